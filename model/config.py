@@ -1,0 +1,82 @@
+"""What a decoder-only checkpoint says about its own shape."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RopeConfig:
+    """Rotary position embedding.
+
+    Attributes:
+        theta: Base of the frequencies.
+        scaling: `"none"`, `"llama3"` (Llama 3.1 report) or `"yarn"` (arXiv 2309.00071).
+        factor: How far the context is stretched.
+        original_positions: Context length before stretching.
+        low_freq_factor: llama3: wavelengths longer than `original_positions / low_freq_factor` are fully stretched.
+        high_freq_factor: llama3: wavelengths shorter than `original_positions / high_freq_factor` are kept.
+        beta_fast: yarn: rotations within the original context above which a dimension is kept.
+        beta_slow: yarn: rotations below which it is fully interpolated.
+        attention_factor: Multiplies cosines and sines; 1 except for yarn.
+    """
+
+    theta: float
+    scaling: str = "none"
+    factor: float = 1.0
+    original_positions: int = 0
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 1.0
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    attention_factor: float = 1.0
+
+
+def yarn_attention_factor(factor: float) -> float:
+    """YaRN's attention factor for a context stretched by `factor`, where the checkpoint gives none of its own."""
+    return 0.1 * math.log(factor) + 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Shape and constants of a Qwen2- or Llama-family decoder.
+
+    Attributes:
+        architecture: `"qwen2"` or `"llama"`.
+        vocab_size: Rows of the embedding.
+        hidden_size: Width of the residual stream.
+        intermediate_size: Width of the SwiGLU.
+        num_layers: Decoder layers.
+        num_heads: Query heads.
+        num_kv_heads: Key/value heads; the GQA group is `num_heads / num_kv_heads`.
+        head_dim: Width of a head.
+        rms_norm_eps: Added to the mean square in every norm.
+        rope: Rotary position embedding.
+        max_positions: Context length in tokens, stretched positions included.
+        tied_embeddings: The LM head is the embedding.
+        qkv_bias: Q, K and V projections have a bias.
+        eos_token_ids: Tokens that end a generation.
+        bos_token_id: Token that the tokenizer's documents start with, if any.
+    """
+
+    architecture: str
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    rms_norm_eps: float
+    rope: RopeConfig
+    max_positions: int
+    tied_embeddings: bool
+    qkv_bias: bool
+    eos_token_ids: tuple[int, ...]
+    bos_token_id: int | None
+
+    @property
+    def gqa_group(self) -> int:
+        """Query heads that share one KV head."""
+        return self.num_heads // self.num_kv_heads

@@ -1,0 +1,103 @@
+"""Checked access to the loose fields of a checkpoint's config."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .errors import UnsupportedConfigError
+
+MAX_SIZE = 2**24
+"""Bound on every width and count: far above any real model, far below what would exhaust an int32 or a machine."""
+
+MAX_POSITIONS = 2**31 - 1
+"""Bound on context lengths: positions travel as int32."""
+
+_REQUIRED = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Named values of one file; every refusal names the file, the field and the value.
+
+    Attributes:
+        values: The raw fields, as JSON or GGUF metadata gives them.
+        source: The file, for messages.
+        prefix: Put before a field's name in messages, such as `"rope_scaling."`.
+    """
+
+    values: Mapping[str, object]
+    source: str
+    prefix: str = ""
+
+    def refuse(self, name: str, why: str) -> UnsupportedConfigError:
+        """Return the error to raise about the field `name`."""
+        shown = repr(self.values[name]) if name in self.values else "missing"
+        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        return UnsupportedConfigError(f"{self.source}: {self.prefix}{name} is {shown}: {why}")
+
+    def present(self, name: str) -> bool:
+        """True when the field is there and not null."""
+        return self.values.get(name) is not None
+
+    def integer(self, name: str, default: object = _REQUIRED, *, low: int = 1, high: int = MAX_SIZE) -> int:
+        """The field as an int in `[low, high]`; absent and null mean `default`."""
+        value = self._value(name, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self.refuse(name, f"must be a whole number from {low} to {high}")
+        return value
+
+    def number(self, name: str, default: object = _REQUIRED, *, low: float = 0.0, high: float = 1e12) -> float:
+        """The field as a finite float in `(low, high]`; absent and null mean `default`."""
+        value = self._value(name, default)
+        # Compare before converting: an int of a thousand digits has no float.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low < value <= high:
+            raise self.refuse(name, f"must be a finite number above {low:g}, at most {high:g}")
+        return float(value)
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """The field as a bool; absent and null mean `default`."""
+        value = self._value(name, default)
+        if not isinstance(value, bool):
+            raise self.refuse(name, "must be true or false")
+        return value
+
+    def text(self, name: str, default: object = _REQUIRED) -> str:
+        """The field as a string; absent and null mean `default`."""
+        value = self._value(name, default)
+        if not isinstance(value, str):
+            raise self.refuse(name, "must be a string")
+        return value
+
+    def token_ids(self, name: str, vocab_size: int) -> tuple[int, ...]:
+        """The field as token ids below `vocab_size`; it may be absent, null, one id or a list."""
+        value = self.values.get(name)
+        ids = value if isinstance(value, list) else [] if value is None else [value]
+        if not all(isinstance(i, int) and not isinstance(i, bool) and 0 <= i < vocab_size for i in ids):
+            raise self.refuse(name, f"must hold token ids from 0 to {vocab_size - 1}")
+        return tuple(dict.fromkeys(ids))
+
+    def require(self, name: str, *accepted: object) -> None:
+        """Refuse the field unless it is absent, null or one of `accepted`."""
+        value = self.values.get(name)
+        if value is not None and not any(type(value) is type(good) and value == good for good in accepted):
+            good = " or ".join(repr(value) for value in accepted)
+            raise self.refuse(name, f"only {good} is supported" if accepted else "not supported")
+
+    def section(self, name: str) -> Fields:
+        """The field as a mapping of its own; absent and null are an empty one."""
+        value = self.values.get(name)
+        if value is not None and not isinstance(value, dict):
+            raise self.refuse(name, "must be an object")
+        return Fields(value or {}, self.source, f"{self.prefix}{name}.")
+
+    def _value(self, name: str, default: object) -> object:
+        if self.present(name):
+            value = self.values[name]
+            if isinstance(value, float) and not math.isfinite(value):
+                raise self.refuse(name, "must be finite")
+            return value
+        if default is _REQUIRED:
+            raise self.refuse(name, "this field is required")
+        return default

@@ -1,0 +1,35 @@
+"""JSON files of a checkpoint folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from .errors import CheckpointError
+
+MAX_BYTES = 64 * 2**20
+"""Bound on a JSON file: the largest shard index of a real model is well under a tenth of this."""
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """Return the object in the file `path`.
+
+    Raises:
+        CheckpointError: The file cannot be read, is too large, or holds anything but one JSON object.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise CheckpointError(f"{path}: larger than {MAX_BYTES >> 20} MiB, which no such file needs")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not valid JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path}: must hold a JSON object, not {type(values).__name__}")
+    return values
+
+
+def read_json_if_present(path: Path) -> dict[str, object]:
+    """`read_json`, or an empty dict when there is no such file."""
+    return read_json(path) if path.exists() else {}
