@@ -1,0 +1,118 @@
+"""Text to token ids and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import tokenizers
+
+from .chat_template import ChatTemplate, Message
+from .errors import ChatTemplateError, TokenizerError
+
+
+class Tokenizer:
+    """A checkpoint's tokenizer and its chat template.
+
+    Attributes:
+        bos_token_id: The token that documents start with, or None.
+        adds_bos: The checkpoint was trained to see `bos_token_id` before every plain text.
+        chat_template: How messages become a prompt, or None.
+    """
+
+    def __init__(
+        self,
+        backend: tokenizers.Tokenizer,
+        *,
+        bos_token_id: int | None = None,
+        adds_bos: bool = False,
+        chat_template: ChatTemplate | None = None,
+    ) -> None:
+        self._backend = backend
+        self.bos_token_id = bos_token_id
+        self.adds_bos = adds_bos and bos_token_id is not None
+        self.chat_template = chat_template
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens that have a text, added ones included; the model's embedding may have more rows."""
+        return self._backend.get_vocab_size(with_added_tokens=True)
+
+    def encode(self, text: str, *, bos: bool = False) -> list[int]:
+        """Return the ids of `text`; special tokens that are written out in it become themselves.
+
+        Args:
+            text: Any string.
+            bos: Put `bos_token_id` in front, if there is one. Chat templates write their own.
+
+        Raises:
+            TokenizerError: `text` is not valid Unicode (it holds half of a surrogate pair).
+        """
+        try:
+            ids = self._backend.encode(text, add_special_tokens=False).ids
+        except (UnicodeEncodeError, TypeError) as error:
+            raise TokenizerError(f"this text cannot be encoded: {error}") from error
+        return [self.bos_token_id, *ids] if bos and self.bos_token_id is not None else ids
+
+    def decode(self, ids: Iterable[int], *, keep_special: bool = False) -> str:
+        """Return the text of `ids`; bytes that are not UTF-8 become U+FFFD, ids without a token nothing.
+
+        Args:
+            ids: Token ids.
+            keep_special: Write special tokens out instead of dropping them.
+        """
+        return self._backend.decode(list(ids), skip_special_tokens=not keep_special)
+
+    def stream(self, *, keep_special: bool = False) -> TextStream:
+        """Return a decoder for tokens that arrive one by one, such as those of one branch."""
+        return TextStream(self, keep_special)
+
+    def token_id(self, token: str) -> int | None:
+        """Return the id of a token by its text, such as `"<|im_end|>"`, or None."""
+        return self._backend.token_to_id(token)
+
+    def token(self, id: int) -> str | None:
+        """Return the text of a token as the vocabulary spells it, or None."""
+        return self._backend.id_to_token(id)
+
+    def chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True, **variables: object) -> str:
+        """Render `messages` with the checkpoint's chat template; see `ChatTemplate.render`.
+
+        Raises:
+            ChatTemplateError: There is no template, or it fails on these messages.
+        """
+        if self.chat_template is None:
+            raise ChatTemplateError("this checkpoint has no chat template; give the prompt as plain text")
+        return self.chat_template.render(messages, add_generation_prompt=add_generation_prompt, **variables)
+
+
+class TextStream:
+    """Incremental decoding: what `push` returns, and `finish` at the end, adds up to `Tokenizer.decode` of all ids."""
+
+    def __init__(self, tokenizer: Tokenizer, keep_special: bool) -> None:
+        self._tokenizer = tokenizer
+        self._keep_special = keep_special
+        self._context: list[int] = []
+        self._pending: list[int] = []
+
+    def push(self, id: int) -> str:
+        """Take the next token; return the text that is now certain, often "" in the middle of a character."""
+        self._pending.append(id)
+        text = self._pending_text()
+        # A last U+FFFD may be the beginning of a character whose other bytes come with the next tokens.
+        return "" if text.endswith("\N{REPLACEMENT CHARACTER}") else self._release(text)
+
+    def finish(self) -> str:
+        """Return what is still held back."""
+        return self._release(self._pending_text())
+
+    def _pending_text(self) -> str:
+        # Decoders may treat the first token differently (a leading space), so one released token stays in front.
+        before = self._decode(self._context)
+        return self._decode(self._context + self._pending)[len(before) :]
+
+    def _release(self, text: str) -> str:
+        self._context, self._pending = (self._context + self._pending)[-1:], []
+        return text
+
+    def _decode(self, ids: list[int]) -> str:
+        return self._tokenizer.decode(ids, keep_special=self._keep_special)
