@@ -1,0 +1,97 @@
+"""A checkpoint on disk, whatever its format."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from ..kernels import Weight
+from .config import ModelConfig
+from .errors import CheckpointError
+from .parameters import parameter_shapes
+from .tokenizer import Tokenizer
+
+FLOAT_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+class Checkpoint(ABC):
+    """Weights by name, checked against the config, read only when asked for.
+
+    Tensors are views of memory-mapped files where the format allows it: they cost no memory until they are touched,
+    and stay valid after `close`. Nothing in a checkpoint is ever executed.
+
+    Attributes:
+        path: The folder or file.
+        config: Shape and constants.
+    """
+
+    path: Path
+    config: ModelConfig
+
+    def __init__(self, path: Path, config: ModelConfig) -> None:
+        self.path = path
+        self.config = config
+        self._shapes = parameter_shapes(config)
+
+    @abstractmethod
+    def tokenizer(self) -> Tokenizer | None:
+        """Build the tokenizer, or return None when the checkpoint has none.
+
+        Raises:
+            TokenizerError: Its files are broken or of an unknown kind.
+        """
+
+    @abstractmethod
+    def has(self, name: str) -> bool:
+        """True when a tensor of this Hugging Face name is stored."""
+
+    @abstractmethod
+    def _read(self, name: str) -> Weight:
+        """Return the stored tensor `name`, unchecked."""
+
+    @abstractmethod
+    def _file_of(self, name: str) -> Path:
+        """The file that holds, or should hold, the tensor `name`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the files; `tensor` must not be called afterwards."""
+
+    def tensor(self, name: str) -> Weight:
+        """Return a parameter by its Hugging Face name, such as `"model.layers.0.self_attn.q_proj.weight"`.
+
+        Returns:
+            A dense fp32, fp16 or bf16 tensor, or a `BlockTensor`, of the shape that the config implies.
+
+        Raises:
+            CheckpointError: The tensor is not part of this model, missing, truncated or of another shape or dtype.
+        """
+        expected = self._shapes.get(name)
+        if expected is None:
+            raise CheckpointError(f"{self.path}: a model of this config has no parameter {name}")
+        if not self.has(name):
+            raise CheckpointError(f"{self._file_of(name)}: tensor {name} is missing")
+        weight = self._read(name)
+        if tuple(weight.shape) != expected:
+            found, wanted = list(weight.shape), list(expected)
+            raise CheckpointError(
+                f"{self._file_of(name)}: tensor {name} has shape {found}, the config asks for {wanted}"
+            )
+        if isinstance(weight, torch.Tensor) and weight.dtype not in FLOAT_DTYPES:
+            raise CheckpointError(
+                f"{self._file_of(name)}: tensor {name} is stored as {str(weight.dtype).removeprefix('torch.')}; "
+                "only float32, float16 and bfloat16 are supported"
+            )
+        return weight
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

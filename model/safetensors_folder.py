@@ -1,0 +1,89 @@
+"""A Hugging Face folder: config.json, safetensors and, usually, tokenizer.json."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePath
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from .checkpoint import Checkpoint
+from .errors import CheckpointError
+from .hf_config import config_from_hf
+from .hf_tokenizer import tokenizer_from_folder
+from .json_file import read_json, read_json_if_present
+from .tokenizer import Tokenizer
+
+SINGLE_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+
+
+class SafetensorsFolder(Checkpoint):
+    """Weights in one safetensors file, or in shards with an index; both are memory-mapped."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the folder `path`: parse its config, map its files, check their headers.
+
+        Raises:
+            CheckpointError: A file is missing, truncated or broken.
+            UnsupportedConfigError: The config asks for what this engine does not do.
+        """
+        config_file = path / "config.json"
+        generation = read_json_if_present(path / "generation_config.json")
+        super().__init__(path, config_from_hf(read_json(config_file), generation, str(config_file)))
+        self._weight_files = _weight_files(path)
+        self._open_files = {file: _open(file) for file in sorted(set(self._weight_files.values()))}
+
+    def tokenizer(self) -> Tokenizer | None:
+        """Build the tokenizer from `tokenizer.json`; None when there is none."""
+        return tokenizer_from_folder(self.path)
+
+    def has(self, name: str) -> bool:
+        """True when a tensor of this Hugging Face name is stored."""
+        return name in self._weight_files
+
+    def _file_of(self, name: str) -> Path:
+        return self._weight_files.get(name, self.path)
+
+    def _read(self, name: str) -> Tensor:
+        file = self._weight_files[name]
+        try:
+            tensor: Tensor = self._open_files[file].get_tensor(name)  # type: ignore[no-untyped-call]
+        except (SafetensorError, OSError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{file}: tensor {name} cannot be read: {error}") from error
+        return tensor
+
+    def close(self) -> None:
+        """Let go of the files; tensors that were read stay valid."""
+        self._open_files.clear()
+
+
+def _weight_files(folder: Path) -> dict[str, Path]:
+    """Map every stored tensor's name to the file that holds it."""
+    single, index = folder / SINGLE_FILE, folder / INDEX_FILE
+    if single.exists():
+        return dict.fromkeys(_open(single).keys(), single)  # type: ignore[no-untyped-call]
+    if not index.exists():
+        pickles = sorted(file.name for pattern in ("*.bin", "*.pt", "*.pth") for file in folder.glob(pattern))
+        found = f"; {pickles[0]} is a pickle, which could run code and is never opened" if pickles else ""
+        raise CheckpointError(f"{folder}: neither {SINGLE_FILE} nor {INDEX_FILE} is there{found}")
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise CheckpointError(f"{index}: weight_map must be an object")
+    files: dict[str, Path] = {}
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str) or PurePath(shard).name != shard or not shard.endswith(".safetensors"):
+            raise CheckpointError(f"{index}: tensor {name}: {shard!r} is not the name of a safetensors file beside it")
+        files[name] = folder / shard
+    for file in sorted(set(files.values())):
+        if not file.exists():
+            name = next(name for name, holder in files.items() if holder == file)
+            raise CheckpointError(f"{file}: this shard is missing; it holds tensor {name} among others")
+    return files
+
+
+def _open(file: Path) -> safe_open:
+    try:
+        return safe_open(file, framework="pt")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{file}: not a whole safetensors file: {error}") from error
