@@ -1,0 +1,53 @@
+# marcot: what a person types. Every target makes the environment it needs; re-running is quick.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+MODEL  ?= qwen2.5-coder-0.5b
+QUESTION ?= Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. How many clips did Natalia sell altogether in April and May?
+
+# What we test with; pyproject.toml states the range that is meant to work.
+TORCH  := torch==2.13.0
+PINS   := $(TORCH) transformers==5.23.0 tokenizers==0.23.3 safetensors==0.8.0 numpy==2.4.6 gguf==0.19.0 \
+          huggingface_hub==2.4.0 jinja2==3.1.6 typer==0.29.2 rich==15.0.0 hypothesis==6.170.15 \
+          pytest==9.2.0 pytest-benchmark==5.3.1 ruff==0.17.6 mypy==2.4.1
+
+.PHONY: help demo test lint bench clean
+help:            ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), "marcot needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.12 ..."'
+	$(PYTHON) -m venv $(VENV)
+
+# The engine alone, for a user.
+$(VENV)/.engine: pyproject.toml Makefile | $(BIN)/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[gguf,hub]'
+	@touch $@
+
+# With everything that tests, benchmarks and checks need.
+$(VENV)/.dev: $(VENV)/.engine
+	$(BIN)/python -m pip install -q --disable-pip-version-check $(PINS) -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.engine  ## install, bring a small real model, search a real question, show the tree
+	$(BIN)/marcot search --model $(MODEL) "$(QUESTION)"
+
+test: $(VENV)/.dev     ## install and run every test
+	$(BIN)/python -m pytest
+
+# mypy follows relative imports only inside a package, so it is shown the folders under their installed name.
+$(VENV)/typing/marcot: | $(BIN)/python
+	mkdir -p $@ && cd $@ && for part in engine kernels model; do ln -sfn $(CURDIR)/$$part $$part; done
+
+lint: $(VENV)/.dev $(VENV)/typing/marcot  ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=$(VENV)/typing $(BIN)/mypy -p marcot.kernels -p marcot.model -p marcot.engine
+
+bench: $(VENV)/.dev    ## time a decode step of a tree against per-branch decoding and transformers
+	$(BIN)/python -m pytest bench --benchmark-only
+
+clean:           ## remove the environment and every cache (downloaded models stay)
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,74 @@
+"""What was drawn on one branch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .sampling import CONFIDENCE_WIDTH
+
+FinishReason = Literal["eos", "stop", "length", "cancelled"]
+"""Why a branch ended: an end-of-sequence token, a stop string or stop token, its length, or its deadline."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The tokens of a branch with the distributions that they were drawn from. Empty arrays if they were given.
+
+    Attributes:
+        token_ids: `[tokens]` int64.
+        logits: `[tokens]` fp32, raw logit of each token.
+        lse: `[tokens]` fp32, log-sum-exp of the raw logits that each token was drawn from.
+        top_ids: `[tokens, k]` int64, the most probable tokens at each position, best first.
+        top_logits: `[tokens, k]` fp32, their raw logits.
+        text: Text of the tokens, without the stop string unless it was asked for.
+        finish_reason: Why the branch ended; None for given tokens.
+    """
+
+    token_ids: NDArray[np.int64]
+    logits: NDArray[np.float32]
+    lse: NDArray[np.float32]
+    top_ids: NDArray[np.int64]
+    top_logits: NDArray[np.float32]
+    text: str
+    finish_reason: FinishReason | None
+
+    @cached_property
+    def logprobs(self) -> NDArray[np.float32]:
+        """`[tokens]` fp32, raw log-probabilities: temperature 1, before any truncation or penalty."""
+        return self.logits - self.lse
+
+    @cached_property
+    def top_logprobs(self) -> NDArray[np.float32]:
+        """`[tokens, k]` fp32, raw log-probabilities of `top_ids`."""
+        return self.top_logits - self.lse[:, None]
+
+    @cached_property
+    def confidences(self) -> NDArray[np.float32]:
+        """`[tokens]` fp32: `exp(p_i) / Σ exp(p_k)` over the five most probable tokens `k` (arXiv 2411.14405, eq. 1)."""
+        top = np.exp(self.top_logits[:, :CONFIDENCE_WIDTH] - self.logits[:, None])
+        return (1.0 / top.sum(axis=1)).astype(np.float32)
+
+    def head(self, tokens: int, text: str) -> Completion:
+        """The first `tokens` tokens, whose text is `text`; they did not end the branch."""
+        return Completion(
+            self.token_ids[:tokens],
+            self.logits[:tokens],
+            self.lse[:tokens],
+            self.top_ids[:tokens],
+            self.top_logits[:tokens],
+            text,
+            None,
+        )
+
+    @staticmethod
+    def given(token_ids: list[int], text: str) -> Completion:
+        """Tokens that were given, not drawn: they have no logits."""
+        none = np.empty(0, np.float32)
+        return Completion(
+            np.asarray(token_ids, np.int64), none, none, np.empty((0, 0), np.int64), np.empty((0, 0), np.float32), text, None
+        )

@@ -1,0 +1,319 @@
+"""The public API: load a model, then prefill, expand, score and search."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Self, overload
+
+import torch
+
+from ..kernels import MAX_TOP_K, select
+from ..model import PAGE_SIZE, Checkpoint, Decoder, KVCache, Message, ModelConfig, Tokenizer, load_checkpoint
+from .completion import Completion
+from .driver import Driver
+from .errors import InputError
+from .expanding import Expanding
+from .expansion import Expansion
+from .job import Job
+from .kv_tree import KVTree
+from .node import Node
+from .outcome import Outcome
+from .sampling import Sampling
+from .scheduler import Limits, Scheduler
+from .scoring import Score
+from .search.result import SearchResult
+from .search.strategy import Progress, Strategy, Task
+from .usage import Usage
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+_KV_SHARE_OF_MEMORY = {"cpu": 0.25, "cuda": 0.8}
+"""The default pool takes at most this share: of the machine's memory, or of what a GPU has left after the weights."""
+
+_DEFAULT_KV_TOKENS = 131_072
+"""The default pool's upper bound in tokens: dozens of trees of a few thousand tokens each."""
+
+
+class Engine:
+    """A model with its KV tree, for one thread at a time.
+
+    Attributes:
+        config: The model's shape.
+        tokenizer: Its tokenizer, or None for a checkpoint without one (token ids still work).
+        usage: All work since loading.
+        tree: The KV tree.
+    """
+
+    def __init__(
+        self, decoder: Decoder, tokenizer: Tokenizer | None, kv_tokens: int | None = None, limits: Limits | None = None
+    ) -> None:
+        """Put an engine around a loaded decoder. `Engine.load` is the usual way.
+
+        Args:
+            decoder: The model.
+            tokenizer: Its tokenizer, if it has one.
+            kv_tokens: Size of the KV pool in tokens; by default what a share of the memory holds.
+            limits: Size of a step.
+
+        Raises:
+            InputError: `kv_tokens` is less than a page.
+        """
+        tokens = _default_kv_tokens(decoder) if kv_tokens is None else kv_tokens
+        if tokens < PAGE_SIZE:
+            raise InputError(f"kv_tokens={tokens}: the KV pool must hold at least one page of {PAGE_SIZE} tokens")
+        pages = tokens // PAGE_SIZE
+        self.config: ModelConfig = decoder.config
+        self.tokenizer = tokenizer
+        self.usage = Usage()
+        self.tree = KVTree(pages)
+        cache = KVCache(decoder.config, pages, decoder.dtype, decoder.device)
+        self._scheduler = Scheduler(decoder, cache, self.tree, tokenizer, limits or Limits())
+        self._driver = Driver(self._scheduler, self.tree, tokenizer)
+
+    @classmethod
+    def load(
+        cls,
+        model: str,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        threads: int | None = None,
+        kv_tokens: int | None = None,
+    ) -> Self:
+        """Load a model by name.
+
+        Args:
+            model: A checkpoint folder, a `.gguf` file, a hub id such as `"Qwen/Qwen2.5-0.5B-Instruct"`, or a built-in
+                name (`marcot models` lists them).
+            device: `"cpu"`, `"cuda"`, or `"auto"` for a GPU if there is one.
+            dtype: `"float32"`, `"bfloat16"`, `"float16"`, or `"auto"`: fp32 on the CPU, bf16 on a GPU.
+            threads: CPU threads; all cores by default.
+            kv_tokens: Size of the KV pool in tokens; by default what a quarter of the machine's memory (or most of
+                what a GPU has left) holds, at most 131,072.
+
+        Raises:
+            ModelNotFoundError: There is no such model.
+            CheckpointError: Its files are broken or of an unsupported kind.
+            InputError: An argument makes no sense here.
+        """
+        if threads is not None:
+            if threads < 1:
+                raise InputError(f"threads={threads}: must be at least 1")
+            torch.set_num_threads(threads)
+        place = _device(device)
+        number = _dtype(dtype, place)
+        checkpoint: Checkpoint = load_checkpoint(model)
+        tokenizer = checkpoint.tokenizer()
+        return cls(Decoder(checkpoint, select(place), number, place), tokenizer, kv_tokens)
+
+    # --- the tree ----------------------------------------------------------------------------------------------
+
+    def prefill(self, prompt: str | Sequence[int]) -> Node:
+        """Compute a prompt; whatever of it is in the cache already is shared, not computed again.
+
+        Args:
+            prompt: Text (special tokens in it are recognised) or token ids.
+
+        Raises:
+            InputError: The prompt is empty, not in the vocabulary, or text for a model without tokenizer.
+            ContextOverflowError: It is longer than the model's context.
+            PoolTooSmallError: It is larger than the KV pool.
+        """
+        node = self._open(prompt)
+        try:
+            self._run([self._scheduler.prefill(node.kv, self.usage)])
+        except BaseException:
+            node.release()
+            raise
+        return node
+
+    @overload
+    def expand(self, node: Node, n: int = 1, sampling: Sampling | None = None, *, first: int = 0) -> list[Node]: ...
+
+    @overload
+    def expand(self, node: Iterable[Expansion]) -> list[list[Node]]: ...
+
+    def expand(
+        self, node: Node | Iterable[Expansion], n: int = 1, sampling: Sampling | None = None, *, first: int = 0
+    ) -> list[Node] | list[list[Node]]:
+        """Continue a node by `n` samples, or many nodes at once, all in one batch.
+
+        The same call gives the same samples, alone or in any company.
+
+        Args:
+            node: The node, or any number of `Expansion`s.
+            n: Samples of a single node.
+            sampling: How to sample; `Sampling()` by default.
+            first: Index of the first sample: 0 to 3 are other samples than 4 to 7.
+
+        Returns:
+            One child per sample, or one list of children per expansion, in order.
+
+        Raises:
+            ContextOverflowError: A node fills the model's context.
+            PoolTooSmallError: A branch outgrows the KV pool.
+        """
+        if isinstance(node, Node):
+            return self._expand([Expansion(node, n, sampling or Sampling(), first)])[0]
+        return self._expand(node)
+
+    def score(self, sequences: Iterable[str | Sequence[int]], top_k: int = 5) -> list[Score]:
+        """Rate given tokens: the raw log-probability of each, and the most probable tokens in its place.
+
+        Args:
+            sequences: Texts or token ids.
+            top_k: Columns of `Score.top_ids`, at most 64.
+
+        Raises:
+            InputError: A sequence is empty or not in the vocabulary, or `top_k` is out of range.
+            ContextOverflowError: A sequence is longer than the model's context.
+            PoolTooSmallError: A sequence is larger than the KV pool.
+        """
+        limit = min(MAX_TOP_K, self.config.vocab_size)
+        if not 1 <= top_k <= limit:
+            raise InputError(f"top_k={top_k}: must be from 1 to {limit}")
+        encoded = [self._encode(sequence) for sequence in sequences]
+        scorings = []
+        try:
+            for ids in encoded:
+                scorings.append(self._scheduler.score(ids, top_k, self.usage))
+        except BaseException:
+            self._scheduler.cancel(scorings)
+            raise
+        self._run(scorings)
+        return [scoring.score() for scoring in scorings]
+
+    # --- searching ---------------------------------------------------------------------------------------------
+
+    def search(
+        self, questions: str | Iterable[str], strategy: Strategy, *, system: str | None = None, concurrency: int = 8
+    ) -> list[SearchResult]:
+        """Search every question and return the results in the order of the questions; see `stream`.
+
+        Raises:
+            MarcotError: The first question that failed; use `stream` to go on past it.
+        """
+        asked = [questions] if isinstance(questions, str) else list(questions)
+        results: dict[int, SearchResult] = {}
+        for event in self.stream(asked, strategy, system=system, concurrency=concurrency):
+            if isinstance(event, Outcome):
+                if event.result is None:
+                    raise event.error or InputError(f"question {event.index + 1} has no result")
+                results[event.index] = event.result
+        return [results[index] for index in range(len(asked))]
+
+    def stream(
+        self, questions: Iterable[str], strategy: Strategy, *, system: str | None = None, concurrency: int = 8
+    ) -> Iterator[Progress | Outcome]:
+        """Search any number of questions in bounded memory.
+
+        Args:
+            questions: Taken one by one, as places become free.
+            strategy: Such as `MCTS(rollouts=16)`.
+            system: System message; the chat template's own by default.
+            concurrency: Questions that are searched at a time; their branches share every forward pass.
+
+        Yields:
+            `Progress` after each wave of a search, and one `Outcome` per question, as they are reached.
+
+        Raises:
+            InputError: `concurrency` is less than 1.
+        """
+        if concurrency < 1:
+            raise InputError(f"concurrency={concurrency}: must be at least 1")
+
+        def open_task(index: int, question: str) -> Task:
+            if not question.strip():
+                raise InputError(f"question {index + 1} is empty")
+            return Task(index, question, self._open(self.chat_ids(question, system)))
+
+        return self._driver.run(questions, open_task, strategy, concurrency, self.usage)
+
+    def chat_ids(self, question: str, system: str | None = None) -> list[int]:
+        """Token ids of a question in the checkpoint's chat format; as plain text if it has none.
+
+        Raises:
+            InputError: The checkpoint has no tokenizer.
+            ChatTemplateError: The template refuses the messages.
+        """
+        if self.tokenizer is None:
+            raise InputError("this checkpoint has no tokenizer, which a question in words needs")
+        if self.tokenizer.chat_template is None:
+            text = question if system is None else f"{system}\n\n{question}"
+            return self.tokenizer.encode(text, bos=self.tokenizer.adds_bos)
+        messages: list[Message] = [] if system is None else [{"role": "system", "content": system}]
+        messages.append({"role": "user", "content": question})
+        return self.tokenizer.encode(self.tokenizer.chat(messages))
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    def _encode(self, tokens: str | Sequence[int]) -> list[int]:
+        if isinstance(tokens, str):
+            if self.tokenizer is None:
+                raise InputError("this checkpoint has no tokenizer: pass token ids instead of text")
+            ids = self.tokenizer.encode(tokens, bos=self.tokenizer.adds_bos)
+        else:
+            ids = [int(token) for token in tokens]
+        if not ids:
+            raise InputError("the prompt is empty: give at least one token")
+        for token in ids:
+            if not 0 <= token < self.config.vocab_size:
+                raise InputError(f"token id {token}: the model's vocabulary is 0 to {self.config.vocab_size - 1}")
+        return ids
+
+    def _open(self, tokens: str | Sequence[int]) -> Node:
+        ids = self._encode(tokens)
+        text = tokens if isinstance(tokens, str) else self.tokenizer.decode(ids) if self.tokenizer else ""
+        kv = self.tree.insert(self.tree.root, ids)
+        return Node(self.tree, kv, Completion.given(ids, text), self.tokenizer)
+
+    def _expand(self, expansions: Iterable[Expansion]) -> list[list[Node]]:
+        expanding = Expanding(self._scheduler, expansions, self.usage)
+        try:
+            while not expanding.finished:
+                self._scheduler.step()
+        except BaseException:
+            expanding.cancel()
+            raise
+        nodes = expanding.nodes(self.tree, self.tokenizer)
+        if expanding.error is not None:
+            raise expanding.error
+        return nodes
+
+    def _run(self, jobs: Sequence[Job]) -> None:
+        """Step until all of `jobs` are over; raise the first error among them."""
+        try:
+            while not all(job.finished for job in jobs):
+                self._scheduler.step()
+        except BaseException:
+            self._scheduler.cancel(jobs)
+            raise
+        for job in jobs:
+            if job.error is not None:
+                raise job.error
+
+
+def _device(name: str) -> torch.device:
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device={name!r}: must be auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("device='cuda': torch sees no GPU here; use device='cpu', or install a CUDA build of torch")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    if name not in _DTYPES:
+        raise InputError(f"dtype={name!r}: must be auto, {', '.join(_DTYPES)}")
+    return _DTYPES[name]
+
+
+def _default_kv_tokens(decoder: Decoder) -> int:
+    if decoder.device.type == "cuda":
+        memory, _ = torch.cuda.mem_get_info(decoder.device)
+    else:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    fitting = int(memory * _KV_SHARE_OF_MEMORY[decoder.device.type]) // KVCache.token_bytes(decoder.config, decoder.dtype)
+    return max(min(fitting, _DEFAULT_KV_TOKENS), PAGE_SIZE)

@@ -1,0 +1,37 @@
+"""Errors of the engine, each with what to do next in its message."""
+
+from __future__ import annotations
+
+from ..kernels import MarcotError
+
+
+class InputError(MarcotError):
+    """An argument, a question or an input file makes no sense."""
+
+    exit_code = 2
+
+
+class SamplingError(InputError):
+    """A sampling parameter is out of its range."""
+
+
+class ContextOverflowError(InputError):
+    """A prompt is longer than the model's context."""
+
+
+class PoolTooSmallError(MarcotError):
+    """A single branch needs more KV pages than the whole pool has."""
+
+    exit_code = 3
+
+
+class ReleasedNodeError(MarcotError):
+    """A node was used after its release."""
+
+    exit_code = 2
+
+
+class IntegrityError(MarcotError):
+    """The books of the KV tree do not add up: a bug in marcot."""
+
+    exit_code = 70

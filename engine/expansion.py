@@ -1,0 +1,27 @@
+"""What a search asks of the engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from .sampling import Sampling
+
+if TYPE_CHECKING:
+    from .node import Node
+
+
+class Expansion(NamedTuple):
+    """Continue `node` by `n` independent samples.
+
+    Attributes:
+        node: The state to continue.
+        n: How many children to sample.
+        sampling: How to sample each of them, and when it ends.
+        first: Index of the first sample. Sample `i` of the same tokens, seed and parameters is always the same
+            continuation, so a second expansion of a node starts where the first one ended.
+    """
+
+    node: Node
+    n: int
+    sampling: Sampling
+    first: int = 0

@@ -1,0 +1,154 @@
+"""The public handle on a state of a search."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..model import Tokenizer
+from .completion import Completion, FinishReason
+from .errors import InputError, ReleasedNodeError
+from .kv_node import Distribution, KVNode
+from .kv_tree import KVTree
+
+
+class Node:
+    """The tokens from the root down to here, with their K and V cached as long as there is room.
+
+    A handle keeps its tokens for as long as it lives; if its KV pages are taken, they are computed again when the
+    node is next expanded. Release it when done (`release()`, `with`, or by dropping the last reference).
+    """
+
+    def __init__(self, tree: KVTree, kv: KVNode, completion: Completion, tokenizer: Tokenizer | None) -> None:
+        """Wrap `kv`, whose last tokens are those of `completion`, and hold it."""
+        tree.hold(kv)
+        self._tree = tree
+        self._kv = kv
+        self._completion = completion
+        self._tokenizer = tokenizer
+        self._finalizer = weakref.finalize(self, tree.release_later, kv)
+        self._finalizer.atexit = False
+
+    @property
+    def kv(self) -> KVNode:
+        """The node's place in the KV tree.
+
+        Raises:
+            ReleasedNodeError: The node was released.
+        """
+        if not self._finalizer.alive:
+            raise ReleasedNodeError("this node was released; keep it, or prefill its path_ids again")
+        return self._kv
+
+    @property
+    def token_ids(self) -> NDArray[np.int64]:
+        """`[tokens]` int64, the tokens that this node adds to its parent."""
+        return self._completion.token_ids
+
+    @property
+    def text(self) -> str:
+        """The text that this node adds to its parent."""
+        return self._completion.text
+
+    @property
+    def logprobs(self) -> NDArray[np.float32]:
+        """`[tokens]` fp32, raw log-probabilities; `[0]` for given tokens, which `Engine.score` can rate."""
+        return self._completion.logprobs
+
+    @property
+    def top_ids(self) -> NDArray[np.int64]:
+        """`[tokens, k]` int64, the most probable tokens at each position, best first."""
+        return self._completion.top_ids
+
+    @property
+    def top_logprobs(self) -> NDArray[np.float32]:
+        """`[tokens, k]` fp32, their raw log-probabilities."""
+        return self._completion.top_logprobs
+
+    @property
+    def confidences(self) -> NDArray[np.float32]:
+        """`[tokens]` fp32, Marco-o1's token confidence."""
+        return self._completion.confidences
+
+    @property
+    def confidence(self) -> float:
+        """Mean of `confidences`; NaN for given tokens."""
+        return float(self.confidences.mean()) if len(self.confidences) else float("nan")
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """Why the branch ended; None for given tokens and for the prefix of a branch."""
+        return self._completion.finish_reason
+
+    @property
+    def length(self) -> int:
+        """Tokens from the root to the end of this node."""
+        return self.kv.end
+
+    @property
+    def path_ids(self) -> list[int]:
+        """All tokens from the root to the end of this node."""
+        return self.kv.path_ids()
+
+    def append(self, tokens: str | Sequence[int]) -> Node:
+        """The state after `tokens`; they are computed when it is first expanded.
+
+        Args:
+            tokens: Token ids, or text (special tokens in it are recognised).
+
+        Raises:
+            InputError: Nothing to append, or text without a tokenizer.
+        """
+        if isinstance(tokens, str):
+            if self._tokenizer is None:
+                raise InputError("this checkpoint has no tokenizer: pass token ids instead of text")
+            ids, text = self._tokenizer.encode(tokens), tokens
+        else:
+            ids = [int(token) for token in tokens]
+            text = self._tokenizer.decode(ids) if self._tokenizer else ""
+        if not ids:
+            raise InputError("nothing to append: the text or the list of token ids is empty")
+        return Node(self._tree, self._tree.insert(self.kv, ids), Completion.given(ids, text), self._tokenizer)
+
+    def prefix(self, tokens: int) -> Node:
+        """The state after the first `tokens` tokens of this node; shares their KV pages.
+
+        Raises:
+            InputError: `tokens` is not between 1 and the node's own length.
+        """
+        own = len(self.token_ids)
+        if not 1 <= tokens <= own:
+            raise InputError(f"prefix of {tokens} tokens: the node has {own}, ask for 1 to {own}")
+        text = self._tokenizer.decode(self.token_ids[:tokens].tolist()) if self._tokenizer else ""
+        head = self._completion.head(tokens, text) if tokens < own else self._completion
+        kv = self._tree.ancestor_at(self.kv, self.kv.end - own + tokens)
+        if kv.distribution is None and tokens < len(self._completion.lse):
+            kv.distribution = Distribution(
+                torch.from_numpy(self._completion.top_ids[tokens]),
+                torch.from_numpy(self._completion.top_logits[tokens]),
+                torch.as_tensor(self._completion.lse[tokens]),
+            )
+        return Node(self._tree, kv, head, self._tokenizer)
+
+    def release(self) -> None:
+        """Let go of the node; its pages stay as cache until they are wanted. Doing it twice is harmless."""
+        if self._finalizer.detach():
+            self._tree.release(self._kv)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def __repr__(self) -> str:
+        state = f"{self._kv.end} tokens" if self._finalizer.alive else "released"
+        return f"Node({state}, text={self.text!r})"

@@ -1,0 +1,24 @@
+"""How the search of one question ended."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..kernels import MarcotError
+from .search.result import SearchResult
+
+
+class Outcome(NamedTuple):
+    """A finished question: a result, or the error that stopped it.
+
+    Attributes:
+        index: Position of the question in its request.
+        question: The question as the user wrote it.
+        result: What was found, or None.
+        error: What went wrong, or None.
+    """
+
+    index: int
+    question: str
+    result: SearchResult | None
+    error: MarcotError | None

@@ -1,0 +1,42 @@
+"""The free list of KV pages."""
+
+from __future__ import annotations
+
+
+class PagePool:
+    """Hands out page ids.
+
+    Attributes:
+        capacity: Pages in all.
+        peak: Most pages in use at once so far.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        """Start with `capacity` free pages."""
+        self.capacity = capacity
+        self.peak = 0
+        self._free = list(range(capacity - 1, -1, -1))
+
+    @property
+    def free(self) -> int:
+        """Pages that nobody owns."""
+        return len(self._free)
+
+    @property
+    def in_use(self) -> int:
+        """Pages that have an owner."""
+        return self.capacity - len(self._free)
+
+    def take(self, count: int) -> list[int]:
+        """Hand out `count` pages; the caller has made sure that they are free."""
+        taken = [self._free.pop() for _ in range(count)]
+        self.peak = max(self.peak, self.in_use)
+        return taken
+
+    def give(self, pages: list[int]) -> None:
+        """Take back `pages`."""
+        self._free.extend(pages)
+
+    def free_pages(self) -> list[int]:
+        """The ids of all free pages, for integrity checks."""
+        return list(self._free)

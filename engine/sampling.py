@@ -1,0 +1,95 @@
+"""How the next tokens of a branch are chosen, and when the branch ends."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..kernels import MAX_TOP_K
+from .errors import SamplingError
+
+CONFIDENCE_WIDTH = 5
+"""How many of the most probable tokens a token's confidence is measured against (Marco-o1, arXiv 2411.14405)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Parameters of one expansion. The order is penalty, temperature, top-k, top-p, min-p, as in `transformers`.
+
+    Truncation is exact: what does not fit in the candidates that the LM-head kernel returns is decided on the
+    full row of logits (counted in `Usage.full_rows`).
+
+    Attributes:
+        temperature: Divides the logits; 0 is greedy.
+        top_k: Keep the `top_k` most probable tokens; 0 keeps all.
+        top_p: Keep the smallest set of most probable tokens whose probability reaches `top_p`; 1 keeps all.
+        min_p: Keep tokens at least `min_p` times as probable as the most probable one; 0 keeps all.
+        repetition_penalty: Divides positive and multiplies negative logits of tokens on the branch's path, prompt
+            included (CTRL, arXiv 1909.05858); 1 is off.
+        max_tokens: New tokens at most.
+        stop: Strings that end a branch as soon as its new text contains one, across token borders.
+        include_stop: Whether `text` keeps the stop string that ended the branch and the rest of its last token, so
+            that it is exactly the text of the tokens. The tokens are kept either way.
+        stop_token_ids: Tokens that end a branch, besides the model's own end-of-sequence tokens.
+        ignore_eos: Do not stop at the model's end-of-sequence tokens.
+        seed: Together with the branch's tokens and its sample index, all that a draw depends on.
+        top_logprobs: Columns of `Node.top_ids` and `Node.top_logprobs`.
+    """
+
+    temperature: float = 0.8
+    top_k: int = 20
+    top_p: float = 0.95
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    max_tokens: int = 512
+    stop: tuple[str, ...] = ()
+    include_stop: bool = False
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    seed: int = 0
+    top_logprobs: int = CONFIDENCE_WIDTH
+
+    def __post_init__(self) -> None:
+        """Check every range.
+
+        Raises:
+            SamplingError: Names the parameter, its value and what it may be.
+        """
+        for name, good, allowed in (
+            ("temperature", math.isfinite(self.temperature) and self.temperature >= 0, "a finite number >= 0"),
+            ("top_k", self.top_k >= 0, "an integer >= 0 (0 keeps all)"),
+            ("top_p", 0 < self.top_p <= 1, "in (0, 1]"),
+            ("min_p", 0 <= self.min_p <= 1, "in [0, 1]"),
+            (
+                "repetition_penalty",
+                math.isfinite(self.repetition_penalty) and self.repetition_penalty > 0,
+                "a finite number > 0",
+            ),
+            ("max_tokens", self.max_tokens >= 1, "an integer >= 1"),
+            ("stop", all(isinstance(text, str) and text for text in self.stop), "a tuple of non-empty strings"),
+            ("top_logprobs", 1 <= self.top_logprobs <= MAX_TOP_K, f"an integer from 1 to {MAX_TOP_K}"),
+            ("seed", -(2**63) <= self.seed < 2**63, "a 64-bit integer"),
+        ):
+            if not good:
+                raise SamplingError(f"{name}={getattr(self, name)!r}: must be {allowed}")
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the most probable token is always taken."""
+        return self.temperature == 0
+
+    @property
+    def truncated(self) -> bool:
+        """Whether anything but temperature shapes the distribution."""
+        return self.top_k > 0 or self.top_p < 1 or self.min_p > 0 or self.repetition_penalty != 1
+
+    @property
+    def candidates(self) -> int:
+        """How many of the most probable tokens the LM head should return for this branch."""
+        if self.greedy and self.repetition_penalty == 1:
+            wanted = 1
+        elif 0 < self.top_k <= MAX_TOP_K and self.repetition_penalty == 1:
+            wanted = self.top_k
+        else:
+            wanted = MAX_TOP_K if self.truncated else 1
+        return max(wanted, self.top_logprobs, CONFIDENCE_WIDTH)

@@ -1,0 +1,319 @@
+"""Continuous batching: every step takes one token, or a prefill chunk, from every job that can run."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..model import PAGE_SIZE, Decoder, KVCache, Step, Tokenizer
+from .branch import Branch
+from .drawing import Drawer
+from .errors import ContextOverflowError, PoolTooSmallError
+from .job import Job, Prefill
+from .kv_node import KVNode
+from .kv_tree import KVTree
+from .planner import Reader, depth_first, make_plan
+from .sampling import Sampling
+from .scoring import Scoring
+from .usage import Usage
+
+
+class Limits(NamedTuple):
+    """How much one step may hold.
+
+    Attributes:
+        step_tokens: Rows of a forward pass; decoding branches come first, prefill chunks take what is left.
+        jobs: Jobs that run at once; more wait.
+    """
+
+    step_tokens: int = 512
+    jobs: int = 256
+
+
+class _Task(NamedTuple):
+    """A reader and the job that asked for it."""
+
+    reader: Reader
+    job: Job
+
+
+class Scheduler:
+    """Runs jobs to their end, step by step.
+
+    Pages: a job enters when its whole path fits. One that needs a page takes it from nodes that nobody reads, then
+    from the youngest running job, which goes back to the queue with its tokens and computes its K and V again
+    later. Only a single job that is larger than the pool fails.
+    """
+
+    def __init__(
+        self, decoder: Decoder, cache: KVCache, tree: KVTree, tokenizer: Tokenizer | None, limits: Limits
+    ) -> None:
+        """Schedule on `decoder`, whose K and V go to `cache`, kept in order by `tree`."""
+        self._decoder = decoder
+        self._cache = cache
+        self._tree = tree
+        self._tokenizer = tokenizer
+        self._limits = limits
+        self._drawer = Drawer(decoder)
+        self._eos_token_ids = frozenset(decoder.config.eos_token_ids)
+        self._submitted = 0
+        self._waiting: list[tuple[int, Job]] = []
+        self._running: dict[int, Job] = {}
+
+    # --- what can be asked for ---------------------------------------------------------------------------------
+
+    def expand(self, fork: KVNode, sampling: Sampling, sample: int, usage: Usage) -> Branch:
+        """Queue sample number `sample` of what follows `fork`.
+
+        Raises:
+            ContextOverflowError: `fork` fills the model's context, so that no token fits after it.
+            PoolTooSmallError: The path is larger than the whole pool.
+        """
+        self._check_fits(fork.end + 1)
+        room = self._decoder.config.max_positions - fork.end
+        stream = self._tokenizer.stream() if self._tokenizer else None
+        limit = min(sampling.max_tokens, room)
+        branch = Branch(fork, self._tree.fork(fork), sampling, sample, usage, limit, self._eos_token_ids, stream)
+        usage.reused_tokens += sum(node.computed for node in fork.path())
+        self._submit(branch)
+        return branch
+
+    def prefill(self, node: KVNode, usage: Usage) -> Prefill:
+        """Queue the computation of `node` and everything above it; same errors as `expand`."""
+        self._check_fits(node.end)
+        prefill = Prefill(node, usage)
+        self._submit(prefill)
+        return prefill
+
+    def score(self, tokens: Sequence[int], top_k: int, usage: Usage) -> Scoring:
+        """Queue the scoring of `tokens`; same errors as `expand`."""
+        self._check_fits(len(tokens))
+        node = self._tree.fork(self._tree.root)
+        node.tokens.extend(tokens)
+        scoring = Scoring(self._tree.root, node, top_k, usage)
+        self._submit(scoring)
+        return scoring
+
+    def cancel(self, jobs: Iterable[Job], *, keep_tokens: bool = False) -> None:
+        """Stop those of `jobs` that are not finished.
+
+        Args:
+            jobs: Any jobs of this scheduler.
+            keep_tokens: End branches as "cancelled" with the tokens they have, instead of throwing these away.
+        """
+        stopping = {job.order: job for job in jobs if not job.finished}
+        self._waiting = [entry for entry in self._waiting if entry[0] not in stopping]
+        heapq.heapify(self._waiting)
+        for job in stopping.values():
+            if isinstance(job, Branch):
+                job.finish_reason = "cancelled"
+            if job.order in self._running:
+                self._leave(job)
+            self._bury(job, keep_tokens)
+
+    def _check_fits(self, tokens: int) -> None:
+        context = self._decoder.config.max_positions
+        if tokens > context:
+            raise ContextOverflowError(
+                f"{tokens} tokens are needed, but the model's context is {context}: shorten the prompt"
+            )
+        if -(-tokens // PAGE_SIZE) > self._tree.pool.capacity:
+            raise self._too_small(tokens)
+
+    def _too_small(self, tokens: int) -> PoolTooSmallError:
+        pages = self._tree.pool.capacity
+        return PoolTooSmallError(
+            f"one branch of {tokens} tokens does not fit in the KV pool of {pages} pages ({pages * PAGE_SIZE} tokens): "
+            f"enlarge the pool (--kv-tokens, Engine.load(kv_tokens=...)) or shorten the prompt"
+        )
+
+    def _submit(self, job: Job) -> None:
+        self._submitted += 1
+        job.order = self._submitted
+        heapq.heappush(self._waiting, (job.order, job))
+
+    # --- one step ----------------------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self._waiting or self._running)
+
+    def step(self) -> list[Job]:
+        """Run one forward pass over everything that can run; return the jobs that ended."""
+        self._tree.settle()
+        failed = self._admit()
+        tasks = self._gather(failed)
+        self._draw(self._forward(tasks))
+        ended = [job for job in self._running.values() if job.finished]
+        for job in ended:
+            self._leave(job)
+            self._bury(job, keep_tokens=True)
+        return failed + ended
+
+    def _admit(self) -> list[Job]:
+        """Let waiting jobs in, oldest first, as long as their paths fit; return those that never will."""
+        failed: list[Job] = []
+        while self._waiting and len(self._running) < self._limits.jobs:
+            job = self._waiting[0][1]
+            if self._enter(job):
+                heapq.heappop(self._waiting)
+            elif self._running:
+                break
+            else:
+                heapq.heappop(self._waiting)
+                job.error = self._too_small(job.leaf.end + 1)
+                self._bury(job, keep_tokens=False)
+                failed.append(job)
+        return failed
+
+    def _enter(self, job: Job) -> bool:
+        """Pin the job's path and give it all its pages, or change nothing."""
+        self._tree.pin(job.leaf)
+        own = len(job.node.tokens) + 1 if job.node is not None else 0
+        fits = all(self._tree.reserve(node, len(node.tokens)) for node in job.fork.path())
+        if fits and (job.node is None or self._tree.reserve(job.node, own)):
+            self._running[job.order] = job
+            return True
+        self._tree.unpin(job.leaf)
+        return False
+
+    def _gather(self, failed: list[Job]) -> list[_Task]:
+        """Choose the rows of this step; make room for them, by preemption if need be."""
+        budget = self._limits.step_tokens
+        tasks: list[_Task] = []
+        oldest_first = [self._running[order] for order in sorted(self._running)]
+        for job in sorted(oldest_first, key=lambda job: isinstance(job, Scoring)):
+            node = job.node
+            if node is None or not job.ready or job.order not in self._running:
+                continue
+            rows = min(len(node.tokens) - node.computed, budget)
+            if rows > 0 and self._make_room(job, node, failed):
+                tasks.append(_Task(Reader(node, node.computed, rows), job))
+                budget -= rows
+        prefilled: set[KVNode] = set()
+        for job in oldest_first:
+            node = _first_uncomputed(job.fork)
+            if budget <= 0:
+                break
+            if job.ready or node in prefilled or job.order not in self._running:
+                continue
+            prefilled.add(node)
+            left = len(node.tokens) - node.computed
+            rows = min(left, budget) or 1
+            tasks.append(_Task(Reader(node, node.computed if left else len(node.tokens) - 1, rows, left > 0), job))
+            budget -= rows
+        return tasks
+
+    def _make_room(self, job: Job, node: KVNode, failed: list[Job]) -> bool:
+        """Reserve the pages of all tokens of `node`, preempting the youngest jobs; False if `job` had to go itself."""
+        while not self._tree.reserve(node, len(node.tokens)):
+            youngest = self._running[max(self._running)]
+            self._leave(youngest)
+            if self._running:
+                youngest.usage.preemptions += 1
+                heapq.heappush(self._waiting, (youngest.order, youngest))
+            else:
+                job.error = self._too_small(node.end)
+                self._bury(job, keep_tokens=False)
+                failed.append(job)
+            if youngest is job:
+                return False
+        return True
+
+    def _leave(self, job: Job) -> None:
+        """Take a job out of the running ones; what it computed becomes evictable, its own tokens' pages are free."""
+        del self._running[job.order]
+        self._tree.unpin(job.leaf)
+        if not job.finished and job.node is not None and job.node.pages:
+            self._tree.drop(job.node)
+
+    def _bury(self, job: Job, keep_tokens: bool) -> None:
+        """Settle the growing node of an ended job: a branch's tokens may stay as a frozen node, all else goes."""
+        if job.node is None:
+            return
+        if keep_tokens and isinstance(job, Branch) and job.error is None and job.node.tokens:
+            self._tree.freeze(job.node)
+        else:
+            self._tree.discard(job.node)
+
+    def _forward(self, tasks: list[_Task]) -> list[tuple[Branch, Tensor]]:
+        """Run the rows of `tasks`; return the branches that can draw a token, each with the hidden state before it."""
+        if not tasks:
+            return []
+        jobs = {id(task.reader): task.job for task in tasks}
+        readers = depth_first([task.reader for task in tasks])
+        wanted: list[int] = []
+        row = 0
+        for reader in readers:
+            if isinstance(jobs[id(reader)], Scoring):
+                wanted.extend(range(row, row + reader.rows))
+            elif reader.first + reader.rows == len(reader.leaf.tokens):
+                wanted.append(row + reader.rows - 1)
+            row += reader.rows
+        device = self._decoder.device
+        step = Step(
+            torch.tensor([t for r in readers for t in r.leaf.tokens[r.first : r.first + r.rows]], device=device),
+            torch.tensor([s for r in readers for s in _slots(r)], device=device),
+            make_plan(readers, device),
+            torch.tensor(wanted, dtype=torch.int64, device=device),
+        )
+        hidden = self._decoder.forward(step, self._cache)
+
+        drawing: list[tuple[Branch, Tensor]] = []
+        taken = 0
+        for reader in readers:
+            job, node = jobs[id(reader)], reader.leaf
+            _count(reader, job)
+            if reader.writes:
+                node.computed += reader.rows
+                node.ever_computed = max(node.ever_computed, node.computed)
+            if isinstance(job, Scoring):
+                self._take_scores(job, reader, hidden[taken : taken + reader.rows])
+                taken += reader.rows
+            elif reader.first + reader.rows == len(node.tokens):
+                if isinstance(job, Branch) and node is job.node:
+                    drawing.append((job, hidden[taken]))
+                else:
+                    node.hidden = hidden[taken].clone()
+                taken += 1
+        return drawing
+
+    def _take_scores(self, scoring: Scoring, reader: Reader, hidden: Tensor) -> None:
+        targets = torch.tensor(scoring.targets(reader.first, reader.rows), device=hidden.device)
+        head = self._decoder.kernels.lm_head_topk(hidden, self._decoder.head, scoring.top_k, targets=targets)
+        scoring.take(reader.first, head)
+
+    def _draw(self, decoding: list[tuple[Branch, Tensor]]) -> None:
+        """Draw a token on every decoding branch and on every new one whose fork is ready."""
+        starting = [job for job in self._running.values() if isinstance(job, Branch) and not job.node.tokens and job.ready]
+        remembered = [branch for branch in starting if branch.knows_first]
+        first = [(branch, branch.fork.hidden) for branch in starting if not branch.knows_first]
+        if remembered:
+            self._drawer.from_distributions(remembered)
+        rows = decoding + [(branch, hidden) for branch, hidden in first if hidden is not None]
+        if rows:
+            self._drawer.from_hidden([branch for branch, _ in rows], torch.stack([hidden for _, hidden in rows]))
+
+
+def _first_uncomputed(node: KVNode) -> KVNode:
+    """The topmost node on the path of `node` that still has tokens to compute; `node` itself if none has."""
+    while node.parent is not None and node.parent.computed < len(node.parent.tokens):
+        node = node.parent
+    return node
+
+
+def _slots(reader: Reader) -> list[int]:
+    return reader.leaf.slots(reader.first, reader.rows) if reader.writes else [-1] * reader.rows
+
+
+def _count(reader: Reader, job: Job) -> None:
+    """Count the rows as recomputed where they were in the cache before, else as prefill unless the job drew them."""
+    again = max(min(reader.leaf.ever_computed, reader.first + reader.rows) - reader.first, 0)
+    job.usage.recomputed_tokens += again
+    if not (isinstance(job, Branch) and reader.leaf is job.node):
+        job.usage.prefill_tokens += reader.rows - again

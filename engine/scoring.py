@@ -1,0 +1,88 @@
+"""Log-probabilities of given tokens."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..kernels import HeadTopK
+from .job import Job
+from .kv_node import KVNode
+from .usage import Usage
+
+
+class Score(NamedTuple):
+    """How probable the model finds given tokens; row `i` is conditioned on the tokens before `i`.
+
+    Attributes:
+        token_ids: `[tokens]` int64.
+        logprobs: `[tokens]` fp32, raw log-probabilities; NaN at 0, which nothing precedes.
+        top_ids: `[tokens, k]` int64, the most probable tokens, best first; -1 at 0.
+        top_logprobs: `[tokens, k]` fp32; NaN at 0.
+    """
+
+    token_ids: NDArray[np.int64]
+    logprobs: NDArray[np.float32]
+    top_ids: NDArray[np.int64]
+    top_logprobs: NDArray[np.float32]
+
+
+class Scoring(Job):
+    """A sequence while it is being scored.
+
+    Attributes:
+        node: A growing node below the root with all tokens of the sequence; nobody else sees it.
+        top_k: Columns of the result.
+    """
+
+    node: KVNode
+
+    def __init__(self, root: KVNode, node: KVNode, top_k: int, usage: Usage) -> None:
+        """Start with nothing scored."""
+        super().__init__(root, node, usage)
+        self.top_k = top_k
+        tokens = len(node.tokens)
+        self._logprobs = torch.full((tokens,), torch.nan)
+        self._top_ids = torch.full((tokens, top_k), -1, dtype=torch.int64)
+        self._top_logprobs = torch.full((tokens, top_k), torch.nan)
+
+    @property
+    def ready(self) -> bool:
+        """Always: nothing stands above the sequence."""
+        return True
+
+    @property
+    def finished(self) -> bool:
+        """Whether every token is scored, or none will be."""
+        return self.error is not None or self.node.computed == len(self.node.tokens)
+
+    def targets(self, first: int, rows: int) -> list[int]:
+        """The tokens that follow tokens `first` to `first + rows - 1`; the last of all is followed by token 0."""
+        following = self.node.tokens[first + 1 : first + rows + 1]
+        return following + [0] * (rows - len(following))
+
+    def take(self, first: int, head: HeadTopK) -> None:
+        """Record the rows of `head`, whose first one stands at token `first`."""
+        assert head.target_logits is not None
+        rows = min(len(head.lse), len(self.node.tokens) - 1 - first)
+        to = slice(first + 1, first + 1 + rows)
+        self._logprobs[to] = (head.target_logits - head.lse)[:rows].cpu()
+        self._top_ids[to] = head.top_ids[:rows, : self.top_k].cpu()
+        self._top_logprobs[to] = (head.top_logits - head.lse[:, None])[:rows, : self.top_k].cpu()
+
+    def score(self) -> Score:
+        """The finished result."""
+        return Score(
+            np.array(self.node.tokens, np.int64),
+            _numpy(self._logprobs),
+            _numpy(self._top_ids),
+            _numpy(self._top_logprobs),
+        )
+
+
+def _numpy(tensor: Tensor) -> NDArray[np.generic]:
+    return tensor.numpy()

@@ -1,0 +1,108 @@
+"""What a search returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..completion import FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A chain from the prompt to a terminal state.
+
+    Attributes:
+        text: The whole generated text.
+        value: Its reward.
+        answer: The answer parsed from the text; empty if there is none.
+        tokens: Generated tokens on the chain, shared ones included.
+        finish_reason: Why the chain ended; `"length"` and `"cancelled"` mean that it was cut short.
+        leaf: Id of the tree node at its end; the chain is that node and all above it.
+    """
+
+    text: str
+    value: float
+    answer: str
+    tokens: int
+    finish_reason: FinishReason
+    leaf: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether the model ended the chain itself."""
+        return self.finish_reason in ("eos", "stop")
+
+
+@dataclass(frozen=True, slots=True)
+class TreeNode:
+    """A node of the finished search tree.
+
+    Attributes:
+        id: Index in `SearchResult.tree`; the root is 0.
+        parent: Index of the parent; None for the root.
+        text: Text that this node adds to its parent's.
+        visits: Rollouts that went through it.
+        value: Mean reward of those rollouts; None if there are none.
+        tokens: Tokens that this node adds, given ones included.
+    """
+
+    id: int
+    parent: int | None
+    text: str
+    visits: int
+    value: float | None
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchStats:
+    """What a search cost.
+
+    Attributes:
+        generated_tokens: Tokens drawn.
+        prefill_tokens: Given tokens whose K and V were computed.
+        reused_tokens: Tokens that branches found in the cache instead of computing them.
+        recomputed_tokens: Tokens run through the model again after an eviction or a preemption.
+        full_rows: Draws that needed a full row of logits to truncate exactly.
+        preemptions: Times a branch lost its K and V to make room.
+        wall_s: Seconds from the first to the last wave, in company of the other questions of the request.
+        tokens_per_s: `generated_tokens / wall_s`.
+        kv_pages_peak: Most KV pages in use at once, by the whole engine.
+    """
+
+    generated_tokens: int
+    prefill_tokens: int
+    reused_tokens: int
+    recomputed_tokens: int
+    full_rows: int
+    preemptions: int
+    wall_s: float
+    tokens_per_s: float
+    kv_pages_peak: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The outcome of one question.
+
+    Attributes:
+        question: The question as the user wrote it.
+        answer: The chosen answer.
+        text: The whole text of the chosen rollout.
+        value: Reward of the chosen rollout.
+        confidence: Share of the total rollout reward that agrees with `answer`, from 0 to 1.
+        rollouts: All rollouts, in the order they finished.
+        tree: All nodes, parents before children.
+        best_path: Ids of the tree nodes on the chosen rollout, root first.
+        stats: What it cost; None until the engine fills it in.
+    """
+
+    question: str
+    answer: str
+    text: str
+    value: float
+    confidence: float
+    rollouts: tuple[Rollout, ...]
+    tree: tuple[TreeNode, ...]
+    best_path: tuple[int, ...]
+    stats: SearchStats | None = None

@@ -1,0 +1,77 @@
+"""The protocol between a search and the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+
+from ..expansion import Expansion
+from .result import SearchResult
+
+if TYPE_CHECKING:
+    from ..node import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one search is.
+
+    Attributes:
+        index: Position of the question in its request.
+        rollouts: Finished rollouts.
+        nodes: Nodes of the search tree.
+        generated_tokens: Tokens drawn for this question so far.
+        best_value: Value of the best rollout so far; NaN before the first.
+        best_answer: Its answer, or an empty string.
+    """
+
+    index: int
+    rollouts: int
+    nodes: int
+    generated_tokens: int
+    best_value: float
+    best_answer: str
+
+
+class Wave(NamedTuple):
+    """Expansions that a search wants done before it goes on; they run in one batch with those of other searches.
+
+    Attributes:
+        expansions: What to sample. The search receives one list of nodes per expansion, in the same order.
+        progress: Where the search stands.
+        deadline: `time.monotonic()` at which branches still running are cut (`finish_reason == "cancelled"`), or None.
+    """
+
+    expansions: list[Expansion]
+    progress: Progress
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One question, ready to be searched.
+
+    Attributes:
+        index: Position of the question in its request.
+        question: The question as the user wrote it.
+        prompt: The state after the rendered prompt; the engine releases it.
+        decode: Text of token ids, without special tokens (`Tokenizer.decode`).
+    """
+
+    index: int
+    question: str
+    prompt: Node
+    decode: Callable[[Sequence[int]], str]
+
+
+Search: TypeAlias = "Generator[Wave, list[list[Node]], SearchResult]"
+"""A running search: yields waves, receives their nodes, returns its result with empty `stats`."""
+
+
+class Strategy(Protocol):
+    """A way to search. Holds parameters only, so that one strategy serves any number of questions at once."""
+
+    def search(self, task: Task) -> Search:
+        """Start searching `task`; the caller drives the generator."""
+        ...

@@ -1,0 +1,25 @@
+"""marcot's op set: one signature per op, several implementations.
+
+This file must import nothing from outside its own folder and define no `__version__`: `transformers` probes for a
+PyPI package called `kernels`, finds this folder when Python runs from the repository's root, and must lose interest.
+"""
+
+from .blocks import BlockTensor, Weight
+from .errors import MarcotError
+from .ops import MAX_TOP_K, Draw, HeadTopK, Kernels, PackedLinear
+from .plan import Plan, WorkItem
+from .select import select
+
+__all__ = [
+    "MAX_TOP_K",
+    "BlockTensor",
+    "Draw",
+    "HeadTopK",
+    "Kernels",
+    "MarcotError",
+    "PackedLinear",
+    "Plan",
+    "Weight",
+    "WorkItem",
+    "select",
+]

@@ -1,0 +1,67 @@
+"""Block-quantised weights as GGUF files store them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import MarcotError
+
+
+class BlockFormatError(MarcotError):
+    """The block format is unknown, or the package that decodes it is missing."""
+
+    exit_code = 4
+
+
+@dataclass(frozen=True, slots=True)
+class BlockTensor:
+    """A matrix whose rows are runs of quantised blocks.
+
+    Rows are independent, so slicing, permuting and stacking them never touches a block.
+
+    Attributes:
+        data: `[rows, bytes_per_row]` uint8, possibly a view of a memory-mapped file.
+        format: GGML's name of the block format, such as `"Q4_K"` or `"Q8_0"`.
+        columns: Values in a row after dequantisation.
+    """
+
+    data: Tensor
+    format: str
+    columns: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(rows, columns)` of the dequantised matrix."""
+        return self.data.shape[0], self.columns
+
+    def dequantize(self, rows: slice | Tensor | None = None) -> Tensor:
+        """Decode the blocks to `[rows, columns]` fp32.
+
+        Args:
+            rows: Decode these rows only: a slice or an int64 index.
+
+        Raises:
+            BlockFormatError: The `gguf` package is missing or does not know the format.
+        """
+        try:
+            from gguf import GGMLQuantizationType
+            from gguf.quants import dequantize
+        except ImportError as error:
+            raise BlockFormatError(
+                f"weights in {self.format} blocks need the gguf package: pip install 'marcot[gguf]'"
+            ) from error
+        data = self.data if rows is None else self.data[rows]
+        try:
+            values = dequantize(data.numpy(), GGMLQuantizationType[self.format])
+        except (KeyError, NotImplementedError) as error:
+            raise BlockFormatError(
+                f"the gguf package cannot decode {self.format} blocks; use a file in a common format such as Q4_K_M"
+            ) from error
+        return torch.from_numpy(values).reshape(-1, self.columns)
+
+
+Weight = Tensor | BlockTensor
+"""A stored matrix `[out_features, in_features]`: dense in any float dtype, or block-quantised."""

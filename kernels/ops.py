@@ -1,0 +1,185 @@
+"""The op set: one signature for every implementation.
+
+`reference/` is the specification and every test's oracle; other sets differ from it in speed and rounding only.
+Tensors live on the set's device. `rows` counts the tokens of one forward step, over all branches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from .blocks import Weight
+from .plan import Plan
+
+MAX_TOP_K = 64
+"""Largest `k` of `lm_head_topk`: what a GPU tile keeps in registers while the vocabulary streams by."""
+
+
+class PackedLinear(Protocol):
+    """A weight in the layout that its kernel set reads; made by `pack_linear`, opaque to everyone else."""
+
+    @property
+    def out_features(self) -> int:
+        """Rows of the weight."""
+        ...
+
+    @property
+    def in_features(self) -> int:
+        """Columns of the weight."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the packed weight holds, in bytes."""
+        ...
+
+
+class Draw(NamedTuple):
+    """What a Gumbel-max draw over the whole vocabulary needs.
+
+    Attributes:
+        temperature: `[rows]` fp32; rows at 0 are skipped, their results are undefined.
+        key: `[rows]` int64, the Philox key of the row's branch.
+        position: `[rows]` int64, the absolute position of the token to be drawn.
+    """
+
+    temperature: Tensor
+    key: Tensor
+    position: Tensor
+
+
+class HeadTopK(NamedTuple):
+    """What is left of a row of logits.
+
+    Attributes:
+        top_ids: `[rows, k]` int64, the most probable tokens, best first.
+        top_logits: `[rows, k]` fp32, their raw logits.
+        lse: `[rows]` fp32, log-sum-exp of all raw logits: `logprob = logit - lse`.
+        target_logits: `[rows]` fp32 raw logits of the requested targets, or None.
+        drawn_ids: `[rows]` int64, the Gumbel-max draws, or None without a `Draw`.
+        drawn_logits: `[rows]` fp32, their raw logits, or None.
+        scaled_lse: `[rows]` fp32, log-sum-exp of logits / temperature, or None without a `Draw`.
+    """
+
+    top_ids: Tensor
+    top_logits: Tensor
+    lse: Tensor
+    target_logits: Tensor | None
+    drawn_ids: Tensor | None
+    drawn_logits: Tensor | None
+    scaled_lse: Tensor | None
+
+
+class Kernels(Protocol):
+    """A complete op set. A module with these functions is one."""
+
+    @property
+    def name(self) -> str:
+        """What `MARCOT_KERNELS` calls this set."""
+        ...
+
+    def pack_linear(self, parts: Sequence[Weight], dtype: torch.dtype, device: torch.device) -> PackedLinear:
+        """Stack `parts` along their rows and pack them once, for `linear`, `embed` and `lm_head_topk`.
+
+        Args:
+            parts: Matrices `[n_i, in_features]`, dense or block-quantised, each of its own format.
+            dtype: Compute dtype of the activations.
+            device: Where the packed weight lives.
+        """
+        ...
+
+    def linear(self, x: Tensor, weight: PackedLinear) -> Tensor:
+        """`y = x Wᵀ`.
+
+        Args:
+            x: `[rows, in_features]`.
+            weight: `[out_features, in_features]`, packed.
+
+        Returns:
+            `[rows, out_features]` in the dtype of `x`.
+        """
+        ...
+
+    def embed(self, ids: Tensor, weight: PackedLinear) -> Tensor:
+        """Gather the embedding rows of `ids` (`[rows]` int64); returns `[rows, in_features]` in the packed dtype."""
+        ...
+
+    def rms_norm(self, x: Tensor, weight: Tensor, eps: float, residual: Tensor | None) -> tuple[Tensor, Tensor]:
+        """`h = x + residual`, then `h / sqrt(mean(h²) + eps) * weight`, in one pass (arXiv 1910.07467).
+
+        Args:
+            x: `[rows, hidden]`.
+            weight: `[hidden]`.
+            eps: Added to the mean square.
+            residual: `[rows, hidden]`, or None for zero.
+
+        Returns:
+            The normed rows and `h`, both `[rows, hidden]` in the dtype of `x`.
+        """
+        ...
+
+    def rope_store(
+        self,
+        qkv: Tensor,
+        bias: Tensor | None,
+        cos: Tensor,
+        sin: Tensor,
+        slots: Tensor,
+        k_pages: Tensor,
+        v_pages: Tensor,
+    ) -> Tensor:
+        """Add the QKV bias, rotate Q and K (arXiv 2104.09864, halves convention), write K and V to their slots.
+
+        Args:
+            qkv: `[rows, (heads + 2 * kv_heads) * head_dim]`.
+            bias: `[(heads + 2 * kv_heads) * head_dim]` or None.
+            cos: `[rows, head_dim / 2]` fp32, cosines of each row's position, attention factor included.
+            sin: `[rows, head_dim / 2]` fp32.
+            slots: `[rows]` int64, `page * page_size + slot`; -1 writes nothing.
+            k_pages: `[pages, kv_heads, page_size, head_dim]`, written in place.
+            v_pages: Same shape as `k_pages`, written in place.
+
+        Returns:
+            Rotated queries `[rows, heads, head_dim]` in the dtype of `qkv`.
+        """
+        ...
+
+    def tree_attention(self, q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float) -> Tensor:
+        """Softmax attention of each query over the whole path of its branch, following `plan`.
+
+        Args:
+            q: `[rows, heads, head_dim]`; query head `h` reads KV head `h // (heads / kv_heads)`.
+            k_pages: `[pages, kv_heads, page_size, head_dim]`; slots outside the plan may hold anything, NaN included.
+            v_pages: Same shape as `k_pages`.
+            plan: Work items that cover every row's path.
+            scale: Multiplies the scores, usually `head_dim ** -0.5`.
+
+        Returns:
+            `[rows, heads, head_dim]` in the dtype of `q`.
+        """
+        ...
+
+    def silu_mul(self, gate_up: Tensor) -> Tensor:
+        """SwiGLU (arXiv 2002.05202): `silu(gate) * up` of `[rows, 2 * width]` as gate | up; returns `[rows, width]`."""
+        ...
+
+    def lm_head_topk(
+        self, hidden: Tensor, weight: PackedLinear, k: int, targets: Tensor | None = None, draw: Draw | None = None
+    ) -> HeadTopK:
+        """LM head fused with log-sum-exp, top-k, target gather and the Gumbel-max draw; no `[rows, vocab]` exists.
+
+        The draw is `argmax_t logit_t / temperature + G(key, position, t)` with the Gumbel noise of
+        `reference.philox.gumbel`, so that it equals sampling from the softmax and depends on nothing but the row.
+
+        Args:
+            hidden: `[rows, hidden]`, after the final norm.
+            weight: `[vocab, hidden]`, packed.
+            k: How many of the most probable tokens to return; `1 <= k <= min(vocab, MAX_TOP_K)`.
+            targets: `[rows]` int64, tokens whose logits are wanted, or None.
+            draw: Parameters of the draw, or None for no draw.
+        """
+        ...

@@ -1,0 +1,22 @@
+"""The specification: every op in plain torch, short and obviously right. Runs on any device."""
+
+from .linear import embed, linear, pack_linear
+from .lm_head_topk import lm_head_topk
+from .rms_norm import rms_norm
+from .rope_store import rope_store
+from .silu_mul import silu_mul
+from .tree_attention import tree_attention
+
+name = "reference"
+
+__all__ = [
+    "embed",
+    "linear",
+    "lm_head_topk",
+    "name",
+    "pack_linear",
+    "rms_norm",
+    "rope_store",
+    "silu_mul",
+    "tree_attention",
+]

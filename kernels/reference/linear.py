@@ -1,0 +1,64 @@
+"""Dense linear layer and embedding gather."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..blocks import BlockTensor, Weight
+
+_ROWS_AT_ONCE = 8192
+"""Rows that are decoded or converted at a time, so that loading needs one copy of a weight and a little more."""
+
+
+@dataclass(frozen=True, slots=True)
+class DenseLinear:
+    """A weight as one dense matrix.
+
+    Attributes:
+        matrix: `[out_features, in_features]`.
+    """
+
+    matrix: Tensor
+
+    @property
+    def out_features(self) -> int:
+        """Rows of the weight."""
+        return self.matrix.shape[0]
+
+    @property
+    def in_features(self) -> int:
+        """Columns of the weight."""
+        return self.matrix.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the matrix, in bytes."""
+        return self.matrix.nbytes
+
+
+def pack_linear(parts: Sequence[Weight], dtype: torch.dtype, device: torch.device) -> DenseLinear:
+    """Stack `parts` into one dense matrix of `dtype`. See `Kernels.pack_linear`."""
+    rows = sum(part.shape[0] for part in parts)
+    matrix = torch.empty(rows, parts[0].shape[1], dtype=dtype, device=device)
+    filled = 0
+    for part in parts:
+        for start in range(0, part.shape[0], _ROWS_AT_ONCE):
+            piece = slice(start, min(start + _ROWS_AT_ONCE, part.shape[0]))
+            values = part.dequantize(piece) if isinstance(part, BlockTensor) else part[piece]
+            matrix[filled : filled + len(values)].copy_(values)
+            filled += len(values)
+    return DenseLinear(matrix)
+
+
+def linear(x: Tensor, weight: DenseLinear) -> Tensor:
+    """`y = x Wᵀ`. See `Kernels.linear`."""
+    return torch.nn.functional.linear(x, weight.matrix)
+
+
+def embed(ids: Tensor, weight: DenseLinear) -> Tensor:
+    """Gather rows of the embedding. See `Kernels.embed`."""
+    return weight.matrix[ids]

@@ -1,0 +1,28 @@
+"""QKV bias, RoPE and the write of K and V into the cache."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def rope_store(
+    qkv: Tensor, bias: Tensor | None, cos: Tensor, sin: Tensor, slots: Tensor, k_pages: Tensor, v_pages: Tensor
+) -> Tensor:
+    """Rotate Q and K by their positions, store K and V. See `Kernels.rope_store`."""
+    _, kv_heads, page_size, head_dim = k_pages.shape
+    if bias is not None:
+        qkv = qkv + bias
+    q, k, v = qkv.view(len(qkv), -1, head_dim).tensor_split((-2 * kv_heads, -kv_heads), dim=1)
+    cos, sin = cos[:, None].to(qkv.dtype), sin[:, None].to(qkv.dtype)
+    kept = slots >= 0
+    page, slot = slots[kept] // page_size, slots[kept] % page_size
+    k_pages[page, :, slot] = _rotate(k, cos, sin)[kept].to(k_pages.dtype)
+    v_pages[page, :, slot] = v[kept].to(v_pages.dtype)
+    return _rotate(q, cos, sin)
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate dimension pairs `(i, i + head_dim / 2)` of `x` (`[rows, heads, head_dim]`)."""
+    low, high = x.chunk(2, dim=-1)
+    return torch.cat((low * cos - high * sin, high * cos + low * sin), dim=-1)

@@ -1,0 +1,43 @@
+"""Attention over a tree of KV segments."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..plan import Plan, WorkItem
+
+
+def tree_attention(q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float) -> Tensor:
+    """Load each work item once for all its readers, merge partial results by log-sum-exp. See `Kernels.tree_attention`.
+
+    Per row and head it keeps the running maximum `m` of the scores, the sum `l` of `exp(score - m)` and the sum `acc`
+    of `exp(score - m) * v` (online softmax, arXiv 1805.02867), in fp32.
+    """
+    rows, heads, head_dim = q.shape
+    kv_heads, page_size = k_pages.shape[1:3]
+    grouped = q.view(rows, kv_heads, heads // kv_heads, head_dim)
+    m = torch.full(grouped.shape[:3], -torch.inf, device=q.device)
+    l = torch.zeros(grouped.shape[:3], device=q.device)  # noqa: E741 - the literature's name
+    acc = torch.zeros(grouped.shape, device=q.device)
+    for item in map(WorkItem._make, plan.items.tolist()):
+        readers = slice(item.first_row, item.first_row + item.rows)
+        k, v = (_gather(pages, plan.pages, item, page_size) for pages in (k_pages, v_pages))
+        scores = torch.einsum("rhgd,htd->rhgt", grouped[readers], k).float() * scale
+        positions = torch.arange(item.position, item.position + item.length, device=q.device)
+        unseen = positions > plan.positions[readers, None]
+        scores.masked_fill_(unseen[:, None, None], -torch.inf)
+        new_m = torch.maximum(m[readers], scores.amax(dim=-1))
+        weights = torch.exp(scores - new_m[..., None]).nan_to_num_(0.0)  # exp(-inf - -inf): nothing seen so far
+        kept = torch.exp(m[readers] - new_m).nan_to_num_(0.0)
+        l[readers] = l[readers] * kept + weights.sum(dim=-1)
+        acc[readers] = acc[readers] * kept[..., None] + torch.einsum("rhgt,htd->rhgd", weights, v.float())
+        m[readers] = new_m
+    return (acc / l[..., None]).to(q.dtype).reshape(rows, heads, head_dim)
+
+
+def _gather(cache: Tensor, pages: Tensor, item: WorkItem, page_size: int) -> Tensor:
+    """The item's tokens as `[kv_heads, length, head_dim]`."""
+    used = -(-(item.first_slot + item.length) // page_size)
+    run = cache[pages[item.first_page : item.first_page + used]].transpose(0, 1).flatten(1, 2)
+    return run[:, item.first_slot : item.first_slot + item.length]

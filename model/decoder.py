@@ -1,0 +1,144 @@
+"""The forward pass of Qwen2- and Llama-family decoders over the KV tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..kernels import Kernels, PackedLinear, Plan
+from .checkpoint import Checkpoint
+from .config import ModelConfig
+from .errors import CheckpointError
+from .kv_cache import KVCache
+from .rope import Rope
+
+
+class Step(NamedTuple):
+    """The input of one forward step: prefill chunks and decode tokens of many branches side by side.
+
+    Attributes:
+        token_ids: `[rows]` int64.
+        slots: `[rows]` int64, where each row's K and V go; -1 writes nothing.
+        plan: What each row attends to; holds the rows' positions.
+        outputs: `[outputs]` int64, the rows whose hidden states are wanted.
+    """
+
+    token_ids: Tensor
+    slots: Tensor
+    plan: Plan
+    outputs: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    input_norm: Tensor
+    qkv: PackedLinear
+    qkv_bias: Tensor | None
+    attention_output: PackedLinear
+    post_attention_norm: Tensor
+    gate_up: PackedLinear
+    down: PackedLinear
+
+
+class Decoder:
+    """A decoder with packed weights.
+
+    Attributes:
+        config: The model's shape.
+        kernels: The op set it runs on.
+        dtype: Dtype of activations, weights and KV cache.
+        device: Where it runs.
+        head: The LM head, `[vocab, hidden]`, for `Kernels.lm_head_topk`.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, kernels: Kernels, dtype: torch.dtype, device: torch.device) -> None:
+        """Read and pack every weight of `checkpoint`.
+
+        Raises:
+            CheckpointError: A tensor is missing, has the wrong shape or cannot be read.
+        """
+        self.config: ModelConfig = checkpoint.config
+        self.kernels = kernels
+        self.dtype = dtype
+        self.device = device
+        reader = _Reader(checkpoint, kernels, dtype, device)
+        self._rope = Rope(self.config.rope, self.config.head_dim, device)
+        self._embedding = reader.matrix("model.embed_tokens.weight")
+        self._layers = list(_read_layers(reader, self.config))
+        self._norm = reader.vector("model.norm.weight")
+        self.head = self._embedding if self.config.tied_embeddings else reader.matrix("lm_head.weight")
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory of all packed matrices, in bytes; a tied head counts once."""
+        packed = {id(self._embedding): self._embedding, id(self.head): self.head}
+        for layer in self._layers:
+            packed |= {id(w): w for w in (layer.qkv, layer.attention_output, layer.gate_up, layer.down)}
+        return sum(weight.nbytes for weight in packed.values())
+
+    @torch.inference_mode()
+    def forward(self, step: Step, cache: KVCache) -> Tensor:
+        """Run `step`, writing K and V into `cache`.
+
+        Returns:
+            `[outputs, hidden]`: hidden states of the wanted rows after the final norm, ready for the LM head.
+        """
+        ops, eps, scale = self.kernels, self.config.rms_norm_eps, self.config.head_dim**-0.5
+        cos, sin = self._rope.table(step.plan.positions)
+        x = ops.embed(step.token_ids, self._embedding)
+        residual: Tensor | None = None
+        for index, layer in enumerate(self._layers):
+            k_pages, v_pages = cache.k[index], cache.v[index]
+            normed, residual = ops.rms_norm(x, layer.input_norm, eps, residual)
+            qkv = ops.linear(normed, layer.qkv)
+            q = ops.rope_store(qkv, layer.qkv_bias, cos, sin, step.slots, k_pages, v_pages)
+            attended = ops.tree_attention(q, k_pages, v_pages, step.plan, scale)
+            x = ops.linear(attended.flatten(1), layer.attention_output)
+            normed, residual = ops.rms_norm(x, layer.post_attention_norm, eps, residual)
+            x = ops.linear(ops.silu_mul(ops.linear(normed, layer.gate_up)), layer.down)
+        wanted = None if residual is None else residual[step.outputs]
+        return ops.rms_norm(x[step.outputs], self._norm, eps, wanted)[0]
+
+
+class _Reader:
+    """Reads a checkpoint's tensors in the form that the ops take."""
+
+    def __init__(self, checkpoint: Checkpoint, kernels: Kernels, dtype: torch.dtype, device: torch.device) -> None:
+        self._checkpoint = checkpoint
+        self._kernels = kernels
+        self._dtype = dtype
+        self._device = device
+
+    def matrix(self, *names: str) -> PackedLinear:
+        """The named matrices, stacked and packed."""
+        parts = [self._checkpoint.tensor(name) for name in names]
+        return self._kernels.pack_linear(parts, self._dtype, self._device)
+
+    def vector(self, *names: str) -> Tensor:
+        """The named vectors, concatenated."""
+        parts = []
+        for name in names:
+            part = self._checkpoint.tensor(name)
+            if not isinstance(part, Tensor):
+                raise CheckpointError(f"{self._checkpoint.path}: {name} is block-quantised; a vector must be dense")
+            parts.append(part.to(self._device, self._dtype))
+        return torch.cat(parts)
+
+
+def _read_layers(reader: _Reader, config: ModelConfig) -> Iterator[_Layer]:
+    for index in range(config.num_layers):
+        prefix = f"model.layers.{index}."
+        attention, mlp = prefix + "self_attn.", prefix + "mlp."
+        yield _Layer(
+            input_norm=reader.vector(prefix + "input_layernorm.weight"),
+            qkv=reader.matrix(*(f"{attention}{part}_proj.weight" for part in "qkv")),
+            qkv_bias=reader.vector(*(f"{attention}{part}_proj.bias" for part in "qkv")) if config.qkv_bias else None,
+            attention_output=reader.matrix(attention + "o_proj.weight"),
+            post_attention_norm=reader.vector(prefix + "post_attention_layernorm.weight"),
+            gate_up=reader.matrix(mlp + "gate_proj.weight", mlp + "up_proj.weight"),
+            down=reader.matrix(mlp + "down_proj.weight"),
+        )

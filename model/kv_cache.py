@@ -1,0 +1,30 @@
+"""The memory behind the KV tree."""
+
+from __future__ import annotations
+
+import torch
+
+from .config import ModelConfig
+
+PAGE_SIZE = 16
+"""Tokens in a page: a fork wastes half a page on average, and a page of one head is still a long contiguous read."""
+
+
+class KVCache:
+    """Pages of K and V for every layer.
+
+    Attributes:
+        k: `[layers, pages, kv_heads, PAGE_SIZE, head_dim]`, uninitialised.
+        v: Same shape.
+    """
+
+    def __init__(self, config: ModelConfig, pages: int, dtype: torch.dtype, device: torch.device) -> None:
+        """Reserve `pages` pages; on the CPU the system commits their memory when they are first written."""
+        shape = (config.num_layers, pages, config.num_kv_heads, PAGE_SIZE, config.head_dim)
+        self.k = torch.empty(shape, dtype=dtype, device=device)
+        self.v = torch.empty(shape, dtype=dtype, device=device)
+
+    @staticmethod
+    def token_bytes(config: ModelConfig, dtype: torch.dtype) -> int:
+        """Bytes of K and V that one token takes over all layers."""
+        return 2 * config.num_layers * config.num_kv_heads * config.head_dim * dtype.itemsize
