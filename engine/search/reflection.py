@@ -1,0 +1,41 @@
+"""Marco-o1's reflection: a finished thought is told to doubt itself (arXiv 2411.14405, section 5)."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+
+REFLECTION = "Wait! Maybe I made some mistakes! I need to rethink from scratch."
+"""The paper's sentence, letter by letter."""
+
+_THOUGHT_END = re.compile(r"\s*</(?:thought|think)>", re.IGNORECASE)
+
+
+def thought_length(token_ids: Sequence[int], ended_by_eos: bool, decode: Callable[[Sequence[int]], str]) -> int:
+    """Return how many tokens of a finished chain are its thought, after which the reflection goes.
+
+    A thought ends before its closing tag, or else where the model ended: the end-of-sequence token is no part of it.
+
+    Args:
+        token_ids: What was generated.
+        ended_by_eos: Whether the last of them is an end-of-sequence token.
+        decode: Text of token ids.
+    """
+    words = len(token_ids) - ended_by_eos
+    match = _THOUGHT_END.search(decode(token_ids[:words]))
+    if match is None:
+        return words
+    counts = range(words + 1)
+    return bisect_right(counts, match.start(), key=lambda count: len(decode(token_ids[:count]))) - 1
+
+
+def reflection_after(text: str) -> str:
+    """Return the reflection as it is appended to `text`: in a paragraph of its own."""
+    return REFLECTION if text.endswith("\n") or not text else "\n\n" + REFLECTION
+
+
+def conclusion(text: str) -> str:
+    """Return what a chain says after its last reflection; the whole text if it says nothing there."""
+    after = text.rpartition(REFLECTION)[2]
+    return after if after.strip() else text

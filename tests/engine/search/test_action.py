@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from marcot.engine.errors import InputError
+from marcot.engine.search.action import Action
+
+
+def decode(ids: list[int]) -> str:
+    return bytes(ids).decode(errors="replace")
+
+
+def steps(text: str) -> list[str]:
+    ids = list(text.encode())
+    ends = Action.named("step").cut(ids, decode)
+    return [decode(ids[begin:end]) for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("one line", ["one line"]),
+        ("first\n\nsecond\n\nthird", ["first\n\n", "second\n\n", "third"]),
+        ("first\n \t\nsecond", ["first\n \t\n", "second"]),
+        ("first\n\n\n\nsecond", ["first\n\n\n\n", "second"]),
+        ("one\ntwo\nthree", ["one\ntwo\nthree"]),
+        ("<Thought>\nhm\n</Thought>\n<Output>\n8", ["<Thought>\nhm\n</Thought>", "\n<Output>\n8"]),
+        ("<think>hm</think>8", ["<think>hm</think>", "8"]),
+        ("Step 1: add\nStep 2: stop", ["Step 1: add\n", "Step 2: stop"]),
+        ("### Step 1\nadd\n### Step 2\nstop", ["### Step 1\nadd\n", "### Step 2\nstop"]),
+        ("**Step 1:** add\n**Step 2:** stop", ["**Step 1:** add\n", "**Step 2:** stop"]),
+        ("步骤1：相加\n步骤2：完成", ["步骤1：相加\n", "步骤2：完成"]),
+        ("add step 2 to\nstepwise work", ["add step 2 to\nstepwise work"]),
+        ("\n\nfirst\n\nsecond", ["\n\nfirst\n\n", "second"]),
+        ("the end\n\n", ["the end\n\n"]),
+        ("   \n\n  ", ["   \n\n  "]),
+        ("", []),
+    ],
+)
+def test_steps(text: str, expected: list[str]) -> None:
+    assert steps(text) == expected
+
+
+def test_a_step_ends_at_the_first_token_border_after_its_mark() -> None:
+    words = ["The", " sum.\n", "\nNow", " eight"]
+    cut = Action.named("step").cut([0, 1, 2, 3], lambda ids: "".join(words[id] for id in ids))
+    assert cut == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "length"), [("token", 1), ("mini-step-32", 32), ("mini-step-64", 64), ("mini-step-7", 7)]
+)
+@given(total=st.integers(0, 200))
+def test_fixed_lengths(name: str, length: int, total: int) -> None:
+    ends = Action.named(name).cut(list(range(total)), decode)
+    sizes = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+    assert sum(sizes) == total
+    assert all(size == length for size in sizes[:-1])
+    assert not sizes or 1 <= sizes[-1] <= length
+
+
+@given(st.text(alphabet="ab\n \t步骤1Step", max_size=60))
+def test_steps_add_up_to_the_text_and_none_is_blank(text: str) -> None:
+    parts = steps(text)
+    assert "".join(parts) == text
+    assert len(parts) <= 1 or all(part.strip() for part in parts)
+
+
+@pytest.mark.parametrize("name", ["", "steps", "mini-step", "mini-step-0", "mini-step--1", "mini-step-1e3", "Token"])
+def test_unknown_names_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="must be step, mini-step-64"):
+        Action.named(name)

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from marcot.engine.search.piece import Piece
+from marcot.engine.search.search_tree import SearchNode, SearchTree
+from marcot.engine.search.stretch import Stretch
+
+NOWHERE: Any = None
+
+
+def piece(*token_ids: int) -> Piece:
+    text = "".join(map(str, token_ids))
+    return Piece(token_ids, text, len(token_ids), 0.5 * len(token_ids), Stretch(NOWHERE, 0))
+
+
+def tree(*, width: int = 2, max_depth: int = 8) -> SearchTree:
+    return SearchTree(piece(), width=width, exploration=1.0, max_depth=max_depth)
+
+
+def rollout(grown: SearchTree, fork: SearchNode, *pieces: Piece, value: float = 0.5, max_new: int = 99) -> SearchNode:
+    leaf = grown.insert(fork, pieces, max_new)
+    grown.backup(leaf, value)
+    return leaf
+
+
+def check(grown: SearchTree) -> None:
+    """The books of a tree: what a node has is what its children have."""
+    for node in grown.nodes:
+        assert node.visits > 0
+        assert node.pending == 0
+        assert grown.nodes[node.id] is node
+        assert (not node.children) == node.terminal
+        if node.children:
+            assert node.visits == sum(child.visits for child in node.children)
+            assert node.total == pytest.approx(sum(child.total for child in node.children))
+            keys = [(child.piece.token_ids, child.terminal) for child in node.children]
+            assert len(set(keys)) == len(keys)
+        for child in node.children:
+            assert child.parent is node
+            assert child.id > node.id
+            assert child.depth == node.depth + 1
+            assert child.drawn == node.drawn + child.piece.drawn
+
+
+def test_the_first_rollout_becomes_a_chain_of_nodes() -> None:
+    grown = tree()
+    leaf = rollout(grown, grown.root, piece(1), piece(2, 3), piece(4), value=0.25)
+    assert [node.piece.text for node in leaf.chain] == ["4", "23", "1", ""]
+    assert [(node.visits, node.value) for node in grown.export()] == [(1, 0.25)] * 4
+    assert [node.terminal for node in grown.nodes] == [False, False, False, True]
+    assert (leaf.drawn, leaf.confidence) == (4, 2.0)
+
+
+def test_width_continuations_are_sampled_before_uct_chooses() -> None:
+    grown = tree(width=3)
+    for token in (1, 2, 3):
+        assert grown.select() is grown.root
+        grown.settle(grown.root)
+        rollout(grown, grown.root, piece(token), piece(9), value=token / 10)
+    assert grown.select() is grown.root.children[2]
+
+
+def test_virtual_loss_keeps_parallel_walks_apart() -> None:
+    grown = tree(width=2)
+    for token in (1, 2):
+        rollout(grown, grown.root, piece(token), piece(8), piece(9))
+    first, second = grown.select(), grown.select()
+    assert (first, second) == (grown.root.children[0], grown.root.children[1])
+    assert [node.pending for node in grown.root.children] == [1, 1]
+
+
+def test_a_walk_that_only_rollouts_in_flight_can_continue_says_so() -> None:
+    grown = tree(width=2)
+    assert grown.select() is grown.root
+    assert grown.select() is grown.root
+    assert grown.select() is None
+    assert grown.root.pending == 2
+
+
+def test_continuations_that_begin_alike_share_nodes() -> None:
+    grown = tree()
+    rollout(grown, grown.root, piece(1), piece(2), piece(3))
+    rollout(grown, grown.root, piece(1), piece(2), piece(4))
+    assert [node.piece.text for node in grown.nodes] == ["", "1", "2", "3", "4"]
+    assert [node.visits for node in grown.nodes] == [2, 2, 2, 1, 1]
+    check(grown)
+
+
+def test_an_end_is_not_a_way_through() -> None:
+    grown = tree()
+    rollout(grown, grown.root, piece(1), piece(2))
+    rollout(grown, grown.root, piece(1))
+    assert [child.terminal for child in grown.root.children] == [False, True]
+    check(grown)
+
+
+def test_finished_parts_are_left_alone_until_everything_is_finished() -> None:
+    grown = tree(width=2)
+    rollout(grown, grown.root, piece(1), value=0.9)
+    rollout(grown, grown.root, piece(2), piece(3), value=0.1)
+    assert grown.select() is grown.root.children[1]
+    grown.settle(grown.root.children[1])
+    rollout(grown, grown.root.children[1], piece(4), value=0.1)
+    assert grown.root.closed
+    assert grown.select() is grown.root
+    grown.settle(grown.root)
+    rollout(grown, grown.root, piece(5), piece(6))
+    assert not grown.root.closed
+    check(grown)
+
+
+def test_what_is_too_deep_is_joined_into_a_leaf() -> None:
+    grown = tree(max_depth=2)
+    leaf = rollout(grown, grown.root, piece(1), piece(2), piece(3), piece(4))
+    assert (leaf.piece.text, leaf.depth, leaf.terminal) == ("234", 2, True)
+
+
+def test_what_finds_no_room_is_joined_into_a_leaf() -> None:
+    grown = tree()
+    leaf = rollout(grown, grown.root, piece(1), piece(2), piece(3), max_new=2)
+    assert leaf.piece.text == "23"
+    assert len(grown.nodes) == 3
+    leaf = rollout(grown, grown.root, piece(1), piece(5), piece(6), max_new=1)
+    assert leaf.piece.text == "56"
+    check(grown)
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    width=st.integers(1, 4),
+    parallel=st.integers(1, 5),
+    max_depth=st.integers(1, 6),
+    room=st.integers(2, 60),
+)
+def test_any_search_keeps_its_books(seed: int, width: int, parallel: int, max_depth: int, room: int) -> None:
+    dice = random.Random(seed)
+    grown = tree(width=width, max_depth=max_depth)
+    done = 0
+    for _ in range(12):
+        size = min(parallel, room - len(grown.nodes))
+        forks = [fork for fork in (grown.select() for _ in range(size)) if fork is not None]
+        assert size < 1 or forks, "with nothing in flight there is always a fork"
+        assert grown.root.pending == len(forks)
+        for fork in forks:
+            grown.settle(fork)
+        for position, fork in enumerate(forks):
+            assert not fork.terminal
+            pieces = [piece(dice.randrange(3)) for _ in range(dice.randint(1, 5))]
+            left = room - len(grown.nodes) - (len(forks) - position - 1)
+            rollout(grown, fork, *pieces, value=dice.random(), max_new=left)
+            done += 1
+        check(grown)
+    assert len(grown.nodes) <= room
+    assert grown.root.visits == done
+    assert all(node.depth <= max_depth for node in grown.nodes)
