@@ -226,7 +226,9 @@ class Engine:
         def open_task(index: int, question: str) -> Task:
             if not question.strip():
                 raise InputError(f"question {index + 1} is empty")
-            return Task(index, question, self._open(self.chat_ids(question, system)))
+            prompt = self._open(self.chat_ids(question, system))
+            assert self.tokenizer is not None, "chat_ids needs one"
+            return Task(index, question, prompt, self.config.max_positions, self.tokenizer.decode)
 
         return self._driver.run(questions, open_task, strategy, concurrency, self.usage)
 

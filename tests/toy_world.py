@@ -62,6 +62,10 @@ class ToyNode:
     def __post_init__(self) -> None:
         self.world.nodes.append(self)
 
+    @property
+    def length(self) -> int:
+        return len(self.path_ids)
+
     def append(self, text: str) -> ToyNode:
         ids = [100 + byte for byte in text.encode()]
         return ToyNode(self.world, [*self.path_ids, *ids], np.asarray(ids), np.empty(0), None)
@@ -84,6 +88,7 @@ class ToyWorld:
     """Drives a search. After a run: `waves` that it asked for, `generated` tokens, and all `nodes` ever made."""
 
     draw: Draw
+    context: int = 1000
     cancel_at: int | None = None
     nodes: list[ToyNode] = field(default_factory=list)
     waves: list[Wave] = field(default_factory=list)
@@ -93,7 +98,7 @@ class ToyWorld:
     def task(self, question: str = "six plus two?") -> Task:
         ids = [100 + byte for byte in question.encode()]
         prompt = ToyNode(self, ids, np.asarray(ids), np.empty(0), None)
-        return Task(0, question, prompt, decode)
+        return Task(0, question, prompt, self.context, decode)
 
     def run(self, strategy: Strategy) -> SearchResult:
         search = strategy.search(self.task())
@@ -119,7 +124,8 @@ class ToyWorld:
         tokens: list[int] = []
         confidences: list[float] = []
         reason = "length"
-        while len(tokens) < sampling.max_tokens:
+        assert node.length < self.context
+        while len(tokens) < min(sampling.max_tokens, self.context - node.length):
             if self.cancel_at is not None and self.generated >= self.cancel_at:
                 reason = "cancelled"
                 break

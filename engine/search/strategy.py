@@ -56,12 +56,14 @@ class Task:
         index: Position of the question in its request.
         question: The question as the user wrote it.
         prompt: The state after the rendered prompt; the engine releases it.
+        context: Tokens that a state may have at most.
         decode: Text of token ids, without special tokens (`Tokenizer.decode`).
     """
 
     index: int
     question: str
     prompt: Node
+    context: int
     decode: Callable[[Sequence[int]], str]
 
 

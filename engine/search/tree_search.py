@@ -116,7 +116,8 @@ class TreeSearch:
             if not chain.complete or _has_reflected(chain.fork):
                 continue
             doubt = self._doubt(chain)
-            limit = min(tokens, self._options.max_rollout_tokens - doubt.drawn)
+            room = self._task.context - doubt.stretches[-1].branch.length
+            limit = min(tokens, room, self._options.max_rollout_tokens - doubt.drawn)
             if limit >= 1:
                 tokens -= limit
                 doubts[position] = doubt

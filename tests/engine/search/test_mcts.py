@@ -216,6 +216,13 @@ def test_a_chain_that_was_cut_short_does_not_reflect() -> None:
     assert all(REFLECTION not in rollout.text and rollout.tokens == 40 for rollout in result.rollouts)
 
 
+@pytest.mark.parametrize("context", [14, 20, 90, 100])
+def test_a_reflection_that_finds_no_room_in_the_context_is_left_out(context: int) -> None:
+    world = ToyWorld(hashed_draw(eos_odds=0.3), context=context)
+    result = search(world, rollouts=10, reflection=True, action="token")
+    assert len(result.rollouts) == 10
+
+
 def test_an_abandoned_search_releases_its_nodes() -> None:
     world = ToyWorld(hashed_draw())
     running = MCTS(rollouts=50, action="token").search(world.task())
