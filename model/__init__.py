@@ -15,14 +15,14 @@ from .errors import (
     UnsupportedConfigError,
 )
 from .formats import open_checkpoint
-from .locate import load_checkpoint, locate
 from .kv_cache import PAGE_SIZE, KVCache
+from .locate import load_checkpoint, locate
 from .tokenizer import TextStream, Tokenizer
 
 __all__ = [
     "BUILT_IN_MODELS",
-    "BuiltInModel",
     "PAGE_SIZE",
+    "BuiltInModel",
     "ChatTemplate",
     "ChatTemplateError",
     "Checkpoint",

@@ -20,7 +20,7 @@ from .errors import ChatTemplateError
 MAX_TEMPLATE_CHARACTERS = 2**20
 """Bound on a template's source; the longest real ones, with tools, are under 30 thousand characters."""
 
-MAX_STEPS = 1_000_000
+MAX_STEPS = 200_000
 """Bound on loop passes and calls of one rendering; a chat of a hundred messages takes a few thousand."""
 
 MAX_CHARACTERS = 64 * 2**20

