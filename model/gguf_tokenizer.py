@@ -34,7 +34,7 @@ def tokenizer_from_gguf(metadata: Mapping[str, object], source: str) -> Tokenize
     """
     if "tokenizer.ggml.model" not in metadata:
         return None
-    fields = Fields(metadata, source, "")
+    fields = Fields(metadata, source)
     fields.require("tokenizer.ggml.model", "gpt2")
     tokens, merges = _strings(fields, "tokenizer.ggml.tokens"), _strings(fields, "tokenizer.ggml.merges")
     kind = fields.text("tokenizer.ggml.pre", "missing")

