@@ -1,16 +1,38 @@
 """Search, scheduling, the KV tree, the public API and the command line."""
 
-from .engine import Engine
-from .errors import InputError
-from .expansion import Expansion
-from .node import Node
-from .outcome import Outcome
-from .sampling import Sampling
-from .scoring import Score
-from .search.mcts import MCTS
-from .search.result import SearchResult
-from .search.strategy import Progress, Strategy
-from .usage import Usage
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .errors import InputError
+    from .expansion import Expansion
+    from .node import Node
+    from .outcome import Outcome
+    from .sampling import Sampling
+    from .scoring import Score
+    from .search.mcts import MCTS
+    from .search.result import SearchResult
+    from .search.strategy import Progress, Strategy
+    from .usage import Usage
+
+# Imported when first asked for, so that `marcot --help` need not wait for torch.
+_HOMES = {
+    "MCTS": ".search.mcts",
+    "Engine": ".engine",
+    "Expansion": ".expansion",
+    "InputError": ".errors",
+    "Node": ".node",
+    "Outcome": ".outcome",
+    "Progress": ".search.strategy",
+    "Sampling": ".sampling",
+    "Score": ".scoring",
+    "SearchResult": ".search.result",
+    "Strategy": ".search.strategy",
+    "Usage": ".usage",
+}
 
 __all__ = [
     "MCTS",
@@ -26,3 +48,9 @@ __all__ = [
     "Strategy",
     "Usage",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)

@@ -61,7 +61,7 @@ class Branch(Job):
         if self.fork.computed < len(self.fork.tokens):
             return False
         return bool(self.node.tokens) or self.fork.hidden is not None or self.knows_first
-    
+
     @property
     def knows_first(self) -> bool:
         """Whether the distribution that the fork keeps is enough to draw the first token."""

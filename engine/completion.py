@@ -51,7 +51,8 @@ class Completion:
     def confidences(self) -> NDArray[np.float32]:
         """`[tokens]` fp32: `exp(p_i) / Σ exp(p_k)` over the five most probable tokens `k` (arXiv 2411.14405, eq. 1)."""
         top = np.exp(self.top_logits[:, :CONFIDENCE_WIDTH] - self.logits[:, None])
-        return (1.0 / top.sum(axis=1)).astype(np.float32)
+        confidences: NDArray[np.float32] = 1.0 / top.sum(axis=1)
+        return confidences
 
     def head(self, tokens: int, text: str) -> Completion:
         """The first `tokens` tokens, whose text is `text`; they did not end the branch."""
@@ -69,6 +70,5 @@ class Completion:
     def given(token_ids: list[int], text: str) -> Completion:
         """Tokens that were given, not drawn: they have no logits."""
         none = np.empty(0, np.float32)
-        return Completion(
-            np.asarray(token_ids, np.int64), none, none, np.empty((0, 0), np.int64), np.empty((0, 0), np.float32), text, None
-        )
+        no_ids, no_logits = np.empty((0, 0), np.int64), np.empty((0, 0), np.float32)
+        return Completion(np.asarray(token_ids, np.int64), none, none, no_ids, no_logits, text, None)

@@ -81,16 +81,13 @@ class Drawer:
         open_rows = (~choice.exact).nonzero()[:, 0]
         if not len(open_rows):
             return choice
-        chosen = open_rows.tolist()
-        for row in chosen:
+        for row in open_rows.tolist():
             branches[row].usage.full_rows += 1
         logits = self._decoder.kernels.linear(hidden[open_rows], self._decoder.head).float()
         sorted_logits, ids = logits.sort(dim=1, descending=True, stable=True)
-        seen = [rows.seen[row] for row in chosen]
-        subset = SamplingRows(*(f[open_rows] if isinstance(f, Tensor) else seen for f in rows))
         width = torch.full_like(open_rows, self._vocab)
-        unknown = torch.full_like(subset.temperature, torch.nan)
-        settled = choose(Candidates(ids, sorted_logits, width, unknown, complete=True), subset)
+        unknown = torch.full((len(open_rows),), torch.nan, device=hidden.device)
+        settled = choose(Candidates(ids, sorted_logits, width, unknown, complete=True), rows.select(open_rows))
         choice.ids[open_rows], choice.logits[open_rows] = settled.ids, settled.logits
         return choice
 

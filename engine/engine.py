@@ -317,5 +317,6 @@ def _default_kv_tokens(decoder: Decoder) -> int:
         memory, _ = torch.cuda.mem_get_info(decoder.device)
     else:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    fitting = int(memory * _KV_SHARE_OF_MEMORY[decoder.device.type]) // KVCache.token_bytes(decoder.config, decoder.dtype)
+    share = int(memory * _KV_SHARE_OF_MEMORY[decoder.device.type])
+    fitting = share // KVCache.token_bytes(decoder.config, decoder.dtype)
     return max(min(fitting, _DEFAULT_KV_TOKENS), PAGE_SIZE)

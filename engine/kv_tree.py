@@ -241,7 +241,7 @@ class KVTree:
                 "computed tokens have slots": node.computed <= len(node.pages) * PAGE_SIZE - node.first_slot
                 or node.computed == 0,
                 "computed tokens exist": 0 <= node.computed <= len(node.tokens),
-                "cached tokens stand on a cached parent": not node.pages or node.parent is self.root or bool(parent_pages),
+                "pages stand on a parent's pages": not node.pages or node.parent is self.root or bool(parent_pages),
                 "computed tokens follow computed ones": not node.computed
                 or node.parent is None
                 or node.parent.computed == len(node.parent.tokens),

@@ -51,6 +51,19 @@ class SamplingRows(NamedTuple):
     key: Tensor
     position: Tensor
 
+    def select(self, rows: Tensor) -> SamplingRows:
+        """The rows with indices `rows` (int64)."""
+        return SamplingRows(
+            self.temperature[rows],
+            self.top_k[rows],
+            self.top_p[rows],
+            self.min_p[rows],
+            self.penalty[rows],
+            [self.seen[row] for row in rows.tolist()],
+            self.key[rows],
+            self.position[rows],
+        )
+
 
 class Choice(NamedTuple):
     """What was chosen.

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..model import PAGE_SIZE, Decoder, KVCache, Step, Tokenizer
 from .branch import Branch
 from .drawing import Drawer
-from .errors import ContextOverflowError, PoolTooSmallError
+from .errors import ContextOverflowError, IntegrityError, PoolTooSmallError
 from .job import Job, Prefill
 from .kv_node import KVNode
 from .kv_tree import KVTree
@@ -144,7 +144,13 @@ class Scheduler:
         return not (self._waiting or self._running)
 
     def step(self) -> list[Job]:
-        """Run one forward pass over everything that can run; return the jobs that ended."""
+        """Run one forward pass over everything that can run; return the jobs that ended.
+
+        Raises:
+            IntegrityError: There is nothing to run, so that a caller who waits for a job would wait forever.
+        """
+        if self.idle:
+            raise IntegrityError("the scheduler has nothing to run")
         self._tree.settle()
         failed = self._admit()
         tasks = self._gather(failed)
@@ -290,7 +296,8 @@ class Scheduler:
 
     def _draw(self, decoding: list[tuple[Branch, Tensor]]) -> None:
         """Draw a token on every decoding branch and on every new one whose fork is ready."""
-        starting = [job for job in self._running.values() if isinstance(job, Branch) and not job.node.tokens and job.ready]
+        branches = [job for job in self._running.values() if isinstance(job, Branch)]
+        starting = [branch for branch in branches if not branch.node.tokens and branch.ready]
         remembered = [branch for branch in starting if branch.knows_first]
         first = [(branch, branch.fork.hidden) for branch in starting if not branch.knows_first]
         if remembered:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ..kernels import HeadTopK
 from .job import Job
@@ -46,6 +45,7 @@ class Scoring(Job):
         super().__init__(root, node, usage)
         self.top_k = top_k
         tokens = len(node.tokens)
+        self._scored = 0
         self._logprobs = torch.full((tokens,), torch.nan)
         self._top_ids = torch.full((tokens, top_k), -1, dtype=torch.int64)
         self._top_logprobs = torch.full((tokens, top_k), torch.nan)
@@ -58,7 +58,7 @@ class Scoring(Job):
     @property
     def finished(self) -> bool:
         """Whether every token is scored, or none will be."""
-        return self.error is not None or self.node.computed == len(self.node.tokens)
+        return self.error is not None or self._scored == len(self.node.tokens)
 
     def targets(self, first: int, rows: int) -> list[int]:
         """The tokens that follow tokens `first` to `first + rows - 1`; the last of all is followed by token 0."""
@@ -68,6 +68,7 @@ class Scoring(Job):
     def take(self, first: int, head: HeadTopK) -> None:
         """Record the rows of `head`, whose first one stands at token `first`."""
         assert head.target_logits is not None
+        self._scored = first + len(head.lse)
         rows = min(len(head.lse), len(self.node.tokens) - 1 - first)
         to = slice(first + 1, first + 1 + rows)
         self._logprobs[to] = (head.target_logits - head.lse)[:rows].cpu()
@@ -76,13 +77,5 @@ class Scoring(Job):
 
     def score(self) -> Score:
         """The finished result."""
-        return Score(
-            np.array(self.node.tokens, np.int64),
-            _numpy(self._logprobs),
-            _numpy(self._top_ids),
-            _numpy(self._top_logprobs),
-        )
-
-
-def _numpy(tensor: Tensor) -> NDArray[np.generic]:
-    return tensor.numpy()
+        tokens = np.array(self.node.tokens, np.int64)
+        return Score(tokens, self._logprobs.numpy(), self._top_ids.numpy(), self._top_logprobs.numpy())

@@ -1,0 +1,89 @@
+"""Log-probabilities against transformers: every configuration, prefill and decode, fp32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from marcot.engine import Engine, Sampling
+from transformers import AutoModelForCausalLM
+
+CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "qwen2-tied-group-7": ("qwen2", {}),
+    "qwen2-tied-odd-vocabulary": ("qwen2", {"vocab_size": 1003}),
+    "qwen2-untied-group-6": ("qwen2-untied", {}),
+    "qwen2-untied-group-1": ("qwen2-untied", {"num_key_value_heads": 12}),
+    "qwen2.5-yarn-group-4": ("qwen2.5-yarn", {}),
+    "llama3.2-llama3-rope-group-4": ("llama3.2", {}),
+    "llama3.2-wide-heads": ("llama3.2", {"head_dim": 32, "num_attention_heads": 6, "num_key_value_heads": 6}),
+    "smollm2-group-3": ("smollm2", {}),
+    "smollm2-untied-one-layer": ("smollm2", {"tie_word_embeddings": False, "num_hidden_layers": 1}),
+}
+TOLERANCE = 1e-4
+Checkpoints = Callable[..., Path]
+
+
+@pytest.fixture(params=CONFIGURATIONS.values(), ids=CONFIGURATIONS.keys(), scope="module")
+def checkpoint(request: pytest.FixtureRequest, tiny_checkpoint: Checkpoints) -> Path:
+    kind, overrides = request.param
+    return tiny_checkpoint(kind, **overrides)
+
+
+def oracle_logprobs(folder: Path, ids: list[int]) -> torch.Tensor:
+    """`[tokens, vocab]`: row i is the distribition after token i."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with torch.inference_mode():
+        return model(torch.tensor([ids])).logits[0].log_softmax(dim=-1)
+
+
+def random_ids(count: int, vocab: int, seed: int = 0) -> list[int]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(3, vocab, (count,), generator=generator).tolist()
+
+
+def assert_same_top(ids: np.ndarray, logprobs: np.ndarray, oracle: torch.Tensor) -> None:
+    """The same tokens in the same order, up to ties within the tolerance."""
+    expected = oracle.topk(ids.shape[1], dim=-1)
+    np.testing.assert_allclose(logprobs, expected.values.numpy(), atol=TOLERANCE, rtol=0)
+    differs = ids != expected.indices.numpy()
+    assert np.abs(oracle.gather(1, torch.from_numpy(ids)).numpy() - logprobs)[differs].max(initial=0) < TOLERANCE
+    assert differs.mean() < 0.01
+
+
+def test_prefill_logprobs_equal_transformers(checkpoint: Path) -> None:
+    engine = Engine.load(str(checkpoint), kv_tokens=4096)
+    ids = random_ids(203, engine.config.vocab_size)
+    oracle = oracle_logprobs(checkpoint, ids)[:-1]
+    (score,) = engine.score([ids])
+    expected = oracle.gather(1, torch.tensor(ids)[1:, None])[:, 0]
+    assert np.isnan(score.logprobs[0])
+    np.testing.assert_allclose(score.logprobs[1:], expected.numpy(), atol=TOLERANCE, rtol=0)
+    assert_same_top(score.top_ids[1:], score.top_logprobs[1:], oracle)
+
+
+def test_decode_logprobs_equal_transformers(checkpoint: Path) -> None:
+    engine = Engine.load(str(checkpoint), kv_tokens=4096)
+    prompt = random_ids(37, engine.config.vocab_size, seed=1)
+    sampling = Sampling(temperature=1.0, top_k=0, top_p=1.0, max_tokens=41, ignore_eos=True, seed=3)
+    (child,) = engine.expand(engine.prefill(prompt), 1, sampling)
+    oracle = oracle_logprobs(checkpoint, prompt + child.token_ids.tolist())[len(prompt) - 1 : -1]
+    expected = oracle.gather(1, torch.from_numpy(child.token_ids)[:, None])[:, 0]
+    np.testing.assert_allclose(child.logprobs, expected.numpy(), atol=TOLERANCE, rtol=0)
+    assert_same_top(child.top_ids, child.top_logprobs, oracle)
+    top = oracle.exp().topk(5, dim=-1).values.sum(dim=-1)
+    np.testing.assert_allclose(child.confidences, (expected.exp() / top).numpy(), atol=TOLERANCE, rtol=0)
+    engine.tree.check_integrity()
+
+
+def test_chunked_prefill_equals_one_forward_pass(checkpoint: Path) -> None:
+    engine = Engine.load(str(checkpoint), kv_tokens=4096)
+    ids = random_ids(1300, engine.config.vocab_size, seed=2)
+    if engine.config.max_positions < len(ids):
+        ids = ids[: engine.config.max_positions]
+    (score,) = engine.score([ids])
+    expected = oracle_logprobs(checkpoint, ids)[:-1].gather(1, torch.tensor(ids)[1:, None])[:, 0]
+    np.testing.assert_allclose(score.logprobs[1:], expected.numpy(), atol=TOLERANCE, rtol=0)
