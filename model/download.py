@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -137,14 +138,10 @@ class _Assembly:
             try:
                 while process.poll() is None:
                     progress.advance_to(min(size + _largest_file(self._scratch), self._model.size))
-                    try:
-                        process.wait(_POLL_SECONDS)
-                    except subprocess.TimeoutExpired:
-                        continue
+                    time.sleep(_POLL_SECONDS)
             finally:
-                if process.poll() is None:
-                    process.terminate()
-                    process.wait()
+                process.terminate()
+                process.wait()
             log.seek(0)
             messages = log.read().decode(errors="replace")
         wheels = list(self._scratch.glob("*.whl"))

@@ -67,6 +67,16 @@ class GgufFile(Checkpoint):
         """True when a tensor of this Hugging Face name is stored."""
         return name in self._infos
 
+    def tensor(self, name: str) -> Weight:
+        """Return a parameter as `Checkpoint.tensor` does; rows of Q and K are in Hugging Face's order in any file."""
+        weight = super().tensor(name)
+        if self.config.architecture != "llama" or not name.endswith(("q_proj.weight", "k_proj.weight")):
+            return weight
+        order = _rope_row_order(weight.shape[0], self.config.head_dim)
+        if isinstance(weight, BlockTensor):
+            return BlockTensor(weight.data[order], weight.format, weight.columns)
+        return weight[order]
+
     def close(self) -> None:
         """Let go of the file; tensors that were read stay valid."""
         del self._data
@@ -75,16 +85,7 @@ class GgufFile(Checkpoint):
         return self.path
 
     def _read(self, name: str) -> Weight:
-        weight = self._stored(self._infos[name])
-        if self.config.architecture != "llama" or not name.endswith(("q_proj.weight", "k_proj.weight")):
-            return weight
-        order = _rope_row_order(weight.shape[0], self.config.head_dim)
-        if isinstance(weight, BlockTensor):
-            return BlockTensor(weight.data[order], weight.format, weight.columns)
-        return weight[order]
-
-    def _stored(self, info: TensorInfo) -> Weight:
-        """The tensor as it lies in the file."""
+        info = self._infos[name]
         if info.format in _OTHER_ELEMENTS:
             raise CheckpointError(
                 f"{self.path}: tensor {info.name} is stored as {info.format}, which is no weight format"

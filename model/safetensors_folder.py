@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path, PurePath
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .checkpoint import Checkpoint
-from .errors import CheckpointError
+from .errors import CheckpointError, UnsupportedConfigError
 from .hf_config import config_from_hf
 from .hf_tokenizer import tokenizer_from_folder
 from .json_file import read_json, read_json_if_present
+from .parameters import EMBEDDING, LM_HEAD
 from .tokenizer import Tokenizer
 
 SINGLE_FILE = "model.safetensors"
@@ -33,6 +35,7 @@ class SafetensorsFolder(Checkpoint):
         super().__init__(path, config_from_hf(read_json(config_file), generation, str(config_file)))
         self._weight_files = _weight_files(path)
         self._open_files = {file: _open(file) for file in sorted(set(self._weight_files.values()))}
+        self._check_tied_head()
 
     def tokenizer(self) -> Tokenizer | None:
         """Build the tokenizer from `tokenizer.json`; None when there is none."""
@@ -41,6 +44,17 @@ class SafetensorsFolder(Checkpoint):
     def has(self, name: str) -> bool:
         """True when a tensor of this Hugging Face name is stored."""
         return name in self._weight_files
+
+    def _check_tied_head(self) -> None:
+        """Refuse a head of its own where the config ties it: versions of transformers disagree on which one counts."""
+        if not (self.config.tied_embeddings and self.has(LM_HEAD) and self.has(EMBEDDING)):
+            return
+        head, embedding = self._read(LM_HEAD), self._read(EMBEDDING)
+        if head.dtype != embedding.dtype or not torch.equal(head, embedding):
+            raise UnsupportedConfigError(
+                f"{self.path / 'config.json'}: tie_word_embeddings is True, but {self._file_of(LM_HEAD)} holds another "
+                f"{LM_HEAD} than {EMBEDDING}: set the field to false to use it, or remove the tensor"
+            )
 
     def _file_of(self, name: str) -> Path:
         return self._weight_files.get(name, self.path)

@@ -176,6 +176,7 @@ def test_empty_file(tmp_path):
 
 
 @pytest.mark.real
+@pytest.mark.slow  # the gguf package takes ten seconds to read the metadata of a Qwen file
 @pytest.mark.parametrize("name", ["smollm2-135m", "qwen2.5-coder-0.5b"])
 def test_real_file_equals_the_gguf_package(name, real_model):
     """The first tensors of each format and role, decoded from our mapping and from the gguf package's."""

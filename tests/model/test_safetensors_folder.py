@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from marcot.model import CheckpointError, ModelNotFoundError, open_checkpoint
+from marcot.model import CheckpointError, ModelNotFoundError, UnsupportedConfigError, open_checkpoint
 from marcot.model.parameters import parameter_shapes
 from safetensors.torch import load_file, save_file
 from tiny import KINDS
@@ -90,6 +90,18 @@ def test_wrong_dtype(folder):
     rewrite(folder, lambda tensors: tensors.update({Q_PROJ: torch.zeros(112, 112, dtype=torch.int8)}))
     with pytest.raises(CheckpointError, match=rf"{Q_PROJ} is stored as int8"):
         open_checkpoint(folder).tensor(Q_PROJ)
+
+
+def test_tied_head_may_be_stored_too(folder):
+    rewrite(folder, lambda tensors: tensors.update({"lm_head.weight": tensors["model.embed_tokens.weight"].clone()}))
+    assert open_checkpoint(folder).config.tied_embeddings
+
+
+@pytest.mark.parametrize("head", [torch.zeros(331, 112), torch.zeros(331, 112, dtype=torch.half), torch.zeros(1)])
+def test_tied_head_must_not_differ(head, folder):
+    rewrite(folder, lambda tensors: tensors.update({"lm_head.weight": head}))
+    with pytest.raises(UnsupportedConfigError, match=r"config\.json: tie_word_embeddings is True, but .*safetensors"):
+        open_checkpoint(folder)
 
 
 def test_parameter_that_the_model_does_not_have(folder):
