@@ -144,7 +144,7 @@ class KVTree:
     # --- pages -------------------------------------------------------------------------------------------------
 
     def reserve(self, node: KVNode, tokens: int) -> bool:
-        """Give `node` pages for its first `tokens` tokens, evicting what nobody reads; False changes nothing of it."""
+        """Give a pinned `node` pages for its first `tokens` tokens, evicting what nobody reads; False gives it none."""
         missing = -(-(node.first_slot + tokens) // PAGE_SIZE) - len(node.pages)
         if missing <= 0:
             return True

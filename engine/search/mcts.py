@@ -48,7 +48,7 @@ class MCTS:
     rollouts: int = 8
     action: str = "step"
     width: int = 3
-    exploration: float = math.sqrt(2.0)
+    exploration: float = 1.414
     max_depth: int = 64
     max_rollout_tokens: int = 1024
     sampling: Sampling = Sampling()  # noqa: RUF009  (frozen)

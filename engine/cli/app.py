@@ -1,0 +1,53 @@
+"""The `marcot` program: its commands, and how it ends."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+import typer
+
+from .generate import generate
+from .models import models
+from .score import score
+from .search import search
+
+app = typer.Typer(
+    name="marcot",
+    help="Tree search with language models on a KV cache that is itself a tree.\n\n"
+    'Start with:  marcot search --model qwen2.5-coder-0.5b "What is 17 * 3 + 4?"',
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command()(search)
+app.command()(generate)
+app.command()(score)
+app.command()(models)
+
+
+def main() -> None:
+    """Run the command line.
+
+    A `MarcotError` becomes one line on stderr and its exit code; `MARCOT_DEBUG=1` shows the traceback instead. A
+    reader that goes away (`marcot ... | head`) ends the program quietly.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What is no valid Unicode (a lone surrogate in an argument) is written as an escape, which JSON reads back.
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        app()
+    except BrokenPipeError:
+        # What is still in stdout's buffer cannot be written either; the interpreter must not try on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except Exception as error:
+        from ...kernels import MarcotError
+
+        if not isinstance(error, MarcotError) or os.environ.get("MARCOT_DEBUG") == "1":
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

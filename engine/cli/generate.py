@@ -1,0 +1,96 @@
+"""`marcot generate`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import options
+
+if TYPE_CHECKING:
+    from ..node import Node
+
+
+def generate(
+    *,
+    model: options.ModelOption,
+    prompt: Annotated[str | None, typer.Argument(help="The prompt; - reads it from stdin.")] = None,
+    token_ids: options.TokenIdsOption = None,
+    chat: Annotated[bool, typer.Option("--chat", help="Put the prompt into the checkpoint's chat template.")] = False,
+    system: Annotated[str | None, typer.Option(help="System message, with --chat.")] = None,
+    samples: Annotated[int, typer.Option("--samples", "-n", help="Samples; the prompt is computed once.")] = 1,
+    max_tokens: Annotated[int, typer.Option(help="Length of a sample.")] = 512,
+    json: options.JsonOption = False,
+    temperature: options.TemperatureOption = 0.8,
+    top_k: options.TopKOption = 20,
+    top_p: options.TopPOption = 0.95,
+    min_p: options.MinPOption = 0.0,
+    repetition_penalty: options.RepetitionPenaltyOption = 1.0,
+    stop: options.StopOption = None,
+    stop_token_ids: options.StopTokenIdsOption = "",
+    ignore_eos: Annotated[
+        bool, typer.Option("--ignore-eos", help="Go on past end-of-sequence tokens.", rich_help_panel="Sampling")
+    ] = False,
+    top_logprobs: Annotated[
+        int, typer.Option(help="Most probable tokens listed per position with --json.", rich_help_panel="Sampling")
+    ] = 5,
+    seed: options.SeedOption = 0,
+    device: options.DeviceOption = "auto",
+    dtype: options.DtypeOption = "auto",
+    threads: options.ThreadsOption = None,
+    kv_tokens: options.KVTokensOption = None,
+) -> None:
+    """Continue a prompt by one or more samples.
+
+    With --json, one object per sample with its token ids, raw log-probabilities, most probable tokens and confidence.
+
+    For example:
+
+      marcot generate -m smollm2-135m --chat "Name three primes."
+
+      marcot generate -m smollm2-135m -n 4 --max-tokens 16 --json "The capital of France is"
+
+      marcot generate -m ./no-tokenizer --token-ids "1 2 3" --temperature 0 --json
+    """
+    from ..engine import Engine
+    from ..errors import InputError
+    from ..sampling import Sampling
+
+    if (prompt is None) == (token_ids is None):
+        raise InputError("give either a prompt or --token-ids")
+    if token_ids is not None and chat:
+        raise InputError("--chat needs a prompt in words, not --token-ids")
+    if system is not None and not chat:
+        raise InputError("--system needs --chat")
+    if samples < 1:
+        raise InputError(f"samples={samples}: must be at least 1")
+    sampling = Sampling(
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        max_tokens=max_tokens,
+        stop=tuple(stop or ()),
+        stop_token_ids=tuple(options.parse_token_ids(stop_token_ids, "--stop-token-ids")),
+        ignore_eos=ignore_eos,
+        seed=seed,
+        top_logprobs=top_logprobs,
+    )
+    start = options.prompt_or_ids(prompt, token_ids)
+    engine = Engine.load(model, device=device, dtype=dtype, threads=threads, kv_tokens=kv_tokens)
+    with engine.prefill(engine.chat_ids(start, system) if chat and isinstance(start, str) else start) as node:
+        for index, sample in enumerate(engine.expand(node, samples, sampling)):
+            _print(index, sample, samples, json)
+
+
+def _print(index: int, sample: Node, samples: int, json: bool) -> None:
+    from .json_form import sample_object, to_line
+
+    if json:
+        print(to_line(sample_object(index, sample)))
+        return
+    if samples > 1:
+        print(f"--- sample {index + 1} of {samples}, confidence {sample.confidence:.3f}, {sample.finish_reason}")
+    print(sample.text or " ".join(map(str, sample.token_ids.tolist())))

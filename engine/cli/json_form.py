@@ -1,0 +1,105 @@
+"""What the commands print with `--json`: the objects, and strict JSON text of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...kernels import MarcotError
+from ..node import Node
+from ..scoring import Score
+from ..search import SearchResult, extract_answer, normalise_answer
+from .question import Question
+
+JsonObject = dict[str, Any]
+"""An object whose keys are documented where it is made."""
+
+
+def to_line(entry: JsonObject) -> str:
+    """Return strict JSON on one line: readable Unicode, and null for what is no finite number."""
+    try:
+        return json.dumps(entry, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(entry), ensure_ascii=False, allow_nan=False)
+
+
+def search_object(question: Question, result: SearchResult, settings: Mapping[str, Any]) -> JsonObject:
+    """A searched question: `index`, the fields of `SearchResult` with the tree as `{"nodes": [...]}`, and `settings`.
+
+    Other fields of the question's file are under `input`; if one of them is a reference answer, `correct` compares.
+    """
+    entry: JsonObject = {"index": question.index}
+    fields = dataclasses.asdict(result)
+    fields["tree"] = {"nodes": fields["tree"]}
+    entry |= fields
+    entry |= _context(question, settings)
+    correct = is_correct(question, result)
+    if correct is not None:
+        entry["correct"] = correct
+    return entry
+
+
+def failure_object(question: Question, error: MarcotError, settings: Mapping[str, Any]) -> JsonObject:
+    """A question that failed: `index`, `question` and `error`."""
+    return {"index": question.index, "question": question.text, "error": str(error), **_context(question, settings)}
+
+
+def sample_object(index: int, node: Node) -> JsonObject:
+    """A sample of `marcot generate`: per token its id, raw logprob, the most probable tokens and its confidence."""
+    return {
+        "index": index,
+        "text": node.text,
+        "finish_reason": node.finish_reason,
+        "confidence": node.confidence,
+        "token_ids": node.token_ids.tolist(),
+        "logprobs": _numbers(node.logprobs),
+        "top_ids": node.top_ids.tolist(),
+        "top_logprobs": _numbers(node.top_logprobs),
+        "confidences": _numbers(node.confidences),
+    }
+
+
+def score_object(score: Score) -> JsonObject:
+    """Rated tokens of `marcot score`; position 0, which nothing precedes, is null."""
+    return {
+        "token_ids": score.token_ids.tolist(),
+        "logprobs": [None, *_numbers(score.logprobs[1:])],
+        "top_ids": [None, *score.top_ids[1:].tolist()],
+        "top_logprobs": [None, *_numbers(score.top_logprobs[1:])],
+    }
+
+
+def is_correct(question: Question, result: SearchResult) -> bool | None:
+    """Whether the answer is the reference answer; None if there is no reference."""
+    if question.reference is None:
+        return None
+    return normalise_answer(result.answer) == normalise_answer(extract_answer(question.reference))
+
+
+def _context(question: Question, settings: Mapping[str, Any]) -> JsonObject:
+    entry: JsonObject = {"input": question.fields} if question.fields else {}
+    return entry | {"settings": dict(settings)}
+
+
+def _numbers(values: NDArray[np.float32]) -> list[Any]:
+    """Nested lists with the shortest decimals that still mean the same fp32 numbers."""
+    if values.ndim > 1:
+        return [_numbers(row) for row in values]
+    return [float(np.format_float_positional(value)) for value in values]
+
+
+def _finite(value: object) -> object:
+    """`value` with null in place of every number that is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return value

@@ -1,0 +1,128 @@
+"""The options that commands share, each with its help text in one place."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+_MODEL = "Model"
+_SAMPLING = "Sampling"
+_SEARCH = "Search"
+_BUDGETS = "Budgets, for each question"
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A checkpoint folder, a .gguf file, a hub id (organisation/model), or a name from marcot models.",
+        rich_help_panel=_MODEL,
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=_MODEL)]
+DtypeOption = Annotated[
+    str,
+    typer.Option(
+        help="auto (float32 on the CPU, bfloat16 on a GPU), float32, bfloat16 or float16.", rich_help_panel=_MODEL
+    ),
+]
+ThreadsOption = Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", rich_help_panel=_MODEL)]
+KVTokensOption = Annotated[
+    int | None,
+    typer.Option(help="Size of the KV cache in tokens; what fits by default.", rich_help_panel=_MODEL),
+]
+
+TemperatureOption = Annotated[float, typer.Option(help="Divides the logits; 0 is greedy.", rich_help_panel=_SAMPLING)]
+TopKOption = Annotated[int, typer.Option(help="Keep the K most probable tokens; 0: all.", rich_help_panel=_SAMPLING)]
+TopPOption = Annotated[
+    float, typer.Option(help="Keep the most probable tokens up to this sum; 1: all.", rich_help_panel=_SAMPLING)
+]
+MinPOption = Annotated[
+    float,
+    typer.Option(
+        help="Keep tokens at least this many times as probable as the best; 0: all.", rich_help_panel=_SAMPLING
+    ),
+]
+RepetitionPenaltyOption = Annotated[
+    float, typer.Option(help="Penalty on tokens that were there before; 1: none.", rich_help_panel=_SAMPLING)
+]
+StopOption = Annotated[
+    list[str] | None, typer.Option(help="Text that ends a sample; may be given again.", rich_help_panel=_SAMPLING)
+]
+StopTokenIdsOption = Annotated[
+    str, typer.Option(help='Tokens that end a sample, such as "13 198".', rich_help_panel=_SAMPLING)
+]
+SeedOption = Annotated[int, typer.Option(help="Same seed, same result.", rich_help_panel=_SAMPLING)]
+
+RolloutsOption = Annotated[int, typer.Option(help="Iterations of the search.", rich_help_panel=_SEARCH)]
+ActionOption = Annotated[
+    str,
+    typer.Option(help="What a node adds: step, mini-step-64, mini-step-32 or token.", rich_help_panel=_SEARCH),
+]
+WidthOption = Annotated[int, typer.Option(help="Children of a node.", rich_help_panel=_SEARCH)]
+ExplorationOption = Annotated[float, typer.Option(help="C in UCT.", rich_help_panel=_SEARCH)]
+MaxDepthOption = Annotated[int, typer.Option(help="Levels of the tree.", rich_help_panel=_SEARCH)]
+MaxRolloutTokensOption = Annotated[int, typer.Option(help="Length of a rollout.", rich_help_panel=_SEARCH)]
+ParallelOption = Annotated[int, typer.Option(help="Rollouts in flight at once.", rich_help_panel=_SEARCH)]
+ReflectionOption = Annotated[
+    bool, typer.Option("--reflection", help="Let every finished thought doubt itself once.", rich_help_panel=_SEARCH)
+]
+AnswerRuleOption = Annotated[
+    str,
+    typer.Option(help="confidence-vote, majority, best-value or most-visits.", rich_help_panel=_SEARCH),
+]
+MaxTokensBudget = Annotated[
+    int | None, typer.Option("--max-tokens", help="Tokens; no limit by default.", rich_help_panel=_BUDGETS)
+]
+MaxSecondsBudget = Annotated[
+    float | None, typer.Option("--max-seconds", help="Seconds; no limit by default.", rich_help_panel=_BUDGETS)
+]
+MaxNodesBudget = Annotated[
+    int | None, typer.Option("--max-nodes", help="Nodes of the tree; no limit by default.", rich_help_panel=_BUDGETS)
+]
+
+TokenIdsOption = Annotated[
+    str | None, typer.Option(help='Token ids instead of text, such as "1 2 3"; needs no tokenizer.')
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line and nothing else.")]
+
+
+def parse_token_ids(text: str, option: str) -> list[int]:
+    """Return the integers of `text`, separated by blanks or commas.
+
+    Raises:
+        InputError: Something in it is not a token id.
+    """
+    from ..errors import InputError
+
+    ids = []
+    for word in text.replace(",", " ").split():
+        if not (word.isascii() and word.isdigit()):
+            raise InputError(f'{option}: {word!r} is not a token id; give integers >= 0, such as "1 2 3"')
+        ids.append(int(word))
+    return ids
+
+
+def read_text(argument: str, name: str) -> str:
+    """Return `argument`, or what is on stdin if it is `-`.
+
+    Args:
+        argument: As it was typed.
+        name: What it is, for messages.
+
+    Raises:
+        InputError: It is blank.
+    """
+    from ..errors import InputError
+
+    text = sys.stdin.read().rstrip("\n") if argument == "-" else argument
+    if not text.strip():
+        raise InputError(f"the {name} is empty")
+    return text
+
+
+def prompt_or_ids(prompt: str | None, token_ids: str | None) -> str | list[int]:
+    """Return the prompt, or the token ids that were given in its place."""
+    return parse_token_ids(token_ids, "--token-ids") if token_ids is not None else read_text(prompt or "", "prompt")

@@ -1,0 +1,82 @@
+"""A search result for people."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import IO
+
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.text import Text
+from rich.tree import Tree
+
+from ..search import SearchResult, TreeNode
+
+PIPED_WIDTH = 120
+"""Columns where stdout is no terminal."""
+
+
+def print_report(result: SearchResult, out: IO[str]) -> None:
+    """Print the answer, the best chain, and the tree with visits and values; the best path is bold and starred."""
+    width = None if out.isatty() else PIPED_WIDTH
+    Console(file=out, highlight=False, width=width).print(
+        Group(
+            Text.assemble("answer      ", (result.answer or "(none)", "bold")),
+            Text(f"confidence  {result.confidence:.2f}"),
+            Text(f"value       {result.value:.3f}"),
+            Rule("best chain", align="left", style="dim"),
+            Padding(Text(result.text.strip()), (0, 0, 1, 0)),
+            Rule("tree: visits, mean value, [answer], text", align="left", style="dim"),
+            Padding(_Drawing(result).tree(), (0, 0, 1, 0)),
+            Text(_cost(result), style="dim"),
+        )
+    )
+
+
+def _cost(result: SearchResult) -> str:
+    rollouts = f"{len(result.rollouts)} rollouts, {len(result.tree)} nodes"
+    if result.stats is None:
+        return rollouts
+    stats = result.stats
+    return (
+        f"{rollouts}, {stats.generated_tokens} tokens generated and {stats.reused_tokens} reused "
+        f"in {stats.wall_s:.1f} s ({stats.tokens_per_s:.1f} tokens/s)"
+    )
+
+
+class _Drawing:
+    """A tree of one line per node; what only one rollout went through is one line in all."""
+
+    def __init__(self, result: SearchResult) -> None:
+        self._result = result
+        self._best = set(result.best_path)
+        self._answers = {rollout.leaf: rollout.answer for rollout in result.rollouts}
+        self._children: dict[int, list[TreeNode]] = defaultdict(list)
+        for node in result.tree:
+            if node.parent is not None:
+                self._children[node.parent].append(node)
+
+    def tree(self) -> Tree:
+        """The drawing, with the question as its root."""
+        root = self._result.tree[0]
+        tree = Tree(self._line(root, root, self._result.question), guide_style="dim")
+        self._grow(tree, root)
+        return tree
+
+    def _grow(self, drawn: Tree, node: TreeNode) -> None:
+        for child in self._children[node.id]:
+            last, text = child, child.text
+            while child.visits == 1 and self._children[last.id]:
+                [last] = self._children[last.id]
+                text += last.text
+            self._grow(drawn.add(self._line(child, last, text)), last)
+
+    def _line(self, first: TreeNode, last: TreeNode, text: str) -> Text:
+        star = "*" if first.id in self._best else " "
+        value = "-" if first.value is None else f"{first.value:.3f}"
+        answer = f"[{self._answers[last.id]}]  " if last.id in self._answers else ""
+        line = Text(f"{star} {first.visits:>2}  {value:>5}  {answer}", no_wrap=True, overflow="ellipsis")
+        line.append(" ".join(text.split()))
+        line.stylize("bold" if star == "*" else "")
+        return line

@@ -1,0 +1,121 @@
+"""A run of `marcot search`: questions in, results out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+from ..engine import Engine
+from ..outcome import Outcome
+from ..search import MCTS, SearchResult
+from .json_form import failure_object, is_correct, search_object, to_line
+from .live_view import LiveView
+from .question import Question
+from .report import print_report
+from .results_file import ResultsFile
+from .tally import Tally
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What `marcot search` was asked to do.
+
+    Attributes:
+        questions: What to search.
+        strategy: How to search.
+        model: The model as the user named it.
+        dtype: The number format as the user named it.
+        system: System message, or None for the chat template's own.
+        concurrency: Questions that are searched at a time.
+        out: File to append results to and resume from.
+        json: Print JSON lines instead of reports.
+    """
+
+    questions: Sequence[Question]
+    strategy: MCTS
+    model: str
+    dtype: str
+    system: str | None
+    concurrency: int
+    out: Path | None
+    json: bool
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that a result depends on; the device and the company of other questions are no part of it."""
+        options = asdict(self.strategy)
+        del options["sampling"]["max_tokens"]
+        names = {"model": self.model, "dtype": self.dtype, "system": self.system, "strategy": "mcts"}
+        return names | options
+
+    def run(self, load: Callable[[], Engine]) -> int:
+        """Search what is not in `out` yet, and return the exit code: 0, or that of the first question that failed.
+
+        Args:
+            load: Loads the model; called only if there is something to search.
+        """
+        with ExitStack() as stack:
+            file = stack.enter_context(ResultsFile(self.out, self.settings)) if self.out else None
+            todo = [question for question in self.questions if file is None or not file.has(question)]
+            if len(todo) < len(self.questions):
+                _say(f"{len(self.questions) - len(todo)} of {len(self.questions)} questions are in {self.out} already")
+            if not todo:
+                return 0
+            tally = Tally()
+            try:
+                self._search(load(), todo, file, tally)
+            except KeyboardInterrupt:
+                resume = f"; the same command goes on from {self.out}" if self.out else ""
+                _say(f"interrupted: {tally.finished} of {len(todo)} questions are finished{resume}")
+                return INTERRUPTED
+        if len(self.questions) > 1:
+            _say(str(tally))
+        return tally.exit_code
+
+    def _search(self, engine: Engine, todo: Sequence[Question], file: ResultsFile | None, tally: Tally) -> None:
+        texts = (question.text for question in todo)
+        with LiveView(todo, self.strategy.rollouts) as view:
+            for event in engine.stream(texts, self.strategy, system=self.system, concurrency=self.concurrency):
+                view.show(event)
+                if isinstance(event, Outcome):
+                    with view.paused():
+                        self._deliver(todo[event.index], event, file)
+                    tally.count(todo[event.index], event)
+
+    def _deliver(self, question: Question, outcome: Outcome, file: ResultsFile | None) -> None:
+        """Write an outcome to where it belongs: file, stdout, and for a failure stderr."""
+        if outcome.error is not None:
+            entry = failure_object(question, outcome.error, self.settings)
+            name = f"question {question.index + 1}: " if len(self.questions) > 1 else ""
+            _say(f"error: {name}{outcome.error}")
+        else:
+            assert outcome.result is not None
+            entry = search_object(question, outcome.result, self.settings)
+        if file is not None:
+            file.append(entry)
+        if self.json:
+            print(to_line(entry), flush=True)
+        elif outcome.result is not None and len(self.questions) == 1:
+            print_report(outcome.result, sys.stdout)
+        elif outcome.result is not None:
+            print(_row(question, outcome.result), flush=True)
+
+
+def _row(question: Question, result: SearchResult) -> str:
+    """A line about one question of many."""
+    verdict = {True: "right", False: "wrong", None: "-"}[is_correct(question, result)]
+    answer = shorten(result.answer, 40, placeholder="...") or "(none)"
+    text = shorten(question.text, 80, placeholder="...")
+    return f"{question.index + 1}\t{answer}\t{result.confidence:.2f}\t{verdict}\t{text}"
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

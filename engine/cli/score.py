@@ -1,0 +1,67 @@
+"""`marcot score`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import options
+
+if TYPE_CHECKING:
+    from ...model import Tokenizer
+    from ..scoring import Score
+
+
+def score(
+    *,
+    model: options.ModelOption,
+    text: Annotated[str | None, typer.Option(help="The text to rate; - reads it from stdin.")] = None,
+    token_ids: options.TokenIdsOption = None,
+    top_k: Annotated[int, typer.Option(help="Most probable tokens listed per position.")] = 5,
+    json: options.JsonOption = False,
+    device: options.DeviceOption = "auto",
+    dtype: options.DtypeOption = "auto",
+    threads: options.ThreadsOption = None,
+    kv_tokens: options.KVTokensOption = None,
+) -> None:
+    """Rate a given text: how probable the model finds each of its tokens, and what it would have expected.
+
+    Log-probabilities are the raw model's, each conditioned on all tokens before it; the first has none.
+
+    For example:
+
+      marcot score -m smollm2-135m --text "The capital of France is Paris."
+
+      marcot score -m ./no-tokenizer --token-ids "1 2 3" --top-k 3 --json
+    """
+    from ..engine import Engine
+    from ..errors import InputError
+    from .json_form import score_object, to_line
+
+    if (text is None) == (token_ids is None):
+        raise InputError("give either --text or --token-ids")
+    tokens = options.prompt_or_ids(text, token_ids)
+    engine = Engine.load(model, device=device, dtype=dtype, threads=threads, kv_tokens=kv_tokens)
+    [rated] = engine.score([tokens], top_k)
+    if json:
+        print(to_line(score_object(rated)))
+    else:
+        _print_table(rated, engine.tokenizer)
+
+
+def _print_table(score: Score, tokenizer: Tokenizer | None) -> None:
+    """A line per token, best expectations to its right."""
+
+    def name(id: int) -> str:
+        return repr(tokenizer.decode([id], keep_special=True)) if tokenizer else str(id)
+
+    print(f"{'logprob':>9}  {'token':<20}  expected")
+    for position, (id, logprob) in enumerate(zip(score.token_ids, score.logprobs, strict=True)):
+        expected = "  ".join(
+            f"{name(int(top))} {top_logprob:.2f}"
+            for top, top_logprob in zip(score.top_ids[position], score.top_logprobs[position], strict=True)
+            if position
+        )
+        print(f"{f'{logprob:.4f}' if position else '-':>9}  {name(int(id)):<20}  {expected}".rstrip())
+    print(f"{score.logprobs[1:].sum():9.4f}  sum of {len(score.logprobs) - 1}")

@@ -1,0 +1,111 @@
+"""`marcot search`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+
+
+def search(
+    *,
+    model: options.ModelOption,
+    question: Annotated[str | None, typer.Argument(help="The question; - reads it from stdin.")] = None,
+    input: Annotated[
+        Path | None,
+        typer.Option(
+            help='A file of questions: .txt (one per line), .jsonl (under "question"; an "answer" is compared), '
+            "or .tsv (question, then reference answer)."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Append a JSON line for each finished question; what is in the file already is skipped."),
+    ] = None,
+    json: options.JsonOption = False,
+    system: Annotated[str | None, typer.Option(help="System message; the chat template's own by default.")] = None,
+    concurrency: Annotated[int, typer.Option(help="Questions searched at a time.")] = 8,
+    rollouts: options.RolloutsOption = 8,
+    action: options.ActionOption = "step",
+    width: options.WidthOption = 3,
+    exploration: options.ExplorationOption = 1.414,
+    max_depth: options.MaxDepthOption = 64,
+    max_rollout_tokens: options.MaxRolloutTokensOption = 1024,
+    parallel: options.ParallelOption = 4,
+    reflection: options.ReflectionOption = False,
+    answer_rule: options.AnswerRuleOption = "confidence-vote",
+    max_tokens: options.MaxTokensBudget = None,
+    max_seconds: options.MaxSecondsBudget = None,
+    max_nodes: options.MaxNodesBudget = None,
+    temperature: options.TemperatureOption = 0.8,
+    top_k: options.TopKOption = 20,
+    top_p: options.TopPOption = 0.95,
+    min_p: options.MinPOption = 0.0,
+    repetition_penalty: options.RepetitionPenaltyOption = 1.0,
+    stop: options.StopOption = None,
+    stop_token_ids: options.StopTokenIdsOption = "",
+    seed: options.SeedOption = 0,
+    device: options.DeviceOption = "auto",
+    dtype: options.DtypeOption = "auto",
+    threads: options.ThreadsOption = None,
+    kv_tokens: options.KVTokensOption = None,
+) -> None:
+    """Search a question, or a file of them, by Marco-o1's Monte Carlo tree search.
+
+    Prints the answer, the best chain of reasoning and the tree; with --json, all of it as one object per question.
+    Progress goes to stderr.
+
+    For example:
+
+      marcot search -m qwen2.5-coder-0.5b "Natalia has 48 clips and sells half. How many are left?"
+
+      marcot search -m qwen2.5-coder-0.5b --rollouts 16 --action mini-step-32 --json "..." > result.json
+
+      marcot search -m ./my-checkpoint --input gsm8k.jsonl --out results.jsonl --concurrency 32
+    """
+    from ..engine import Engine
+    from ..errors import InputError
+    from ..sampling import Sampling
+    from ..search import MCTS
+    from .question import Question, read_questions
+    from .request import Request
+
+    if (question is None) == (input is None):
+        raise InputError("give either a question or --input FILE")
+    sampling = Sampling(
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        stop=tuple(stop or ()),
+        stop_token_ids=tuple(options.parse_token_ids(stop_token_ids, "--stop-token-ids")),
+        seed=seed,
+    )
+    strategy = MCTS(
+        rollouts=rollouts,
+        action=action,
+        width=width,
+        exploration=exploration,
+        max_depth=max_depth,
+        max_rollout_tokens=max_rollout_tokens,
+        sampling=sampling,
+        parallel=parallel,
+        reflection=reflection,
+        answer_rule=answer_rule,
+        max_tokens=max_tokens,
+        max_seconds=max_seconds,
+        max_nodes=max_nodes,
+    )
+    if input is not None:
+        questions = read_questions(input)
+    else:
+        text = options.read_text(question or "", "question")
+        questions = [Question(0, text)]
+    request = Request(questions, strategy, model, dtype, system, concurrency, out, json)
+    raise typer.Exit(
+        request.run(lambda: Engine.load(model, device=device, dtype=dtype, threads=threads, kv_tokens=kv_tokens))
+    )
