@@ -49,8 +49,7 @@ class SafetensorsFolder(Checkpoint):
         """Refuse a head of its own where the config ties it: versions of transformers disagree on which one counts."""
         if not (self.config.tied_embeddings and self.has(LM_HEAD) and self.has(EMBEDDING)):
             return
-        head, embedding = self._read(LM_HEAD), self._read(EMBEDDING)
-        if head.dtype != embedding.dtype or not torch.equal(head, embedding):
+        if not torch.equal(self._read(LM_HEAD), self._read(EMBEDDING)):
             raise UnsupportedConfigError(
                 f"{self.path / 'config.json'}: tie_word_embeddings is True, but {self._file_of(LM_HEAD)} holds another "
                 f"{LM_HEAD} than {EMBEDDING}: set the field to false to use it, or remove the tensor"
