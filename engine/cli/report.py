@@ -25,9 +25,9 @@ def print_report(result: SearchResult, out: IO[str]) -> None:
             Text.assemble("answer      ", (result.answer or "(none)", "bold")),
             Text(f"confidence  {result.confidence:.2f}"),
             Text(f"value       {result.value:.3f}"),
-            Rule("best chain", align="left", style="dim"),
+            Rule(Text("best chain"), align="left", style="dim"),
             Padding(Text(result.text.strip()), (0, 0, 1, 0)),
-            Rule("tree: visits, mean value, [answer], text", align="left", style="dim"),
+            Rule(Text("tree: visits, mean value, [answer], text"), align="left", style="dim"),
             Padding(_Drawing(result).tree(), (0, 0, 1, 0)),
             Text(_cost(result), style="dim"),
         )

@@ -1,0 +1,59 @@
+"""`marcot(...)` runs the command line inside the test's process: a new one would import torch for each case."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from marcot.engine.cli import main
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """Stdout as strict JSON lines."""
+
+        def refuse(constant: str) -> None:
+            raise AssertionError(f"{constant} is not JSON")
+
+        return [json.loads(line, parse_constant=refuse) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def marcot(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object, stdin: str = "") -> Ended:
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["marcot", *map(str, arguments)])
+            patch.setattr(sys, "stdin", io.StringIO(stdin))
+            try:
+                main()
+                code = 0
+            except SystemExit as stop:
+                code = stop.code if isinstance(stop.code, int) else 0
+        return Ended(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def talker(tiny_checkpoint: Callable[..., Path]) -> Path:
+    """A checkpoint with a tokenizer and a chat template."""
+    return tiny_checkpoint("qwen2", tokenizer=True, num_hidden_layers=1)
+
+
+@pytest.fixture(scope="session")
+def mute(tiny_checkpoint: Callable[..., Path]) -> Path:
+    """A checkpoint without a tokenizer."""
+    return tiny_checkpoint("qwen2", num_hidden_layers=1)
