@@ -17,6 +17,9 @@ from .search.result import SearchResult, SearchStats
 from .search.strategy import Progress, Strategy, Task, Wave
 from .usage import Usage
 
+PROGRESS_EVERY = 0.5
+"""Seconds between two reports on waves that are still running."""
+
 
 class Driver:
     """Feeds the waves of search generators to the scheduler, and nodes back to the generators.
@@ -38,7 +41,7 @@ class Driver:
         concurrency: int,
         total: Usage,
     ) -> Iterator[Progress | Outcome]:
-        """Search every question; yield the progress of each wave, and each question's outcome as it is reached.
+        """Search every question; yield progress after each wave and twice a second, and outcomes as they are reached.
 
         Args:
             questions: Taken one by one, as places become free.
@@ -49,6 +52,7 @@ class Driver:
         """
         pending = enumerate(questions)
         runs: list[_Run] = []
+        told = time.monotonic()
         try:
             while True:
                 while len(runs) < concurrency and (entry := next(pending, None)) is not None:
@@ -71,6 +75,9 @@ class Driver:
                     runs.remove(run)
                     run.close(total)
                     yield outcome
+                if time.monotonic() - told >= PROGRESS_EVERY:
+                    told = time.monotonic()
+                    yield from [run.progress for run in runs]
         finally:
             for run in runs:
                 run.close(total)
@@ -107,6 +114,11 @@ class _Run:
         except BaseException:
             task.prompt.release()
             raise
+
+    @property
+    def progress(self) -> Progress:
+        """What the search last said of itself, with the tokens drawn since."""
+        return dataclasses.replace(self.wave.progress, generated_tokens=self._usage.generated_tokens)
 
     def resume(self, nodes: list[list[Node]]) -> None:
         """Send `nodes` to the search and submit its next wave."""

@@ -31,8 +31,7 @@ app.command()(models)
 def main() -> None:
     """Run the command line.
 
-    A `MarcotError` becomes one line on stderr and its exit code; `MARCOT_DEBUG=1` shows the traceback instead. A
-    reader that goes away (`marcot ... | head`) ends the program quietly.
+    A `MarcotError` becomes one line on stderr and its exit code; `MARCOT_DEBUG=1` shows the traceback instead.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -40,10 +39,6 @@ def main() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         app()
-    except BrokenPipeError:
-        # What is still in stdout's buffer cannot be written either; the interpreter must not try on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
     except Exception as error:
         from ...kernels import MarcotError
 

@@ -56,6 +56,7 @@ def generate(
     from ..engine import Engine
     from ..errors import InputError
     from ..sampling import Sampling
+    from .json_form import sample_object, to_line
 
     if (prompt is None) == (token_ids is None):
         raise InputError("give either a prompt or --token-ids")
@@ -82,15 +83,14 @@ def generate(
     engine = Engine.load(model, device=device, dtype=dtype, threads=threads, kv_tokens=kv_tokens)
     with engine.prefill(engine.chat_ids(start, system) if chat and isinstance(start, str) else start) as node:
         for index, sample in enumerate(engine.expand(node, samples, sampling)):
-            _print(index, sample, samples, json)
+            if json:
+                print(to_line(sample_object(index, sample, top_logprobs)))
+            else:
+                _print(index, sample, samples)
 
 
-def _print(index: int, sample: Node, samples: int, json: bool) -> None:
-    from .json_form import sample_object, to_line
-
-    if json:
-        print(to_line(sample_object(index, sample)))
-        return
+def _print(index: int, sample: Node, samples: int) -> None:
+    """Text for people; token ids where there is no text."""
     if samples > 1:
         print(f"--- sample {index + 1} of {samples}, confidence {sample.confidence:.3f}, {sample.finish_reason}")
     print(sample.text or " ".join(map(str, sample.token_ids.tolist())))

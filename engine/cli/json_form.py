@@ -50,8 +50,9 @@ def failure_object(question: Question, error: MarcotError, settings: Mapping[str
     return {"index": question.index, "question": question.text, "error": str(error), **_context(question, settings)}
 
 
-def sample_object(index: int, node: Node) -> JsonObject:
+def sample_object(index: int, node: Node, top_logprobs: int) -> JsonObject:
     """A sample of `marcot generate`: per token its id, raw logprob, the most probable tokens and its confidence."""
+    top = slice(top_logprobs)
     return {
         "index": index,
         "text": node.text,
@@ -59,8 +60,8 @@ def sample_object(index: int, node: Node) -> JsonObject:
         "confidence": node.confidence,
         "token_ids": node.token_ids.tolist(),
         "logprobs": _numbers(node.logprobs),
-        "top_ids": node.top_ids.tolist(),
-        "top_logprobs": _numbers(node.top_logprobs),
+        "top_ids": node.top_ids[:, top].tolist(),
+        "top_logprobs": _numbers(node.top_logprobs[:, top]),
         "confidences": _numbers(node.confidences),
     }
 

@@ -20,6 +20,9 @@ from .question import Question
 PLAIN_LINE_EVERY = 5.0
 """Seconds between two lines where stderr is no terminal."""
 
+PLAIN_QUESTIONS = 3
+"""Open questions that such a line tells about."""
+
 
 class LiveView:
     """On a terminal, a table of the open questions that is redrawn in place; elsewhere, a line now and then."""
@@ -86,7 +89,10 @@ class LiveView:
 
     def _plain_line(self) -> str:
         head = f"{self._finished} of {len(self._questions)} questions, {self._speed()}"
-        rows = [f"#{index + 1}: {self._state(progress)}" for index, progress in sorted(self._open.items())]
+        rows = [
+            f"#{self._questions[index].index + 1}: {self._state(progress)}"
+            for index, progress in sorted(self._open.items())[:PLAIN_QUESTIONS]
+        ]
         return "; ".join([head, *rows])
 
     def _state(self, progress: Progress) -> str:

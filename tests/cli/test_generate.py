@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def test_json_is_one_object_per_sample(marcot: Callable, talker: Path) -> None:
+    ended = marcot("generate", "--model", talker, "-n", 3, "--max-tokens", 4, "--ignore-eos", "--json", "How many")
+    assert ended.code == 0
+    assert [entry["index"] for entry in ended.objects] == [0, 1, 2]
+    for entry in ended.objects:
+        assert entry["finish_reason"] == "length"
+        assert len(entry["token_ids"]) == len(entry["logprobs"]) == len(entry["confidences"]) == 4
+        for id, logprob, top_ids, top_logprobs, confidence in zip(
+            *(entry[name] for name in ("token_ids", "logprobs", "top_ids", "top_logprobs", "confidences")), strict=True
+        ):
+            assert len(top_ids) == len(top_logprobs) == 5
+            assert top_logprobs == sorted(top_logprobs, reverse=True)
+            assert id not in top_ids or logprob == top_logprobs[top_ids.index(id)]
+            assert confidence == pytest.approx(math.exp(logprob) / sum(map(math.exp, top_logprobs)), rel=1e-5)
+        assert entry["confidence"] == pytest.approx(sum(entry["confidences"]) / 4, rel=1e-5)
+
+
+def test_samples_differ_and_seeds_repeat(marcot: Callable, talker: Path) -> None:
+    def texts(seed: int) -> list[str]:
+        arguments = ("-n", 3, "--max-tokens", 6, "--seed", seed, "--temperature", 1.5, "--top-k", 0, "--top-p", 1)
+        return [entry["text"] for entry in marcot("generate", "-m", talker, *arguments, "--json", "How").objects]
+
+    assert len(set(texts(1))) == 3
+    assert texts(1) == texts(1)
+    assert texts(1) != texts(2)
+
+
+def test_token_ids_need_no_tokenizer(marcot: Callable, mute: Path) -> None:
+    ended = marcot("generate", "--model", mute, "--token-ids", "5, 6 7", "--max-tokens", 2, "--temperature", 0)
+    assert ended.code == 0
+    assert all(word.isdigit() for word in ended.out.split())
+
+
+def test_chat_wraps_the_prompt(marcot: Callable, talker: Path) -> None:
+    options = ("--max-tokens", 3, "--temperature", 0, "--json")
+    rendered = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHow?<|im_end|>\n<|im_start|>assistant\n"
+    chat = marcot("generate", "-m", talker, "--chat", "--system", "Be brief.", *options, "How?")
+    plain = marcot("generate", "-m", talker, *options, rendered)
+    assert chat.objects == plain.objects
+
+
+def test_text_is_for_people(marcot: Callable, talker: Path) -> None:
+    one = marcot("generate", "--model", talker, "--max-tokens", 3, "-", stdin="How many\n")
+    assert one.code == 0
+    assert "sample" not in one.out
+    two = marcot("generate", "--model", talker, "--max-tokens", 3, "-n", 2, "How many")
+    assert "--- sample 2 of 2, confidence " in two.out
+
+
+def test_stop_token_ids_end_a_sample(marcot: Callable, mute: Path) -> None:
+    options = ("--token-ids", "5 6 7", "--temperature", 0, "--ignore-eos", "--json")
+    [free] = marcot("generate", "-m", mute, "--max-tokens", 6, *options).objects
+    stop = free["token_ids"][2]
+    [stopped] = marcot("generate", "-m", mute, "--max-tokens", 6, "--stop-token-ids", stop, *options).objects
+    assert stopped["finish_reason"] == "stop"
+    assert stopped["token_ids"] == free["token_ids"][: free["token_ids"].index(stop) + 1]

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import io
+
+from marcot.engine import SearchResult
+from marcot.engine.cli.report import print_report
+from marcot.engine.search import Rollout, TreeNode
+
+RESULT = SearchResult(
+    question="Six\nplus two?",
+    answer="8 [bold]",
+    text="We add.\n\nIt is 8.\n",
+    value=0.8,
+    confidence=0.625,
+    rollouts=(
+        Rollout("We add.\n\nIt is 8.\n", 0.8, "8 [bold]", 9, "eos", 2),
+        Rollout("We add.\n\nIt is 9.\n\nYes.", 0.5, "9", 9, "eos", 4),
+        Rollout("No.", 0.7, "No", 2, "eos", 5),
+    ),
+    tree=(
+        TreeNode(0, None, "", 3, 2 / 3, 0),
+        TreeNode(1, 0, "We add.\n\n", 2, 0.65, 3),
+        TreeNode(2, 1, "It is 8.\n", 1, 0.8, 6),
+        TreeNode(3, 1, "It is 9.\n\n", 1, 0.5, 4),
+        TreeNode(4, 3, "Yes." + " Yes." * 60, 1, 0.5, 2),
+        TreeNode(5, 0, "No.", 1, 0.7, 2),
+    ),
+    best_path=(0, 1, 2),
+)
+
+
+def test_it_shows_answer_chain_and_tree_of_one_line_per_node() -> None:
+    out = io.StringIO()
+    print_report(RESULT, out)
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    assert lines[:3] == ["answer      8 [bold]", "confidence  0.62", "value       0.800"]
+    assert lines[4:7] == ["We add.", "", "It is 8."]
+    assert lines[8].startswith("tree: visits, mean value, [answer], text")
+    assert lines[9:14] == [
+        "*  3  0.667  Six plus two?",
+        "├── *  2  0.650  We add.",
+        "│   ├── *  1  0.800  [8 [bold]]  It is 8.",
+        lines[12],
+        "└──    1  0.700  [No]  No.",
+    ]
+    assert lines[12].startswith("│   └──    1  0.500  [9]  It is 9. Yes. Yes.")
+    assert lines[12].endswith("…")
+    assert lines[-1] == "3 rollouts, 6 nodes"
+    assert max(map(len, lines)) <= 120
