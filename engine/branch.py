@@ -24,6 +24,7 @@ class Branch(Job):
         width: How many of the most probable tokens it looks at.
         seen: Distinct tokens on its path; None without a repetition penalty.
         finish_reason: Why it ended; None while it runs.
+        kept: Whether its node was frozen when it ended; the branch then holds it until somebody takes it over.
     """
 
     node: KVNode
@@ -46,6 +47,7 @@ class Branch(Job):
         self.width = sampling.candidates
         self.seen = set(fork.path_ids()) if sampling.repetition_penalty != 1 else None
         self.finish_reason: FinishReason | None = None
+        self.kept = False
         self._max_tokens = max_tokens
         self._eos_token_ids = frozenset() if sampling.ignore_eos else eos_token_ids
         self._stream = stream

@@ -58,7 +58,7 @@ class Driver:
                 while len(runs) < concurrency and (entry := next(pending, None)) is not None:
                     index, question = entry
                     try:
-                        runs.append(_Run(open_task(index, question), strategy, self._scheduler))
+                        runs.append(_Run(open_task(index, question), strategy, self._scheduler, self._tree))
                     except MarcotError as error:
                         yield Outcome(index, question, None, error)
                 if not runs:
@@ -88,7 +88,7 @@ class Driver:
         try:
             if run.expanding.error is not None:
                 raise run.expanding.error
-            run.resume(run.expanding.nodes(self._tree, self._tokenizer))
+            run.resume(run.expanding.nodes(self._tokenizer))
         except StopIteration as stop:
             result: SearchResult = stop.value
             stats = run.stats(self._tree.pool.peak)
@@ -101,9 +101,10 @@ class Driver:
 class _Run:
     """One search between two waves."""
 
-    def __init__(self, task: Task, strategy: Strategy, scheduler: Scheduler) -> None:
+    def __init__(self, task: Task, strategy: Strategy, scheduler: Scheduler, tree: KVTree) -> None:
         self.task = task
         self._scheduler = scheduler
+        self._tree = tree
         self._usage = Usage()
         self._started = time.monotonic()
         self._search = strategy.search(task)
@@ -126,7 +127,7 @@ class _Run:
 
     def _submit(self, wave: Wave) -> None:
         self.wave = wave
-        self.expanding = Expanding(self._scheduler, wave.expansions, self._usage)
+        self.expanding = Expanding(self._scheduler, self._tree, wave.expansions, self._usage)
 
     def check_deadline(self) -> None:
         """Cut the wave if its time is over."""

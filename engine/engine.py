@@ -271,17 +271,15 @@ class Engine:
         return Node(self.tree, kv, Completion.given(ids, text), self.tokenizer)
 
     def _expand(self, expansions: Iterable[Expansion]) -> list[list[Node]]:
-        expanding = Expanding(self._scheduler, expansions, self.usage)
+        expanding = Expanding(self._scheduler, self.tree, expansions, self.usage)
         try:
             while not expanding.finished:
                 self._scheduler.step()
-        except BaseException:
+            if expanding.error is not None:
+                raise expanding.error
+            return expanding.nodes(self.tokenizer)
+        finally:
             expanding.cancel()
-            raise
-        nodes = expanding.nodes(self.tree, self.tokenizer)
-        if expanding.error is not None:
-            raise expanding.error
-        return nodes
 
     def _run(self, jobs: Sequence[Job]) -> None:
         """Step until all of `jobs` are over; raise the first error among them."""

@@ -19,10 +19,10 @@ class Expanding:
     """The branches of a list of expansions, from their submission to the nodes that they become.
 
     Attributes:
-        branches: One list per expansion, in sample order.
+        branches: One list per expansion, in sample order; empty once they are nodes, or cancelled.
     """
 
-    def __init__(self, scheduler: Scheduler, expansions: Iterable[Expansion], usage: Usage) -> None:
+    def __init__(self, scheduler: Scheduler, tree: KVTree, expansions: Iterable[Expansion], usage: Usage) -> None:
         """Submit every sample of `expansions`; none is left behind if one of them is refused.
 
         Raises:
@@ -31,6 +31,7 @@ class Expanding:
         """
         self.branches: list[list[Branch]] = []
         self._scheduler = scheduler
+        self._tree = tree
         try:
             for node, n, sampling, first in expansions:
                 if n < 1:
@@ -58,15 +59,24 @@ class Expanding:
         self._scheduler.cancel(self._all(), keep_tokens=True)
 
     def cancel(self) -> None:
-        """Throw every branch that still runs away."""
+        """Throw every branch away that has not become a node."""
         self._scheduler.cancel(self._all())
+        self._let_go()
 
-    def nodes(self, tree: KVTree, tokenizer: Tokenizer | None) -> list[list[Node]]:
-        """Public nodes of the finished branches; those that were cancelled before their first token are left out."""
-        return [
-            [Node(tree, branch.node, branch.completion(), tokenizer) for branch in samples if branch.node.tokens]
+    def nodes(self, tokenizer: Tokenizer | None) -> list[list[Node]]:
+        """Turn the finished branches into public nodes; those that were cut before their first token are left out."""
+        nodes = [
+            [Node(self._tree, branch.node, branch.completion(), tokenizer) for branch in samples if branch.kept]
             for samples in self.branches
         ]
+        self._let_go()
+        return nodes
+
+    def _let_go(self) -> None:
+        for branch in self._all():
+            if branch.kept:
+                self._tree.release(branch.node)
+        self.branches = []
 
     def _all(self) -> list[Branch]:
         return [branch for samples in self.branches for branch in samples]

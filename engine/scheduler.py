@@ -121,15 +121,25 @@ class Scheduler:
             raise ContextOverflowError(
                 f"{tokens} tokens are needed, but the model's context is {context}: shorten the prompt"
             )
-        if -(-tokens // PAGE_SIZE) > self._tree.pool.capacity:
-            raise self._too_small(tokens)
+        pages = -(-tokens // PAGE_SIZE)
+        if pages > self._tree.pool.capacity:
+            raise self._too_small(tokens, pages)
 
-    def _too_small(self, tokens: int) -> PoolTooSmallError:
-        pages = self._tree.pool.capacity
+    def _too_small(self, tokens: int, pages: int) -> PoolTooSmallError:
+        capacity = self._tree.pool.capacity
         return PoolTooSmallError(
-            f"one branch of {tokens} tokens does not fit in the KV pool of {pages} pages ({pages * PAGE_SIZE} tokens): "
-            f"enlarge the pool (--kv-tokens, Engine.load(kv_tokens=...)) or shorten the prompt"
+            f"one branch of {tokens} tokens needs {pages} KV pages, but the pool has {capacity} "
+            f"({capacity * PAGE_SIZE} tokens): enlarge it (--kv-tokens, Engine.load(kv_tokens=...)) "
+            f"or shorten the prompt"
         )
+
+    def _outgrown(self, job: Job) -> PoolTooSmallError:
+        """The error of a job that cannot have its next page although nothing else runs."""
+        room = [(node.first_slot + len(node.tokens), node.borrowed) for node in job.fork.path()]
+        if job.node is not None:
+            room.append((max(len(job.node.tokens), 1), False))
+        pages = sum(-(-slots // PAGE_SIZE) - borrowed for slots, borrowed in room)
+        return self._too_small(job.leaf.end, max(pages, self._tree.pool.capacity + 1))
 
     def _submit(self, job: Job) -> None:
         self._submitted += 1
@@ -172,7 +182,7 @@ class Scheduler:
                 break
             else:
                 heapq.heappop(self._waiting)
-                job.error = self._too_small(job.leaf.end + 1)
+                job.error = self._outgrown(job)
                 self._bury(job, keep_tokens=False)
                 failed.append(job)
         return failed
@@ -224,7 +234,7 @@ class Scheduler:
                 youngest.usage.preemptions += 1
                 heapq.heappush(self._waiting, (youngest.order, youngest))
             else:
-                job.error = self._too_small(node.end)
+                job.error = self._outgrown(job)
                 self._bury(job, keep_tokens=False)
                 failed.append(job)
             if youngest is job:
@@ -239,11 +249,13 @@ class Scheduler:
             self._tree.drop(job.node)
 
     def _bury(self, job: Job, keep_tokens: bool) -> None:
-        """Settle the growing node of an ended job: a branch's tokens may stay as a frozen node, all else goes."""
+        """Settle the growing node of an ended job: a branch may keep its tokens as a frozen node, all else goes."""
         if job.node is None:
             return
         if keep_tokens and isinstance(job, Branch) and job.error is None and job.node.tokens:
             self._tree.freeze(job.node)
+            self._tree.hold(job.node)
+            job.kept = True
         else:
             self._tree.discard(job.node)
 

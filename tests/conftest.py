@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _threads(request: pytest.FixtureRequest) -> None:
+    """One thread for tiny models, whose ops are shorter than the wait for a second one; all cores for real ones."""
+    torch.set_num_threads((os.cpu_count() or 1) if request.node.get_closest_marker("real") else 1)
 
 
 @pytest.fixture(scope="session")
