@@ -35,15 +35,15 @@ def test_it_shows_answer_chain_and_tree_of_one_line_per_node() -> None:
     lines = [line.rstrip() for line in out.getvalue().splitlines()]
     assert lines[:3] == ["answer      8 [bold]", "confidence  0.62", "value       0.800"]
     assert lines[4:7] == ["We add.", "", "It is 8."]
-    assert lines[8].startswith("tree: visits, mean value, [answer], text")
-    assert lines[9:14] == [
+    assert lines[7].startswith("tree: visits, mean value, [answer], text")
+    assert lines[8:13] == [
         "*  3  0.667  Six plus two?",
         "├── *  2  0.650  We add.",
         "│   ├── *  1  0.800  [8 [bold]]  It is 8.",
-        lines[12],
+        lines[11],
         "└──    1  0.700  [No]  No.",
     ]
-    assert lines[12].startswith("│   └──    1  0.500  [9]  It is 9. Yes. Yes.")
-    assert lines[12].endswith("…")
+    assert lines[11].startswith("│   └──    1  0.500  [9]  It is 9. Yes. Yes.")
+    assert lines[11].endswith("…")
     assert lines[-1] == "3 rollouts, 6 nodes"
     assert max(map(len, lines)) <= 120

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from marcot.engine import Engine, Expansion, Node, Sampling
-from marcot.engine.completion import Completion
 from marcot.engine.errors import ContextOverflowError, PoolTooSmallError
 from marcot.engine.scheduler import Limits
 
@@ -89,11 +88,8 @@ def test_second_request_with_the_same_prefix_reuses_it_after_release(engine: Eng
 
 
 def test_prompts_of_one_call_share_their_prefix_while_it_is_computed(engine: Engine) -> None:
-    root = engine.tree.root
-    nodes = [
-        Node(engine.tree, engine.tree.insert(root, [*PROMPT, last]), Completion.given([last], ""), None)
-        for last in (1, 2)
-    ]
+    start = engine.prefill(PROMPT[:1])
+    nodes = [start.append([*PROMPT[1:], last]) for last in (1, 2)]
     engine.expand([Expansion(node, 1, sample(2)) for node in nodes])
     assert engine.usage.prefill_tokens == len(PROMPT) + 2
 

@@ -1,0 +1,75 @@
+"""The search on the real engine, with a tiny model."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from marcot.engine import MCTS, Engine, Node, Outcome, Sampling
+
+QUESTIONS = ["How many clips?", "小明有三个苹果，又买了五个？", "How many clips?"]
+
+
+@pytest.fixture
+def engine(tiny_checkpoint: Callable[..., Path]) -> Engine:
+    return Engine.load(str(tiny_checkpoint("qwen2", tokenizer=True, num_hidden_layers=1)))
+
+
+def quick(**options: Any) -> MCTS:
+    return MCTS(**{"rollouts": 7, "max_rollout_tokens": 12, "action": "mini-step-3", "width": 2} | options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"action": "token"},
+        {"action": "step", "reflection": True, "max_rollout_tokens": 30},
+        {"parallel": 1, "answer_rule": "most-visits"},
+        {"max_tokens": 40},
+        {"max_nodes": 9},
+        {"max_seconds": 0.05, "rollouts": 10_000},
+        {"sampling": Sampling(temperature=0.0)},
+        {"sampling": Sampling(temperature=2.0, top_k=0, top_p=1.0, repetition_penalty=1.3, seed=5)},
+    ],
+    ids=str,
+)
+def test_every_kind_of_search_ends_and_leaves_nothing_behind(engine: Engine, options: dict[str, Any]) -> None:
+    results = engine.search(QUESTIONS, quick(**options))
+    assert [result.question for result in results] == QUESTIONS
+    for result in results:
+        assert result.rollouts
+        assert result.stats is not None
+        written = sum(node.tokens for node in result.tree)
+        if not options.get("reflection") and "max_seconds" not in options and not _greedy(options):
+            assert result.stats.generated_tokens == written
+    engine.tree.check_integrity()
+    gc.collect()
+    alive = [node for node in gc.get_objects() if isinstance(node, Node) and node._finalizer.alive]
+    assert alive == []
+
+
+def _greedy(options: dict[str, Any]) -> bool:
+    return "sampling" in options and options["sampling"].greedy
+
+
+def test_a_search_does_not_depend_on_its_company(engine: Engine) -> None:
+    together = engine.search(QUESTIONS, quick())
+    alone = [engine.search(question, quick())[0] for question in QUESTIONS]
+    for one, other in zip(together, alone, strict=True):
+        assert [rollout.text for rollout in one.rollouts] == [rollout.text for rollout in other.rollouts]
+        assert [node.visits for node in one.tree] == [node.visits for node in other.tree]
+        assert one.value == pytest.approx(other.value, abs=1e-5)
+    assert together[0].text == together[2].text
+
+
+def test_a_stream_that_is_left_early_releases_its_nodes(engine: Engine) -> None:
+    for event in engine.stream(QUESTIONS, quick(), concurrency=2):
+        if isinstance(event, Outcome):
+            break
+    gc.collect()
+    assert [node for node in gc.get_objects() if isinstance(node, Node) and node._finalizer.alive] == []
+    engine.tree.check_integrity()
