@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import IO
 
-from rich.console import Console, Group
-from rich.padding import Padding
+from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 from rich.tree import Tree
@@ -19,19 +18,16 @@ PIPED_WIDTH = 120
 
 def print_report(result: SearchResult, out: IO[str]) -> None:
     """Print the answer, the best chain, and the tree with visits and values; the best path is bold and starred."""
-    width = None if out.isatty() else PIPED_WIDTH
-    Console(file=out, highlight=False, width=width).print(
-        Group(
-            Text.assemble("answer      ", (result.answer or "(none)", "bold")),
-            Text(f"confidence  {result.confidence:.2f}"),
-            Text(f"value       {result.value:.3f}"),
-            Rule(Text("best chain"), align="left", style="dim"),
-            Padding(Text(result.text.strip()), (0, 0, 1, 0)),
-            Rule(Text("tree: visits, mean value, [answer], text"), align="left", style="dim"),
-            Padding(_Drawing(result).tree(), (0, 0, 1, 0)),
-            Text(_cost(result), style="dim"),
-        )
-    )
+    console = Console(file=out, highlight=False, width=None if out.isatty() else PIPED_WIDTH)
+    console.print(Text.assemble("answer      ", (result.answer or "(none)", "bold")), soft_wrap=True)
+    console.print(f"confidence  {result.confidence:.2f}")
+    console.print(f"value       {result.value:.3f}")
+    console.print(Rule(Text("best chain"), align="left", style="dim"))
+    console.print(Text(result.text.strip()), soft_wrap=True)
+    console.print(Rule(Text("tree: visits, mean value, [answer], text"), align="left", style="dim"))
+    console.print(_Drawing(result).tree())
+    console.print(Rule(style="dim"))
+    console.print(Text(_cost(result), style="dim"), soft_wrap=True)
 
 
 def _cost(result: SearchResult) -> str:

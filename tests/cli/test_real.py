@@ -36,7 +36,7 @@ def test_json_through_a_pipe() -> None:
         assert not children or node["visits"] == sum(child["visits"] for child in children)
     assert "".join(nodes[id]["text"] for id in entry["best_path"]) == entry["text"]
     stats = entry["stats"]
-    assert stats["generated_tokens"] == sum(node["tokens"] for node in nodes)
+    assert sum(node["tokens"] for node in nodes) <= stats["generated_tokens"]
     assert stats["generated_tokens"] < sum(rollout["tokens"] for rollout in entry["rollouts"])
     assert "\x1b" not in ended.stderr
 

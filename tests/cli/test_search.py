@@ -35,7 +35,7 @@ def test_json_is_one_object_and_nothing_else(search: Callable) -> None:
     assert {"id", "parent", "text", "visits", "value", "tokens"} == set(nodes[0])
     assert nodes[0]["visits"] == 2
     assert "".join(nodes[id]["text"] for id in entry["best_path"]) == entry["text"]
-    assert entry["stats"]["generated_tokens"] == sum(node["tokens"] for node in nodes)
+    assert entry["stats"]["generated_tokens"] >= sum(node["tokens"] for node in nodes)
     assert {"prefill_tokens", "reused_tokens", "wall_s", "tokens_per_s", "kv_pages_peak"} <= set(entry["stats"])
     assert entry["settings"]["rollouts"] == 2
 

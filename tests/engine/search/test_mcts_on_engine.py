@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from marcot.engine import MCTS, Engine, Node, Outcome, Sampling
+from marcot.engine.search.reflection import REFLECTION
 
 QUESTIONS = ["How many clips?", "小明有三个苹果，又买了五个？", "How many clips?"]
 
@@ -20,6 +21,12 @@ def engine(tiny_checkpoint: Callable[..., Path]) -> Engine:
 
 def quick(**options: Any) -> MCTS:
     return MCTS(**{"rollouts": 7, "max_rollout_tokens": 12, "action": "mini-step-3", "width": 2} | options)
+
+
+def held_nodes() -> int:
+    """Nodes of this process that were not released."""
+    gc.collect()
+    return sum(type(each) is Node and each._finalizer.alive for each in gc.get_objects())
 
 
 @pytest.mark.parametrize(
@@ -43,17 +50,11 @@ def test_every_kind_of_search_ends_and_leaves_nothing_behind(engine: Engine, opt
     for result in results:
         assert result.rollouts
         assert result.stats is not None
-        written = sum(node.tokens for node in result.tree)
-        if not options.get("reflection") and "max_seconds" not in options and not _greedy(options):
-            assert result.stats.generated_tokens == written
+        # Samples that began alike share nodes, so the tree can hold less than was drawn.
+        assert sum(node.tokens for node in result.tree if REFLECTION not in node.text) <= result.stats.generated_tokens
+        assert [rollout.finish_reason == "cancelled" for rollout in result.rollouts].count(True) in (0, 1)
     engine.tree.check_integrity()
-    gc.collect()
-    alive = [node for node in gc.get_objects() if isinstance(node, Node) and node._finalizer.alive]
-    assert alive == []
-
-
-def _greedy(options: dict[str, Any]) -> bool:
-    return "sampling" in options and options["sampling"].greedy
+    assert held_nodes() == 0
 
 
 def test_a_search_does_not_depend_on_its_company(engine: Engine) -> None:
@@ -70,6 +71,5 @@ def test_a_stream_that_is_left_early_releases_its_nodes(engine: Engine) -> None:
     for event in engine.stream(QUESTIONS, quick(), concurrency=2):
         if isinstance(event, Outcome):
             break
-    gc.collect()
-    assert [node for node in gc.get_objects() if isinstance(node, Node) and node._finalizer.alive] == []
+    assert held_nodes() == 0
     engine.tree.check_integrity()
