@@ -12,24 +12,26 @@ def tree_attention(q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scal
     """Load each work item once for all its readers, merge partial results by log-sum-exp. See `Kernels.tree_attention`.
 
     Per row and head it keeps the running maximum `m` of the scores, the sum `l` of `exp(score - m)` and the sum `acc`
-    of `exp(score - m) * v` (online softmax, arXiv 1805.02867), in fp32.
+    of `exp(score - m) * v` (online softmax, arXiv 1805.02867), in fp32. `m` starts at the least finite number, so that a
+    row that sees nothing of an item adds nothing.
     """
     rows, heads, head_dim = q.shape
     kv_heads, page_size = k_pages.shape[1:3]
     grouped = q.view(rows, kv_heads, heads // kv_heads, head_dim)
-    m = torch.full(grouped.shape[:3], -torch.inf, device=q.device)
+    m = torch.full(grouped.shape[:3], torch.finfo(torch.float32).min, device=q.device)
     l = torch.zeros(grouped.shape[:3], device=q.device)  # noqa: E741 - the literature's name
     acc = torch.zeros(grouped.shape, device=q.device)
     for item in map(WorkItem._make, plan.items.tolist()):
         readers = slice(item.first_row, item.first_row + item.rows)
         k, v = (_gather(pages, plan.pages, item, page_size) for pages in (k_pages, v_pages))
-        scores = torch.einsum("rhgd,htd->rhgt", grouped[readers], k).float() * scale
-        positions = torch.arange(item.position, item.position + item.length, device=q.device)
-        unseen = positions > plan.positions[readers, None]
-        scores.masked_fill_(unseen[:, None, None], -torch.inf)
+        scores = torch.einsum("rhgd,htd->rhgt", grouped[readers], k).float().mul_(scale)
+        seen_by = plan.positions[readers]
+        if item.position + item.length - 1 > seen_by.min():
+            positions = torch.arange(item.position, item.position + item.length, device=q.device)
+            scores.masked_fill_((positions > seen_by[:, None])[:, None, None], -torch.inf)
         new_m = torch.maximum(m[readers], scores.amax(dim=-1))
-        weights = torch.exp(scores - new_m[..., None]).nan_to_num_(0.0)  # exp(-inf - -inf): nothing seen so far
-        kept = torch.exp(m[readers] - new_m).nan_to_num_(0.0)
+        weights = scores.sub_(new_m[..., None]).exp_()
+        kept = torch.exp(m[readers] - new_m)
         l[readers] = l[readers] * kept + weights.sum(dim=-1)
         acc[readers] = acc[readers] * kept[..., None] + torch.einsum("rhgt,htd->rhgd", weights, v.float())
         m[readers] = new_m
