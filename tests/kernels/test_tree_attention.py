@@ -62,7 +62,7 @@ class Forest:
 
 
 def dense(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    """Attention of `q`, whose rows are the path's last tokens, over all its K and V (`[tokens, kv_heads, head_dim]`)."""
+    """Attention of `q`, whose rows are the last tokens of a path, over its K and V (`[tokens, kv_heads, head_dim]`)."""
     group = q.shape[1] // k.shape[1]
     k, v = (x.repeat_interleave(group, dim=1).double() for x in (k, v))
     scores = torch.einsum("rhd,thd->hrt", q.double(), k) * scale
