@@ -12,8 +12,8 @@ def tree_attention(q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scal
     """Load each work item once for all its readers, merge partial results by log-sum-exp. See `Kernels.tree_attention`.
 
     Per row and head it keeps the running maximum `m` of the scores, the sum `l` of `exp(score - m)` and the sum `acc`
-    of `exp(score - m) * v` (online softmax, arXiv 1805.02867), in fp32. `m` starts at the least finite number, so that a
-    row that sees nothing of an item adds nothing.
+    of `exp(score - m) * v` (online softmax, arXiv 1805.02867), in fp32. `m` starts at the least finite number, so
+    that a row that sees nothing of an item adds nothing.
     """
     rows, heads, head_dim = q.shape
     kv_heads, page_size = k_pages.shape[1:3]
