@@ -64,9 +64,12 @@ class Expanding:
         self._let_go()
 
     def nodes(self, tokenizer: Tokenizer | None) -> list[list[Node]]:
-        """Turn the finished branches into public nodes; those that were cut before their first token are left out."""
+        """Turn the finished branches into public nodes; one that was cut before its first token stands at its fork."""
         nodes = [
-            [Node(self._tree, branch.node, branch.completion(), tokenizer) for branch in samples if branch.kept]
+            [
+                Node(self._tree, branch.node if branch.kept else branch.fork, branch.completion(), tokenizer)
+                for branch in samples
+            ]
             for samples in self.branches
         ]
         self._let_go()

@@ -33,7 +33,7 @@ class Sampling:
         stop_token_ids: Tokens that end a branch, besides the model's own end-of-sequence tokens.
         ignore_eos: Do not stop at the model's end-of-sequence tokens.
         seed: Together with the branch's tokens and its sample index, all that a draw depends on.
-        top_logprobs: Columns of `Node.top_ids` and `Node.top_logprobs`.
+        top_logprobs: Columns that `Node.top_ids` and `Node.top_logprobs` have at least; truncation may need more.
     """
 
     temperature: float = 0.8

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import marcot.engine  # noqa: F401 - first: it decides how OpenMP waits, before torch loads it
 import pytest
 import tiny
 import torch
