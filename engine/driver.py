@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from ..kernels import MarcotError
-from ..model import Tokenizer
 from .expanding import Expanding
 from .kv_tree import KVTree
 from .node import Node
@@ -15,6 +14,7 @@ from .outcome import Outcome
 from .scheduler import Scheduler
 from .search.result import SearchResult, SearchStats
 from .search.strategy import Progress, Strategy, Task, Wave
+from .token_codec import TokenCodec
 from .usage import Usage
 
 PROGRESS_EVERY = 0.5
@@ -27,11 +27,11 @@ class Driver:
     At most `concurrency` questions are open at a time, so that any number of them streams through bounded memory.
     """
 
-    def __init__(self, scheduler: Scheduler, tree: KVTree, tokenizer: Tokenizer | None) -> None:
+    def __init__(self, scheduler: Scheduler, tree: KVTree, codec: TokenCodec) -> None:
         """Drive searches on `scheduler`, which works on `tree`."""
         self._scheduler = scheduler
         self._tree = tree
-        self._tokenizer = tokenizer
+        self._codec = codec
 
     def run(
         self,
@@ -88,7 +88,7 @@ class Driver:
         try:
             if run.expanding.error is not None:
                 raise run.expanding.error
-            run.resume(run.expanding.nodes(self._tokenizer))
+            run.resume(run.expanding.nodes(self._codec))
         except StopIteration as stop:
             result: SearchResult = stop.value
             stats = run.stats(self._tree.pool.peak)

@@ -24,6 +24,7 @@ from .scheduler import Limits, Scheduler
 from .scoring import Score
 from .search.result import SearchResult
 from .search.strategy import Progress, Strategy, Task
+from .token_codec import TokenCodec
 from .usage import Usage
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -69,7 +70,8 @@ class Engine:
         self.tree = KVTree(pages)
         cache = KVCache(decoder.config, pages, decoder.dtype, decoder.device)
         self._scheduler = Scheduler(decoder, cache, self.tree, tokenizer, limits or Limits())
-        self._driver = Driver(self._scheduler, self.tree, tokenizer)
+        self._codec = TokenCodec(tokenizer, decoder.config.vocab_size)
+        self._driver = Driver(self._scheduler, self.tree, self._codec)
 
     @classmethod
     def load(
@@ -173,7 +175,7 @@ class Engine:
         limit = min(MAX_TOP_K, self.config.vocab_size)
         if not 1 <= top_k <= limit:
             raise InputError(f"top_k={top_k}: must be from 1 to {limit}")
-        encoded = [self._encode(sequence) for sequence in sequences]
+        encoded = [self._codec.encode(sequence, bos=True) for sequence in sequences]
         scorings = []
         try:
             for ids in encoded:
@@ -250,25 +252,11 @@ class Engine:
 
     # --- inside ------------------------------------------------------------------------------------------------
 
-    def _encode(self, tokens: str | Sequence[int]) -> list[int]:
-        if isinstance(tokens, str):
-            if self.tokenizer is None:
-                raise InputError("this checkpoint has no tokenizer: pass token ids instead of text")
-            ids = self.tokenizer.encode(tokens, bos=self.tokenizer.adds_bos)
-        else:
-            ids = [int(token) for token in tokens]
-        if not ids:
-            raise InputError("the prompt is empty: give at least one token")
-        for token in ids:
-            if not 0 <= token < self.config.vocab_size:
-                raise InputError(f"token id {token}: the model's vocabulary is 0 to {self.config.vocab_size - 1}")
-        return ids
-
     def _open(self, tokens: str | Sequence[int]) -> Node:
-        ids = self._encode(tokens)
-        text = tokens if isinstance(tokens, str) else self.tokenizer.decode(ids) if self.tokenizer else ""
+        ids = self._codec.encode(tokens, bos=True)
+        text = tokens if isinstance(tokens, str) else self._codec.decode(ids)
         kv = self.tree.insert(self.tree.root, ids)
-        return Node(self.tree, kv, Completion.given(ids, text), self.tokenizer)
+        return Node(self.tree, kv, Completion.given(ids, text), self._codec)
 
     def _expand(self, expansions: Iterable[Expansion]) -> list[list[Node]]:
         expanding = Expanding(self._scheduler, self.tree, expansions, self.usage)
@@ -277,7 +265,7 @@ class Engine:
                 self._scheduler.step()
             if expanding.error is not None:
                 raise expanding.error
-            return expanding.nodes(self.tokenizer)
+            return expanding.nodes(self._codec)
         finally:
             expanding.cancel()
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..kernels import MarcotError
-from ..model import Tokenizer
 from .branch import Branch
 from .errors import InputError
 from .expansion import Expansion
 from .kv_tree import KVTree
 from .node import Node
 from .scheduler import Scheduler
+from .token_codec import TokenCodec
 from .usage import Usage
 
 
@@ -63,11 +63,11 @@ class Expanding:
         self._scheduler.cancel(self._all())
         self._let_go()
 
-    def nodes(self, tokenizer: Tokenizer | None) -> list[list[Node]]:
+    def nodes(self, codec: TokenCodec) -> list[list[Node]]:
         """Turn the finished branches into public nodes; one that was cut before its first token stands at its fork."""
         nodes = [
             [
-                Node(self._tree, branch.node if branch.kept else branch.fork, branch.completion(), tokenizer)
+                Node(self._tree, branch.node if branch.kept else branch.fork, branch.completion(), codec)
                 for branch in samples
             ]
             for samples in self.branches

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..model import Tokenizer
 from .completion import Completion, FinishReason
 from .errors import InputError, ReleasedNodeError
 from .kv_node import Distribution, KVNode
 from .kv_tree import KVTree
+from .token_codec import TokenCodec
 
 
 class Node:
@@ -25,13 +25,13 @@ class Node:
     node is next expanded. Release it when done (`release()`, `with`, or by dropping the last reference).
     """
 
-    def __init__(self, tree: KVTree, kv: KVNode, completion: Completion, tokenizer: Tokenizer | None) -> None:
+    def __init__(self, tree: KVTree, kv: KVNode, completion: Completion, codec: TokenCodec) -> None:
         """Wrap `kv`, whose last tokens are those of `completion`, and hold it."""
         tree.hold(kv)
         self._tree = tree
         self._kv = kv
         self._completion = completion
-        self._tokenizer = tokenizer
+        self._codec = codec
         self._finalizer = weakref.finalize(self, tree.release_later, kv)
         self._finalizer.atexit = False
 
@@ -103,18 +103,11 @@ class Node:
             tokens: Token ids, or text (special tokens in it are recognised).
 
         Raises:
-            InputError: Nothing to append, or text without a tokenizer.
+            InputError: Nothing to append, an id outside the vocabulary, or text without a tokenizer.
         """
-        if isinstance(tokens, str):
-            if self._tokenizer is None:
-                raise InputError("this checkpoint has no tokenizer: pass token ids instead of text")
-            ids, text = self._tokenizer.encode(tokens), tokens
-        else:
-            ids = [int(token) for token in tokens]
-            text = self._tokenizer.decode(ids) if self._tokenizer else ""
-        if not ids:
-            raise InputError("nothing to append: the text or the list of token ids is empty")
-        return Node(self._tree, self._tree.insert(self.kv, ids), Completion.given(ids, text), self._tokenizer)
+        ids = self._codec.encode(tokens)
+        text = tokens if isinstance(tokens, str) else self._codec.decode(ids)
+        return Node(self._tree, self._tree.insert(self.kv, ids), Completion.given(ids, text), self._codec)
 
     def prefix(self, tokens: int) -> Node:
         """The state after the first `tokens` tokens of this node; shares their KV pages.
@@ -125,7 +118,7 @@ class Node:
         own = len(self.token_ids)
         if not 1 <= tokens <= own:
             raise InputError(f"prefix of {tokens} tokens: the node has {own}, ask for 1 to {own}")
-        text = self._tokenizer.decode(self.token_ids[:tokens].tolist()) if self._tokenizer else ""
+        text = self._codec.decode(self.token_ids[:tokens].tolist())
         head = self._completion.head(tokens, text) if tokens < own else self._completion
         kv = self._tree.ancestor_at(self.kv, self.kv.end - own + tokens)
         if kv.distribution is None and tokens < len(self._completion.lse):
@@ -134,7 +127,7 @@ class Node:
                 torch.from_numpy(self._completion.top_logits[tokens]),
                 torch.as_tensor(self._completion.lse[tokens]),
             )
-        return Node(self._tree, kv, head, self._tokenizer)
+        return Node(self._tree, kv, head, self._codec)
 
     def release(self) -> None:
         """Let go of the node; its pages stay as cache until they are wanted. Doing it twice is harmless."""
