@@ -6,19 +6,16 @@ import heapq
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
-from ..model import PAGE_SIZE, Decoder, KVCache, Step, Tokenizer
+from ..model import PAGE_SIZE, Decoder, KVCache, Tokenizer
 from .branch import Branch
-from .drawing import Drawer
 from .errors import ContextOverflowError, IntegrityError, PoolTooSmallError
 from .job import Job, Prefill
 from .kv_node import KVNode
 from .kv_tree import KVTree
-from .planner import Reader, depth_first, make_plan
+from .planner import Reader
 from .sampling import Sampling
 from .scoring import Scoring
+from .stepper import Stepper, Task
 from .usage import Usage
 
 
@@ -34,13 +31,6 @@ class Limits(NamedTuple):
     jobs: int = 256
 
 
-class _Task(NamedTuple):
-    """A reader and the job that asked for it."""
-
-    reader: Reader
-    job: Job
-
-
 class Scheduler:
     """Runs jobs to their end, step by step.
 
@@ -53,12 +43,11 @@ class Scheduler:
         self, decoder: Decoder, cache: KVCache, tree: KVTree, tokenizer: Tokenizer | None, limits: Limits
     ) -> None:
         """Schedule on `decoder`, whose K and V go to `cache`, kept in order by `tree`."""
-        self._decoder = decoder
-        self._cache = cache
+        self._config = decoder.config
         self._tree = tree
         self._tokenizer = tokenizer
         self._limits = limits
-        self._drawer = Drawer(decoder)
+        self._stepper = Stepper(decoder, cache)
         self._eos_token_ids = frozenset(decoder.config.eos_token_ids)
         self._submitted = 0
         self._waiting: list[tuple[int, Job]] = []
@@ -74,7 +63,7 @@ class Scheduler:
             PoolTooSmallError: The path is larger than the whole pool.
         """
         self._check_fits(fork.end + 1)
-        room = self._decoder.config.max_positions - fork.end
+        room = self._config.max_positions - fork.end
         stream = self._tokenizer.stream() if self._tokenizer else None
         limit = min(sampling.max_tokens, room)
         branch = Branch(fork, self._tree.fork(fork), sampling, sample, usage, limit, self._eos_token_ids, stream)
@@ -116,7 +105,7 @@ class Scheduler:
             self._bury(job, keep_tokens)
 
     def _check_fits(self, tokens: int) -> None:
-        context = self._decoder.config.max_positions
+        context = self._config.max_positions
         if tokens > context:
             raise ContextOverflowError(
                 f"{tokens} tokens are needed, but the model's context is {context}: shorten the prompt"
@@ -164,7 +153,8 @@ class Scheduler:
         self._tree.settle()
         failed = self._admit()
         tasks = self._gather(failed)
-        self._draw(self._forward(tasks))
+        self._stepper.run(tasks)
+        self._stepper.draw(job for job in self._running.values() if isinstance(job, Branch))
         ended = [job for job in self._running.values() if job.finished]
         for job in ended:
             self._leave(job)
@@ -198,10 +188,10 @@ class Scheduler:
         self._tree.unpin(job.leaf)
         return False
 
-    def _gather(self, failed: list[Job]) -> list[_Task]:
+    def _gather(self, failed: list[Job]) -> list[Task]:
         """Choose the rows of this step; make room for them, by preemption if need be."""
         budget = self._limits.step_tokens
-        tasks: list[_Task] = []
+        tasks: list[Task] = []
         oldest_first = [self._running[order] for order in sorted(self._running)]
         for job in sorted(oldest_first, key=lambda job: isinstance(job, Scoring)):
             node = job.node
@@ -209,7 +199,7 @@ class Scheduler:
                 continue
             rows = min(len(node.tokens) - node.computed, budget)
             if rows > 0 and self._make_room(job, node, failed):
-                tasks.append(_Task(Reader(node, node.computed, rows), job))
+                tasks.append(Task(Reader(node, node.computed, rows), job))
                 budget -= rows
         prefilled: set[KVNode] = set()
         for job in oldest_first:
@@ -221,7 +211,7 @@ class Scheduler:
             prefilled.add(node)
             left = len(node.tokens) - node.computed
             rows = min(left, budget) or 1
-            tasks.append(_Task(Reader(node, node.computed if left else len(node.tokens) - 1, rows, left > 0), job))
+            tasks.append(Task(Reader(node, node.computed if left else len(node.tokens) - 1, rows, left > 0), job))
             budget -= rows
         return tasks
 
@@ -259,80 +249,9 @@ class Scheduler:
         else:
             self._tree.discard(job.node)
 
-    def _forward(self, tasks: list[_Task]) -> list[tuple[Branch, Tensor]]:
-        """Run the rows of `tasks`; return the branches that can draw a token, each with the hidden state before it."""
-        if not tasks:
-            return []
-        jobs = {id(task.reader): task.job for task in tasks}
-        readers = depth_first([task.reader for task in tasks])
-        wanted: list[int] = []
-        row = 0
-        for reader in readers:
-            if isinstance(jobs[id(reader)], Scoring):
-                wanted.extend(range(row, row + reader.rows))
-            elif reader.first + reader.rows == len(reader.leaf.tokens):
-                wanted.append(row + reader.rows - 1)
-            row += reader.rows
-        device = self._decoder.device
-        step = Step(
-            torch.tensor([t for r in readers for t in r.leaf.tokens[r.first : r.first + r.rows]], device=device),
-            torch.tensor([s for r in readers for s in _slots(r)], device=device),
-            make_plan(readers, device),
-            torch.tensor(wanted, dtype=torch.int64, device=device),
-        )
-        hidden = self._decoder.forward(step, self._cache)
-
-        drawing: list[tuple[Branch, Tensor]] = []
-        taken = 0
-        for reader in readers:
-            job, node = jobs[id(reader)], reader.leaf
-            _count(reader, job)
-            if reader.writes:
-                node.computed += reader.rows
-                node.ever_computed = max(node.ever_computed, node.computed)
-            if isinstance(job, Scoring):
-                self._take_scores(job, reader, hidden[taken : taken + reader.rows])
-                taken += reader.rows
-            elif reader.first + reader.rows == len(node.tokens):
-                if isinstance(job, Branch) and node is job.node:
-                    drawing.append((job, hidden[taken]))
-                else:
-                    node.hidden = hidden[taken].clone()
-                taken += 1
-        return drawing
-
-    def _take_scores(self, scoring: Scoring, reader: Reader, hidden: Tensor) -> None:
-        targets = torch.tensor(scoring.targets(reader.first, reader.rows), device=hidden.device)
-        head = self._decoder.kernels.lm_head_topk(hidden, self._decoder.head, scoring.top_k, targets=targets)
-        scoring.take(reader.first, head)
-
-    def _draw(self, decoding: list[tuple[Branch, Tensor]]) -> None:
-        """Draw a token on every decoding branch and on every new one whose fork is ready."""
-        branches = [job for job in self._running.values() if isinstance(job, Branch)]
-        starting = [branch for branch in branches if not branch.node.tokens and branch.ready]
-        remembered = [branch for branch in starting if branch.knows_first]
-        first = [(branch, branch.fork.hidden) for branch in starting if not branch.knows_first]
-        if remembered:
-            self._drawer.from_distributions(remembered)
-        rows = decoding + [(branch, hidden) for branch, hidden in first if hidden is not None]
-        if rows:
-            self._drawer.from_hidden([branch for branch, _ in rows], torch.stack([hidden for _, hidden in rows]))
-
 
 def _first_uncomputed(node: KVNode) -> KVNode:
     """The topmost node on the path of `node` that still has tokens to compute; `node` itself if none has."""
     while node.parent is not None and node.parent.computed < len(node.parent.tokens):
         node = node.parent
     return node
-
-
-def _slots(reader: Reader) -> list[int]:
-    return reader.leaf.slots(reader.first, reader.rows) if reader.writes else [-1] * reader.rows
-
-
-def _count(reader: Reader, job: Job) -> None:
-    """Count the rows as recomputed where they were in the cache before, else as prefill unless the job drew them."""
-    again = max(min(reader.leaf.ever_computed, reader.first + reader.rows) - reader.first, 0)
-    job.usage.recomputed_tokens += again
-    if not (isinstance(job, Branch) and reader.leaf is job.node):
-        job.usage.prefill_tokens += reader.rows - again
