@@ -1,0 +1,59 @@
+"""Decoding the branches of a tree, against the same engine without sharing and against transformers.
+
+Every contestant draws `NEW_TOKENS` tokens per branch after a shared prefix of `PREFIX_TOKENS` tokens, in fp32, with
+the five best log-probabilities of each token. Nobody's prefix computation or cache copying is timed. The last column
+of the table is the share of what the machine could do at best: the weights, and every cached token, read once per
+step at the measured bandwidth, or all products at the measured GEMM speed, whichever takes longer.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+import torch
+from contestants import Copies, Transformers, Tree
+from marcot.engine import Engine
+from marcot.model import locate
+from pytest_benchmark.fixture import BenchmarkFixture
+from report import Report, Timing
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from workload import Workload
+
+MODELS = ("smollm2-135m", "qwen2.5-coder-0.5b")
+BRANCHES = (1, 4, 8, 16)
+CONTESTANTS = ("tree", "copies", "transformers")
+ROUNDS = 5
+KV_TOKENS = 16_384
+"""Room for 16 copies of the prefix and as much again for branches."""
+
+
+class Loaded(NamedTuple):
+    """One model, loaded by both sides from the same file."""
+
+    name: str
+    ours: Engine
+    theirs: PreTrainedModel
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def loaded(request: pytest.FixtureRequest) -> Loaded:
+    path = locate(request.param)
+    theirs = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+    return Loaded(request.param, Engine.load(str(path), dtype="float32", kv_tokens=KV_TOKENS), theirs)
+
+
+@pytest.mark.parametrize("contestant", CONTESTANTS)
+@pytest.mark.parametrize("branches", BRANCHES)
+def test_tree_decode(
+    loaded: Loaded, branches: int, contestant: str, benchmark: BenchmarkFixture, report: Report
+) -> None:
+    workload = Workload(loaded.ours.config, branches)
+    runner = {
+        "tree": lambda: Tree(loaded.ours, workload),
+        "copies": lambda: Copies(loaded.ours, workload),
+        "transformers": lambda: Transformers(loaded.theirs, workload),
+    }[contestant]()
+    benchmark.group = f"{loaded.name}, {branches} branches"
+    benchmark.pedantic(runner.decode, setup=runner.setup, rounds=ROUNDS, warmup_rounds=1)
+    report.timings.append(Timing(loaded.name, workload, contestant, benchmark.stats.stats.median, ROUNDS))

@@ -1,0 +1,71 @@
+"""What every contestant decodes: branches that continue one long prefix."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from marcot.model import KVCache, ModelConfig
+
+PREFIX_TOKENS = 512
+"""A system prompt, a few examples and a question."""
+
+NEW_TOKENS = 8
+"""Per branch and round. The first one is drawn from the prefix's distribution, each other one costs a forward pass."""
+
+TOP_K = 20
+"""Truncation of every draw; the five best also give the token's confidence."""
+
+_FP32 = 4
+
+
+class Workload(NamedTuple):
+    """Decode `NEW_TOKENS` tokens on each of `branches` branches.
+
+    Attributes:
+        config: The model's shape.
+        branches: How many branches continue the prefix.
+    """
+
+    config: ModelConfig
+    branches: int
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that a round draws."""
+        return self.branches * NEW_TOKENS
+
+    def prefix(self, copy: int = 0) -> list[int]:
+        """Random token ids; another `copy` has another first token, so that nothing of it can be shared."""
+        generator = torch.Generator().manual_seed(0)
+        ids = torch.randint(1000, 10_000, (PREFIX_TOKENS,), generator=generator).tolist()
+        return [copy, *ids[1:]]
+
+    def read_bytes(self) -> int:
+        """Bytes that a round cannot avoid to read in fp32: the weights once per step, each cached token once per step.
+
+        The LM head also reads its weights for the first token; the shared prefix counts once, not once per branch.
+        """
+        config = self.config
+        head = config.vocab_size * config.hidden_size
+        steps = NEW_TOKENS - 1
+        own_tokens = self.branches * steps * NEW_TOKENS // 2
+        cached = (steps * PREFIX_TOKENS + own_tokens) * KVCache.token_bytes(config, torch.float32)
+        return (steps * _layer_weights(config) + NEW_TOKENS * head) * _FP32 + cached
+
+    def operations(self) -> int:
+        """Floating-point operations of a round: every weight and every visible cached token, per token."""
+        config = self.config
+        head = config.vocab_size * config.hidden_size
+        steps = self.branches * (NEW_TOKENS - 1)
+        visible = steps * (PREFIX_TOKENS + NEW_TOKENS // 2)
+        attention = 2 * config.num_layers * config.num_heads * config.head_dim * visible
+        return 2 * (steps * _layer_weights(config) + self.tokens * head + attention)
+
+
+def _layer_weights(config: ModelConfig) -> int:
+    """Weights of all layers: the four attention matrices and the three of SwiGLU."""
+    query = config.num_heads * config.head_dim
+    kv = config.num_kv_heads * config.head_dim
+    attention = config.hidden_size * (2 * query + 2 * kv)
+    return config.num_layers * (attention + 3 * config.hidden_size * config.intermediate_size)
