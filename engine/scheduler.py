@@ -180,7 +180,7 @@ class Scheduler:
     def _enter(self, job: Job) -> bool:
         """Pin the job's path and give it all its pages, or change nothing."""
         self._tree.pin(job.leaf)
-        own = len(job.node.tokens) + 1 if job.node is not None else 0
+        own = 0 if job.node is None else max(len(job.node.tokens), 1)
         fits = all(self._tree.reserve(node, len(node.tokens)) for node in job.fork.path())
         if fits and (job.node is None or self._tree.reserve(job.node, own)):
             self._running[job.order] = job

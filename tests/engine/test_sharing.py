@@ -189,6 +189,13 @@ def test_pool_too_small_for_one_branch_names_both_sizes(folder: str) -> None:
     assert len(engine.expand(engine.prefill(PROMPT[:10]), 1, sample(5))[0].token_ids) == 5
 
 
+def test_sequence_of_the_pool_s_very_size_is_scored(folder: str) -> None:
+    engine = Engine.load(folder, kv_tokens=64)
+    (score,) = engine.score([list(range(3, 67))])
+    assert np.isfinite(score.logprobs[1:]).all()
+    assert engine.tree.pool.in_use == 0, "nothing of a scored sequence stays"
+
+
 def test_branch_ends_where_the_context_ends(tiny_checkpoint: Callable[..., Path]) -> None:
     engine = Engine.load(str(tiny_checkpoint("smollm2", max_position_embeddings=64)), kv_tokens=1024)
     node = engine.prefill(list(range(3, 63)))
