@@ -37,7 +37,7 @@ class TokenCodec:
         else:
             ids = [int(token) for token in tokens]
         if not ids:
-            raise InputError("this text, or list of token ids, is empty: give at least one token")
+            raise InputError("the prompt is empty: give at least one token")
         for token in ids:
             if not 0 <= token < self._vocab_size:
                 raise InputError(f"token id {token}: the model's vocabulary is 0 to {self._vocab_size - 1}")

@@ -53,10 +53,10 @@ def generate(
 
       marcot generate -m ./no-tokenizer --token-ids "1 2 3" --temperature 0 --json
     """
-    from ..engine import Engine
     from ..errors import InputError
     from ..sampling import Sampling
     from .json_form import sample_object, to_line
+    from .loading import load_engine, waiting
 
     if (prompt is None) == (token_ids is None):
         raise InputError("give either a prompt or --token-ids")
@@ -80,13 +80,15 @@ def generate(
         top_logprobs=top_logprobs,
     )
     start = options.prompt_or_ids(prompt, token_ids)
-    engine = Engine.load(model, device=device, dtype=dtype, threads=threads, kv_tokens=kv_tokens)
-    with engine.prefill(engine.chat_ids(start, system) if chat and isinstance(start, str) else start) as node:
-        for index, sample in enumerate(engine.expand(node, samples, sampling)):
-            if json:
-                print(to_line(sample_object(index, sample, top_logprobs)))
-            else:
-                _print(index, sample, samples)
+    engine = load_engine(model, device, dtype, threads, kv_tokens)
+    with waiting(f"{samples} x {max_tokens} tokens at most"):
+        node = engine.prefill(engine.chat_ids(start, system) if chat and isinstance(start, str) else start)
+        drawn = engine.expand(node, samples, sampling)
+    for index, sample in enumerate(drawn):
+        if json:
+            print(to_line(sample_object(index, sample, top_logprobs)))
+        else:
+            _print(index, sample, samples)
 
 
 def _print(index: int, sample: Node, samples: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -29,7 +30,8 @@ class ResultsFile:
             settings: What results depend on; every line of the file must have been made with the same.
 
         Raises:
-            InputError: The file cannot be written, has other lines in it, or was made with other settings.
+            InputError: The file cannot be written, another run writes to it, it has other lines in it, or it was made
+                with other settings.
         """
         self._path = path
         self._done: set[tuple[int, str]] = set()
@@ -37,6 +39,13 @@ class ResultsFile:
             self._file = path.open("a+b")
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise InputError(
+                f"{path}: another run is writing to it; wait for it, or give --out another file"
+            ) from error
         try:
             self._read(settings)
         except BaseException:

@@ -35,15 +35,16 @@ def score(
 
       marcot score -m ./no-tokenizer --token-ids "1 2 3" --top-k 3 --json
     """
-    from ..engine import Engine
     from ..errors import InputError
     from .json_form import score_object, to_line
+    from .loading import load_engine, waiting
 
     if (text is None) == (token_ids is None):
         raise InputError("give either --text or --token-ids")
     tokens = options.prompt_or_ids(text, token_ids)
-    engine = Engine.load(model, device=device, dtype=dtype, threads=threads, kv_tokens=kv_tokens)
-    [rated] = engine.score([tokens], top_k)
+    engine = load_engine(model, device, dtype, threads, kv_tokens)
+    with waiting("scoring"):
+        [rated] = engine.score([tokens], top_k)
     if json:
         print(to_line(score_object(rated)))
     else:

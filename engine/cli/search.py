@@ -66,10 +66,10 @@ def search(
 
       marcot search -m ./my-checkpoint --input gsm8k.jsonl --out results.jsonl --concurrency 32
     """
-    from ..engine import Engine
     from ..errors import InputError
     from ..sampling import Sampling
     from ..search import MCTS
+    from .loading import load_engine
     from .question import Question, read_questions
     from .request import Request
 
@@ -106,6 +106,4 @@ def search(
         text = options.read_text(question or "", "question")
         questions = [Question(0, text)]
     request = Request(questions, strategy, model, dtype, system, concurrency, out, json)
-    raise typer.Exit(
-        request.run(lambda: Engine.load(model, device=device, dtype=dtype, threads=threads, kv_tokens=kv_tokens))
-    )
+    raise typer.Exit(request.run(lambda: load_engine(model, device, dtype, threads, kv_tokens)))

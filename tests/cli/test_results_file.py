@@ -83,3 +83,12 @@ def test_other_settings_are_named(path: Path) -> None:
         InputError, match=r"line 1: was made with other settings \(model was 'm', is 'n', width was None"
     ):
         ResultsFile(path, SETTINGS | {"model": "n", "width": 3})
+
+
+def test_a_second_run_on_the_same_file_is_refused(path: Path) -> None:
+    with ResultsFile(path, SETTINGS) as file:
+        file.append(entry(ONE))
+        with pytest.raises(InputError, match=r"out\.jsonl: another run is writing to it"):
+            ResultsFile(path, SETTINGS)
+    with ResultsFile(path, SETTINGS) as again:
+        assert again.has(ONE)

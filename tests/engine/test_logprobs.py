@@ -33,9 +33,9 @@ def checkpoint(request: pytest.FixtureRequest, tiny_checkpoint: Checkpoints) -> 
     return tiny_checkpoint(kind, **overrides)
 
 
-def oracle_logprobs(folder: Path, ids: list[int]) -> torch.Tensor:
-    """`[tokens, vocab]`: row i is the distribition after token i."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+def oracle_logprobs(folder: Path, ids: list[int], dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """`[tokens, vocab]`: row i is the distribution after token i."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     with torch.inference_mode():
         return model(torch.tensor([ids])).logits[0].log_softmax(dim=-1)
 
@@ -87,3 +87,15 @@ def test_chunked_prefill_equals_one_forward_pass(checkpoint: Path) -> None:
     (score,) = engine.score([ids])
     expected = oracle_logprobs(checkpoint, ids)[:-1].gather(1, torch.tensor(ids)[1:, None])[:, 0]
     np.testing.assert_allclose(score.logprobs[1:], expected.numpy(), atol=TOLERANCE, rtol=0)
+
+
+def test_bfloat16_is_as_close_to_fp32_as_transformers_in_bfloat16(checkpoint: Path) -> None:
+    engine = Engine.load(str(checkpoint), dtype="bfloat16", kv_tokens=4096)
+    ids = random_ids(60, engine.config.vocab_size, seed=4)
+    (score,) = engine.score([ids])
+    targets = torch.tensor(ids)[1:, None]
+    exact = oracle_logprobs(checkpoint, ids)[:-1].gather(1, targets)[:, 0]
+    rounded = oracle_logprobs(checkpoint, ids, torch.bfloat16)[:-1].gather(1, targets)[:, 0].float()
+    ours, theirs = (np.abs(x - exact.numpy()).mean() for x in (score.logprobs[1:], rounded.numpy()))
+    assert ours < 1.5 * theirs + 1e-3
+    assert ours < 0.5

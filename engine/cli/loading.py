@@ -1,0 +1,36 @@
+"""Loading a model for a command."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+
+
+def load_engine(model: str, device: str, dtype: str, threads: int | None, kv_tokens: int | None) -> Engine:
+    """`Engine.load`; a person at a terminal is told how long it took, which is seconds."""
+    from ..engine import Engine
+
+    started = time.monotonic()
+    engine = Engine.load(model, device=device, dtype=dtype, threads=threads, kv_tokens=kv_tokens)
+    if sys.stderr.isatty():
+        print(f"loaded {model} in {time.monotonic() - started:.1f} s", file=sys.stderr)
+    return engine
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """On a terminal, a spinner on stderr that says `what` is going on; elsewhere nothing."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield
