@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import options
+from .printable import printable
 
 if TYPE_CHECKING:
     from ..node import Node
@@ -95,4 +96,4 @@ def _print(index: int, sample: Node, samples: int) -> None:
     """Text for people; token ids where there is no text."""
     if samples > 1:
         print(f"--- sample {index + 1} of {samples}, confidence {sample.confidence:.3f}, {sample.finish_reason}")
-    print(sample.text or " ".join(map(str, sample.token_ids.tolist())))
+    print(printable(sample.text) or " ".join(map(str, sample.token_ids.tolist())))

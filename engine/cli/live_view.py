@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ..outcome import Outcome
 from ..search import Progress
+from .printable import printable
 from .question import Question
 
 PLAIN_LINE_EVERY = 5.0
@@ -96,7 +97,7 @@ class LiveView:
         return "; ".join([head, *rows])
 
     def _state(self, progress: Progress) -> str:
-        best = f", best {progress.best_value:.3f} ({progress.best_answer})" if progress.rollouts else ""
+        best = f", best {progress.best_value:.3f} ({printable(progress.best_answer)})" if progress.rollouts else ""
         return f"{progress.rollouts}/{self._rollouts} rollouts, {progress.nodes} nodes{best}"
 
     def _table(self) -> Group:
@@ -114,7 +115,7 @@ class LiveView:
                 str(progress.nodes),
                 str(progress.generated_tokens),
                 f"{progress.best_value:.3f}" if progress.rollouts else "",
-                Text(progress.best_answer),
+                Text(printable(progress.best_answer)),
                 Text(" ".join(question.text.split())),
             )
         return Group(rows, Text(f"{self._finished} of {len(self._questions)} questions, {self._speed()}"))

@@ -11,6 +11,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from ..search import SearchResult, TreeNode
+from .printable import printable
 
 PIPED_WIDTH = 120
 """Columns where stdout is no terminal."""
@@ -19,11 +20,11 @@ PIPED_WIDTH = 120
 def print_report(result: SearchResult, out: IO[str]) -> None:
     """Print the answer, the best chain, and the tree with visits and values; the best path is bold and starred."""
     console = Console(file=out, highlight=False, width=None if out.isatty() else PIPED_WIDTH)
-    console.print(Text.assemble("answer      ", (result.answer or "(none)", "bold")), soft_wrap=True)
+    console.print(Text.assemble("answer      ", (printable(result.answer) or "(none)", "bold")), soft_wrap=True)
     console.print(f"confidence  {result.confidence:.2f}")
     console.print(f"value       {result.value:.3f}")
     console.print(Rule(Text("best chain"), align="left", style="dim"))
-    console.print(Text(result.text.strip()), soft_wrap=True)
+    console.print(Text(printable(result.text.strip())), soft_wrap=True)
     console.print(Rule(Text("tree: visits, mean value, [answer], text"), align="left", style="dim"))
     console.print(_Drawing(result).tree())
     console.print(Rule(style="dim"))
@@ -71,8 +72,8 @@ class _Drawing:
     def _line(self, first: TreeNode, last: TreeNode, text: str) -> Text:
         star = "*" if first.id in self._best else " "
         value = "-" if first.value is None else f"{first.value:.3f}"
-        answer = f"[{self._answers[last.id]}]  " if last.id in self._answers else ""
+        answer = f"[{printable(self._answers[last.id])}]  " if last.id in self._answers else ""
         line = Text(f"{star} {first.visits:>2}  {value:>5}  {answer}", no_wrap=True, overflow="ellipsis")
-        line.append(" ".join(text.split()))
+        line.append(printable(" ".join(text.split())))
         line.stylize("bold" if star == "*" else "")
         return line

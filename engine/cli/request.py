@@ -15,6 +15,7 @@ from ..outcome import Outcome
 from ..search import MCTS, SearchResult
 from .json_form import failure_object, is_correct, search_object, to_line
 from .live_view import LiveView
+from .printable import printable
 from .question import Question
 from .report import print_report
 from .results_file import ResultsFile
@@ -112,7 +113,7 @@ class Request:
 def _row(question: Question, result: SearchResult) -> str:
     """A line about one question of many."""
     verdict = {True: "right", False: "wrong", None: "-"}[is_correct(question, result)]
-    answer = shorten(result.answer, 40, placeholder="...") or "(none)"
+    answer = shorten(printable(result.answer), 40, placeholder="...") or "(none)"
     text = shorten(question.text, 80, placeholder="...")
     return f"{question.index + 1}\t{answer}\t{result.confidence:.2f}\t{verdict}\t{text}"
 
