@@ -43,14 +43,7 @@ class LiveView:
         self._started = time.monotonic()
         self._last_line = self._started
         self._console = Console(stderr=True)
-        self._live = Live(
-            console=self._console,
-            get_renderable=self._table,
-            refresh_per_second=4,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
+        self._live: Live | None = None
 
     def show(self, event: Progress | Outcome) -> None:
         """Take the next event of `Engine.stream`."""
@@ -75,13 +68,24 @@ class LiveView:
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
+            # A new one each time: one that was stopped remembers its height, and would erase what was printed since.
+            self._live = Live(
+                console=self._console,
+                get_renderable=self._table,
+                refresh_per_second=4,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
             self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._live.stop()
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
     def _speed(self) -> str:
         tokens = self._finished_tokens + sum(progress.generated_tokens for progress in self._open.values())
