@@ -5,9 +5,10 @@ BIN    := $(VENV)/bin
 MODEL  ?= qwen2.5-coder-0.5b
 QUESTION ?= A library has 3 shelves with 24 books each. It lends out 19 books and gets 7 of them back. How many books are on the shelves now?
 
-# What we test with; pyproject.toml states the range that is meant to work.
+# What we test with; pyproject.toml states the range that works. TORCH is what pip is told, options included, so that
+# another build can be chosen: make TORCH="torch==2.13.0+cpu --index-url ..." demo
 TORCH  := torch==2.13.0
-PINS   := $(TORCH) transformers==5.23.0 accelerate==1.15.0 tokenizers==0.23.3 safetensors==0.8.0 numpy==2.4.6 gguf==0.19.0 \
+PINS   := transformers==5.23.0 accelerate==1.15.0 tokenizers==0.23.3 safetensors==0.8.0 numpy==2.4.6 gguf==0.19.0 \
           huggingface_hub==2.4.0 jinja2==3.1.6 typer==0.29.2 rich==15.0.0 setuptools==80.9.0 hypothesis==6.170.15 \
           pytest==9.2.0 pytest-benchmark==5.3.1 ruff==0.17.6 mypy==2.4.1
 
