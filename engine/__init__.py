@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from .usage import Usage
 
 # Before torch loads OpenMP: by default its threads spin at every barrier and, where other programs run, starve one
-# another. On two busy cores (load 3.8) eight branches decoded at 0.7 tokens/s spinning and at 12.5 waiting.
+# another. On two busy cores four branches of the 0.5B model decoded at 0.8 tokens/s spinning (load 2.7) and at 11.5
+# waiting (load 3.8).
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # Imported when first asked for, so that `marcot --help` need not wait for torch.

@@ -142,8 +142,8 @@ class Scheduler:
         """Whether there is nothing to do."""
         return not (self._waiting or self._running)
 
-    def step(self) -> list[Job]:
-        """Run one forward pass over everything that can run; return the jobs that ended.
+    def step(self) -> None:
+        """Run one forward pass over everything that can run; jobs that end say so (`Job.finished`).
 
         Raises:
             IntegrityError: There is nothing to run, so that a caller who waits for a job would wait forever.
@@ -151,19 +151,17 @@ class Scheduler:
         if self.idle:
             raise IntegrityError("the scheduler has nothing to run")
         self._tree.settle()
-        failed = self._admit()
-        tasks = self._gather(failed)
+        self._admit()
+        tasks = self._gather()
         self._stepper.run(tasks)
         self._stepper.draw(job for job in self._running.values() if isinstance(job, Branch))
         ended = [job for job in self._running.values() if job.finished]
         for job in ended:
             self._leave(job)
             self._bury(job, keep_tokens=True)
-        return failed + ended
 
-    def _admit(self) -> list[Job]:
-        """Let waiting jobs in, oldest first, as long as their paths fit; return those that never will."""
-        failed: list[Job] = []
+    def _admit(self) -> None:
+        """Let waiting jobs in, oldest first, as long as their paths fit; one that never will ends with an error."""
         while self._waiting and len(self._running) < self._limits.jobs:
             job = self._waiting[0][1]
             if self._enter(job):
@@ -174,8 +172,6 @@ class Scheduler:
                 heapq.heappop(self._waiting)
                 job.error = self._outgrown(job)
                 self._bury(job, keep_tokens=False)
-                failed.append(job)
-        return failed
 
     def _enter(self, job: Job) -> bool:
         """Pin the job's path and give it all its pages, or change nothing."""
@@ -188,7 +184,7 @@ class Scheduler:
         self._tree.unpin(job.leaf)
         return False
 
-    def _gather(self, failed: list[Job]) -> list[Task]:
+    def _gather(self) -> list[Task]:
         """Choose the rows of this step; make room for them, by preemption if need be."""
         budget = self._limits.step_tokens
         tasks: list[Task] = []
@@ -198,7 +194,7 @@ class Scheduler:
             if node is None or not job.ready or job.order not in self._running:
                 continue
             rows = min(len(node.tokens) - node.computed, budget)
-            if rows > 0 and self._make_room(job, node, failed):
+            if rows > 0 and self._make_room(job, node):
                 tasks.append(Task(Reader(node, node.computed, rows), job))
                 budget -= rows
         prefilled: set[KVNode] = set()
@@ -215,7 +211,7 @@ class Scheduler:
             budget -= rows
         return tasks
 
-    def _make_room(self, job: Job, node: KVNode, failed: list[Job]) -> bool:
+    def _make_room(self, job: Job, node: KVNode) -> bool:
         """Reserve the pages of all tokens of `node`, preempting the youngest jobs; False if `job` had to go itself."""
         while not self._tree.reserve(node, len(node.tokens)):
             youngest = self._running[max(self._running)]
@@ -226,7 +222,6 @@ class Scheduler:
             else:
                 job.error = self._outgrown(job)
                 self._bury(job, keep_tokens=False)
-                failed.append(job)
             if youngest is job:
                 return False
         return True
