@@ -6,16 +6,19 @@ PyPI package called `kernels`, finds this folder when Python runs from the repos
 
 from .blocks import BlockTensor, Weight
 from .errors import MarcotError
-from .ops import MAX_TOP_K, Draw, HeadTopK, Kernels, PackedLinear
+from .ops import MAX_TOP_K, Compute, Draw, FusedLayers, HeadTopK, Kernels, LayerWeights, PackedLinear
 from .plan import Plan, WorkItem
 from .select import select
 
 __all__ = [
     "MAX_TOP_K",
     "BlockTensor",
+    "Compute",
     "Draw",
+    "FusedLayers",
     "HeadTopK",
     "Kernels",
+    "LayerWeights",
     "MarcotError",
     "PackedLinear",
     "Plan",

@@ -7,7 +7,7 @@ Tensors live on the set's device. `rows` counts the tokens of one forward step, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -17,6 +17,12 @@ from .plan import Plan
 
 MAX_TOP_K = 64
 """Largest `k` of `lm_head_topk`: what a GPU tile keeps in registers while the vocabulary streams by."""
+
+
+Compute = Literal["exact", "fast"]
+"""How a packed weight is multiplied. *exact*: fp32 activations and sums. *fast*: where the weight is block-quantised, the
+activations are rounded to int8 in blocks of 32 columns (`reference.quantize`) and the products are summed as integers.
+"""
 
 
 class PackedLinear(Protocol):
@@ -74,21 +80,93 @@ class HeadTopK(NamedTuple):
     scaled_lse: Tensor | None
 
 
+class LayerWeights(NamedTuple):
+    """The weights of one decoder layer.
+
+    Attributes:
+        input_norm: `[hidden]`, RMSNorm before attention.
+        qkv: `[(heads + 2 * kv_heads) * head_dim, hidden]`.
+        qkv_bias: `[(heads + 2 * kv_heads) * head_dim]` or None.
+        attention_output: `[hidden, heads * head_dim]`.
+        post_attention_norm: `[hidden]`, RMSNorm before the MLP.
+        gate_up: `[2 * width, hidden]`, gate rows first.
+        down: `[hidden, width]`.
+    """
+
+    input_norm: Tensor
+    qkv: PackedLinear
+    qkv_bias: Tensor | None
+    attention_output: PackedLinear
+    post_attention_norm: Tensor
+    gate_up: PackedLinear
+    down: PackedLinear
+
+
+class FusedLayers(Protocol):
+    """A stack of decoder layers that runs in one call. The result is bit for bit that of the single ops."""
+
+    def __call__(
+        self, x: Tensor, cos: Tensor, sin: Tensor, slots: Tensor, k_cache: Tensor, v_cache: Tensor, plan: Plan
+    ) -> tuple[Tensor, Tensor]:
+        """Run every layer.
+
+        Args:
+            x: `[rows, hidden]`, embedded tokens.
+            cos: `[rows, head_dim / 2]` fp32, see `Kernels.rope_store`.
+            sin: Same shape.
+            slots: `[rows]` int64, see `Kernels.rope_store`.
+            k_cache: `[layers, pages, kv_heads, page_size, head_dim]`, written in place.
+            v_cache: Same shape.
+            plan: See `Kernels.tree_attention`.
+
+        Returns:
+            The last MLP's output and the residual stream before it, both `[rows, hidden]`.
+        """
+        ...
+
+
 class Kernels(Protocol):
-    """A complete op set. A module with these functions is one."""
+    """A complete op set. A module with these functions is one.
+
+    How the values of a page lie inside `[kv_heads, page_size, head_dim]` is the set's own affair: `rope_store` writes
+    them and `tree_attention` reads them.
+    """
 
     @property
     def name(self) -> str:
         """What `MARCOT_KERNELS` calls this set."""
         ...
 
-    def pack_linear(self, parts: Sequence[Weight], dtype: torch.dtype, device: torch.device) -> PackedLinear:
+    @property
+    def keys_by_dim(self) -> bool:
+        """Whether K pages hold `[kv_heads, head_dim, page_size]` instead, so that a vector spans tokens."""
+        ...
+
+    @property
+    def fast_is_faster(self) -> bool:
+        """Whether `fast` gains time here, or is there for comparison only."""
+        ...
+
+    def pack_linear(
+        self, parts: Sequence[Weight], dtype: torch.dtype, device: torch.device, compute: Compute = "exact"
+    ) -> PackedLinear:
         """Stack `parts` along their rows and pack them once, for `linear`, `embed` and `lm_head_topk`.
 
         Args:
             parts: Matrices `[n_i, in_features]`, dense or block-quantised, each of its own format.
             dtype: Compute dtype of the activations.
             device: Where the packed weight lives.
+            compute: How it will be multiplied.
+        """
+        ...
+
+    def fuse(self, layers: Sequence[LayerWeights], eps: float, head_dim: int) -> FusedLayers | None:
+        """Make one call of a stack of layers, or None where the ops are called one by one.
+
+        Args:
+            layers: All layers of a decoder, top to bottom.
+            eps: Of their norms.
+            head_dim: Width of an attention head; the scores' scale is `head_dim ** -0.5`.
         """
         ...
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..kernels import Kernels, PackedLinear, Plan
+from ..kernels import Compute, Kernels, LayerWeights, PackedLinear, Plan
 from .checkpoint import Checkpoint
 from .config import ModelConfig
 from .errors import CheckpointError
@@ -33,17 +32,6 @@ class Step(NamedTuple):
     outputs: Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    input_norm: Tensor
-    qkv: PackedLinear
-    qkv_bias: Tensor | None
-    attention_output: PackedLinear
-    post_attention_norm: Tensor
-    gate_up: PackedLinear
-    down: PackedLinear
-
-
 class Decoder:
     """A decoder with packed weights.
 
@@ -52,10 +40,18 @@ class Decoder:
         kernels: The op set it runs on.
         dtype: Dtype of activations, weights and KV cache.
         device: Where it runs.
+        compute: How its weights are multiplied.
         head: The LM head, `[vocab, hidden]`, for `Kernels.lm_head_topk`.
     """
 
-    def __init__(self, checkpoint: Checkpoint, kernels: Kernels, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        kernels: Kernels,
+        dtype: torch.dtype,
+        device: torch.device,
+        compute: Compute = "exact",
+    ) -> None:
         """Read and pack every weight of `checkpoint`.
 
         Raises:
@@ -65,10 +61,12 @@ class Decoder:
         self.kernels = kernels
         self.dtype = dtype
         self.device = device
-        reader = _Reader(checkpoint, kernels, dtype, device)
+        self.compute: Compute = compute
+        reader = _Reader(checkpoint, kernels, dtype, device, compute)
         self._rope = Rope(self.config.rope, self.config.head_dim, device)
         self._embedding = reader.matrix("model.embed_tokens.weight")
         self._layers = list(_read_layers(reader, self.config))
+        self._fused = kernels.fuse(self._layers, self.config.rms_norm_eps, self.config.head_dim)
         self._norm = reader.vector("model.norm.weight")
         self.head = self._embedding if self.config.tied_embeddings else reader.matrix("lm_head.weight")
 
@@ -87,12 +85,19 @@ class Decoder:
         Returns:
             `[outputs, hidden]`: hidden states of the wanted rows after the final norm, ready for the LM head.
         """
-        ops, eps, scale = self.kernels, self.config.rms_norm_eps, self.config.head_dim**-0.5
         cos, sin = self._rope.table(step.plan.positions)
-        x = ops.embed(step.token_ids, self._embedding)
+        x = self.kernels.embed(step.token_ids, self._embedding)
+        if self._fused is not None:
+            x, residual = self._fused(x, cos, sin, step.slots, cache.k, cache.v, step.plan)
+        else:
+            x, residual = self._run_layers(x, cos, sin, step, cache)
+        return self.kernels.rms_norm(x[step.outputs], self._norm, self.config.rms_norm_eps, residual[step.outputs])[0]
+
+    def _run_layers(self, x: Tensor, cos: Tensor, sin: Tensor, step: Step, cache: KVCache) -> tuple[Tensor, Tensor]:
+        """Every layer, op by op: the last MLP's output and the residual stream before it."""
+        ops, eps, scale = self.kernels, self.config.rms_norm_eps, self.config.head_dim**-0.5
         residual: Tensor | None = None
-        for index, layer in enumerate(self._layers):
-            k_pages, v_pages = cache.k[index], cache.v[index]
+        for layer, k_pages, v_pages in zip(self._layers, cache.k, cache.v, strict=True):
             normed, residual = ops.rms_norm(x, layer.input_norm, eps, residual)
             qkv = ops.linear(normed, layer.qkv)
             q = ops.rope_store(qkv, layer.qkv_bias, cos, sin, step.slots, k_pages, v_pages)
@@ -100,23 +105,26 @@ class Decoder:
             x = ops.linear(attended.flatten(1), layer.attention_output)
             normed, residual = ops.rms_norm(x, layer.post_attention_norm, eps, residual)
             x = ops.linear(ops.silu_mul(ops.linear(normed, layer.gate_up)), layer.down)
-        wanted = None if residual is None else residual[step.outputs]
-        return ops.rms_norm(x[step.outputs], self._norm, eps, wanted)[0]
+        assert residual is not None, "a decoder has layers"
+        return x, residual
 
 
 class _Reader:
     """Reads a checkpoint's tensors in the form that the ops take."""
 
-    def __init__(self, checkpoint: Checkpoint, kernels: Kernels, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, kernels: Kernels, dtype: torch.dtype, device: torch.device, compute: Compute
+    ) -> None:
         self._checkpoint = checkpoint
         self._kernels = kernels
         self._dtype = dtype
         self._device = device
+        self._compute: Compute = compute
 
     def matrix(self, *names: str) -> PackedLinear:
         """The named matrices, stacked and packed."""
         parts = [self._checkpoint.tensor(name) for name in names]
-        return self._kernels.pack_linear(parts, self._dtype, self._device)
+        return self._kernels.pack_linear(parts, self._dtype, self._device, self._compute)
 
     def vector(self, *names: str) -> Tensor:
         """The named vectors, concatenated."""
@@ -129,11 +137,11 @@ class _Reader:
         return torch.cat(parts)
 
 
-def _read_layers(reader: _Reader, config: ModelConfig) -> Iterator[_Layer]:
+def _read_layers(reader: _Reader, config: ModelConfig) -> Iterator[LayerWeights]:
     for index in range(config.num_layers):
         prefix = f"model.layers.{index}."
         attention, mlp = prefix + "self_attn.", prefix + "mlp."
-        yield _Layer(
+        yield LayerWeights(
             input_norm=reader.vector(prefix + "input_layernorm.weight"),
             qkv=reader.matrix(*(f"{attention}{part}_proj.weight" for part in "qkv")),
             qkv_bias=reader.vector(*(f"{attention}{part}_proj.bias" for part in "qkv")) if config.qkv_bias else None,

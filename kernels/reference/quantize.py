@@ -1,0 +1,41 @@
+"""Activations as int8: what the fast mode multiplies."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+BLOCK = 32
+"""Columns that share a scale: the block of the GGUF formats, and as many products as an int16 sum can take."""
+
+
+class QuantizedRows(NamedTuple):
+    """Rows of activations.
+
+    Attributes:
+        values: `[rows, columns]` int8 in -127..127.
+        scales: `[rows, columns / BLOCK]` fp32: a value stands for `values * scales`.
+    """
+
+    values: Tensor
+    scales: Tensor
+
+
+def quantize(x: Tensor) -> QuantizedRows:
+    """Round `x` (`[rows, columns]`, columns a multiple of `BLOCK`) to int8, each block by its largest magnitude.
+
+    The nearest integer is taken, ties to even; a block of zeros has scale 0.
+    """
+    blocks = x.float().unflatten(1, (-1, BLOCK))
+    largest = blocks.abs().amax(dim=-1, keepdim=True)
+    inverse = torch.where(largest > 0, 127 / largest, 0.0)
+    values = (blocks * inverse).round().to(torch.int8)
+    return QuantizedRows(values.flatten(1), (largest / 127)[..., 0])
+
+
+def round_trip(x: Tensor) -> Tensor:
+    """`x` after quantisation: what the fast mode sees of it, in fp32."""
+    quantized = quantize(x)
+    return (quantized.values.float().unflatten(1, (-1, BLOCK)) * quantized.scales[..., None]).flatten(1)
