@@ -1,5 +1,6 @@
 """The specification: every op in plain torch, short and obviously right. Runs on any device."""
 
+from .fuse import fuse
 from .linear import embed, linear, pack_linear
 from .lm_head_topk import lm_head_topk
 from .rms_norm import rms_norm
@@ -8,9 +9,14 @@ from .silu_mul import silu_mul
 from .tree_attention import tree_attention
 
 name = "reference"
+keys_by_dim = False
+fast_is_faster = False
 
 __all__ = [
     "embed",
+    "fast_is_faster",
+    "fuse",
+    "keys_by_dim",
     "linear",
     "lm_head_topk",
     "name",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..ops import Draw, HeadTopK
-from .linear import DenseLinear, product
+from .linear import DenseLinear, linear
 from .philox import gumbel
 
 _TILE = 16384
@@ -25,7 +25,7 @@ def lm_head_topk(
     best = _Best(rows, draw, device) if draw is not None else None
 
     for start in range(0, weight.out_features, _TILE):
-        logits = product(hidden, weight.matrix[start : start + _TILE]).float()
+        logits = linear(hidden, weight, slice(start, start + _TILE)).float()
         lse = torch.logaddexp(lse, logits.logsumexp(dim=-1))
         tile_logits, tile_ids = logits.topk(min(k, logits.shape[1]), dim=-1)
         top_logits, kept = torch.cat((top_logits, tile_logits), dim=1).topk(

@@ -28,7 +28,7 @@ def quantize(x: Tensor) -> QuantizedRows:
 
     The nearest integer is taken, ties to even; a block of zeros has scale 0.
     """
-    blocks = x.float().unflatten(1, (-1, BLOCK))
+    blocks = _blocks(x.float())
     largest = blocks.abs().amax(dim=-1, keepdim=True)
     inverse = torch.where(largest > 0, 127 / largest, 0.0)
     values = (blocks * inverse).round().to(torch.int8)
@@ -38,4 +38,9 @@ def quantize(x: Tensor) -> QuantizedRows:
 def round_trip(x: Tensor) -> Tensor:
     """`x` after quantisation: what the fast mode sees of it, in fp32."""
     quantized = quantize(x)
-    return (quantized.values.float().unflatten(1, (-1, BLOCK)) * quantized.scales[..., None]).flatten(1)
+    return (_blocks(quantized.values.float()) * quantized.scales[..., None]).flatten(1)
+
+
+def _blocks(x: Tensor) -> Tensor:
+    """`[rows, columns / BLOCK, BLOCK]`."""
+    return x.reshape(len(x), x.shape[1] // BLOCK, BLOCK)
