@@ -13,6 +13,14 @@ class MarcotError(Exception):
 
 
 class KernelsUnavailableError(MarcotError):
-    """The requested kernel set does not exist here."""
+    """The requested kernel set does not exist here, or cannot do what is asked of it."""
 
     exit_code = 5
+
+
+class NoCompilerError(KernelsUnavailableError):
+    """A kernel set is built on the machine that runs it, and this one has no compiler for it."""
+
+
+class KernelBuildError(KernelsUnavailableError):
+    """The compiler of this machine refuses a kernel set."""

@@ -1,0 +1,215 @@
+"""Building the CPU kernels with this machine's compiler, on a library of a few lines."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from marcot.kernels import MarcotError
+from marcot.kernels.cpu.build import built_library
+from marcot.kernels.errors import KernelBuildError, KernelsUnavailableError, NoCompilerError
+
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="this machine has no C++ compiler"
+)
+
+SOURCE = """\
+#include "number.h"
+extern "C" __attribute__((visibility("default"))) int number() { return NUMBER; }
+"""
+BUILD = (
+    "import sys, pathlib; from marcot.kernels.cpu.build import built_library as b; print(b(pathlib.Path(sys.argv[1])))"
+)
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """The folder of a library whose function `number` returns 7."""
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    (folder / "marcot.cpp").write_text(SOURCE)
+    (folder / "number.h").write_text("constexpr int NUMBER = 7;\n")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that libraries are kept in, empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("CXX", raising=False)
+    return tmp_path / "cache" / "marcot" / "kernels"
+
+
+def number(library: Path) -> int:
+    return ctypes.CDLL(str(library)).number()
+
+
+def lone_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Make `script` the only program on PATH that is called like a compiler; the real one is in `$REAL`."""
+    monkeypatch.setenv("REAL", shutil.which("c++") or shutil.which("g++") or shutil.which("clang++") or "")
+    folder.mkdir()
+    program = folder / "c++"
+    program.write_text("#!/bin/sh\n" + script)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+@needs_compiler
+def test_it_is_built_once_and_says_so(sources: Path, cache: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    library = built_library(sources)
+    assert number(library) == 7
+    assert list(cache.iterdir()) == [library]
+    assert capfd.readouterr() == ("", "building the CPU kernels for this machine (once, about 20 s) ...\n")
+    written = library.stat().st_mtime_ns
+    assert built_library(sources) == library
+    assert library.stat().st_mtime_ns == written
+    assert capfd.readouterr() == ("", "")
+
+
+@needs_compiler
+@pytest.mark.parametrize("file", ["number.h", "marcot.cpp"])
+def test_a_changed_source_is_another_library(sources: Path, file: str) -> None:
+    first = built_library(sources)
+    changed = sources / file
+    changed.write_text(changed.read_text().replace("7", "8").replace("NUMBER; }", "NUMBER + 1; }"))
+    second = built_library(sources)
+    assert second != first
+    assert (number(first), number(second)) == (7, 8)
+
+
+@needs_compiler
+def test_another_flag_and_another_cpu_are_another_library(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (sources / "number.h").write_text("#ifndef NUMBER\n#define NUMBER 7\n#endif\n")
+    first, second = built_library(sources), built_library(sources, ["-DNUMBER=9"])
+    assert (number(first), number(second)) == (7, 9)
+    monkeypatch.setattr("marcot.kernels.cpu.build._cpu_features", lambda: "flags: abacus")
+    assert built_library(sources) not in (first, second)
+
+
+@needs_compiler
+def test_a_broken_source_shows_the_compilers_words(sources: Path, cache: Path) -> None:
+    (sources / "marcot.cpp").write_text("int broken( { return 0; }\n")
+    with pytest.raises(KernelBuildError, match=r"(?s)marcot\.cpp.*error:.*MARCOT_KERNELS=reference") as caught:
+        built_library(sources)
+    assert "-O3" in str(caught.value)
+    assert isinstance(caught.value, MarcotError)
+    assert list(cache.iterdir()) == []
+
+
+def test_without_a_compiler_the_message_says_what_to_install(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NoCompilerError, match=r"no C\+\+ compiler found; install g\+\+") as caught:
+        built_library(sources)
+    assert isinstance(caught.value, KernelsUnavailableError)
+
+
+@pytest.mark.parametrize("name", ["no-such-compiler", "false", "no-such-compiler -m32"])
+def test_a_wrong_cxx_is_named(sources: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("CXX", name)
+    with pytest.raises(NoCompilerError, match=f"CXX={name} is no compiler that answers"):
+        built_library(sources)
+
+
+@needs_compiler
+def test_cxx_may_have_arguments(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (sources / "number.h").write_text("#ifndef NUMBER\n#define NUMBER 7\n#endif\n")
+    monkeypatch.setenv("CXX", "c++ -DNUMBER=11")
+    assert number(built_library(sources)) == 11
+
+
+@needs_compiler
+def test_flags_that_the_compiler_refuses_are_left_out(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    refuse = 'case " $* " in *=native*|*-fopenmp*) echo "unknown option" >&2; exit 1;; esac\nexec "$REAL" "$@"\n'
+    lone_compiler(tmp_path / "bin", monkeypatch, refuse)
+    library = built_library(sources)
+    assert number(library) == 7
+    said = capfd.readouterr().err
+    assert f"{tmp_path}/bin/c++ has no OpenMP: the CPU kernels will run on one thread" in said
+    assert f"remove {library}" in said
+
+
+@needs_compiler
+def test_two_processes_build_at_once(sources: Path, cache: Path) -> None:
+    command = [sys.executable, "-c", BUILD, str(sources)]
+    builders = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    ended = [builder.communicate(timeout=120) for builder in builders]
+    assert [builder.returncode for builder in builders] == [0, 0, 0], ended
+    (library,) = {Path(out.strip()) for out, _ in ended}
+    assert list(cache.iterdir()) == [library]
+    assert number(library) == 7
+
+
+@needs_compiler
+def test_a_cache_that_cannot_be_written_is_no_hindrance(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(in_the_way))
+    code = BUILD + "; assert b(pathlib.Path(sys.argv[1])).exists()"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(sources)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert f"{in_the_way}/marcot/kernels cannot be written" in ended.stderr
+    assert ended.stderr.count("building the CPU kernels") == 1, "once per process"
+    assert not Path(ended.stdout.strip()).parent.exists(), "it goes with the process"
+
+
+@needs_compiler
+def test_what_was_built_before_the_cache_became_read_only_is_used(
+    sources: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = built_library(sources)
+    monkeypatch.setattr("os.mkdir", None)
+    assert built_library(sources) == library
+
+
+@needs_compiler
+def test_ctrl_c_leaves_nothing_behind(
+    sources: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiler is caught with half a library written and a child of its own at work."""
+    script = """\
+case " $* " in *marcot.cpp*) ;; *) exec "$REAL" "$@";; esac
+for last; do :; done
+echo half > "$last"
+sleep 1000 &
+echo $! > "$PID_FILE"
+wait
+"""
+    lone_compiler(tmp_path / "bin", monkeypatch, script)
+    pid_file = tmp_path / "pid"
+    monkeypatch.setenv("PID_FILE", str(pid_file))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    builder = subprocess.Popen([sys.executable, "-c", BUILD, str(sources)], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (pid_file.exists() and pid_file.read_text().endswith("\n")):
+        assert time.monotonic() < deadline
+        assert builder.poll() is None
+        time.sleep(0.02)
+    assert [len(list(folder.iterdir())) for folder in cache.iterdir()] == [1], "half a library is there"
+    builder.send_signal(signal.SIGINT)
+    _, said = builder.communicate(timeout=60)
+    assert builder.returncode != 0
+    assert "KeyboardInterrupt" in said
+    assert list(cache.iterdir()) == []
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert not is_running(int(pid_file.read_text()))
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process; one that has ended and waits for init to notice does not count."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
