@@ -1,0 +1,24 @@
+"""The op set for CPUs: C++ kernels, built at first use by the machine's own compiler and called through ctypes."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from ..ops import Kernels
+from .build import built_library
+from .library import Library
+from .op_set import CpuKernels
+
+
+@cache
+def load() -> Kernels:
+    """Build the library if need be, and return the op set.
+
+    Raises:
+        NoCompilerError: This machine has no C++ compiler.
+        KernelBuildError: The compiler refused the sources.
+    """
+    return CpuKernels(Library(built_library()))
+
+
+__all__ = ["CpuKernels", "Library", "load"]

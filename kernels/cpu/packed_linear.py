@@ -1,0 +1,109 @@
+"""Weights in the layout of `src/format.h`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+from ..blocks import BlockTensor, Weight
+from ..ops import Compute
+from .library import Library
+
+_ALIGNMENT = 64
+"""Panels start on cache lines."""
+
+_ROWS_AT_ONCE = 4096
+"""Rows of a foreign format that are decoded at a time; a multiple of a panel's 16 rows."""
+
+
+class _Format(IntEnum):
+    """The order is that of `Format` in `src/format.h`."""
+
+    F32 = 0
+    BF16 = 1
+    F16 = 2
+    Q4_0 = 3
+    Q4_1 = 4
+    Q5_0 = 5
+    Q5_1 = 6
+    Q8_0 = 7
+    Q4_K = 8
+    Q5_K = 9
+    Q6_K = 10
+
+
+_DENSE = {torch.float32: _Format.F32, torch.bfloat16: _Format.BF16, torch.float16: _Format.F16}
+
+
+@dataclass(frozen=True, slots=True)
+class CpuLinear:
+    """A weight packed for the CPU kernels.
+
+    Attributes:
+        data: The panels of all sections, uint8, aligned to cache lines.
+        sections: `[sections, 4]` int64: format, rows, offset in bytes, whether activations are int8.
+        out_features: Rows of the weight.
+        in_features: Columns of the weight.
+    """
+
+    data: Tensor
+    sections: Tensor
+    out_features: int
+    in_features: int
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the packed weight, in bytes."""
+        return self.data.nbytes
+
+    def arguments(self) -> tuple[Tensor, Tensor, int, int]:
+        """How the library takes a weight."""
+        return self.data, self.sections, len(self.sections), self.in_features
+
+
+def pack(library: Library, parts: Sequence[Weight], compute: Compute, threads: int) -> CpuLinear:
+    """Pack `parts`, stacked along their rows; a format that the kernels do not read is decoded to fp32."""
+    columns = parts[0].shape[1]
+    sections: list[tuple[int, int, int, int]] = []
+    size = 0
+    for part in parts:
+        format = _format(library, part)
+        fast = compute == "fast" and isinstance(part, BlockTensor) and format > _Format.F16
+        sections.append((format, part.shape[0], size, fast))
+        size += -(-library.call("packed_bytes", format, part.shape[0], columns) // _ALIGNMENT) * _ALIGNMENT
+    memory = torch.empty(size + _ALIGNMENT, dtype=torch.uint8)
+    begin = -memory.data_ptr() % _ALIGNMENT
+    data = memory[begin : begin + size]
+    for part, (format, rows, offset, _) in zip(parts, sections, strict=True):
+        for start in range(0, rows, _ROWS_AT_ONCE):
+            piece = slice(start, min(start + _ROWS_AT_ONCE, rows))
+            source = _rows(part, piece, _Format(format))
+            stride = source.stride(0) * source.itemsize
+            done = library.call("packed_bytes", format, start, columns)
+            count = piece.stop - start
+            library.call("pack", format, source, stride, count, columns, data[offset + done :], threads)
+    rows_in_all = sum(part.shape[0] for part in parts)
+    return CpuLinear(data, torch.tensor(sections, dtype=torch.int64), rows_in_all, columns)
+
+
+def _format(library: Library, part: Weight) -> _Format:
+    """The format that `part` is packed in: its own, or fp32."""
+    if isinstance(part, Tensor):
+        return _DENSE.get(part.dtype, _Format.F32)
+    known = _Format.__members__.get(part.format, _Format.F32)
+    return known if library.call("packed_bytes", known, 1, part.columns) >= 0 else _Format.F32
+
+
+def _rows(part: Weight, piece: slice, format: _Format) -> Tensor:
+    """Rows of `part` as they lie in memory, in `format`."""
+    if isinstance(part, Tensor):
+        rows = part[piece] if part.dtype in _DENSE else part[piece].float()
+    elif part.format == format.name:
+        rows = part.data[piece]
+    else:
+        rows = part.dequantize(piece)
+    return rows if rows.stride(1) == 1 else rows.contiguous()

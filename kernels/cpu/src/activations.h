@@ -1,0 +1,85 @@
+// The rows that a weight is multiplied with: fp32, and int8 in blocks of 32 columns for the fast mode.
+#pragma once
+
+#include "elementary.h"
+#include "format.h"
+#include "team.h"
+
+namespace marcot {
+
+// `rows` rows of `columns` values, without gaps. The integer fields are filled where a section of the weight is fast.
+struct Activations {
+    const float* values;
+    int64_t rows, columns;
+    int8_t* bytes;   // [rows][columns]
+    int16_t* words;  // the same numbers, for 8-bit weights
+    float* scales;   // [rows][columns / 32]
+    float* sums;     // [rows][columns / 32]: scale * sum of the block's bytes, for minimums
+    int32_t* centred;  // [rows][columns / 16]: -32 * sum of each half block's bytes, for 6-bit codes
+
+    // Bytes of the integer fields.
+    static int64_t integer_bytes(int64_t rows, int64_t columns) {
+        const int64_t blocks = rows * columns / kBlock;
+        return rows * columns * 3 + blocks * 16 + 5 * 64;
+    }
+
+    // Puts the integer fields into `memory`.
+    void place(uint8_t* memory) {
+        auto take = [&](int64_t bytes) {
+            uint8_t* here = memory;
+            memory += (bytes + 63) / 64 * 64;
+            return here;
+        };
+        const int64_t blocks = rows * columns / kBlock;
+        bytes = (int8_t*)take(rows * columns);
+        words = (int16_t*)take(rows * columns * 2);
+        scales = (float*)take(blocks * 4);
+        sums = (float*)take(blocks * 4);
+        centred = (int32_t*)take(blocks * 8);
+    }
+};
+
+constexpr int kBlockVectors = kBlock / kLanes;
+
+// Rounds one block to int8: scale = largest magnitude / 127, nearest integers, ties to even.
+inline void quantize_block(const F32 (&x)[kBlockVectors], const Activations& out, int64_t block) {
+    F32 most{};
+    for (const F32& v : x) most = maximum(most, v < 0 ? -v : v);
+    const float largest = horizontal_max(most);
+    const F32 inverse = splat(largest > 0 ? 127 / largest : 0.f);
+    const float scale = largest / 127;
+    int8_t* bytes = out.bytes + block * kBlock;
+    int16_t* words = out.words + block * kBlock;
+    I32 halves[2] = {};
+    for (int i = 0; i < kBlockVectors; i++) {
+        const I32 rounded = (I32)(x[i] * inverse + 0x1.8p23f) - 0x4b400000;  // the addition rounds to an integer
+        store(bytes + i * kLanes, __builtin_convertvector(rounded, Vec<int8_t, kLanes>));
+        store(words + i * kLanes, __builtin_convertvector(rounded, Vec<int16_t, kLanes * 2>));
+        halves[i * kLanes / 16] += rounded;
+    }
+    int32_t sums[2] = {};
+    for (int lane = 0; lane < kLanes; lane++) sums[0] += halves[0][lane], sums[1] += halves[1][lane];
+    out.scales[block] = scale;
+    out.sums[block] = scale * (float)(sums[0] + sums[1]);
+    out.centred[2 * block] = -32 * sums[0];
+    out.centred[2 * block + 1] = -32 * sums[1];
+}
+
+// Fills the integer fields from `source(block, x)`, which loads 32 columns. Every thread takes its share of the blocks.
+template <typename Source>
+inline void quantize(Team& team, const Activations& out, const Source& source) {
+    const auto [first, last] = team.share(out.rows * out.columns / kBlock);
+    for (int64_t block = first; block < last; block++) {
+        F32 x[kBlockVectors];
+        source(block, x);
+        quantize_block(x, out, block);
+    }
+}
+
+inline void quantize(Team& team, const Activations& out) {
+    quantize(team, out, [&](int64_t block, F32(&x)[kBlockVectors]) {
+        for (int i = 0; i < kBlockVectors; i++) x[i] = load<F32>(out.values + block * kBlock + i * kLanes);
+    });
+}
+
+}  // namespace marcot

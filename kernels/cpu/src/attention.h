@@ -1,0 +1,217 @@
+// Attention over a tree of KV segments.
+//
+// A unit of work is a few neighbouring query rows times one KV head. Of every work item that covers some of the rows it
+// reads K once for all of them and all query heads of the group, which gives every score of the rows' paths. Then each
+// query's scores are turned into probabilities with the exact maximum of its path, and V is read once in the same way.
+// Scores are kept by absolute position and summed in the order of positions, so the result does not depend on how the
+// tree is cut into items, on the other rows, or on the threads.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "rowwise.h"
+#include "tile.h"
+
+namespace marcot {
+
+// One row of `Plan.items`.
+struct WorkItem {
+    int32_t first_page, first_slot, position, length, first_row, rows;
+};
+
+struct Plan {
+    const int32_t* positions;
+    const WorkItem* items;
+    int64_t item_count;
+    const int32_t* pages;
+};
+
+// Whole tiles of rows times heads for groups of up to 8, and scores of a few thousand tokens that stay in the second
+// or third cache level.
+constexpr int64_t kUnitRows = 8;
+
+namespace attention {
+
+// The query rows of a unit and their scores.
+class Unit {
+   public:
+    Unit(const Heads& shape, const Plan& plan, int64_t kv_head, int64_t first_row, int64_t last_row, const float* q,
+         const float* k_pages, const float* v_pages, float scale, float* out)
+        : shape_(shape), plan_(plan), kv_head_(kv_head), first_row_(first_row), last_row_(last_row), q_(q),
+          k_pages_(k_pages), v_pages_(v_pages), scale_(scale), out_(out) {}
+
+    void run() {
+        static thread_local std::vector<const WorkItem*> items;
+        static thread_local Scratch scratch;
+        items.clear();
+        for (const WorkItem* item = plan_.items; item < plan_.items + plan_.item_count; item++)
+            if (item->first_row < last_row_ && item->first_row + item->rows > first_row_) items.push_back(item);
+        std::stable_sort(items.begin(), items.end(),
+                         [](const WorkItem* a, const WorkItem* b) { return a->position < b->position; });
+        int64_t longest = 0;
+        for (int64_t row = first_row_; row < last_row_; row++) longest = std::max<int64_t>(longest, plan_.positions[row] + 1);
+        stride_ = (longest + 2 * kPanel) / kPanel * kPanel;
+        scores_ = scratch.of<float>((last_row_ - first_row_) * shape_.group * stride_);
+        for (const WorkItem* item : items) score(*item);
+        for (int64_t row = first_row_; row < last_row_; row++)
+            for (int64_t head = 0; head < shape_.group; head++) normalize(row, head);
+        for (const WorkItem* item : items) gather(*item, item->position == 0);
+    }
+
+   private:
+    // The queries of an item: rows of the unit that read it, times the heads of the group.
+    struct Queries {
+        int64_t first_row, count, last_position;
+    };
+    Queries queries(const WorkItem& item) const {
+        const int64_t first = std::max<int64_t>(first_row_, item.first_row);
+        const int64_t last = std::min<int64_t>(last_row_, item.first_row + item.rows);
+        int64_t position = 0;
+        for (int64_t row = first; row < last; row++) position = std::max<int64_t>(position, plan_.positions[row]);
+        return {first, (last - first) * shape_.group, position};
+    }
+    int64_t row_of(const Queries& queries, int64_t index) const { return queries.first_row + index / shape_.group; }
+    int64_t offset_of(const Queries& queries, int64_t index) const {  // of the query's head in q and out
+        return (row_of(queries, index) * shape_.heads() + kv_head_ * shape_.group + index % shape_.group) * shape_.head_dim;
+    }
+    float* scores_of(const Queries& queries, int64_t index) const {
+        return scores_ + ((queries.first_row - first_row_) * shape_.group + index) * stride_;
+    }
+
+    // Calls page(memory of the page's head, first slot, end slot, position of slot 0) for each page of an item that
+    // holds positions up to `last_position`.
+    template <typename Use>
+    void for_pages(const WorkItem& item, int64_t last_position, const float* pages, const Use& use) const {
+        const int64_t size = shape_.page_size;
+        const int64_t length = std::min<int64_t>(item.length, last_position + 1 - item.position);
+        for (int64_t done = 0; done < length;) {
+            const int64_t slot = item.first_slot + done, first = slot % size;
+            const int64_t end = std::min(size, first + length - done);
+            const int64_t page = plan_.pages[item.first_page + slot / size];
+            use(pages + (page * shape_.kv_heads + kv_head_) * size * shape_.head_dim, first, end,
+                item.position + done - first);
+            done += end - first;
+        }
+    }
+
+    void score(const WorkItem& item) const {
+        const Queries readers = queries(item);
+        for_pages(item, readers.last_position, k_pages_, [&](const float* k, int64_t first, int64_t end, int64_t position) {
+            for_tiles<kTileRows>(readers.count, [&](int64_t index, auto rows) {
+                constexpr int kRows = decltype(rows)::value;
+                const float* from[kRows];
+                F32 acc[kRows][kVectors] = {};
+                for (int r = 0; r < kRows; r++) from[r] = q_ + offset_of(readers, index + r);
+                multiply_tile<kRows>(from, shape_.head_dim, k, acc);
+                for (int r = 0; r < kRows; r++) {
+                    float* to = scores_of(readers, index + r) + position;
+                    if (first == 0 && end == kPanel) {
+                        for (int v = 0; v < kVectors; v++) store(to + v * kLanes, acc[r][v] * scale_);
+                    } else {
+                        float page[kPanel];
+                        for (int v = 0; v < kVectors; v++) store(page + v * kLanes, acc[r][v] * scale_);
+                        std::memcpy(to + first, page + first, (end - first) * sizeof(float));
+                    }
+                }
+            });
+        });
+    }
+
+    // Turns the scores of a query into probabilities, and those of later positions into zero.
+    void normalize(int64_t row, int64_t head) const {
+        float* s = scores_ + ((row - first_row_) * shape_.group + head) * stride_;
+        const int64_t count = plan_.positions[row] + 1;
+        const int64_t whole = (count + kLanes - 1) / kLanes * kLanes;
+        for (int64_t i = count; i < whole; i++) s[i] = kMinusInfinity;
+        F32 most = splat(kMinusInfinity);
+        for (int64_t i = 0; i < whole; i += kLanes) most = maximum(load<F32>(s + i), most);
+        const F32 largest = splat(horizontal_max(most));
+        F32 sum{};
+        for (int64_t i = 0; i < whole; i += kLanes) {
+            const F32 p = exp(load<F32>(s + i) - largest);
+            store(s + i, p);
+            sum += p;
+        }
+        const F32 inverse = splat(1 / horizontal_sum(sum));
+        for (int64_t i = 0; i < whole; i += kLanes) store(s + i, load<F32>(s + i) * inverse);
+        for (int64_t i = whole; i < stride_; i++) s[i] = 0;
+    }
+
+    // out += probabilities times V; `begins` where the item is the first of its path.
+    void gather(const WorkItem& item, bool begins) const {
+        const Queries readers = queries(item);
+        const int64_t dim = shape_.head_dim;
+        for_tiles<kTileRows>(readers.count, [&](int64_t index, auto rows) {
+            constexpr int kRows = decltype(rows)::value;
+            const float* p[kRows];
+            float* to[kRows];
+            int64_t last_position = 0;  // a row that ends earlier has probability 0 from there on
+            for (int r = 0; r < kRows; r++) {
+                p[r] = scores_of(readers, index + r);
+                to[r] = out_ + offset_of(readers, index + r);
+                last_position = std::max<int64_t>(last_position, plan_.positions[row_of(readers, index + r)]);
+            }
+            int64_t d = 0;
+            for (; d + kPanel <= dim; d += kPanel) {
+                F32 acc[kRows][kVectors];
+                for (int r = 0; r < kRows; r++)
+                    for (int v = 0; v < kVectors; v++) acc[r][v] = begins ? F32{} : load<F32>(to[r] + d + v * kLanes);
+                for_pages(item, last_position, v_pages_,
+                          [&](const float* values, int64_t first, int64_t end, int64_t position) {
+                              for (int64_t slot = first; slot < end; slot++) {
+                                  F32 value[kVectors];
+#pragma GCC unroll 4
+                                  for (int v = 0; v < kVectors; v++)
+                                      value[v] = load<F32>(values + slot * dim + d + v * kLanes);
+#pragma GCC unroll 12
+                                  for (int r = 0; r < kRows; r++) {
+                                      const F32 weight = splat(p[r][position + slot]);
+#pragma GCC unroll 4
+                                      for (int v = 0; v < kVectors; v++) acc[r][v] = fma(weight, value[v], acc[r][v]);
+                                  }
+                              }
+                          });
+                for (int r = 0; r < kRows; r++)
+                    for (int v = 0; v < kVectors; v++) store(to[r] + d + v * kLanes, acc[r][v]);
+            }
+            for (; d < dim; d++)
+                for (int r = 0; r < kRows; r++) {
+                    float acc = begins ? 0 : to[r][d];
+                    for_pages(item, plan_.positions[row_of(readers, index + r)], v_pages_,
+                              [&](const float* values, int64_t first, int64_t end, int64_t position) {
+                                  for (int64_t slot = first; slot < end; slot++)
+                                      acc += p[r][position + slot] * values[slot * dim + d];
+                              });
+                    to[r][d] = acc;
+                }
+        });
+    }
+
+    const Heads& shape_;
+    const Plan& plan_;
+    const int64_t kv_head_, first_row_, last_row_;
+    const float* const q_;
+    const float* const k_pages_;
+    const float* const v_pages_;
+    const float scale_;
+    float* const out_;
+    float* scores_ = nullptr;  // [rows][group][stride_], by absolute position
+    int64_t stride_ = 0;
+};
+
+}  // namespace attention
+
+// out[rows][heads][head_dim] = softmax(scale * q Kᵀ) V along each row's path.
+inline void tree_attention(Team& team, const Heads& shape, const Plan& plan, const float* q, int64_t rows,
+                           const float* k_pages, const float* v_pages, float scale, float* out) {
+    const int64_t blocks = (rows + kUnitRows - 1) / kUnitRows;
+    for (int64_t unit; (unit = team.take(1)) < blocks * shape.kv_heads;) {
+        const int64_t block = unit / shape.kv_heads;
+        attention::Unit(shape, plan, unit % shape.kv_heads, rows * block / blocks, rows * (block + 1) / blocks, q, k_pages,
+                        v_pages, scale, out)
+            .run();
+    }
+}
+
+}  // namespace marcot

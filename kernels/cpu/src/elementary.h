@@ -1,0 +1,78 @@
+// exp and log of a vector, by range reduction and a polynomial. The coefficients are Chebyshev fits; both functions
+// stay within 2 units in the last place over the ranges that softmax and the Gumbel draw need.
+#pragma once
+
+#include <cmath>
+#include <limits>
+
+#include "simd.h"
+
+namespace marcot {
+
+// exp(x) for x <= 88; below -87.3 the result is 0.
+inline F32 exp(F32 x) {
+    constexpr float kLog2e = 1.44269504088896341f;
+    constexpr float kLn2High = 0.693145751953125f, kLn2Low = 1.42860682030941723e-6f;
+    I32 tiny = x < -87.3f;
+    x = tiny ? F32{} : x;
+    F32 shifted = fma(x, splat(kLog2e), splat(0x1.8p23f));  // rounds to the nearest integer in the low mantissa bits
+    I32 n = (I32)shifted - 0x4b400000;
+    F32 whole = shifted - 0x1.8p23f;
+    F32 r = fma(whole, splat(-kLn2Low), fma(whole, splat(-kLn2High), x));
+    F32 p = splat(1.f / 5040);
+    p = fma(p, r, splat(1.f / 720));
+    p = fma(p, r, splat(1.f / 120));
+    p = fma(p, r, splat(1.f / 24));
+    p = fma(p, r, splat(1.f / 6));
+    p = fma(p, r, splat(0.5f));
+    p = fma(p, r, splat(1.f));
+    p = fma(p, r, splat(1.f));
+    F32 scaled = (F32)((I32)p + (n << 23));
+    return tiny ? F32{} : scaled;
+}
+
+// Natural logarithm of normal positive numbers.
+inline F32 log(F32 x) {
+    constexpr float kLn2High = 0.693359375f, kLn2Low = -2.12194440054690583e-4f;
+    I32 bits = (I32)x;
+    I32 above = (bits & 0x007fffff) > 0x3504f3;  // mantissa beyond sqrt(2): halve it
+    I32 exponent = (bits >> 23) - 127 - above;   // a true lane is -1
+    F32 m = (F32)((bits & 0x007fffff) | 0x3f800000);
+    m = above ? m * 0.5f : m;
+    // log(m) = 2 atanh(s), s = (m - 1) / (m + 1), |s| <= 0.1716
+    F32 f = m - 1.f;
+    F32 s = f / (m + 1.f);
+    F32 z = s * s;
+    F32 p = splat(2.f / 11);
+    p = fma(p, z, splat(2.f / 9));
+    p = fma(p, z, splat(2.f / 7));
+    p = fma(p, z, splat(2.f / 5));
+    p = fma(p, z, splat(2.f / 3));
+    F32 half_square = f * f * 0.5f;  // log(1 + f) = f - (f²/2 - s (f²/2 + z p)), which keeps the bits of f
+    F32 e = to_float(exponent);
+    F32 tail = half_square - s * (half_square + z * p);
+    return fma(e, splat(kLn2High), f - (tail - e * kLn2Low));
+}
+
+// log(1 + x) for x > -1, precise where x is small: the rounding error of 1 + x is put back.
+inline F32 log1p(F32 x) {
+    F32 u = x + 1.f;
+    return log(u) - ((u - 1.f) - x) / u;
+}
+
+// Sum of the lanes, in one fixed order.
+inline float horizontal_sum(F32 v) {
+    float sum = v[0];
+    for (int lane = 1; lane < kLanes; lane++) sum += v[lane];
+    return sum;
+}
+
+inline float horizontal_max(F32 v) {
+    float most = v[0];
+    for (int lane = 1; lane < kLanes; lane++) most = v[lane] > most ? v[lane] : most;
+    return most;
+}
+
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+
+}  // namespace marcot

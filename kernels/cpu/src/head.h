@@ -1,0 +1,194 @@
+// The LM head: a tile of the vocabulary at a time is multiplied, looked at once for everything that is wanted of it,
+// and forgotten. Sums are kept per tile and merged in the order of tiles, so the threads cannot change a bit.
+#pragma once
+
+#include "philox.h"
+#include "product.h"
+
+namespace marcot {
+
+// What is wanted, and where it goes. Null pointers are not wanted.
+struct HeadCall {
+    int64_t k;
+    const int64_t* targets;    // [rows]
+    const float* temperature;  // [rows]; a row at 0 draws nothing
+    const int64_t* key;        // [rows]
+    const int64_t* position;   // [rows]
+    int64_t* top_ids;          // [rows][k]
+    float* top_logits;         // [rows][k]
+    float* lse;                // [rows]
+    float* target_logits;      // [rows]
+    int64_t* drawn_ids;        // [rows]
+    float* drawn_logits;       // [rows]
+    float* scaled_lse;         // [rows]
+};
+
+namespace head {
+
+constexpr int64_t kTilePanels = 32;
+constexpr int64_t kTile = kTilePanels * kPanel;
+
+// Of two equal logits the lower token wins, so that the order is total.
+struct Candidate {
+    float logit;
+    int64_t id;
+
+    bool before(const Candidate& other) const { return logit > other.logit || (logit == other.logit && id < other.id); }
+};
+
+// The best k so far, best first.
+class Best {
+   public:
+    Best(Candidate* kept, int64_t k) : kept_(kept), k_(k) {}
+
+    void clear() {
+        for (int64_t i = 0; i < k_; i++) kept_[i] = {kMinusInfinity, INT64_MAX};
+    }
+    float threshold() const { return kept_[k_ - 1].logit; }
+    void offer(const Candidate& candidate) {
+        if (!candidate.before(kept_[k_ - 1])) return;
+        int64_t at = k_ - 1;
+        for (; at > 0 && candidate.before(kept_[at - 1]); at--) kept_[at] = kept_[at - 1];
+        kept_[at] = candidate;
+    }
+
+   private:
+    Candidate* kept_;
+    int64_t k_;
+};
+
+// A running log-sum-exp of one tile: the largest value and the sum of exp(value - largest).
+struct TileSum {
+    float largest, sum;
+};
+
+inline TileSum tile_sum(const float* values, int64_t count, float temperature) {
+    const F32 divisor = splat(temperature);
+    F32 most = splat(kMinusInfinity);
+    for (int64_t i = 0; i < count; i += kLanes) most = maximum(load<F32>(values + i) / divisor, most);
+    const float largest = horizontal_max(most);
+    F32 sum{};
+    for (int64_t i = 0; i < count; i += kLanes) sum += exp(load<F32>(values + i) / divisor - largest);
+    return {largest, horizontal_sum(sum)};
+}
+
+inline float merge(const TileSum* tiles, int64_t count) {
+    float largest = kMinusInfinity;
+    for (int64_t t = 0; t < count; t++) largest = std::max(largest, tiles[t].largest);
+    float sum = 0;
+    for (int64_t t = 0; t < count; t++) sum += tiles[t].sum * std::exp(tiles[t].largest - largest);
+    return largest + std::log(sum);
+}
+
+// What a thread has drawn for a row.
+struct Drawn {
+    float score;
+    Candidate token;
+};
+
+}  // namespace head
+
+// Shared memory of one call.
+struct HeadMemory {
+    head::TileSum* sums;      // [rows][tiles]
+    head::TileSum* scaled;    // [rows][tiles]
+    head::Candidate* best;    // [threads][rows][k]
+    head::Drawn* drawn;       // [threads][rows]
+
+    static int64_t bytes(int64_t rows, int64_t tiles, int64_t k, int64_t threads) {
+        return rows * (2 * tiles * sizeof(head::TileSum) + threads * (k * sizeof(head::Candidate) + sizeof(head::Drawn)));
+    }
+
+    HeadMemory(uint8_t* memory, int64_t rows, int64_t tiles, int64_t k, int64_t threads) {
+        best = (head::Candidate*)memory;
+        drawn = (head::Drawn*)(best + threads * rows * k);
+        sums = (head::TileSum*)(drawn + threads * rows);
+        scaled = sums + rows * tiles;
+    }
+};
+
+inline int64_t head_tiles(const Weight& weight) { return (weight.panels() + head::kTilePanels - 1) / head::kTilePanels; }
+
+// `x` has its integer fields ready. Nobody may use `memory` or the results before a barrier.
+inline void lm_head_topk(Team& team, const Weight& weight, const Activations& x, const HeadCall& call,
+                         const HeadMemory& memory) {
+    using namespace head;
+    static thread_local Scratch logits_memory, panel_memory;
+    const int64_t rows = x.rows, panels = weight.panels(), tiles = head_tiles(weight);
+    float* logits = logits_memory.of<float>(rows * kTile);
+    Candidate* own = memory.best + team.thread() * rows * call.k;
+    Drawn* drawn = memory.drawn + team.thread() * rows;
+    for (int64_t row = 0; row < rows; row++) {
+        Best(own + row * call.k, call.k).clear();
+        drawn[row] = {kMinusInfinity, {0, INT64_MAX}};
+    }
+
+    for (int64_t tile; (tile = team.take(1)) < tiles;) {
+        const int64_t first = tile * kTilePanels, last = std::min(first + kTilePanels, panels);
+        const int64_t begin = panel_of(weight, first).first_row;
+        int64_t count = 0;
+        for (int64_t p = first; p < last; p++) {
+            const Panel panel = panel_of(weight, p);
+            multiply_panel(panel, x, logits + count, kTile, panel_memory);
+            count += panel.rows;
+        }
+        const int64_t whole = (count + kLanes - 1) / kLanes * kLanes;
+        for (int64_t row = 0; row < rows; row++) {
+            float* values = logits + row * kTile;
+            for (int64_t i = count; i < whole; i++) values[i] = kMinusInfinity;
+            const TileSum sum = tile_sum(values, whole, 1);
+            memory.sums[row * tiles + tile] = sum;
+            Best best(own + row * call.k, call.k);
+            if (sum.largest >= best.threshold()) {
+                for (int64_t i = 0; i < count; i++)
+                    if (values[i] >= best.threshold()) best.offer({values[i], begin + i});
+            }
+            if (call.targets) {
+                const int64_t at = call.targets[row] - begin;
+                if (at >= 0 && at < count) call.target_logits[row] = values[at];
+            }
+            if (call.temperature && call.temperature[row] > 0) {
+                const float temperature = call.temperature[row];
+                memory.scaled[row * tiles + tile] = tile_sum(values, whole, temperature);
+                float noise[4 * kLanes + 4];
+                const int64_t skew = begin % 4;  // tokens before the tile that share its first block
+                for (int64_t i = -skew; i < count; i += 4 * kLanes) {
+                    gumbel_noise(begin + i, call.position[row], call.key[row], noise);
+                    for (int64_t j = std::max<int64_t>(0, -i); j < 4 * kLanes && i + j < count; j++) {
+                        const float score = values[i + j] / temperature + noise[j];
+                        const Candidate token{values[i + j], begin + i + j};
+                        if (score > drawn[row].score || (score == drawn[row].score && token.id < drawn[row].token.id))
+                            drawn[row] = {score, token};
+                    }
+                }
+            }
+        }
+    }
+    team.barrier();
+
+    const auto [from, to] = team.share(rows);
+    for (int64_t row = from; row < to; row++) {
+        call.lse[row] = merge(memory.sums + row * tiles, tiles);
+        Candidate* kept = memory.best + row * call.k;  // thread 0's list takes in the others
+        Best best(kept, call.k);
+        Drawn winner = memory.drawn[row];
+        for (int64_t thread = 1; thread < team.threads(); thread++) {
+            for (int64_t i = 0; i < call.k; i++) best.offer(memory.best[(thread * rows + row) * call.k + i]);
+            const Drawn& other = memory.drawn[thread * rows + row];
+            if (other.score > winner.score || (other.score == winner.score && other.token.id < winner.token.id))
+                winner = other;
+        }
+        for (int64_t i = 0; i < call.k; i++) {
+            call.top_ids[row * call.k + i] = kept[i].id;
+            call.top_logits[row * call.k + i] = kept[i].logit;
+        }
+        if (call.temperature) {
+            call.drawn_ids[row] = call.temperature[row] > 0 ? winner.token.id : 0;
+            call.drawn_logits[row] = winner.token.logit;
+            call.scaled_lse[row] =
+                call.temperature[row] > 0 ? merge(memory.scaled + row * tiles, tiles) : kMinusInfinity;
+        }
+    }
+}
+
+}  // namespace marcot

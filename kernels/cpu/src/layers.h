@@ -1,0 +1,121 @@
+// A stack of decoder layers in one call.
+#pragma once
+
+#include "attention.h"
+#include "product.h"
+#include "rowwise.h"
+
+namespace marcot {
+
+// One layer, as Python passes it: pointers in a row of int64.
+struct Layer {
+    const float* input_norm;
+    const float* qkv_bias;  // may be null
+    const float* post_attention_norm;
+    Weight qkv, attention_output, gate_up, down;
+};
+
+// What a step works on. Every field is shared by the team.
+struct StackCall {
+    const Layer* layers;
+    int64_t layer_count, rows, hidden, width;
+    Heads heads;
+    float eps, scale;
+    const float *cos, *sin;
+    const int64_t* slots;
+    float *k_cache, *v_cache;
+    int64_t layer_floats;  // of one layer in each cache
+    Plan plan;
+    const float* embedded;  // [rows][hidden]
+    float* residual;        // [rows][hidden], a result
+    float* output;          // [rows][hidden], a result
+};
+
+// Intermediate rows of a step.
+struct StackMemory {
+    float *normed, *qkv, *q, *attended, *gate_up, *activated;
+    uint8_t* integers;
+
+    static int64_t floats(const StackCall& call) {
+        const int64_t q = call.heads.heads() * call.heads.head_dim;
+        return call.rows * (call.hidden + call.heads.qkv_width() + 2 * q + 3 * call.width);
+    }
+    static int64_t widest(const StackCall& call) {
+        return std::max({call.hidden, call.heads.heads() * call.heads.head_dim, call.width});
+    }
+    static int64_t bytes(const StackCall& call) {
+        return floats(call) * sizeof(float) + 64 + Activations::integer_bytes(call.rows, widest(call));
+    }
+
+    StackMemory(uint8_t* memory, const StackCall& call) {
+        const int64_t q = call.heads.heads() * call.heads.head_dim;
+        normed = (float*)memory;
+        qkv = normed + call.rows * call.hidden;
+        q_place(qkv + call.rows * call.heads.qkv_width(), call.rows * q);
+        gate_up = attended + call.rows * q;
+        activated = gate_up + 2 * call.rows * call.width;
+        integers = memory + (floats(call) * sizeof(float) + 63) / 64 * 64;
+    }
+
+   private:
+    void q_place(float* at, int64_t count) {
+        q = at;
+        attended = at + count;
+    }
+};
+
+// y = x Wᵀ with everything it takes: barriers before and after the product.
+inline void linear(Team& team, const Weight& weight, const float* x, int64_t rows, uint8_t* integers, float* y) {
+    Activations activations{x, rows, weight.columns, nullptr, nullptr, nullptr, nullptr, nullptr};
+    if (needs_integers(weight)) {
+        activations.place(integers);
+        quantize(team, activations);
+        team.barrier();
+    }
+    multiply(team, weight, activations, y);
+    team.barrier();
+}
+
+// The same with x = silu(gate) * up.
+inline void silu_linear(Team& team, const Weight& weight, const float* gate_up, int64_t rows, float* activated,
+                        uint8_t* integers, float* y) {
+    const int64_t width = weight.columns;
+    Activations activations{activated, rows, width, nullptr, nullptr, nullptr, nullptr, nullptr};
+    silu_mul(team, gate_up, rows, width, activated);
+    team.barrier();
+    if (needs_integers(weight)) {
+        activations.place(integers);
+        quantize(team, activations);
+        team.barrier();
+    }
+    multiply(team, weight, activations, y);
+    team.barrier();
+}
+
+inline void run_layers(Team& team, const StackCall& call, const StackMemory& memory) {
+    const float* x = call.embedded;
+    const float* residual = nullptr;
+    for (int64_t index = 0; index < call.layer_count; index++) {
+        const Layer& layer = call.layers[index];
+        float* k_pages = call.k_cache + index * call.layer_floats;
+        float* v_pages = call.v_cache + index * call.layer_floats;
+        rms_norm(team, x, residual, layer.input_norm, call.eps, call.rows, call.hidden, memory.normed, call.residual);
+        residual = call.residual;
+        team.barrier();
+        linear(team, layer.qkv, memory.normed, call.rows, memory.integers, memory.qkv);
+        rope_store(team, memory.qkv, layer.qkv_bias, call.cos, call.sin, call.slots, call.rows, call.heads, k_pages,
+                   v_pages, memory.q);
+        team.barrier();
+        tree_attention(team, call.heads, call.plan, memory.q, call.rows, k_pages, v_pages, call.scale, memory.attended);
+        team.barrier();
+        linear(team, layer.attention_output, memory.attended, call.rows, memory.integers, call.output);
+        rms_norm(team, call.output, residual, layer.post_attention_norm, call.eps, call.rows, call.hidden, memory.normed,
+                 call.residual);
+        team.barrier();
+        linear(team, layer.gate_up, memory.normed, call.rows, memory.integers, memory.gate_up);
+        silu_linear(team, layer.down, memory.gate_up, call.rows, memory.activated, memory.integers, call.output);
+        x = call.output;
+    }
+}
+
+}  // namespace marcot

@@ -1,0 +1,147 @@
+// The library's interface: plain C functions on flat arrays. Integers are 64 bits wide, scalars are doubles, tensors
+// are pointers to contiguous memory; the caller has checked every shape. A weight is passed as its memory, its sections
+// ([count][4] int64, see Section), their number and its columns.
+
+#include <algorithm>
+
+#include "attention.h"
+#include "head.h"
+#include "layers.h"
+#include "pack.h"
+#include "product.h"
+#include "rowwise.h"
+
+#define MARCOT_API extern "C" __attribute__((visibility("default")))
+
+namespace marcot {
+namespace {
+
+// Memory that the threads of a call share; kept by the thread that calls.
+uint8_t* shared_memory(size_t bytes) {
+    static thread_local Scratch scratch;
+    return scratch.of<uint8_t>(bytes);
+}
+
+Weight weight_of(const uint8_t* data, const int64_t* sections, int64_t count, int64_t columns) {
+    return {data, (const Section*)sections, count, columns};
+}
+
+}  // namespace
+}  // namespace marcot
+
+using namespace marcot;
+
+MARCOT_API int64_t marcot_width() { return kWidth; }
+
+// Bytes of a packed section, or -1 where the format cannot hold that many columns.
+MARCOT_API int64_t marcot_packed_bytes(int64_t format, int64_t rows, int64_t columns) {
+    int64_t bytes = -1;
+    with_format((Format)format, [&](auto constant) {
+        constexpr Format F = decltype(constant)::value;
+        if (columns % Layout<F>::kSuper == 0) bytes = (rows + kPanel - 1) / kPanel * panel_bytes<F>(columns);
+    });
+    return bytes;
+}
+
+MARCOT_API void marcot_pack(int64_t format, const uint8_t* source, int64_t stride, int64_t rows, int64_t columns,
+                            uint8_t* packed, int64_t threads) {
+    with_format((Format)format, [&](auto constant) {
+        run_team(threads, [&](Team& team) { pack<decltype(constant)::value>(team, source, stride, rows, columns, packed); });
+    });
+}
+
+MARCOT_API void marcot_embed(const uint8_t* data, const int64_t* sections, int64_t count, int64_t columns,
+                             const int64_t* ids, int64_t rows, float* out, int64_t threads) {
+    const Weight weight = weight_of(data, sections, count, columns);
+    run_team(rows < 8 ? 1 : threads, [&](Team& team) { embed(team, weight, ids, rows, out); });
+}
+
+MARCOT_API void marcot_linear(const uint8_t* data, const int64_t* sections, int64_t count, int64_t columns,
+                              const float* x, int64_t rows, float* y, int64_t threads) {
+    const Weight weight = weight_of(data, sections, count, columns);
+    uint8_t* integers = shared_memory(Activations::integer_bytes(rows, columns));
+    run_team(threads, [&](Team& team) { linear(team, weight, x, rows, integers, y); });
+}
+
+MARCOT_API void marcot_rms_norm(const float* x, const float* residual, const float* weight, double eps, int64_t rows,
+                                int64_t hidden, float* normed, float* sum, int64_t threads) {
+    run_team(rows < 8 ? 1 : threads, [&](Team& team) {
+        rms_norm(team, x, residual, weight, (float)eps, rows, hidden, normed, sum);
+    });
+}
+
+MARCOT_API void marcot_rope_store(const float* qkv, const float* bias, const float* cos, const float* sin,
+                                  const int64_t* slots, int64_t rows, int64_t kv_heads, int64_t group, int64_t head_dim,
+                                  int64_t page_size, float* k_pages, float* v_pages, float* q, int64_t threads) {
+    const Heads heads{kv_heads, group, head_dim, page_size};
+    run_team(rows < 8 ? 1 : threads, [&](Team& team) {
+        rope_store(team, qkv, bias, cos, sin, slots, rows, heads, k_pages, v_pages, q);
+    });
+}
+
+MARCOT_API void marcot_tree_attention(const float* q, const float* k_pages, const float* v_pages,
+                                      const int32_t* positions, const int32_t* items, int64_t item_count,
+                                      const int32_t* pages, int64_t rows, int64_t kv_heads, int64_t group,
+                                      int64_t head_dim, int64_t page_size, double scale, float* out, int64_t threads) {
+    const Heads heads{kv_heads, group, head_dim, page_size};
+    const Plan plan{positions, (const WorkItem*)items, item_count, pages};
+    run_team(threads, [&](Team& team) {
+        tree_attention(team, heads, plan, q, rows, k_pages, v_pages, (float)scale, out);
+    });
+}
+
+MARCOT_API void marcot_silu_mul(const float* gate_up, int64_t rows, int64_t width, float* out, int64_t threads) {
+    run_team(rows < 8 ? 1 : threads, [&](Team& team) { silu_mul(team, gate_up, rows, width, out); });
+}
+
+MARCOT_API void marcot_lm_head_topk(const uint8_t* data, const int64_t* sections, int64_t count, int64_t columns,
+                                    const float* x, int64_t rows, int64_t k, const int64_t* targets,
+                                    const float* temperature, const int64_t* key, const int64_t* position,
+                                    int64_t* top_ids, float* top_logits, float* lse, float* target_logits,
+                                    int64_t* drawn_ids, float* drawn_logits, float* scaled_lse, int64_t threads) {
+    const Weight weight = weight_of(data, sections, count, columns);
+    const HeadCall call{k,   targets,       temperature, key,          position,  top_ids, top_logits,
+                        lse, target_logits, drawn_ids,   drawn_logits, scaled_lse};
+    const int64_t tiles = head_tiles(weight), head_bytes = HeadMemory::bytes(rows, tiles, k, threads) + 64;
+    uint8_t* memory = shared_memory(head_bytes + Activations::integer_bytes(rows, columns));
+    const HeadMemory head_memory(memory, rows, tiles, k, threads);
+    run_team(threads, [&](Team& team) {
+        Activations activations{x, rows, columns, nullptr, nullptr, nullptr, nullptr, nullptr};
+        if (needs_integers(weight)) {
+            activations.place(memory + head_bytes / 64 * 64);
+            quantize(team, activations);
+            team.barrier();
+        }
+        lm_head_topk(team, weight, activations, call, head_memory);
+    });
+}
+
+// `layers` is [count][19] int64: Layer, field by field.
+MARCOT_API void marcot_run_layers(const int64_t* layers, int64_t count, int64_t rows, int64_t hidden, int64_t width,
+                                  int64_t kv_heads, int64_t group, int64_t head_dim, int64_t page_size, double eps,
+                                  double scale, const float* cos, const float* sin, const int64_t* slots, float* k_cache,
+                                  float* v_cache, int64_t layer_floats, const int32_t* positions, const int32_t* items,
+                                  int64_t item_count, const int32_t* pages, const float* embedded, float* residual,
+                                  float* output, int64_t threads) {
+    static_assert(sizeof(Layer) == 19 * sizeof(int64_t), "Python builds these rows");
+    const StackCall call{(const Layer*)layers,
+                         count,
+                         rows,
+                         hidden,
+                         width,
+                         {kv_heads, group, head_dim, page_size},
+                         (float)eps,
+                         (float)scale,
+                         cos,
+                         sin,
+                         slots,
+                         k_cache,
+                         v_cache,
+                         layer_floats,
+                         {positions, (const WorkItem*)items, item_count, pages},
+                         embedded,
+                         residual,
+                         output};
+    const StackMemory memory(shared_memory(StackMemory::bytes(call)), call);
+    run_team(threads, [&](Team& team) { run_layers(team, call, memory); });
+}

@@ -1,0 +1,152 @@
+// From the rows of a file to panels.
+#pragma once
+
+#include "format.h"
+#include "team.h"
+
+namespace marcot {
+
+// 32 columns of one row of a GGUF tensor.
+struct BlockCodes {
+    uint8_t codes[kBlock];  // 8-bit formats: two's complement
+    uint16_t scale, minimum;  // fp16, of the block or of the 256 columns around it
+    uint8_t scales[2];      // nested formats: scale and minimum of the block, or the scales of its two halves
+};
+
+inline uint16_t read_u16(const uint8_t* from) {
+    uint16_t value;
+    std::memcpy(&value, from, sizeof value);
+    return value;
+}
+
+// Nibbles of a plain block: the first 16 columns are the low ones.
+inline void read_nibbles(const uint8_t* nibbles, uint8_t* codes) {
+    for (int i = 0; i < 16; i++) {
+        codes[i] = nibbles[i] & 15;
+        codes[i + 16] = nibbles[i] >> 4;
+    }
+}
+
+inline void read_fifth_bits(const uint8_t* bits, uint8_t* codes) {
+    for (int i = 0; i < kBlock; i++) codes[i] |= (bits[i / 8] >> (i % 8) & 1) << 4;
+}
+
+// The twelve bytes of a K-quant hold eight 6-bit scales and eight 6-bit minimums.
+inline void read_six_bit_scales(const uint8_t* packed, int64_t block, uint8_t* scales) {
+    if (block < 4) {
+        scales[0] = packed[block] & 63;
+        scales[1] = packed[block + 4] & 63;
+    } else {
+        scales[0] = (packed[block + 4] & 15) | (packed[block - 4] >> 6) << 4;
+        scales[1] = (packed[block + 4] >> 4) | (packed[block] >> 6) << 4;
+    }
+}
+
+// Reads columns [32 * block, 32 * block + 32) of a row.
+template <Format F>
+inline BlockCodes read_block(const uint8_t* row, int64_t block) {
+    BlockCodes out{};
+    if constexpr (F == Format::Q4_0) {
+        const uint8_t* b = row + block * 18;
+        out.scale = read_u16(b);
+        read_nibbles(b + 2, out.codes);
+    } else if constexpr (F == Format::Q4_1) {
+        const uint8_t* b = row + block * 20;
+        out.scale = read_u16(b), out.minimum = read_u16(b + 2);
+        read_nibbles(b + 4, out.codes);
+    } else if constexpr (F == Format::Q5_0) {
+        const uint8_t* b = row + block * 22;
+        out.scale = read_u16(b);
+        read_nibbles(b + 6, out.codes);
+        read_fifth_bits(b + 2, out.codes);
+    } else if constexpr (F == Format::Q5_1) {
+        const uint8_t* b = row + block * 24;
+        out.scale = read_u16(b), out.minimum = read_u16(b + 2);
+        read_nibbles(b + 8, out.codes);
+        read_fifth_bits(b + 4, out.codes);
+    } else if constexpr (F == Format::Q8_0) {
+        const uint8_t* b = row + block * 34;
+        out.scale = read_u16(b);
+        std::memcpy(out.codes, b + 2, kBlock);
+    } else if constexpr (F == Format::Q4_K || F == Format::Q5_K) {
+        constexpr int kBytes = F == Format::Q4_K ? 144 : 176;
+        const uint8_t* b = row + block / 8 * kBytes;
+        const int64_t part = block % 8;
+        out.scale = read_u16(b), out.minimum = read_u16(b + 2);
+        read_six_bit_scales(b + 4, part, out.scales);
+        const uint8_t* nibbles = b + kBytes - 128 + part / 2 * 32;
+        for (int i = 0; i < kBlock; i++) out.codes[i] = part % 2 ? nibbles[i] >> 4 : nibbles[i] & 15;
+        if constexpr (F == Format::Q5_K)
+            for (int i = 0; i < kBlock; i++) out.codes[i] |= (b[16 + i] >> part & 1) << 4;
+    } else if constexpr (F == Format::Q6_K) {
+        const uint8_t* b = row + block / 8 * 210;
+        const int64_t half = block % 8 / 4, part = block % 4;
+        const uint8_t* low = b + half * 64 + part % 2 * 32;
+        const uint8_t* high = b + 128 + half * 32;
+        for (int i = 0; i < kBlock; i++) {
+            const int nibble = part < 2 ? low[i] & 15 : low[i] >> 4;
+            out.codes[i] = nibble | (high[i] >> (2 * part) & 3) << 4;
+        }
+        std::memcpy(out.scales, b + 192 + half * 8 + part * 2, 2);
+        out.scale = read_u16(b + 208);
+    }
+    return out;
+}
+
+// Writes the codes of one row of a panel into its block.
+template <Format F>
+inline void write_codes(const uint8_t* codes, int row, uint8_t* block) {
+    constexpr int kBits = Layout<F>::kBits;
+    if constexpr (kBits == 8) {
+        for (int i = 0; i < kBlock; i++) block[(i / 2 * kPanel + row) * 2 + i % 2] = codes[i];
+        return;
+    }
+    for (int i = 0; i < kBlock; i++) {
+        const int quad = i / 4, byte = row * 4 + i % 4;
+        block[quad / 2 * 64 + byte] |= (codes[i] & 15) << (quad % 2 * 4);
+        if constexpr (kBits == 5) block[256 + byte] |= (codes[i] >> 4) << quad;
+        if constexpr (kBits == 6) block[256 + quad / 4 * 64 + byte] |= (codes[i] >> 4) << (quad % 4 * 2);
+    }
+}
+
+template <Format F>
+inline void pack_quantized_row(const uint8_t* source, int64_t columns, int row, uint8_t* panel) {
+    using L = Layout<F>;
+    for (int64_t block = 0; block < columns / kBlock; block++) {
+        uint8_t* super = panel + block * kBlock / L::kSuper * L::kSuperBytes;
+        uint8_t* here = super + L::kHeader + block % (L::kSuper / kBlock) * L::kBlockBytes;
+        const BlockCodes read = read_block<F>(source, block);
+        std::memcpy(super + row * 2, &read.scale, 2);
+        if constexpr (L::kMinimums) std::memcpy(super + 32 + row * 2, &read.minimum, 2);
+        if constexpr (L::kNested) {
+            here[row] = read.scales[0];
+            here[kPanel + row] = read.scales[1];
+        }
+        write_codes<F>(read.codes, row, here + L::kScales);
+    }
+}
+
+template <typename T>
+inline void pack_dense_row(const uint8_t* source, int64_t columns, int row, uint8_t* panel) {
+    for (int64_t k = 0; k < columns; k++) std::memcpy(panel + (k * kPanel + row) * sizeof(T), source + k * sizeof(T), sizeof(T));
+}
+
+// Packs `rows` rows, `stride` bytes apart, into panels at `packed`; missing rows of the last panel become zeros.
+template <Format F>
+inline void pack(Team& team, const uint8_t* source, int64_t stride, int64_t rows, int64_t columns, uint8_t* packed) {
+    const auto [first, last] = team.share((rows + kPanel - 1) / kPanel);
+    const int64_t bytes = panel_bytes<F>(columns);
+    for (int64_t p = first; p < last; p++) {
+        uint8_t* panel = packed + p * bytes;
+        std::memset(panel, 0, bytes);
+        for (int row = 0; row < kPanel && p * kPanel + row < rows; row++) {
+            const uint8_t* from = source + (p * kPanel + row) * stride;
+            if constexpr (Layout<F>::kQuantized)
+                pack_quantized_row<F>(from, columns, row, panel);
+            else
+                pack_dense_row<typename Layout<F>::Value>(from, columns, row, panel);
+        }
+    }
+}
+
+}  // namespace marcot

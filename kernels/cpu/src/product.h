@@ -1,0 +1,96 @@
+// Rows times one panel of a weight: the panel is unpacked once, a stretch of columns at a time that stays in the first
+// cache level, and every row is multiplied with it.
+#pragma once
+
+#include "integer_tile.h"
+#include "tile.h"
+#include "unpack.h"
+
+namespace marcot {
+
+constexpr int64_t kExactColumns = 256;     // 16 KB of fp32
+constexpr int64_t kIntegerColumns = 1024;  // 16 KB of bytes; half as many of 16 bits
+
+// out[rows][16] (row stride in floats) = x panelᵀ in fp32.
+template <Format F>
+void multiply_exact(const uint8_t* panel, const Activations& x, float* out, int64_t stride) {
+    alignas(64) float unpacked[kExactColumns * kPanel];
+    for (int64_t first = 0; first < x.columns; first += kExactColumns) {
+        const int64_t columns = std::min(kExactColumns, x.columns - first);
+        const float* values = unpacked;
+        if constexpr (F == Format::F32)
+            values = (const float*)panel + first * kPanel;
+        else
+            unpack_exact<F>(panel, first, columns, unpacked);
+        for_tiles<kTileRows>(x.rows, [&](int64_t row, auto rows) {
+            constexpr int kRows = decltype(rows)::value;
+            const float* from[kRows];
+            F32 acc[kRows][kVectors];
+            for (int r = 0; r < kRows; r++) {
+                from[r] = x.values + (row + r) * x.columns + first;
+                for (int v = 0; v < kVectors; v++)
+                    acc[r][v] = first ? load<F32>(out + (row + r) * stride + v * kLanes) : F32{};
+            }
+            multiply_tile<kRows>(from, columns, values, acc);
+            for (int r = 0; r < kRows; r++)
+                for (int v = 0; v < kVectors; v++) store(out + (row + r) * stride + v * kLanes, acc[r][v]);
+        });
+    }
+}
+
+// The same with int8 activations.
+template <Format F>
+void multiply_fast(const uint8_t* panel, const Activations& x, float* out, int64_t stride) {
+    alignas(64) uint8_t memory[kIntegerColumns * kPanel + kIntegerColumns / kBlock * 3 * kPanel * sizeof(float)];
+    constexpr int64_t kColumns = Layout<F>::kBits == 8 ? kIntegerColumns / 2 : kIntegerColumns;
+    float* scales = (float*)(memory + kIntegerColumns * kPanel);
+    const IntegerPanel unpacked{memory, scales, scales + kIntegerColumns / kBlock * 2 * kPanel};
+    const int64_t all = x.columns / kBlock;
+    for (int64_t first = 0; first < all; first += kColumns / kBlock) {
+        const int64_t blocks = std::min(kColumns / kBlock, all - first);
+        unpack_codes<F>(panel, first, blocks, unpacked);
+        for_tiles<kIntegerTileRows>(x.rows, [&](int64_t row, auto rows) {
+            multiply_codes<F, decltype(rows)::value>(unpacked, blocks, x, row, first, out + row * stride, stride);
+        });
+    }
+}
+
+// out[rows][panel.rows] = x panelᵀ.
+inline void multiply_panel(const Panel& panel, const Activations& x, float* out, int64_t stride, Scratch& scratch) {
+    float* to = out;
+    int64_t to_stride = stride;
+    if (panel.rows < kPanel) {  // the micro-kernels write 16 columns
+        to = scratch.of<float>(x.rows * kPanel);
+        to_stride = kPanel;
+    }
+    with_format(panel.section->format, [&](auto format) {
+        constexpr Format F = decltype(format)::value;
+        if constexpr (Layout<F>::kQuantized) {
+            if (panel.section->fast) return multiply_fast<F>(panel.data, x, to, to_stride);
+        }
+        multiply_exact<F>(panel.data, x, to, to_stride);
+    });
+    if (panel.rows < kPanel)
+        for (int64_t row = 0; row < x.rows; row++) std::memcpy(out + row * stride, to + row * kPanel, panel.rows * 4);
+}
+
+// Whether `weight` reads the integer fields of its activations.
+inline bool needs_integers(const Weight& weight) {
+    for (int64_t s = 0; s < weight.section_count; s++)
+        if (weight.sections[s].fast) return true;
+    return false;
+}
+
+// y[rows][weight.rows()] = x Wᵀ; the integer fields of x are ready. A barrier must follow.
+inline void multiply(Team& team, const Weight& weight, const Activations& x, float* y) {
+    static thread_local Scratch scratch;
+    const int64_t panels = weight.panels(), width = weight.rows();
+    const int64_t run = std::max<int64_t>(1, std::min<int64_t>(8, panels / (4 * team.threads())));
+    for (int64_t first; (first = team.take(run)) < panels;)
+        for (int64_t p = first; p < std::min(first + run, panels); p++) {
+            const Panel panel = panel_of(weight, p);
+            multiply_panel(panel, x, y + panel.first_row, width, scratch);
+        }
+}
+
+}  // namespace marcot

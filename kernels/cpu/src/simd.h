@@ -1,0 +1,164 @@
+// Vectors of one width, chosen when the library is built. Everything is written with the compiler's vector extensions,
+// so the same source runs on SSE, AVX2, AVX-512 and NEON; the few integer products that no extension can say have a
+// version for each instruction set and one that any compiler understands.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#ifndef MARCOT_WIDTH
+#if defined(__AVX512BW__)
+#define MARCOT_WIDTH 64
+#elif defined(__AVX2__)
+#define MARCOT_WIDTH 32
+#else
+#define MARCOT_WIDTH 16
+#endif
+#endif
+
+namespace marcot {
+
+constexpr int kWidth = MARCOT_WIDTH;  // bytes in a vector
+constexpr int kLanes = kWidth / 4;    // 32-bit lanes in a vector
+
+template <typename T, int Bytes>
+struct VectorOf {
+    typedef T type __attribute__((vector_size(Bytes)));
+};
+template <typename T, int Bytes = kWidth>
+using Vec = typename VectorOf<T, Bytes>::type;
+
+using F32 = Vec<float>;
+using I32 = Vec<int32_t>;
+using U32 = Vec<uint32_t>;
+using I16 = Vec<int16_t>;
+using U16 = Vec<uint16_t>;
+using U8 = Vec<uint8_t>;
+
+template <typename V>
+inline V load(const void* from) {
+    V v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+}
+
+template <typename V>
+inline void store(void* to, V v) {
+    std::memcpy(to, &v, sizeof v);
+}
+
+inline F32 splat(float x) { return x - F32{}; }
+inline I32 splat(int32_t x) { return x - I32{}; }
+
+inline F32 to_float(I32 v) { return __builtin_convertvector(v, F32); }
+
+// a * b + c in one rounding. Builds contract nothing on their own, so that the order of roundings is what is written.
+#if defined(__FMA__) && MARCOT_WIDTH == 64 && defined(__AVX512F__)
+inline F32 fma(F32 a, F32 b, F32 c) { return (F32)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+#elif defined(__FMA__) && MARCOT_WIDTH == 32
+inline F32 fma(F32 a, F32 b, F32 c) { return (F32)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+#elif defined(__FMA__) && MARCOT_WIDTH == 16
+inline F32 fma(F32 a, F32 b, F32 c) { return (F32)_mm_fmadd_ps((__m128)a, (__m128)b, (__m128)c); }
+#elif defined(__ARM_NEON) && MARCOT_WIDTH == 16
+inline F32 fma(F32 a, F32 b, F32 c) { return (F32)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+#else
+inline F32 fma(F32 a, F32 b, F32 c) { return a * b + c; }
+#endif
+
+inline F32 maximum(F32 a, F32 b) { return a > b ? a : b; }
+
+// Keeps the compiler from moving work across this point: in a micro-kernel the order that is written is the one that
+// fits the registers.
+template <typename V>
+inline void pin(V& v) {
+#if defined(__x86_64__) && (MARCOT_WIDTH == 16 || (MARCOT_WIDTH == 32 && defined(__AVX2__)) || defined(__AVX512F__))
+    asm("" : "+x"(v));
+#elif defined(__ARM_NEON) && MARCOT_WIDTH == 16
+    asm("" : "+w"(v));
+#else
+    (void)v;
+#endif
+}
+
+// Low and high half of every 32-bit lane as signed numbers.
+inline I32 low_half(I16 v) { return ((I32)v << 16) >> 16; }
+inline I32 high_half(I16 v) { return (I32)v >> 16; }
+
+// Sums of neighbouring products of unsigned and signed bytes, in int16. The caller keeps w below 128 and the sums in
+// range.
+inline I16 dot_bytes(U8 w, U8 x) {
+#if defined(__AVX512BW__) && MARCOT_WIDTH == 64
+    return (I16)_mm512_maddubs_epi16((__m512i)w, (__m512i)x);
+#elif defined(__AVX2__) && MARCOT_WIDTH == 32
+    return (I16)_mm256_maddubs_epi16((__m256i)w, (__m256i)x);
+#elif defined(__SSSE3__) && MARCOT_WIDTH == 16
+    return (I16)_mm_maddubs_epi16((__m128i)w, (__m128i)x);
+#elif defined(__ARM_NEON) && MARCOT_WIDTH == 16
+    int8x16_t a = (int8x16_t)w, b = (int8x16_t)x;
+    return (I16)vpaddq_s16(vmull_s8(vget_low_s8(a), vget_low_s8(b)), vmull_high_s8(a, b));
+#else
+    I16 low = (I16)((U16)w & 0xff) * (((I16)x << 8) >> 8);
+    I16 high = (I16)((U16)w >> 8) * ((I16)x >> 8);
+    return low + high;
+#endif
+}
+
+// Sums of neighbouring products of int16, in int32.
+inline I32 dot_words(I16 w, I16 x) {
+#if defined(__AVX512BW__) && MARCOT_WIDTH == 64
+    return (I32)_mm512_madd_epi16((__m512i)w, (__m512i)x);
+#elif defined(__AVX2__) && MARCOT_WIDTH == 32
+    return (I32)_mm256_madd_epi16((__m256i)w, (__m256i)x);
+#elif defined(__SSE2__) && MARCOT_WIDTH == 16
+    return (I32)_mm_madd_epi16((__m128i)w, (__m128i)x);
+#elif defined(__ARM_NEON) && MARCOT_WIDTH == 16
+    int16x8_t a = (int16x8_t)w, b = (int16x8_t)x;
+    return (I32)vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b));
+#else
+    return low_half(w) * low_half(x) + high_half(w) * high_half(x);
+#endif
+}
+
+// Sums of neighbouring int16, in int32.
+inline I32 add_words(I16 v) {
+#if defined(__x86_64__)
+    return dot_words(v, 1 - I16{});
+#else
+    return low_half(v) + high_half(v);
+#endif
+}
+
+inline float from_bf16(uint16_t bits) {
+    uint32_t wide = (uint32_t)bits << 16;
+    float x;
+    std::memcpy(&x, &wide, sizeof x);
+    return x;
+}
+
+// IEEE half precision without hardware support: the exponent is moved by a multiplication, which is exact and takes
+// subnormal numbers along. Infinities and NaN do not occur in weights.
+inline float from_f16(uint16_t bits) {
+    uint32_t wide = (uint32_t)(bits & 0x7fff) << 13;
+    float x;
+    std::memcpy(&x, &wide, sizeof x);
+    x *= 0x1p112f;
+    return bits & 0x8000 ? -x : x;
+}
+
+using HalfU16 = Vec<uint16_t, kWidth / 2>;
+
+inline F32 from_bf16(HalfU16 bits) { return (F32)(__builtin_convertvector(bits, U32) << 16); }
+
+inline F32 from_f16(HalfU16 bits) {
+    U32 wide = __builtin_convertvector(bits, U32);
+    F32 magnitude = (F32)((wide & 0x7fff) << 13) * 0x1p112f;
+    return (F32)((U32)magnitude | (wide & 0x8000) << 16);
+}
+
+}  // namespace marcot

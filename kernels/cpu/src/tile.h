@@ -1,0 +1,53 @@
+// The micro-kernel of exact products: a few rows times 16 columns, both operands fp32. Every sum runs over k in order,
+// one fused multiply-add after the other, so that a row's result does not know which rows are beside it.
+#pragma once
+
+#include <type_traits>
+
+#include "format.h"
+
+namespace marcot {
+
+constexpr int kTileRows = 12 / kVectors;  // what fits 16 registers, next to a column of the panel and one value of x
+
+// acc[r] += x[r][0..k) * panel[0..k)[16], with the rows of x anywhere.
+template <int Rows>
+__attribute__((always_inline)) inline void multiply_tile(const float* const* x, int64_t k, const float* panel,
+                                                         F32 (&acc)[Rows][kVectors]) {
+    const float* row[Rows];
+    for (int r = 0; r < Rows; r++) row[r] = x[r];
+    for (int64_t i = 0; i < k; i++) {
+        F32 column[kVectors];
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; v++) column[v] = load<F32>(panel + i * kPanel + v * kLanes);
+#pragma GCC unroll 12
+        for (int r = 0; r < Rows; r++) {
+            const F32 value = splat(row[r][i]);
+#pragma GCC unroll 4
+            for (int v = 0; v < kVectors; v++) acc[r][v] = fma(value, column[v], acc[r][v]);
+        }
+    }
+}
+
+// Calls use(run) with `run`, at most `Most`, as a compile-time constant.
+template <int Most, int Run = Most, typename Use>
+inline void with_run(int run, const Use& use) {
+    if constexpr (Run > 0) {
+        if (run == Run)
+            use(std::integral_constant<int, Run>{});
+        else
+            with_run<Most, Run - 1>(run, use);
+    }
+}
+
+// Splits `rows` into runs of at most `Most`, as even as possible: use(first row, constant number of rows).
+template <int Most, typename Use>
+inline void for_tiles(int64_t rows, const Use& use) {
+    const int64_t tiles = (rows + Most - 1) / Most;
+    for (int64_t t = 0; t < tiles; t++) {
+        const int64_t first = rows * t / tiles, last = rows * (t + 1) / tiles;
+        with_run<Most>((int)(last - first), [&](auto run) { use(first, run); });
+    }
+}
+
+}  // namespace marcot

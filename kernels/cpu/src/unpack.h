@@ -1,0 +1,164 @@
+// From a panel to what the micro-kernels read: fp32 columns, or integer codes with fp32 scales.
+#pragma once
+
+#include "format.h"
+
+namespace marcot {
+
+// Where block `block` of a quantised panel lies.
+template <Format F>
+struct BlockView {
+    using L = Layout<F>;
+    const uint8_t* header;
+    const uint8_t* scales;
+    const uint8_t* codes;
+
+    BlockView(const uint8_t* panel, int64_t block) {
+        header = panel + block * kBlock / L::kSuper * L::kSuperBytes;
+        scales = header + L::kHeader + block % (L::kSuper / kBlock) * L::kBlockBytes;
+        codes = scales + L::kScales;
+    }
+};
+
+using QuarterI8 = Vec<int8_t, kWidth / 4>;
+using QuarterU8 = Vec<uint8_t, kWidth / 4>;
+
+// Scales of the rows of vector `v` for column group `group` of a block, and the minimums that go with them.
+template <Format F>
+inline F32 group_scale(const BlockView<F>& block, int group, int v) {
+    using L = Layout<F>;
+    F32 scale = from_f16(load<HalfU16>(block.header + v * kWidth / 2));
+    if constexpr (L::kNested) {
+        const uint8_t* nested = block.scales + group * kPanel + v * kLanes;
+        if constexpr (L::kGroups == 2)
+            scale = scale * __builtin_convertvector(load<QuarterI8>(nested), F32);
+        else
+            scale = scale * __builtin_convertvector(load<QuarterU8>(nested), F32);
+    }
+    return scale;
+}
+
+template <Format F>
+inline F32 group_minimum(const BlockView<F>& block, F32 scale, int v) {
+    using L = Layout<F>;
+    if constexpr (!L::kMinimums) {
+        return scale * (float)-L::kCentre;
+    } else {
+        F32 minimum = from_f16(load<HalfU16>(block.header + 32 + v * kWidth / 2));
+        if constexpr (L::kNested)
+            minimum = -minimum * __builtin_convertvector(load<QuarterU8>(block.scales + kPanel + v * kLanes), F32);
+        return minimum;
+    }
+}
+
+// Codes of one quad for the rows of vector `v`, a byte each.
+template <Format F>
+inline U8 quad_codes(const uint8_t* codes, int quad, int v) {
+    constexpr int kBits = Layout<F>::kBits;
+    U8 low = load<U8>(codes + quad / 2 * 64 + v * kWidth);
+    if (quad % 2) low = (U8)((U16)low >> 4);
+    low &= 15;
+    if constexpr (kBits == 5) {
+        U16 high = (U16)load<U8>(codes + 256 + v * kWidth);
+        high = quad <= 4 ? high << (4 - quad) : high >> (quad - 4);
+        low |= (U8)high & 16;
+    }
+    if constexpr (kBits == 6) {
+        U16 high = (U16)load<U8>(codes + 256 + quad / 4 * 64 + v * kWidth);
+        const int place = quad % 4 * 2;
+        high = place <= 4 ? high << (4 - place) : high >> (place - 4);
+        low |= (U8)high & 48;
+    }
+    return low;
+}
+
+// Codes of one pair of 8-bit columns for the rows of vector `v`, an int16 each.
+inline I16 pair_codes(const uint8_t* codes, int pair, int v) {
+    using Half = Vec<int8_t, kWidth / 2>;
+    return __builtin_convertvector(load<Half>(codes + pair * 2 * kPanel + v * kWidth / 2), I16);
+}
+
+// Decodes columns [first, first + columns) of a panel to `out`, [columns][16] fp32.
+template <Format F>
+inline void unpack_exact(const uint8_t* panel, int64_t first, int64_t columns, float* out) {
+    using L = Layout<F>;
+    if constexpr (!L::kQuantized) {
+        const auto* values = (const typename L::Value*)panel + first * kPanel;
+        for (int64_t i = 0; i < columns * kPanel; i += kLanes) {
+            F32 value;
+            if constexpr (F == Format::F32)
+                value = load<F32>(values + i);
+            else if constexpr (F == Format::BF16)
+                value = from_bf16(load<HalfU16>(values + i));
+            else
+                value = from_f16(load<HalfU16>(values + i));
+            store(out + i, value);
+        }
+    } else {
+        for (int64_t b = 0; b < columns / kBlock; b++) {
+            const BlockView<F> block(panel, first / kBlock + b);
+            float* to = out + b * kBlock * kPanel;
+            for (int v = 0; v < kVectors; v++) {
+                for (int group = 0; group < L::kGroups; group++) {
+                    const F32 scale = group_scale<F>(block, group, v);
+                    float* column = to + group * L::kGroup * kPanel + v * kLanes;
+                    if constexpr (L::kBits == 8) {
+#pragma GCC unroll 16
+                        for (int pair = 0; pair < kBlock / 2; pair++) {
+                            const I16 codes = pair_codes(block.codes, pair, v);
+                            store(column + 2 * pair * kPanel, scale * to_float(low_half(codes)));
+                            store(column + (2 * pair + 1) * kPanel, scale * to_float(high_half(codes)));
+                        }
+                    } else {
+                        const F32 minimum = group_minimum<F>(block, scale, v);
+#pragma GCC unroll 8
+                        for (int quad = 0; quad < L::kGroup / 4; quad++) {
+                            const I32 codes = (I32)quad_codes<F>(block.codes, group * L::kGroup / 4 + quad, v);
+#pragma GCC unroll 4
+                            for (int k = 0; k < 4; k++)
+                                store(column + (quad * 4 + k) * kPanel,
+                                      fma(to_float((codes >> (8 * k)) & 255), scale, minimum));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+// A stretch of a quantised panel, ready for integer products.
+struct IntegerPanel {
+    uint8_t* codes;   // [blocks][8 quads][16 rows][4] uint8, or [blocks][16 pairs][16 rows][2] int16
+    float* scales;    // [blocks][groups][16]
+    float* minimums;  // [blocks][16], of formats that store them or have one group
+
+    static constexpr int64_t kBytesPerColumn = 2 * kPanel + (2 + 1) * kPanel * sizeof(float) / kBlock;
+};
+
+// Unpacks blocks [first, first + blocks) of a panel.
+template <Format F>
+inline void unpack_codes(const uint8_t* panel, int64_t first, int64_t blocks, const IntegerPanel& out) {
+    using L = Layout<F>;
+    for (int64_t b = 0; b < blocks; b++) {
+        const BlockView<F> block(panel, first + b);
+        for (int v = 0; v < kVectors; v++) {
+            for (int group = 0; group < L::kGroups; group++) {
+                const F32 scale = group_scale<F>(block, group, v);
+                store(out.scales + (b * L::kGroups + group) * kPanel + v * kLanes, scale);
+                if constexpr (L::kBits <= 5)
+                    store(out.minimums + b * kPanel + v * kLanes, group_minimum<F>(block, scale, v));
+            }
+            if constexpr (L::kBits == 8) {
+#pragma GCC unroll 16
+                for (int pair = 0; pair < kBlock / 2; pair++)
+                    store(out.codes + (b * kBlock / 2 + pair) * 64 + v * kWidth, pair_codes(block.codes, pair, v));
+            } else {
+#pragma GCC unroll 8
+                for (int quad = 0; quad < kQuads; quad++)
+                    store(out.codes + (b * kQuads + quad) * 64 + v * kWidth, quad_codes<F>(block.codes, quad, v));
+            }
+        }
+    }
+}
+
+}  // namespace marcot
