@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from typing import cast
+import sys
+from collections.abc import Callable
+from typing import Final, cast
 
 import torch
 
@@ -13,17 +16,60 @@ from .ops import Kernels
 
 ENVIRONMENT_VARIABLE = "MARCOT_KERNELS"
 
-_SETS: dict[str, Kernels] = {"reference": cast(Kernels, reference)}
 
+def select(device: torch.device, dtype: torch.dtype = torch.float32) -> Kernels:
+    """Return the op set that fits: `cpu` for fp32 on the CPU, where it can be built, else `reference`.
 
-def select(device: torch.device) -> Kernels:
-    """Return the op set that fits `device`; the environment variable `MARCOT_KERNELS` overrides the choice.
+    The environment variable `MARCOT_KERNELS` overrides the choice. Without it, being left with the slow reference on a
+    CPU is said once on stderr, with the reason.
+
+    Args:
+        device: Where it is to run.
+        dtype: Compute dtype of the activations.
 
     Raises:
-        KernelsUnavailableError: `MARCOT_KERNELS` names a set that does not exist.
+        KernelsUnavailableError: `MARCOT_KERNELS` names a set that does not exist or does not work here.
     """
-    name = os.environ.get(ENVIRONMENT_VARIABLE) or "reference"
-    if name not in _SETS:
-        known = ", ".join(sorted(_SETS))
-        raise KernelsUnavailableError(f"{ENVIRONMENT_VARIABLE}={name}: no such kernel set for {device}; known: {known}")
-    return _SETS[name]
+    chosen = os.environ.get(ENVIRONMENT_VARIABLE)
+    if chosen:
+        if chosen not in _SETS:
+            known = ", ".join(sorted(_SETS))
+            raise KernelsUnavailableError(f"{ENVIRONMENT_VARIABLE}={chosen}: no such kernel set; known: {known}")
+        return _SETS[chosen](device, dtype)
+    if device.type != "cpu":
+        return _reference(device, dtype)
+    try:
+        return _cpu(device, dtype)
+    except KernelsUnavailableError as error:
+        first, *rest = str(error).splitlines()
+        more = f" (all of it with {ENVIRONMENT_VARIABLE}=cpu)" if rest else ""
+        _say_once(f"running on the slow reference kernels: {first}{more}")
+        return _reference(device, dtype)
+
+
+def _reference(device: torch.device, dtype: torch.dtype) -> Kernels:
+    return cast(Kernels, reference)
+
+
+def _cpu(device: torch.device, dtype: torch.dtype) -> Kernels:
+    if device.type != "cpu":
+        raise KernelsUnavailableError(f"the CPU kernels do not run on {device}")
+    if dtype != torch.float32:
+        raise KernelsUnavailableError(
+            f"the CPU kernels compute in float32, not in {str(dtype).removeprefix('torch.')}; if it is memory that "
+            "counts, keep float32 and store the weights in half of it with --weights bf16"
+        )
+    from .cpu import load
+
+    try:
+        return load()
+    except OSError as error:
+        raise KernelsUnavailableError(f"the CPU kernels were built, but cannot be loaded: {error}") from error
+
+
+@functools.cache
+def _say_once(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+_SETS: Final[dict[str, Callable[[torch.device, torch.dtype], Kernels]]] = {"cpu": _cpu, "reference": _reference}

@@ -65,7 +65,7 @@ def test_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     files = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     parts = ("engine", "kernels", "model")
-    expected = {f"marcot/{file.relative_to(ROOT)}" for part in parts for file in (ROOT / part).rglob("*.py")} | {
-        f"marcot/{part}/py.typed" for part in parts
-    }
+    sources = [file for part in parts for file in (ROOT / part).rglob("*") if file.suffix in (".py", ".h", ".cpp")]
+    expected = {f"marcot/{file.relative_to(ROOT)}" for file in sources} | {f"marcot/{part}/py.typed" for part in parts}
+    assert "marcot/kernels/cpu/src/marcot.cpp" in expected
     assert files == expected

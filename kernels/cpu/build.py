@@ -57,24 +57,21 @@ def built_library(sources: Path = SOURCES, extra_flags: Sequence[str] = ()) -> P
         _say("building the CPU kernels for this machine (once, about 20 s) ...")
         with tempfile.TemporaryDirectory(prefix="building-", dir=library.parent) as workshop:
             fresh = Path(workshop, library.name)
-            compiler.compile(sources / _TRANSLATION_UNIT, fresh, [*_accepted_flags(compiler, kept), *extra_flags])
+            flags = _accepted_flags(compiler)
+            compiler.compile(sources / _TRANSLATION_UNIT, fresh, [*flags, *extra_flags])
             fresh.replace(library)
+        if _OPENMP not in flags:
+            _say(
+                f"{compiler.command[0]} has no OpenMP: the CPU kernels will run on one thread; to change that, install "
+                f"libomp (or g++) and remove {kept}"
+            )
     return library
 
 
-def _accepted_flags(compiler: Compiler, library: Path) -> list[str]:
+def _accepted_flags(compiler: Compiler) -> list[str]:
     """The usual flags, less what this compiler refuses."""
-    flags = list(_FLAGS)
-    if compiler.accepts(_NATIVE):
-        flags.append(_NATIVE)
-    if compiler.accepts(_OPENMP, _OPENMP_PROBE):
-        flags.append(_OPENMP)
-    else:
-        _say(
-            f"{compiler.command[0]} has no OpenMP: the CPU kernels will run on one thread; to change that, install "
-            f"libomp (or g++) and remove {library}"
-        )
-    return flags
+    optional = {_NATIVE: "", _OPENMP: _OPENMP_PROBE}
+    return [*_FLAGS, *(flag for flag, probe in optional.items() if compiler.accepts(flag, probe))]
 
 
 def _digest(sources: Path, compiler: Compiler, extra_flags: Sequence[str]) -> str:

@@ -44,7 +44,7 @@ class Compiler:
         if returncode != 0:
             end = "\n".join(said.splitlines()[-_SHOWN_LINES:])
             raise KernelBuildError(
-                f"the compiler refuses the CPU kernels:\n{shlex.join(command)}\n{end}\n"
+                f"the C++ compiler refuses the CPU kernels\n{shlex.join(command)}\n{end}\n"
                 f"choose another compiler, such as {ENVIRONMENT_VARIABLE}=g++, or run on the slow reference kernels "
                 "with MARCOT_KERNELS=reference"
             )
