@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Self, overload
+from typing import Self, cast, get_args, overload
 
 import torch
 
-from ..kernels import MAX_TOP_K, select
-from ..model import PAGE_SIZE, Checkpoint, Decoder, KVCache, Message, ModelConfig, Tokenizer, load_checkpoint
+from ..kernels import MAX_TOP_K, Compute, Kernels, select
+from ..model import (
+    PAGE_SIZE,
+    Checkpoint,
+    Decoder,
+    KVCache,
+    Message,
+    ModelConfig,
+    Tokenizer,
+    WeightFormat,
+    load_checkpoint,
+)
 from .completion import Completion
 from .driver import Driver
 from .errors import InputError
@@ -41,6 +51,7 @@ class Engine:
 
     Attributes:
         config: The model's shape.
+        compute: How its weights are multiplied, `"exact"` or `"fast"`.
         tokenizer: Its tokenizer, or None for a checkpoint without one (token ids still work).
         usage: All work since loading.
         tree: The KV tree.
@@ -65,6 +76,7 @@ class Engine:
             raise InputError(f"kv_tokens={tokens}: the KV pool must hold at least one page of {PAGE_SIZE} tokens")
         pages = tokens // PAGE_SIZE
         self.config: ModelConfig = decoder.config
+        self.compute: Compute = decoder.compute
         self.tokenizer = tokenizer
         self.usage = Usage()
         self.tree = KVTree(pages)
@@ -80,6 +92,8 @@ class Engine:
         *,
         device: str = "auto",
         dtype: str = "auto",
+        compute: str = "auto",
+        weights: str = "stored",
         threads: int | None = None,
         kv_tokens: int | None = None,
     ) -> Self:
@@ -90,6 +104,10 @@ class Engine:
                 name (`marcot models` lists them).
             device: `"cpu"`, `"cuda"`, or `"auto"` for a GPU if there is one.
             dtype: `"float32"`, `"bfloat16"`, `"float16"`, or `"auto"`: fp32 on the CPU, bf16 on a GPU.
+            compute: `"exact"`: fp32 throughout; `"fast"`: where weights are quantised, activations are rounded to int8;
+                `"auto"`: fast where that gains time, else exact.
+            weights: What matrices are kept as: `"stored"` as in the checkpoint, or its dense ones rounded to `"bf16"`,
+                `"int8"` or `"int4"`.
             threads: CPU threads; all cores by default.
             kv_tokens: Size of the KV pool in tokens; by default what a quarter of the machine's memory (or most of
                 what a GPU has left) holds, at most 131,072.
@@ -97,6 +115,7 @@ class Engine:
         Raises:
             ModelNotFoundError: There is no such model.
             CheckpointError: Its files are broken or of an unsupported kind.
+            BlockFormatError: Its matrices cannot be rounded to `weights`.
             InputError: An argument makes no sense here.
         """
         if threads is not None:
@@ -105,9 +124,16 @@ class Engine:
             torch.set_num_threads(threads)
         place = _device(device)
         number = _dtype(dtype, place)
+        if compute not in ("auto", *get_args(Compute)):
+            raise InputError(f"compute={compute!r}: must be auto, {', '.join(get_args(Compute))}")
+        if weights not in get_args(WeightFormat):
+            raise InputError(f"weights={weights!r}: must be {', '.join(get_args(WeightFormat))}")
+        kept = cast(WeightFormat, weights)
         checkpoint: Checkpoint = load_checkpoint(model)
         tokenizer = checkpoint.tokenizer()
-        return cls(Decoder(checkpoint, select(place), number, place), tokenizer, kv_tokens)
+        kernels = select(place, number)
+        mode = _compute(compute, checkpoint, kept, kernels)
+        return cls(Decoder(checkpoint, kernels, number, place, mode, kept), tokenizer, kv_tokens)
 
     # --- the tree ----------------------------------------------------------------------------------------------
 
@@ -296,6 +322,18 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
     if name not in _DTYPES:
         raise InputError(f"dtype={name!r}: must be auto, {', '.join(_DTYPES)}")
     return _DTYPES[name]
+
+
+def _compute(name: str, checkpoint: Checkpoint, weights: WeightFormat, kernels: Kernels) -> Compute:
+    quantised = checkpoint.quantised or weights in ("int8", "int4")
+    if name == "fast" and not quantised:
+        raise InputError(
+            f"compute='fast' needs quantised weights, and {checkpoint.path} has none: add --weights int8 "
+            "(weights='int8'), or compute exactly"
+        )
+    if name == "auto":
+        return "fast" if quantised and kernels.fast_is_faster else "exact"
+    return cast(Compute, name)
 
 
 def _default_kv_tokens(decoder: Decoder) -> int:

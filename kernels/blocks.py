@@ -16,6 +16,10 @@ class BlockFormatError(MarcotError):
     exit_code = 4
 
 
+_ROWS_AT_ONCE = 4096
+"""Rows that are rounded at a time: with fp32 intermediates a few dozen MB, also for an embedding of 150,000 rows."""
+
+
 @dataclass(frozen=True, slots=True)
 class BlockTensor:
     """A matrix whose rows are runs of quantised blocks.
@@ -36,6 +40,38 @@ class BlockTensor:
     def shape(self) -> tuple[int, int]:
         """`(rows, columns)` of the dequantised matrix."""
         return self.data.shape[0], self.columns
+
+    @staticmethod
+    def quantize(weight: Tensor, format: str) -> BlockTensor:
+        """Round a dense matrix to blocks, each row by itself.
+
+        Args:
+            weight: `[rows, columns]`, in any float dtype.
+            format: A block format that the `gguf` package can make, such as `"Q8_0"` or `"Q4_1"`.
+
+        Raises:
+            BlockFormatError: The `gguf` package is missing or cannot make the format, or a row does not fill blocks.
+        """
+        try:
+            from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+            from gguf.quants import quantize
+        except ImportError as error:
+            raise BlockFormatError(
+                f"rounding weights to {format} blocks needs the gguf package: pip install 'marcot[gguf]'"
+            ) from error
+        rows, columns = weight.shape
+        values, bytes_of_values = GGML_QUANT_SIZES[GGMLQuantizationType[format]]
+        if columns % values:
+            raise BlockFormatError(f"rows of {columns} values cannot be cut into {format} blocks of {values}")
+        data = torch.empty(rows, columns // values * bytes_of_values, dtype=torch.uint8)
+        for start in range(0, rows, _ROWS_AT_ONCE):
+            piece = slice(start, start + _ROWS_AT_ONCE)
+            try:
+                blocks = quantize(weight[piece].float().numpy(), GGMLQuantizationType[format])
+            except NotImplementedError as error:
+                raise BlockFormatError(f"the gguf package cannot make {format} blocks") from error
+            data[piece] = torch.from_numpy(blocks)
+        return BlockTensor(data, format, columns)
 
     def dequantize(self, rows: slice | Tensor | None = None) -> Tensor:
         """Decode the blocks to `[rows, columns]` fp32.

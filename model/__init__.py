@@ -18,6 +18,7 @@ from .formats import open_checkpoint
 from .kv_cache import PAGE_SIZE, KVCache
 from .locate import load_checkpoint, locate
 from .tokenizer import TextStream, Tokenizer
+from .weight_format import WeightFormat
 
 __all__ = [
     "BUILT_IN_MODELS",
@@ -39,6 +40,7 @@ __all__ = [
     "Tokenizer",
     "TokenizerError",
     "UnsupportedConfigError",
+    "WeightFormat",
     "cached_model",
     "load_checkpoint",
     "locate",

@@ -49,6 +49,11 @@ class Checkpoint(ABC):
     def has(self, name: str) -> bool:
         """True when a tensor of this Hugging Face name is stored."""
 
+    @property
+    @abstractmethod
+    def quantised(self) -> bool:
+        """True when a matrix is stored in quantised blocks."""
+
     @abstractmethod
     def _read(self, name: str) -> Weight:
         """Return the stored tensor `name`, unchecked."""

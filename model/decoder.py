@@ -14,6 +14,7 @@ from .config import ModelConfig
 from .errors import CheckpointError
 from .kv_cache import KVCache
 from .rope import Rope
+from .weight_format import WeightFormat, converted
 
 
 class Step(NamedTuple):
@@ -51,18 +52,20 @@ class Decoder:
         dtype: torch.dtype,
         device: torch.device,
         compute: Compute = "exact",
+        weights: WeightFormat = "stored",
     ) -> None:
         """Read and pack every weight of `checkpoint`.
 
         Raises:
             CheckpointError: A tensor is missing, has the wrong shape or cannot be read.
+            BlockFormatError: A tensor cannot be kept as `weights` says.
         """
         self.config: ModelConfig = checkpoint.config
         self.kernels = kernels
         self.dtype = dtype
         self.device = device
         self.compute: Compute = compute
-        reader = _Reader(checkpoint, kernels, dtype, device, compute)
+        reader = _Reader(checkpoint, kernels, dtype, device, compute, weights)
         self._rope = Rope(self.config.rope, self.config.head_dim, device)
         self._embedding = reader.matrix("model.embed_tokens.weight")
         self._layers = list(_read_layers(reader, self.config))
@@ -113,17 +116,24 @@ class _Reader:
     """Reads a checkpoint's tensors in the form that the ops take."""
 
     def __init__(
-        self, checkpoint: Checkpoint, kernels: Kernels, dtype: torch.dtype, device: torch.device, compute: Compute
+        self,
+        checkpoint: Checkpoint,
+        kernels: Kernels,
+        dtype: torch.dtype,
+        device: torch.device,
+        compute: Compute,
+        weights: WeightFormat,
     ) -> None:
         self._checkpoint = checkpoint
         self._kernels = kernels
         self._dtype = dtype
         self._device = device
         self._compute: Compute = compute
+        self._weights: WeightFormat = weights
 
     def matrix(self, *names: str) -> PackedLinear:
         """The named matrices, stacked and packed."""
-        parts = [self._checkpoint.tensor(name) for name in names]
+        parts = [converted(self._checkpoint.tensor(name), name, self._weights) for name in names]
         return self._kernels.pack_linear(parts, self._dtype, self._device, self._compute)
 
     def vector(self, *names: str) -> Tensor:

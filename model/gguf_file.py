@@ -67,6 +67,11 @@ class GgufFile(Checkpoint):
         """True when a tensor of this Hugging Face name is stored."""
         return name in self._infos
 
+    @property
+    def quantised(self) -> bool:
+        """True when a matrix is stored in quantised blocks."""
+        return any(info.format not in _DENSE_DTYPES for info in self._infos.values())
+
     def tensor(self, name: str) -> Weight:
         """Return a parameter as `Checkpoint.tensor` does; rows of Q and K are in Hugging Face's order in any file."""
         weight = super().tensor(name)

@@ -45,6 +45,11 @@ class SafetensorsFolder(Checkpoint):
         """True when a tensor of this Hugging Face name is stored."""
         return name in self._weight_files
 
+    @property
+    def quantised(self) -> bool:
+        """False: quantised safetensors are refused."""
+        return False
+
     def _check_tied_head(self) -> None:
         """Refuse a head of its own where the config ties it: versions of transformers disagree on which one counts."""
         if not (self.config.tied_embeddings and self.has(LM_HEAD) and self.has(EMBEDDING)):

@@ -11,6 +11,13 @@ import marcot.engine  # noqa: F401 - first: it decides how OpenMP waits, before 
 import pytest
 import tiny
 import torch
+from marcot.kernels import select
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kernels() -> None:
+    """Build the CPU kernels, if that is to be done, before a test looks at what a command says."""
+    select(torch.device("cpu"))
 
 
 @pytest.fixture(autouse=True)

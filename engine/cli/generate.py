@@ -39,6 +39,8 @@ def generate(
     seed: options.SeedOption = 0,
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
+    compute: options.ComputeOption = "auto",
+    weights: options.WeightsOption = "stored",
     threads: options.ThreadsOption = None,
     kv_tokens: options.KVTokensOption = None,
 ) -> None:
@@ -81,7 +83,9 @@ def generate(
         top_logprobs=top_logprobs,
     )
     start = options.prompt_or_ids(prompt, token_ids)
-    engine = load_engine(model, device, dtype, threads, kv_tokens)
+    engine = load_engine(
+        model, device=device, dtype=dtype, compute=compute, weights=weights, threads=threads, kv_tokens=kv_tokens
+    )
     with waiting(f"{samples} x {max_tokens} tokens at most"):
         node = engine.prefill(engine.chat_ids(start, system) if chat and isinstance(start, str) else start)
         drawn = engine.expand(node, samples, sampling)

@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from ..engine import Engine
 
 
-def load_engine(model: str, device: str, dtype: str, threads: int | None, kv_tokens: int | None) -> Engine:
+def load_engine(
+    model: str, *, device: str, dtype: str, compute: str, weights: str, threads: int | None, kv_tokens: int | None
+) -> Engine:
     """`Engine.load`; a person at a terminal is told how long it took, which is seconds."""
     from ..engine import Engine
 
     started = time.monotonic()
-    engine = Engine.load(model, device=device, dtype=dtype, threads=threads, kv_tokens=kv_tokens)
+    engine = Engine.load(
+        model, device=device, dtype=dtype, compute=compute, weights=weights, threads=threads, kv_tokens=kv_tokens
+    )
     if sys.stderr.isatty():
         print(f"loaded {model} in {time.monotonic() - started:.1f} s", file=sys.stderr)
     return engine

@@ -28,6 +28,22 @@ DtypeOption = Annotated[
         help="auto (float32 on the CPU, bfloat16 on a GPU), float32, bfloat16 or float16.", rich_help_panel=_MODEL
     ),
 ]
+ComputeOption = Annotated[
+    str,
+    typer.Option(
+        help="exact: fp32 throughout, agrees with transformers to 1e-4. fast: where weights are quantised, activations "
+        "are rounded to int8. auto: fast where that gains time, else exact.",
+        rich_help_panel=_MODEL,
+    ),
+]
+WeightsOption = Annotated[
+    str,
+    typer.Option(
+        help="What weights are kept as in memory: stored (as in the checkpoint), or the unquantised ones rounded to "
+        "bf16 (half of fp32), int8 (a quarter) or int4 (a sixth).",
+        rich_help_panel=_MODEL,
+    ),
+]
 ThreadsOption = Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", rich_help_panel=_MODEL)]
 KVTokensOption = Annotated[
     int | None,

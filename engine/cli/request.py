@@ -34,6 +34,8 @@ class Request:
         strategy: How to search.
         model: The model as the user named it.
         dtype: The number format as the user named it.
+        compute: The compute mode as the user named it.
+        weights: What weights are kept as.
         system: System message, or None for the chat template's own.
         concurrency: Questions that are searched at a time.
         out: File to append results to and resume from.
@@ -44,6 +46,8 @@ class Request:
     strategy: MCTS
     model: str
     dtype: str
+    compute: str
+    weights: str
     system: str | None
     concurrency: int
     out: Path | None
@@ -54,8 +58,8 @@ class Request:
         """All that a result depends on; the device and the company of other questions are no part of it."""
         options = asdict(self.strategy)
         del options["sampling"]["max_tokens"]
-        names = {"model": self.model, "dtype": self.dtype, "system": self.system, "strategy": "mcts"}
-        return names | options
+        numbers = {"dtype": self.dtype, "compute": self.compute, "weights": self.weights}
+        return {"model": self.model, **numbers, "system": self.system, "strategy": "mcts", **options}
 
     def run(self, load: Callable[[], Engine]) -> int:
         """Search what is not in `out` yet, and return the exit code: 0, or that of the first question that failed.

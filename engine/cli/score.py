@@ -22,6 +22,8 @@ def score(
     json: options.JsonOption = False,
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
+    compute: options.ComputeOption = "auto",
+    weights: options.WeightsOption = "stored",
     threads: options.ThreadsOption = None,
     kv_tokens: options.KVTokensOption = None,
 ) -> None:
@@ -42,7 +44,9 @@ def score(
     if (text is None) == (token_ids is None):
         raise InputError("give either --text or --token-ids")
     tokens = options.prompt_or_ids(text, token_ids)
-    engine = load_engine(model, device, dtype, threads, kv_tokens)
+    engine = load_engine(
+        model, device=device, dtype=dtype, compute=compute, weights=weights, threads=threads, kv_tokens=kv_tokens
+    )
     with waiting("scoring"):
         [rated] = engine.score([tokens], top_k)
     if json:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import options
+
+if TYPE_CHECKING:
+    from ..engine import Engine
 
 
 def search(
@@ -50,6 +53,8 @@ def search(
     seed: options.SeedOption = 0,
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
+    compute: options.ComputeOption = "auto",
+    weights: options.WeightsOption = "stored",
     threads: options.ThreadsOption = None,
     kv_tokens: options.KVTokensOption = None,
 ) -> None:
@@ -105,5 +110,11 @@ def search(
     else:
         text = options.read_text(question or "", "question")
         questions = [Question(0, text)]
-    request = Request(questions, strategy, model, dtype, system, concurrency, out, json)
-    raise typer.Exit(request.run(lambda: load_engine(model, device, dtype, threads, kv_tokens)))
+    request = Request(questions, strategy, model, dtype, compute, weights, system, concurrency, out, json)
+
+    def load() -> Engine:
+        return load_engine(
+            model, device=device, dtype=dtype, compute=compute, weights=weights, threads=threads, kv_tokens=kv_tokens
+        )
+
+    raise typer.Exit(request.run(load))

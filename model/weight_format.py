@@ -1,0 +1,34 @@
+"""What weights are kept as in memory."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from ..kernels import BlockTensor, Weight
+from ..kernels.blocks import BlockFormatError
+from .parameters import EMBEDDING, LM_HEAD
+
+WeightFormat = Literal["stored", "bf16", "int8", "int4"]
+"""*stored*: as the checkpoint has them. The others round its dense matrices, to bfloat16, to 8-bit blocks (Q8_0) or to
+4-bit blocks (Q4_1, with embedding and LM head in 8 bits, whose rounding costs the most); matrices that the checkpoint
+stores in blocks stay as they are.
+"""
+
+
+def converted(weight: Weight, name: str, to: WeightFormat) -> Weight:
+    """Return the matrix `weight`, which is the parameter `name`, in the format `to`.
+
+    Raises:
+        BlockFormatError: Its rows cannot be cut into blocks, or the `gguf` package is missing.
+    """
+    if to == "stored" or isinstance(weight, BlockTensor):
+        return weight
+    if to == "bf16":
+        return weight.to(torch.bfloat16)
+    eight_bits = to == "int8" or name in (EMBEDDING, LM_HEAD)
+    try:
+        return BlockTensor.quantize(weight, "Q8_0" if eight_bits else "Q4_1")
+    except BlockFormatError as error:
+        raise BlockFormatError(f"{name} cannot be rounded to {to}: {error}") from error

@@ -1,0 +1,59 @@
+"""`--weights` and `--compute` reach the model from every command that loads one, and the results file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from marcot.engine import Engine
+
+
+@pytest.fixture(scope="session")
+def even(tiny_checkpoint: Callable[..., Path]) -> Path:
+    """A checkpoint with a tokenizer whose rows can be cut into blocks of 32."""
+    return tiny_checkpoint("llama3.2", tokenizer=True, num_hidden_layers=1)
+
+
+COMMANDS = {
+    "search": ["search", "How many?", "--rollouts", 1, "--max-rollout-tokens", 3],
+    "generate": ["generate", "How many?", "--max-tokens", 3],
+    "score": ["score", "--text", "How many?"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
+def test_every_command_has_them(marcot: Callable, even: Path, command: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    load = Engine.load
+
+    def spy(*arguments: object, **options: object) -> Engine:
+        seen.append({name: options[name] for name in ("compute", "weights")})
+        engine = load(*arguments, **options)
+        assert engine.compute == "fast"
+        return engine
+
+    monkeypatch.setattr(Engine, "load", spy)
+    ended = marcot(*command, "--model", even, "--json", "--weights", "int8", "--compute", "fast")
+    assert ended.code == 0, ended.err
+    assert seen == [{"compute": "fast", "weights": "int8"}]
+
+
+def test_rounded_weights_give_other_numbers(marcot: Callable, even: Path) -> None:
+    def logprobs(*options: str) -> list[float]:
+        return marcot("score", "--model", even, "--text", "How many clips?", "--json", *options).objects[0]["logprobs"]
+
+    assert len({str(logprobs("--weights", weights)) for weights in ("stored", "bf16", "int8", "int4")}) == 4
+    assert logprobs() == logprobs("--weights", "stored", "--compute", "exact")
+
+
+def test_a_results_file_keeps_to_them(marcot: Callable, even: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    command = [*COMMANDS["search"], "--model", even, "--out", out]
+    assert marcot(*command, "--weights", "int4").code == 0
+    settings = json.loads(out.read_text(encoding="utf-8"))["settings"]
+    assert (settings["compute"], settings["weights"]) == ("auto", "int4")
+    ended = marcot(*command, "--compute", "exact")
+    assert ended.code == 2
+    assert "compute was 'auto', is 'exact', weights was 'int4', is 'stored'" in ended.err
