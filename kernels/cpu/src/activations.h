@@ -7,15 +7,16 @@
 
 namespace marcot {
 
-// `rows` rows of `columns` values, without gaps. The integer fields are filled where a section of the weight is fast.
+// `rows` rows of `columns` values, without gaps. The integer fields are filled where a section of the weight is fast;
+// they keep a block of all rows together, so that the micro-kernel finds its rows at fixed distances.
 struct Activations {
     const float* values;
     int64_t rows, columns;
-    int8_t* bytes;   // [rows][columns]
-    int16_t* words;  // the same numbers, for 8-bit weights
-    float* scales;   // [rows][columns / 32]
-    float* sums;     // [rows][columns / 32]: scale * sum of the block's bytes, for minimums
-    int32_t* centred;  // [rows][columns / 16]: -32 * sum of each half block's bytes, for 6-bit codes
+    int8_t* bytes;     // [blocks][rows][32]
+    int16_t* words;    // the same numbers, for 8-bit weights
+    float* scales;     // [blocks][rows]
+    float* sums;       // [blocks][rows]: scale * sum of the block's bytes, for minimums
+    int32_t* centred;  // [blocks][rows][2]: -32 * sum of each half block's bytes, for 6-bit codes
 
     // Bytes of the integer fields.
     static int64_t integer_bytes(int64_t rows, int64_t columns) {
@@ -41,7 +42,7 @@ struct Activations {
 
 constexpr int kBlockVectors = kBlock / kLanes;
 
-// Rounds one block to int8: scale = largest magnitude / 127, nearest integers, ties to even.
+// Rounds one block to int8 and puts it at `block`, an index into [blocks][rows]: scale = largest magnitude / 127, nearest integers, ties to even.
 inline void quantize_block(const F32 (&x)[kBlockVectors], const Activations& out, int64_t block) {
     F32 most{};
     for (const F32& v : x) most = maximum(most, v < 0 ? -v : v);
@@ -53,8 +54,7 @@ inline void quantize_block(const F32 (&x)[kBlockVectors], const Activations& out
     I32 halves[2] = {};
     for (int i = 0; i < kBlockVectors; i++) {
         const I32 rounded = (I32)(x[i] * inverse + 0x1.8p23f) - 0x4b400000;  // the addition rounds to an integer
-        store(bytes + i * kLanes, __builtin_convertvector(rounded, Vec<int8_t, kLanes>));
-        store(words + i * kLanes, __builtin_convertvector(rounded, Vec<int16_t, kLanes * 2>));
+        store_narrow(rounded, bytes + i * kLanes, words + i * kLanes);
         halves[i * kLanes / 16] += rounded;
     }
     int32_t sums[2] = {};
@@ -65,21 +65,16 @@ inline void quantize_block(const F32 (&x)[kBlockVectors], const Activations& out
     out.centred[2 * block + 1] = -32 * sums[1];
 }
 
-// Fills the integer fields from `source(block, x)`, which loads 32 columns. Every thread takes its share of the blocks.
-template <typename Source>
-inline void quantize(Team& team, const Activations& out, const Source& source) {
-    const auto [first, last] = team.share(out.rows * out.columns / kBlock);
-    for (int64_t block = first; block < last; block++) {
-        F32 x[kBlockVectors];
-        source(block, x);
-        quantize_block(x, out, block);
+// Fills the integer fields. Every thread takes its share of the blocks.
+inline void quantize(Team& team, const Activations& x) {
+    const int64_t blocks = x.columns / kBlock;
+    const auto [first, last] = team.share(x.rows * blocks);
+    for (int64_t unit = first; unit < last; unit++) {
+        const int64_t row = unit / blocks, block = unit % blocks;
+        F32 values[kBlockVectors];
+        for (int i = 0; i < kBlockVectors; i++) values[i] = load<F32>(x.values + unit * kBlock + i * kLanes);
+        quantize_block(values, x, block * x.rows + row);
     }
-}
-
-inline void quantize(Team& team, const Activations& out) {
-    quantize(team, out, [&](int64_t block, F32(&x)[kBlockVectors]) {
-        for (int i = 0; i < kBlockVectors; i++) x[i] = load<F32>(out.values + block * kBlock + i * kLanes);
-    });
 }
 
 }  // namespace marcot

@@ -97,22 +97,20 @@ class Unit {
 
     void score(const WorkItem& item) const {
         const Queries readers = queries(item);
+        alignas(64) float page[kTileRows * kPanel];
         for_pages(item, readers.last_position, k_pages_, [&](const float* k, int64_t first, int64_t end, int64_t position) {
             for_tiles<kTileRows>(readers.count, [&](int64_t index, auto rows) {
                 constexpr int kRows = decltype(rows)::value;
                 const float* from[kRows];
-                F32 acc[kRows][kVectors] = {};
-                for (int r = 0; r < kRows; r++) from[r] = q_ + offset_of(readers, index + r);
-                multiply_tile<kRows>(from, shape_.head_dim, k, acc);
+                float* to[kRows];
                 for (int r = 0; r < kRows; r++) {
-                    float* to = scores_of(readers, index + r) + position;
-                    if (first == 0 && end == kPanel) {
-                        for (int v = 0; v < kVectors; v++) store(to + v * kLanes, acc[r][v] * scale_);
-                    } else {
-                        float page[kPanel];
-                        for (int v = 0; v < kVectors; v++) store(page + v * kLanes, acc[r][v] * scale_);
-                        std::memcpy(to + first, page + first, (end - first) * sizeof(float));
-                    }
+                    from[r] = q_ + offset_of(readers, index + r);
+                    to[r] = page + r * kPanel;
+                }
+                multiply_tile<kRows>(from, shape_.head_dim, k, false, to, {(const uint8_t*)k, 0});
+                for (int r = 0; r < kRows; r++) {
+                    float* s = scores_of(readers, index + r) + position;
+                    for (int64_t slot = first; slot < end; slot++) s[slot] = to[r][slot] * scale_;
                 }
             });
         });
@@ -162,8 +160,10 @@ class Unit {
                               for (int64_t slot = first; slot < end; slot++) {
                                   F32 value[kVectors];
 #pragma GCC unroll 4
-                                  for (int v = 0; v < kVectors; v++)
+                                  for (int v = 0; v < kVectors; v++) {
                                       value[v] = load<F32>(values + slot * dim + d + v * kLanes);
+                                      pin(value[v]);
+                                  }
 #pragma GCC unroll 12
                                   for (int r = 0; r < kRows; r++) {
                                       const F32 weight = splat(p[r][position + slot]);

@@ -12,7 +12,7 @@ constexpr int kIntegerTileRows = 8 / kVectors;
 
 // acc += scale * (codes . x) over one block of 8-bit codes: int16 times int16, summed in int32.
 template <int Rows>
-__attribute__((always_inline)) inline void multiply_words(const uint8_t* codes, const int16_t* x, int64_t stride,
+__attribute__((always_inline)) inline void multiply_words(const uint8_t* codes, const int16_t* x,
                                                           I32 (&sum)[Rows][kVectors]) {
 #pragma GCC unroll 16
     for (int pair = 0; pair < kBlock / 2; pair++) {
@@ -21,7 +21,7 @@ __attribute__((always_inline)) inline void multiply_words(const uint8_t* codes, 
         for (int v = 0; v < kVectors; v++) w[v] = load<I16>(codes + pair * 64 + v * kWidth);
 #pragma GCC unroll 8
         for (int r = 0; r < Rows; r++) {
-            const I16 two = (I16)splat(load<int32_t>(x + r * stride + pair * 2));
+            const I16 two = (I16)splat(load<int32_t>(x + r * kBlock + pair * 2));
 #pragma GCC unroll 4
             for (int v = 0; v < kVectors; v++) {
                 const I32 product = dot_words(w[v], two);
@@ -34,7 +34,7 @@ __attribute__((always_inline)) inline void multiply_words(const uint8_t* codes, 
 
 // Sums of products over `Quads` quads of unsigned codes: `Depth` of them are added in int16, then all in int32.
 template <int Rows, int Quads, int Depth>
-__attribute__((always_inline)) inline void multiply_bytes(const uint8_t* codes, const int8_t* x, int64_t stride,
+__attribute__((always_inline)) inline void multiply_bytes(const uint8_t* codes, const int8_t* x,
                                                           I32 (&sum)[Rows][kVectors]) {
 #pragma GCC unroll 4
     for (int run = 0; run < Quads; run += Depth) {
@@ -46,7 +46,7 @@ __attribute__((always_inline)) inline void multiply_bytes(const uint8_t* codes, 
             for (int v = 0; v < kVectors; v++) w[v] = load<U8>(codes + quad * 64 + v * kWidth);
 #pragma GCC unroll 8
             for (int r = 0; r < Rows; r++) {
-                const U8 four = (U8)splat(load<int32_t>(x + r * stride + quad * 4));
+                const U8 four = (U8)splat(load<int32_t>(x + r * kBlock + quad * 4));
 #pragma GCC unroll 4
                 for (int v = 0; v < kVectors; v++) {
                     const I16 product = dot_bytes(w[v], four);
@@ -66,61 +66,66 @@ __attribute__((always_inline)) inline void multiply_bytes(const uint8_t* codes, 
     }
 }
 
-// out[r] (+)= x[row + r] * panel, over `blocks` blocks of the panel that start at block `first` of x.
+// out[r] (+)= x[row + r] * panel, over `blocks` blocks of the panel that start at block `first` of x. Meanwhile it
+// fetches `ahead`, memory that is wanted next. Not inlined: on its own the compiler finds the registers.
 template <Format F, int Rows>
-void multiply_codes(const IntegerPanel& panel, int64_t blocks, const Activations& x, int64_t row, int64_t first,
-                    float* out, int64_t stride) {
+__attribute__((noinline)) void multiply_codes(const IntegerPanel& panel, int64_t blocks, const Activations& x,
+                                              int64_t row, int64_t first, float* out, int64_t stride, Ahead ahead) {
     using L = Layout<F>;
-    const int64_t x_blocks = x.columns / kBlock;
-    const float* scales = x.scales + row * x_blocks + first;
-    const float* sums = x.sums + row * x_blocks + first;
-    const int8_t* bytes = x.bytes + row * x.columns + first * kBlock;
+    const int64_t begin = first * x.rows + row;
+    const uint8_t* codes = panel.codes;
+    const float* weight_scales = panel.scales;
+    const float* minimums = panel.minimums;
     F32 acc[Rows][kVectors];
     for (int r = 0; r < Rows; r++)
         for (int v = 0; v < kVectors; v++) acc[r][v] = first ? load<F32>(out + r * stride + v * kLanes) : F32{};
-    for (int64_t b = 0; b < blocks; b++) {
+    for (int64_t b = 0, at = begin; b < blocks; b++, at += x.rows) {
+        ahead.fetch(b);
+        const float* scales = x.scales + at;
         if constexpr (L::kBits == 8) {
-            const int16_t* words = x.words + row * x.columns + (first + b) * kBlock;
             I32 sum[Rows][kVectors];
-            multiply_words(panel.codes + b * kBlock * 2 * kPanel, words, x.columns, sum);
+            multiply_words(codes, x.words + at * kBlock, sum);
 #pragma GCC unroll 4
             for (int v = 0; v < kVectors; v++) {
-                const F32 scale = load<F32>(panel.scales + b * kPanel + v * kLanes);
+                const F32 scale = load<F32>(weight_scales + v * kLanes);
 #pragma GCC unroll 8
-                for (int r = 0; r < Rows; r++)
-                    acc[r][v] = fma(to_float(sum[r][v]), scale * scales[r * x_blocks + b], acc[r][v]);
+                for (int r = 0; r < Rows; r++) acc[r][v] = fma(to_float(sum[r][v]), scale * scales[r], acc[r][v]);
             }
         } else if constexpr (L::kGroups == 2) {
-            const int32_t* centred = x.centred + 2 * (row * x_blocks + first + b);
+            const int32_t* centred = x.centred + 2 * at;
 #pragma GCC unroll 2
             for (int group = 0; group < 2; group++) {
                 I32 sum[Rows][kVectors];
-                multiply_bytes<Rows, kQuads / 2, L::kDepth>(panel.codes + (b * kQuads + group * kQuads / 2) * 64,
-                                                            bytes + b * kBlock + group * kBlock / 2, x.columns, sum);
+                multiply_bytes<Rows, kQuads / 2, L::kDepth>(codes + group * kQuads / 2 * 64,
+                                                            x.bytes + at * kBlock + group * kBlock / 2, sum);
 #pragma GCC unroll 4
                 for (int v = 0; v < kVectors; v++) {
-                    const F32 scale = load<F32>(panel.scales + (b * 2 + group) * kPanel + v * kLanes);
+                    const F32 scale = load<F32>(weight_scales + group * kPanel + v * kLanes);
 #pragma GCC unroll 8
                     for (int r = 0; r < Rows; r++) {
-                        const I32 whole = sum[r][v] + centred[r * 2 * x_blocks + group];
-                        acc[r][v] = fma(to_float(whole), scale * scales[r * x_blocks + b], acc[r][v]);
+                        const I32 whole = sum[r][v] + centred[2 * r + group];
+                        acc[r][v] = fma(to_float(whole), scale * scales[r], acc[r][v]);
                     }
                 }
             }
         } else {
+            const float* sums = x.sums + at;
             I32 sum[Rows][kVectors];
-            multiply_bytes<Rows, kQuads, L::kDepth>(panel.codes + b * kQuads * 64, bytes + b * kBlock, x.columns, sum);
+            multiply_bytes<Rows, kQuads, L::kDepth>(codes, x.bytes + at * kBlock, sum);
 #pragma GCC unroll 4
             for (int v = 0; v < kVectors; v++) {
-                const F32 scale = load<F32>(panel.scales + b * kPanel + v * kLanes);
-                const F32 minimum = load<F32>(panel.minimums + b * kPanel + v * kLanes);
+                const F32 scale = load<F32>(weight_scales + v * kLanes);
+                const F32 minimum = load<F32>(minimums + v * kLanes);
 #pragma GCC unroll 8
                 for (int r = 0; r < Rows; r++) {
-                    acc[r][v] = fma(to_float(sum[r][v]), scale * scales[r * x_blocks + b], acc[r][v]);
-                    acc[r][v] = fma(minimum, splat(sums[r * x_blocks + b]), acc[r][v]);
+                    acc[r][v] = fma(to_float(sum[r][v]), scale * scales[r], acc[r][v]);
+                    acc[r][v] = fma(minimum, splat(sums[r]), acc[r][v]);
                 }
             }
         }
+        codes += L::kBits == 8 ? kBlock / 2 * 64 : kQuads * 64;
+        weight_scales += L::kGroups * kPanel;
+        minimums += kPanel;
     }
     for (int r = 0; r < Rows; r++)
         for (int v = 0; v < kVectors; v++) store(out + r * stride + v * kLanes, acc[r][v]);

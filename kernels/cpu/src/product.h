@@ -11,6 +11,13 @@ namespace marcot {
 constexpr int64_t kExactColumns = 256;     // 16 KB of fp32
 constexpr int64_t kIntegerColumns = 1024;  // 16 KB of bytes; half as many of 16 bits
 
+// Where the columns from `columns` on lie in memory: what is wanted after those before, be it of this panel or the next.
+template <Format F>
+inline const uint8_t* after(const uint8_t* panel, int64_t columns) {
+    using L = Layout<F>;
+    return panel + columns * L::kSuperBytes / L::kSuper;
+}
+
 // out[rows][16] (row stride in floats) = x panelᵀ in fp32.
 template <Format F>
 void multiply_exact(const uint8_t* panel, const Activations& x, float* out, int64_t stride) {
@@ -22,18 +29,18 @@ void multiply_exact(const uint8_t* panel, const Activations& x, float* out, int6
             values = (const float*)panel + first * kPanel;
         else
             unpack_exact<F>(panel, first, columns, unpacked);
+        const uint8_t* next = after<F>(panel, first + columns);
+        const int64_t bytes = after<F>(panel, columns) - panel;
         for_tiles<kTileRows>(x.rows, [&](int64_t row, auto rows) {
             constexpr int kRows = decltype(rows)::value;
             const float* from[kRows];
-            F32 acc[kRows][kVectors];
+            float* to[kRows];
             for (int r = 0; r < kRows; r++) {
                 from[r] = x.values + (row + r) * x.columns + first;
-                for (int v = 0; v < kVectors; v++)
-                    acc[r][v] = first ? load<F32>(out + (row + r) * stride + v * kLanes) : F32{};
+                to[r] = out + (row + r) * stride;
             }
-            multiply_tile<kRows>(from, columns, values, acc);
-            for (int r = 0; r < kRows; r++)
-                for (int v = 0; v < kVectors; v++) store(out + (row + r) * stride + v * kLanes, acc[r][v]);
+            const Ahead ahead{next + row * bytes / x.rows, (bytes * kRows / x.rows + columns - 1) / columns};
+            multiply_tile<kRows>(from, columns, values, first > 0, to, ahead);
         });
     }
 }
@@ -42,15 +49,20 @@ void multiply_exact(const uint8_t* panel, const Activations& x, float* out, int6
 template <Format F>
 void multiply_fast(const uint8_t* panel, const Activations& x, float* out, int64_t stride) {
     alignas(64) uint8_t memory[kIntegerColumns * kPanel + kIntegerColumns / kBlock * 3 * kPanel * sizeof(float)];
-    constexpr int64_t kColumns = Layout<F>::kBits == 8 ? kIntegerColumns / 2 : kIntegerColumns;
+    using L = Layout<F>;
+    constexpr int64_t kColumns = L::kBits == 8 ? kIntegerColumns / 2 : kIntegerColumns;
     float* scales = (float*)(memory + kIntegerColumns * kPanel);
     const IntegerPanel unpacked{memory, scales, scales + kIntegerColumns / kBlock * 2 * kPanel};
     const int64_t all = x.columns / kBlock;
     for (int64_t first = 0; first < all; first += kColumns / kBlock) {
         const int64_t blocks = std::min(kColumns / kBlock, all - first);
         unpack_codes<F>(panel, first, blocks, unpacked);
+        const uint8_t* next = after<F>(panel, (first + blocks) * kBlock);
+        const int64_t bytes = after<F>(panel, blocks * kBlock) - panel;
         for_tiles<kIntegerTileRows>(x.rows, [&](int64_t row, auto rows) {
-            multiply_codes<F, decltype(rows)::value>(unpacked, blocks, x, row, first, out + row * stride, stride);
+            constexpr int kRows = decltype(rows)::value;
+            const Ahead ahead{next + row * bytes / x.rows, (bytes * kRows / x.rows + blocks - 1) / blocks};
+            multiply_codes<F, kRows>(unpacked, blocks, x, row, first, out + row * stride, stride, ahead);
         });
     }
 }

@@ -134,31 +134,72 @@ inline I32 add_words(I16 v) {
 #endif
 }
 
-inline float from_bf16(uint16_t bits) {
-    uint32_t wide = (uint32_t)bits << 16;
-    float x;
-    std::memcpy(&x, &wide, sizeof x);
-    return x;
+// Widening loads. Compilers know the generic form only for some widths, and fall back to one lane at a time elsewhere.
+inline I32 load_u8(const uint8_t* from) {
+#if defined(__AVX512F__) && MARCOT_WIDTH == 64
+    return (I32)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)from));
+#elif defined(__AVX2__) && MARCOT_WIDTH == 32
+    return (I32)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)from));
+#else
+    return __builtin_convertvector(load<Vec<uint8_t, kLanes>>(from), I32);
+#endif
 }
 
-// IEEE half precision without hardware support: the exponent is moved by a multiplication, which is exact and takes
-// subnormal numbers along. Infinities and NaN do not occur in weights.
-inline float from_f16(uint16_t bits) {
-    uint32_t wide = (uint32_t)(bits & 0x7fff) << 13;
-    float x;
-    std::memcpy(&x, &wide, sizeof x);
-    x *= 0x1p112f;
-    return bits & 0x8000 ? -x : x;
+inline I32 load_i8(const uint8_t* from) {
+#if defined(__AVX512F__) && MARCOT_WIDTH == 64
+    return (I32)_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)from));
+#elif defined(__AVX2__) && MARCOT_WIDTH == 32
+    return (I32)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)from));
+#else
+    return __builtin_convertvector(load<Vec<int8_t, kLanes>>(from), I32);
+#endif
 }
 
-using HalfU16 = Vec<uint16_t, kWidth / 2>;
+inline U32 load_u16(const void* from) {
+#if defined(__AVX512F__) && MARCOT_WIDTH == 64
+    return (U32)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)from));
+#elif defined(__AVX2__) && MARCOT_WIDTH == 32
+    return (U32)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)from));
+#else
+    return __builtin_convertvector(load<Vec<uint16_t, kWidth / 2>>(from), U32);
+#endif
+}
 
-inline F32 from_bf16(HalfU16 bits) { return (F32)(__builtin_convertvector(bits, U32) << 16); }
+// int8 to int16, 2 * kLanes of them.
+inline I16 load_i8_words(const uint8_t* from) {
+#if defined(__AVX512BW__) && MARCOT_WIDTH == 64
+    return (I16)_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i*)from));
+#elif defined(__AVX2__) && MARCOT_WIDTH == 32
+    return (I16)_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)from));
+#else
+    return __builtin_convertvector(load<Vec<int8_t, kWidth / 2>>(from), I16);
+#endif
+}
 
-inline F32 from_f16(HalfU16 bits) {
-    U32 wide = __builtin_convertvector(bits, U32);
-    F32 magnitude = (F32)((wide & 0x7fff) << 13) * 0x1p112f;
-    return (F32)((U32)magnitude | (wide & 0x8000) << 16);
+inline F32 load_bf16(const void* from) { return (F32)(load_u16(from) << 16); }
+
+inline F32 load_f16(const void* from) {
+#if defined(__F16C__) && MARCOT_WIDTH == 32
+    return (F32)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)from));
+#else
+    // The exponent is moved by a multiplication, which is exact and takes subnormal numbers along; infinities and NaN
+    // do not occur in weights.
+    const U32 bits = load_u16(from);
+    const F32 magnitude = (F32)((bits & 0x7fff) << 13) * 0x1p112f;
+    return (F32)((U32)magnitude | (bits & 0x8000) << 16);
+#endif
+}
+
+// Stores lanes, all within int8, as int8 and as int16.
+inline void store_narrow(I32 v, int8_t* bytes, int16_t* words) {
+#if defined(__AVX2__) && MARCOT_WIDTH == 32
+    const __m128i narrow = _mm_packs_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
+    _mm_storeu_si128((__m128i*)words, narrow);
+    _mm_storel_epi64((__m128i*)bytes, _mm_packs_epi16(narrow, narrow));
+#else
+    store(bytes, __builtin_convertvector(v, Vec<int8_t, kLanes>));
+    store(words, __builtin_convertvector(v, Vec<int16_t, kLanes * 2>));
+#endif
 }
 
 }  // namespace marcot

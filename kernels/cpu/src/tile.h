@@ -10,16 +10,38 @@ namespace marcot {
 
 constexpr int kTileRows = 12 / kVectors;  // what fits 16 registers, next to a column of the panel and one value of x
 
-// acc[r] += x[r][0..k) * panel[0..k)[16], with the rows of x anywhere.
+// Memory to bring closer while something else is computed: `per_step` bytes with every step of a micro-kernel.
+struct Ahead {
+    const uint8_t* memory;
+    int64_t per_step;
+
+    void fetch(int64_t step) const {
+        const uint8_t* line = memory + step * per_step;
+        __builtin_prefetch(line);
+        __builtin_prefetch(line + 64);
+        for (int64_t i = 128; i < per_step; i += 64) __builtin_prefetch(line + i);
+    }
+};
+
+// out[r][0..16) (+)= x[r][0..k) * panel[0..k)[16], with the rows of x and out anywhere. Not inlined: on its own the
+// compiler keeps every sum in a register.
 template <int Rows>
-__attribute__((always_inline)) inline void multiply_tile(const float* const* x, int64_t k, const float* panel,
-                                                         F32 (&acc)[Rows][kVectors]) {
+__attribute__((noinline)) void multiply_tile(const float* const* x, int64_t k, const float* panel, bool accumulate,
+                                             float* const* out, Ahead ahead) {
     const float* row[Rows];
-    for (int r = 0; r < Rows; r++) row[r] = x[r];
+    F32 acc[Rows][kVectors];
+    for (int r = 0; r < Rows; r++) {
+        row[r] = x[r];
+        for (int v = 0; v < kVectors; v++) acc[r][v] = accumulate ? load<F32>(out[r] + v * kLanes) : F32{};
+    }
     for (int64_t i = 0; i < k; i++) {
+        __builtin_prefetch(ahead.memory + i * ahead.per_step);
         F32 column[kVectors];
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) column[v] = load<F32>(panel + i * kPanel + v * kLanes);
+        for (int v = 0; v < kVectors; v++) {
+            column[v] = load<F32>(panel + i * kPanel + v * kLanes);
+            pin(column[v]);  // in a register, not once more from memory for every row
+        }
 #pragma GCC unroll 12
         for (int r = 0; r < Rows; r++) {
             const F32 value = splat(row[r][i]);
@@ -27,6 +49,8 @@ __attribute__((always_inline)) inline void multiply_tile(const float* const* x, 
             for (int v = 0; v < kVectors; v++) acc[r][v] = fma(value, column[v], acc[r][v]);
         }
     }
+    for (int r = 0; r < Rows; r++)
+        for (int v = 0; v < kVectors; v++) store(out[r] + v * kLanes, acc[r][v]);
 }
 
 // Calls use(run) with `run`, at most `Most`, as a compile-time constant.

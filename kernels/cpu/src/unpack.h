@@ -20,20 +20,17 @@ struct BlockView {
     }
 };
 
-using QuarterI8 = Vec<int8_t, kWidth / 4>;
-using QuarterU8 = Vec<uint8_t, kWidth / 4>;
-
 // Scales of the rows of vector `v` for column group `group` of a block, and the minimums that go with them.
 template <Format F>
 inline F32 group_scale(const BlockView<F>& block, int group, int v) {
     using L = Layout<F>;
-    F32 scale = from_f16(load<HalfU16>(block.header + v * kWidth / 2));
+    F32 scale = load_f16(block.header + v * kWidth / 2);
     if constexpr (L::kNested) {
         const uint8_t* nested = block.scales + group * kPanel + v * kLanes;
         if constexpr (L::kGroups == 2)
-            scale = scale * __builtin_convertvector(load<QuarterI8>(nested), F32);
+            scale = scale * to_float(load_i8(nested));
         else
-            scale = scale * __builtin_convertvector(load<QuarterU8>(nested), F32);
+            scale = scale * to_float(load_u8(nested));
     }
     return scale;
 }
@@ -44,9 +41,9 @@ inline F32 group_minimum(const BlockView<F>& block, F32 scale, int v) {
     if constexpr (!L::kMinimums) {
         return scale * (float)-L::kCentre;
     } else {
-        F32 minimum = from_f16(load<HalfU16>(block.header + 32 + v * kWidth / 2));
+        F32 minimum = load_f16(block.header + 32 + v * kWidth / 2);
         if constexpr (L::kNested)
-            minimum = -minimum * __builtin_convertvector(load<QuarterU8>(block.scales + kPanel + v * kLanes), F32);
+            minimum = -minimum * to_float(load_u8(block.scales + kPanel + v * kLanes));
         return minimum;
     }
 }
@@ -74,8 +71,7 @@ inline U8 quad_codes(const uint8_t* codes, int quad, int v) {
 
 // Codes of one pair of 8-bit columns for the rows of vector `v`, an int16 each.
 inline I16 pair_codes(const uint8_t* codes, int pair, int v) {
-    using Half = Vec<int8_t, kWidth / 2>;
-    return __builtin_convertvector(load<Half>(codes + pair * 2 * kPanel + v * kWidth / 2), I16);
+    return load_i8_words(codes + pair * 2 * kPanel + v * kWidth / 2);
 }
 
 // Decodes columns [first, first + columns) of a panel to `out`, [columns][16] fp32.
@@ -89,9 +85,9 @@ inline void unpack_exact(const uint8_t* panel, int64_t first, int64_t columns, f
             if constexpr (F == Format::F32)
                 value = load<F32>(values + i);
             else if constexpr (F == Format::BF16)
-                value = from_bf16(load<HalfU16>(values + i));
+                value = load_bf16(values + i);
             else
-                value = from_f16(load<HalfU16>(values + i));
+                value = load_f16(values + i);
             store(out + i, value);
         }
     } else {
