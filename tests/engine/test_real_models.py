@@ -80,7 +80,7 @@ def oracle(model: Path) -> Oracle:
 
 @pytest.fixture(scope="module")
 def engine(oracle: Oracle, model: Path) -> Engine:
-    return Engine.load(str(model), dtype="float32", kv_tokens=4096)
+    return Engine.load(str(model), dtype="float32", compute="exact", kv_tokens=4096)
 
 
 def test_logprobs_equal_transformers(oracle: Oracle, engine: Engine) -> None:
