@@ -33,6 +33,43 @@ constexpr int64_t kUnitRows = 8;
 
 namespace attention {
 
+constexpr int64_t kRunPages = 4;  // 64 tokens of V: 16 KB with a head of 64
+
+// out[r][d..d+16) (+)= p[r][first..end) * V, where slot s lies in pages[s / 16]. Not inlined, see multiply_tile.
+template <int Rows>
+__attribute__((noinline)) void gather_tile(const float* const* p, int64_t first, int64_t end, const float* const* pages,
+                                           int64_t dim, int64_t d, bool accumulate, float* const* out) {
+    const float* weights[Rows];
+    F32 acc[Rows][kVectors];
+#pragma GCC unroll 12
+    for (int r = 0; r < Rows; r++) {
+        weights[r] = p[r];
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; v++) acc[r][v] = accumulate ? load<F32>(out[r] + d + v * kLanes) : F32{};
+    }
+    for (int64_t slot = first; slot < end;) {
+        const float* values = pages[slot / kPanel] + slot % kPanel * dim + d;
+        for (const int64_t stop = std::min(end, (slot / kPanel + 1) * kPanel); slot < stop; slot++, values += dim) {
+            F32 value[kVectors];
+#pragma GCC unroll 4
+            for (int v = 0; v < kVectors; v++) {
+                value[v] = load<F32>(values + v * kLanes);
+                pin(value[v]);
+            }
+#pragma GCC unroll 12
+            for (int r = 0; r < Rows; r++) {
+                const F32 weight = splat(weights[r][slot]);
+#pragma GCC unroll 4
+                for (int v = 0; v < kVectors; v++) acc[r][v] = fma(weight, value[v], acc[r][v]);
+            }
+        }
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; v++) store(out[r] + d + v * kLanes, acc[r][v]);
+}
+
 // The query rows of a unit and their scores.
 class Unit {
    public:
@@ -79,41 +116,34 @@ class Unit {
         return scores_ + ((queries.first_row - first_row_) * shape_.group + index) * stride_;
     }
 
-    // Calls page(memory of the page's head, first slot, end slot, position of slot 0) for each page of an item that
-    // holds positions up to `last_position`.
-    template <typename Use>
-    void for_pages(const WorkItem& item, int64_t last_position, const float* pages, const Use& use) const {
-        const int64_t size = shape_.page_size;
-        const int64_t length = std::min<int64_t>(item.length, last_position + 1 - item.position);
-        for (int64_t done = 0; done < length;) {
-            const int64_t slot = item.first_slot + done, first = slot % size;
-            const int64_t end = std::min(size, first + length - done);
-            const int64_t page = plan_.pages[item.first_page + slot / size];
-            use(pages + (page * shape_.kv_heads + kv_head_) * size * shape_.head_dim, first, end,
-                item.position + done - first);
-            done += end - first;
-        }
+    // This head's part of the page that holds `slot` of an item.
+    const float* page(const float* pages, const WorkItem& item, int64_t slot) const {
+        const int64_t page = plan_.pages[item.first_page + slot / kPanel];
+        return pages + (page * shape_.kv_heads + kv_head_) * kPanel * shape_.head_dim;
     }
 
     void score(const WorkItem& item) const {
         const Queries readers = queries(item);
-        alignas(64) float page[kTileRows * kPanel];
-        for_pages(item, readers.last_position, k_pages_, [&](const float* k, int64_t first, int64_t end, int64_t position) {
+        const auto k = [&](int64_t slot) { return page(k_pages_, item, slot); };
+        const int64_t length = std::min<int64_t>(item.length, readers.last_position + 1 - item.position);
+        for (int64_t done = 0, count; done < length; done += count) {
+            const int64_t slot = item.first_slot + done, first = slot % kPanel;
+            count = std::min(kPanel - first, length - done);
             for_tiles<kTileRows>(readers.count, [&](int64_t index, auto rows) {
                 constexpr int kRows = decltype(rows)::value;
                 const float* from[kRows];
                 float* to[kRows];
+                float part[kRows * kPanel];
                 for (int r = 0; r < kRows; r++) {
                     from[r] = q_ + offset_of(readers, index + r);
-                    to[r] = page + r * kPanel;
+                    to[r] = count == kPanel ? scores_of(readers, index + r) + item.position + done : part + r * kPanel;
                 }
-                multiply_tile<kRows>(from, shape_.head_dim, k, false, to, {(const uint8_t*)k, 0});
-                for (int r = 0; r < kRows; r++) {
-                    float* s = scores_of(readers, index + r) + position;
-                    for (int64_t slot = first; slot < end; slot++) s[slot] = to[r][slot] * scale_;
-                }
+                multiply_tile<kRows>(from, shape_.head_dim, k(slot), false, to, {(const uint8_t*)k(slot), 0});
+                if (count == kPanel) return;
+                for (int r = 0; r < kRows; r++)  // the other lanes belong to other items
+                    std::memcpy(scores_of(readers, index + r) + item.position + done, to[r] + first, count * sizeof(float));
             });
-        });
+        }
     }
 
     // Turns the scores of a query into probabilities, and those of later positions into zero.
@@ -127,7 +157,7 @@ class Unit {
         const F32 largest = splat(horizontal_max(most));
         F32 sum{};
         for (int64_t i = 0; i < whole; i += kLanes) {
-            const F32 p = exp(load<F32>(s + i) - largest);
+            const F32 p = exp((load<F32>(s + i) - largest) * scale_);
             store(s + i, p);
             sum += p;
         }
@@ -136,56 +166,43 @@ class Unit {
         for (int64_t i = whole; i < stride_; i++) s[i] = 0;
     }
 
-    // out += probabilities times V; `begins` where the item is the first of its path.
+    // out += probabilities times V; `begins` where the item is the first of its path. A run of V that fits the first
+    // cache level is used by every query before the next one is read.
     void gather(const WorkItem& item, bool begins) const {
         const Queries readers = queries(item);
         const int64_t dim = shape_.head_dim;
-        for_tiles<kTileRows>(readers.count, [&](int64_t index, auto rows) {
-            constexpr int kRows = decltype(rows)::value;
-            const float* p[kRows];
-            float* to[kRows];
-            int64_t last_position = 0;  // a row that ends earlier has probability 0 from there on
-            for (int r = 0; r < kRows; r++) {
-                p[r] = scores_of(readers, index + r);
-                to[r] = out_ + offset_of(readers, index + r);
-                last_position = std::max<int64_t>(last_position, plan_.positions[row_of(readers, index + r)]);
-            }
-            int64_t d = 0;
-            for (; d + kPanel <= dim; d += kPanel) {
-                F32 acc[kRows][kVectors];
-                for (int r = 0; r < kRows; r++)
-                    for (int v = 0; v < kVectors; v++) acc[r][v] = begins ? F32{} : load<F32>(to[r] + d + v * kLanes);
-                for_pages(item, last_position, v_pages_,
-                          [&](const float* values, int64_t first, int64_t end, int64_t position) {
-                              for (int64_t slot = first; slot < end; slot++) {
-                                  F32 value[kVectors];
-#pragma GCC unroll 4
-                                  for (int v = 0; v < kVectors; v++) {
-                                      value[v] = load<F32>(values + slot * dim + d + v * kLanes);
-                                      pin(value[v]);
-                                  }
-#pragma GCC unroll 12
-                                  for (int r = 0; r < kRows; r++) {
-                                      const F32 weight = splat(p[r][position + slot]);
-#pragma GCC unroll 4
-                                      for (int v = 0; v < kVectors; v++) acc[r][v] = fma(weight, value[v], acc[r][v]);
-                                  }
-                              }
-                          });
-                for (int r = 0; r < kRows; r++)
-                    for (int v = 0; v < kVectors; v++) store(to[r] + d + v * kLanes, acc[r][v]);
-            }
-            for (; d < dim; d++)
+        const float* pages[kRunPages];
+        for (int64_t done = 0, count; done < item.length; done += count) {
+            const int64_t first = (item.first_slot + done) % kPanel;
+            count = std::min(kRunPages * kPanel - first, item.length - done);
+            for (int64_t p = 0; p * kPanel < first + count; p++)
+                pages[p] = page(v_pages_, item, item.first_slot + done - first + p * kPanel);
+            for_tiles<kTileRows>(readers.count, [&](int64_t index, auto rows) {
+                constexpr int kRows = decltype(rows)::value;
+                const float* p[kRows];
+                float* to[kRows];
+                int64_t last_position = 0;  // a row that ends earlier has probability 0 from there on
                 for (int r = 0; r < kRows; r++) {
-                    float acc = begins ? 0 : to[r][d];
-                    for_pages(item, plan_.positions[row_of(readers, index + r)], v_pages_,
-                              [&](const float* values, int64_t first, int64_t end, int64_t position) {
-                                  for (int64_t slot = first; slot < end; slot++)
-                                      acc += p[r][position + slot] * values[slot * dim + d];
-                              });
-                    to[r][d] = acc;
+                    p[r] = scores_of(readers, index + r) + item.position + done - first;
+                    to[r] = out_ + offset_of(readers, index + r);
+                    last_position = std::max<int64_t>(last_position, plan_.positions[row_of(readers, index + r)]);
                 }
-        });
+                const int64_t end = first + std::min(count, last_position + 1 - item.position - done);
+                if (end <= first) return;
+                const bool accumulate = !(begins && done == 0);
+                int64_t d = 0;
+                for (; d + kPanel <= dim; d += kPanel) {
+                    gather_tile<kRows>(p, first, end, pages, dim, d, accumulate, to);
+                }
+                for (; d < dim; d++)
+                    for (int r = 0; r < kRows; r++) {
+                        float sum = accumulate ? to[r][d] : 0;
+                        for (int64_t slot = first; slot < end; slot++)
+                            sum += p[r][slot] * pages[slot / kPanel][slot % kPanel * dim + d];
+                        to[r][d] = sum;
+                    }
+            });
+        }
     }
 
     const Heads& shape_;

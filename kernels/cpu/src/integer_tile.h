@@ -77,7 +77,9 @@ __attribute__((noinline)) void multiply_codes(const IntegerPanel& panel, int64_t
     const float* weight_scales = panel.scales;
     const float* minimums = panel.minimums;
     F32 acc[Rows][kVectors];
+#pragma GCC unroll 12
     for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 4
         for (int v = 0; v < kVectors; v++) acc[r][v] = first ? load<F32>(out + r * stride + v * kLanes) : F32{};
     for (int64_t b = 0, at = begin; b < blocks; b++, at += x.rows) {
         ahead.fetch(b);
@@ -127,7 +129,9 @@ __attribute__((noinline)) void multiply_codes(const IntegerPanel& panel, int64_t
         weight_scales += L::kGroups * kPanel;
         minimums += kPanel;
     }
+#pragma GCC unroll 12
     for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 4
         for (int v = 0; v < kVectors; v++) store(out + r * stride + v * kLanes, acc[r][v]);
 }
 

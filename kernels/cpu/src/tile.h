@@ -30,8 +30,10 @@ __attribute__((noinline)) void multiply_tile(const float* const* x, int64_t k, c
                                              float* const* out, Ahead ahead) {
     const float* row[Rows];
     F32 acc[Rows][kVectors];
+#pragma GCC unroll 12
     for (int r = 0; r < Rows; r++) {
         row[r] = x[r];
+#pragma GCC unroll 4
         for (int v = 0; v < kVectors; v++) acc[r][v] = accumulate ? load<F32>(out[r] + v * kLanes) : F32{};
     }
     for (int64_t i = 0; i < k; i++) {
@@ -49,7 +51,9 @@ __attribute__((noinline)) void multiply_tile(const float* const* x, int64_t k, c
             for (int v = 0; v < kVectors; v++) acc[r][v] = fma(value, column[v], acc[r][v]);
         }
     }
+#pragma GCC unroll 12
     for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 4
         for (int v = 0; v < kVectors; v++) store(out[r] + v * kLanes, acc[r][v]);
 }
 
