@@ -20,8 +20,8 @@ MAX_TOP_K = 64
 
 
 Compute = Literal["exact", "fast"]
-"""How a packed weight is multiplied. *exact*: fp32 activations and sums. *fast*: where the weight is block-quantised, the
-activations are rounded to int8 in blocks of 32 columns (`reference.quantize`) and the products are summed as integers.
+"""How a packed weight is multiplied. *exact*: fp32 activations and sums. *fast*: where the weight is block-quantised,
+the activations are rounded to int8 in blocks of 32 columns (`reference.quantize`) and products are summed as integers.
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import cast
 
 from ..ops import Kernels
 from .build import built_library
@@ -18,7 +19,7 @@ def load() -> Kernels:
         NoCompilerError: This machine has no C++ compiler.
         KernelBuildError: The compiler refused the sources.
     """
-    return CpuKernels(Library(built_library()))
+    return cast(Kernels, CpuKernels(Library(built_library())))
 
 
 __all__ = ["CpuKernels", "Library", "load"]

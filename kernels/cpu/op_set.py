@@ -119,7 +119,8 @@ class CpuKernels:
         drawn_ids = drawn_logits = scaled_lse = None
         wishes: tuple[Tensor | None, ...] = (None, None, None)
         if draw is not None:
-            drawn_ids, drawn_logits, scaled_lse = torch.empty(rows, dtype=torch.int64), torch.empty(rows), torch.empty(rows)
+            drawn_ids = torch.empty(rows, dtype=torch.int64)
+            drawn_logits, scaled_lse = torch.empty(rows), torch.empty(rows)
             wishes = (_fp32(draw.temperature), draw.key.contiguous(), draw.position.contiguous())
         targets = None if targets is None else targets.contiguous()
         results = (top_ids, top_logits, lse, target_logits, drawn_ids, drawn_logits, scaled_lse)

@@ -78,10 +78,11 @@ def pack(library: Library, parts: Sequence[Weight], compute: Compute, threads: i
     memory = torch.empty(size + _ALIGNMENT, dtype=torch.uint8)
     begin = -memory.data_ptr() % _ALIGNMENT
     data = memory[begin : begin + size]
-    for part, (format, rows, offset, _) in zip(parts, sections, strict=True):
+    for part, (number, rows, offset, _) in zip(parts, sections, strict=True):
+        format = _Format(number)
         for start in range(0, rows, _ROWS_AT_ONCE):
             piece = slice(start, min(start + _ROWS_AT_ONCE, rows))
-            source = _rows(part, piece, _Format(format))
+            source = _rows(part, piece, format)
             stride = source.stride(0) * source.itemsize
             done = library.call("packed_bytes", format, start, columns)
             count = piece.stop - start
