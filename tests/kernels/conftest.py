@@ -1,0 +1,30 @@
+"""Which kernel set a test runs on, and in what memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import kernel_sets
+import pytest
+import torch
+from marcot.kernels import Kernels
+
+
+@pytest.fixture(scope="session", params=kernel_sets.NAMES)
+def ops(request: pytest.FixtureRequest) -> Kernels:
+    """Every kernel set, one after the other."""
+    return kernel_sets.kernel_set(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _poison() -> Iterator[None]:
+    """New tensors hold NaN and the largest integers, so that what a kernel forgets to write is seen."""
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def random() -> torch.Generator:
+    return torch.Generator().manual_seed(7)
