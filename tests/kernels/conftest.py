@@ -13,7 +13,19 @@ from marcot.kernels import Kernels
 @pytest.fixture(scope="session", params=kernel_sets.NAMES)
 def ops(request: pytest.FixtureRequest) -> Kernels:
     """Every kernel set, one after the other."""
-    return kernel_sets.kernel_set(request.param)
+    return kernel_sets.kernel_set(request.param, request.config.cache.mkdir("kernels"))
+
+
+@pytest.fixture(scope="session", params=kernel_sets.COMPILED)
+def compiled(request: pytest.FixtureRequest) -> Kernels:
+    """Every set that promises bit-identity."""
+    return kernel_sets.kernel_set(request.param, request.config.cache.mkdir("kernels"))
+
+
+@pytest.fixture(scope="session", params=kernel_sets.FAST)
+def fast_ops(request: pytest.FixtureRequest) -> Kernels:
+    """Every set that is fast enough for large sizes."""
+    return kernel_sets.kernel_set(request.param, request.config.cache.mkdir("kernels"))
 
 
 @pytest.fixture(autouse=True)
