@@ -21,7 +21,7 @@ SOURCES = Path(__file__).parent / "src"
 
 _TRANSLATION_UNIT = "marcot.cpp"
 _FLAGS = (
-    "-std=c++17",
+    "-std=c++20",
     "-O3",
     "-fno-math-errno",
     "-ffp-contract=off",

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..blocks import Weight
 from ..ops import Compute, Draw, HeadTopK, LayerWeights
 from ..plan import Plan
+from .arena import Arena
 from .fused_layers import CpuFusedLayers
 from .library import Library
 from .packed_linear import CpuLinear, pack
@@ -29,6 +30,7 @@ class CpuKernels:
     def __init__(self, library: Library) -> None:
         """Compute with `library`."""
         self._library = library
+        self._arena = Arena()
 
     def pack_linear(
         self, parts: Sequence[Weight], dtype: torch.dtype, device: torch.device, compute: Compute = "exact"
@@ -36,7 +38,7 @@ class CpuKernels:
         """Pack `parts` without changing a value. See `Kernels.pack_linear`."""
         assert dtype == torch.float32
         assert device.type == "cpu"
-        return pack(self._library, parts, compute, torch.get_num_threads())
+        return pack(self._library, self._arena, parts, compute, torch.get_num_threads())
 
     def fuse(self, layers: Sequence[LayerWeights], eps: float, head_dim: int) -> CpuFusedLayers:
         """One call for all layers. See `Kernels.fuse`."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..blocks import BlockTensor, Weight
 from ..ops import Compute
+from .arena import Arena
 from .library import Library
 
 _ALIGNMENT = 64
@@ -65,8 +66,8 @@ class CpuLinear:
         return self.data, self.sections, len(self.sections), self.in_features
 
 
-def pack(library: Library, parts: Sequence[Weight], compute: Compute, threads: int) -> CpuLinear:
-    """Pack `parts`, stacked along their rows; a format that the kernels do not read is decoded to fp32."""
+def pack(library: Library, arena: Arena, parts: Sequence[Weight], compute: Compute, threads: int) -> CpuLinear:
+    """Pack `parts`, stacked along their rows, into memory of `arena`; a format that the kernels do not read is decoded to fp32."""
     columns = parts[0].shape[1]
     sections: list[tuple[int, int, int, int]] = []
     size = 0
@@ -75,9 +76,7 @@ def pack(library: Library, parts: Sequence[Weight], compute: Compute, threads: i
         fast = compute == "fast" and isinstance(part, BlockTensor) and format > _Format.F16
         sections.append((format, part.shape[0], size, fast))
         size += -(-library.call("packed_bytes", format, part.shape[0], columns) // _ALIGNMENT) * _ALIGNMENT
-    memory = torch.empty(size + _ALIGNMENT, dtype=torch.uint8)
-    begin = -memory.data_ptr() % _ALIGNMENT
-    data = memory[begin : begin + size]
+    data = arena.take(size)
     for part, (number, rows, offset, _) in zip(parts, sections, strict=True):
         format = _Format(number)
         for start in range(0, rows, _ROWS_AT_ONCE):

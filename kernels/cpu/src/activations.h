@@ -42,7 +42,8 @@ struct Activations {
 
 constexpr int kBlockVectors = kBlock / kLanes;
 
-// Rounds one block to int8 and puts it at `block`, an index into [blocks][rows]: scale = largest magnitude / 127, nearest integers, ties to even.
+// Rounds one block to int8 and puts it at `block`, an index into [blocks][rows]: scale = largest magnitude / 127,
+// nearest integers, ties to even.
 inline void quantize_block(const F32 (&x)[kBlockVectors], const Activations& out, int64_t block) {
     F32 most{};
     for (const F32& v : x) most = maximum(most, v < 0 ? -v : v);
@@ -65,16 +66,17 @@ inline void quantize_block(const F32 (&x)[kBlockVectors], const Activations& out
     out.centred[2 * block + 1] = -32 * sums[1];
 }
 
-// Fills the integer fields. Every thread takes its share of the blocks.
+// Fills the integer fields.
 inline void quantize(Team& team, const Activations& x) {
     const int64_t blocks = x.columns / kBlock;
-    const auto [first, last] = team.share(x.rows * blocks);
-    for (int64_t unit = first; unit < last; unit++) {
-        const int64_t row = unit / blocks, block = unit % blocks;
-        F32 values[kBlockVectors];
-        for (int i = 0; i < kBlockVectors; i++) values[i] = load<F32>(x.values + unit * kBlock + i * kLanes);
-        quantize_block(values, x, block * x.rows + row);
-    }
+    team.run(x.rows * blocks, 16, [&](int64_t first, int64_t last) {
+        for (int64_t unit = first; unit < last; unit++) {
+            const int64_t row = unit / blocks, block = unit % blocks;
+            F32 values[kBlockVectors];
+            for (int i = 0; i < kBlockVectors; i++) values[i] = load<F32>(x.values + unit * kBlock + i * kLanes);
+            quantize_block(values, x, block * x.rows + row);
+        }
+    });
 }
 
 }  // namespace marcot

@@ -72,11 +72,19 @@ __attribute__((noinline)) void gather_tile(const float* const* p, int64_t first,
 
 // The query rows of a unit and their scores.
 class Unit {
-   public:
+ public:
     Unit(const Heads& shape, const Plan& plan, int64_t kv_head, int64_t first_row, int64_t last_row, const float* q,
          const float* k_pages, const float* v_pages, float scale, float* out)
-        : shape_(shape), plan_(plan), kv_head_(kv_head), first_row_(first_row), last_row_(last_row), q_(q),
-          k_pages_(k_pages), v_pages_(v_pages), scale_(scale), out_(out) {}
+        : shape_(shape),
+          plan_(plan),
+          kv_head_(kv_head),
+          first_row_(first_row),
+          last_row_(last_row),
+          q_(q),
+          k_pages_(k_pages),
+          v_pages_(v_pages),
+          scale_(scale),
+          out_(out) {}
 
     void run() {
         static thread_local std::vector<const WorkItem*> items;
@@ -87,7 +95,8 @@ class Unit {
         std::stable_sort(items.begin(), items.end(),
                          [](const WorkItem* a, const WorkItem* b) { return a->position < b->position; });
         int64_t longest = 0;
-        for (int64_t row = first_row_; row < last_row_; row++) longest = std::max<int64_t>(longest, plan_.positions[row] + 1);
+        for (int64_t row = first_row_; row < last_row_; row++)
+            longest = std::max<int64_t>(longest, plan_.positions[row] + 1);
         stride_ = (longest + 2 * kPanel) / kPanel * kPanel;
         scores_ = scratch.of<float>((last_row_ - first_row_) * shape_.group * stride_);
         for (const WorkItem* item : items) score(*item);
@@ -96,7 +105,7 @@ class Unit {
         for (const WorkItem* item : items) gather(*item, item->position == 0);
     }
 
-   private:
+ private:
     // The queries of an item: rows of the unit that read it, times the heads of the group.
     struct Queries {
         int64_t first_row, count, last_position;
@@ -110,7 +119,8 @@ class Unit {
     }
     int64_t row_of(const Queries& queries, int64_t index) const { return queries.first_row + index / shape_.group; }
     int64_t offset_of(const Queries& queries, int64_t index) const {  // of the query's head in q and out
-        return (row_of(queries, index) * shape_.heads() + kv_head_ * shape_.group + index % shape_.group) * shape_.head_dim;
+        return (row_of(queries, index) * shape_.heads() + kv_head_ * shape_.group + index % shape_.group) *
+               shape_.head_dim;
     }
     float* scores_of(const Queries& queries, int64_t index) const {
         return scores_ + ((queries.first_row - first_row_) * shape_.group + index) * stride_;
@@ -141,7 +151,8 @@ class Unit {
                 multiply_tile<kRows>(from, shape_.head_dim, k(slot), false, to, {(const uint8_t*)k(slot), 0});
                 if (count == kPanel) return;
                 for (int r = 0; r < kRows; r++)  // the other lanes belong to other items
-                    std::memcpy(scores_of(readers, index + r) + item.position + done, to[r] + first, count * sizeof(float));
+                    std::memcpy(scores_of(readers, index + r) + item.position + done, to[r] + first,
+                                count * sizeof(float));
             });
         }
     }
@@ -223,12 +234,12 @@ class Unit {
 inline void tree_attention(Team& team, const Heads& shape, const Plan& plan, const float* q, int64_t rows,
                            const float* k_pages, const float* v_pages, float scale, float* out) {
     const int64_t blocks = (rows + kUnitRows - 1) / kUnitRows;
-    for (int64_t unit; (unit = team.take(1)) < blocks * shape.kv_heads;) {
-        const int64_t block = unit / shape.kv_heads;
-        attention::Unit(shape, plan, unit % shape.kv_heads, rows * block / blocks, rows * (block + 1) / blocks, q, k_pages,
-                        v_pages, scale, out)
-            .run();
-    }
+    team.run(blocks * shape.kv_heads, 1, [&](int64_t first, int64_t last) {
+        for (int64_t unit = first; unit < last; unit++) {
+            const int64_t block = unit / shape.kv_heads, from = rows * block / blocks, to = rows * (block + 1) / blocks;
+            attention::Unit(shape, plan, unit % shape.kv_heads, from, to, q, k_pages, v_pages, scale, out).run();
+        }
+    });
 }
 
 }  // namespace marcot

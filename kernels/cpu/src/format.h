@@ -48,21 +48,33 @@ struct Quantized {
     static constexpr int kCodes = kBlock * kPanel * Bits / 8;
     static constexpr int kBlockBytes = kScales + kCodes;
     static constexpr int kSuperBytes = kHeader + kSuper / kBlock * kBlockBytes;
-    // int16 products of codes and int8 activations that fit one int16 sum, counted in quads: 2 * 127 * (2^Bits - 1) each
+    // int16 products of codes and int8 activations that fit one int16 sum, counted in quads: 2 * 127 * (2^Bits - 1)
+    // each
     static constexpr int kDepth = Bits == 4 ? 8 : Bits == 5 ? 4 : 2;
 };
 
-template <> struct Layout<Format::F32> : Dense<float> {};
-template <> struct Layout<Format::BF16> : Dense<uint16_t> {};
-template <> struct Layout<Format::F16> : Dense<uint16_t> {};
-template <> struct Layout<Format::Q4_0> : Quantized<4, false, false> {};
-template <> struct Layout<Format::Q4_1> : Quantized<4, true, false> {};
-template <> struct Layout<Format::Q5_0> : Quantized<5, false, false> {};
-template <> struct Layout<Format::Q5_1> : Quantized<5, true, false> {};
-template <> struct Layout<Format::Q8_0> : Quantized<8, false, false> {};
-template <> struct Layout<Format::Q4_K> : Quantized<4, true, true> {};
-template <> struct Layout<Format::Q5_K> : Quantized<5, true, true> {};
-template <> struct Layout<Format::Q6_K> : Quantized<6, false, true> {};
+template <>
+struct Layout<Format::F32> : Dense<float> {};
+template <>
+struct Layout<Format::BF16> : Dense<uint16_t> {};
+template <>
+struct Layout<Format::F16> : Dense<uint16_t> {};
+template <>
+struct Layout<Format::Q4_0> : Quantized<4, false, false> {};
+template <>
+struct Layout<Format::Q4_1> : Quantized<4, true, false> {};
+template <>
+struct Layout<Format::Q5_0> : Quantized<5, false, false> {};
+template <>
+struct Layout<Format::Q5_1> : Quantized<5, true, false> {};
+template <>
+struct Layout<Format::Q8_0> : Quantized<8, false, false> {};
+template <>
+struct Layout<Format::Q4_K> : Quantized<4, true, true> {};
+template <>
+struct Layout<Format::Q5_K> : Quantized<5, true, true> {};
+template <>
+struct Layout<Format::Q6_K> : Quantized<6, false, true> {};
 
 // Calls `use` with the format as a compile-time constant: use(std::integral_constant<Format, ...>).
 template <Format F>

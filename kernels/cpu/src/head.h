@@ -38,12 +38,9 @@ struct Candidate {
 
 // The best k so far, best first.
 class Best {
-   public:
+ public:
     Best(Candidate* kept, int64_t k) : kept_(kept), k_(k) {}
 
-    void clear() {
-        for (int64_t i = 0; i < k_; i++) kept_[i] = {kMinusInfinity, INT64_MAX};
-    }
     float threshold() const { return kept_[k_ - 1].logit; }
     void offer(const Candidate& candidate) {
         if (!candidate.before(kept_[k_ - 1])) return;
@@ -52,7 +49,7 @@ class Best {
         kept_[at] = candidate;
     }
 
-   private:
+ private:
     Candidate* kept_;
     int64_t k_;
 };
@@ -90,13 +87,14 @@ struct Drawn {
 
 // Shared memory of one call.
 struct HeadMemory {
-    head::TileSum* sums;      // [rows][tiles]
-    head::TileSum* scaled;    // [rows][tiles]
-    head::Candidate* best;    // [threads][rows][k]
-    head::Drawn* drawn;       // [threads][rows]
+    head::TileSum* sums;    // [rows][tiles]
+    head::TileSum* scaled;  // [rows][tiles]
+    head::Candidate* best;  // [threads][rows][k]
+    head::Drawn* drawn;     // [threads][rows]
 
     static int64_t bytes(int64_t rows, int64_t tiles, int64_t k, int64_t threads) {
-        return rows * (2 * tiles * sizeof(head::TileSum) + threads * (k * sizeof(head::Candidate) + sizeof(head::Drawn)));
+        return rows *
+               (2 * tiles * sizeof(head::TileSum) + threads * (k * sizeof(head::Candidate) + sizeof(head::Drawn)));
     }
 
     HeadMemory(uint8_t* memory, int64_t rows, int64_t tiles, int64_t k, int64_t threads) {
@@ -104,91 +102,93 @@ struct HeadMemory {
         drawn = (head::Drawn*)(best + threads * rows * k);
         sums = (head::TileSum*)(drawn + threads * rows);
         scaled = sums + rows * tiles;
+        std::fill_n(best, threads * rows * k, head::Candidate{kMinusInfinity, INT64_MAX});
+        std::fill_n(drawn, threads * rows, head::Drawn{kMinusInfinity, {0, INT64_MAX}});
     }
 };
 
-inline int64_t head_tiles(const Weight& weight) { return (weight.panels() + head::kTilePanels - 1) / head::kTilePanels; }
+inline int64_t head_tiles(const Weight& weight) {
+    return (weight.panels() + head::kTilePanels - 1) / head::kTilePanels;
+}
 
-// `x` has its integer fields ready. Nobody may use `memory` or the results before a barrier.
+// `x` has its integer fields ready.
 inline void lm_head_topk(Team& team, const Weight& weight, const Activations& x, const HeadCall& call,
                          const HeadMemory& memory) {
     using namespace head;
-    static thread_local Scratch logits_memory, panel_memory;
     const int64_t rows = x.rows, panels = weight.panels(), tiles = head_tiles(weight);
-    float* logits = logits_memory.of<float>(rows * kTile);
     Candidate* own = memory.best + team.thread() * rows * call.k;
     Drawn* drawn = memory.drawn + team.thread() * rows;
-    for (int64_t row = 0; row < rows; row++) {
-        Best(own + row * call.k, call.k).clear();
-        drawn[row] = {kMinusInfinity, {0, INT64_MAX}};
-    }
-
-    for (int64_t tile; (tile = team.take(1)) < tiles;) {
-        const int64_t first = tile * kTilePanels, last = std::min(first + kTilePanels, panels);
-        const int64_t begin = panel_of(weight, first).first_row;
-        int64_t count = 0;
-        for (int64_t p = first; p < last; p++) {
-            const Panel panel = panel_of(weight, p);
-            multiply_panel(panel, x, logits + count, kTile, panel_memory);
-            count += panel.rows;
-        }
-        const int64_t whole = (count + kLanes - 1) / kLanes * kLanes;
-        for (int64_t row = 0; row < rows; row++) {
-            float* values = logits + row * kTile;
-            for (int64_t i = count; i < whole; i++) values[i] = kMinusInfinity;
-            const TileSum sum = tile_sum(values, whole, 1);
-            memory.sums[row * tiles + tile] = sum;
-            Best best(own + row * call.k, call.k);
-            if (sum.largest >= best.threshold()) {
-                for (int64_t i = 0; i < count; i++)
-                    if (values[i] >= best.threshold()) best.offer({values[i], begin + i});
+    team.run(tiles, 1, [&](int64_t first_tile, int64_t last_tile) {
+        static thread_local Scratch logits_memory, panel_memory;
+        float* logits = logits_memory.of<float>(rows * kTile);
+        for (int64_t tile = first_tile; tile < last_tile; tile++) {
+            const int64_t first = tile * kTilePanels, last = std::min(first + kTilePanels, panels);
+            const int64_t begin = panel_of(weight, first).first_row;
+            int64_t count = 0;
+            for (int64_t p = first; p < last; p++) {
+                const Panel panel = panel_of(weight, p);
+                multiply_panel(panel, x, logits + count, kTile, panel_memory);
+                count += panel.rows;
             }
-            if (call.targets) {
-                const int64_t at = call.targets[row] - begin;
-                if (at >= 0 && at < count) call.target_logits[row] = values[at];
-            }
-            if (call.temperature && call.temperature[row] > 0) {
-                const float temperature = call.temperature[row];
-                memory.scaled[row * tiles + tile] = tile_sum(values, whole, temperature);
-                float noise[4 * kLanes + 4];
-                const int64_t skew = begin % 4;  // tokens before the tile that share its first block
-                for (int64_t i = -skew; i < count; i += 4 * kLanes) {
-                    gumbel_noise(begin + i, call.position[row], call.key[row], noise);
-                    for (int64_t j = std::max<int64_t>(0, -i); j < 4 * kLanes && i + j < count; j++) {
-                        const float score = values[i + j] / temperature + noise[j];
-                        const Candidate token{values[i + j], begin + i + j};
-                        if (score > drawn[row].score || (score == drawn[row].score && token.id < drawn[row].token.id))
-                            drawn[row] = {score, token};
+            const int64_t whole = (count + kLanes - 1) / kLanes * kLanes;
+            for (int64_t row = 0; row < rows; row++) {
+                float* values = logits + row * kTile;
+                for (int64_t i = count; i < whole; i++) values[i] = kMinusInfinity;
+                const TileSum sum = tile_sum(values, whole, 1);
+                memory.sums[row * tiles + tile] = sum;
+                Best best(own + row * call.k, call.k);
+                if (sum.largest >= best.threshold()) {
+                    for (int64_t i = 0; i < count; i++)
+                        if (values[i] >= best.threshold()) best.offer({values[i], begin + i});
+                }
+                if (call.targets) {
+                    const int64_t at = call.targets[row] - begin;
+                    if (at >= 0 && at < count) call.target_logits[row] = values[at];
+                }
+                if (call.temperature && call.temperature[row] > 0) {
+                    const float temperature = call.temperature[row];
+                    memory.scaled[row * tiles + tile] = tile_sum(values, whole, temperature);
+                    float noise[4 * kLanes + 4];
+                    const int64_t skew = begin % 4;  // tokens before the tile that share its first block
+                    for (int64_t i = -skew; i < count; i += 4 * kLanes) {
+                        gumbel_noise(begin + i, call.position[row], call.key[row], noise);
+                        for (int64_t j = std::max<int64_t>(0, -i); j < 4 * kLanes && i + j < count; j++) {
+                            const float score = values[i + j] / temperature + noise[j];
+                            const Candidate token{values[i + j], begin + i + j};
+                            if (score > drawn[row].score ||
+                                (score == drawn[row].score && token.id < drawn[row].token.id))
+                                drawn[row] = {score, token};
+                        }
                     }
                 }
             }
         }
-    }
-    team.barrier();
+    });
 
-    const auto [from, to] = team.share(rows);
-    for (int64_t row = from; row < to; row++) {
-        call.lse[row] = merge(memory.sums + row * tiles, tiles);
-        Candidate* kept = memory.best + row * call.k;  // thread 0's list takes in the others
-        Best best(kept, call.k);
-        Drawn winner = memory.drawn[row];
-        for (int64_t thread = 1; thread < team.threads(); thread++) {
-            for (int64_t i = 0; i < call.k; i++) best.offer(memory.best[(thread * rows + row) * call.k + i]);
-            const Drawn& other = memory.drawn[thread * rows + row];
-            if (other.score > winner.score || (other.score == winner.score && other.token.id < winner.token.id))
-                winner = other;
+    team.run(rows, 1, [&](int64_t from, int64_t to) {
+        for (int64_t row = from; row < to; row++) {
+            call.lse[row] = merge(memory.sums + row * tiles, tiles);
+            Candidate* kept = memory.best + row * call.k;  // thread 0's list takes in the others
+            Best best(kept, call.k);
+            Drawn winner = memory.drawn[row];
+            for (int64_t thread = 1; thread < team.threads(); thread++) {
+                for (int64_t i = 0; i < call.k; i++) best.offer(memory.best[(thread * rows + row) * call.k + i]);
+                const Drawn& other = memory.drawn[thread * rows + row];
+                if (other.score > winner.score || (other.score == winner.score && other.token.id < winner.token.id))
+                    winner = other;
+            }
+            for (int64_t i = 0; i < call.k; i++) {
+                call.top_ids[row * call.k + i] = kept[i].id;
+                call.top_logits[row * call.k + i] = kept[i].logit;
+            }
+            if (call.temperature) {
+                call.drawn_ids[row] = call.temperature[row] > 0 ? winner.token.id : 0;
+                call.drawn_logits[row] = winner.token.logit;
+                call.scaled_lse[row] =
+                    call.temperature[row] > 0 ? merge(memory.scaled + row * tiles, tiles) : kMinusInfinity;
+            }
         }
-        for (int64_t i = 0; i < call.k; i++) {
-            call.top_ids[row * call.k + i] = kept[i].id;
-            call.top_logits[row * call.k + i] = kept[i].logit;
-        }
-        if (call.temperature) {
-            call.drawn_ids[row] = call.temperature[row] > 0 ? winner.token.id : 0;
-            call.drawn_logits[row] = winner.token.logit;
-            call.scaled_lse[row] =
-                call.temperature[row] > 0 ? merge(memory.scaled + row * tiles, tiles) : kMinusInfinity;
-        }
-    }
+    });
 }
 
 }  // namespace marcot

@@ -57,39 +57,21 @@ struct StackMemory {
         integers = memory + (floats(call) * sizeof(float) + 63) / 64 * 64;
     }
 
-   private:
+ private:
     void q_place(float* at, int64_t count) {
         q = at;
         attended = at + count;
     }
 };
 
-// y = x Wᵀ with everything it takes: barriers before and after the product.
+// y = x Wᵀ, with the rounding of x where the weight wants it.
 inline void linear(Team& team, const Weight& weight, const float* x, int64_t rows, uint8_t* integers, float* y) {
     Activations activations{x, rows, weight.columns, nullptr, nullptr, nullptr, nullptr, nullptr};
     if (needs_integers(weight)) {
         activations.place(integers);
         quantize(team, activations);
-        team.barrier();
     }
     multiply(team, weight, activations, y);
-    team.barrier();
-}
-
-// The same with x = silu(gate) * up.
-inline void silu_linear(Team& team, const Weight& weight, const float* gate_up, int64_t rows, float* activated,
-                        uint8_t* integers, float* y) {
-    const int64_t width = weight.columns;
-    Activations activations{activated, rows, width, nullptr, nullptr, nullptr, nullptr, nullptr};
-    silu_mul(team, gate_up, rows, width, activated);
-    team.barrier();
-    if (needs_integers(weight)) {
-        activations.place(integers);
-        quantize(team, activations);
-        team.barrier();
-    }
-    multiply(team, weight, activations, y);
-    team.barrier();
 }
 
 inline void run_layers(Team& team, const StackCall& call, const StackMemory& memory) {
@@ -101,19 +83,16 @@ inline void run_layers(Team& team, const StackCall& call, const StackMemory& mem
         float* v_pages = call.v_cache + index * call.layer_floats;
         rms_norm(team, x, residual, layer.input_norm, call.eps, call.rows, call.hidden, memory.normed, call.residual);
         residual = call.residual;
-        team.barrier();
         linear(team, layer.qkv, memory.normed, call.rows, memory.integers, memory.qkv);
         rope_store(team, memory.qkv, layer.qkv_bias, call.cos, call.sin, call.slots, call.rows, call.heads, k_pages,
                    v_pages, memory.q);
-        team.barrier();
         tree_attention(team, call.heads, call.plan, memory.q, call.rows, k_pages, v_pages, call.scale, memory.attended);
-        team.barrier();
         linear(team, layer.attention_output, memory.attended, call.rows, memory.integers, call.output);
-        rms_norm(team, call.output, residual, layer.post_attention_norm, call.eps, call.rows, call.hidden, memory.normed,
-                 call.residual);
-        team.barrier();
+        rms_norm(team, call.output, residual, layer.post_attention_norm, call.eps, call.rows, call.hidden,
+                 memory.normed, call.residual);
         linear(team, layer.gate_up, memory.normed, call.rows, memory.integers, memory.gate_up);
-        silu_linear(team, layer.down, memory.gate_up, call.rows, memory.activated, memory.integers, call.output);
+        silu_mul(team, memory.gate_up, call.rows, call.width, memory.activated);
+        linear(team, layer.down, memory.activated, call.rows, memory.integers, call.output);
         x = call.output;
     }
 }

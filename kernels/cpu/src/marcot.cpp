@@ -46,7 +46,8 @@ MARCOT_API int64_t marcot_packed_bytes(int64_t format, int64_t rows, int64_t col
 MARCOT_API void marcot_pack(int64_t format, const uint8_t* source, int64_t stride, int64_t rows, int64_t columns,
                             uint8_t* packed, int64_t threads) {
     with_format((Format)format, [&](auto constant) {
-        run_team(threads, [&](Team& team) { pack<decltype(constant)::value>(team, source, stride, rows, columns, packed); });
+        run_team(threads,
+                 [&](Team& team) { pack<decltype(constant)::value>(team, source, stride, rows, columns, packed); });
     });
 }
 
@@ -65,18 +66,16 @@ MARCOT_API void marcot_linear(const uint8_t* data, const int64_t* sections, int6
 
 MARCOT_API void marcot_rms_norm(const float* x, const float* residual, const float* weight, double eps, int64_t rows,
                                 int64_t hidden, float* normed, float* sum, int64_t threads) {
-    run_team(rows < 8 ? 1 : threads, [&](Team& team) {
-        rms_norm(team, x, residual, weight, (float)eps, rows, hidden, normed, sum);
-    });
+    run_team(rows < 8 ? 1 : threads,
+             [&](Team& team) { rms_norm(team, x, residual, weight, (float)eps, rows, hidden, normed, sum); });
 }
 
 MARCOT_API void marcot_rope_store(const float* qkv, const float* bias, const float* cos, const float* sin,
                                   const int64_t* slots, int64_t rows, int64_t kv_heads, int64_t group, int64_t head_dim,
                                   int64_t page_size, float* k_pages, float* v_pages, float* q, int64_t threads) {
     const Heads heads{kv_heads, group, head_dim, page_size};
-    run_team(rows < 8 ? 1 : threads, [&](Team& team) {
-        rope_store(team, qkv, bias, cos, sin, slots, rows, heads, k_pages, v_pages, q);
-    });
+    run_team(rows < 8 ? 1 : threads,
+             [&](Team& team) { rope_store(team, qkv, bias, cos, sin, slots, rows, heads, k_pages, v_pages, q); });
 }
 
 MARCOT_API void marcot_tree_attention(const float* q, const float* k_pages, const float* v_pages,
@@ -85,9 +84,8 @@ MARCOT_API void marcot_tree_attention(const float* q, const float* k_pages, cons
                                       int64_t head_dim, int64_t page_size, double scale, float* out, int64_t threads) {
     const Heads heads{kv_heads, group, head_dim, page_size};
     const Plan plan{positions, (const WorkItem*)items, item_count, pages};
-    run_team(threads, [&](Team& team) {
-        tree_attention(team, heads, plan, q, rows, k_pages, v_pages, (float)scale, out);
-    });
+    run_team(threads,
+             [&](Team& team) { tree_attention(team, heads, plan, q, rows, k_pages, v_pages, (float)scale, out); });
 }
 
 MARCOT_API void marcot_silu_mul(const float* gate_up, int64_t rows, int64_t width, float* out, int64_t threads) {
@@ -100,8 +98,8 @@ MARCOT_API void marcot_lm_head_topk(const uint8_t* data, const int64_t* sections
                                     int64_t* top_ids, float* top_logits, float* lse, float* target_logits,
                                     int64_t* drawn_ids, float* drawn_logits, float* scaled_lse, int64_t threads) {
     const Weight weight = weight_of(data, sections, count, columns);
-    const HeadCall call{k,   targets,       temperature, key,          position,  top_ids, top_logits,
-                        lse, target_logits, drawn_ids,   drawn_logits, scaled_lse};
+    const HeadCall call{k,          targets, temperature,   key,       position,     top_ids,
+                        top_logits, lse,     target_logits, drawn_ids, drawn_logits, scaled_lse};
     const int64_t tiles = head_tiles(weight), head_bytes = HeadMemory::bytes(rows, tiles, k, threads) + 64;
     uint8_t* memory = shared_memory(head_bytes + Activations::integer_bytes(rows, columns));
     const HeadMemory head_memory(memory, rows, tiles, k, threads);
@@ -110,7 +108,6 @@ MARCOT_API void marcot_lm_head_topk(const uint8_t* data, const int64_t* sections
         if (needs_integers(weight)) {
             activations.place(memory + head_bytes / 64 * 64);
             quantize(team, activations);
-            team.barrier();
         }
         lm_head_topk(team, weight, activations, call, head_memory);
     });
@@ -119,10 +116,10 @@ MARCOT_API void marcot_lm_head_topk(const uint8_t* data, const int64_t* sections
 // `layers` is [count][19] int64: Layer, field by field.
 MARCOT_API void marcot_run_layers(const int64_t* layers, int64_t count, int64_t rows, int64_t hidden, int64_t width,
                                   int64_t kv_heads, int64_t group, int64_t head_dim, int64_t page_size, double eps,
-                                  double scale, const float* cos, const float* sin, const int64_t* slots, float* k_cache,
-                                  float* v_cache, int64_t layer_floats, const int32_t* positions, const int32_t* items,
-                                  int64_t item_count, const int32_t* pages, const float* embedded, float* residual,
-                                  float* output, int64_t threads) {
+                                  double scale, const float* cos, const float* sin, const int64_t* slots,
+                                  float* k_cache, float* v_cache, int64_t layer_floats, const int32_t* positions,
+                                  const int32_t* items, int64_t item_count, const int32_t* pages, const float* embedded,
+                                  float* residual, float* output, int64_t threads) {
     static_assert(sizeof(Layer) == 19 * sizeof(int64_t), "Python builds these rows");
     const StackCall call{(const Layer*)layers,
                          count,

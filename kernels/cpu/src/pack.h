@@ -8,9 +8,9 @@ namespace marcot {
 
 // 32 columns of one row of a GGUF tensor.
 struct BlockCodes {
-    uint8_t codes[kBlock];  // 8-bit formats: two's complement
+    uint8_t codes[kBlock];    // 8-bit formats: two's complement
     uint16_t scale, minimum;  // fp16, of the block or of the 256 columns around it
-    uint8_t scales[2];      // nested formats: scale and minimum of the block, or the scales of its two halves
+    uint8_t scales[2];        // nested formats: scale and minimum of the block, or the scales of its two halves
 };
 
 inline uint16_t read_u16(const uint8_t* from) {
@@ -128,25 +128,27 @@ inline void pack_quantized_row(const uint8_t* source, int64_t columns, int row, 
 
 template <typename T>
 inline void pack_dense_row(const uint8_t* source, int64_t columns, int row, uint8_t* panel) {
-    for (int64_t k = 0; k < columns; k++) std::memcpy(panel + (k * kPanel + row) * sizeof(T), source + k * sizeof(T), sizeof(T));
+    for (int64_t k = 0; k < columns; k++)
+        std::memcpy(panel + (k * kPanel + row) * sizeof(T), source + k * sizeof(T), sizeof(T));
 }
 
 // Packs `rows` rows, `stride` bytes apart, into panels at `packed`; missing rows of the last panel become zeros.
 template <Format F>
 inline void pack(Team& team, const uint8_t* source, int64_t stride, int64_t rows, int64_t columns, uint8_t* packed) {
-    const auto [first, last] = team.share((rows + kPanel - 1) / kPanel);
     const int64_t bytes = panel_bytes<F>(columns);
-    for (int64_t p = first; p < last; p++) {
-        uint8_t* panel = packed + p * bytes;
-        std::memset(panel, 0, bytes);
-        for (int row = 0; row < kPanel && p * kPanel + row < rows; row++) {
-            const uint8_t* from = source + (p * kPanel + row) * stride;
-            if constexpr (Layout<F>::kQuantized)
-                pack_quantized_row<F>(from, columns, row, panel);
-            else
-                pack_dense_row<typename Layout<F>::Value>(from, columns, row, panel);
+    team.run((rows + kPanel - 1) / kPanel, 1, [&](int64_t first, int64_t last) {
+        for (int64_t p = first; p < last; p++) {
+            uint8_t* panel = packed + p * bytes;
+            std::memset(panel, 0, bytes);
+            for (int row = 0; row < kPanel && p * kPanel + row < rows; row++) {
+                const uint8_t* from = source + (p * kPanel + row) * stride;
+                if constexpr (Layout<F>::kQuantized)
+                    pack_quantized_row<F>(from, columns, row, panel);
+                else
+                    pack_dense_row<typename Layout<F>::Value>(from, columns, row, panel);
+            }
         }
-    }
+    });
 }
 
 }  // namespace marcot

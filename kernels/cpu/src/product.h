@@ -11,12 +11,15 @@ namespace marcot {
 constexpr int64_t kExactColumns = 256;     // 16 KB of fp32
 constexpr int64_t kIntegerColumns = 1024;  // 16 KB of bytes; half as many of 16 bits
 
-// Where the columns from `columns` on lie in memory: what is wanted after those before, be it of this panel or the next.
+// Where the columns from `columns` on lie in memory: what is wanted after those before, be it of this panel or the
+// next.
 template <Format F>
 inline const uint8_t* after(const uint8_t* panel, int64_t columns) {
     using L = Layout<F>;
     return panel + columns * L::kSuperBytes / L::kSuper;
 }
+
+constexpr int64_t kUnpackRows = 2;  // unpacking takes about as long as multiplying this many rows
 
 // out[rows][16] (row stride in floats) = x panelᵀ in fp32.
 template <Format F>
@@ -56,12 +59,13 @@ void multiply_fast(const uint8_t* panel, const Activations& x, float* out, int64
     const int64_t all = x.columns / kBlock;
     for (int64_t first = 0; first < all; first += kColumns / kBlock) {
         const int64_t blocks = std::min(kColumns / kBlock, all - first);
-        unpack_codes<F>(panel, first, blocks, unpacked);
         const uint8_t* next = after<F>(panel, (first + blocks) * kBlock);
         const int64_t bytes = after<F>(panel, blocks * kBlock) - panel;
+        const int64_t share = bytes / (x.rows + kUnpackRows), unpack_share = bytes - x.rows * share;
+        unpack_codes<F>(panel, first, blocks, unpacked, {next + x.rows * share, unpack_share / blocks});
         for_tiles<kIntegerTileRows>(x.rows, [&](int64_t row, auto rows) {
             constexpr int kRows = decltype(rows)::value;
-            const Ahead ahead{next + row * bytes / x.rows, (bytes * kRows / x.rows + blocks - 1) / blocks};
+            const Ahead ahead{next + row * share, share * kRows / blocks};
             multiply_codes<F, kRows>(unpacked, blocks, x, row, first, out + row * stride, stride, ahead);
         });
     }
@@ -93,16 +97,16 @@ inline bool needs_integers(const Weight& weight) {
     return false;
 }
 
-// y[rows][weight.rows()] = x Wᵀ; the integer fields of x are ready. A barrier must follow.
+// y[rows][weight.rows()] = x Wᵀ; the integer fields of x are ready.
 inline void multiply(Team& team, const Weight& weight, const Activations& x, float* y) {
-    static thread_local Scratch scratch;
-    const int64_t panels = weight.panels(), width = weight.rows();
-    const int64_t run = std::max<int64_t>(1, std::min<int64_t>(8, panels / (4 * team.threads())));
-    for (int64_t first; (first = team.take(run)) < panels;)
-        for (int64_t p = first; p < std::min(first + run, panels); p++) {
+    const int64_t width = weight.rows();
+    team.run(weight.panels(), 1, [&](int64_t first, int64_t last) {
+        static thread_local Scratch scratch;
+        for (int64_t p = first; p < last; p++) {
             const Panel panel = panel_of(weight, p);
             multiply_panel(panel, x, y + panel.first_row, width, scratch);
         }
+    });
 }
 
 }  // namespace marcot

@@ -9,19 +9,21 @@ namespace marcot {
 
 // out[row] = the weight's row ids[row], decoded.
 inline void embed(Team& team, const Weight& weight, const int64_t* ids, int64_t rows, float* out) {
-    static thread_local Scratch scratch;
-    const auto [first, last] = team.share(rows);
-    float* panel_values = scratch.of<float>(weight.columns * kPanel);
-    for (int64_t row = first; row < last; row++) {
-        int64_t id = ids[row], panels = 0;
-        const Section* section = weight.sections;
-        for (; id >= section->rows; section++) id -= section->rows, panels += section->panels();
-        const Panel panel = panel_of(weight, panels + id / kPanel);
-        with_format(section->format, [&](auto format) {
-            unpack_exact<decltype(format)::value>(panel.data, 0, weight.columns, panel_values);
-        });
-        for (int64_t k = 0; k < weight.columns; k++) out[row * weight.columns + k] = panel_values[k * kPanel + id % kPanel];
-    }
+    team.run(rows, 4, [&](int64_t first, int64_t last) {
+        static thread_local Scratch scratch;
+        float* panel_values = scratch.of<float>(weight.columns * kPanel);
+        for (int64_t row = first; row < last; row++) {
+            int64_t id = ids[row], panels = 0;
+            const Section* section = weight.sections;
+            for (; id >= section->rows; section++) id -= section->rows, panels += section->panels();
+            const Panel panel = panel_of(weight, panels + id / kPanel);
+            with_format(section->format, [&](auto format) {
+                unpack_exact<decltype(format)::value>(panel.data, 0, weight.columns, panel_values);
+            });
+            for (int64_t k = 0; k < weight.columns; k++)
+                out[row * weight.columns + k] = panel_values[k * kPanel + id % kPanel];
+        }
+    });
 }
 
 // Calls vector(i) for whole vectors of [0, count), then one(i) for what is left.
@@ -36,32 +38,33 @@ inline void for_lanes(int64_t count, const Whole& whole, const One& one) {
 // `sum` may be `residual`.
 inline void rms_norm(Team& team, const float* x, const float* residual, const float* weight, float eps, int64_t rows,
                      int64_t hidden, float* normed, float* sum) {
-    const auto [first, last] = team.share(rows);
-    for (int64_t row = first; row < last; row++) {
-        const int64_t at = row * hidden;
-        F32 squares[4] = {};
-        float rest = 0;
-        for_lanes(
-            hidden,
-            [&](int64_t i) {
-                F32 h = load<F32>(x + at + i);
-                if (residual) h += load<F32>(residual + at + i);
-                store(sum + at + i, h);
-                F32& s = squares[i / kLanes % 4];
-                s = fma(h, h, s);
-            },
-            [&](int64_t i) {
-                const float h = x[at + i] + (residual ? residual[at + i] : 0);
-                sum[at + i] = h;
-                rest += h * h;
-            });
-        const float total = horizontal_sum((squares[0] + squares[1]) + (squares[2] + squares[3])) + rest;
-        const float factor = 1 / std::sqrt(total / (float)hidden + eps);
-        for_lanes(
-            hidden,
-            [&](int64_t i) { store(normed + at + i, load<F32>(sum + at + i) * factor * load<F32>(weight + i)); },
-            [&](int64_t i) { normed[at + i] = sum[at + i] * factor * weight[i]; });
-    }
+    team.run(rows, 1, [&](int64_t first, int64_t last) {
+        for (int64_t row = first; row < last; row++) {
+            const int64_t at = row * hidden;
+            F32 squares[4] = {};
+            float rest = 0;
+            for_lanes(
+                hidden,
+                [&](int64_t i) {
+                    F32 h = load<F32>(x + at + i);
+                    if (residual) h += load<F32>(residual + at + i);
+                    store(sum + at + i, h);
+                    F32& s = squares[i / kLanes % 4];
+                    s = fma(h, h, s);
+                },
+                [&](int64_t i) {
+                    const float h = x[at + i] + (residual ? residual[at + i] : 0);
+                    sum[at + i] = h;
+                    rest += h * h;
+                });
+            const float total = horizontal_sum((squares[0] + squares[1]) + (squares[2] + squares[3])) + rest;
+            const float factor = 1 / std::sqrt(total / (float)hidden + eps);
+            for_lanes(
+                hidden,
+                [&](int64_t i) { store(normed + at + i, load<F32>(sum + at + i) * factor * load<F32>(weight + i)); },
+                [&](int64_t i) { normed[at + i] = sum[at + i] * factor * weight[i]; });
+        }
+    });
 }
 
 // The shape of the attention of one layer.
@@ -76,46 +79,48 @@ struct Heads {
 // Adds the bias to a row of qkv, rotates Q and K, writes K and V to the row's slot, and Q to `q`.
 // K pages are [kv_heads][head_dim][page_size], V pages [kv_heads][page_size][head_dim].
 inline void rope_store(Team& team, const float* qkv, const float* bias, const float* cos, const float* sin,
-                       const int64_t* slots, int64_t rows, const Heads& shape, float* k_pages, float* v_pages, float* q) {
+                       const int64_t* slots, int64_t rows, const Heads& shape, float* k_pages, float* v_pages,
+                       float* q) {
     const int64_t dim = shape.head_dim, half = dim / 2, width = shape.qkv_width();
-    const auto [first, last] = team.share(rows);
-    for (int64_t row = first; row < last; row++) {
-        const float* from = qkv + row * width;
-        const float* c = cos + row * half;
-        const float* s = sin + row * half;
-        const int64_t page = slots[row] / shape.page_size, slot = slots[row] % shape.page_size;
-        auto biased = [&](int64_t at) { return bias ? from[at] + bias[at] : from[at]; };
-        for (int64_t head = 0; head < shape.heads(); head++) {
-            const int64_t at = head * dim;
-            float* to = q + row * shape.heads() * dim + at;
-            for_lanes(
-                half,
-                [&](int64_t i) {
-                    F32 low = load<F32>(from + at + i), high = load<F32>(from + at + half + i);
-                    if (bias) low += load<F32>(bias + at + i), high += load<F32>(bias + at + half + i);
-                    const F32 cv = load<F32>(c + i), sv = load<F32>(s + i);
-                    store(to + i, low * cv - high * sv);
-                    store(to + half + i, high * cv + low * sv);
-                },
-                [&](int64_t i) {
-                    const float low = biased(at + i), high = biased(at + half + i);
-                    to[i] = low * c[i] - high * s[i];
-                    to[half + i] = high * c[i] + low * s[i];
-                });
-        }
-        if (slots[row] < 0) continue;
-        for (int64_t head = 0; head < shape.kv_heads; head++) {
-            const int64_t k_at = (shape.heads() + head) * dim, v_at = k_at + shape.kv_heads * dim;
-            float* k = k_pages + page * shape.page_floats() + head * dim * shape.page_size + slot;
-            float* v = v_pages + page * shape.page_floats() + (head * shape.page_size + slot) * dim;
-            for (int64_t i = 0; i < half; i++) {
-                const float low = biased(k_at + i), high = biased(k_at + half + i);
-                k[i * shape.page_size] = low * c[i] - high * s[i];
-                k[(half + i) * shape.page_size] = high * c[i] + low * s[i];
+    team.run(rows, 1, [&](int64_t first, int64_t last) {
+        for (int64_t row = first; row < last; row++) {
+            const float* from = qkv + row * width;
+            const float* c = cos + row * half;
+            const float* s = sin + row * half;
+            const int64_t page = slots[row] / shape.page_size, slot = slots[row] % shape.page_size;
+            auto biased = [&](int64_t at) { return bias ? from[at] + bias[at] : from[at]; };
+            for (int64_t head = 0; head < shape.heads(); head++) {
+                const int64_t at = head * dim;
+                float* to = q + row * shape.heads() * dim + at;
+                for_lanes(
+                    half,
+                    [&](int64_t i) {
+                        F32 low = load<F32>(from + at + i), high = load<F32>(from + at + half + i);
+                        if (bias) low += load<F32>(bias + at + i), high += load<F32>(bias + at + half + i);
+                        const F32 cv = load<F32>(c + i), sv = load<F32>(s + i);
+                        store(to + i, low * cv - high * sv);
+                        store(to + half + i, high * cv + low * sv);
+                    },
+                    [&](int64_t i) {
+                        const float low = biased(at + i), high = biased(at + half + i);
+                        to[i] = low * c[i] - high * s[i];
+                        to[half + i] = high * c[i] + low * s[i];
+                    });
             }
-            for (int64_t i = 0; i < dim; i++) v[i] = biased(v_at + i);
+            if (slots[row] < 0) continue;
+            for (int64_t head = 0; head < shape.kv_heads; head++) {
+                const int64_t k_at = (shape.heads() + head) * dim, v_at = k_at + shape.kv_heads * dim;
+                float* k = k_pages + page * shape.page_floats() + head * dim * shape.page_size + slot;
+                float* v = v_pages + page * shape.page_floats() + (head * shape.page_size + slot) * dim;
+                for (int64_t i = 0; i < half; i++) {
+                    const float low = biased(k_at + i), high = biased(k_at + half + i);
+                    k[i * shape.page_size] = low * c[i] - high * s[i];
+                    k[(half + i) * shape.page_size] = high * c[i] + low * s[i];
+                }
+                for (int64_t i = 0; i < dim; i++) v[i] = biased(v_at + i);
+            }
         }
-    }
+    });
 }
 
 constexpr int64_t kBlockStep = 256;  // columns that one thread takes at a time
@@ -128,19 +133,20 @@ inline F32 silu_mul(const float* gate, const float* up) { return silu(load<F32>(
 // out[rows][width] = silu(gate) * up.
 inline void silu_mul(Team& team, const float* gate_up, int64_t rows, int64_t width, float* out) {
     const int64_t per_row = (width + kBlockStep - 1) / kBlockStep;
-    const auto [first, last] = team.share(rows * per_row);
-    for (int64_t unit = first; unit < last; unit++) {
-        const int64_t row = unit / per_row, begin = unit % per_row * kBlockStep;
-        const float* gate = gate_up + row * 2 * width + begin;
-        float* to = out + row * width + begin;
-        const int64_t count = std::min(kBlockStep, width - begin);
-        for_lanes(
-            count, [&](int64_t i) { store(to + i, silu_mul(gate + i, gate + width + i)); },
-            [&](int64_t i) {
-                const F32 g = splat(gate[i]), u = splat(gate[width + i]);
-                to[i] = (silu(g) * u)[0];
-            });
-    }
+    team.run(rows * per_row, 4, [&](int64_t first, int64_t last) {
+        for (int64_t unit = first; unit < last; unit++) {
+            const int64_t row = unit / per_row, begin = unit % per_row * kBlockStep;
+            const float* gate = gate_up + row * 2 * width + begin;
+            float* to = out + row * width + begin;
+            const int64_t count = std::min(kBlockStep, width - begin);
+            for_lanes(
+                count, [&](int64_t i) { store(to + i, silu_mul(gate + i, gate + width + i)); },
+                [&](int64_t i) {
+                    const F32 g = splat(gate[i]), u = splat(gate[width + i]);
+                    to[i] = (silu(g) * u)[0];
+                });
+        }
+    });
 }
 
 }  // namespace marcot

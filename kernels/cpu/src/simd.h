@@ -141,7 +141,7 @@ inline I32 load_u8(const uint8_t* from) {
 #elif defined(__AVX2__) && MARCOT_WIDTH == 32
     return (I32)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)from));
 #else
-    return __builtin_convertvector(load<Vec<uint8_t, kLanes>>(from), I32);
+    return __builtin_convertvector(load<Vec<uint8_t, kLanes> >(from), I32);
 #endif
 }
 
@@ -151,7 +151,7 @@ inline I32 load_i8(const uint8_t* from) {
 #elif defined(__AVX2__) && MARCOT_WIDTH == 32
     return (I32)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)from));
 #else
-    return __builtin_convertvector(load<Vec<int8_t, kLanes>>(from), I32);
+    return __builtin_convertvector(load<Vec<int8_t, kLanes> >(from), I32);
 #endif
 }
 
@@ -161,7 +161,7 @@ inline U32 load_u16(const void* from) {
 #elif defined(__AVX2__) && MARCOT_WIDTH == 32
     return (U32)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)from));
 #else
-    return __builtin_convertvector(load<Vec<uint16_t, kWidth / 2>>(from), U32);
+    return __builtin_convertvector(load<Vec<uint16_t, kWidth / 2> >(from), U32);
 #endif
 }
 
@@ -172,7 +172,7 @@ inline I16 load_i8_words(const uint8_t* from) {
 #elif defined(__AVX2__) && MARCOT_WIDTH == 32
     return (I16)_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)from));
 #else
-    return __builtin_convertvector(load<Vec<int8_t, kWidth / 2>>(from), I16);
+    return __builtin_convertvector(load<Vec<int8_t, kWidth / 2> >(from), I16);
 #endif
 }
 

@@ -1,10 +1,14 @@
-// Threads that run one call together. A call opens one OpenMP region; inside it the threads meet at barriers of their
-// own, which spin, because a decode step has hundreds of them.
+// Threads that run one call together. A call opens one OpenMP region; inside it the threads go through the same phases,
+// hundreds of them in a decode step, and share the units of each.
+//
+// A phase ends when its units are done, not when every thread has come by. So a thread that the system has put aside
+// between two units holds nobody up, and when it comes back it runs through the phases that went on without it.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <thread>
+#include <new>
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -12,63 +16,71 @@
 
 namespace marcot {
 
-class Team;
-
-// What the threads of a region share.
-class Rendezvous {
-   public:
-    explicit Rendezvous(int threads) : threads_(threads) {}
-
-   private:
+// What the threads of a call share.
+class Phases {
+ private:
     friend class Team;
-    const int threads_;
-    alignas(64) std::atomic<int64_t> next_{0};
-    alignas(64) std::atomic<int> waiting_{0};
-    alignas(64) std::atomic<uint32_t> round_{0};
+    alignas(64) std::atomic<uint64_t> next_{0};  // phase in the high half, first unit that nobody has in the low half
+    alignas(64) std::atomic<int64_t> done_{0};   // units of the phase that are finished
+    alignas(64) std::atomic<int> phase_{0};
 };
 
 // One thread's membership.
 class Team {
-   public:
-    Team(Rendezvous& shared, int thread) : shared_(shared), thread_(thread) {}
+ public:
+    Team(Phases& shared, int thread, int threads) : shared_(shared), thread_(thread), threads_(threads) {}
 
     int thread() const { return thread_; }
-    int threads() const { return shared_.threads_; }
+    int threads() const { return threads_; }
 
-    // Waits for every thread, then starts the counting of `take` again.
-    void barrier() {
-        if (shared_.threads_ == 1) {
-            shared_.next_.store(0, std::memory_order_relaxed);
-            return;
+    // Calls work(first, last) for runs of units until [0, units) is done by all threads together. A run has at least
+    // `least` units; results must not depend on how the runs fall.
+    template <typename Work>
+    void run(int64_t units, int64_t least, const Work& work) {
+        if (units <= 0) return;
+        if (threads_ == 1) return work(0, units);
+        const int64_t count = std::max(least, units / (kRuns * threads_));
+        const int phase = phase_++;
+        for (int64_t first; (first = take(phase, units, count)) < units;) {
+            const int64_t last = std::min(first + count, units);
+            work(first, last);
+            if (shared_.done_.fetch_add(last - first, std::memory_order_acq_rel) + last - first == units)
+                return end(phase);
         }
-        const uint32_t round = shared_.round_.load(std::memory_order_relaxed);
-        if (shared_.waiting_.fetch_add(1, std::memory_order_acq_rel) + 1 == shared_.threads_) {
-            shared_.waiting_.store(0, std::memory_order_relaxed);
-            shared_.next_.store(0, std::memory_order_relaxed);
-            shared_.round_.store(round + 1, std::memory_order_release);
-            return;
-        }
-        for (int spins = 0; shared_.round_.load(std::memory_order_acquire) == round; spins++) {
-            if (spins < kSpins)
-                pause();
-            else
-                std::this_thread::yield();  // more threads than cores: let the others arrive
-        }
+        wait(phase);
     }
 
-    // The next run of `count` units of the current phase; what lies beyond the phase's end is nobody's.
-    int64_t take(int64_t count) { return shared_.next_.fetch_add(count, std::memory_order_relaxed); }
+ private:
+    static constexpr int64_t kRuns = 4;  // per thread and phase: few enough to be cheap, enough to even out
+    // About 50 microseconds: longer than threads with a core each wait for one another, shorter than a time slice.
+    static constexpr int kSpins = 4000;
 
-    // This thread's fixed share of `units`: [first, last).
-    struct Range {
-        int64_t first, last;
-    };
-    Range share(int64_t units) const {
-        return {units * thread_ / shared_.threads_, units * (thread_ + 1) / shared_.threads_};
+    // The first unit of a run that now belongs to this thread, or `units` where none is left.
+    int64_t take(int phase, int64_t units, int64_t count) {
+        uint64_t next = shared_.next_.load(std::memory_order_acquire);
+        while ((int)(next >> 32) == phase && (int64_t)(next & 0xffffffff) < units) {
+            const uint64_t after = std::min<uint64_t>((next & 0xffffffff) + count, units);
+            if (shared_.next_.compare_exchange_weak(next, (next >> 32 << 32) | after, std::memory_order_acq_rel))
+                return next & 0xffffffff;
+        }
+        return units;
     }
 
-   private:
-    static constexpr int kSpins = 20000;
+    void end(int phase) {
+        shared_.done_.store(0, std::memory_order_relaxed);
+        shared_.next_.store((uint64_t)(phase + 1) << 32, std::memory_order_release);
+        shared_.phase_.store(phase + 1, std::memory_order_release);
+        shared_.phase_.notify_all();
+    }
+
+    void wait(int phase) {
+        for (int spins = 0; spins < kSpins; spins++) {
+            if (shared_.phase_.load(std::memory_order_acquire) > phase) return;
+            pause();
+        }
+        // Whoever has the last unit may be waiting for this very core.
+        for (int now; (now = shared_.phase_.load(std::memory_order_acquire)) <= phase;) shared_.phase_.wait(now);
+    }
 
     static void pause() {
 #if defined(__x86_64__)
@@ -78,37 +90,32 @@ class Team {
 #endif
     }
 
-    Rendezvous& shared_;
-    const int thread_;
+    Phases& shared_;
+    const int thread_, threads_;
+    int phase_ = 0;
 };
 
-// Runs `work(team)` on `threads` threads.
+// Calls work(team) on `threads` threads.
 template <typename Work>
 void run_team(int64_t threads, const Work& work) {
+    Phases shared;
 #ifdef _OPENMP
     if (threads > 1) {
-        Rendezvous* shared = nullptr;
 #pragma omp parallel num_threads((int)threads)
         {
-#pragma omp single
-            shared = new Rendezvous(omp_get_num_threads());  // fewer than asked for, if the system says so
-            Team team(*shared, omp_get_thread_num());
+            Team team(shared, omp_get_thread_num(), (int)threads);
             work(team);
         }
-        delete shared;
         return;
     }
-#else
-    (void)threads;
 #endif
-    Rendezvous shared(1);
-    Team team(shared, 0);
+    Team team(shared, 0, 1);
     work(team);
 }
 
 // Memory that one thread keeps from call to call.
 class Scratch {
-   public:
+ public:
     ~Scratch() { ::operator delete(memory_, std::align_val_t(64)); }
 
     // At least `bytes` bytes, aligned to 64; the contents are lost when it grows.
@@ -126,7 +133,7 @@ class Scratch {
         return static_cast<T*>(bytes(count * sizeof(T)));
     }
 
-   private:
+ private:
     void* memory_ = nullptr;
     size_t size_ = 0;
 };

@@ -4,24 +4,11 @@
 
 #include <type_traits>
 
-#include "format.h"
+#include "unpack.h"
 
 namespace marcot {
 
 constexpr int kTileRows = 12 / kVectors;  // what fits 16 registers, next to a column of the panel and one value of x
-
-// Memory to bring closer while something else is computed: `per_step` bytes with every step of a micro-kernel.
-struct Ahead {
-    const uint8_t* memory;
-    int64_t per_step;
-
-    void fetch(int64_t step) const {
-        const uint8_t* line = memory + step * per_step;
-        __builtin_prefetch(line);
-        __builtin_prefetch(line + 64);
-        for (int64_t i = 128; i < per_step; i += 64) __builtin_prefetch(line + i);
-    }
-};
 
 // out[r][0..16) (+)= x[r][0..k) * panel[0..k)[16], with the rows of x and out anywhere. Not inlined: on its own the
 // compiler keeps every sum in a register.

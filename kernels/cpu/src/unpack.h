@@ -42,11 +42,23 @@ inline F32 group_minimum(const BlockView<F>& block, F32 scale, int v) {
         return scale * (float)-L::kCentre;
     } else {
         F32 minimum = load_f16(block.header + 32 + v * kWidth / 2);
-        if constexpr (L::kNested)
-            minimum = -minimum * to_float(load_u8(block.scales + kPanel + v * kLanes));
+        if constexpr (L::kNested) minimum = -minimum * to_float(load_u8(block.scales + kPanel + v * kLanes));
         return minimum;
     }
 }
+
+// Memory to bring closer while something else is done: `per_step` bytes with every step.
+struct Ahead {
+    const uint8_t* memory;
+    int64_t per_step;
+
+    void fetch(int64_t step) const {
+        const uint8_t* line = memory + step * per_step;
+        __builtin_prefetch(line);
+        __builtin_prefetch(line + 64);
+        for (int64_t i = 128; i < per_step; i += 64) __builtin_prefetch(line + i);
+    }
+};
 
 // Codes of one quad for the rows of vector `v`, a byte each.
 template <Format F>
@@ -133,9 +145,10 @@ struct IntegerPanel {
 
 // Unpacks blocks [first, first + blocks) of a panel.
 template <Format F>
-inline void unpack_codes(const uint8_t* panel, int64_t first, int64_t blocks, const IntegerPanel& out) {
+inline void unpack_codes(const uint8_t* panel, int64_t first, int64_t blocks, const IntegerPanel& out, Ahead ahead) {
     using L = Layout<F>;
     for (int64_t b = 0; b < blocks; b++) {
+        ahead.fetch(b);
         const BlockView<F> block(panel, first + b);
         for (int v = 0; v < kVectors; v++) {
             for (int group = 0; group < L::kGroups; group++) {
