@@ -12,9 +12,9 @@ PINS   := transformers==5.23.0 accelerate==1.15.0 tokenizers==0.23.3 safetensors
           huggingface_hub==2.4.0 jinja2==3.1.6 typer==0.29.2 rich==15.0.0 setuptools==80.9.0 hypothesis==6.170.15 \
           pytest==9.2.0 pytest-benchmark==5.3.1 ruff==0.17.6 mypy==2.4.1
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench bench-cpu clean
 help:            ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), "marcot needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.12 ..."'
@@ -47,7 +47,24 @@ lint: $(VENV)/.dev $(VENV)/typing/marcot  ## ruff and mypy --strict
 	MYPYPATH=$(VENV)/typing $(BIN)/mypy -p marcot.kernels -p marcot.model -p marcot.engine
 
 bench: $(VENV)/.dev    ## time a decode step of a tree against per-branch decoding and transformers
-	$(BIN)/python -m pytest bench --benchmark-only
+	$(BIN)/python -m pytest bench/test_tree_decode.py --benchmark-only
+
+# The engines that marcot is compared with. One that does not install leaves its column empty. llama.cpp is compiled for
+# this very machine.
+PEERS := llama-cpp-python==0.3.36 ctranslate2==4.8.5 openvino-genai==2026.4.1.0 nncf==3.4.0
+$(VENV)/.bench: $(VENV)/.dev
+	for peer in $(PEERS); do CMAKE_ARGS="-DGGML_NATIVE=ON" \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check $$peer || echo "bench-cpu: no $$peer here"; done
+	@touch $@
+
+# A part of it: make bench-cpu MODELS="smollm2-135m" BRANCHES="1 8" CONTESTANTS="marcot-fast llama.cpp"
+# With BENCH_PYTHON=/path/to/python the other engines run in that interpreter and nothing is installed.
+# LLAMA_BATCHED_BENCH="/path/to/llama-batched-bench -rtr -fa on" adds that program; CHECK=1 fails if a bar is missed.
+bench-cpu: $(if $(BENCH_PYTHON),$(VENV)/.dev,$(VENV)/.bench)  ## time decoding on the CPU beside other engines
+	BENCH_PYTHON="$(BENCH_PYTHON)" $(BIN)/python -m pytest bench/test_cpu_decode.py -v --benchmark-quiet \
+	  $(if $(MODELS),--models="$(MODELS)") $(if $(BRANCHES),--branches="$(BRANCHES)") \
+	  $(if $(CONTESTANTS),--contestants="$(CONTESTANTS)") $(if $(CHECK),--check) \
+	  $(if $(LLAMA_BATCHED_BENCH),--batched-bench="$(LLAMA_BATCHED_BENCH)")
 
 clean:           ## remove the environment and every cache (downloaded models stay)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

@@ -51,7 +51,7 @@ class Workload(NamedTuple):
         steps = NEW_TOKENS - 1
         own_tokens = self.branches * steps * NEW_TOKENS // 2
         cached = (steps * PREFIX_TOKENS + own_tokens) * KVCache.token_bytes(config, torch.float32)
-        return (steps * _layer_weights(config) + NEW_TOKENS * head) * _FP32 + cached
+        return (steps * layer_weights(config) + NEW_TOKENS * head) * _FP32 + cached
 
     def operations(self) -> int:
         """Floating-point operations of a round: every weight and every visible cached token, per token."""
@@ -60,10 +60,10 @@ class Workload(NamedTuple):
         steps = self.branches * (NEW_TOKENS - 1)
         visible = steps * (PREFIX_TOKENS + NEW_TOKENS // 2)
         attention = 2 * config.num_layers * config.num_heads * config.head_dim * visible
-        return 2 * (steps * _layer_weights(config) + self.tokens * head + attention)
+        return 2 * (steps * layer_weights(config) + self.tokens * head + attention)
 
 
-def _layer_weights(config: ModelConfig) -> int:
+def layer_weights(config: ModelConfig) -> int:
     """Weights of all layers: the four attention matrices and the three of SwiGLU."""
     query = config.num_heads * config.head_dim
     kv = config.num_kv_heads * config.head_dim

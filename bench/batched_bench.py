@@ -1,0 +1,65 @@
+"""Any `llama-batched-bench` program: it times its own decoding of many sequences over a shared prompt.
+
+The command is the reader's, flags included: `LLAMA_BATCHED_BENCH="/path/to/llama-batched-bench -rtr -fa 1"`. The
+program draws nothing and computes no probabilities, so its numbers leave out what every other engine pays for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import statistics
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+_TIMEOUT_S = 600
+
+_ROW = re.compile(r"^\|" + r"\s*([0-9.]+)\s*\|" * 10, re.MULTILINE)
+"""A row of its table: PP, TG, B, N_KV, T_PP, S_PP, T_TG, S_TG, T, S."""
+
+
+class BatchedRun(NamedTuple):
+    """What one run has shown.
+
+    Attributes:
+        prefill: Prompt tokens/s, median of the rounds.
+        decode: Tokens/s over all sequences, median of the rounds.
+        rounds: Rounds of the table.
+        peak_memory: Most bytes that the process held at once.
+    """
+
+    prefill: float
+    decode: float
+    rounds: int
+    peak_memory: int
+
+
+def run_batched_bench(
+    command: str, model: Path, threads: int, prompt: int, branches: int, passes: int, rounds: int
+) -> BatchedRun:
+    """Run `command` on `model` with a shared prompt of `prompt` tokens and `passes` tokens per sequence.
+
+    Raises:
+        RuntimeError: The program failed, or its output has no table that is known here.
+    """
+    context = prompt + 64 * (passes + 1)
+    arguments = ["-m", str(model), "-t", str(threads), "-c", str(context), "-b", "2048", "-ub", "512", "-pps"]
+    arguments += ["-npp", str(prompt), "-ntg", str(passes), "-npl", ",".join([str(branches)] * rounds)]
+    with subprocess.Popen(
+        [*shlex.split(command), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    rows = _ROW.findall(output)
+    if process.returncode or len(rows) != rounds:
+        raise RuntimeError(f"{command}: status {process.returncode}, {len(rows)} rows of {rounds}\n{output[-2000:]}")
+    return BatchedRun(
+        prefill=statistics.median(float(row[5]) for row in rows),
+        decode=statistics.median(float(row[7]) for row in rows),
+        rounds=rounds,
+        peak_memory=usage.ru_maxrss * 1024,
+    )

@@ -1,0 +1,107 @@
+"""Other formats of a GGUF file, for engines that do not read it. They are made once, in the user's cache directory.
+
+Run as a program, in the interpreter that has the engine's converter: `conversion.py FILE.gguf FORMAT FOLDER`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "marcot" / "bench"
+
+
+def converted(gguf: Path, format: str, python: str) -> Path:
+    """Return the folder with `gguf` in `format`, converting it if it is not in the cache.
+
+    Args:
+        gguf: The model.
+        format: A key of `_CONVERTERS`.
+        python: Interpreter that has the converter.
+
+    Raises:
+        RuntimeError: The converter failed.
+    """
+    folder = _CACHE / f"{gguf.stem}-{gguf.stat().st_size}-{format}"
+    if not folder.exists():
+        partial = folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        command = [python, __file__, str(gguf), format, str(partial)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"conversion of {gguf.name} to {format} failed:\n{done.stdout[-2000:]}")
+        partial.rename(folder)
+    return folder
+
+
+def _to_ctranslate2(gguf: Path, folder: Path) -> None:
+    """Decode to fp32 with transformers, convert with CTranslate2's own converter; weights per-row int8."""
+    import torch
+    from ctranslate2.converters import TransformersConverter
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    config = loaded.config
+    del config.quantization_config  # transformers refuses to save what it has read from a GGUF file
+    plain = AutoModelForCausalLM.from_config(config)
+    plain.load_state_dict(loaded.state_dict())
+    with tempfile.TemporaryDirectory(dir=folder) as dense:
+        plain.save_pretrained(dense)
+        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(dense)
+        TransformersConverter(dense).convert(str(folder), quantization="int8", force=True)
+
+
+def _to_openvino(gguf: Path, folder: Path) -> None:
+    """Decode to fp16, let OpenVINO GenAI read that, compress with nncf; weights per-row int8.
+
+    A Q8_0 file, which OpenVINO GenAI reads as well, decodes 10 % slower than this.
+    """
+    import nncf
+    import openvino
+    import openvino_genai
+
+    with tempfile.TemporaryDirectory(dir=folder) as dense:
+        _write_fp16(gguf, Path(dense, "fp16.gguf"))
+        openvino_genai.LLMPipeline(Path(dense, "fp16.gguf"), "CPU", enable_save_ov_model=True)
+        model = openvino.Core().read_model(Path(dense, "openvino_model.xml"))
+        openvino.save_model(
+            nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM), folder / "openvino_model.xml"
+        )
+        for tokenizer in Path(dense).glob("openvino_*tokenizer.*"):
+            tokenizer.rename(folder / tokenizer.name)
+
+
+def _write_fp16(source: Path, target: Path) -> None:
+    """Write `source` again with its matrices in fp16."""
+    import gguf
+    import numpy as np
+
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents())
+    for key, entry in reader.fields.items():
+        if key.startswith("GGUF.") or key == "general.architecture":
+            continue
+        kind = entry.types[0]
+        element = entry.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
+        value = int(gguf.LlamaFileType.MOSTLY_F16) if key == "general.file_type" else entry.contents()
+        writer.add_key_value(key, value, kind, element)
+    for tensor in reader.tensors:
+        values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        writer.add_tensor(tensor.name, values.astype(np.float16 if len(tensor.shape) == 2 else np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+_CONVERTERS: dict[str, Callable[[Path, Path], None]] = {"ctranslate2": _to_ctranslate2, "openvino": _to_openvino}
+
+
+if __name__ == "__main__":
+    _CONVERTERS[sys.argv[2]](Path(sys.argv[1]), Path(sys.argv[3]))

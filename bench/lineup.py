@@ -1,0 +1,77 @@
+"""Who takes part in `make bench-cpu`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+MODELS = ("smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
+BRANCHES = (1, 2, 4, 8, 16, 32, 64)
+
+SMALL, MIDDLE, LARGE = MODELS
+
+FAST = "marcot fast"
+EXACT = "marcot exact"
+LLAMA_CPP = "llama.cpp"
+BATCHED_BENCH = "batched-bench"
+OPENVINO = "openvino int8"
+CTRANSLATE2 = "ctranslate2 int8"
+TRANSFORMERS = "transformers fp32"
+
+PYTHON_VARIABLE = "BENCH_PYTHON"
+"""Environment variable: an interpreter with the peers' packages, if they are not in marcot's own environment."""
+
+
+class Contestant(NamedTuple):
+    """An engine with its settings.
+
+    Attributes:
+        name: What the tables call it.
+        peer: Its class, as "module:Class" in `peers`.
+        packages: Distributions that it consists of; their versions are reported.
+        options: Arguments of its class besides the model and the threads.
+        conversion: The format that it reads instead of GGUF, as `conversion.py` calls it.
+        models: Models that it takes part with; the others would take the time of the whole run.
+        most_branches: Branches beyond which it is not measured, by model.
+    """
+
+    name: str
+    peer: str
+    packages: tuple[str, ...]
+    options: Mapping[str, Any] = MappingProxyType({})
+    conversion: str | None = None
+    models: tuple[str, ...] = MODELS
+    most_branches: Mapping[str, int] = MappingProxyType({})
+
+    @property
+    def ours(self) -> bool:
+        """Whether this is marcot."""
+        return "marcot" in self.packages
+
+    @property
+    def python(self) -> str:
+        """The interpreter that it runs in."""
+        return sys.executable if self.ours else os.environ.get(PYTHON_VARIABLE) or sys.executable
+
+    @property
+    def key(self) -> str:
+        """`name` in one word, for test ids and `CONTESTANTS=`."""
+        return self.name.replace(" ", "-")
+
+
+LINEUP = (
+    Contestant(FAST, "marcot_engine:Marcot", ("marcot", "torch"), {"compute": "fast"}),
+    Contestant(EXACT, "marcot_engine:Marcot", ("marcot", "torch"), {"compute": "exact"}),
+    Contestant(LLAMA_CPP, "llama_cpp_native:LlamaCpp", ("llama-cpp-python",)),
+    Contestant(OPENVINO, "openvino_int8:OpenVinoInt8", ("openvino-genai",), conversion="openvino", models=(MIDDLE,)),
+    Contestant(
+        CTRANSLATE2, "ctranslate2_int8:CTranslate2Int8", ("ctranslate2",), conversion="ctranslate2", models=(MIDDLE,)
+    ),
+    Contestant(
+        TRANSFORMERS, "transformers_fp32:TransformersFp32", ("transformers", "torch"), most_branches={LARGE: 16}
+    ),
+)
+"""All engines that run in a child process. `BATCHED_BENCH` is a program of its own, see `batched_bench.py`."""

@@ -1,0 +1,37 @@
+"""How long the engine is inside its C++ kernels."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from marcot.kernels.cpu import Library
+
+
+class KernelClock:
+    """While it is entered, adds up the seconds between the calls of C++ functions and their returns.
+
+    Attributes:
+        seconds: The sum; 0 if the engine does not run on the C++ kernels.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> Self:
+        self._call = call = Library.call
+
+        def timed(library: Library, name: str, *arguments: Any) -> int:
+            start = time.perf_counter()
+            result = call(library, name, *arguments)
+            self.seconds += time.perf_counter() - start
+            return result
+
+        Library.call = timed
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        Library.call = self._call

@@ -1,0 +1,46 @@
+"""transformers: the prefix is computed once, its cache is copied to every row of a batch (not timed)."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, DynamicCache
+
+from .draw import draw
+from .peer import Peer
+
+
+class TransformersFp32(Peer):
+    """The same GGUF file, decoded to fp32."""
+
+    def __init__(self, model: Path, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._model = AutoModelForCausalLM.from_pretrained(model.parent, gguf_file=model.name, dtype=torch.float32)
+
+    @torch.inference_mode()
+    def prefill(self, ids: list[int]) -> None:
+        self._compute(ids)
+
+    @torch.inference_mode()
+    def fork(self, prefix: list[int], branches: int) -> None:
+        self._prefix, logits = self._compute(prefix)
+        self._logits = logits.expand(branches, -1)
+
+    @torch.inference_mode()
+    def start(self, passes: int) -> None:
+        self._passes = passes
+        self._cache = copy.deepcopy(self._prefix)
+        self._cache.batch_repeat_interleave(len(self._logits))
+
+    @torch.inference_mode()
+    def decode(self) -> None:
+        drawn = draw(self._logits)
+        for _ in range(self._passes):
+            drawn = draw(self._model(drawn[:, None], past_key_values=self._cache).logits[:, -1])
+
+    def _compute(self, ids: list[int]) -> tuple[DynamicCache, torch.Tensor]:
+        cache = DynamicCache(config=self._model.config)
+        output = self._model(torch.tensor([ids]), past_key_values=cache, logits_to_keep=1)
+        return cache, output.logits[:, -1]
