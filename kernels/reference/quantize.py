@@ -10,6 +10,9 @@ from torch import Tensor
 BLOCK = 32
 """Columns that share a scale: the block of the GGUF formats, and as many products as an int16 sum can take."""
 
+SMALLEST = 2.0**-100
+"""A block whose largest magnitude is below this becomes zeros: `127 / largest` must be finite in fp32."""
+
 
 class QuantizedRows(NamedTuple):
     """Rows of activations.
@@ -26,11 +29,12 @@ class QuantizedRows(NamedTuple):
 def quantize(x: Tensor) -> QuantizedRows:
     """Round `x` (`[rows, columns]`, columns a multiple of `BLOCK`) to int8, each block by its largest magnitude.
 
-    The nearest integer is taken, ties to even; a block of zeros has scale 0.
+    The nearest integer is taken, ties to even; a block of zeros, or of numbers below `SMALLEST`, has scale 0.
     """
     blocks = _blocks(x.float())
     largest = blocks.abs().amax(dim=-1, keepdim=True)
-    inverse = torch.where(largest > 0, 127 / largest, 0.0)
+    largest = torch.where(largest < SMALLEST, 0.0, largest)
+    inverse = torch.where(largest > 0, torch.full_like(largest, 127) / largest, 0.0)  # a scalar's would round twice
     values = (blocks * inverse).round().to(torch.int8)
     return QuantizedRows(values.flatten(1), (largest / 127)[..., 0])
 

@@ -41,6 +41,7 @@ struct Activations {
 };
 
 constexpr int kBlockVectors = kBlock / kLanes;
+constexpr float kSmallestBlock = 0x1p-100f;  // blocks of smaller numbers are zeros: 127 / largest must be finite
 
 // Rounds one block to int8 and puts it at `block`, an index into [blocks][rows]: scale = largest magnitude / 127,
 // nearest integers, ties to even.
@@ -48,8 +49,9 @@ inline void quantize_block(const F32 (&x)[kBlockVectors], const Activations& out
     F32 most{};
     for (const F32& v : x) most = maximum(most, v < 0 ? -v : v);
     const float largest = horizontal_max(most);
-    const F32 inverse = splat(largest > 0 ? 127 / largest : 0.f);
-    const float scale = largest / 127;
+    const bool zero = largest < kSmallestBlock;
+    const F32 inverse = splat(zero ? 0.f : 127 / largest);
+    const float scale = zero ? 0.f : largest / 127;
     int8_t* bytes = out.bytes + block * kBlock;
     int16_t* words = out.words + block * kBlock;
     I32 halves[2] = {};

@@ -27,8 +27,12 @@ inline void read_nibbles(const uint8_t* nibbles, uint8_t* codes) {
     }
 }
 
+// One bit for each of 32 codes: four bits at a time are spread over four bytes by a multiplication.
 inline void read_fifth_bits(const uint8_t* bits, uint8_t* codes) {
-    for (int i = 0; i < kBlock; i++) codes[i] |= (bits[i / 8] >> (i % 8) & 1) << 4;
+    for (int quad = 0; quad < kQuads; quad++) {
+        const uint32_t four = bits[quad / 2] >> (quad % 2 * 4) & 15;
+        store(codes + quad * 4, load<uint32_t>(codes + quad * 4) | (four * 0x00204081u & 0x01010101u) << 4);
+    }
 }
 
 // The twelve bytes of a K-quant hold eight 6-bit scales and eight 6-bit minimums.
@@ -93,20 +97,25 @@ inline BlockCodes read_block(const uint8_t* row, int64_t block) {
     return out;
 }
 
-// Writes the codes of one row of a panel into its block.
+// Writes the codes of one row of a panel into its block, a quad or a pair at a time.
 template <Format F>
 inline void write_codes(const uint8_t* codes, int row, uint8_t* block) {
     constexpr int kBits = Layout<F>::kBits;
     if constexpr (kBits == 8) {
-        for (int i = 0; i < kBlock; i++) block[(i / 2 * kPanel + row) * 2 + i % 2] = codes[i];
+        for (int pair = 0; pair < kBlock / 2; pair++)
+            std::memcpy(block + (pair * kPanel + row) * 2, codes + pair * 2, 2);
         return;
     }
-    for (int i = 0; i < kBlock; i++) {
-        const int quad = i / 4, byte = row * 4 + i % 4;
-        block[quad / 2 * 64 + byte] |= (codes[i] & 15) << (quad % 2 * 4);
-        if constexpr (kBits == 5) block[256 + byte] |= (codes[i] >> 4) << quad;
-        if constexpr (kBits == 6) block[256 + quad / 4 * 64 + byte] |= (codes[i] >> 4) << (quad % 4 * 2);
+    uint32_t quads[kQuads], high[2] = {};
+    std::memcpy(quads, codes, kBlock);
+    for (int g = 0; g < kQuads / 2; g++)
+        store(block + g * 64 + row * 4, (quads[2 * g] & 0x0f0f0f0f) | (quads[2 * g + 1] & 0x0f0f0f0f) << 4);
+    for (int quad = 0; quad < kQuads; quad++) {
+        if constexpr (kBits == 5) high[0] |= (quads[quad] >> 4 & 0x01010101) << quad;
+        if constexpr (kBits == 6) high[quad / 4] |= (quads[quad] >> 4 & 0x03030303) << (quad % 4 * 2);
     }
+    if constexpr (kBits >= 5) store(block + 256 + row * 4, high[0]);
+    if constexpr (kBits == 6) store(block + 320 + row * 4, high[1]);
 }
 
 template <Format F>
