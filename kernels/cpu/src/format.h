@@ -138,6 +138,7 @@ struct Panel {
     const Section* section;
     const uint8_t* data;
     int64_t first_row;  // in the whole weight
+    int64_t rows_left;  // in the section, from this panel on
     int rows;           // 16, or fewer at the end of a section
 };
 
@@ -157,7 +158,7 @@ inline Panel panel_of(const Weight& weight, int64_t index) {
     }
     const int64_t left = section->rows - index * kPanel;
     return {section, weight.data + section->offset + index * section_panel_bytes(*section, weight.columns),
-            row + index * kPanel, (int)(left < kPanel ? left : kPanel)};
+            row + index * kPanel, left, (int)(left < kPanel ? left : kPanel)};
 }
 
 }  // namespace marcot

@@ -124,12 +124,9 @@ inline void lm_head_topk(Team& team, const Weight& weight, const Activations& x,
         for (int64_t tile = first_tile; tile < last_tile; tile++) {
             const int64_t first = tile * kTilePanels, last = std::min(first + kTilePanels, panels);
             const int64_t begin = panel_of(weight, first).first_row;
-            int64_t count = 0;
-            for (int64_t p = first; p < last; p++) {
-                const Panel panel = panel_of(weight, p);
-                multiply_panel(panel, x, logits + count, kTile, panel_memory);
-                count += panel.rows;
-            }
+            const Panel end = panel_of(weight, last - 1);
+            const int64_t count = end.first_row + end.rows - begin;
+            multiply_panels(weight, first, last, x, logits, kTile, panel_memory);
             const int64_t whole = (count + kLanes - 1) / kLanes * kLanes;
             for (int64_t row = 0; row < rows; row++) {
                 float* values = logits + row * kTile;

@@ -48,7 +48,21 @@ void multiply_exact(const uint8_t* panel, const Activations& x, float* out, int6
     }
 }
 
-// The same with int8 activations.
+// The same for one row and kRowPanels panels, which follow one another in memory: out[16 * kRowPanels].
+template <Format F>
+void multiply_exact_row(const uint8_t* panels, const Activations& x, float* out) {
+    constexpr int64_t kColumns = kExactColumns / kRowPanels;
+    alignas(64) float unpacked[kRowPanels * kColumns * kPanel];
+    const int64_t bytes = panel_bytes<F>(x.columns);
+    for (int64_t first = 0; first < x.columns; first += kColumns) {
+        const int64_t columns = std::min(kColumns, x.columns - first);
+        for (int p = 0; p < kRowPanels; p++)
+            unpack_exact<F>(panels + p * bytes, first, columns, unpacked + p * kColumns * kPanel);
+        multiply_row(x.values + first, columns, unpacked, kColumns * kPanel, first > 0, out);
+    }
+}
+
+// Rows times one panel with int8 activations.
 template <Format F>
 void multiply_fast(const uint8_t* panel, const Activations& x, float* out, int64_t stride) {
     alignas(64) uint8_t memory[kIntegerColumns * kPanel + kIntegerColumns / kBlock * 3 * kPanel * sizeof(float)];
@@ -90,6 +104,25 @@ inline void multiply_panel(const Panel& panel, const Activations& x, float* out,
         for (int64_t row = 0; row < x.rows; row++) std::memcpy(out + row * stride, to + row * kPanel, panel.rows * 4);
 }
 
+// out[rows][...] = x Wᵀ for panels [first, last) of the weight; the first of their rows is column 0 of out.
+inline void multiply_panels(const Weight& weight, int64_t first, int64_t last, const Activations& x, float* out,
+                            int64_t stride, Scratch& scratch) {
+    const int64_t begin = panel_of(weight, first).first_row;
+    for (int64_t p = first; p < last;) {
+        const Panel panel = panel_of(weight, p);
+        float* to = out + panel.first_row - begin;
+        const Section& section = *panel.section;
+        if (x.rows == 1 && !section.fast && p + kRowPanels <= last && panel.rows_left >= kRowPanels * kPanel) {
+            with_format(section.format,
+                        [&](auto format) { multiply_exact_row<decltype(format)::value>(panel.data, x, to); });
+            p += kRowPanels;
+        } else {
+            multiply_panel(panel, x, to, stride, scratch);
+            p++;
+        }
+    }
+}
+
 // Whether `weight` reads the integer fields of its activations.
 inline bool needs_integers(const Weight& weight) {
     for (int64_t s = 0; s < weight.section_count; s++)
@@ -102,10 +135,7 @@ inline void multiply(Team& team, const Weight& weight, const Activations& x, flo
     const int64_t width = weight.rows();
     team.run(weight.panels(), 1, [&](int64_t first, int64_t last) {
         static thread_local Scratch scratch;
-        for (int64_t p = first; p < last; p++) {
-            const Panel panel = panel_of(weight, p);
-            multiply_panel(panel, x, y + panel.first_row, width, scratch);
-        }
+        multiply_panels(weight, first, last, x, y + panel_of(weight, first).first_row, width, scratch);
     });
 }
 
