@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Self, cast, get_args, overload
 
 import torch
@@ -130,10 +131,12 @@ class Engine:
             raise InputError(f"weights={weights!r}: must be {', '.join(get_args(WeightFormat))}")
         kept = cast(WeightFormat, weights)
         checkpoint: Checkpoint = load_checkpoint(model)
-        tokenizer = checkpoint.tokenizer()
         kernels = select(place, number)
         mode = _compute(compute, checkpoint, kept, kernels)
-        return cls(Decoder(checkpoint, kernels, number, place, mode, kept), tokenizer, kv_tokens)
+        with ThreadPoolExecutor(1) as beside:  # packing weights leaves the interpreter free
+            tokenizer = beside.submit(checkpoint.tokenizer)
+            decoder = Decoder(checkpoint, kernels, number, place, mode, kept)
+            return cls(decoder, tokenizer.result(), kv_tokens)
 
     # --- the tree ----------------------------------------------------------------------------------------------
 
