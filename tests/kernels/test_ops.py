@@ -5,31 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from kernel_sets import tokens_of_keys
-from marcot.kernels import BlockTensor, Draw, Kernels
-from marcot.kernels.reference.philox import gumbel
-from torch import Tensor
+from marcot.kernels import Kernels
 from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb
 
-CPU = torch.device("cpu")
 TOLERANCE = {"atol": 2e-5, "rtol": 2e-5}
-
-
-@pytest.mark.parametrize("rows", [1, 2, 7, 33])
-def test_linear_stacks_parts_of_different_formats(ops: Kernels, random: torch.Generator, rows: int) -> None:
-    gguf = pytest.importorskip("gguf")
-    dense = torch.randn(13, 96, generator=random)
-    half = torch.randn(5, 96, generator=random).to(torch.bfloat16)
-    quantised = gguf.quants.quantize(torch.randn(9, 96, generator=random).numpy(), gguf.GGMLQuantizationType.Q8_0)
-    blocks = BlockTensor(torch.from_numpy(quantised), "Q8_0", 96)
-    whole = torch.cat(
-        (dense, half.float(), torch.from_numpy(gguf.quants.dequantize(quantised, gguf.GGMLQuantizationType.Q8_0)))
-    )
-    weight = ops.pack_linear([dense, half, blocks], torch.float32, CPU)
-    x = torch.randn(rows, 96, generator=random)
-    assert (weight.out_features, weight.in_features) == (27, 96)
-    torch.testing.assert_close(ops.linear(x, weight), torch.einsum("rk,nk->rn", x, whole), **TOLERANCE)
-    ids = torch.tensor([26, 0, 14, 14])
-    torch.testing.assert_close(ops.embed(ids, weight), whole[ids], **TOLERANCE)
 
 
 @pytest.mark.parametrize("with_residual", [False, True], ids=["alone", "residual"])
@@ -75,44 +54,3 @@ def test_rope_store(ops: Kernels, random: torch.Generator, heads: int, kv_heads:
         torch.testing.assert_close(v_pages[place], expected[0, heads + kv_heads :, row], **TOLERANCE)
     for pages in (k_pages, v_pages):
         assert pages.transpose(1, 2).flatten(0, 1)[~written].isnan().all(), "nothing else was written"
-
-
-def dense_head(hidden: Tensor, weight: Tensor) -> Tensor:
-    return torch.einsum("rk,vk->rv", hidden.double(), weight.double())
-
-
-@pytest.mark.parametrize("vocab", [64, 1003, 49_152])
-@pytest.mark.parametrize("k", [1, 5, 64])
-def test_lm_head_topk(ops: Kernels, random: torch.Generator, vocab: int, k: int) -> None:
-    rows = 5
-    hidden, weight = torch.randn(rows, 24, generator=random), torch.randn(vocab, 24, generator=random)
-    targets = torch.randint(0, vocab, (rows,), generator=random)
-    temperature = torch.tensor([1.0, 0.0, 0.3, 2.0, 1.0])
-    key, position = torch.tensor([1, 2, -(2**60), 4, 1]), torch.tensor([0, 1, 2, 131_071, 7])
-    head = ops.lm_head_topk(
-        hidden, ops.pack_linear([weight], torch.float32, CPU), k, targets, Draw(temperature, key, position)
-    )
-    logits = dense_head(hidden, weight)
-    expected = logits.topk(k, dim=-1)
-    torch.testing.assert_close(head.top_logits.double(), expected.values, **TOLERANCE)
-    torch.testing.assert_close(logits.gather(1, head.top_ids), expected.values, **TOLERANCE)
-    torch.testing.assert_close(head.lse.double(), logits.logsumexp(dim=-1), **TOLERANCE)
-    assert head.target_logits is not None
-    assert head.drawn_ids is not None
-    assert head.drawn_logits is not None
-    assert head.scaled_lse is not None
-    torch.testing.assert_close(head.target_logits.double(), logits.gather(1, targets[:, None])[:, 0], **TOLERANCE)
-    for row in (0, 2, 3, 4):
-        scaled = logits[row] / temperature[row].double()
-        score = scaled + gumbel(key[row : row + 1], position[row : row + 1], torch.arange(vocab)[None])[0].double()
-        drawn = int(head.drawn_ids[row])
-        assert score[drawn] > score.max() - 1e-4
-        torch.testing.assert_close(head.drawn_logits[row].double(), logits[row, drawn], **TOLERANCE)
-        torch.testing.assert_close(head.scaled_lse[row].double(), scaled.logsumexp(dim=-1), **TOLERANCE)
-
-
-def test_lm_head_topk_returns_only_what_is_asked_for(ops: Kernels, random: torch.Generator) -> None:
-    weight = ops.pack_linear([torch.randn(10, 4, generator=random)], torch.float32, CPU)
-    head = ops.lm_head_topk(torch.randn(2, 4, generator=random), weight, 3)
-    assert head.top_ids.shape == (2, 3)
-    assert (head.target_logits, head.drawn_ids, head.drawn_logits, head.scaled_lse) == (None,) * 4
