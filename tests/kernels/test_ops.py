@@ -12,29 +12,52 @@ TOLERANCE = {"atol": 2e-5, "rtol": 2e-5}
 
 
 @pytest.mark.parametrize("with_residual", [False, True], ids=["alone", "residual"])
-@pytest.mark.parametrize("width", [1, 63, 896])
+@pytest.mark.parametrize("width", [1, 7, 8, 16, 31, 63, 65, 896])
 def test_rms_norm(ops: Kernels, random: torch.Generator, width: int, with_residual: bool) -> None:
-    x, residual = torch.randn(2, 5, width, generator=random)
     weight = torch.rand(width, generator=random) + 0.5
-    y, h = ops.rms_norm(x, weight, 1e-6, residual if with_residual else None)
-    expected = x + residual if with_residual else x
-    torch.testing.assert_close(h, expected, **TOLERANCE)
-    torch.testing.assert_close(y, torch.nn.functional.rms_norm(expected, (width,), weight, 1e-6), **TOLERANCE)
+    for rows in (0, 1, 5, 37):
+        x, residual = torch.randn(2, rows, width, generator=random)
+        y, h = ops.rms_norm(x, weight, 1e-6, residual if with_residual else None)
+        expected = x + residual if with_residual else x
+        assert torch.equal(h, expected)
+        torch.testing.assert_close(y, torch.nn.functional.rms_norm(expected, (width,), weight, 1e-6), **TOLERANCE)
 
 
-def test_silu_mul(ops: Kernels, random: torch.Generator) -> None:
-    gate, up = torch.randn(2, 5, 37, generator=random)
-    torch.testing.assert_close(ops.silu_mul(torch.cat((gate, up), dim=1)), gate / (1 + (-gate).exp()) * up, **TOLERANCE)
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1e-3, 1e15], ids=str)
+def test_rms_norm_of_any_size(ops: Kernels, random: torch.Generator, size: float) -> None:
+    x, weight = torch.randn(3, 100, generator=random) * size, torch.randn(100, generator=random)
+    y, _ = ops.rms_norm(x, weight, 1e-6, None)
+    expected = torch.nn.functional.rms_norm(x.double(), (100,), weight.double(), 1e-6)
+    torch.testing.assert_close(y.double(), expected, **TOLERANCE)
+
+
+@pytest.mark.parametrize("width", [1, 7, 8, 37, 255, 256, 257, 1100])
+def test_silu_mul(ops: Kernels, random: torch.Generator, width: int) -> None:
+    for rows in (0, 1, 5, 37):
+        gate, up = torch.randn(2, rows, width, generator=random).double()
+        y = ops.silu_mul(torch.cat((gate, up), dim=1).float())
+        torch.testing.assert_close(y.double(), gate / (1 + (-gate).exp()) * up, **TOLERANCE)
+
+
+def test_silu_mul_of_any_size(ops: Kernels) -> None:
+    gate = torch.tensor([0.0, -0.0, 1e-40, -1e-20, 1e-3, 30, -30, 87, -87, 88, -88, 89, -89, 1e6, -1e6])
+    up = torch.linspace(-3, 3, len(gate))
+    y = ops.silu_mul(torch.cat((gate, up))[None])[0].double()
+    expected = (gate.double() * gate.double().sigmoid()) * up.double()
+    torch.testing.assert_close(y, expected, atol=1e-30, rtol=1e-6)
 
 
 @pytest.mark.parametrize("with_bias", [False, True], ids=["no-bias", "bias"])
+@pytest.mark.parametrize("head_dim", [8, 16, 32, 64, 80, 128])
 @pytest.mark.parametrize(("heads", "kv_heads"), [(7, 1), (12, 2), (9, 3), (4, 4)])
-def test_rope_store(ops: Kernels, random: torch.Generator, heads: int, kv_heads: int, with_bias: bool) -> None:
-    rows, head_dim, page_size = 6, 16, 16
+def test_rope_store(
+    ops: Kernels, random: torch.Generator, heads: int, kv_heads: int, head_dim: int, with_bias: bool
+) -> None:
+    rows, page_size = 12, 16
     qkv = torch.randn(rows, (heads + 2 * kv_heads) * head_dim, generator=random)
     bias = torch.randn(qkv.shape[1], generator=random) if with_bias else None
     angles = torch.randn(rows, head_dim // 2, generator=random)
-    slots = torch.tensor([3, -1, 67, 32, -1, 0])
+    slots = torch.tensor([3, -1, 67, 32, -1, 0, 79, 16, 31, 50, -1, 15])
     k_pages, v_pages = torch.full((2, 5, kv_heads, page_size, head_dim), torch.nan)
     q = ops.rope_store(qkv, bias, angles.cos(), angles.sin(), slots, k_pages, v_pages)
     k_pages = tokens_of_keys(ops, k_pages)
