@@ -66,6 +66,13 @@ bench-cpu: $(if $(BENCH_PYTHON),$(VENV)/.dev,$(VENV)/.bench)  ## time decoding o
 	  $(if $(CONTESTANTS),--contestants="$(CONTESTANTS)") $(if $(CHECK),--check) \
 	  $(if $(LLAMA_BATCHED_BENCH),--batched-bench="$(LLAMA_BATCHED_BENCH)")
 
+# A part of it: make bench-quality MODELS="smollm2-135m" QUESTIONS=50 TEXT_TOKENS=1024. After Ctrl-C the same command goes
+# on where it was. CHECK=1 fails if accuracy changes by more than chance explains.
+.PHONY: bench-quality
+bench-quality: $(VENV)/.dev  ## measure what fast compute costs in predictions and answers
+	$(BIN)/python bench/quality.py $(if $(MODELS),--models="$(MODELS)") $(if $(QUESTIONS),--questions=$(QUESTIONS)) \
+	  $(if $(TEXT_TOKENS),--text-tokens=$(TEXT_TOKENS)) $(if $(THREADS),--threads=$(THREADS)) $(if $(CHECK),--check)
+
 clean:           ## remove the environment and every cache (downloaded models stay)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,36 @@
+"""A checkpoint whose matrices are dense: what it has in blocks is decoded, so that it can be rounded once more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from marcot.kernels import BlockTensor, Weight
+from marcot.model import Checkpoint, Tokenizer
+
+
+class Decoded(Checkpoint):
+    """`inner` with every block decoded to fp32 when it is read."""
+
+    def __init__(self, inner: Checkpoint) -> None:
+        super().__init__(inner.path, inner.config)
+        self._inner = inner
+
+    def tokenizer(self) -> Tokenizer | None:
+        return self._inner.tokenizer()
+
+    def has(self, name: str) -> bool:
+        return self._inner.has(name)
+
+    @property
+    def quantised(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def _read(self, name: str) -> Weight:
+        weight = self._inner.tensor(name)
+        return weight.dequantize() if isinstance(weight, BlockTensor) else weight
+
+    def _file_of(self, name: str) -> Path:
+        return self._inner.path

@@ -1,0 +1,40 @@
+"""95 % intervals."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Z_95 = 1.959964
+"""95 % of a normal distribution are within this many standard deviations."""
+
+_RESAMPLES = 2000
+_RUN = 64
+"""Neighbouring tokens are alike; runs of this many, resampled as a whole, are nearly independent."""
+
+
+class Interval(NamedTuple):
+    """From `low` to `high`."""
+
+    low: float
+    high: float
+
+
+def wilson(right: int, count: int) -> Interval:
+    """Of a share, `right` of `count` (Wilson 1927, JASA 22:209)."""
+    share, spread = right / count, Z_95**2 / count
+    half = Z_95 * math.sqrt(share * (1 - share) / count + spread / (4 * count))
+    middle = share + spread / 2
+    return Interval((middle - half) / (1 + spread), (middle + half) / (1 + spread))
+
+
+def mean_of_tokens(values: NDArray[np.float64]) -> Interval:
+    """Of the mean of `[tokens]` in their order, by a bootstrap over runs of tokens; the same every time."""
+    runs = [values[first : first + _RUN] for first in range(0, len(values), _RUN)]
+    sums, counts = np.array([run.sum() for run in runs]), np.array([len(run) for run in runs])
+    drawn = np.random.default_rng(0).integers(len(runs), size=(_RESAMPLES, len(runs)))
+    low, high = np.quantile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), (0.025, 0.975))
+    return Interval(float(low), float(high))
