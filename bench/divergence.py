@@ -38,7 +38,7 @@ class Divergence(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """A divergence in a few numbers; intervals are of 95 %.
+    """A divergence in a few numbers; intervals are of 95 %, and None for fewer than a few hundred tokens.
 
     Attributes:
         tokens: Predictions compared.
@@ -57,22 +57,22 @@ class Summary(NamedTuple):
 
     tokens: int
     kl: float
-    kl_interval: Interval
+    kl_interval: Interval | None
     kl_median: float
     kl_99: float
     kl_max: float
     same_top: float
-    same_top_interval: Interval
+    same_top_interval: Interval | None
     exact_perplexity: float
     other_perplexity: float
     perplexity_ratio: float
-    perplexity_ratio_interval: Interval
+    perplexity_ratio_interval: Interval | None
 
     @staticmethod
     def of(divergence: Divergence) -> Summary:
         """Sum `divergence` up."""
         kl, exact_nll, other_nll, same_top = divergence
-        ratio = Interval(*(math.exp(end) for end in mean_of_tokens(other_nll - exact_nll)))
+        worse = mean_of_tokens(other_nll - exact_nll)
         return Summary(
             len(kl),
             float(kl.mean()),
@@ -85,7 +85,7 @@ class Summary(NamedTuple):
             math.exp(exact_nll.mean()),
             math.exp(other_nll.mean()),
             math.exp((other_nll - exact_nll).mean()),
-            ratio,
+            None if worse is None else Interval(math.exp(worse.low), math.exp(worse.high)),
         )
 
 

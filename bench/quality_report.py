@@ -199,5 +199,5 @@ def _points(difference: float, interval: Interval) -> str:
     return f"{100 * difference:+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
 
 
-def _ends(interval: Interval, form: str = ".1%") -> str:
-    return f"[{interval.low:{form}}, {interval.high:{form}}]"
+def _ends(interval: Interval | None, form: str = ".1%") -> str:
+    return _NOTHING if interval is None else f"[{interval.low:{form}}, {interval.high:{form}}]"
