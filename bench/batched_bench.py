@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import statistics
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
-
-_TIMEOUT_S = 600
 
 _ROW = re.compile(r"^\|" + r"\s*([0-9.]+)\s*\|" * 10, re.MULTILINE)
 """A row of its table: PP, TG, B, N_KV, T_PP, S_PP, T_TG, S_TG, T, S."""
@@ -47,9 +47,18 @@ def run_batched_bench(
     context = prompt + 64 * (passes + 1)
     arguments = ["-m", str(model), "-t", str(threads), "-c", str(context), "-b", "2048", "-ub", "512", "-pps"]
     arguments += ["-npp", str(prompt), "-ntg", str(passes), "-npl", ",".join([str(branches)] * rounds)]
-    with subprocess.Popen(
-        [*shlex.split(command), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
+    program, *flags = shlex.split(command)
+    program = shutil.which(program) or program
+    with (
+        tempfile.TemporaryDirectory() as folder,  # some versions leave a log where they are started
+        subprocess.Popen(
+            [str(Path(program).absolute()), *flags, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=folder,
+        ) as process,
+    ):
         assert process.stdout is not None
         output = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)

@@ -11,19 +11,20 @@ from bars import BARS, GOALS, Bar, Verdict, judge
 from lineup import BATCHED_BENCH, EXACT, FAST, LINEUP, LLAMA_CPP, OPENVINO
 from machine import Machine
 from results import Metric, Results
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.table import Table
 from trees import recorded_trees
 from workload import PREFIX_TOKENS
 
-_WIDTH = 160
+_WIDTH = 180
 _RATIOS = ((FAST, LLAMA_CPP), (FAST, BATCHED_BENCH), (EXACT, LLAMA_CPP), (EXACT, OPENVINO))
 """Columns of ratios; above 1 the first is faster."""
 
 _NOT_MEASURED = "-"
 
 _LEGEND = (
-    "Tokens/s of forward passes: every pass takes one token from each branch. '% of limit' is what a decode step "
+    "Tokens/s of forward passes: every pass takes one token from each branch. '% of limits' is what a decode step "
     "reaches of the machine's read bandwidth (weights as stored, each cached token once) and of its fp32 GEMM speed.",
     "Included in every pass: log-sum-exp, five best log-probabilities and the draw; of OpenVINO and CTranslate2 only "
     f"the drawn token's log-probability; of {BATCHED_BENCH} neither probabilities nor a draw.",
@@ -60,8 +61,7 @@ class CpuReport:
             f"disturbed: other programs used {cores:.1f} processors during {test}"
             for test, cores in self.results.disturbed.items()
         ]
-        for title, verdicts in (("bars", self.verdicts), ("goals", self.goals)):
-            parts.append(_verdict_table(title, verdicts))
+        parts += [_verdict_table(title, found) for title, found in (("bars", self.verdicts), ("goals", self.goals))]
         output = StringIO()
         console = Console(file=output, width=_WIDTH)
         for part in parts:
@@ -89,22 +89,34 @@ class CpuReport:
         if any(measure[:2] == (model, BATCHED_BENCH) for measure in self.results.measures):
             names.insert(names.index(LLAMA_CPP) + 1, BATCHED_BENCH)
         ratios = [(one, other) for one, other in _RATIOS if other in names]
-        table = Table(title=f"{model}: tokens/s over a shared prefix of {PREFIX_TOKENS} tokens", title_justify="left")
-        table.add_column("")
+        table = Table(
+            title=f"{model}: tokens/s over a shared prefix of {PREFIX_TOKENS} tokens",
+            title_justify="left",
+            box=SIMPLE_HEAD,
+        )
+        table.add_column("", no_wrap=True)
         for name in names:
-            table.add_column(name, justify="right")
+            table.add_column(name.replace(" ", "\n"), justify="right")
         for one, other in ratios:
-            table.add_column(f"{one.removeprefix('marcot ')} / {other}", justify="right")
+            table.add_column(f"{_short(one)} /\n{_short(other)}", justify="right")
         for mode in (FAST, EXACT):
-            table.add_column(f"{mode.removeprefix('marcot ')} % of limit: bytes, FLOP", justify="right")
+            table.add_column(f"{_short(mode)}, %\nof limits", justify="right")
 
-        def row(title: str, metric: Metric, size: int) -> None:
-            speeds = [value(model, name, metric, size) for name in names]
+        def row(title: str, metric: Metric, size: int, form: str = "{:.1f}", unit: float = 1.0) -> None:
+            numbers = [value(model, name, metric, size) for name in names]
+            if any(number is not None for number in numbers):
+                table.add_row(
+                    title, *(_number(number and number / unit, form) for number in numbers), *more(metric, size)
+                )
+
+        def more(metric: Metric, size: int) -> list[str]:
+            if metric not in ("decode", "prefill"):
+                return []
             quotients = [
                 _ratio(value(model, one, metric, size), value(model, other, metric, size)) for one, other in ratios
             ]
-            shares = [self._shares(model, mode, size) if metric == "decode" else "" for mode in (FAST, EXACT)]
-            table.add_row(title, *(_number(speed, "{:.1f}") for speed in speeds), *quotients, *shares)
+            shares = [self._shares(model, mode, size) for mode in (FAST, EXACT)] if metric == "decode" else []
+            return quotients + shares
 
         for branches in self.results.sizes(model, "decode"):
             row(f"{branches} branch{'es' if branches > 1 else ''}", "decode", branches)
@@ -112,30 +124,29 @@ class CpuReport:
         for tokens in self.results.sizes(model, "prefill"):
             row(f"prefill {tokens}", "prefill", tokens)
         table.add_section()
-        peaks = [value(model, name, "peak memory") for name in names]
-        table.add_row("peak memory, MB", *(_number(peak and peak / 1e6, "{:.0f}") for peak in peaks))
-        for title, metric, form in (
-            ("weights / file", "weights to file", "{:.2f}"),
-            ("load to 1st token, s", "load to first token", "{:.2f}"),
-            ("start to 1st token, s", "start to first token", "{:.2f}"),
-        ):
-            table.add_row(title, *(_number(value(model, name, metric), form) for name in names))
+        row("peak memory, MB", "peak memory", 0, "{:.0f}", 1e6)
+        row("weights / file", "weights to file", 0, "{:.2f}")
+        row("load, 1st token, s", "load to first token", 0, "{:.2f}")
+        row("start, 1st token, s", "start to first token", 0, "{:.2f}")
         for branches in self.results.sizes(model, "overhead"):
-            shares = [value(model, name, "overhead", branches) for name in names]
-            table.add_row(f"Python at {branches} branches", *(_number(share, "{:.1%}") for share in shares))
+            row(f"Python at {branches}", "overhead", branches, "{:.1%}")
         return table
 
     def _shares(self, model: str, mode: str, branches: int) -> str:
         """What a decode step reaches of the machine's two limits."""
         metrics: tuple[Metric, Metric] = ("bandwidth share", "GEMM share")
-        return ", ".join(_number(self.results.value(model, mode, metric, branches), "{:.0%}") for metric in metrics)
+        return " ".join(_number(self.results.value(model, mode, metric, branches), "{:.0%}") for metric in metrics)
 
     def _tree_table(self, model: str) -> Table | None:
         """One row per recorded tree."""
         numbers = self.results.sizes(model, "tree")
         if not numbers:
             return None
-        table = Table(title=f"{model}: {FAST}, tokens/s on all leaves of recorded search trees", title_justify="left")
+        table = Table(
+            title=f"{model}: {FAST} on all leaves of recorded search trees, tokens/s",
+            title_justify="left",
+            box=SIMPLE_HEAD,
+        )
         for name in ("width", "depth", "leaves", "tokens", "sharing", "shared", "apart", "gain"):
             table.add_column(name, justify="right")
         trees = recorded_trees()
@@ -162,13 +173,20 @@ def describe(verdict: Verdict) -> str:
 
 
 def _verdict_table(title: str, verdicts: Sequence[Verdict]) -> Table:
-    table = Table(title=title, title_justify="left")
+    unknown = sum(verdict.value is None for verdict in verdicts)
+    table = Table(
+        title=f"{title} ({unknown} not measured in this run)" if unknown else title,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+    )
     for name in ("model", "what", "at", "asked", "found", ""):
         table.add_column(name, justify="right" if name in ("at", "asked", "found") else "left")
     for verdict in verdicts:
+        if verdict.value is None:
+            continue
         bar = verdict.bar
         asked = f">= {bar.least}" if bar.least is not None else f"<= {bar.most}"
-        state = "not measured" if verdict.value is None else "MISSED" if verdict.missed else "met"
+        state = "MISSED" if verdict.missed else "met"
         at = str(verdict.size) if bar.sizes != (0,) else ""
         table.add_row(bar.model, bar.name, at, asked, _number(verdict.value, "{:.3g}"), state)
     return table
@@ -177,6 +195,11 @@ def _verdict_table(title: str, verdicts: Sequence[Verdict]) -> Table:
 def _plain(verdict: Verdict) -> dict[str, object]:
     bar: Bar = verdict.bar
     return bar._asdict() | {"sizes": None, "size": verdict.size, "value": verdict.value, "missed": verdict.missed}
+
+
+def _short(name: str) -> str:
+    """`name` without what every column of ratios would repeat."""
+    return name.removeprefix("marcot ").removesuffix(" int8")
 
 
 def _number(value: float | None, form: str) -> str:

@@ -19,8 +19,9 @@ MODEL = "qwen2.5-coder-0.5b"
 DEPTH = 8
 ACTION = "mini-step-32"
 SAMPLING = Sampling(temperature=1.0, top_k=50, top_p=1.0)
-SEARCHES = ((1, 2, 12), (2, 3, 24), (5, 4, 48))
-"""Line of the question in the file, from 1; children that are sampled from a node; rollouts."""
+SEARCHES = ((1, 2, 12, 0), (2, 3, 24, 0), (5, 4, 48, 0), (7, 3, 24, 8))
+"""Line of the question in the file, from 1; children that are sampled from a node; rollouts; solved examples in the
+prompt, which are the last lines of the file."""
 
 
 def main(questions: Path) -> None:
@@ -28,13 +29,15 @@ def main(questions: Path) -> None:
     lines = questions.read_text().splitlines()
     engine = Engine.load(MODEL)
     trees = []
-    for line, width, rollouts in SEARCHES:
+    for line, width, rollouts, examples in SEARCHES:
         strategy = MCTS(rollouts=rollouts, action=ACTION, width=width, max_depth=DEPTH, parallel=8, sampling=SAMPLING)
         question = lines[line - 1].split("\t")[0]
-        [result] = engine.search(question, strategy)
+        shown = "\n\n".join(lines[len(lines) - examples :]).replace("\t", "\nAnswer: ")
+        system = f"Solve the problem step by step. Solved problems:\n\n{shown}" if examples else None
+        [result] = engine.search(question, strategy, system=system)
         parents = [node.parent for node in result.tree]
-        tokens = [len(engine.chat_ids(question)), *(node.tokens for node in result.tree[1:])]
-        trees.append({"question": line, "width": width, "parents": parents, "tokens": tokens})
+        tokens = [len(engine.chat_ids(question, system)), *(node.tokens for node in result.tree[1:])]
+        trees.append({"question": line, "width": width, "examples": examples, "parents": parents, "tokens": tokens})
         print(f"question {line}, width {width}: {len(parents)} nodes, {sum(tokens)} tokens", file=sys.stderr)
     made = {
         "by": "bench/record_trees.py",

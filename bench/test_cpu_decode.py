@@ -34,14 +34,14 @@ ROUNDS = 5
 PASSES = 16
 """Forward passes of a round at most."""
 
-ROUND_S = 2.0
+ROUND_S = 1.5
 """A round takes about this long at most: slow engines make fewer passes, at least `LEAST_PASSES`."""
 
 LEAST_PASSES = 2
 SLOWEST_ROUND_S = 60.0
 """An engine whose shortest round takes longer is left out."""
 
-PREFILL_S = 20.0
+PREFILL_S = 8.0
 """Timing one engine's prefill takes about this long at most: fewer rounds of a long prompt."""
 
 PROBE_TOKENS = 128

@@ -19,13 +19,15 @@ class RecordedTree(NamedTuple):
 
     Attributes:
         question: Line of the question in its data set, from 1.
-        width: Children that the search sampled from a node at most.
+        width: Children that the search sampled from a node before it chose among them.
+        examples: Solved problems in the prompt.
         parents: Of each node, the index of its parent; None for the root, which is the prompt.
         tokens: Of each node, how many tokens it adds.
     """
 
     question: int
     width: int
+    examples: int
     parents: list[int | None]
     tokens: list[int]
 

@@ -40,26 +40,34 @@ class LlamaCpp(Peer):
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
         self._batch = llama_cpp.llama_batch_init(_CONTEXT, 0, 1)
+        self._prefix: list[int] = []
 
     def prefill(self, ids: list[int]) -> None:
+        self._prefix = []
         llama_cpp.llama_memory_clear(self._memory, False)
         self._run_prompt(ids)
 
     def fork(self, prefix: list[int], branches: int) -> None:
-        llama_cpp.llama_memory_clear(self._memory, False)
-        self._logits = self._run_prompt(prefix).clone()
+        if prefix == self._prefix:
+            self.start(0)
+        else:
+            llama_cpp.llama_memory_clear(self._memory, False)
+            self._logits = self._run_prompt(prefix).clone()
+            self._prefix, self._branches = prefix, 1
+        for sequence in range(1, self._branches):
+            llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
         for sequence in range(1, branches):
             llama_cpp.llama_memory_seq_cp(self._memory, 0, sequence, -1, -1)
-        self._branches, self._length = branches, len(prefix)
+        self._branches = branches
 
     def start(self, passes: int) -> None:
         self._passes = passes
         for sequence in range(self._branches):
-            llama_cpp.llama_memory_seq_rm(self._memory, sequence, self._length, -1)
+            llama_cpp.llama_memory_seq_rm(self._memory, sequence, len(self._prefix), -1)
 
     def decode(self) -> None:
         drawn = draw(self._logits.expand(self._branches, -1))
-        for position in range(self._length, self._length + self._passes):
+        for position in range(len(self._prefix), len(self._prefix) + self._passes):
             for sequence, token in enumerate(drawn.tolist()):
                 self._put(sequence, token, position, sequence, output=True)
             drawn = draw(self._run(self._branches, self._branches))

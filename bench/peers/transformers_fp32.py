@@ -18,6 +18,7 @@ class TransformersFp32(Peer):
     def __init__(self, model: Path, threads: int) -> None:
         torch.set_num_threads(threads)
         self._model = AutoModelForCausalLM.from_pretrained(model.parent, gguf_file=model.name, dtype=torch.float32)
+        self._known: list[int] = []
 
     @torch.inference_mode()
     def prefill(self, ids: list[int]) -> None:
@@ -25,8 +26,10 @@ class TransformersFp32(Peer):
 
     @torch.inference_mode()
     def fork(self, prefix: list[int], branches: int) -> None:
-        self._prefix, logits = self._compute(prefix)
-        self._logits = logits.expand(branches, -1)
+        if prefix != self._known:
+            self._prefix, self._last = self._compute(prefix)
+            self._known = prefix
+        self._logits = self._last.expand(branches, -1)
 
     @torch.inference_mode()
     def start(self, passes: int) -> None:
