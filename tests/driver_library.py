@@ -40,14 +40,18 @@ class DriverLibrary:
     """What `marcot.kernels.cpu.Library` is, with every call made by a driver: it gets copies of all memory."""
 
     def __init__(self, command: Sequence[str | Path], **environment: str) -> None:
-        """Start `command`, which runs a driver."""
+        """Start `command`, which runs a driver; another one after each that ends."""
+        self._command, self._environment = command, os.environ | environment
+        self._start()
+
+    def _start(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process
         self._process = subprocess.Popen(
-            command,
+            self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=os.environ | environment,
+            env=self._environment,
         )
 
     def call(self, name: str, *arguments: Argument) -> int:
@@ -99,7 +103,9 @@ class DriverLibrary:
     def _fail(self) -> None:
         code = self._process.wait()
         self._errors.seek(0)
-        raise AssertionError(f"the driver ended with {code}:\n{self._errors.read().decode(errors='replace')}")
+        said = self._errors.read().decode(errors="replace")
+        self._start()
+        raise AssertionError(f"the driver ended with {code}:\n{said}")
 
     def _pointers(self, arguments: Sequence[Argument]) -> Iterator[tuple[int, bytes]]:
         """The places of `Layer` (`src/layers.h`) that are pointers, and what they point to."""
