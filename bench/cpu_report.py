@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
@@ -96,9 +97,9 @@ class CpuReport:
         )
         table.add_column("", no_wrap=True)
         for name in names:
-            table.add_column(name.replace(" ", "\n"), justify="right")
+            table.add_column(re.sub("[ -]", r"\g<0>\n", name), justify="right")
         for one, other in ratios:
-            table.add_column(f"{_short(one)} /\n{_short(other)}", justify="right")
+            table.add_column(f"{_short(one)} /\n" + _short(other).replace("-", "-\n"), justify="right")
         for mode in (FAST, EXACT):
             table.add_column(f"{_short(mode)}, %\nof limits", justify="right")
 

@@ -36,6 +36,7 @@ class Contestant(NamedTuple):
         conversion: The format that it reads instead of GGUF, as `conversion.py` calls it.
         models: Models that it takes part with; the others would take the time of the whole run.
         most_branches: Branches beyond which it is not measured, by model.
+        environment: Variables that its process is started with.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Contestant(NamedTuple):
     conversion: str | None = None
     models: tuple[str, ...] = MODELS
     most_branches: Mapping[str, int] = MappingProxyType({})
+    environment: Mapping[str, str] = MappingProxyType({})
 
     @property
     def ours(self) -> bool:
@@ -62,13 +64,22 @@ class Contestant(NamedTuple):
         return self.name.replace(" ", "-")
 
 
+_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "4000000000"}
+"""Memory that is freed is not given back to the system: CTranslate2 allocates its caches anew for every token, and with
+eight branches spent as much time in the system as in its own code."""
+
 LINEUP = (
     Contestant(FAST, "marcot_engine:Marcot", ("marcot", "torch"), {"compute": "fast"}),
     Contestant(EXACT, "marcot_engine:Marcot", ("marcot", "torch"), {"compute": "exact"}),
     Contestant(LLAMA_CPP, "llama_cpp_native:LlamaCpp", ("llama-cpp-python",)),
     Contestant(OPENVINO, "openvino_int8:OpenVinoInt8", ("openvino-genai",), conversion="openvino", models=(MIDDLE,)),
     Contestant(
-        CTRANSLATE2, "ctranslate2_int8:CTranslate2Int8", ("ctranslate2",), conversion="ctranslate2", models=(MIDDLE,)
+        CTRANSLATE2,
+        "ctranslate2_int8:CTranslate2Int8",
+        ("ctranslate2",),
+        conversion="ctranslate2",
+        models=(MIDDLE,),
+        environment=_KEEP_MEMORY,
     ),
     Contestant(
         TRANSFORMERS, "transformers_fp32:TransformersFp32", ("transformers", "torch"), most_branches={LARGE: 16}

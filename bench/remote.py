@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 _PROGRAM = Path(__file__).with_name("child.py")
 
-_TIMEOUT_S = 600
-"""Loading and converting the largest model takes less."""
+_TIMEOUT_S = 1200
+"""Computing every path of the largest tree apart takes a minute; a busy machine takes several times that."""
 
 _LOG_TAIL = 2_000
 
@@ -29,11 +31,16 @@ class MissingPackageError(RemoteError):
 class Remote:
     """Calls the commands of `child.Child` in a process of its own, one at a time."""
 
-    def __init__(self, python: str) -> None:
-        """Start the process; it imports nothing until it is told to load."""
+    def __init__(self, python: str, environment: Mapping[str, str]) -> None:
+        """Start `python`, with `environment` besides this process's own; it imports nothing until it is told to."""
         self._log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  (lives as long as the process)
         self._process = subprocess.Popen(
-            [python, str(_PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
+            [python, str(_PROGRAM)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env={**os.environ, **environment},
         )
 
     @property

@@ -57,7 +57,7 @@ class Team:
                 member.close()
 
     def _load(self, contestant: Contestant) -> Remote | UnavailableError:
-        remote = Remote(contestant.python)
+        remote = Remote(contestant.python, contestant.environment)
         try:
             load(remote, contestant, self._path, self._threads, self._results)
         except MissingPackageError as error:

@@ -186,7 +186,7 @@ def test_load_to_first_token(
     loads: list[float] = []
 
     def run() -> None:
-        with Remote(contestant.python) as remote:
+        with Remote(contestant.python, contestant.environment) as remote:
             loading = load(remote, contestant, model.path, machine.threads, results)
             loads.append(loading + _seconds(remote, "first_token", tokens=16))
 

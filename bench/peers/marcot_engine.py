@@ -38,6 +38,7 @@ class Marcot(Peer):
 
     def fork_leaves(self, paths: Sequence[list[int]]) -> None:
         """Let one branch follow each of `paths`; whatever paths have in common is stored once."""
+        self._forks = []
         self._forks = [(self._engine.prefill(path), 1) for path in paths]
 
     def start(self, passes: int) -> None:
