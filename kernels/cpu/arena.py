@@ -29,7 +29,7 @@ class Arena:
         """Return `[size]` uint8, zero and aligned to cache lines."""
         room = -(-size // _ALIGNMENT) * _ALIGNMENT
         if room > len(self._chunk):
-            memory = mmap.mmap(-1, max(room, _CHUNK_BYTES))
+            memory = mmap.mmap(-1, max(room, _CHUNK_BYTES), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             if hasattr(mmap, "MADV_HUGEPAGE"):
                 memory.madvise(mmap.MADV_HUGEPAGE)
             self._chunk = torch.frombuffer(memory, dtype=torch.uint8)
