@@ -23,12 +23,13 @@ class Bystanders:
 
     Attributes:
         cores: How many processors programs outside of the benchmark used, on average.
+        seconds: How long it was entered.
     """
 
     def __init__(self, ours: Callable[[], Iterable[int]]) -> None:
         """Count what is not used by this process or by the processes that `ours` returns."""
         self._ours = ours
-        self.cores = 0.0
+        self.cores = self.seconds = 0.0
 
     def __enter__(self) -> Self:
         self._start = time.perf_counter()
@@ -38,7 +39,8 @@ class Bystanders:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.cores = max(0.0, (self._others() - self._before) / (time.perf_counter() - self._start))
+        self.seconds = time.perf_counter() - self._start
+        self.cores = max(0.0, (self._others() - self._before) / self.seconds)
 
     def _others(self) -> float:
         """Seconds of processor time that others have used since the machine started."""

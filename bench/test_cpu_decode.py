@@ -53,6 +53,9 @@ LOAD_ROUNDS = 3
 DISTURBING_CORES = 0.1
 """A number that was taken while other programs used more of the processors than this is named below the table."""
 
+SHORTEST_S = 0.5
+"""The system counts processor time in hundredths of a second: in less than this they say little."""
+
 LEAST_BATCHED_PASSES = 8
 SLOW_FILE_BYTES = 10**9
 """`llama-batched-bench` computes the prompt again in every round: three rounds have to do for a file of this size."""
@@ -95,7 +98,7 @@ def bystanders(request: pytest.FixtureRequest, model: Model, results: Results) -
     """Note where other programs had a part in what was timed."""
     with Bystanders(model.team.processes) as others:
         yield
-    if others.cores > DISTURBING_CORES:
+    if others.cores > DISTURBING_CORES and others.seconds > SHORTEST_S:
         results.disturbed[request.node.name] = others.cores
 
 

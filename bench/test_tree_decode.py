@@ -18,7 +18,7 @@ from marcot.model import locate
 from pytest_benchmark.fixture import BenchmarkFixture
 from report import Report, Timing
 from transformers import AutoModelForCausalLM, PreTrainedModel
-from workload import Workload
+from workload import Workload, all_weights
 
 MODELS = ("smollm2-135m", "qwen2.5-coder-0.5b")
 BRANCHES = (1, 4, 8, 16)
@@ -32,6 +32,7 @@ class Loaded(NamedTuple):
     """One model, loaded by both sides from the same file."""
 
     name: str
+    weight_bytes: float
     ours: Engine
     theirs: PreTrainedModel
 
@@ -40,7 +41,8 @@ class Loaded(NamedTuple):
 def loaded(request: pytest.FixtureRequest) -> Loaded:
     path = locate(request.param)
     theirs = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
-    return Loaded(request.param, Engine.load(str(path), dtype="float32", kv_tokens=KV_TOKENS), theirs)
+    ours = Engine.load(str(path), dtype="float32", compute="exact", kv_tokens=KV_TOKENS)
+    return Loaded(request.param, path.stat().st_size / all_weights(ours.config), ours, theirs)
 
 
 @pytest.mark.parametrize("contestant", CONTESTANTS)
@@ -48,7 +50,7 @@ def loaded(request: pytest.FixtureRequest) -> Loaded:
 def test_tree_decode(
     loaded: Loaded, branches: int, contestant: str, benchmark: BenchmarkFixture, report: Report
 ) -> None:
-    workload = Workload(loaded.ours.config, branches)
+    workload = Workload(loaded.ours.config, branches, loaded.weight_bytes)
     runner = {
         "tree": lambda: Tree(loaded.ours, workload),
         "copies": lambda: Copies(loaded.ours, workload),

@@ -16,8 +16,6 @@ NEW_TOKENS = 8
 TOP_K = 20
 """Truncation of every draw; the five best also give the token's confidence."""
 
-_FP32 = 4
-
 
 class Workload(NamedTuple):
     """Decode `NEW_TOKENS` tokens on each of `branches` branches.
@@ -25,10 +23,12 @@ class Workload(NamedTuple):
     Attributes:
         config: The model's shape.
         branches: How many branches continue the prefix.
+        weight_bytes: Bytes that a weight takes in the checkpoint, on average.
     """
 
     config: ModelConfig
     branches: int
+    weight_bytes: float
 
     @property
     def tokens(self) -> int:
@@ -41,8 +41,8 @@ class Workload(NamedTuple):
         ids = torch.randint(1000, 10_000, (PREFIX_TOKENS,), generator=generator).tolist()
         return [copy, *ids[1:]]
 
-    def read_bytes(self) -> int:
-        """Bytes that a round cannot avoid to read in fp32: the weights once per step, each cached token once per step.
+    def read_bytes(self) -> float:
+        """Bytes that a round cannot avoid to read: the weights as stored, and each cached token, once per step.
 
         The LM head also reads its weights for the first token; the shared prefix counts once, not once per branch.
         """
@@ -51,7 +51,7 @@ class Workload(NamedTuple):
         steps = NEW_TOKENS - 1
         own_tokens = self.branches * steps * NEW_TOKENS // 2
         cached = (steps * PREFIX_TOKENS + own_tokens) * KVCache.token_bytes(config, torch.float32)
-        return (steps * layer_weights(config) + NEW_TOKENS * head) * _FP32 + cached
+        return (steps * layer_weights(config) + NEW_TOKENS * head) * self.weight_bytes + cached
 
     def operations(self) -> int:
         """Floating-point operations of a round: every weight and every visible cached token, per token."""
@@ -61,6 +61,11 @@ class Workload(NamedTuple):
         visible = steps * (PREFIX_TOKENS + NEW_TOKENS // 2)
         attention = 2 * config.num_layers * config.num_heads * config.head_dim * visible
         return 2 * (steps * layer_weights(config) + self.tokens * head + attention)
+
+
+def all_weights(config: ModelConfig) -> int:
+    """Weights of all matrices; a tied LM head counts once."""
+    return layer_weights(config) + (1 if config.tied_embeddings else 2) * config.vocab_size * config.hidden_size
 
 
 def layer_weights(config: ModelConfig) -> int:
