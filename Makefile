@@ -12,9 +12,9 @@ PINS   := transformers==5.23.0 accelerate==1.15.0 tokenizers==0.23.3 safetensors
           huggingface_hub==2.4.0 jinja2==3.1.6 typer==0.29.2 rich==15.0.0 setuptools==80.9.0 hypothesis==6.170.15 \
           pytest==9.2.0 pytest-benchmark==5.3.1 ruff==0.17.6 mypy==2.4.1
 
-.PHONY: help demo test lint bench bench-cpu clean
+.PHONY: help demo test test-sanitized lint bench bench-cpu clean
 help:            ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), "marcot needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.12 ..."'
@@ -36,6 +36,9 @@ demo: $(VENV)/.engine  ## install, bring a small real model, search a real quest
 
 test: $(VENV)/.dev     ## install and run every test
 	$(BIN)/python -m pytest
+
+test-sanitized: $(VENV)/.dev  ## the CPU kernels under AddressSanitizer, UBSan and ThreadSanitizer (needs g++)
+	KERNEL_SETS='sanitized*' $(BIN)/python -m pytest tests/kernels -k sanitized
 
 # mypy follows relative imports only inside a package, so it is shown the folders under their installed name.
 $(VENV)/typing/marcot: | $(BIN)/python

@@ -1,8 +1,8 @@
 """The kernel sets that the tests of `tests/kernels` run on, by name.
 
 Beside those that a user gets there are builds of the CPU kernels for other machines: other widths of vectors, other
-instruction sets, and one under sanitizers, which takes too long to be part of every run. `KERNEL_SETS` in the
-environment chooses others, separated by commas.
+instruction sets, and some under sanitizers, which take too long to be part of every run. `KERNEL_SETS` in the
+environment chooses by patterns such as `sanitized*`, separated by commas.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
 from functools import cache, partial
 from pathlib import Path
 from typing import Final
@@ -45,14 +46,15 @@ def _neon(folder: Path) -> Kernels:
     return CpuKernels(DriverLibrary([_NEON_EMULATOR, program]))
 
 
-def _sanitized(flags: Sequence[str], folder: Path) -> Kernels:
-    """A driver that stops at the first byte out of bounds and the first undefined operation.
+def _sanitized(sanitizers: str, flags: Sequence[str], folder: Path) -> Kernels:
+    """A driver that ends at the first byte out of bounds, the first undefined operation, or the first race of threads.
 
     Fresh memory is filled with 0xff, which as a float is NaN, so that what is read before it is written shows as well.
     """
-    sanitizers = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g", _NATIVE, *flags)
-    options = f"malloc_fill_byte=255:max_malloc_fill_size={1 << 30}"
-    return CpuKernels(DriverLibrary([built_driver("g++", sanitizers, folder)], ASAN_OPTIONS=options))
+    usual = (f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-O1", "-g", _NATIVE)
+    filled = f"malloc_fill_byte=255:max_malloc_fill_size={1 << 30}"
+    program = built_driver("g++", (*usual, *flags), folder)
+    return CpuKernels(DriverLibrary([program], ASAN_OPTIONS=filled, TSAN_OPTIONS="halt_on_error=1"))
 
 
 _SETS: Final[dict[str, Callable[[Path], Kernels]]] = {
@@ -63,14 +65,23 @@ _SETS: Final[dict[str, Callable[[Path], Kernels]]] = {
     "avx2-without-fma": partial(_cpu, ("-mno-fma",)),
     "64-bytes": partial(_cpu, ("-DMARCOT_WIDTH=64",)),
     "neon": _neon,
-    "sanitized": partial(_sanitized, ()),
-    "sanitized-16-bytes": partial(_sanitized, ("-DMARCOT_WIDTH=16",)),
-    "sanitized-64-bytes": partial(_sanitized, ("-DMARCOT_WIDTH=64",)),
+    "sanitized": partial(_sanitized, "address,undefined", ()),
+    "sanitized-16-bytes": partial(_sanitized, "address,undefined", ("-DMARCOT_WIDTH=16",)),
+    "sanitized-64-bytes": partial(_sanitized, "address,undefined", ("-DMARCOT_WIDTH=64",)),
+    "sanitized-threads": partial(_sanitized, "thread", ()),
 }
 
-_USUAL: Final = [name for name in _SETS if not name.startswith("sanitized")]
 
-NAMES: Final = os.environ.get("KERNEL_SETS", ",".join(_USUAL)).split(",")
+def _chosen() -> list[str]:
+    wishes = os.environ.get("KERNEL_SETS")
+    if wishes is None:
+        return [name for name in _SETS if not name.startswith("sanitized")]
+    chosen = [name for name in _SETS if any(fnmatch(name, wish) for wish in wishes.split(","))]
+    assert chosen, f"KERNEL_SETS={wishes}: known are {', '.join(_SETS)}"
+    return chosen
+
+
+NAMES: Final = _chosen()
 COMPILED: Final = [name for name in NAMES if name != "reference"]
 """Those whose results are bit for bit the same in every company."""
 FAST: Final = [name for name in NAMES if name in ("reference", "cpu", "sanitized")]
