@@ -48,6 +48,8 @@ struct Quantized {
     static constexpr int kCodes = kBlock * kPanel * Bits / 8;
     static constexpr int kBlockBytes = kScales + kCodes;
     static constexpr int kSuperBytes = kHeader + kSuper / kBlock * kBlockBytes;
+    // 8-bit codes are widened where they are multiplied, by the load itself; the others are unpacked once for all rows.
+    static constexpr bool kDirect = Bits == 8;
     // int16 products of codes and int8 activations that fit one int16 sum, counted in quads: 2 * 127 * (2^Bits - 1)
     // each
     static constexpr int kDepth = Bits == 4 ? 8 : Bits == 5 ? 4 : 2;

@@ -18,7 +18,7 @@ __attribute__((always_inline)) inline void multiply_words(const uint8_t* codes, 
     for (int pair = 0; pair < kBlock / 2; pair++) {
         I16 w[kVectors];
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) w[v] = load<I16>(codes + pair * 64 + v * kWidth);
+        for (int v = 0; v < kVectors; v++) w[v] = pair_codes(codes, pair, v);
 #pragma GCC unroll 8
         for (int r = 0; r < Rows; r++) {
             const I16 two = (I16)splat(load<int32_t>(x + r * kBlock + pair * 2));
@@ -32,18 +32,20 @@ __attribute__((always_inline)) inline void multiply_words(const uint8_t* codes, 
     }
 }
 
-// Sums of products over `Quads` quads of unsigned codes: `Depth` of them are added in int16, then all in int32.
-template <int Rows, int Quads, int Depth>
+// Sums of products over `Quads` quads of unsigned codes: as many as fit are added in int16, then all in int32.
+template <Format F, int Rows, int Quads>
 __attribute__((always_inline)) inline void multiply_bytes(const uint8_t* codes, const int8_t* x,
                                                           I32 (&sum)[Rows][kVectors]) {
+    constexpr int kDepth = Layout<F>::kDepth;
 #pragma GCC unroll 4
-    for (int run = 0; run < Quads; run += Depth) {
+    for (int run = 0; run < Quads; run += kDepth) {
         I16 part[Rows][kVectors];
 #pragma GCC unroll 8
-        for (int quad = run; quad < run + Depth; quad++) {
+        for (int quad = run; quad < run + kDepth; quad++) {
             U8 w[kVectors];
 #pragma GCC unroll 4
-            for (int v = 0; v < kVectors; v++) w[v] = load<U8>(codes + quad * 64 + v * kWidth);
+            for (int v = 0; v < kVectors; v++)
+                w[v] = Layout<F>::kDirect ? quad_codes<F>(codes, quad, v) : load<U8>(codes + quad * 64 + v * kWidth);
 #pragma GCC unroll 8
             for (int r = 0; r < Rows; r++) {
                 const U8 four = (U8)splat(load<int32_t>(x + r * kBlock + quad * 4));
@@ -73,7 +75,6 @@ __attribute__((noinline)) void multiply_codes(const IntegerPanel& panel, int64_t
                                               int64_t row, int64_t first, float* out, int64_t stride, Ahead ahead) {
     using L = Layout<F>;
     const int64_t begin = first * x.rows + row;
-    const uint8_t* codes = panel.codes;
     const float* weight_scales = panel.scales;
     const float* minimums = panel.minimums;
     F32 acc[Rows][kVectors];
@@ -83,6 +84,7 @@ __attribute__((noinline)) void multiply_codes(const IntegerPanel& panel, int64_t
         for (int v = 0; v < kVectors; v++) acc[r][v] = first ? load<F32>(out + r * stride + v * kLanes) : F32{};
     for (int64_t b = 0, at = begin; b < blocks; b++, at += x.rows) {
         ahead.fetch(b);
+        const uint8_t* codes = L::kDirect ? BlockView<F>(panel.packed, first + b).codes : panel.codes + b * kQuads * 64;
         const float* scales = x.scales + at;
         if constexpr (L::kBits == 8) {
             I32 sum[Rows][kVectors];
@@ -98,8 +100,8 @@ __attribute__((noinline)) void multiply_codes(const IntegerPanel& panel, int64_t
 #pragma GCC unroll 2
             for (int group = 0; group < 2; group++) {
                 I32 sum[Rows][kVectors];
-                multiply_bytes<Rows, kQuads / 2, L::kDepth>(codes + group * kQuads / 2 * 64,
-                                                            x.bytes + at * kBlock + group * kBlock / 2, sum);
+                multiply_bytes<F, Rows, kQuads / 2>(codes + group * kQuads / 2 * 64,
+                                                    x.bytes + at * kBlock + group * kBlock / 2, sum);
 #pragma GCC unroll 4
                 for (int v = 0; v < kVectors; v++) {
                     const F32 scale = load<F32>(weight_scales + group * kPanel + v * kLanes);
@@ -113,7 +115,7 @@ __attribute__((noinline)) void multiply_codes(const IntegerPanel& panel, int64_t
         } else {
             const float* sums = x.sums + at;
             I32 sum[Rows][kVectors];
-            multiply_bytes<Rows, kQuads, L::kDepth>(codes, x.bytes + at * kBlock, sum);
+            multiply_bytes<F, Rows, kQuads>(codes, x.bytes + at * kBlock, sum);
 #pragma GCC unroll 4
             for (int v = 0; v < kVectors; v++) {
                 const F32 scale = load<F32>(weight_scales + v * kLanes);
@@ -125,7 +127,6 @@ __attribute__((noinline)) void multiply_codes(const IntegerPanel& panel, int64_t
                 }
             }
         }
-        codes += L::kBits == 8 ? kBlock / 2 * 64 : kQuads * 64;
         weight_scales += L::kGroups * kPanel;
         minimums += kPanel;
     }

@@ -9,7 +9,7 @@
 namespace marcot {
 
 constexpr int64_t kExactColumns = 256;     // 16 KB of fp32
-constexpr int64_t kIntegerColumns = 1024;  // 16 KB of bytes; half as many of 16 bits
+constexpr int64_t kIntegerColumns = 1024;  // 16 KB of codes
 
 // Where the columns from `columns` on lie in memory: what is wanted after those before, be it of this panel or the
 // next.
@@ -66,17 +66,15 @@ void multiply_exact_row(const uint8_t* panels, const Activations& x, float* out)
 template <Format F>
 void multiply_fast(const uint8_t* panel, const Activations& x, float* out, int64_t stride) {
     alignas(64) uint8_t memory[kIntegerColumns * kPanel + kIntegerColumns / kBlock * 3 * kPanel * sizeof(float)];
-    using L = Layout<F>;
-    constexpr int64_t kColumns = L::kBits == 8 ? kIntegerColumns / 2 : kIntegerColumns;
     float* scales = (float*)(memory + kIntegerColumns * kPanel);
-    const IntegerPanel unpacked{memory, scales, scales + kIntegerColumns / kBlock * 2 * kPanel};
+    const IntegerPanel unpacked{panel, memory, scales, scales + kIntegerColumns / kBlock * 2 * kPanel};
     const int64_t all = x.columns / kBlock;
-    for (int64_t first = 0; first < all; first += kColumns / kBlock) {
-        const int64_t blocks = std::min(kColumns / kBlock, all - first);
+    for (int64_t first = 0; first < all; first += kIntegerColumns / kBlock) {
+        const int64_t blocks = std::min(kIntegerColumns / kBlock, all - first);
         const uint8_t* next = after<F>(panel, (first + blocks) * kBlock);
         const int64_t bytes = after<F>(panel, blocks * kBlock) - panel;
         const int64_t share = bytes / (x.rows + kUnpackRows), unpack_share = bytes - x.rows * share;
-        unpack_codes<F>(panel, first, blocks, unpacked, {next + x.rows * share, unpack_share / blocks});
+        unpack_codes<F>(unpacked, first, blocks, {next + x.rows * share, unpack_share / blocks});
         for_tiles<kIntegerTileRows>(x.rows, [&](int64_t row, auto rows) {
             constexpr int kRows = decltype(rows)::value;
             const Ahead ahead{next + row * share, share * kRows / blocks};

@@ -136,20 +136,19 @@ inline void unpack_exact(const uint8_t* panel, int64_t first, int64_t columns, f
 
 // A stretch of a quantised panel, ready for integer products.
 struct IntegerPanel {
-    uint8_t* codes;   // [blocks][8 quads][16 rows][4] uint8, or [blocks][16 pairs][16 rows][2] int16
-    float* scales;    // [blocks][groups][16]
-    float* minimums;  // [blocks][16], of formats that store them or have one group
-
-    static constexpr int64_t kBytesPerColumn = 2 * kPanel + (2 + 1) * kPanel * sizeof(float) / kBlock;
+    const uint8_t* packed;  // the whole panel, whose codes are read where the format is direct
+    uint8_t* codes;         // [blocks][8 quads][16 rows][4] otherwise
+    float* scales;          // [blocks][groups][16]
+    float* minimums;        // [blocks][16], of formats with up to 5 bits
 };
 
 // Unpacks blocks [first, first + blocks) of a panel.
 template <Format F>
-inline void unpack_codes(const uint8_t* panel, int64_t first, int64_t blocks, const IntegerPanel& out, Ahead ahead) {
+inline void unpack_codes(const IntegerPanel& out, int64_t first, int64_t blocks, Ahead ahead) {
     using L = Layout<F>;
     for (int64_t b = 0; b < blocks; b++) {
         ahead.fetch(b);
-        const BlockView<F> block(panel, first + b);
+        const BlockView<F> block(out.packed, first + b);
         for (int v = 0; v < kVectors; v++) {
             for (int group = 0; group < L::kGroups; group++) {
                 const F32 scale = group_scale<F>(block, group, v);
@@ -157,11 +156,7 @@ inline void unpack_codes(const uint8_t* panel, int64_t first, int64_t blocks, co
                 if constexpr (L::kBits <= 5)
                     store(out.minimums + b * kPanel + v * kLanes, group_minimum<F>(block, scale, v));
             }
-            if constexpr (L::kBits == 8) {
-#pragma GCC unroll 16
-                for (int pair = 0; pair < kBlock / 2; pair++)
-                    store(out.codes + (b * kBlock / 2 + pair) * 64 + v * kWidth, pair_codes(block.codes, pair, v));
-            } else {
+            if constexpr (!L::kDirect) {
 #pragma GCC unroll 8
                 for (int quad = 0; quad < kQuads; quad++)
                     store(out.codes + (b * kQuads + quad) * 64 + v * kWidth, quad_codes<F>(block.codes, quad, v));
