@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..kernels import Draw
@@ -15,108 +18,112 @@ from .sampler import Candidates, Choice, SamplingRows, choose
 
 
 class Drawer:
-    """Draws tokens with the LM head of one decoder."""
+    """Draws tokens with the LM head of one decoder.
+
+    The head works where the decoder does. What it keeps of a row is small and wanted on the host in any case, so that
+    the choice is made there.
+    """
 
     def __init__(self, decoder: Decoder) -> None:
         """Draw with `decoder`'s head and op set."""
         self._decoder = decoder
         self._vocab = decoder.head.out_features
 
-    @torch.inference_mode()
     def from_hidden(self, branches: Sequence[Branch], hidden: Tensor) -> None:
         """Append a token to each branch, given the hidden state before it (`[branches, hidden]`).
 
         A branch's first token leaves what it was drawn from at the fork, for others to draw from.
         """
-        device = hidden.device
-        rows = _sampling_rows(branches, device)
-        pure = torch.tensor([not (b.sampling.greedy or b.sampling.truncated) for b in branches], device=device)
-        nucleus = (rows.temperature > 0) & (rows.top_k == 0) & (rows.top_p < 1)
-        streamed = pure | nucleus
-        temperature = torch.where(streamed, rows.temperature, 0.0)
-        head = self._decoder.kernels.lm_head_topk(
-            hidden,
-            self._decoder.head,
-            min(max(branch.width for branch in branches), self._vocab),
-            draw=Draw(temperature, rows.key, rows.position) if bool(streamed.any()) else None,
-        )
-        unknown = torch.full_like(head.lse, torch.nan)
-        scaled_lse = unknown if head.scaled_lse is None else torch.where(streamed, head.scaled_lse, unknown)
-        width = _widths(branches, head.top_ids)
-        choice = choose(Candidates(head.top_ids, head.top_logits, width, scaled_lse, complete=False), rows)
+        rows = _sampling_rows(branches)
+        streamed = rows.streamed
+        draw: Draw | None = None
+        if streamed.any():
+            wishes = (np.where(streamed, rows.temperature, np.float32(0)), rows.key, rows.position)
+            draw = Draw(*(torch.from_numpy(wish).to(hidden.device) for wish in wishes))
+        width = min(max(branch.width for branch in branches), self._vocab)
+        head = self._decoder.kernels.lm_head_topk(hidden, self._decoder.head, width, draw=draw)
+        top_ids, top_logits, lse = _host(head.top_ids), _host(head.top_logits), _host(head.lse)
+        scaled_lse = np.full_like(lse, np.nan)
+        if head.scaled_lse is not None:
+            scaled_lse[streamed] = _host(head.scaled_lse)[streamed]
+        choice = choose(Candidates(top_ids, top_logits, _widths(branches, top_ids), scaled_lse, complete=False), rows)
         if head.drawn_ids is not None and head.drawn_logits is not None:
+            pure = streamed & (rows.top_p == 1)
             choice = Choice(
-                torch.where(pure, head.drawn_ids, choice.ids),
-                torch.where(pure, head.drawn_logits, choice.logits),
+                np.where(pure, _host(head.drawn_ids), choice.ids),
+                np.where(pure, _host(head.drawn_logits), choice.logits),
                 pure | choice.exact,
             )
         choice = self._settle(branches, hidden, rows, choice)
         for row, branch in enumerate(branches):
             if not branch.node.tokens:
-                kept = (head.top_ids[row].clone(), head.top_logits[row].clone(), head.lse[row].clone())
-                branch.fork.distribution = Distribution(*kept)
-        _append(branches, choice, head.top_ids, head.top_logits, head.lse)
+                branch.fork.distribution = Distribution(top_ids[row].copy(), top_logits[row].copy(), float(lse[row]))
+        _append(branches, choice, top_ids, top_logits, lse)
 
-    @torch.inference_mode()
     def from_distributions(self, branches: Sequence[Branch]) -> None:
         """Append its first token to each branch, from the distribution that its fork keeps (`Branch.knows_first`)."""
-        kept = [branch.fork.distribution for branch in branches]
         columns = max(branch.width for branch in branches)
-        device = self._decoder.device
-        ids = torch.zeros(len(branches), columns, dtype=torch.int64, device=device)
-        logits = torch.full((len(branches), columns), -torch.inf, device=device)
-        lse = torch.empty(len(branches), device=device)
-        for row, (branch, distribution) in enumerate(zip(branches, kept, strict=True)):
-            assert distribution is not None
-            ids[row, : branch.width] = distribution.top_ids[: branch.width]
-            logits[row, : branch.width] = distribution.top_logits[: branch.width]
-            lse[row] = distribution.lse
-        unknown = torch.full_like(lse, torch.nan)
-        rows = _sampling_rows(branches, device)
-        choice = choose(Candidates(ids, logits, _widths(branches, ids), unknown, complete=False), rows)
-        _append(branches, choice, ids, logits, lse)
+        ids = np.zeros((len(branches), columns), np.int64)
+        logits = np.full((len(branches), columns), -np.inf, np.float32)
+        lse = np.empty(len(branches), np.float32)
+        for row, branch in enumerate(branches):
+            kept = branch.fork.distribution
+            assert kept is not None
+            ids[row, : branch.width] = kept.top_ids[: branch.width]
+            logits[row, : branch.width] = kept.top_logits[: branch.width]
+            lse[row] = kept.lse
+        unknown = np.full_like(lse, np.nan)
+        candidates = Candidates(ids, logits, _widths(branches, ids), unknown, complete=False)
+        _append(branches, choose(candidates, _sampling_rows(branches)), ids, logits, lse)
 
     def _settle(self, branches: Sequence[Branch], hidden: Tensor, rows: SamplingRows, choice: Choice) -> Choice:
         """Decide on the full row of logits where the candidates were too few."""
-        open_rows = (~choice.exact).nonzero()[:, 0]
-        if not len(open_rows):
+        if choice.exact.all():
             return choice
+        open_rows = np.flatnonzero(~choice.exact)
         for row in open_rows.tolist():
             branches[row].usage.full_rows += 1
-        logits = self._decoder.kernels.linear(hidden[open_rows], self._decoder.head).float()
+        unsettled = hidden[torch.from_numpy(open_rows).to(hidden.device)]
+        logits = self._decoder.kernels.linear(unsettled, self._decoder.head).float()
         sorted_logits, ids = logits.sort(dim=1, descending=True, stable=True)
-        width = torch.full_like(open_rows, self._vocab)
-        unknown = torch.full((len(open_rows),), torch.nan, device=hidden.device)
-        settled = choose(Candidates(ids, sorted_logits, width, unknown, complete=True), rows.select(open_rows))
+        width = np.full_like(open_rows, self._vocab)
+        unknown = np.full(len(open_rows), np.nan, np.float32)
+        everything = Candidates(_host(ids), _host(sorted_logits), width, unknown, complete=True)
+        settled = choose(everything, rows.select(open_rows))
         choice.ids[open_rows], choice.logits[open_rows] = settled.ids, settled.logits
         return choice
 
 
-def _widths(branches: Sequence[Branch], ids: Tensor) -> Tensor:
-    return torch.tensor([min(branch.width, ids.shape[1]) for branch in branches], device=ids.device)
+def _host(tensor: Tensor) -> NDArray[Any]:
+    return tensor.cpu().numpy()
 
 
-def _sampling_rows(branches: Sequence[Branch], device: torch.device) -> SamplingRows:
+def _widths(branches: Sequence[Branch], ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.array([min(branch.width, ids.shape[1]) for branch in branches])
+
+
+def _sampling_rows(branches: Sequence[Branch]) -> SamplingRows:
     """Collect the sampling parameters of `branches`, one row each."""
     samplings = [branch.sampling for branch in branches]
-
-    def column(values: list[float] | list[int], dtype: torch.dtype) -> Tensor:
-        return torch.tensor(values, dtype=dtype, device=device)
-
     return SamplingRows(
-        column([s.temperature for s in samplings], torch.float32),
-        column([s.top_k for s in samplings], torch.int64),
-        column([s.top_p for s in samplings], torch.float32),
-        column([s.min_p for s in samplings], torch.float32),
-        column([s.repetition_penalty for s in samplings], torch.float32),
-        [None if b.seen is None else column(sorted(b.seen), torch.int64) for b in branches],
-        column([branch.key for branch in branches], torch.int64),
-        column([branch.node.end for branch in branches], torch.int64),
+        np.array([s.temperature for s in samplings], np.float32),
+        np.array([s.top_k for s in samplings], np.int64),
+        np.array([s.top_p for s in samplings], np.float32),
+        np.array([s.min_p for s in samplings], np.float32),
+        np.array([s.repetition_penalty for s in samplings], np.float32),
+        [branch.seen for branch in branches],
+        np.array([branch.key for branch in branches], np.int64),
+        np.array([branch.node.end for branch in branches], np.int64),
     )
 
 
-def _append(branches: Sequence[Branch], choice: Choice, top_ids: Tensor, top_logits: Tensor, lse: Tensor) -> None:
-    ids, logits, normalisers = choice.ids.tolist(), choice.logits.tolist(), lse.tolist()
-    id_rows, logit_rows = top_ids.cpu().numpy(), top_logits.cpu().numpy()
-    for row, branch in enumerate(branches):
-        branch.draw(ids[row], logits[row], normalisers[row], id_rows[row], logit_rows[row])
+def _append(
+    branches: Sequence[Branch],
+    choice: Choice,
+    top_ids: NDArray[np.int64],
+    top_logits: NDArray[np.float32],
+    lse: NDArray[np.float32],
+) -> None:
+    drawn = zip(choice.ids.tolist(), choice.logits.tolist(), lse.tolist(), top_ids, top_logits, strict=True)
+    for branch, row in zip(branches, drawn, strict=True):
+        branch.draw(*row)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..model import PAGE_SIZE
@@ -18,12 +20,12 @@ class Distribution(NamedTuple):
     Attributes:
         top_ids: `[k]` int64, the most probable tokens, best first.
         top_logits: `[k]` fp32, their raw logits.
-        lse: fp32 scalar, log-sum-exp of all raw logits.
+        lse: Log-sum-exp of all raw logits.
     """
 
-    top_ids: Tensor
-    top_logits: Tensor
-    lse: Tensor
+    top_ids: NDArray[np.int64]
+    top_logits: NDArray[np.float32]
+    lse: float
 
 
 class KVNode:

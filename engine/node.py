@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from .completion import Completion, FinishReason
@@ -123,9 +122,9 @@ class Node:
         kv = self._tree.ancestor_at(self.kv, self.kv.end - own + tokens)
         if kv.distribution is None and tokens < len(self._completion.lse):
             kv.distribution = Distribution(
-                torch.from_numpy(self._completion.top_ids[tokens]),
-                torch.from_numpy(self._completion.top_logits[tokens]),
-                torch.as_tensor(self._completion.lse[tokens]),
+                self._completion.top_ids[tokens],
+                self._completion.top_logits[tokens],
+                float(self._completion.lse[tokens]),
             )
         return Node(self._tree, kv, head, self._codec)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from ..kernels.reference.philox import gumbel
+from .noise import gumbel
 
 
 class Candidates(NamedTuple):
@@ -21,15 +21,15 @@ class Candidates(NamedTuple):
         complete: Whether the candidates are the whole vocabulary.
     """
 
-    ids: Tensor
-    logits: Tensor
-    width: Tensor
-    scaled_lse: Tensor
+    ids: NDArray[np.int64]
+    logits: NDArray[np.float32]
+    width: NDArray[np.int64]
+    scaled_lse: NDArray[np.float32]
     complete: bool
 
 
 class SamplingRows(NamedTuple):
-    """The sampling parameters of each row, as tensors of `[rows]`.
+    """The sampling parameters of each row, as arrays of `[rows]`.
 
     Attributes:
         temperature: fp32; 0 is greedy.
@@ -37,22 +37,29 @@ class SamplingRows(NamedTuple):
         top_p: fp32.
         min_p: fp32.
         penalty: fp32, repetition penalty.
-        seen: Per row the distinct tokens on its path, sorted, for the penalty; None where the penalty is off.
+        seen: Per row the distinct tokens on its path, for the penalty; None where the penalty is off.
         key: int64, Philox key.
         position: int64, absolute position of the token to be drawn.
     """
 
-    temperature: Tensor
-    top_k: Tensor
-    top_p: Tensor
-    min_p: Tensor
-    penalty: Tensor
-    seen: list[Tensor | None]
-    key: Tensor
-    position: Tensor
+    temperature: NDArray[np.float32]
+    top_k: NDArray[np.int64]
+    top_p: NDArray[np.float32]
+    min_p: NDArray[np.float32]
+    penalty: NDArray[np.float32]
+    seen: list[set[int] | None]
+    key: NDArray[np.int64]
+    position: NDArray[np.int64]
 
-    def select(self, rows: Tensor) -> SamplingRows:
-        """The rows with indices `rows` (int64)."""
+    @property
+    def streamed(self) -> NDArray[np.bool_]:
+        """Where the LM head must take in the whole vocabulary: for a nucleus, or where temperature alone decides."""
+        plain: NDArray[np.bool_] = (self.min_p == 0) & (self.penalty == 1)
+        unlimited: NDArray[np.bool_] = (self.temperature > 0) & (self.top_k == 0)
+        return unlimited & (plain | (self.top_p < 1))
+
+    def select(self, rows: NDArray[np.int64]) -> SamplingRows:
+        """The rows with indices `rows`."""
         return SamplingRows(
             self.temperature[rows],
             self.top_k[rows],
@@ -74,9 +81,9 @@ class Choice(NamedTuple):
         exact: `[rows]` bool; False where the candidates do not settle the choice: decide on the full row.
     """
 
-    ids: Tensor
-    logits: Tensor
-    exact: Tensor
+    ids: NDArray[np.int64]
+    logits: NDArray[np.float32]
+    exact: NDArray[np.bool_]
 
 
 def choose(candidates: Candidates, rows: SamplingRows) -> Choice:
@@ -85,57 +92,90 @@ def choose(candidates: Candidates, rows: SamplingRows) -> Choice:
     The draw is the Gumbel-max of `Kernels.lm_head_topk` over the tokens that survive truncation, with the same noise
     per token, so that it does not matter how many candidates there were.
     """
-    ids, raw = candidates.ids, candidates.logits
-    columns = torch.arange(ids.shape[1], device=ids.device)
-    usable = columns < candidates.width[:, None]
-    logits, certain = _penalise(candidates, rows, usable)
-    order = logits.argsort(dim=1, descending=True, stable=True)
-    ids, raw, logits = (field.gather(1, order) for field in (ids, raw, logits))
-
+    ids, raw, logits, certain = _penalise(candidates, rows)
     greedy = rows.temperature == 0
-    scaled = logits / torch.where(greedy, 1.0, rows.temperature)[:, None]
-    in_top_k = columns < torch.where(rows.top_k > 0, rows.top_k, ids.shape[1] + 1)[:, None]
-    kept = in_top_k & (columns < certain[:, None])
+    divisor: NDArray[np.float32] = np.where(greedy, np.float32(1), rows.temperature)
+    scaled = logits / divisor[:, None]
+    # Candidates are sorted, so that every truncation keeps the first few; none where it cannot be decided.
     limited = (rows.top_k > 0) & (rows.top_k <= certain)
+    kept = np.where(limited, rows.top_k, certain)
+    settled = greedy | limited | candidates.complete
+    if (rows.top_p < 1).any():
+        kept, reached = _nucleus(candidates, rows, scaled, kept, limited)
+        settled |= reached
+    if (rows.min_p > 0).any():
+        # Relative to the best token, hence independent of the normalisation.
+        with np.errstate(divide="ignore"):  # log 0 is where there is no limit
+            floor = scaled[:, 0] + np.log(rows.min_p)
+        probable = (scaled >= floor[:, None]).sum(axis=1)
+        kept = np.minimum(kept, probable)
+        settled |= probable < certain
+    kept = np.where(greedy, np.minimum(certain, 1), kept)
+    pick = _draw(ids, scaled, kept, rows)
+    each = np.arange(len(ids))
+    return Choice(ids[each, pick], raw[each, pick], settled & (kept > 0))
 
-    # Nucleus: of the top-k where that is on, else of the whole vocabulary, whose total only the kernel knows.
-    total = scaled.masked_fill(~kept, -torch.inf).logsumexp(dim=1)
+
+def _nucleus(
+    candidates: Candidates,
+    rows: SamplingRows,
+    scaled: NDArray[np.float32],
+    kept: NDArray[np.int64],
+    limited: NDArray[np.bool_],
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """How many of the `kept` candidates remain after top-p, and whether their probabilities reach it; `[rows]` each.
+
+    The nucleus is that of the top-k where these are among the candidates (`limited`), else of the whole vocabulary,
+    whose sum only the LM head knows.
+    """
+    best = scaled[:, 0]
+    weights = np.where(np.arange(scaled.shape[1]) < kept[:, None], np.exp(scaled - best[:, None]), np.float32(0))
+    mass = total = weights.sum(axis=1)
     if not candidates.complete:
-        unlimited = torch.where((rows.top_k == 0) & (rows.penalty == 1), candidates.scaled_lse, torch.nan)
-        total = torch.where(limited, total, unlimited)
-    probabilities = torch.where(kept, (scaled - total[:, None]).exp(), 0.0)
-    before = probabilities.cumsum(dim=1) - probabilities
+        whole = (rows.top_k == 0) & (rows.penalty == 1)
+        total = np.where(whole, np.exp(candidates.scaled_lse - best), np.where(limited, mass, np.float32(np.nan)))
+    enough = rows.top_p * total
+    before = weights.cumsum(axis=1, dtype=np.float64) - weights
+    within = np.minimum(kept, (before < enough[:, None]).sum(axis=1))
     nucleus = rows.top_p < 1
-    settled_by_p = nucleus & (probabilities.sum(dim=1) >= rows.top_p)
-    kept &= ~nucleus[:, None] | (before < rows.top_p[:, None])
-
-    # Relative to the best token, hence independent of the normalisation.
-    floor = scaled[:, :1] + rows.min_p.log()[:, None]
-    last = scaled.gather(1, (certain - 1).clamp(min=0)[:, None])[:, 0]
-    settled_by_min_p = (rows.min_p > 0) & (last < floor[:, 0])
-    kept &= scaled >= floor
-
-    kept &= ~greedy[:, None] | (columns == 0)
-    noise = gumbel(rows.key, rows.position, ids)
-    score = torch.where(kept, scaled + torch.where(greedy[:, None], 0.0, noise), -torch.inf)
-    pick = score.argmax(dim=1, keepdim=True)
-    bounded = (settled_by_p | settled_by_min_p) & ~(nucleus & total.isnan())
-    exact = (certain >= 1) & (greedy | limited | bounded | candidates.complete)
-    return Choice(ids.gather(1, pick)[:, 0], raw.gather(1, pick)[:, 0], exact)
+    return np.where(nucleus, within, kept), nucleus & (mass >= enough)
 
 
-def _penalise(candidates: Candidates, rows: SamplingRows, usable: Tensor) -> tuple[Tensor, Tensor]:
-    """Apply the repetition penalty; also count, per row, the candidates that no token outside can overtake."""
-    logits = candidates.logits.masked_fill(~usable, -torch.inf)
-    certain = candidates.width.clone()
+def _penalise(
+    candidates: Candidates, rows: SamplingRows
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """Apply the repetition penalty and sort again.
+
+    Returns:
+        Ids, raw logits and penalised logits, `[rows, k]` each, and per row how many of its first candidates no token
+        outside can overtake, `[rows]`.
+    """
+    ids, raw, width = candidates.ids, candidates.logits, candidates.width
+    if not any(rows.seen):
+        return ids, raw, raw, width
+    logits = np.where(np.arange(ids.shape[1]) < width[:, None], raw, np.float32(-np.inf))
+    certain = width.copy()
     for row, seen in enumerate(rows.seen):
         if seen is None:
             continue
         penalty, values = rows.penalty[row], logits[row]
-        repeated = torch.isin(candidates.ids[row], seen)
-        logits[row] = torch.where(repeated, torch.where(values > 0, values / penalty, values * penalty), values)
+        repeated = np.array([token in seen for token in ids[row].tolist()])
+        logits[row] = np.where(repeated, np.where(values > 0, values / penalty, values * penalty), values)
         if not candidates.complete:
             # A penalty above 1 only lowers: tokens outside stay below the last candidate's raw logit.
-            boundary = candidates.logits[row, candidates.width[row] - 1]
-            certain[row] = (logits[row] >= boundary).sum() if penalty > 1 else 0
-    return logits, certain
+            certain[row] = (logits[row] >= raw[row, width[row] - 1]).sum() if penalty > 1 else 0
+    order = np.argsort(-logits, axis=1, kind="stable")
+    ids, raw, logits = (np.take_along_axis(field, order, axis=1) for field in (ids, raw, logits))
+    return ids, raw, logits, certain
+
+
+def _draw(
+    ids: NDArray[np.int64], scaled: NDArray[np.float32], kept: NDArray[np.int64], rows: SamplingRows
+) -> NDArray[np.int64]:
+    """The column, among the first `kept` of each row, whose scaled logit and noise have the largest sum; `[rows]`."""
+    reach = kept.max()
+    if reach <= 1:
+        return np.zeros(len(ids), np.int64)
+    score = scaled[:, :reach] + gumbel(rows.key, rows.position, ids[:, :reach])
+    pick: NDArray[np.int64] = np.where(np.arange(reach) < kept[:, None], score, -np.inf).argmax(axis=1)
+    return pick
