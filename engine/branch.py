@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model import TextStream
+from ..model import Tokenizer
 from .branch_key import branch_key
 from .completion import Completion, FinishReason
 from .job import Job
@@ -38,7 +38,7 @@ class Branch(Job):
         usage: Usage,
         max_tokens: int,
         eos_token_ids: frozenset[int],
-        stream: TextStream | None,
+        tokenizer: Tokenizer | None,
     ) -> None:
         """Start an empty branch in the growing `node` below `fork`, for at most `max_tokens` tokens."""
         super().__init__(fork, node, usage)
@@ -50,7 +50,8 @@ class Branch(Job):
         self.kept = False
         self._max_tokens = max_tokens
         self._eos_token_ids = frozenset() if sampling.ignore_eos else eos_token_ids
-        self._stream = stream
+        self._tokenizer = tokenizer
+        self._stream = tokenizer.stream() if tokenizer and sampling.stop else None
         self._text = ""
         self._logits: list[float] = []
         self._lse: list[float] = []
@@ -92,15 +93,13 @@ class Branch(Job):
             self.seen.add(token)
         if token in self._eos_token_ids:
             self.finish_reason = "eos"
-        elif token in self.sampling.stop_token_ids or self._reads_stop(token):
+        elif token in self.sampling.stop_token_ids or (self._stream and self._reads_stop(self._stream.push(token))):
             self.finish_reason = "stop"
         elif len(self.node.tokens) >= self._max_tokens:
             self.finish_reason = "length"
 
     def completion(self) -> Completion:
         """Everything drawn, as arrays. Call it once, when the branch is over."""
-        if self._stream is not None and self.finish_reason != "stop":
-            self._text += self._stream.finish()
         tokens = len(self.node.tokens)
         shape = (tokens, -1) if tokens else (0, 0)
         return Completion(
@@ -109,19 +108,16 @@ class Branch(Job):
             np.array(self._lse, np.float32),
             np.concatenate(self._top_ids).reshape(shape) if tokens else np.empty(shape, np.int64),
             np.concatenate(self._top_logits).reshape(shape) if tokens else np.empty(shape, np.float32),
-            self._text,
+            self._whole_text(),
             self.finish_reason,
         )
 
-    def _reads_stop(self, token: int) -> bool:
-        """Add the token's text; cut it at the first stop string that it completes."""
-        piece = self._stream.push(token) if self._stream else None
+    def _reads_stop(self, piece: str) -> bool:
+        """Add `piece` to the text; cut it at the first stop string that it completes."""
         if not piece:
             return False
         self._text += piece
         stops = self.sampling.stop
-        if not stops:
-            return False
         reach = len(piece) + max(map(len, stops)) - 1
         begin = max(len(self._text) - reach, 0)
         found = [at for at in (self._text.find(stop, begin) for stop in stops) if at >= 0]
@@ -130,3 +126,10 @@ class Branch(Job):
         if not self.sampling.include_stop:
             self._text = self._text[: min(found)]
         return True
+
+    def _whole_text(self) -> str:
+        """The text without the token that ended the branch; without stop strings nobody had to look at it before."""
+        if self._stream is not None:
+            return self._text if self.finish_reason == "stop" else self._text + self._stream.finish()
+        ended = self.finish_reason in ("eos", "stop")
+        return self._tokenizer.decode(self.node.tokens[: -1 if ended else None]) if self._tokenizer else ""

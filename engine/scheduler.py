@@ -64,9 +64,9 @@ class Scheduler:
         """
         self._check_fits(fork.end + 1)
         room = self._config.max_positions - fork.end
-        stream = self._tokenizer.stream() if self._tokenizer else None
         limit = min(sampling.max_tokens, room)
-        branch = Branch(fork, self._tree.fork(fork), sampling, sample, usage, limit, self._eos_token_ids, stream)
+        node = self._tree.fork(fork)
+        branch = Branch(fork, node, sampling, sample, usage, limit, self._eos_token_ids, self._tokenizer)
         usage.reused_tokens += sum(node.computed for node in fork.path())
         self._submit(branch)
         return branch
