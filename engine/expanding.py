@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ..kernels import MarcotError
 from .branch import Branch
@@ -81,5 +81,5 @@ class Expanding:
                 self._tree.release(branch.node)
         self.branches = []
 
-    def _all(self) -> list[Branch]:
-        return [branch for samples in self.branches for branch in samples]
+    def _all(self) -> Iterator[Branch]:
+        return (branch for samples in self.branches for branch in samples)

@@ -1,14 +1,17 @@
-"""From the readers of a step to its attention plan."""
+"""From the readers of a step to the order of its rows and its attention plan."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from ..kernels import Plan, WorkItem
 from ..model import PAGE_SIZE
+from .job import Job
 from .kv_node import KVNode
 
 _SEGMENT_TOKENS = 2048
@@ -19,12 +22,14 @@ class Reader(NamedTuple):
     """A run of query rows that ends a path: the next tokens of a branch, or a prefill chunk of a node.
 
     Attributes:
+        job: Whose work it is.
         leaf: The node that the rows belong to.
         first: Index in `leaf.tokens` of the first row's token.
         rows: Consecutive tokens.
         writes: Whether the rows' K and V are new; False runs a cached token again for its distribution.
     """
 
+    job: Job
     leaf: KVNode
     first: int
     rows: int
@@ -32,8 +37,24 @@ class Reader(NamedTuple):
 
 
 def depth_first(readers: Sequence[Reader]) -> list[Reader]:
-    """Sort so that the readers of every node are neighbours."""
-    return sorted(readers, key=lambda reader: [node.serial for node in reader.leaf.path()])
+    """Sort so that the readers of every node are neighbours. A node is visited once, however many paths share it."""
+    ending: defaultdict[KVNode, list[Reader]] = defaultdict(list)
+    below: defaultdict[KVNode | None, list[KVNode]] = defaultdict(list)
+    entered: set[KVNode] = set()
+    for reader in readers:
+        ending[reader.leaf].append(reader)
+        node: KVNode | None = reader.leaf
+        while node is not None and node not in entered:
+            entered.add(node)
+            below[node.parent].append(node)
+            node = node.parent
+    ordered: list[Reader] = []
+    pending = below[None]
+    while pending:
+        node = pending.pop()
+        ordered.extend(ending[node])
+        pending.extend(reversed(below[node]))
+    return ordered
 
 
 def make_plan(readers: Sequence[Reader], device: torch.device) -> Plan:
@@ -46,26 +67,33 @@ def make_plan(readers: Sequence[Reader], device: torch.device) -> Plan:
     cached: dict[KVNode, int] = {}
     positions: list[int] = []
     for reader in readers:
-        for node in reader.leaf.path():
-            first_row.setdefault(node, len(positions))
-            rows[node] = rows.get(node, 0) + reader.rows
-            cached.setdefault(node, node.computed)
+        entered = []
+        node = reader.leaf
+        while node.parent is not None and node not in rows:
+            entered.append(node)
+            node = node.parent
+        for node in reversed(entered):
+            first_row[node], rows[node], cached[node] = len(positions), 0, node.computed
+        rows[reader.leaf] += reader.rows
         if reader.writes:
             cached[reader.leaf] += reader.rows
         begin = reader.leaf.start + reader.first
         positions.extend(range(begin, begin + reader.rows))
+    for node in reversed(rows):
+        if node.parent in rows:
+            rows[node.parent] += rows[node]
 
-    items: list[WorkItem] = []
+    items: list[int] = []
     pages: list[int] = []
     for node, length in cached.items():
         for start in range(0, length, _SEGMENT_TOKENS):
             run = min(_SEGMENT_TOKENS, length - start)
             page, slot = divmod(node.first_slot + start, PAGE_SIZE)
             last = (node.first_slot + start + run - 1) // PAGE_SIZE
-            items.append(WorkItem(len(pages), slot, node.start + start, run, first_row[node], rows[node]))
+            items.extend(WorkItem(len(pages), slot, node.start + start, run, first_row[node], rows[node]))
             pages.extend(node.pages[page : last + 1])
     return Plan(
-        torch.tensor(positions, dtype=torch.int32, device=device),
-        torch.tensor(items, dtype=torch.int32, device=device),
-        torch.tensor(pages, dtype=torch.int32, device=device),
+        torch.from_numpy(np.array(positions, np.int32)).to(device),
+        torch.from_numpy(np.array(items, np.int32).reshape(-1, len(WorkItem._fields))).to(device),
+        torch.from_numpy(np.array(pages, np.int32)).to(device),
     )

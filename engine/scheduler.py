@@ -15,7 +15,7 @@ from .kv_tree import KVTree
 from .planner import Reader
 from .sampling import Sampling
 from .scoring import Scoring
-from .stepper import Stepper, Task
+from .stepper import Stepper
 from .usage import Usage
 
 
@@ -152,8 +152,7 @@ class Scheduler:
             raise IntegrityError("the scheduler has nothing to run")
         self._tree.settle()
         self._admit()
-        tasks = self._gather()
-        self._stepper.run(tasks)
+        self._stepper.run(self._gather())
         self._stepper.draw(job for job in self._running.values() if isinstance(job, Branch))
         ended = [job for job in self._running.values() if job.finished]
         for job in ended:
@@ -184,32 +183,37 @@ class Scheduler:
         self._tree.unpin(job.leaf)
         return False
 
-    def _gather(self) -> list[Task]:
+    def _gather(self) -> list[Reader]:
         """Choose the rows of this step; make room for them, by preemption if need be."""
         budget = self._limits.step_tokens
-        tasks: list[Task] = []
-        oldest_first = [self._running[order] for order in sorted(self._running)]
-        for job in sorted(oldest_first, key=lambda job: isinstance(job, Scoring)):
-            node = job.node
-            if node is None or not job.ready or job.order not in self._running:
-                continue
+        readers: list[Reader] = []
+        decoding: list[tuple[Job, KVNode]] = []
+        scoring: list[tuple[Job, KVNode]] = []
+        behind: list[Job] = []
+        for order in sorted(self._running):
+            job = self._running[order]
+            if not job.ready:
+                behind.append(job)
+            elif job.node is not None:
+                (scoring if isinstance(job, Scoring) else decoding).append((job, job.node))
+        for job, node in decoding + scoring:
             rows = min(len(node.tokens) - node.computed, budget)
-            if rows > 0 and self._make_room(job, node):
-                tasks.append(Task(Reader(node, node.computed, rows), job))
+            if rows > 0 and job.order in self._running and self._make_room(job, node):
+                readers.append(Reader(job, node, node.computed, rows))
                 budget -= rows
         prefilled: set[KVNode] = set()
-        for job in oldest_first:
-            node = _first_uncomputed(job.fork)
+        for job in behind:
             if budget <= 0:
                 break
-            if job.ready or node in prefilled or job.order not in self._running:
+            node = _first_uncomputed(job.fork)
+            if node in prefilled or job.order not in self._running:
                 continue
             prefilled.add(node)
             left = len(node.tokens) - node.computed
             rows = min(left, budget) or 1
-            tasks.append(Task(Reader(node, node.computed if left else len(node.tokens) - 1, rows, left > 0), job))
+            readers.append(Reader(job, node, node.computed if left else len(node.tokens) - 1, rows, left > 0))
             budget -= rows
-        return tasks
+        return readers
 
     def _make_room(self, job: Job, node: KVNode) -> bool:
         """Reserve the pages of all tokens of `node`, preempting the youngest jobs; False if `job` had to go itself."""

@@ -3,80 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..model import Decoder, KVCache, Step
 from .branch import Branch
 from .drawing import Drawer
-from .job import Job
 from .planner import Reader, depth_first, make_plan
 from .scoring import Scoring
 
 
-class Task(NamedTuple):
-    """Rows of a step and the job that asked for them.
-
-    Attributes:
-        reader: The rows.
-        job: Whose work they are.
-    """
-
-    reader: Reader
-    job: Job
-
-
 class Stepper:
-    """Runs tasks through one decoder and hands every job what it waits for."""
+    """Runs readers through one decoder and hands every job what it waits for."""
 
     def __init__(self, decoder: Decoder, cache: KVCache) -> None:
         """Run on `decoder`, with K and V in `cache`."""
         self._decoder = decoder
         self._cache = cache
         self._drawer = Drawer(decoder)
-        self._before: list[tuple[Branch, Tensor]] = []
+        self._decoded: list[Branch] = []
+        self._hidden: list[Tensor] = []
 
-    def run(self, tasks: Sequence[Task]) -> None:
-        """One forward pass over the rows of `tasks`. Only when it is done do the nodes count their rows as computed."""
-        if not tasks:
+    def run(self, readers: Sequence[Reader]) -> None:
+        """One forward pass over `readers`. Only when it is done do the nodes count their rows as computed."""
+        if not readers:
             return
-        jobs = {id(task.reader): task.job for task in tasks}
-        readers = depth_first([task.reader for task in tasks])
+        readers = depth_first(readers)
+        tokens: list[int] = []
+        slots: list[int] = []
         wanted: list[int] = []
-        row = 0
-        for reader in readers:
-            if isinstance(jobs[id(reader)], Scoring):
-                wanted.extend(range(row, row + reader.rows))
-            elif reader.first + reader.rows == len(reader.leaf.tokens):
-                wanted.append(row + reader.rows - 1)
-            row += reader.rows
-        device = self._decoder.device
-        step = Step(
-            torch.tensor([t for r in readers for t in r.leaf.tokens[r.first : r.first + r.rows]], device=device),
-            torch.tensor([s for r in readers for s in _slots(r)], device=device),
-            make_plan(readers, device),
-            torch.tensor(wanted, dtype=torch.int64, device=device),
-        )
-        hidden = self._decoder.forward(step, self._cache)
-
-        taken = 0
-        for reader in readers:
-            job, node = jobs[id(reader)], reader.leaf
-            _count(reader, job)
-            if reader.writes:
-                node.computed += reader.rows
-                node.ever_computed = max(node.ever_computed, node.computed)
+        for job, leaf, first, rows, writes in readers:
+            tokens.extend(leaf.tokens[first : first + rows])
+            slots.extend(leaf.slots(first, rows) if writes else [-1] * rows)
             if isinstance(job, Scoring):
-                self._take_scores(job, reader, hidden[taken : taken + reader.rows])
-                taken += reader.rows
-            elif reader.first + reader.rows == len(node.tokens):
-                if isinstance(job, Branch) and node is job.node:
-                    self._before.append((job, hidden[taken]))
+                wanted.extend(range(len(tokens) - rows, len(tokens)))
+            elif first + rows == len(leaf.tokens):
+                wanted.append(len(tokens) - 1)
+        device = self._decoder.device
+        token_ids, places, outputs = (
+            torch.from_numpy(np.array(column, np.int64)).to(device) for column in (tokens, slots, wanted)
+        )
+        step = Step(token_ids, places, make_plan(readers, device), outputs)
+        self._hand_out(readers, self._decoder.forward(step, self._cache))
+
+    def _hand_out(self, readers: Sequence[Reader], hidden: Tensor) -> None:
+        """Count what was computed; give the wanted rows' hidden states, `[outputs, hidden]`, to whom they belong."""
+        decoded: list[int] = []
+        output = 0
+        for reader in readers:
+            job, leaf, first, rows, writes = reader
+            _count(reader)
+            if writes:
+                leaf.computed += rows
+                leaf.ever_computed = max(leaf.ever_computed, leaf.computed)
+            if isinstance(job, Scoring):
+                self._take_scores(job, reader, hidden[output : output + rows])
+                output += rows
+            elif first + rows == len(leaf.tokens):
+                if isinstance(job, Branch) and leaf is job.node:
+                    self._decoded.append(job)
+                    decoded.append(output)
                 else:
-                    node.hidden = hidden[taken].clone()
-                taken += 1
+                    leaf.hidden = hidden[output].clone()
+                output += 1
+        if decoded:
+            self._hidden.append(hidden if len(decoded) == len(hidden) else hidden[decoded])
 
     def _take_scores(self, scoring: Scoring, reader: Reader, hidden: Tensor) -> None:
         targets = torch.tensor(scoring.targets(reader.first, reader.rows), device=hidden.device)
@@ -90,19 +83,20 @@ class Stepper:
         first = [(branch, branch.fork.hidden) for branch in starting if not branch.knows_first]
         if remembered:
             self._drawer.from_distributions(remembered)
-        rows = self._before + [(branch, hidden) for branch, hidden in first if hidden is not None]
-        self._before = []
-        if rows:
-            self._drawer.from_hidden([branch for branch, _ in rows], torch.stack([hidden for _, hidden in rows]))
+        branches, blocks = self._decoded, self._hidden
+        self._decoded, self._hidden = [], []
+        for branch, hidden in first:
+            if hidden is not None:
+                branches.append(branch)
+                blocks.append(hidden[None])
+        if branches:
+            self._drawer.from_hidden(branches, blocks[0] if len(blocks) == 1 else torch.cat(blocks))
 
 
-def _slots(reader: Reader) -> list[int]:
-    return reader.leaf.slots(reader.first, reader.rows) if reader.writes else [-1] * reader.rows
-
-
-def _count(reader: Reader, job: Job) -> None:
+def _count(reader: Reader) -> None:
     """Count the rows as recomputed where they were in the cache before, else as prefill unless the job drew them."""
-    again = max(min(reader.leaf.ever_computed, reader.first + reader.rows) - reader.first, 0)
+    job, leaf, first, rows, _ = reader
+    again = max(min(leaf.ever_computed, first + rows) - first, 0)
     job.usage.recomputed_tokens += again
-    if not (isinstance(job, Branch) and reader.leaf is job.node):
-        job.usage.prefill_tokens += reader.rows - again
+    if not (isinstance(job, Branch) and leaf is job.node):
+        job.usage.prefill_tokens += rows - again
