@@ -24,7 +24,7 @@ class Step(NamedTuple):
         token_ids: `[rows]` int64.
         slots: `[rows]` int64, where each row's K and V go; -1 writes nothing.
         plan: What each row attends to; holds the rows' positions.
-        outputs: `[outputs]` int64, the rows whose hidden states are wanted.
+        outputs: `[outputs]` int64, the rows whose hidden states are wanted, in ascending order, each once.
     """
 
     token_ids: Tensor
@@ -94,7 +94,9 @@ class Decoder:
             x, residual = self._fused(x, cos, sin, step.slots, cache.k, cache.v, step.plan)
         else:
             x, residual = self._run_layers(x, cos, sin, step, cache)
-        return self.kernels.rms_norm(x[step.outputs], self._norm, self.config.rms_norm_eps, residual[step.outputs])[0]
+        if len(step.outputs) < len(x):  # else every row is wanted, as in pure decoding
+            x, residual = x[step.outputs], residual[step.outputs]
+        return self.kernels.rms_norm(x, self._norm, self.config.rms_norm_eps, residual)[0]
 
     def _run_layers(self, x: Tensor, cos: Tensor, sin: Tensor, step: Step, cache: KVCache) -> tuple[Tensor, Tensor]:
         """Every layer, op by op: the last MLP's output and the residual stream before it."""

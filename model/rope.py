@@ -20,8 +20,9 @@ class Rope:
 
     def table(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines of `positions` (`[rows]`), each `[rows, head_dim / 2]` fp32, attention factor included."""
-        angles = positions.float()[:, None] * self._frequencies
-        return angles.cos() * self._factor, angles.sin() * self._factor
+        angles = torch.outer(positions, self._frequencies)
+        cos, sin = angles.cos(), angles.sin()
+        return (cos, sin) if self._factor == 1 else (cos * self._factor, sin * self._factor)
 
 
 def inverse_frequencies(config: RopeConfig, head_dim: int) -> Tensor:
