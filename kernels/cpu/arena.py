@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 _CHUNK_BYTES = 64 * 2**20
-"""Large enough that nearly all of a small layer's weights lie on whole huge pages; what is not used is not committed."""
+"""Large enough that nearly all weights of a small layer lie on whole huge pages; what is not used is not committed."""
 
 _ALIGNMENT = 64
 """Cache line."""
@@ -18,7 +18,8 @@ class Arena:
     """Hands out memory that is freed when its last tensor goes.
 
     A decode step reads every weight once. On pages of 4 KB each of them costs a walk through the page table, and no
-    hardware prefetcher looks beyond its end; huge pages (Linux, where `transparent_hugepage` allows `madvise`) avoid both.
+    hardware prefetcher looks beyond its end; huge pages (on Linux, if `transparent_hugepage` allows `madvise`) avoid
+    both.
     """
 
     def __init__(self) -> None:

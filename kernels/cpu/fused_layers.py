@@ -38,7 +38,7 @@ class CpuFusedLayers:
         residual, output = torch.empty_like(x), torch.empty_like(x)
         self._library.call(
             "run_layers",
-            *(self._table, len(self._table), rows, hidden, self._width),
+            *(self._table, len(self._layers), rows, hidden, self._width),
             *(kv_heads, group, head_dim, page_size, self._eps, self._head_dim**-0.5),
             *(cos.contiguous(), sin.contiguous(), slots),
             *(k_cache, v_cache, k_cache.stride(0)),

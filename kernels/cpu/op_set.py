@@ -47,16 +47,18 @@ class CpuKernels:
     def linear(self, x: Tensor, weight: CpuLinear) -> Tensor:
         """`y = x Wᵀ`. See `Kernels.linear`."""
         x = _fp32(x)
-        assert x.shape[1] == weight.in_features
-        y = torch.empty(len(x), weight.out_features)
-        self._library.call("linear", *weight.arguments(), x, len(x), y, torch.get_num_threads())
+        rows, columns = x.shape
+        assert columns == weight.in_features
+        y = torch.empty(rows, weight.out_features)
+        self._library.call("linear", *weight.arguments(), x, rows, y, torch.get_num_threads())
         return y
 
     def embed(self, ids: Tensor, weight: CpuLinear) -> Tensor:
         """Decode rows of the embedding. See `Kernels.embed`."""
         ids = ids.contiguous()
-        out = torch.empty(len(ids), weight.in_features)
-        self._library.call("embed", *weight.arguments(), ids, len(ids), out, torch.get_num_threads())
+        (rows,) = ids.shape
+        out = torch.empty(rows, weight.in_features)
+        self._library.call("embed", *weight.arguments(), ids, rows, out, torch.get_num_threads())
         return out
 
     def rms_norm(self, x: Tensor, weight: Tensor, eps: float, residual: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -65,7 +67,7 @@ class CpuKernels:
         residual = None if residual is None else _fp32(residual)
         normed, h = torch.empty_like(x), torch.empty_like(x)
         threads = torch.get_num_threads()
-        self._library.call("rms_norm", x, residual, weight, eps, len(x), x.shape[1], normed, h, threads)
+        self._library.call("rms_norm", x, residual, weight, eps, *x.shape, normed, h, threads)
         return normed, h
 
     def rope_store(
@@ -114,7 +116,7 @@ class CpuKernels:
     ) -> HeadTopK:
         """LM head, log-sum-exp, top-k and draw in one pass over the vocabulary. See `Kernels.lm_head_topk`."""
         hidden = _fp32(hidden)
-        rows = len(hidden)
+        rows = hidden.shape[0]
         top_ids, top_logits = torch.empty(rows, k, dtype=torch.int64), torch.empty(rows, k)
         lse = torch.empty(rows)
         target_logits = None if targets is None else torch.empty(rows)

@@ -67,7 +67,7 @@ class CpuLinear:
 
 
 def pack(library: Library, arena: Arena, parts: Sequence[Weight], compute: Compute, threads: int) -> CpuLinear:
-    """Pack `parts`, stacked along their rows, into memory of `arena`; a format that the kernels do not read is decoded to fp32."""
+    """Pack `parts`, stacked along their rows, into memory of `arena`; formats that nobody reads become fp32."""
     columns = parts[0].shape[1]
     sections: list[tuple[int, int, int, int]] = []
     size = 0
