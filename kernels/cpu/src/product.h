@@ -52,13 +52,16 @@ void multiply_exact(const uint8_t* panel, const Activations& x, float* out, int6
 template <Format F>
 void multiply_exact_row(const uint8_t* panels, const Activations& x, float* out) {
     constexpr int64_t kColumns = kExactColumns / kRowPanels;
-    alignas(64) float unpacked[kRowPanels * kColumns * kPanel];
+    alignas(64) float unpacked[kRowPanels * kColumns * kPanel], stretch[kRowPanels * kPanel];
     const int64_t bytes = panel_bytes<F>(x.columns);
     for (int64_t first = 0; first < x.columns; first += kColumns) {
         const int64_t columns = std::min(kColumns, x.columns - first);
         for (int p = 0; p < kRowPanels; p++)
             unpack_exact<F>(panels + p * bytes, first, columns, unpacked + p * kColumns * kPanel);
-        multiply_row(x.values + first, columns, unpacked, kColumns * kPanel, first > 0, out);
+        float* to = first < kExactColumns ? out : stretch;
+        multiply_row(x.values + first, columns, unpacked, kColumns * kPanel, first % kExactColumns > 0, to);
+        if (to == stretch && ((first + columns) % kExactColumns == 0 || first + columns == x.columns))
+            for (int i = 0; i < kRowPanels * kPanel; i++) out[i] += stretch[i];
     }
 }
 

@@ -1,5 +1,6 @@
 // The micro-kernel of exact products: a few rows times 16 columns, both operands fp32. Every sum runs over k in order,
-// one fused multiply-add after the other, so that a row's result does not know which rows are beside it.
+// one fused multiply-add after the other, and begins anew for each stretch of columns: a row's result does not know
+// which rows are beside it, and the rounding errors of thousands of columns do not pile up in one sum.
 #pragma once
 
 #include <type_traits>
@@ -21,7 +22,7 @@ __attribute__((noinline)) void multiply_tile(const float* const* x, int64_t k, c
     for (int r = 0; r < Rows; r++) {
         row[r] = x[r];
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) acc[r][v] = accumulate ? load<F32>(out[r] + v * kLanes) : F32{};
+        for (int v = 0; v < kVectors; v++) acc[r][v] = F32{};
     }
     for (int64_t i = 0; i < k; i++) {
         __builtin_prefetch(ahead.memory + i * ahead.per_step);
@@ -41,7 +42,8 @@ __attribute__((noinline)) void multiply_tile(const float* const* x, int64_t k, c
 #pragma GCC unroll 12
     for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) store(out[r] + v * kLanes, acc[r][v]);
+        for (int v = 0; v < kVectors; v++)
+            store(out[r] + v * kLanes, accumulate ? load<F32>(out[r] + v * kLanes) + acc[r][v] : acc[r][v]);
 }
 
 constexpr int kRowPanels = 4;  // panels whose sums run side by side where one row gives too few of them
