@@ -47,7 +47,7 @@ $(VENV)/typing/marcot: | $(BIN)/python
 lint: $(VENV)/.dev $(VENV)/typing/marcot  ## ruff, clang-format and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run -Werror kernels/cpu/src/*
+	$(BIN)/clang-format --dry-run -Werror kernels/cpu/src/* tests/kernels/*.cpp
 	MYPYPATH=$(VENV)/typing $(BIN)/mypy -p marcot.kernels -p marcot.model -p marcot.engine
 
 bench: $(VENV)/.dev    ## time a decode step of a tree against per-branch decoding and transformers

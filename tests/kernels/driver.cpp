@@ -50,7 +50,7 @@ int64_t read_integer() {
 }
 
 class Call {
-   public:
+ public:
     ~Call() {
         for (void* memory : allocated_) std::free(memory);
     }
@@ -71,7 +71,7 @@ class Call {
         write_integer(-1);
     }
 
-   private:
+ private:
     struct Piece {
         uint8_t* memory;
         size_t bytes;
