@@ -31,6 +31,9 @@ struct Plan {
 // or third cache level.
 constexpr int64_t kUnitRows = 8;
 
+// Scores that a unit keeps at most, where one row alone does not need more: with a very long context units get smaller.
+constexpr int64_t kUnitFloats = 1 << 20;
+
 namespace attention {
 
 constexpr int64_t kRunPages = 4;  // 64 tokens of V: 16 KB with a head of 64
@@ -233,7 +236,10 @@ class Unit {
 // out[rows][heads][head_dim] = softmax(scale * q Kᵀ) V along each row's path.
 inline void tree_attention(Team& team, const Heads& shape, const Plan& plan, const float* q, int64_t rows,
                            const float* k_pages, const float* v_pages, float scale, float* out) {
-    const int64_t blocks = (rows + kUnitRows - 1) / kUnitRows;
+    int64_t longest = 1;
+    for (int64_t row = 0; row < rows; row++) longest = std::max<int64_t>(longest, plan.positions[row] + 1);
+    const int64_t unit_rows = std::clamp<int64_t>(kUnitFloats / (longest * shape.group), 1, kUnitRows);
+    const int64_t blocks = (rows + unit_rows - 1) / unit_rows;
     team.run(blocks * shape.kv_heads, 1, [&](int64_t first, int64_t last) {
         for (int64_t unit = first; unit < last; unit++) {
             const int64_t block = unit / shape.kv_heads, from = rows * block / blocks, to = rows * (block + 1) / blocks;
