@@ -35,7 +35,7 @@ class Drawer:
         A branch's first token leaves what it was drawn from at the fork, for others to draw from.
         """
         rows = _sampling_rows(branches)
-        streamed = rows.streamed
+        streamed = np.array([branch.sampling.streamed for branch in branches])
         draw: Draw | None = None
         if streamed.any():
             wishes = (np.where(streamed, rows.temperature, np.float32(0)), rows.key, rows.position)
@@ -48,7 +48,7 @@ class Drawer:
             scaled_lse[streamed] = _host(head.scaled_lse)[streamed]
         choice = choose(Candidates(top_ids, top_logits, _widths(branches, top_ids), scaled_lse, complete=False), rows)
         if head.drawn_ids is not None and head.drawn_logits is not None:
-            pure = streamed & (rows.top_p == 1)
+            pure = np.array([branch.sampling.pure for branch in branches])
             choice = Choice(
                 np.where(pure, _host(head.drawn_ids), choice.ids),
                 np.where(pure, _host(head.drawn_logits), choice.logits),

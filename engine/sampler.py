@@ -51,13 +51,6 @@ class SamplingRows(NamedTuple):
     key: NDArray[np.int64]
     position: NDArray[np.int64]
 
-    @property
-    def streamed(self) -> NDArray[np.bool_]:
-        """Where the LM head must take in the whole vocabulary: for a nucleus, or where temperature alone decides."""
-        plain: NDArray[np.bool_] = (self.min_p == 0) & (self.penalty == 1)
-        unlimited: NDArray[np.bool_] = (self.temperature > 0) & (self.top_k == 0)
-        return unlimited & (plain | (self.top_p < 1))
-
     def select(self, rows: NDArray[np.int64]) -> SamplingRows:
         """The rows with indices `rows`."""
         return SamplingRows(

@@ -84,6 +84,16 @@ class Sampling:
         return self.top_k > 0 or self.top_p < 1 or self.min_p > 0 or self.repetition_penalty != 1
 
     @property
+    def pure(self) -> bool:
+        """Whether temperature alone decides, so that the LM head can draw."""
+        return not (self.greedy or self.truncated)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the LM head must take in the whole vocabulary: to draw, or to know what a nucleus is a part of."""
+        return self.top_k == 0 and not self.greedy and (self.top_p < 1 or not self.truncated)
+
+    @property
     def candidates(self) -> int:
         """How many of the most probable tokens the LM head should return for this branch."""
         if self.greedy and self.repetition_penalty == 1:
