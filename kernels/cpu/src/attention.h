@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "rowwise.h"
+#include "scratch.h"
 #include "tile.h"
 
 namespace marcot {

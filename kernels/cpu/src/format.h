@@ -48,8 +48,6 @@ struct Quantized {
     static constexpr int kCodes = kBlock * kPanel * Bits / 8;
     static constexpr int kBlockBytes = kScales + kCodes;
     static constexpr int kSuperBytes = kHeader + kSuper / kBlock * kBlockBytes;
-    // 8-bit codes are widened where they are multiplied, by the load itself; the others are unpacked once for all rows.
-    static constexpr bool kDirect = Bits == 8;
     // int16 products of codes and int8 activations that fit one int16 sum, counted in quads: 2 * 127 * (2^Bits - 1)
     // each
     static constexpr int kDepth = Bits == 4 ? 8 : Bits == 5 ? 4 : 2;
@@ -78,12 +76,12 @@ struct Layout<Format::Q5_K> : Quantized<5, true, true> {};
 template <>
 struct Layout<Format::Q6_K> : Quantized<6, false, true> {};
 
-// Calls `use` with the format as a compile-time constant: use(std::integral_constant<Format, ...>).
 template <Format F>
 struct Constant {
     static constexpr Format value = F;
 };
 
+// Calls `use` with the format as a compile-time constant: use(Constant<...>).
 template <typename Use>
 inline void with_format(Format format, const Use& use) {
     switch (format) {

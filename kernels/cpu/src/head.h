@@ -4,6 +4,7 @@
 
 #include "philox.h"
 #include "product.h"
+#include "scratch.h"
 
 namespace marcot {
 

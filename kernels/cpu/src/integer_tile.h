@@ -10,7 +10,7 @@ namespace marcot {
 
 constexpr int kIntegerTileRows = 8 / kVectors;
 
-// acc += scale * (codes . x) over one block of 8-bit codes: int16 times int16, summed in int32.
+// Sums of products over one block of 8-bit codes, which the load itself widens: int16 times int16, summed in int32.
 template <int Rows>
 __attribute__((always_inline)) inline void multiply_words(const uint8_t* codes, const int16_t* x,
                                                           I32 (&sum)[Rows][kVectors]) {
@@ -44,8 +44,7 @@ __attribute__((always_inline)) inline void multiply_bytes(const uint8_t* codes, 
         for (int quad = run; quad < run + kDepth; quad++) {
             U8 w[kVectors];
 #pragma GCC unroll 4
-            for (int v = 0; v < kVectors; v++)
-                w[v] = Layout<F>::kDirect ? quad_codes<F>(codes, quad, v) : load<U8>(codes + quad * 64 + v * kWidth);
+            for (int v = 0; v < kVectors; v++) w[v] = load<U8>(codes + quad * 64 + v * kWidth);
 #pragma GCC unroll 8
             for (int r = 0; r < Rows; r++) {
                 const U8 four = (U8)splat(load<int32_t>(x + r * kBlock + quad * 4));
@@ -84,11 +83,11 @@ __attribute__((noinline)) void multiply_codes(const IntegerPanel& panel, int64_t
         for (int v = 0; v < kVectors; v++) acc[r][v] = first ? load<F32>(out + r * stride + v * kLanes) : F32{};
     for (int64_t b = 0, at = begin; b < blocks; b++, at += x.rows) {
         ahead.fetch(b);
-        const uint8_t* codes = L::kDirect ? BlockView<F>(panel.packed, first + b).codes : panel.codes + b * kQuads * 64;
+        const uint8_t* codes = panel.codes + b * kQuads * 64;
         const float* scales = x.scales + at;
         if constexpr (L::kBits == 8) {
             I32 sum[Rows][kVectors];
-            multiply_words(codes, x.words + at * kBlock, sum);
+            multiply_words(BlockView<F>(panel.packed, first + b).codes, x.words + at * kBlock, sum);
 #pragma GCC unroll 4
             for (int v = 0; v < kVectors; v++) {
                 const F32 scale = load<F32>(weight_scales + v * kLanes);

@@ -37,8 +37,8 @@ struct StackMemory {
     uint8_t* integers;
 
     static int64_t floats(const StackCall& call) {
-        const int64_t q = call.heads.heads() * call.heads.head_dim;
-        return call.rows * (call.hidden + call.heads.qkv_width() + 2 * q + 3 * call.width);
+        const int64_t q_width = call.heads.heads() * call.heads.head_dim;
+        return call.rows * (call.hidden + call.heads.qkv_width() + 2 * q_width + 3 * call.width);
     }
     static int64_t widest(const StackCall& call) {
         return std::max({call.hidden, call.heads.heads() * call.heads.head_dim, call.width});
@@ -48,31 +48,16 @@ struct StackMemory {
     }
 
     StackMemory(uint8_t* memory, const StackCall& call) {
-        const int64_t q = call.heads.heads() * call.heads.head_dim;
+        const int64_t q_width = call.heads.heads() * call.heads.head_dim;
         normed = (float*)memory;
         qkv = normed + call.rows * call.hidden;
-        q_place(qkv + call.rows * call.heads.qkv_width(), call.rows * q);
-        gate_up = attended + call.rows * q;
+        q = qkv + call.rows * call.heads.qkv_width();
+        attended = q + call.rows * q_width;
+        gate_up = attended + call.rows * q_width;
         activated = gate_up + 2 * call.rows * call.width;
         integers = memory + (floats(call) * sizeof(float) + 63) / 64 * 64;
     }
-
- private:
-    void q_place(float* at, int64_t count) {
-        q = at;
-        attended = at + count;
-    }
 };
-
-// y = x Wᵀ, with the rounding of x where the weight wants it.
-inline void linear(Team& team, const Weight& weight, const float* x, int64_t rows, uint8_t* integers, float* y) {
-    Activations activations{x, rows, weight.columns, nullptr, nullptr, nullptr, nullptr, nullptr};
-    if (needs_integers(weight)) {
-        activations.place(integers);
-        quantize(team, activations);
-    }
-    multiply(team, weight, activations, y);
-}
 
 inline void run_layers(Team& team, const StackCall& call, const StackMemory& memory) {
     const float* x = call.embedded;

@@ -104,11 +104,8 @@ MARCOT_API void marcot_lm_head_topk(const uint8_t* data, const int64_t* sections
     uint8_t* memory = shared_memory(head_bytes + Activations::integer_bytes(rows, columns));
     const HeadMemory head_memory(memory, rows, tiles, k, threads);
     run_team(threads, [&](Team& team) {
-        Activations activations{x, rows, columns, nullptr, nullptr, nullptr, nullptr, nullptr};
-        if (needs_integers(weight)) {
-            activations.place(memory + head_bytes / 64 * 64);
-            quantize(team, activations);
-        }
+        uint8_t* integers = memory + head_bytes / 64 * 64;
+        const Activations activations = activations_for(team, weight, x, rows, integers);
         lm_head_topk(team, weight, activations, call, head_memory);
     });
 }

@@ -2,7 +2,10 @@
 // cache level, and every row is multiplied with it.
 #pragma once
 
+#include <algorithm>
+
 #include "integer_tile.h"
+#include "scratch.h"
 #include "tile.h"
 #include "unpack.h"
 
@@ -54,12 +57,17 @@ void multiply_exact_row(const uint8_t* panels, const Activations& x, float* out)
     constexpr int64_t kColumns = kExactColumns / kRowPanels;
     alignas(64) float unpacked[kRowPanels * kColumns * kPanel], stretch[kRowPanels * kPanel];
     const int64_t bytes = panel_bytes<F>(x.columns);
+    const int64_t panel_floats = F == Format::F32 ? x.columns * kPanel : kColumns * kPanel;
     for (int64_t first = 0; first < x.columns; first += kColumns) {
         const int64_t columns = std::min(kColumns, x.columns - first);
-        for (int p = 0; p < kRowPanels; p++)
-            unpack_exact<F>(panels + p * bytes, first, columns, unpacked + p * kColumns * kPanel);
+        const float* values = unpacked;
+        if constexpr (F == Format::F32)
+            values = (const float*)panels + first * kPanel;
+        else
+            for (int p = 0; p < kRowPanels; p++)
+                unpack_exact<F>(panels + p * bytes, first, columns, unpacked + p * panel_floats);
         float* to = first < kExactColumns ? out : stretch;
-        multiply_row(x.values + first, columns, unpacked, kColumns * kPanel, first % kExactColumns > 0, to);
+        multiply_row(x.values + first, columns, values, panel_floats, first % kExactColumns > 0, to);
         if (to == stretch && ((first + columns) % kExactColumns == 0 || first + columns == x.columns))
             for (int i = 0; i < kRowPanels * kPanel; i++) out[i] += stretch[i];
     }
@@ -124,19 +132,26 @@ inline void multiply_panels(const Weight& weight, int64_t first, int64_t last, c
     }
 }
 
-// Whether `weight` reads the integer fields of its activations.
-inline bool needs_integers(const Weight& weight) {
-    for (int64_t s = 0; s < weight.section_count; s++)
-        if (weight.sections[s].fast) return true;
-    return false;
+// `rows` rows of x, ready to be multiplied with `weight`: where a section is fast, the integer fields are filled, in
+// `integers`.
+inline Activations activations_for(Team& team, const Weight& weight, const float* x, int64_t rows, uint8_t* integers) {
+    Activations activations{};
+    activations.values = x, activations.rows = rows, activations.columns = weight.columns;
+    const auto is_fast = [](const Section& section) { return section.fast != 0; };
+    if (std::any_of(weight.sections, weight.sections + weight.section_count, is_fast)) {
+        activations.place(integers);
+        quantize(team, activations);
+    }
+    return activations;
 }
 
-// y[rows][weight.rows()] = x Wᵀ; the integer fields of x are ready.
-inline void multiply(Team& team, const Weight& weight, const Activations& x, float* y) {
+// y[rows][weight.rows()] = x Wᵀ; `integers` has room for Activations::integer_bytes.
+inline void linear(Team& team, const Weight& weight, const float* x, int64_t rows, uint8_t* integers, float* y) {
+    const Activations activations = activations_for(team, weight, x, rows, integers);
     const int64_t width = weight.rows();
     team.run(weight.panels(), 1, [&](int64_t first, int64_t last) {
         static thread_local Scratch scratch;
-        multiply_panels(weight, first, last, x, y + panel_of(weight, first).first_row, width, scratch);
+        multiply_panels(weight, first, last, activations, y + panel_of(weight, first).first_row, width, scratch);
     });
 }
 

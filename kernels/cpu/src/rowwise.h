@@ -2,6 +2,7 @@
 #pragma once
 
 #include "elementary.h"
+#include "scratch.h"
 #include "team.h"
 #include "unpack.h"
 

@@ -58,7 +58,8 @@ inline I32 splat(int32_t x) { return x - I32{}; }
 
 inline F32 to_float(I32 v) { return __builtin_convertvector(v, F32); }
 
-// a * b + c in one rounding. Builds contract nothing on their own, so that the order of roundings is what is written.
+// a * b + c, in one rounding where the machine can. Builds contract nothing on their own, so that the order of
+// roundings is what is written.
 #if defined(__FMA__) && MARCOT_WIDTH == 64 && defined(__AVX512F__)
 inline F32 fma(F32 a, F32 b, F32 c) { return (F32)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 #elif defined(__FMA__) && MARCOT_WIDTH == 32

@@ -5,7 +5,8 @@
 
 #include <type_traits>
 
-#include "unpack.h"
+#include "ahead.h"
+#include "format.h"
 
 namespace marcot {
 

@@ -1,6 +1,7 @@
 // From a panel to what the micro-kernels read: fp32 columns, or integer codes with fp32 scales.
 #pragma once
 
+#include "ahead.h"
 #include "format.h"
 
 namespace marcot {
@@ -46,19 +47,6 @@ inline F32 group_minimum(const BlockView<F>& block, F32 scale, int v) {
         return minimum;
     }
 }
-
-// Memory to bring closer while something else is done: `per_step` bytes with every step.
-struct Ahead {
-    const uint8_t* memory;
-    int64_t per_step;
-
-    void fetch(int64_t step) const {
-        const uint8_t* line = memory + step * per_step;
-        __builtin_prefetch(line);
-        __builtin_prefetch(line + 64);
-        for (int64_t i = 128; i < per_step; i += 64) __builtin_prefetch(line + i);
-    }
-};
 
 // Codes of one quad for the rows of vector `v`, a byte each.
 template <Format F>
@@ -136,7 +124,7 @@ inline void unpack_exact(const uint8_t* panel, int64_t first, int64_t columns, f
 
 // A stretch of a quantised panel, ready for integer products.
 struct IntegerPanel {
-    const uint8_t* packed;  // the whole panel, whose codes are read where the format is direct
+    const uint8_t* packed;  // the whole panel, whose codes are read where they have 8 bits
     uint8_t* codes;         // [blocks][8 quads][16 rows][4] otherwise
     float* scales;          // [blocks][groups][16]
     float* minimums;        // [blocks][16], of formats with up to 5 bits
@@ -156,7 +144,7 @@ inline void unpack_codes(const IntegerPanel& out, int64_t first, int64_t blocks,
                 if constexpr (L::kBits <= 5)
                     store(out.minimums + b * kPanel + v * kLanes, group_minimum<F>(block, scale, v));
             }
-            if constexpr (!L::kDirect) {
+            if constexpr (L::kBits < 8) {
 #pragma GCC unroll 8
                 for (int quad = 0; quad < kQuads; quad++)
                     store(out.codes + (b * kQuads + quad) * 64 + v * kWidth, quad_codes<F>(block.codes, quad, v));
