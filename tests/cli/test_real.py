@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from interruptible import start
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -66,7 +67,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     command = [*SEARCH, "--rollouts", "50", "--out", str(out), "Count to a thousand."]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = start(command, stdout=subprocess.PIPE)
     assert running.stderr is not None
     assert any("tokens/s" in line for line in iter(running.stderr.readline, ""))
     running.send_signal(signal.SIGINT)

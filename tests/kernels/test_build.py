@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from interruptible import start
 from marcot.kernels import MarcotError
 from marcot.kernels.cpu.build import built_library
 from marcot.kernels.errors import KernelBuildError, KernelsUnavailableError, NoCompilerError
@@ -193,7 +194,7 @@ wait
     monkeypatch.setenv("PID_FILE", str(pid_file))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
-    builder = subprocess.Popen([sys.executable, "-c", BUILD, str(sources)], stderr=subprocess.PIPE, text=True)
+    builder = start([sys.executable, "-c", BUILD, str(sources)])
     deadline = time.monotonic() + 60
     while not (pid_file.exists() and pid_file.read_text().endswith("\n")):
         assert time.monotonic() < deadline
