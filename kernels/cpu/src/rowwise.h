@@ -126,7 +126,11 @@ inline void rope_store(Team& team, const float* qkv, const float* bias, const fl
 
 constexpr int64_t kBlockStep = 256;  // columns that one thread takes at a time
 
-inline F32 silu(F32 x) { return x / (exp(-(x > -87.f ? x : splat(-87.f))) + 1.f); }
+// x / (1 + exp(-x)); below -87, where exp(-x) overflows, the result is as good as 0.
+inline F32 silu(F32 x) {
+    const F32 bounded = x < -87.f ? splat(-87.f) : x;
+    return bounded / (exp(-bounded) + 1.f);
+}
 
 // silu(gate) * up of columns [i, i + lanes) of a row that holds gate | up.
 inline F32 silu_mul(const float* gate, const float* up) { return silu(load<F32>(gate)) * load<F32>(up); }
