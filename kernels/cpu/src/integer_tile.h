@@ -10,15 +10,44 @@ namespace marcot {
 
 constexpr int kIntegerTileRows = 8 / kVectors;
 
+// A block of a panel, as the micro-kernel reads it: unpacked before, where many tiles of rows use it, or decoded on its
+// way into the registers, where there is only one tile.
+template <Format F>
+struct UnpackedBlock {
+    const uint8_t *quads, *pairs;
+    const float *scales, *minimums;
+
+    UnpackedBlock(const IntegerPanel& panel, int64_t first, int64_t b)
+        : quads(panel.codes + b * kQuads * 64),
+          pairs(BlockView<F>(panel.packed, first + b).codes),
+          scales(panel.scales + b * Layout<F>::kGroups * kPanel),
+          minimums(panel.minimums + b * kPanel) {}
+    F32 scale(int group, int v) const { return load<F32>(scales + group * kPanel + v * kLanes); }
+    F32 minimum(F32, int v) const { return load<F32>(minimums + v * kLanes); }
+    U8 quad(int quad, int v) const { return load<U8>(quads + quad * 64 + v * kWidth); }
+    I16 pair(int pair, int v) const { return pair_codes(pairs, pair, v); }
+};
+
+template <Format F>
+struct PackedBlock {
+    BlockView<F> view;
+
+    PackedBlock(const IntegerPanel& panel, int64_t first, int64_t b) : view(panel.packed, first + b) {}
+    F32 scale(int group, int v) const { return group_scale<F>(view, group, v); }
+    F32 minimum(F32 scale, int v) const { return group_minimum<F>(view, scale, v); }
+    U8 quad(int quad, int v) const { return quad_codes<F>(view.codes, quad, v); }
+    I16 pair(int pair, int v) const { return pair_codes(view.codes, pair, v); }
+};
+
 // Sums of products over one block of 8-bit codes, which the load itself widens: int16 times int16, summed in int32.
-template <int Rows>
-__attribute__((always_inline)) inline void multiply_words(const uint8_t* codes, const int16_t* x,
+template <int Rows, typename Block>
+__attribute__((always_inline)) inline void multiply_words(const Block& block, const int16_t* x,
                                                           I32 (&sum)[Rows][kVectors]) {
 #pragma GCC unroll 16
     for (int pair = 0; pair < kBlock / 2; pair++) {
         I16 w[kVectors];
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) w[v] = pair_codes(codes, pair, v);
+        for (int v = 0; v < kVectors; v++) w[v] = block.pair(pair, v);
 #pragma GCC unroll 8
         for (int r = 0; r < Rows; r++) {
             const I16 two = (I16)splat(load<int32_t>(x + r * kBlock + pair * 2));
@@ -32,19 +61,20 @@ __attribute__((always_inline)) inline void multiply_words(const uint8_t* codes, 
     }
 }
 
-// Sums of products over `Quads` quads of unsigned codes: as many as fit are added in int16, then all in int32.
-template <Format F, int Rows, int Quads>
-__attribute__((always_inline)) inline void multiply_bytes(const uint8_t* codes, const int8_t* x,
+// Sums of products over the quads of unsigned codes of one group: as many as fit are added in int16, then all in int32.
+template <Format F, int Rows, typename Block>
+__attribute__((always_inline)) inline void multiply_bytes(const Block& block, int group, const int8_t* x,
                                                           I32 (&sum)[Rows][kVectors]) {
-    constexpr int kDepth = Layout<F>::kDepth;
+    constexpr int kDepth = Layout<F>::kDepth, kGroupQuads = Layout<F>::kGroup / 4;
+    const int begin = group * kGroupQuads;
 #pragma GCC unroll 4
-    for (int run = 0; run < Quads; run += kDepth) {
+    for (int run = begin; run < begin + kGroupQuads; run += kDepth) {
         I16 part[Rows][kVectors];
 #pragma GCC unroll 8
         for (int quad = run; quad < run + kDepth; quad++) {
             U8 w[kVectors];
 #pragma GCC unroll 4
-            for (int v = 0; v < kVectors; v++) w[v] = load<U8>(codes + quad * 64 + v * kWidth);
+            for (int v = 0; v < kVectors; v++) w[v] = block.quad(quad, v);
 #pragma GCC unroll 8
             for (int r = 0; r < Rows; r++) {
                 const U8 four = (U8)splat(load<int32_t>(x + r * kBlock + quad * 4));
@@ -61,7 +91,7 @@ __attribute__((always_inline)) inline void multiply_bytes(const uint8_t* codes, 
 #pragma GCC unroll 4
             for (int v = 0; v < kVectors; v++) {
                 const I32 wide = add_words(part[r][v]);
-                sum[r][v] = run == 0 ? wide : sum[r][v] + wide;
+                sum[r][v] = run == begin ? wide : sum[r][v] + wide;
                 pin(sum[r][v]);
             }
     }
@@ -69,65 +99,40 @@ __attribute__((always_inline)) inline void multiply_bytes(const uint8_t* codes, 
 
 // out[r] (+)= x[row + r] * panel, over `blocks` blocks of the panel that start at block `first` of x. Meanwhile it
 // fetches `ahead`, memory that is wanted next. Not inlined: on its own the compiler finds the registers.
-template <Format F, int Rows>
+template <Format F, int Rows, typename Block>
 __attribute__((noinline)) void multiply_codes(const IntegerPanel& panel, int64_t blocks, const Activations& x,
                                               int64_t row, int64_t first, float* out, int64_t stride, Ahead ahead) {
     using L = Layout<F>;
-    const int64_t begin = first * x.rows + row;
-    const float* weight_scales = panel.scales;
-    const float* minimums = panel.minimums;
     F32 acc[Rows][kVectors];
 #pragma GCC unroll 12
     for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; v++) acc[r][v] = first ? load<F32>(out + r * stride + v * kLanes) : F32{};
-    for (int64_t b = 0, at = begin; b < blocks; b++, at += x.rows) {
+    for (int64_t b = 0, at = first * x.rows + row; b < blocks; b++, at += x.rows) {
         ahead.fetch(b);
-        const uint8_t* codes = panel.codes + b * kQuads * 64;
-        const float* scales = x.scales + at;
-        if constexpr (L::kBits == 8) {
-            I32 sum[Rows][kVectors];
-            multiply_words(BlockView<F>(panel.packed, first + b).codes, x.words + at * kBlock, sum);
-#pragma GCC unroll 4
-            for (int v = 0; v < kVectors; v++) {
-                const F32 scale = load<F32>(weight_scales + v * kLanes);
-#pragma GCC unroll 8
-                for (int r = 0; r < Rows; r++) acc[r][v] = fma(to_float(sum[r][v]), scale * scales[r], acc[r][v]);
-            }
-        } else if constexpr (L::kGroups == 2) {
-            const int32_t* centred = x.centred + 2 * at;
+        const Block block(panel, first, b);
+        const float *scales = x.scales + at, *sums = x.sums + at;
 #pragma GCC unroll 2
-            for (int group = 0; group < 2; group++) {
-                I32 sum[Rows][kVectors];
-                multiply_bytes<F, Rows, kQuads / 2>(codes + group * kQuads / 2 * 64,
-                                                    x.bytes + at * kBlock + group * kBlock / 2, sum);
-#pragma GCC unroll 4
-                for (int v = 0; v < kVectors; v++) {
-                    const F32 scale = load<F32>(weight_scales + group * kPanel + v * kLanes);
-#pragma GCC unroll 8
-                    for (int r = 0; r < Rows; r++) {
-                        const I32 whole = sum[r][v] + centred[2 * r + group];
-                        acc[r][v] = fma(to_float(whole), scale * scales[r], acc[r][v]);
-                    }
-                }
-            }
-        } else {
-            const float* sums = x.sums + at;
+        for (int group = 0; group < L::kGroups; group++) {
             I32 sum[Rows][kVectors];
-            multiply_bytes<F, Rows, kQuads>(codes, x.bytes + at * kBlock, sum);
+            if constexpr (L::kBits == 8)
+                multiply_words(block, x.words + at * kBlock, sum);
+            else
+                multiply_bytes<F, Rows>(block, group, x.bytes + at * kBlock, sum);
 #pragma GCC unroll 4
             for (int v = 0; v < kVectors; v++) {
-                const F32 scale = load<F32>(weight_scales + v * kLanes);
-                const F32 minimum = load<F32>(minimums + v * kLanes);
+                const F32 scale = block.scale(group, v);
+                F32 minimum{};
+                if constexpr (L::kBits <= 5) minimum = block.minimum(scale, v);
 #pragma GCC unroll 8
                 for (int r = 0; r < Rows; r++) {
-                    acc[r][v] = fma(to_float(sum[r][v]), scale * scales[r], acc[r][v]);
-                    acc[r][v] = fma(minimum, splat(sums[r]), acc[r][v]);
+                    I32 whole = sum[r][v];
+                    if constexpr (L::kBits == 6) whole += x.centred[2 * (at + r) + group];
+                    acc[r][v] = fma(to_float(whole), scale * scales[r], acc[r][v]);
+                    if constexpr (L::kBits <= 5) acc[r][v] = fma(minimum, splat(sums[r]), acc[r][v]);
                 }
             }
         }
-        weight_scales += L::kGroups * kPanel;
-        minimums += kPanel;
     }
 #pragma GCC unroll 12
     for (int r = 0; r < Rows; r++)

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "few_rows.h"
 #include "integer_tile.h"
 #include "scratch.h"
 #include "tile.h"
@@ -11,7 +12,6 @@
 
 namespace marcot {
 
-constexpr int64_t kExactColumns = 256;     // 16 KB of fp32
 constexpr int64_t kIntegerColumns = 1024;  // 16 KB of codes
 
 // Where the columns from `columns` on lie in memory: what is wanted after those before, be it of this panel or the
@@ -27,6 +27,9 @@ constexpr int64_t kUnpackRows = 2;  // unpacking takes about as long as multiply
 // out[rows][16] (row stride in floats) = x panelᵀ in fp32.
 template <Format F>
 void multiply_exact(const uint8_t* panel, const Activations& x, float* out, int64_t stride) {
+    if (x.rows <= kFewRows)
+        return with_run<kFewRows>((int)x.rows,
+                                  [&](auto rows) { multiply_few<F, decltype(rows)::value, 1>(panel, x, out, stride); });
     alignas(64) float unpacked[kExactColumns * kPanel];
     for (int64_t first = 0; first < x.columns; first += kExactColumns) {
         const int64_t columns = std::min(kExactColumns, x.columns - first);
@@ -51,28 +54,6 @@ void multiply_exact(const uint8_t* panel, const Activations& x, float* out, int6
     }
 }
 
-// The same for one row and kRowPanels panels, which follow one another in memory: out[16 * kRowPanels].
-template <Format F>
-void multiply_exact_row(const uint8_t* panels, const Activations& x, float* out) {
-    constexpr int64_t kColumns = kExactColumns / kRowPanels;
-    alignas(64) float unpacked[kRowPanels * kColumns * kPanel], stretch[kRowPanels * kPanel];
-    const int64_t bytes = panel_bytes<F>(x.columns);
-    const int64_t panel_floats = F == Format::F32 ? x.columns * kPanel : kColumns * kPanel;
-    for (int64_t first = 0; first < x.columns; first += kColumns) {
-        const int64_t columns = std::min(kColumns, x.columns - first);
-        const float* values = unpacked;
-        if constexpr (F == Format::F32)
-            values = (const float*)panels + first * kPanel;
-        else
-            for (int p = 0; p < kRowPanels; p++)
-                unpack_exact<F>(panels + p * bytes, first, columns, unpacked + p * panel_floats);
-        float* to = first < kExactColumns ? out : stretch;
-        multiply_row(x.values + first, columns, values, panel_floats, first % kExactColumns > 0, to);
-        if (to == stretch && ((first + columns) % kExactColumns == 0 || first + columns == x.columns))
-            for (int i = 0; i < kRowPanels * kPanel; i++) out[i] += stretch[i];
-    }
-}
-
 // Rows times one panel with int8 activations.
 template <Format F>
 void multiply_fast(const uint8_t* panel, const Activations& x, float* out, int64_t stride) {
@@ -80,6 +61,12 @@ void multiply_fast(const uint8_t* panel, const Activations& x, float* out, int64
     float* scales = (float*)(memory + kIntegerColumns * kPanel);
     const IntegerPanel unpacked{panel, memory, scales, scales + kIntegerColumns / kBlock * 2 * kPanel};
     const int64_t all = x.columns / kBlock;
+    if (x.rows <= kIntegerTileRows) {
+        const Ahead ahead{after<F>(panel, x.columns), panel_bytes<F>(x.columns) / all};
+        return with_run<kIntegerTileRows>((int)x.rows, [&](auto rows) {
+            multiply_codes<F, decltype(rows)::value, PackedBlock<F>>(unpacked, all, x, 0, 0, out, stride, ahead);
+        });
+    }
     for (int64_t first = 0; first < all; first += kIntegerColumns / kBlock) {
         const int64_t blocks = std::min(kIntegerColumns / kBlock, all - first);
         const uint8_t* next = after<F>(panel, (first + blocks) * kBlock);
@@ -89,7 +76,8 @@ void multiply_fast(const uint8_t* panel, const Activations& x, float* out, int64
         for_tiles<kIntegerTileRows>(x.rows, [&](int64_t row, auto rows) {
             constexpr int kRows = decltype(rows)::value;
             const Ahead ahead{next + row * share, share * kRows / blocks};
-            multiply_codes<F, kRows>(unpacked, blocks, x, row, first, out + row * stride, stride, ahead);
+            multiply_codes<F, kRows, UnpackedBlock<F>>(unpacked, blocks, x, row, first, out + row * stride, stride,
+                                                       ahead);
         });
     }
 }
@@ -121,10 +109,12 @@ inline void multiply_panels(const Weight& weight, int64_t first, int64_t last, c
         const Panel panel = panel_of(weight, p);
         float* to = out + panel.first_row - begin;
         const Section& section = *panel.section;
-        if (x.rows == 1 && !section.fast && p + kRowPanels <= last && panel.rows_left >= kRowPanels * kPanel) {
-            with_format(section.format,
-                        [&](auto format) { multiply_exact_row<decltype(format)::value>(panel.data, x, to); });
-            p += kRowPanels;
+        constexpr int kPanels = kFewPanels<1>;
+        if (x.rows == 1 && !section.fast && p + kPanels <= last && panel.rows_left >= kPanels * kPanel) {
+            with_format(section.format, [&](auto format) {
+                multiply_few<decltype(format)::value, 1, kPanels>(panel.data, x, to, stride);
+            });
+            p += kPanels;
         } else {
             multiply_panel(panel, x, to, stride, scratch);
             p++;

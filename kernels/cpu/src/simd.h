@@ -91,6 +91,17 @@ inline void pin(V& v) {
 inline I32 low_half(I16 v) { return ((I32)v << 16) >> 16; }
 inline I32 high_half(I16 v) { return (I32)v >> 16; }
 
+// Byte `index` of every 32-bit lane.
+inline I32 byte_of(I32 v, int index) {
+#if defined(__AVX2__) && MARCOT_WIDTH == 32
+    const I32 lanes = {0, 4, 8, 12, 0, 4, 8, 12};
+    const I32 places = (lanes + index) | splat((int32_t)0x80808000);  // 0x80 makes a zero
+    return (I32)_mm256_shuffle_epi8((__m256i)v, (__m256i)places);
+#else
+    return (v >> (8 * index)) & 255;
+#endif
+}
+
 // Sums of neighbouring products of unsigned and signed bytes, in int16. The caller keeps w below 128 and the sums in
 // range.
 inline I16 dot_bytes(U8 w, U8 x) {

@@ -10,6 +10,7 @@
 
 namespace marcot {
 
+constexpr int64_t kExactColumns = 256;    // of one sum: 16 KB of fp32
 constexpr int kTileRows = 12 / kVectors;  // what fits 16 registers, next to a column of the panel and one value of x
 
 // out[r][0..16) (+)= x[r][0..k) * panel[0..k)[16], with the rows of x and out anywhere. Not inlined: on its own the
@@ -45,30 +46,6 @@ __attribute__((noinline)) void multiply_tile(const float* const* x, int64_t k, c
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; v++)
             store(out[r] + v * kLanes, accumulate ? load<F32>(out[r] + v * kLanes) + acc[r][v] : acc[r][v]);
-}
-
-constexpr int kRowPanels = 4;  // panels whose sums run side by side where one row gives too few of them
-
-// The same for a single row: out[0..16 * kRowPanels) (+)= x[0..k) * panels, where panel p begins at p * panel_floats.
-inline __attribute__((noinline)) void multiply_row(const float* x, int64_t k, const float* panels, int64_t panel_floats,
-                                                   bool accumulate, float* out) {
-    F32 acc[kRowPanels][kVectors];
-#pragma GCC unroll 4
-    for (int p = 0; p < kRowPanels; p++)
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) acc[p][v] = accumulate ? load<F32>(out + p * kPanel + v * kLanes) : F32{};
-    for (int64_t i = 0; i < k; i++) {
-        const F32 value = splat(x[i]);
-#pragma GCC unroll 4
-        for (int p = 0; p < kRowPanels; p++)
-#pragma GCC unroll 4
-            for (int v = 0; v < kVectors; v++)
-                acc[p][v] = fma(value, load<F32>(panels + p * panel_floats + i * kPanel + v * kLanes), acc[p][v]);
-    }
-#pragma GCC unroll 4
-    for (int p = 0; p < kRowPanels; p++)
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) store(out + p * kPanel + v * kLanes, acc[p][v]);
 }
 
 // Calls use(run) with `run`, at most `Most`, as a compile-time constant.

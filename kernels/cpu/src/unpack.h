@@ -74,22 +74,25 @@ inline I16 pair_codes(const uint8_t* codes, int pair, int v) {
     return load_i8_words(codes + pair * 2 * kPanel + v * kWidth / 2);
 }
 
+// Values [index, index + lanes) of a dense panel.
+template <Format F>
+inline F32 dense_value(const uint8_t* panel, int64_t index) {
+    const auto* value = (const typename Layout<F>::Value*)panel + index;
+    if constexpr (F == Format::F32)
+        return load<F32>(value);
+    else if constexpr (F == Format::BF16)
+        return load_bf16(value);
+    else
+        return load_f16(value);
+}
+
 // Decodes columns [first, first + columns) of a panel to `out`, [columns][16] fp32.
 template <Format F>
 inline void unpack_exact(const uint8_t* panel, int64_t first, int64_t columns, float* out) {
     using L = Layout<F>;
     if constexpr (!L::kQuantized) {
-        const auto* values = (const typename L::Value*)panel + first * kPanel;
-        for (int64_t i = 0; i < columns * kPanel; i += kLanes) {
-            F32 value;
-            if constexpr (F == Format::F32)
-                value = load<F32>(values + i);
-            else if constexpr (F == Format::BF16)
-                value = load_bf16(values + i);
-            else
-                value = load_f16(values + i);
-            store(out + i, value);
-        }
+        for (int64_t i = 0; i < columns * kPanel; i += kLanes)
+            store(out + i, dense_value<F>(panel, first * kPanel + i));
     } else {
         for (int64_t b = 0; b < columns / kBlock; b++) {
             const BlockView<F> block(panel, first / kBlock + b);
@@ -113,7 +116,7 @@ inline void unpack_exact(const uint8_t* panel, int64_t first, int64_t columns, f
 #pragma GCC unroll 4
                             for (int k = 0; k < 4; k++)
                                 store(column + (quad * 4 + k) * kPanel,
-                                      fma(to_float((codes >> (8 * k)) & 255), scale, minimum));
+                                      fma(to_float(byte_of(codes, k)), scale, minimum));
                         }
                     }
                 }

@@ -1,0 +1,116 @@
+// The micro-kernel of exact products where one tile holds all rows: nobody would read an unpacked panel twice, so its
+// values are decoded on their way into the registers. The sums are those of multiply_tile, addend by addend.
+#pragma once
+
+#include <algorithm>
+
+#include "activations.h"
+#include "tile.h"
+#include "unpack.h"
+
+namespace marcot {
+
+constexpr int kFewRows = 3;  // of four, the sums of AVX2 would no longer fit the registers
+
+// Panels whose sums run side by side: enough to keep the multipliers busy.
+template <int Rows>
+constexpr int kFewPanels = Rows == 1 && kVectors < 4 ? 4 / kVectors : 1;
+
+// Sums of Rows rows with Panels panels.
+template <int Rows, int Panels>
+using Sums = F32[Rows][Panels][kVectors];
+
+// acc[r][p] += x[r] * value, one column of panel p.
+template <int Rows, int Panels>
+__attribute__((always_inline)) inline void add_column(const float* x, int64_t stride, int p, int v, F32 value,
+                                                      Sums<Rows, Panels>& acc) {
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; r++) acc[r][p][v] = fma(splat(x[r * stride]), value, acc[r][p][v]);
+}
+
+// acc += x * panels over the 32 columns of one block; `x` is at the first of them.
+template <Format F, int Rows, int Panels>
+__attribute__((always_inline)) inline void add_block(const uint8_t* panels, int64_t panel_bytes, int64_t index,
+                                                     const float* x, int64_t stride, Sums<Rows, Panels>& acc) {
+    using L = Layout<F>;
+    constexpr int kQuadsOrPairs = L::kGroup / (L::kBits == 8 ? 2 : 4);
+#pragma GCC unroll 2
+    for (int group = 0; group < L::kGroups; group++) {
+        F32 scale[Panels][kVectors], minimum[Panels][kVectors];
+#pragma GCC unroll 4
+        for (int p = 0; p < Panels; p++)
+#pragma GCC unroll 4
+            for (int v = 0; v < kVectors; v++) {
+                const BlockView<F> block(panels + p * panel_bytes, index);
+                scale[p][v] = group_scale<F>(block, group, v);
+                if constexpr (L::kBits < 8) minimum[p][v] = group_minimum<F>(block, scale[p][v], v);
+            }
+#pragma GCC unroll 16
+        for (int i = 0; i < kQuadsOrPairs; i++) {
+#pragma GCC unroll 4
+            for (int p = 0; p < Panels; p++)
+#pragma GCC unroll 4
+                for (int v = 0; v < kVectors; v++) {
+                    const BlockView<F> block(panels + p * panel_bytes, index);
+                    if constexpr (L::kBits == 8) {
+                        const I16 codes = pair_codes(block.codes, i, v);
+                        add_column<Rows, Panels>(x + 2 * i, stride, p, v, scale[p][v] * to_float(low_half(codes)), acc);
+                        add_column<Rows, Panels>(x + 2 * i + 1, stride, p, v, scale[p][v] * to_float(high_half(codes)),
+                                                 acc);
+                    } else {
+                        const int quad = group * kQuadsOrPairs + i;
+                        const I32 codes = (I32)quad_codes<F>(block.codes, quad, v);
+#pragma GCC unroll 4
+                        for (int k = 0; k < 4; k++)
+                            add_column<Rows, Panels>(x + quad * 4 + k, stride, p, v,
+                                                     fma(to_float(byte_of(codes, k)), scale[p][v], minimum[p][v]), acc);
+                    }
+                }
+        }
+    }
+}
+
+// out[r][16 * Panels] = x[r] panelsᵀ, where the panels follow one another in memory. Not inlined, see multiply_tile.
+template <Format F, int Rows, int Panels>
+__attribute__((noinline)) void multiply_few(const uint8_t* panels, const Activations& x, float* out, int64_t stride) {
+    using L = Layout<F>;
+    const int64_t bytes = panel_bytes<F>(x.columns);
+    const Ahead ahead{panels + Panels * bytes, Panels * bytes / (x.columns / (L::kQuantized ? kBlock : 1))};
+    for (int64_t first = 0; first < x.columns; first += kExactColumns) {
+        const int64_t end = std::min(first + kExactColumns, x.columns);
+        Sums<Rows, Panels> acc;
+#pragma GCC unroll 8
+        for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 4
+            for (int p = 0; p < Panels; p++)
+#pragma GCC unroll 4
+                for (int v = 0; v < kVectors; v++) acc[r][p][v] = F32{};
+        if constexpr (L::kQuantized) {
+            for (int64_t block = first / kBlock; block < end / kBlock; block++) {
+                ahead.fetch(block);
+                add_block<F, Rows, Panels>(panels, bytes, block, x.values + block * kBlock, x.columns, acc);
+            }
+        } else {
+            for (int64_t k = first; k < end; k++) {
+                ahead.fetch(k);
+#pragma GCC unroll 4
+                for (int p = 0; p < Panels; p++)
+#pragma GCC unroll 4
+                    for (int v = 0; v < kVectors; v++)
+                        add_column<Rows, Panels>(x.values + k, x.columns, p, v,
+                                                 dense_value<F>(panels + p * bytes, k * kPanel + v * kLanes), acc);
+            }
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 4
+            for (int p = 0; p < Panels; p++)
+#pragma GCC unroll 4
+                for (int v = 0; v < kVectors; v++) {
+                    float* to = out + r * stride + p * kPanel + v * kLanes;
+                    store(to, first ? load<F32>(to) + acc[r][p][v] : acc[r][p][v]);
+                }
+    }
+}
+
+}  // namespace marcot
