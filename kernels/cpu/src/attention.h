@@ -39,8 +39,9 @@ namespace attention {
 
 constexpr int64_t kRunPages = 4;  // 64 tokens of V: 16 KB with a head of 64
 
-// out[r][d..d+16) (+)= p[r][first..end) * V, where slot s lies in pages[s / 16]. Not inlined, see multiply_tile.
-template <int Rows>
+// out[r][d..d+16) (+)= p[r][first..end) * V, where slot s lies in pages[s / 16]. With `Fetch`, it also fetches what the
+// next run will read: the same place, kRunPages further in `pages`. Not inlined, see multiply_tile.
+template <int Rows, bool Fetch>
 __attribute__((noinline)) void gather_tile(const float* const* p, int64_t first, int64_t end, const float* const* pages,
                                            int64_t dim, int64_t d, bool accumulate, float* const* out) {
     const float* weights[Rows];
@@ -52,14 +53,15 @@ __attribute__((noinline)) void gather_tile(const float* const* p, int64_t first,
         for (int v = 0; v < kVectors; v++) acc[r][v] = accumulate ? load<F32>(out[r] + d + v * kLanes) : F32{};
     }
     for (int64_t slot = first; slot < end;) {
-        const float* values = pages[slot / kPanel] + slot % kPanel * dim + d;
-        for (const int64_t stop = std::min(end, (slot / kPanel + 1) * kPanel); slot < stop; slot++, values += dim) {
+        const int64_t offset = slot % kPanel * dim + d;
+        const float* values = pages[slot / kPanel] + offset;
+        const float* next = pages[slot / kPanel + kRunPages] + offset;
+        const int64_t stop = std::min(end, (slot / kPanel + 1) * kPanel);
+        for (; slot < stop; slot++, values += dim, next += dim) {
+            if constexpr (Fetch) __builtin_prefetch(next, 0, 2);
             F32 value[kVectors];
 #pragma GCC unroll 4
-            for (int v = 0; v < kVectors; v++) {
-                value[v] = load<F32>(values + v * kLanes);
-                pin(value[v]);
-            }
+            for (int v = 0; v < kVectors; v++) value[v] = pinned(load<F32>(values + v * kLanes));
 #pragma GCC unroll 12
             for (int r = 0; r < Rows; r++) {
                 const F32 weight = splat(weights[r][slot]);
@@ -74,7 +76,15 @@ __attribute__((noinline)) void gather_tile(const float* const* p, int64_t first,
         for (int v = 0; v < kVectors; v++) store(out[r] + d + v * kLanes, acc[r][v]);
 }
 
-// The query rows of a unit and their scores.
+// One query head of one row.
+struct Query {
+    const float* q;
+    float* scores;  // by absolute position
+    float* out;
+    int64_t position;
+};
+
+// A few query rows, all heads of one group.
 class Unit {
  public:
     Unit(const Heads& shape, const Plan& plan, int64_t kv_head, int64_t first_row, int64_t last_row, const float* q,
@@ -92,6 +102,7 @@ class Unit {
 
     void run() {
         static thread_local std::vector<const WorkItem*> items;
+        static thread_local std::vector<Query> queries;
         static thread_local Scratch scratch;
         items.clear();
         for (const WorkItem* item = plan_.items; item < plan_.items + plan_.item_count; item++)
@@ -102,32 +113,32 @@ class Unit {
         for (int64_t row = first_row_; row < last_row_; row++)
             longest = std::max<int64_t>(longest, plan_.positions[row] + 1);
         stride_ = (longest + 2 * kPanel) / kPanel * kPanel;
-        scores_ = scratch.of<float>((last_row_ - first_row_) * shape_.group * stride_);
+        float* scores = scratch.of<float>((last_row_ - first_row_) * shape_.group * stride_);
+        queries.clear();
+        for (int64_t row = first_row_; row < last_row_; row++) {
+            const int64_t at = (row * shape_.heads() + kv_head_ * shape_.group) * shape_.head_dim;
+            for (int64_t head = 0; head < shape_.group; head++, scores += stride_)
+                queries.push_back({q_ + at + head * shape_.head_dim, scores, out_ + at + head * shape_.head_dim,
+                                   plan_.positions[row]});
+        }
+        queries_ = queries.data();
         for (const WorkItem* item : items) score(*item);
-        for (int64_t row = first_row_; row < last_row_; row++)
-            for (int64_t head = 0; head < shape_.group; head++) normalize(row, head);
+        for (const Query& query : queries) normalize(query);
         for (const WorkItem* item : items) gather(*item, item->position == 0);
     }
 
  private:
-    // The queries of an item: rows of the unit that read it, times the heads of the group.
-    struct Queries {
-        int64_t first_row, count, last_position;
+    // The queries of the unit that read an item.
+    struct Readers {
+        const Query* first;
+        int64_t count, last_position;
     };
-    Queries queries(const WorkItem& item) const {
+    Readers readers_of(const WorkItem& item) const {
         const int64_t first = std::max<int64_t>(first_row_, item.first_row);
         const int64_t last = std::min<int64_t>(last_row_, item.first_row + item.rows);
         int64_t position = 0;
         for (int64_t row = first; row < last; row++) position = std::max<int64_t>(position, plan_.positions[row]);
-        return {first, (last - first) * shape_.group, position};
-    }
-    int64_t row_of(const Queries& queries, int64_t index) const { return queries.first_row + index / shape_.group; }
-    int64_t offset_of(const Queries& queries, int64_t index) const {  // of the query's head in q and out
-        return (row_of(queries, index) * shape_.heads() + kv_head_ * shape_.group + index % shape_.group) *
-               shape_.head_dim;
-    }
-    float* scores_of(const Queries& queries, int64_t index) const {
-        return scores_ + ((queries.first_row - first_row_) * shape_.group + index) * stride_;
+        return {queries_ + (first - first_row_) * shape_.group, (last - first) * shape_.group, position};
     }
 
     // This head's part of the page that holds `slot` of an item.
@@ -136,35 +147,47 @@ class Unit {
         return pages + (page * shape_.kv_heads + kv_head_) * kPanel * shape_.head_dim;
     }
 
+    // Scores of the item's positions. A page of K that fits the first cache level is used by every query before the
+    // next one is read.
     void score(const WorkItem& item) const {
-        const Queries readers = queries(item);
+        const Readers readers = readers_of(item);
         const auto k = [&](int64_t slot) { return page(k_pages_, item, slot); };
         const int64_t length = std::min<int64_t>(item.length, readers.last_position + 1 - item.position);
+        const int64_t page_bytes = kPanel * shape_.head_dim * sizeof(float);
         for (int64_t done = 0, count; done < length; done += count) {
             const int64_t slot = item.first_slot + done, first = slot % kPanel;
             count = std::min(kPanel - first, length - done);
+            const float* panel = k(slot);
+            const auto* next = (const uint8_t*)k(done + count < length ? slot + count : slot);
             for_tiles<kTileRows>(readers.count, [&](int64_t index, auto rows) {
                 constexpr int kRows = decltype(rows)::value;
+                const Query* query = readers.first + index;
                 const float* from[kRows];
                 float* to[kRows];
                 float part[kRows * kPanel];
                 for (int r = 0; r < kRows; r++) {
-                    from[r] = q_ + offset_of(readers, index + r);
-                    to[r] = count == kPanel ? scores_of(readers, index + r) + item.position + done : part + r * kPanel;
+                    from[r] = query[r].q;
+                    to[r] = count == kPanel ? query[r].scores + item.position + done : part + r * kPanel;
                 }
-                multiply_tile<kRows>(from, shape_.head_dim, k(slot), false, to, {(const uint8_t*)k(slot), 0});
+                const Ahead ahead{next + index * page_bytes / readers.count, page_share<kRows>(readers.count)};
+                multiply_tile<kRows>(from, shape_.head_dim, panel, false, to, ahead);
                 if (count == kPanel) return;
                 for (int r = 0; r < kRows; r++)  // the other lanes belong to other items
-                    std::memcpy(scores_of(readers, index + r) + item.position + done, to[r] + first,
-                                count * sizeof(float));
+                    std::memcpy(query[r].scores + item.position + done, to[r] + first, count * sizeof(float));
             });
         }
     }
 
+    // Bytes of the next page that each of the head_dim steps of a tile fetches.
+    template <int Rows>
+    static int64_t page_share(int64_t queries) {
+        return (Rows * kPanel * (int64_t)sizeof(float) + queries - 1) / queries;
+    }
+
     // Turns the scores of a query into probabilities, and those of later positions into zero.
-    void normalize(int64_t row, int64_t head) const {
-        float* s = scores_ + ((row - first_row_) * shape_.group + head) * stride_;
-        const int64_t count = plan_.positions[row] + 1;
+    void normalize(const Query& query) const {
+        float* s = query.scores;
+        const int64_t count = query.position + 1;
         const int64_t whole = (count + kLanes - 1) / kLanes * kLanes;
         for (int64_t i = count; i < whole; i++) s[i] = kMinusInfinity;
         F32 most = splat(kMinusInfinity);
@@ -184,30 +207,34 @@ class Unit {
     // out += probabilities times V; `begins` where the item is the first of its path. A run of V that fits the first
     // cache level is used by every query before the next one is read.
     void gather(const WorkItem& item, bool begins) const {
-        const Queries readers = queries(item);
-        const int64_t dim = shape_.head_dim;
-        const float* pages[kRunPages];
+        const Readers readers = readers_of(item);
+        const int64_t dim = shape_.head_dim, last = item.first_slot + item.length - 1;
+        const float* pages[2 * kRunPages];  // of a run, and of the next
         for (int64_t done = 0, count; done < item.length; done += count) {
             const int64_t first = (item.first_slot + done) % kPanel;
             count = std::min(kRunPages * kPanel - first, item.length - done);
-            for (int64_t p = 0; p * kPanel < first + count; p++)
-                pages[p] = page(v_pages_, item, item.first_slot + done - first + p * kPanel);
+            for (int64_t p = 0; p < 2 * kRunPages; p++)
+                pages[p] = page(v_pages_, item, std::min(item.first_slot + done - first + p * kPanel, last));
             for_tiles<kTileRows>(readers.count, [&](int64_t index, auto rows) {
                 constexpr int kRows = decltype(rows)::value;
+                const Query* query = readers.first + index;
                 const float* p[kRows];
                 float* to[kRows];
                 int64_t last_position = 0;  // a row that ends earlier has probability 0 from there on
                 for (int r = 0; r < kRows; r++) {
-                    p[r] = scores_of(readers, index + r) + item.position + done - first;
-                    to[r] = out_ + offset_of(readers, index + r);
-                    last_position = std::max<int64_t>(last_position, plan_.positions[row_of(readers, index + r)]);
+                    p[r] = query[r].scores + item.position + done - first;
+                    to[r] = query[r].out;
+                    last_position = std::max(last_position, query[r].position);
                 }
                 const int64_t end = first + std::min(count, last_position + 1 - item.position - done);
                 if (end <= first) return;
                 const bool accumulate = !(begins && done == 0);
                 int64_t d = 0;
                 for (; d + kPanel <= dim; d += kPanel) {
-                    gather_tile<kRows>(p, first, end, pages, dim, d, accumulate, to);
+                    if (index == 0)
+                        gather_tile<kRows, true>(p, first, end, pages, dim, d, accumulate, to);
+                    else
+                        gather_tile<kRows, false>(p, first, end, pages, dim, d, accumulate, to);
                 }
                 for (; d < dim; d++)
                     for (int r = 0; r < kRows; r++) {
@@ -228,8 +255,8 @@ class Unit {
     const float* const v_pages_;
     const float scale_;
     float* const out_;
-    float* scores_ = nullptr;  // [rows][group][stride_], by absolute position
-    int64_t stride_ = 0;
+    const Query* queries_ = nullptr;  // [rows][group]
+    int64_t stride_ = 0;              // of scores
 };
 
 }  // namespace attention
@@ -242,9 +269,9 @@ inline void tree_attention(Team& team, const Heads& shape, const Plan& plan, con
     const int64_t unit_rows = std::clamp<int64_t>(kUnitFloats / (longest * shape.group), 1, kUnitRows);
     const int64_t blocks = (rows + unit_rows - 1) / unit_rows;
     team.run(blocks * shape.kv_heads, 1, [&](int64_t first, int64_t last) {
-        for (int64_t unit = first; unit < last; unit++) {
-            const int64_t block = unit / shape.kv_heads, from = rows * block / blocks, to = rows * (block + 1) / blocks;
-            attention::Unit(shape, plan, unit % shape.kv_heads, from, to, q, k_pages, v_pages, scale, out).run();
+        for (int64_t unit = first; unit < last; unit++) {  // neighbours have the head in common, not the rows
+            const int64_t block = unit % blocks, from = rows * block / blocks, to = rows * (block + 1) / blocks;
+            attention::Unit(shape, plan, unit / blocks, from, to, q, k_pages, v_pages, scale, out).run();
         }
     });
 }

@@ -54,8 +54,7 @@ __attribute__((always_inline)) inline void multiply_words(const Block& block, co
 #pragma GCC unroll 4
             for (int v = 0; v < kVectors; v++) {
                 const I32 product = dot_words(w[v], two);
-                sum[r][v] = pair == 0 ? product : sum[r][v] + product;
-                pin(sum[r][v]);
+                sum[r][v] = pinned(pair == 0 ? product : sum[r][v] + product);
             }
         }
     }
@@ -81,8 +80,7 @@ __attribute__((always_inline)) inline void multiply_bytes(const Block& block, in
 #pragma GCC unroll 4
                 for (int v = 0; v < kVectors; v++) {
                     const I16 product = dot_bytes(w[v], four);
-                    part[r][v] = quad == run ? product : part[r][v] + product;
-                    pin(part[r][v]);
+                    part[r][v] = pinned(quad == run ? product : part[r][v] + product);
                 }
             }
         }
@@ -91,8 +89,7 @@ __attribute__((always_inline)) inline void multiply_bytes(const Block& block, in
 #pragma GCC unroll 4
             for (int v = 0; v < kVectors; v++) {
                 const I32 wide = add_words(part[r][v]);
-                sum[r][v] = run == begin ? wide : sum[r][v] + wide;
-                pin(sum[r][v]);
+                sum[r][v] = pinned(run == begin ? wide : sum[r][v] + wide);
             }
     }
 }

@@ -74,17 +74,16 @@ inline F32 fma(F32 a, F32 b, F32 c) { return a * b + c; }
 
 inline F32 maximum(F32 a, F32 b) { return a > b ? a : b; }
 
-// Keeps the compiler from moving work across this point: in a micro-kernel the order that is written is the one that
-// fits the registers.
+// The same vector, which the compiler now has in a register and in this place: in a micro-kernel the order that is
+// written is the one that fits the registers.
 template <typename V>
-inline void pin(V& v) {
+inline V pinned(V v) {
 #if defined(__x86_64__) && (MARCOT_WIDTH == 16 || (MARCOT_WIDTH == 32 && defined(__AVX2__)) || defined(__AVX512F__))
     asm("" : "+x"(v));
 #elif defined(__ARM_NEON) && MARCOT_WIDTH == 16
     asm("" : "+w"(v));
-#else
-    (void)v;
 #endif
+    return v;
 }
 
 // Low and high half of every 32-bit lane as signed numbers.

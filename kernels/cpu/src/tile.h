@@ -31,8 +31,8 @@ __attribute__((noinline)) void multiply_tile(const float* const* x, int64_t k, c
         F32 column[kVectors];
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; v++) {
-            column[v] = load<F32>(panel + i * kPanel + v * kLanes);
-            pin(column[v]);  // in a register, not once more from memory for every row
+            column[v] = pinned(
+                load<F32>(panel + i * kPanel + v * kLanes));  // in a register, not once more from memory for every row
         }
 #pragma GCC unroll 12
         for (int r = 0; r < Rows; r++) {
