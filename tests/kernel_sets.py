@@ -37,12 +37,12 @@ def _cpu(flags: Sequence[str], folder: Path) -> Kernels:
     return CpuKernels(Library(built_library(extra_flags=flags)))
 
 
-def _neon(folder: Path) -> Kernels:
+def _neon(flags: Sequence[str], folder: Path) -> Kernels:
     """A driver for ARM, run by an emulator."""
     for program, package in ((_NEON_COMPILER, "g++-aarch64-linux-gnu"), (_NEON_EMULATOR, "qemu-user")):
         if not shutil.which(program):
             pytest.skip(f"NEON on another machine needs {program} (Debian, Ubuntu: apt install {package})")
-    program = built_driver(_NEON_COMPILER, ("-static",), folder)
+    program = built_driver(_NEON_COMPILER, ("-static", *flags), folder)
     return CpuKernels(DriverLibrary([_NEON_EMULATOR, program]))
 
 
@@ -63,8 +63,10 @@ _SETS: Final[dict[str, Callable[[Path], Kernels]]] = {
     "sse4": partial(_cpu, ("-march=x86-64-v2",)),
     "sse2": partial(_cpu, ("-march=x86-64",)),
     "avx2-without-fma": partial(_cpu, ("-mno-fma",)),
-    "64-bytes": partial(_cpu, ("-DMARCOT_WIDTH=64",)),
-    "neon": _neon,
+    "quad-dots": partial(_cpu, ("-DMARCOT_QUAD_DOTS=1",)),
+    "64-bytes": partial(_cpu, ("-DMARCOT_WIDTH=64", "-DMARCOT_QUAD_DOTS=1")),
+    "neon": partial(_neon, ()),
+    "neon-quad-dots": partial(_neon, ("-march=armv8.2-a+dotprod",)),
     "sanitized": partial(_sanitized, "address,undefined", ()),
     "sanitized-16-bytes": partial(_sanitized, "address,undefined", ("-DMARCOT_WIDTH=16",)),
     "sanitized-64-bytes": partial(_sanitized, "address,undefined", ("-DMARCOT_WIDTH=64",)),

@@ -53,16 +53,36 @@ __attribute__((always_inline)) inline void multiply_words(const Block& block, co
             const I16 two = (I16)splat(load<int32_t>(x + r * kBlock + pair * 2));
 #pragma GCC unroll 4
             for (int v = 0; v < kVectors; v++) {
-                const I32 product = dot_words(w[v], two);
-                sum[r][v] = pinned(pair == 0 ? product : sum[r][v] + product);
+                sum[r][v] = pinned(pair == 0 ? dot_words(w[v], two) : add_dot_words(sum[r][v], w[v], two));
             }
         }
     }
 }
 
-// Sums of products over the quads of unsigned codes of one group: as many as fit are added in int16, then all in int32.
+// Sums of products over the quads of unsigned codes of one group, in int32.
 template <Format F, int Rows, typename Block>
-__attribute__((always_inline)) inline void multiply_bytes(const Block& block, int group, const int8_t* x,
+__attribute__((always_inline)) inline void multiply_quads(const Block& block, int group, const int8_t* x,
+                                                          I32 (&sum)[Rows][kVectors]) {
+    constexpr int kGroupQuads = Layout<F>::kGroup / 4;
+    const int begin = group * kGroupQuads;
+#pragma GCC unroll 8
+    for (int quad = begin; quad < begin + kGroupQuads; quad++) {
+        U8 w[kVectors];
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; v++) w[v] = block.quad(quad, v);
+#pragma GCC unroll 8
+        for (int r = 0; r < Rows; r++) {
+            const U8 four = (U8)splat(load<int32_t>(x + r * kBlock + quad * 4));
+#pragma GCC unroll 4
+            for (int v = 0; v < kVectors; v++)
+                sum[r][v] = pinned(add_dot_quads(quad == begin ? I32{} : sum[r][v], w[v], four));
+        }
+    }
+}
+
+// The same where only pairs of products have an instruction: as many as fit are added in int16, then all in int32.
+template <Format F, int Rows, typename Block>
+__attribute__((always_inline)) inline void multiply_pairs(const Block& block, int group, const int8_t* x,
                                                           I32 (&sum)[Rows][kVectors]) {
     constexpr int kDepth = Layout<F>::kDepth, kGroupQuads = Layout<F>::kGroup / 4;
     const int begin = group * kGroupQuads;
@@ -114,8 +134,10 @@ __attribute__((noinline)) void multiply_codes(const IntegerPanel& panel, int64_t
             I32 sum[Rows][kVectors];
             if constexpr (L::kBits == 8)
                 multiply_words(block, x.words + at * kBlock, sum);
+            else if constexpr (MARCOT_QUAD_DOTS)
+                multiply_quads<F, Rows>(block, group, x.bytes + at * kBlock, sum);
             else
-                multiply_bytes<F, Rows>(block, group, x.bytes + at * kBlock, sum);
+                multiply_pairs<F, Rows>(block, group, x.bytes + at * kBlock, sum);
 #pragma GCC unroll 4
             for (int v = 0; v < kVectors; v++) {
                 const F32 scale = block.scale(group, v);

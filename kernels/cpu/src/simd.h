@@ -136,6 +136,43 @@ inline I32 dot_words(I16 w, I16 x) {
 #endif
 }
 
+// sum + dot_words(w, x).
+inline I32 add_dot_words(I32 sum, I16 w, I16 x) {
+#if defined(__AVX512VNNI__) && MARCOT_WIDTH == 64
+    return (I32)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)w, (__m512i)x);
+#elif defined(__AVXVNNI__) && MARCOT_WIDTH == 32
+    return (I32)_mm256_dpwssd_avx_epi32((__m256i)sum, (__m256i)w, (__m256i)x);
+#else
+    return sum + dot_words(w, x);
+#endif
+}
+
+// Whether the machine sums four products of bytes in one instruction (VNNI of x86, the dot products of ARMv8.2). Where
+// it cannot, MARCOT_QUAD_DOTS=1 makes a build that does the same in several, so that this way can be run anywhere.
+#ifndef MARCOT_QUAD_DOTS
+#if (defined(__AVX512VNNI__) && MARCOT_WIDTH == 64) || (defined(__AVXVNNI__) && MARCOT_WIDTH == 32) || \
+    (defined(__ARM_FEATURE_DOTPROD) && MARCOT_WIDTH == 16)
+#define MARCOT_QUAD_DOTS 1
+#else
+#define MARCOT_QUAD_DOTS 0
+#endif
+#endif
+
+// sum + the four products of unsigned and signed bytes in each 32-bit lane. The caller keeps w below 128.
+inline I32 add_dot_quads(I32 sum, U8 w, U8 x) {
+#if defined(__AVX512VNNI__) && MARCOT_WIDTH == 64
+    return (I32)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, (__m512i)x);
+#elif defined(__AVXVNNI__) && MARCOT_WIDTH == 32
+    return (I32)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)w, (__m256i)x);
+#elif defined(__ARM_FEATURE_DOTPROD) && MARCOT_WIDTH == 16
+    return (I32)vdotq_s32((int32x4_t)sum, (int8x16_t)w, (int8x16_t)x);
+#else
+    const I16 low = (I16)((U16)w & 0xff) * (((I16)x << 8) >> 8);
+    const I16 high = (I16)((U16)w >> 8) * ((I16)x >> 8);
+    return sum + low_half(low) + high_half(low) + low_half(high) + high_half(high);
+#endif
+}
+
 // Sums of neighbouring int16, in int32.
 inline I32 add_words(I16 v) {
 #if defined(__x86_64__)
