@@ -27,9 +27,9 @@ OUT_FEATURES = (1, 17, 2, 50, 15, 16, 33, 37, 3)
 
 
 def in_features(format: str) -> tuple[int, ...]:
-    """Row lengths around the stretches of 256 columns, or 512 or 1024 quantised ones, that a kernel takes at a time."""
+    """Row lengths around the stretches of 448 columns, or 512 or 1024 quantised ones, that a kernel takes at a time."""
     if format not in BLOCKS:
-        return 1, 3, 31, 63, 100, 256, 257, 513, 771
+        return 1, 3, 31, 63, 100, 448, 449, 897, 1347
     return (32, 96, 160, 512, 544, 992, 1024, 1056, 2080) if BLOCKS[format].columns == 32 else (256, 768, 1024, 1280)
 
 

@@ -10,7 +10,7 @@
 
 namespace marcot {
 
-constexpr int64_t kExactColumns = 256;    // of one sum: 16 KB of fp32
+constexpr int64_t kExactColumns = 448;    // of one sum: 28 KB of fp32, most of the first cache level
 constexpr int kTileRows = 12 / kVectors;  // what fits 16 registers, next to a column of the panel and one value of x
 
 // out[r][0..16) (+)= x[r][0..k) * panel[0..k)[16], with the rows of x and out anywhere. Not inlined: on its own the
