@@ -6,7 +6,6 @@ program draws nothing and computes no probabilities, so its numbers leave out wh
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
@@ -15,6 +14,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
+
+from peak_memory import peak_memory
 
 _ROW = re.compile(r"^\|" + r"\s*([0-9.]+)\s*\|" * 10, re.MULTILINE)
 """A row of its table: PP, TG, B, N_KV, T_PP, S_PP, T_TG, S_TG, T, S."""
@@ -60,9 +61,10 @@ def run_batched_bench(
         ) as process,
     ):
         assert process.stdout is not None
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        output, peak = "", 0
+        for line in process.stdout:  # a row of the table when a round is done
+            output += line
+            peak = max(peak, peak_memory(process.pid))
     rows = _ROW.findall(output)
     if process.returncode or len(rows) != rounds:
         raise RuntimeError(f"{command}: status {process.returncode}, {len(rows)} rows of {rounds}\n{output[-2000:]}")
@@ -70,5 +72,5 @@ def run_batched_bench(
         prefill=statistics.median(float(row[5]) for row in rows),
         decode=statistics.median(float(row[7]) for row in rows),
         rounds=rounds,
-        peak_memory=usage.ru_maxrss * 1024,
+        peak_memory=peak,
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import time
 import traceback
@@ -16,6 +15,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
+from peak_memory import peak_memory
 from prompt import random_ids
 
 
@@ -71,8 +71,7 @@ class Child:
 
     def peak_memory(self) -> int:
         """The most memory that this process has held at once, in bytes: pages of mapped files included."""
-        status = Path("/proc/self/status").read_text()
-        return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) * 1024
+        return peak_memory()
 
 
 def main() -> None:
