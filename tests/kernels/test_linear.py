@@ -62,7 +62,7 @@ def test_errors_of_long_rows_do_not_pile_up(
     """As long as the longest of the 1.5B model: one running sum in fp32 would be off by 4e-6 of a row's largest."""
     weight = random_weight(format, 33, 8960, random)
     packed = ops.pack_linear([weight], torch.float32, CPU, compute)
-    for rows in (1, 3):
+    for rows in (1, 3, 7):  # each finds its values in another way
         x = torch.randn(rows, 8960, generator=random)
         expected = product(x, weight, compute)
         off = (ops.linear(x, packed) - expected).abs().amax(dim=1) / expected.abs().amax(dim=1)
