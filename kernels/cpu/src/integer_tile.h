@@ -59,6 +59,20 @@ __attribute__((always_inline)) inline void multiply_words(const Block& block, co
     }
 }
 
+// Calls use(r, v, codes, activations) for each row and vector of one quad: four columns, a byte each.
+template <int Rows, typename Block, typename Use>
+__attribute__((always_inline)) inline void for_quad(const Block& block, int quad, const int8_t* x, const Use& use) {
+    U8 w[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; v++) w[v] = block.quad(quad, v);
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; r++) {
+        const U8 four = (U8)splat(load<int32_t>(x + r * kBlock + quad * 4));
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; v++) use(r, v, w[v], four);
+    }
+}
+
 // Sums of products over the quads of unsigned codes of one group, in int32.
 template <Format F, int Rows, typename Block>
 __attribute__((always_inline)) inline void multiply_quads(const Block& block, int group, const int8_t* x,
@@ -66,18 +80,10 @@ __attribute__((always_inline)) inline void multiply_quads(const Block& block, in
     constexpr int kGroupQuads = Layout<F>::kGroup / 4;
     const int begin = group * kGroupQuads;
 #pragma GCC unroll 8
-    for (int quad = begin; quad < begin + kGroupQuads; quad++) {
-        U8 w[kVectors];
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) w[v] = block.quad(quad, v);
-#pragma GCC unroll 8
-        for (int r = 0; r < Rows; r++) {
-            const U8 four = (U8)splat(load<int32_t>(x + r * kBlock + quad * 4));
-#pragma GCC unroll 4
-            for (int v = 0; v < kVectors; v++)
-                sum[r][v] = pinned(add_dot_quads(quad == begin ? I32{} : sum[r][v], w[v], four));
-        }
-    }
+    for (int quad = begin; quad < begin + kGroupQuads; quad++)
+        for_quad<Rows>(block, quad, x, [&](int r, int v, U8 w, U8 four) __attribute__((always_inline)) {
+            sum[r][v] = pinned(add_dot_quads(quad == begin ? I32{} : sum[r][v], w, four));
+        });
 }
 
 // The same where only pairs of products have an instruction: as many as fit are added in int16, then all in int32.
@@ -90,20 +96,11 @@ __attribute__((always_inline)) inline void multiply_pairs(const Block& block, in
     for (int run = begin; run < begin + kGroupQuads; run += kDepth) {
         I16 part[Rows][kVectors];
 #pragma GCC unroll 8
-        for (int quad = run; quad < run + kDepth; quad++) {
-            U8 w[kVectors];
-#pragma GCC unroll 4
-            for (int v = 0; v < kVectors; v++) w[v] = block.quad(quad, v);
-#pragma GCC unroll 8
-            for (int r = 0; r < Rows; r++) {
-                const U8 four = (U8)splat(load<int32_t>(x + r * kBlock + quad * 4));
-#pragma GCC unroll 4
-                for (int v = 0; v < kVectors; v++) {
-                    const I16 product = dot_bytes(w[v], four);
-                    part[r][v] = pinned(quad == run ? product : part[r][v] + product);
-                }
-            }
-        }
+        for (int quad = run; quad < run + kDepth; quad++)
+            for_quad<Rows>(block, quad, x, [&](int r, int v, U8 w, U8 four) __attribute__((always_inline)) {
+                const I16 product = dot_bytes(w, four);
+                part[r][v] = pinned(quad == run ? product : part[r][v] + product);
+            });
 #pragma GCC unroll 8
         for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
