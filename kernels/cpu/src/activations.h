@@ -12,16 +12,15 @@ namespace marcot {
 struct Activations {
     const float* values;
     int64_t rows, columns;
-    int8_t* bytes;     // [blocks][rows][32]
-    int16_t* words;    // the same numbers, for 8-bit weights
-    float* scales;     // [blocks][rows]
-    float* sums;       // [blocks][rows]: scale * sum of the block's bytes, for minimums
-    int32_t* centred;  // [blocks][rows][2]: -32 * sum of each half block's bytes, for 6-bit codes
+    int8_t* bytes;    // [blocks][rows][32]
+    int16_t* words;   // the same numbers, for 8-bit weights
+    float* scales;    // [blocks][rows][2]: scale, and scale * sum of the block's bytes, for minimums
+    int16_t* halves;  // [blocks][rows][2]: sums of each half block's bytes, for 6-bit codes
 
     // Bytes of the integer fields.
     static int64_t integer_bytes(int64_t rows, int64_t columns) {
         const int64_t blocks = rows * columns / kBlock;
-        return rows * columns * 3 + blocks * 16 + 5 * 64;
+        return rows * columns * 3 + blocks * 12 + 4 * 64;
     }
 
     // Puts the integer fields into `memory`.
@@ -34,9 +33,8 @@ struct Activations {
         const int64_t blocks = rows * columns / kBlock;
         bytes = (int8_t*)take(rows * columns);
         words = (int16_t*)take(rows * columns * 2);
-        scales = (float*)take(blocks * 4);
-        sums = (float*)take(blocks * 4);
-        centred = (int32_t*)take(blocks * 8);
+        scales = (float*)take(blocks * 8);
+        halves = (int16_t*)take(blocks * 4);
     }
 };
 
@@ -62,10 +60,10 @@ inline void quantize_block(const F32 (&x)[kBlockVectors], const Activations& out
     }
     int32_t sums[2] = {};
     for (int lane = 0; lane < kLanes; lane++) sums[0] += halves[0][lane], sums[1] += halves[1][lane];
-    out.scales[block] = scale;
-    out.sums[block] = scale * (float)(sums[0] + sums[1]);
-    out.centred[2 * block] = -32 * sums[0];
-    out.centred[2 * block + 1] = -32 * sums[1];
+    out.scales[2 * block] = scale;
+    out.scales[2 * block + 1] = scale * (float)(sums[0] + sums[1]);
+    out.halves[2 * block] = (int16_t)sums[0];
+    out.halves[2 * block + 1] = (int16_t)sums[1];
 }
 
 // Fills the integer fields.

@@ -43,11 +43,12 @@ struct Quantized {
     static constexpr int kGroup = Nested && Bits == 6 ? 16 : 32;  // columns that share a scale
     static constexpr int kGroups = kBlock / kGroup;
     static constexpr int kSuper = Nested ? 256 : 32;
+    static constexpr int kSuperBlocks = kSuper / kBlock;
     static constexpr int kHeader = Nested ? 64 : Minimums ? 64 : 32;
     static constexpr int kScales = Nested ? 32 : 0;
     static constexpr int kCodes = kBlock * kPanel * Bits / 8;
     static constexpr int kBlockBytes = kScales + kCodes;
-    static constexpr int kSuperBytes = kHeader + kSuper / kBlock * kBlockBytes;
+    static constexpr int kSuperBytes = kHeader + kSuperBlocks * kBlockBytes;
     // int16 products of codes and int8 activations that fit one int16 sum, counted in quads: 2 * 127 * (2^Bits - 1)
     // each
     static constexpr int kDepth = Bits == 4 ? 8 : Bits == 5 ? 4 : 2;

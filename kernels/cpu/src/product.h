@@ -12,7 +12,7 @@
 
 namespace marcot {
 
-constexpr int64_t kIntegerColumns = 1024;  // 16 KB of codes
+constexpr int64_t kIntegerColumns = 2048;  // 32 KB of codes
 
 // Where the columns from `columns` on lie in memory: what is wanted after those before, be it of this panel or the
 // next.
@@ -57,9 +57,11 @@ void multiply_exact(const uint8_t* panel, const Activations& x, float* out, int6
 // Rows times one panel with int8 activations.
 template <Format F>
 void multiply_fast(const uint8_t* panel, const Activations& x, float* out, int64_t stride) {
-    alignas(64) uint8_t memory[kIntegerColumns * kPanel + kIntegerColumns / kBlock * 3 * kPanel * sizeof(float)];
-    float* scales = (float*)(memory + kIntegerColumns * kPanel);
-    const IntegerPanel unpacked{panel, memory, scales, scales + kIntegerColumns / kBlock * 2 * kPanel};
+    constexpr int64_t kBlocks = kIntegerColumns / kBlock;
+    alignas(64) uint8_t codes[kIntegerColumns * kPanel];
+    alignas(64) float scales[kBlocks * kPanel], minimums[kBlocks * kPanel];
+    alignas(64) int16_t nested[kBlocks * 2 * kPanel * 2];
+    const IntegerPanel unpacked{panel, codes, scales, nested, minimums, (int16_t*)minimums};
     const int64_t all = x.columns / kBlock;
     if (x.rows <= kIntegerTileRows) {
         const Ahead ahead{after<F>(panel, x.columns), panel_bytes<F>(x.columns) / all};

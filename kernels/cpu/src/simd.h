@@ -86,6 +86,12 @@ inline V pinned(V v) {
     return v;
 }
 
+// Puts vectors into memory, so that registers are free for others until they are wanted again.
+template <typename Vectors>
+inline void set_aside(Vectors& v) {
+    asm("" : "+m"(v));
+}
+
 // Low and high half of every 32-bit lane as signed numbers.
 inline I32 low_half(I16 v) { return ((I32)v << 16) >> 16; }
 inline I32 high_half(I16 v) { return (I32)v >> 16; }

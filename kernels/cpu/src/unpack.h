@@ -21,31 +21,69 @@ struct BlockView {
     }
 };
 
-// Scales of the rows of vector `v` for column group `group` of a block, and the minimums that go with them.
+// fp16 scales of the rows of vector `v`, for the run of columns under one header.
 template <Format F>
-inline F32 group_scale(const BlockView<F>& block, int group, int v) {
-    using L = Layout<F>;
-    F32 scale = load_f16(block.header + v * kWidth / 2);
-    if constexpr (L::kNested) {
-        const uint8_t* nested = block.scales + group * kPanel + v * kLanes;
-        if constexpr (L::kGroups == 2)
-            scale = scale * to_float(load_i8(nested));
-        else
-            scale = scale * to_float(load_u8(nested));
-    }
-    return scale;
+inline F32 super_scale(const BlockView<F>& block, int v) {
+    return load_f16(block.header + v * kWidth / 2);
+}
+
+// Their nested scales for column group `group` of a block.
+template <Format F>
+inline I32 nested_scale(const BlockView<F>& block, int group, int v) {
+    const uint8_t* nested = block.scales + group * kPanel + v * kLanes;
+    if constexpr (Layout<F>::kGroups == 2)
+        return load_i8(nested);
+    else
+        return load_u8(nested);
 }
 
 template <Format F>
-inline F32 group_minimum(const BlockView<F>& block, F32 scale, int v) {
+inline F32 group_scale(const BlockView<F>& block, int group, int v) {
+    const F32 scale = super_scale<F>(block, v);
+    if constexpr (Layout<F>::kNested)
+        return scale * to_float(nested_scale<F>(block, group, v));
+    else
+        return scale;
+}
+
+// What is added to scale * code, for formats with one scale in a block.
+template <Format F>
+inline F32 block_minimum(const BlockView<F>& block, int v) {
     using L = Layout<F>;
+    static_assert(L::kMinimums || !L::kNested);
     if constexpr (!L::kMinimums) {
-        return scale * (float)-L::kCentre;
+        return super_scale<F>(block, v) * (float)-L::kCentre;
     } else {
-        F32 minimum = load_f16(block.header + 32 + v * kWidth / 2);
-        if constexpr (L::kNested) minimum = -minimum * to_float(load_u8(block.scales + kPanel + v * kLanes));
+        const F32 minimum = load_f16(block.header + 32 + v * kWidth / 2);
+        if constexpr (L::kNested) return -minimum * to_float(load_u8(block.scales + kPanel + v * kLanes));
         return minimum;
     }
+}
+
+// The same for every format and each group.
+template <Format F>
+inline F32 group_minimum(const BlockView<F>& block, F32 scale, int v) {
+    if constexpr (Layout<F>::kMinimums)
+        return block_minimum<F>(block, v);
+    else
+        return scale * (float)-Layout<F>::kCentre;
+}
+
+// Numbers within int16, in both halves of their lanes.
+inline I16 doubled(I32 v) { return (I16)((v & 0xffff) | v << 16); }
+
+// Nested scales as factors of pairs of int16.
+template <Format F>
+inline I16 nested_pairs(const BlockView<F>& block, int group, int v) {
+    return doubled(nested_scale<F>(block, group, v));
+}
+
+// What the sums of x over the two groups of a block are multiplied with, to centre its codes.
+template <Format F>
+inline I16 centre_pairs(const BlockView<F>& block, int v) {
+    const I32 first = nested_scale<F>(block, 0, v) * -Layout<F>::kCentre;
+    const I32 second = nested_scale<F>(block, 1, v) * -Layout<F>::kCentre;
+    return (I16)((first & 0xffff) | second << 16);
 }
 
 // Codes of one quad for the rows of vector `v`, a byte each.
@@ -129,8 +167,10 @@ inline void unpack_exact(const uint8_t* panel, int64_t first, int64_t columns, f
 struct IntegerPanel {
     const uint8_t* packed;  // the whole panel, whose codes are read where they have 8 bits
     uint8_t* codes;         // [blocks][8 quads][16 rows][4] otherwise
-    float* scales;          // [blocks][groups][16]
+    float* scales;          // [headers][16]
+    int16_t* nested;        // [blocks][groups][16][2], of formats with nested scales
     float* minimums;        // [blocks][16], of formats with up to 5 bits
+    int16_t* centres;       // [blocks][16][2], of 6-bit codes
 };
 
 // Unpacks blocks [first, first + blocks) of a panel.
@@ -141,12 +181,15 @@ inline void unpack_codes(const IntegerPanel& out, int64_t first, int64_t blocks,
         ahead.fetch(b);
         const BlockView<F> block(out.packed, first + b);
         for (int v = 0; v < kVectors; v++) {
-            for (int group = 0; group < L::kGroups; group++) {
-                const F32 scale = group_scale<F>(block, group, v);
-                store(out.scales + (b * L::kGroups + group) * kPanel + v * kLanes, scale);
-                if constexpr (L::kBits <= 5)
-                    store(out.minimums + b * kPanel + v * kLanes, group_minimum<F>(block, scale, v));
-            }
+            const int64_t lane = b * kPanel + v * kLanes;
+            if (b % L::kSuperBlocks == 0)
+                store(out.scales + b / L::kSuperBlocks * kPanel + v * kLanes, super_scale<F>(block, v));
+            if constexpr (L::kNested)
+                for (int group = 0; group < L::kGroups; group++)
+                    store(out.nested + ((b * L::kGroups + group) * kPanel + v * kLanes) * 2,
+                          nested_pairs<F>(block, group, v));
+            if constexpr (L::kBits <= 5) store(out.minimums + lane, block_minimum<F>(block, v));
+            if constexpr (L::kBits == 6) store(out.centres + lane * 2, centre_pairs<F>(block, v));
             if constexpr (L::kBits < 8) {
 #pragma GCC unroll 8
                 for (int quad = 0; quad < kQuads; quad++)
