@@ -12,15 +12,15 @@ namespace marcot {
 struct Activations {
     const float* values;
     int64_t rows, columns;
-    int8_t* bytes;    // [blocks][rows][32]
-    int16_t* words;   // the same numbers, for 8-bit weights
-    float* scales;    // [blocks][rows][2]: scale, and scale * sum of the block's bytes, for minimums
-    int16_t* halves;  // [blocks][rows][2]: sums of each half block's bytes, for 6-bit codes
+    int8_t* bytes;     // [blocks][rows][32]
+    int16_t* words;    // the same numbers, for 8-bit weights
+    float* scales;     // [blocks][rows][2]: scale, and scale * sum of the block's bytes, for minimums
+    int16_t* centres;  // [blocks][rows][4][2]: see Centre
 
     // Bytes of the integer fields.
     static int64_t integer_bytes(int64_t rows, int64_t columns) {
         const int64_t blocks = rows * columns / kBlock;
-        return rows * columns * 3 + blocks * 12 + 4 * 64;
+        return rows * columns * 3 + blocks * 24 + 4 * 64;
     }
 
     // Puts the integer fields into `memory`.
@@ -34,7 +34,7 @@ struct Activations {
         bytes = (int8_t*)take(rows * columns);
         words = (int16_t*)take(rows * columns * 2);
         scales = (float*)take(blocks * 8);
-        halves = (int16_t*)take(blocks * 4);
+        centres = (int16_t*)take(blocks * 16);
     }
 };
 
@@ -58,12 +58,21 @@ inline void quantize_block(const F32 (&x)[kBlockVectors], const Activations& out
         store_narrow(rounded, bytes + i * kLanes, words + i * kLanes);
         halves[i * kLanes / 16] += rounded;
     }
-    int32_t sums[2] = {};
-    for (int lane = 0; lane < kLanes; lane++) sums[0] += halves[0][lane], sums[1] += halves[1][lane];
+    int16_t* centres = out.centres + 8 * block;
+    int32_t sum = 0;
+    for (int pair = 0; pair < 2; pair++) {
+        int32_t sums[2] = {};
+        for (int lane = 0; lane < kLanes; lane++)
+            if (lane % 4 / 2 == pair) sums[0] += halves[0][lane], sums[1] += halves[1][lane];
+        const int32_t both = sums[0] + sums[1];
+        centres[pair] = (int16_t)(-32 * sums[0]);
+        centres[2 + pair] = (int16_t)(-32 * sums[1]);
+        centres[4 + pair] = (int16_t)(-16 * both);
+        centres[6 + pair] = (int16_t)(-8 * both);
+        sum += both;
+    }
     out.scales[2 * block] = scale;
-    out.scales[2 * block + 1] = scale * (float)(sums[0] + sums[1]);
-    out.halves[2 * block] = (int16_t)sums[0];
-    out.halves[2 * block + 1] = (int16_t)sums[1];
+    out.scales[2 * block + 1] = scale * (float)sum;
 }
 
 // Fills the integer fields.

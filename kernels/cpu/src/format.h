@@ -49,9 +49,11 @@ struct Quantized {
     static constexpr int kCodes = kBlock * kPanel * Bits / 8;
     static constexpr int kBlockBytes = kScales + kCodes;
     static constexpr int kSuperBytes = kHeader + kSuperBlocks * kBlockBytes;
-    // int16 products of codes and int8 activations that fit one int16 sum, counted in quads: 2 * 127 * (2^Bits - 1)
-    // each
-    static constexpr int kDepth = Bits == 4 ? 8 : Bits == 5 ? 4 : 2;
+    // Whether integer products centre the codes: codes - kCentre times int8 activations, summed over a whole group, fit
+    // int16, so the sum may wrap on its way there.
+    static constexpr bool kCentred = Bits <= 6 && !Minimums;
+    // Quads whose products fit one int16 sum: of codes as they are, 2 * 127 * (2^Bits - 1) each.
+    static constexpr int kDepth = kCentred || Bits == 4 ? kGroup / 4 : 4;
 };
 
 template <>

@@ -23,7 +23,6 @@ struct UnpackedBlock {
     I16 nested(int group, int v) const {
         return load<I16>(panel.nested + ((b * L::kGroups + group) * kPanel + v * kLanes) * 2);
     }
-    I16 centre(int v) const { return load<I16>(panel.centres + (b * kPanel + v * kLanes) * 2); }
     U8 quad(int quad, int v) const { return load<U8>(panel.codes + (b * kQuads + quad) * 64 + v * kWidth); }
     I16 pair(int pair, int v) const { return pair_codes(BlockView<F>(panel.packed, first + b).codes, pair, v); }
 };
@@ -36,7 +35,6 @@ struct PackedBlock {
     F32 scale(int v) const { return super_scale<F>(view, v); }
     F32 minimum(int v) const { return block_minimum<F>(view, v); }
     I16 nested(int group, int v) const { return nested_pairs<F>(view, group, v); }
-    I16 centre(int v) const { return centre_pairs<F>(view, v); }
     U8 quad(int quad, int v) const { return quad_codes<F>(view.codes, quad, v); }
     I16 pair(int pair, int v) const { return pair_codes(view.codes, pair, v); }
 };
@@ -75,21 +73,6 @@ __attribute__((always_inline)) inline void for_quad(const Block& block, int quad
     }
 }
 
-// sum = what centres 6-bit codes: the sums of the block's halves times the centres of their codes.
-template <int Rows, typename Block>
-__attribute__((always_inline)) inline void start_centred(const Block& block, const int16_t* halves,
-                                                         I32 (&sum)[Rows][kVectors]) {
-    I16 centre[kVectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; v++) centre[v] = pinned(block.centre(v));
-#pragma GCC unroll 8
-    for (int r = 0; r < Rows; r++) {
-        const I16 both = (I16)splat(load<int32_t>(halves + 2 * r));
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) sum[r][v] = pinned(dot_words(centre[v], both));
-    }
-}
-
 // A nested scale times sums of one group; 1 where the format has none.
 template <Format F, typename Block>
 __attribute__((always_inline)) inline I16 factor(const Block& block, int group, int v) {
@@ -99,70 +82,68 @@ __attribute__((always_inline)) inline I16 factor(const Block& block, int group, 
         return 1 - I16{};
 }
 
-// sum += products over the quads of unsigned codes of one group, times its nested scale.
+// What centres the codes of one group, for a row at `centres`: the sums of its activations times -kCentre, two of them
+// as the products lie in their lanes.
+template <Format F>
+__attribute__((always_inline)) inline I16 centre(const int16_t* centres, int group) {
+    constexpr int kFirst = Layout<F>::kBits == 6 ? 0 : Layout<F>::kBits == 5 ? 2 : 3;
+    return (I16)splat(load<int32_t>(centres + 2 * (kFirst + group)));
+}
+
+// Sums of products over the quads of unsigned codes of one group, times its nested scale.
 template <Format F, int Rows, typename Block>
 __attribute__((always_inline)) inline void multiply_quads(const Block& block, int group, const int8_t* x,
-                                                          I32 (&sum)[Rows][kVectors]) {
+                                                          const int16_t* centres, I32 (&sum)[Rows][kVectors]) {
     using L = Layout<F>;
     constexpr int kGroupQuads = L::kGroup / 4;
     const int begin = group * kGroupQuads;
     I32 part[Rows][kVectors];
 #pragma GCC unroll 8
+    for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; v++)
+            part[r][v] = L::kCentred ? add_words(centre<F>(centres + 8 * r, group)) : I32{};
+#pragma GCC unroll 8
     for (int quad = begin; quad < begin + kGroupQuads; quad++)
         for_quad<Rows>(block, quad, x, [&](int r, int v, U8 w, U8 four) __attribute__((always_inline)) {
-            part[r][v] = pinned(add_dot_quads(quad == begin ? I32{} : part[r][v], w, four));
+            part[r][v] = pinned(add_dot_quads(part[r][v], w, four));
         });
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; v++) {
-            const I32 scaled = L::kNested ? part[r][v] * low_half(block.nested(group, v)) : part[r][v];
-            sum[r][v] = L::kBits == 6 ? sum[r][v] + scaled : scaled;
+            if constexpr (L::kNested) part[r][v] *= low_half(block.nested(group, v));
+            sum[r][v] = part[r][v];
         }
 }
 
 // The same where only pairs of products have an instruction: as many as fit are added in int16, then all in int32.
 template <Format F, int Rows, typename Block>
 __attribute__((always_inline)) inline void multiply_pairs(const Block& block, int group, const int8_t* x,
-                                                          I32 (&sum)[Rows][kVectors]) {
-    constexpr int kDepth = Layout<F>::kDepth, kGroupQuads = Layout<F>::kGroup / 4;
+                                                          const int16_t* centres, I32 (&sum)[Rows][kVectors]) {
+    using L = Layout<F>;
+    constexpr int kGroupQuads = L::kGroup / 4;
     const int begin = group * kGroupQuads;
 #pragma GCC unroll 4
-    for (int run = begin; run < begin + kGroupQuads; run += kDepth) {
-        if constexpr (kDepth == 2) {
-            U8 w[2][kVectors];
-#pragma GCC unroll 4
-            for (int v = 0; v < kVectors; v++)
-                w[0][v] = pinned(block.quad(run, v)), w[1][v] = pinned(block.quad(run + 1, v));
+    for (int run = begin; run < begin + kGroupQuads; run += L::kDepth) {
+        I16 part[Rows][kVectors];
 #pragma GCC unroll 8
-            for (int r = 0; r < Rows; r++) {
-                I16 part[kVectors];
-                const U8 one = pinned((U8)splat(load<int32_t>(x + r * kBlock + run * 4)));
+        for (int quad = run; quad < run + L::kDepth; quad++)
+            for_quad<Rows>(block, quad, x, [&](int r, int v, U8 w, U8 four) __attribute__((always_inline)) {
+                const I16 product = dot_bytes(w, four);
+                if (quad > run)
+                    part[r][v] = pinned(add_wrapping(part[r][v], product));
+                else
+                    part[r][v] =
+                        pinned(L::kCentred ? add_wrapping(centre<F>(centres + 8 * r, group), product) : product);
+            });
+#pragma GCC unroll 8
+        for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-                for (int v = 0; v < kVectors; v++) part[v] = pinned(dot_bytes(w[0][v], one));
-                const U8 two = pinned((U8)splat(load<int32_t>(x + r * kBlock + run * 4 + 4)));
-#pragma GCC unroll 4
-                for (int v = 0; v < kVectors; v++) part[v] += dot_bytes(w[1][v], two);
-#pragma GCC unroll 4
-                for (int v = 0; v < kVectors; v++)
-                    sum[r][v] = pinned(sum[r][v] + dot_words(part[v], factor<F>(block, group, v)));
+            for (int v = 0; v < kVectors; v++) {
+                const I32 wide = dot_words(part[r][v], factor<F>(block, group, v));
+                sum[r][v] = pinned(run == begin ? wide : sum[r][v] + wide);
             }
-        } else {
-            I16 part[Rows][kVectors];
-#pragma GCC unroll 8
-            for (int quad = run; quad < run + kDepth; quad++)
-                for_quad<Rows>(block, quad, x, [&](int r, int v, U8 w, U8 four) __attribute__((always_inline)) {
-                    const I16 product = dot_bytes(w, four);
-                    part[r][v] = pinned(quad == run ? product : part[r][v] + product);
-                });
-#pragma GCC unroll 8
-            for (int r = 0; r < Rows; r++)
-#pragma GCC unroll 4
-                for (int v = 0; v < kVectors; v++) {
-                    const I32 wide = dot_words(part[r][v], factor<F>(block, group, v));
-                    sum[r][v] = pinned(run == 0 ? wide : sum[r][v] + wide);
-                }
-        }
     }
 }
 
@@ -174,13 +155,25 @@ __attribute__((always_inline)) inline void multiply_block(const Block& block, co
     if constexpr (L::kBits == 8) {
         multiply_words<Rows>(block, x.words + at * kBlock, sum);
     } else {
-        if constexpr (L::kBits == 6) start_centred<Rows>(block, x.halves + at * 2, sum);
-#pragma GCC unroll 2
-        for (int group = 0; group < L::kGroups; group++) {
+        const auto multiply_group = [&](int group, I32(&of_group)[Rows][kVectors]) __attribute__((always_inline)) {
             if constexpr (MARCOT_QUAD_DOTS)
-                multiply_quads<F, Rows>(block, group, x.bytes + at * kBlock, sum);
+                multiply_quads<F, Rows>(block, group, x.bytes + at * kBlock, x.centres + at * 8, of_group);
             else
-                multiply_pairs<F, Rows>(block, group, x.bytes + at * kBlock, sum);
+                multiply_pairs<F, Rows>(block, group, x.bytes + at * kBlock, x.centres + at * 8, of_group);
+        };
+        multiply_group(0, sum);
+        if constexpr (L::kGroups == 2) {
+            I32 first[Rows][kVectors];
+#pragma GCC unroll 8
+            for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 4
+                for (int v = 0; v < kVectors; v++) first[r][v] = sum[r][v];
+            set_aside(first);
+            multiply_group(1, sum);
+#pragma GCC unroll 8
+            for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 4
+                for (int v = 0; v < kVectors; v++) sum[r][v] += first[r][v];
         }
     }
 }
@@ -197,7 +190,7 @@ __attribute__((always_inline)) inline void add_block(const Block& block, const A
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; v++) {
             acc[r][v] = fma(to_float(sum[r][v]) * of_x[0], block.scale(v), acc[r][v]);
-            if constexpr (Layout<F>::kBits < 8) acc[r][v] = fma(block.minimum(v), splat(of_x[1]), acc[r][v]);
+            if constexpr (Layout<F>::kMinimums) acc[r][v] = fma(block.minimum(v), splat(of_x[1]), acc[r][v]);
         }
     }
 }

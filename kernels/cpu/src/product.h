@@ -61,7 +61,7 @@ void multiply_fast(const uint8_t* panel, const Activations& x, float* out, int64
     alignas(64) uint8_t codes[kIntegerColumns * kPanel];
     alignas(64) float scales[kBlocks * kPanel], minimums[kBlocks * kPanel];
     alignas(64) int16_t nested[kBlocks * 2 * kPanel * 2];
-    const IntegerPanel unpacked{panel, codes, scales, nested, minimums, (int16_t*)minimums};
+    const IntegerPanel unpacked{panel, codes, scales, nested, minimums};
     const int64_t all = x.columns / kBlock;
     if (x.rows <= kIntegerTileRows) {
         const Ahead ahead{after<F>(panel, x.columns), panel_bytes<F>(x.columns) / all};

@@ -126,6 +126,9 @@ inline I16 dot_bytes(U8 w, U8 x) {
 #endif
 }
 
+// a + b, modulo 2^16.
+inline I16 add_wrapping(I16 a, I16 b) { return (I16)((U16)a + (U16)b); }
+
 // Sums of neighbouring products of int16, in int32.
 inline I32 dot_words(I16 w, I16 x) {
 #if defined(__AVX512BW__) && MARCOT_WIDTH == 64

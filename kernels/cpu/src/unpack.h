@@ -46,21 +46,17 @@ inline F32 group_scale(const BlockView<F>& block, int group, int v) {
         return scale;
 }
 
-// What is added to scale * code, for formats with one scale in a block.
+// Stored minimums: what is added to scale * code.
 template <Format F>
 inline F32 block_minimum(const BlockView<F>& block, int v) {
-    using L = Layout<F>;
-    static_assert(L::kMinimums || !L::kNested);
-    if constexpr (!L::kMinimums) {
-        return super_scale<F>(block, v) * (float)-L::kCentre;
-    } else {
-        const F32 minimum = load_f16(block.header + 32 + v * kWidth / 2);
-        if constexpr (L::kNested) return -minimum * to_float(load_u8(block.scales + kPanel + v * kLanes));
+    const F32 minimum = load_f16(block.header + 32 + v * kWidth / 2);
+    if constexpr (Layout<F>::kNested)
+        return -minimum * to_float(load_u8(block.scales + kPanel + v * kLanes));
+    else
         return minimum;
-    }
 }
 
-// The same for every format and each group.
+// The same for formats without them, whose codes are centred.
 template <Format F>
 inline F32 group_minimum(const BlockView<F>& block, F32 scale, int v) {
     if constexpr (Layout<F>::kMinimums)
@@ -76,14 +72,6 @@ inline I16 doubled(I32 v) { return (I16)((v & 0xffff) | v << 16); }
 template <Format F>
 inline I16 nested_pairs(const BlockView<F>& block, int group, int v) {
     return doubled(nested_scale<F>(block, group, v));
-}
-
-// What the sums of x over the two groups of a block are multiplied with, to centre its codes.
-template <Format F>
-inline I16 centre_pairs(const BlockView<F>& block, int v) {
-    const I32 first = nested_scale<F>(block, 0, v) * -Layout<F>::kCentre;
-    const I32 second = nested_scale<F>(block, 1, v) * -Layout<F>::kCentre;
-    return (I16)((first & 0xffff) | second << 16);
 }
 
 // Codes of one quad for the rows of vector `v`, a byte each.
@@ -169,8 +157,7 @@ struct IntegerPanel {
     uint8_t* codes;         // [blocks][8 quads][16 rows][4] otherwise
     float* scales;          // [headers][16]
     int16_t* nested;        // [blocks][groups][16][2], of formats with nested scales
-    float* minimums;        // [blocks][16], of formats with up to 5 bits
-    int16_t* centres;       // [blocks][16][2], of 6-bit codes
+    float* minimums;        // [blocks][16], of formats with minimums
 };
 
 // Unpacks blocks [first, first + blocks) of a panel.
@@ -181,15 +168,13 @@ inline void unpack_codes(const IntegerPanel& out, int64_t first, int64_t blocks,
         ahead.fetch(b);
         const BlockView<F> block(out.packed, first + b);
         for (int v = 0; v < kVectors; v++) {
-            const int64_t lane = b * kPanel + v * kLanes;
             if (b % L::kSuperBlocks == 0)
                 store(out.scales + b / L::kSuperBlocks * kPanel + v * kLanes, super_scale<F>(block, v));
             if constexpr (L::kNested)
                 for (int group = 0; group < L::kGroups; group++)
                     store(out.nested + ((b * L::kGroups + group) * kPanel + v * kLanes) * 2,
                           nested_pairs<F>(block, group, v));
-            if constexpr (L::kBits <= 5) store(out.minimums + lane, block_minimum<F>(block, v));
-            if constexpr (L::kBits == 6) store(out.centres + lane * 2, centre_pairs<F>(block, v));
+            if constexpr (L::kMinimums) store(out.minimums + b * kPanel + v * kLanes, block_minimum<F>(block, v));
             if constexpr (L::kBits < 8) {
 #pragma GCC unroll 8
                 for (int quad = 0; quad < kQuads; quad++)
