@@ -12,7 +12,7 @@ namespace marcot {
 struct Activations {
     const float* values;
     int64_t rows, columns;
-    int8_t* bytes;     // [blocks][rows][32]
+    int8_t* bytes;     // [blocks][rows][32], or null
     int16_t* words;    // the same numbers, for 8-bit weights
     float* scales;     // [blocks][rows][2]: scale, and scale * sum of the block's bytes, for minimums
     int16_t* centres;  // [blocks][rows][4][2]: see Centre
@@ -58,32 +58,33 @@ inline void quantize_block(const F32 (&x)[kBlockVectors], const Activations& out
         store_narrow(rounded, bytes + i * kLanes, words + i * kLanes);
         halves[i * kLanes / 16] += rounded;
     }
-    int16_t* centres = out.centres + 8 * block;
-    int32_t sum = 0;
-    for (int pair = 0; pair < 2; pair++) {
-        int32_t sums[2] = {};
-        for (int lane = 0; lane < kLanes; lane++)
-            if (lane % 4 / 2 == pair) sums[0] += halves[0][lane], sums[1] += halves[1][lane];
-        const int32_t both = sums[0] + sums[1];
-        centres[pair] = (int16_t)(-32 * sums[0]);
-        centres[2 + pair] = (int16_t)(-32 * sums[1]);
-        centres[4 + pair] = (int16_t)(-16 * both);
-        centres[6 + pair] = (int16_t)(-8 * both);
-        sum += both;
-    }
+    const Vec<int32_t, 16> sums = sums_of_pairs(halves[0], halves[1]);
+    const Vec<int32_t, 16> both = {sums[0] + sums[2], sums[1] + sums[3], sums[0] + sums[2], sums[1] + sums[3]};
+    const Vec<int32_t, 16> factors = {-16, -16, -8, -8};
+    store(out.centres + 8 * block, __builtin_convertvector(-32 * sums, Vec<int16_t, 8>));
+    store(out.centres + 8 * block + 4, __builtin_convertvector(factors * both, Vec<int16_t, 8>));
     out.scales[2 * block] = scale;
-    out.scales[2 * block + 1] = scale * (float)sum;
+    out.scales[2 * block + 1] = scale * (float)(both[0] + both[1]);
 }
 
-// Fills the integer fields.
+// Fills the integer fields for columns [first, last) of a row, if there are such fields.
+inline void quantize(const Activations& x, int64_t row, int64_t first, int64_t last) {
+    if (!x.bytes) return;
+    for (int64_t column = first; column < last; column += kBlock) {
+        F32 values[kBlockVectors];
+        for (int i = 0; i < kBlockVectors; i++) values[i] = load<F32>(x.values + row * x.columns + column + i * kLanes);
+        quantize_block(values, x, column / kBlock * x.rows + row);
+    }
+}
+
+// The same for all rows.
 inline void quantize(Team& team, const Activations& x) {
+    if (!x.bytes) return;
     const int64_t blocks = x.columns / kBlock;
     team.run(x.rows * blocks, 16, [&](int64_t first, int64_t last) {
         for (int64_t unit = first; unit < last; unit++) {
-            const int64_t row = unit / blocks, block = unit % blocks;
-            F32 values[kBlockVectors];
-            for (int i = 0; i < kBlockVectors; i++) values[i] = load<F32>(x.values + unit * kBlock + i * kLanes);
-            quantize_block(values, x, block * x.rows + row);
+            const int64_t column = unit % blocks * kBlock;
+            quantize(x, unit / blocks, column, column + kBlock);
         }
     });
 }

@@ -66,18 +66,25 @@ inline void run_layers(Team& team, const StackCall& call, const StackMemory& mem
         const Layer& layer = call.layers[index];
         float* k_pages = call.k_cache + index * call.layer_floats;
         float* v_pages = call.v_cache + index * call.layer_floats;
-        rms_norm(team, x, residual, layer.input_norm, call.eps, call.rows, call.hidden, memory.normed, call.residual);
+        const auto activations = [&](const Weight& weight, const float* values) {
+            return activations_for(weight, values, call.rows, memory.integers);
+        };
+        const Activations for_qkv = activations(layer.qkv, memory.normed);
+        rms_norm(team, x, residual, layer.input_norm, call.eps, call.rows, call.hidden, memory.normed, call.residual,
+                 for_qkv);
         residual = call.residual;
-        linear(team, layer.qkv, memory.normed, call.rows, memory.integers, memory.qkv);
+        multiply(team, layer.qkv, for_qkv, memory.qkv);
         rope_store(team, memory.qkv, layer.qkv_bias, call.cos, call.sin, call.slots, call.rows, call.heads, k_pages,
                    v_pages, memory.q);
         tree_attention(team, call.heads, call.plan, memory.q, call.rows, k_pages, v_pages, call.scale, memory.attended);
         linear(team, layer.attention_output, memory.attended, call.rows, memory.integers, call.output);
+        const Activations for_gate_up = activations(layer.gate_up, memory.normed);
         rms_norm(team, call.output, residual, layer.post_attention_norm, call.eps, call.rows, call.hidden,
-                 memory.normed, call.residual);
-        linear(team, layer.gate_up, memory.normed, call.rows, memory.integers, memory.gate_up);
-        silu_mul(team, memory.gate_up, call.rows, call.width, memory.activated);
-        linear(team, layer.down, memory.activated, call.rows, memory.integers, call.output);
+                 memory.normed, call.residual, for_gate_up);
+        multiply(team, layer.gate_up, for_gate_up, memory.gate_up);
+        const Activations for_down = activations(layer.down, memory.activated);
+        silu_mul(team, memory.gate_up, call.rows, call.width, memory.activated, for_down);
+        multiply(team, layer.down, for_down, call.output);
         x = call.output;
     }
 }

@@ -105,7 +105,8 @@ MARCOT_API void marcot_lm_head_topk(const uint8_t* data, const int64_t* sections
     const HeadMemory head_memory(memory, rows, tiles, k, threads);
     run_team(threads, [&](Team& team) {
         uint8_t* integers = memory + head_bytes / 64 * 64;
-        const Activations activations = activations_for(team, weight, x, rows, integers);
+        const Activations activations = activations_for(weight, x, rows, integers);
+        quantize(team, activations);
         lm_head_topk(team, weight, activations, call, head_memory);
     });
 }

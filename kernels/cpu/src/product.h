@@ -124,27 +124,30 @@ inline void multiply_panels(const Weight& weight, int64_t first, int64_t last, c
     }
 }
 
-// `rows` rows of x, ready to be multiplied with `weight`: where a section is fast, the integer fields are filled, in
-// `integers`.
-inline Activations activations_for(Team& team, const Weight& weight, const float* x, int64_t rows, uint8_t* integers) {
+// `rows` rows of x to be multiplied with `weight`: with integer fields in `integers`, not filled yet, where a section
+// is fast.
+inline Activations activations_for(const Weight& weight, const float* x, int64_t rows, uint8_t* integers) {
     Activations activations{};
     activations.values = x, activations.rows = rows, activations.columns = weight.columns;
     const auto is_fast = [](const Section& section) { return section.fast != 0; };
-    if (std::any_of(weight.sections, weight.sections + weight.section_count, is_fast)) {
-        activations.place(integers);
-        quantize(team, activations);
-    }
+    if (std::any_of(weight.sections, weight.sections + weight.section_count, is_fast)) activations.place(integers);
     return activations;
 }
 
-// y[rows][weight.rows()] = x Wᵀ; `integers` has room for Activations::integer_bytes.
-inline void linear(Team& team, const Weight& weight, const float* x, int64_t rows, uint8_t* integers, float* y) {
-    const Activations activations = activations_for(team, weight, x, rows, integers);
+// y[rows][weight.rows()] = x Wᵀ.
+inline void multiply(Team& team, const Weight& weight, const Activations& x, float* y) {
     const int64_t width = weight.rows();
     team.run(weight.panels(), 1, [&](int64_t first, int64_t last) {
         static thread_local Scratch scratch;
-        multiply_panels(weight, first, last, activations, y + panel_of(weight, first).first_row, width, scratch);
+        multiply_panels(weight, first, last, x, y + panel_of(weight, first).first_row, width, scratch);
     });
+}
+
+// The same for rows that nobody has quantised; `integers` has room for Activations::integer_bytes.
+inline void linear(Team& team, const Weight& weight, const float* x, int64_t rows, uint8_t* integers, float* y) {
+    const Activations activations = activations_for(weight, x, rows, integers);
+    quantize(team, activations);
+    multiply(team, weight, activations, y);
 }
 
 }  // namespace marcot

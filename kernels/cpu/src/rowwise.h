@@ -1,7 +1,7 @@
 // The ops that look at one row at a time: embedding, RMSNorm, QKV bias with RoPE and the cache write, SwiGLU.
 #pragma once
 
-#include "elementary.h"
+#include "activations.h"
 #include "scratch.h"
 #include "team.h"
 #include "unpack.h"
@@ -35,10 +35,10 @@ inline void for_lanes(int64_t count, const Whole& whole, const One& one) {
     for (; i < count; i++) one(i);
 }
 
-// sum = x + residual (residual may be null, then sum is x); normed = sum / sqrt(mean(sum²) + eps) * weight.
-// `sum` may be `residual`.
+// sum = x + residual (residual may be null, then sum is x); normed = sum / sqrt(mean(sum²) + eps) * weight, quantised
+// into `activations` while it is near. `sum` may be `residual`.
 inline void rms_norm(Team& team, const float* x, const float* residual, const float* weight, float eps, int64_t rows,
-                     int64_t hidden, float* normed, float* sum) {
+                     int64_t hidden, float* normed, float* sum, const Activations& activations = {}) {
     team.run(rows, 1, [&](int64_t first, int64_t last) {
         for (int64_t row = first; row < last; row++) {
             const int64_t at = row * hidden;
@@ -64,6 +64,7 @@ inline void rms_norm(Team& team, const float* x, const float* residual, const fl
                 hidden,
                 [&](int64_t i) { store(normed + at + i, load<F32>(sum + at + i) * factor * load<F32>(weight + i)); },
                 [&](int64_t i) { normed[at + i] = sum[at + i] * factor * weight[i]; });
+            quantize(activations, row, 0, hidden);
         }
     });
 }
@@ -135,8 +136,9 @@ inline F32 silu(F32 x) {
 // silu(gate) * up of columns [i, i + lanes) of a row that holds gate | up.
 inline F32 silu_mul(const float* gate, const float* up) { return silu(load<F32>(gate)) * load<F32>(up); }
 
-// out[rows][width] = silu(gate) * up.
-inline void silu_mul(Team& team, const float* gate_up, int64_t rows, int64_t width, float* out) {
+// out[rows][width] = silu(gate) * up, quantised into `activations` while it is near.
+inline void silu_mul(Team& team, const float* gate_up, int64_t rows, int64_t width, float* out,
+                     const Activations& activations = {}) {
     const int64_t per_row = (width + kBlockStep - 1) / kBlockStep;
     team.run(rows * per_row, 4, [&](int64_t first, int64_t last) {
         for (int64_t unit = first; unit < last; unit++) {
@@ -150,6 +152,7 @@ inline void silu_mul(Team& team, const float* gate_up, int64_t rows, int64_t wid
                     const F32 g = splat(gate[i]), u = splat(gate[width + i]);
                     to[i] = (silu(g) * u)[0];
                 });
+            quantize(activations, row, begin, begin + count);
         }
     });
 }

@@ -191,6 +191,21 @@ inline I32 add_words(I16 v) {
 #endif
 }
 
+// Sums over the lanes of two vectors, apart for the lanes 0, 1, 4, 5, ... and 2, 3, 6, 7, ...: {a, a, b, b}.
+inline Vec<int32_t, 16> sums_of_pairs(I32 a, I32 b) {
+#if defined(__AVX2__) && MARCOT_WIDTH == 32
+    const __m256i pairs = _mm256_hadd_epi32((__m256i)a, (__m256i)b);
+    return (Vec<int32_t, 16>)_mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
+#else
+    Vec<int32_t, 16> sums{};
+    for (int lane = 0; lane < kLanes; lane++) {
+        sums[lane % 4 / 2] += a[lane];
+        sums[2 + lane % 4 / 2] += b[lane];
+    }
+    return sums;
+#endif
+}
+
 // Widening loads. Compilers know the generic form only for some widths, and fall back to one lane at a time elsewhere.
 inline I32 load_u8(const uint8_t* from) {
 #if defined(__AVX512F__) && MARCOT_WIDTH == 64
