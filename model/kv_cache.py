@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
-from torch import Tensor
 
-from ..kernels.huge_pages import reserve
 from .config import ModelConfig
 
 PAGE_SIZE = 16
@@ -25,15 +21,10 @@ class KVCache:
     def __init__(self, config: ModelConfig, pages: int, dtype: torch.dtype, device: torch.device) -> None:
         """Reserve `pages` pages; on the CPU the system commits their memory when they are first written."""
         shape = (config.num_layers, pages, config.num_kv_heads, PAGE_SIZE, config.head_dim)
-        self.k, self.v = _pool(shape, dtype, device), _pool(shape, dtype, device)
+        self.k = torch.empty(shape, dtype=dtype, device=device)
+        self.v = torch.empty(shape, dtype=dtype, device=device)
 
     @staticmethod
     def token_bytes(config: ModelConfig, dtype: torch.dtype) -> int:
         """Bytes of K and V that one token takes over all layers."""
         return 2 * config.num_layers * config.num_kv_heads * config.head_dim * dtype.itemsize
-
-
-def _pool(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    if device.type == "cpu":
-        return reserve(math.prod(shape) * dtype.itemsize).view(dtype).view(shape)
-    return torch.empty(shape, dtype=dtype, device=device)
