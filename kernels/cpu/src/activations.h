@@ -15,7 +15,7 @@ struct Activations {
     int8_t* bytes;     // [blocks][rows][32], or null
     int16_t* words;    // the same numbers, for 8-bit weights
     float* scales;     // [blocks][rows][2]: scale, and scale * sum of the block's bytes, for minimums
-    int16_t* centres;  // [blocks][rows][4][2]: see Centre
+    int16_t* centres;  // [blocks][rows][4][2]: what centres 6-bit codes (for either half), 5-bit and 4-bit codes
 
     // Bytes of the integer fields.
     static int64_t integer_bytes(int64_t rows, int64_t columns) {
@@ -58,6 +58,8 @@ inline void quantize_block(const F32 (&x)[kBlockVectors], const Activations& out
         store_narrow(rounded, bytes + i * kLanes, words + i * kLanes);
         halves[i * kLanes / 16] += rounded;
     }
+    // -kCentre times sums of bytes, two of them: as in products, columns 0, 1 and 2, 3 of each quad have their own
+    // lanes.
     const Vec<int32_t, 16> sums = sums_of_pairs(halves[0], halves[1]);
     const Vec<int32_t, 16> both = {sums[0] + sums[2], sums[1] + sums[3], sums[0] + sums[2], sums[1] + sums[3]};
     const Vec<int32_t, 16> factors = {-16, -16, -8, -8};

@@ -82,11 +82,10 @@ __attribute__((always_inline)) inline I16 factor(const Block& block, int group, 
         return 1 - I16{};
 }
 
-// What centres the codes of one group, for a row at `centres`: the sums of its activations times -kCentre, two of them
-// as the products lie in their lanes.
+// What centres the codes of one group, from a row of Activations::centres.
 template <Format F>
 __attribute__((always_inline)) inline I16 centre(const int16_t* centres, int group) {
-    constexpr int kFirst = Layout<F>::kBits == 6 ? 0 : Layout<F>::kBits == 5 ? 2 : 3;
+    constexpr int kBits = Layout<F>::kBits, kFirst = kBits == 6 ? 0 : kBits == 5 ? 2 : 3;
     return (I16)splat(load<int32_t>(centres + 2 * (kFirst + group)));
 }
 
@@ -195,7 +194,8 @@ __attribute__((always_inline)) inline void add_block(const Block& block, const A
     }
 }
 
-// acc += x * eight blocks below one fp16 scale. The blocks' sums come first, then the scale, then the minimums.
+// acc += x * eight blocks below one fp16 scale. The blocks' sums come first, then the scale, then the minimums. While
+// the integers have the registers, acc waits in memory.
 template <Format F, int Rows, typename Block>
 __attribute__((always_inline)) inline void add_super(const IntegerPanel& panel, int64_t first, int64_t begin,
                                                      const Activations& x, int64_t row, Ahead ahead,

@@ -16,7 +16,7 @@ struct BlockView {
 
     BlockView(const uint8_t* panel, int64_t block) {
         header = panel + block * kBlock / L::kSuper * L::kSuperBytes;
-        scales = header + L::kHeader + block % (L::kSuper / kBlock) * L::kBlockBytes;
+        scales = header + L::kHeader + block % L::kSuperBlocks * L::kBlockBytes;
         codes = scales + L::kScales;
     }
 };
