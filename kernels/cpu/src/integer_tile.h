@@ -205,14 +205,14 @@ __attribute__((always_inline)) inline void add_super(const IntegerPanel& panel, 
     for (int64_t b = begin, at = (first + begin) * x.rows + row; b < begin + L::kSuperBlocks; b++, at += x.rows) {
         ahead.fetch(b);
         I32 sum[Rows][kVectors];
-        multiply_block<F, Rows>(Block(panel, first, b), x, at, sum);
+        multiply_block<F, Rows>(Block{panel, first, b}, x, at, sum);
 #pragma GCC unroll 8
         for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
             for (int v = 0; v < kVectors; v++)
                 total[r][v] = fma(to_float(sum[r][v]), splat(x.scales[2 * (at + r)]), total[r][v]);
     }
-    const Block head(panel, first, begin);
+    const Block head{panel, first, begin};
     F32 now[Rows][kVectors];
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; r++)
@@ -220,7 +220,7 @@ __attribute__((always_inline)) inline void add_super(const IntegerPanel& panel, 
         for (int v = 0; v < kVectors; v++) now[r][v] = fma(head.scale(v), total[r][v], acc[r][v]);
     if constexpr (L::kMinimums)
         for (int64_t b = begin, at = (first + begin) * x.rows + row; b < begin + L::kSuperBlocks; b++, at += x.rows) {
-            const Block block(panel, first, b);
+            const Block block{panel, first, b};
             F32 minimum[kVectors];
 #pragma GCC unroll 4
             for (int v = 0; v < kVectors; v++) minimum[v] = pinned(block.minimum(v));
@@ -254,7 +254,7 @@ __attribute__((noinline)) void multiply_codes(const IntegerPanel& panel, int64_t
     } else {
         for (int64_t b = 0, at = first * x.rows + row; b < blocks; b++, at += x.rows) {
             ahead.fetch(b);
-            add_block<F, Rows>(Block(panel, first, b), x, at, acc);
+            add_block<F, Rows>(Block{panel, first, b}, x, at, acc);
         }
     }
 #pragma GCC unroll 12
