@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 32
-"""Columns that share a scale: the block of the GGUF formats, and as many products as an int16 sum can take."""
+"""Columns that share a scale: the smallest block of the GGUF formats."""
 
 SMALLEST = 2.0**-100
 """A block whose largest magnitude is below this becomes zeros: `127 / largest` must be finite in fp32."""

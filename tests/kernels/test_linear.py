@@ -30,7 +30,9 @@ def in_features(format: str) -> tuple[int, ...]:
     """Row lengths around the stretches of 448 columns, or 2048 quantised ones, that a kernel takes at a time."""
     if format not in BLOCKS:
         return 1, 3, 31, 63, 100, 448, 449, 897, 1347
-    return (32, 96, 160, 448, 544, 992, 2048, 2080) if BLOCKS[format].columns == 32 else (256, 768, 1280, 2048, 2304)
+    if BLOCKS[format].columns == 32:
+        return 32, 96, 160, 448, 512, 544, 992, 1024, 1056, 2048, 2080
+    return 256, 768, 1024, 1280, 2048, 2304
 
 
 @pytest.mark.parametrize(("format", "compute"), MODES, ids=MODE_IDS)

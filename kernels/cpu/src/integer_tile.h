@@ -160,13 +160,11 @@ __attribute__((always_inline)) inline void multiply_block(const Block& block, co
             else
                 multiply_pairs<F, Rows>(block, group, x.bytes + at * kBlock, x.centres + at * 8, of_group);
         };
-        multiply_group(0, sum);
-        if constexpr (L::kGroups == 2) {
+        if constexpr (L::kGroups == 1) {
+            multiply_group(0, sum);
+        } else {
             I32 first[Rows][kVectors];
-#pragma GCC unroll 8
-            for (int r = 0; r < Rows; r++)
-#pragma GCC unroll 4
-                for (int v = 0; v < kVectors; v++) first[r][v] = sum[r][v];
+            multiply_group(0, first);
             set_aside(first);
             multiply_group(1, sum);
 #pragma GCC unroll 8

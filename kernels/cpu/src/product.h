@@ -1,5 +1,5 @@
-// Rows times one panel of a weight: the panel is unpacked once, a stretch of columns at a time that stays in the first
-// cache level, and every row is multiplied with it.
+// Rows times one panel of a weight: the panel is unpacked once, a stretch of columns at a time that stays in the cache,
+// and every row is multiplied with it.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,9 @@
 
 namespace marcot {
 
-constexpr int64_t kIntegerColumns = 2048;  // 32 KB of codes
+// 32 KB of codes: a tile of bytes reads so little per product that the second cache level keeps up, and few rows of a
+// model are longer.
+constexpr int64_t kIntegerColumns = 2048;
 
 // Where the columns from `columns` on lie in memory: what is wanted after those before, be it of this panel or the
 // next.

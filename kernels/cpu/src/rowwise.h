@@ -36,7 +36,7 @@ inline void for_lanes(int64_t count, const Whole& whole, const One& one) {
 }
 
 // sum = x + residual (residual may be null, then sum is x); normed = sum / sqrt(mean(sum²) + eps) * weight, quantised
-// into `activations` while it is near. `sum` may be `residual`.
+// while it is near if `activations` have integer fields. `sum` may be `residual`.
 inline void rms_norm(Team& team, const float* x, const float* residual, const float* weight, float eps, int64_t rows,
                      int64_t hidden, float* normed, float* sum, const Activations& activations = {}) {
     team.run(rows, 1, [&](int64_t first, int64_t last) {
@@ -136,7 +136,7 @@ inline F32 silu(F32 x) {
 // silu(gate) * up of columns [i, i + lanes) of a row that holds gate | up.
 inline F32 silu_mul(const float* gate, const float* up) { return silu(load<F32>(gate)) * load<F32>(up); }
 
-// out[rows][width] = silu(gate) * up, quantised into `activations` while it is near.
+// out[rows][width] = silu(gate) * up, quantised while it is near if `activations` have integer fields.
 inline void silu_mul(Team& team, const float* gate_up, int64_t rows, int64_t width, float* out,
                      const Activations& activations = {}) {
     const int64_t per_row = (width + kBlockStep - 1) / kBlockStep;

@@ -56,7 +56,7 @@ inline F32 block_minimum(const BlockView<F>& block, int v) {
         return minimum;
 }
 
-// The same for formats without them, whose codes are centred.
+// What is added to scale * code in any format.
 template <Format F>
 inline F32 group_minimum(const BlockView<F>& block, F32 scale, int v) {
     if constexpr (Layout<F>::kMinimums)
@@ -65,13 +65,11 @@ inline F32 group_minimum(const BlockView<F>& block, F32 scale, int v) {
         return scale * (float)-Layout<F>::kCentre;
 }
 
-// Numbers within int16, in both halves of their lanes.
-inline I16 doubled(I32 v) { return (I16)((v & 0xffff) | v << 16); }
-
-// Nested scales as factors of pairs of int16.
+// Nested scales in both halves of their lanes, as factors of pairs of int16.
 template <Format F>
 inline I16 nested_pairs(const BlockView<F>& block, int group, int v) {
-    return doubled(nested_scale<F>(block, group, v));
+    const I32 scale = nested_scale<F>(block, group, v);
+    return (I16)((scale & 0xffff) | scale << 16);
 }
 
 // Codes of one quad for the rows of vector `v`, a byte each.
