@@ -6,8 +6,8 @@ PyPI package called `kernels`, finds this folder when Python runs from the repos
 
 from .blocks import BlockTensor, Weight
 from .errors import MarcotError
-from .ops import MAX_TOP_K, Compute, Draw, FusedLayers, HeadTopK, Kernels, LayerWeights, PackedLinear
-from .plan import Plan, WorkItem
+from .ops import MAX_TOP_K, Compute, Draw, FusedLayers, HeadTopK, Kernels, KVScales, LayerWeights, PackedLinear
+from .plan import Plan, Tile, Tiles, Tiling, WorkItem
 from .select import select
 
 __all__ = [
@@ -17,11 +17,15 @@ __all__ = [
     "Draw",
     "FusedLayers",
     "HeadTopK",
+    "KVScales",
     "Kernels",
     "LayerWeights",
     "MarcotError",
     "PackedLinear",
     "Plan",
+    "Tile",
+    "Tiles",
+    "Tiling",
     "Weight",
     "WorkItem",
     "select",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .blocks import Weight
-from .plan import Plan
+from .plan import Plan, Tiling
 
 MAX_TOP_K = 64
 """Largest `k` of `lm_head_topk`: what a GPU tile keeps in registers while the vocabulary streams by."""
@@ -78,6 +78,18 @@ class HeadTopK(NamedTuple):
     drawn_ids: Tensor | None
     drawn_logits: Tensor | None
     scaled_lse: Tensor | None
+
+
+class KVScales(NamedTuple):
+    """What a KV cache in fp8 needs: the value of head `h` in the cache is the true one divided by `scale[h]`.
+
+    Attributes:
+        k: `[kv_heads]` fp32.
+        v: `[kv_heads]` fp32.
+    """
+
+    k: Tensor
+    v: Tensor
 
 
 class LayerWeights(NamedTuple):
@@ -147,6 +159,15 @@ class Kernels(Protocol):
         """Whether `fast` gains time here, or is there for comparison only."""
         ...
 
+    def tiling(self, heads: int, kv_heads: int) -> Tiling | None:
+        """How plans for `tree_attention` are to be cut into tiles, or None where their items are enough.
+
+        Args:
+            heads: Query heads.
+            kv_heads: KV heads, a divisor of `heads`.
+        """
+        ...
+
     def pack_linear(
         self, parts: Sequence[Weight], dtype: torch.dtype, device: torch.device, compute: Compute = "exact"
     ) -> PackedLinear:
@@ -209,6 +230,7 @@ class Kernels(Protocol):
         slots: Tensor,
         k_pages: Tensor,
         v_pages: Tensor,
+        scales: KVScales | None = None,
     ) -> Tensor:
         """Add the QKV bias, rotate Q and K (arXiv 2104.09864, halves convention), write K and V to their slots.
 
@@ -220,13 +242,16 @@ class Kernels(Protocol):
             slots: `[rows]` int64, `page * page_size + slot`; -1 writes nothing.
             k_pages: `[pages, kv_heads, page_size, head_dim]`, written in place.
             v_pages: Same shape as `k_pages`, written in place.
+            scales: Of pages in fp8; None for pages in the dtype of `qkv`.
 
         Returns:
             Rotated queries `[rows, heads, head_dim]` in the dtype of `qkv`.
         """
         ...
 
-    def tree_attention(self, q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float) -> Tensor:
+    def tree_attention(
+        self, q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float, scales: KVScales | None = None
+    ) -> Tensor:
         """Softmax attention of each query over the whole path of its branch, following `plan`.
 
         Args:
@@ -235,6 +260,7 @@ class Kernels(Protocol):
             v_pages: Same shape as `k_pages`.
             plan: Work items that cover every row's path.
             scale: Multiplies the scores, usually `head_dim ** -0.5`.
+            scales: Of pages in fp8; None for pages in the dtype of `q`.
 
         Returns:
             `[rows, heads, head_dim]` in the dtype of `q`.

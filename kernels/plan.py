@@ -27,19 +27,76 @@ class WorkItem(NamedTuple):
     rows: int
 
 
+class Tiling(NamedTuple):
+    """What a device takes at once, for whoever cuts work into tiles.
+
+    Attributes:
+        rows: Query rows of a tile, the choices in ascending order; one step uses one of them.
+        workers: Tiles that run side by side when each KV head has one: resident blocks of the device / KV heads.
+    """
+
+    rows: tuple[int, ...]
+    workers: int
+
+
+class Tile(NamedTuple):
+    """The work of one thread block per KV head: consecutive positions of one path, for a few rows that share them.
+
+    Unlike those of a `WorkItem`, its tokens may lie anywhere: the end of one node and the start of the next.
+
+    Attributes:
+        first: Index into `Tiles.slots` of the slot of its first token.
+        position: Absolute position of that token.
+        length: Tokens; 0 in tiles that only fill the buffer.
+        first_row: First query row that reads them.
+        rows: Consecutive query rows that read them.
+        partial: Index of its first row among the partial results, the other rows follow; -1 where all of its rows
+            read nothing else, so that there is nothing to merge.
+    """
+
+    first: int
+    position: int
+    length: int
+    first_row: int
+    rows: int
+    partial: int
+
+
+class Tiles(NamedTuple):
+    """A plan cut for a GPU. Buffers have a fixed capacity, so that a captured graph can be replayed on them.
+
+    Attributes:
+        rows: Most query rows that a tile may have, one of `Tiling.rows`.
+        tiles: `[capacity, 6]` int32, the columns of `Tile`; tiles that are long come first, empty ones last.
+        slots: `[capacity]` int32, `page * page_size + slot` of every token of every tile.
+        partials: `[capacity]` int32, indices of partial results, those of the same row side by side.
+        merges: `[query rows + 1]` int32: row `r` merges `partials[merges[r]:merges[r + 1]]`, none where a tile writes
+            its result.
+    """
+
+    rows: int
+    tiles: Tensor
+    slots: Tensor
+    partials: Tensor
+    merges: Tensor
+
+
 class Plan(NamedTuple):
     """All attention work of one forward step.
 
     A query at position `p` sees the cached tokens at positions `<= p` of every item that covers its row; its own
     token's K and V are in the cache before attention runs. The items that cover a row are disjoint and together
-    hold the row's whole path, so that merging their partial results by log-sum-exp gives full attention.
+    hold the row's whole path, so that merging their partial results by log-sum-exp gives full attention. The same
+    holds for the tiles.
 
     Attributes:
         positions: `[rows]` int32, absolute position of each query row.
         items: `[items, 6]` int32, the columns of `WorkItem`.
         pages: `[pages]` int32, page ids, concatenated over the items.
+        tiles: The same work for sets that have a `Kernels.tiling`; made from the items where it is missing.
     """
 
     positions: Tensor
     items: Tensor
     pages: Tensor
+    tiles: Tiles | None = None

@@ -15,13 +15,14 @@ from .errors import KernelsUnavailableError
 from .ops import Kernels
 
 ENVIRONMENT_VARIABLE = "MARCOT_KERNELS"
+_INTERPRET: Final = "TRITON_INTERPRET"
 
 
 def select(device: torch.device, dtype: torch.dtype = torch.float32) -> Kernels:
-    """Return the op set that fits: `cpu` for fp32 on the CPU, where it can be built, else `reference`.
+    """Return the op set that fits: `triton` on a GPU, `cpu` for fp32 on the CPU, `reference` where they cannot be had.
 
-    The environment variable `MARCOT_KERNELS` overrides the choice. Without it, being left with the slow reference on a
-    CPU is said once on stderr, with the reason.
+    The environment variable `MARCOT_KERNELS` overrides the choice. Without it, being left with the slow reference is
+    said once on stderr, with the reason.
 
     Args:
         device: Where it is to run.
@@ -36,10 +37,8 @@ def select(device: torch.device, dtype: torch.dtype = torch.float32) -> Kernels:
             known = ", ".join(sorted(_SETS))
             raise KernelsUnavailableError(f"{ENVIRONMENT_VARIABLE}={chosen}: no such kernel set; known: {known}")
         return _SETS[chosen](device, dtype)
-    if device.type != "cpu":
-        return _reference(device, dtype)
     try:
-        return _cpu(device, dtype)
+        return (_cpu if device.type == "cpu" else _triton)(device, dtype)
     except KernelsUnavailableError as error:
         first, *rest = str(error).splitlines()
         more = f" (all of it with {ENVIRONMENT_VARIABLE}=cpu)" if rest else ""
@@ -67,9 +66,30 @@ def _cpu(device: torch.device, dtype: torch.dtype) -> Kernels:
         raise KernelsUnavailableError(f"the CPU kernels were built, but cannot be loaded: {error}") from error
 
 
+def _triton(device: torch.device, dtype: torch.dtype) -> Kernels:
+    interpreted = os.environ.get(_INTERPRET) == "1"
+    if device.type == "cpu" and not interpreted:
+        raise KernelsUnavailableError(
+            f"the Triton kernels need a GPU; {_INTERPRET}=1 runs them on the CPU in Triton's interpreter, very slowly"
+        )
+    if interpreted and dtype == torch.bfloat16:
+        raise KernelsUnavailableError(
+            "Triton's interpreter gets bfloat16 products wrong: use --dtype float16 or float32"
+        )
+    try:
+        from .triton import load
+    except ImportError as error:
+        raise KernelsUnavailableError(f"the GPU kernels need Triton ({error}): pip install 'marcot[gpu]'") from error
+    return load(device)
+
+
 @functools.cache
 def _say_once(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-_SETS: Final[dict[str, Callable[[torch.device, torch.dtype], Kernels]]] = {"cpu": _cpu, "reference": _reference}
+_SETS: Final[dict[str, Callable[[torch.device, torch.dtype], Kernels]]] = {
+    "cpu": _cpu,
+    "reference": _reference,
+    "triton": _triton,
+}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..blocks import Weight
-from ..ops import Compute, Draw, HeadTopK, LayerWeights
+from ..ops import Compute, Draw, HeadTopK, KVScales, LayerWeights
 from ..plan import Plan
 from .arena import Arena
 from .fused_layers import CpuFusedLayers
@@ -31,6 +31,9 @@ class CpuKernels:
         """Compute with `library`."""
         self._library = library
         self._arena = Arena()
+
+    def tiling(self, heads: int, kv_heads: int) -> None:
+        """Read plans item by item. See `Kernels.tiling`."""
 
     def pack_linear(
         self, parts: Sequence[Weight], dtype: torch.dtype, device: torch.device, compute: Compute = "exact"
@@ -79,8 +82,10 @@ class CpuKernels:
         slots: Tensor,
         k_pages: Tensor,
         v_pages: Tensor,
+        scales: KVScales | None = None,
     ) -> Tensor:
         """QKV bias, RoPE and the write of K and V. See `Kernels.rope_store`."""
+        assert scales is None, "pages are fp32"
         qkv, cos, sin = _fp32(qkv), _fp32(cos), _fp32(sin)
         _, kv_heads, page_size, head_dim = k_pages.shape
         group = qkv.shape[1] // head_dim // kv_heads - 2
@@ -90,8 +95,11 @@ class CpuKernels:
         self._library.call("rope_store", qkv, bias, cos, sin, slots, *shape, k_pages, v_pages, q, threads)
         return q
 
-    def tree_attention(self, q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float) -> Tensor:
+    def tree_attention(
+        self, q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float, scales: KVScales | None = None
+    ) -> Tensor:
         """Attention along every row's path. See `Kernels.tree_attention`."""
+        assert scales is None, "pages are fp32"
         q = _fp32(q)
         rows, heads, head_dim = q.shape
         kv_heads, page_size = k_pages.shape[1:3]

@@ -1,5 +1,6 @@
 """The specification: every op in plain torch, short and obviously right. Runs on any device."""
 
+from .cut import tiling
 from .fuse import fuse
 from .linear import embed, linear, pack_linear
 from .lm_head_topk import lm_head_topk
@@ -24,5 +25,6 @@ __all__ = [
     "rms_norm",
     "rope_store",
     "silu_mul",
+    "tiling",
     "tree_attention",
 ]

@@ -5,9 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..ops import KVScales
+
 
 def rope_store(
-    qkv: Tensor, bias: Tensor | None, cos: Tensor, sin: Tensor, slots: Tensor, k_pages: Tensor, v_pages: Tensor
+    qkv: Tensor,
+    bias: Tensor | None,
+    cos: Tensor,
+    sin: Tensor,
+    slots: Tensor,
+    k_pages: Tensor,
+    v_pages: Tensor,
+    scales: KVScales | None = None,
 ) -> Tensor:
     """Rotate Q and K by their positions, store K and V. See `Kernels.rope_store`."""
     _, kv_heads, page_size, head_dim = k_pages.shape
@@ -17,9 +26,18 @@ def rope_store(
     cos, sin = cos[:, None].to(qkv.dtype), sin[:, None].to(qkv.dtype)
     kept = slots >= 0
     page, slot = slots[kept] // page_size, slots[kept] % page_size
-    k_pages[page, :, slot] = _rotate(k, cos, sin)[kept].to(k_pages.dtype)
+    k = _rotate(k, cos, sin)
+    if scales is not None:
+        k, v = (_divided(x, scale, pages) for x, scale, pages in ((k, scales.k, k_pages), (v, scales.v, v_pages)))
+    k_pages[page, :, slot] = k[kept].to(k_pages.dtype)
     v_pages[page, :, slot] = v[kept].to(v_pages.dtype)
     return _rotate(q, cos, sin)
+
+
+def _divided(x: Tensor, scale: Tensor, pages: Tensor) -> Tensor:
+    """`x / scale` per head (`[rows, kv_heads, head_dim]`) in fp32, cut to what fits into the dtype of `pages`."""
+    largest = torch.finfo(pages.dtype).max
+    return (x.float() / scale[:, None]).clamp(-largest, largest)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

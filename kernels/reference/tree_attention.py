@@ -5,10 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..ops import KVScales
 from ..plan import Plan, WorkItem
 
 
-def tree_attention(q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float) -> Tensor:
+def tree_attention(
+    q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float, scales: KVScales | None = None
+) -> Tensor:
     """Load each work item once for all its readers, merge partial results by log-sum-exp. See `Kernels.tree_attention`.
 
     Per row and head it keeps the running maximum `m` of the scores, the sum `l` of `exp(score - m)` and the sum `acc`
@@ -24,7 +27,9 @@ def tree_attention(q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scal
     for item in map(WorkItem._make, plan.items.tolist()):
         readers = slice(item.first_row, item.first_row + item.rows)
         k, v = (_gather(pages, plan.pages, item, page_size) for pages in (k_pages, v_pages))
-        scores = torch.einsum("rhgd,htd->rhgt", grouped[readers], k).float().mul_(scale)
+        if scales is not None:
+            k, v = (x.float() * s[:, None, None] for x, s in ((k, scales.k), (v, scales.v)))
+        scores = torch.einsum("rhgd,htd->rhgt", grouped[readers].to(k.dtype), k).float().mul_(scale)
         seen_by = plan.positions[readers]
         if item.position + item.length - 1 > seen_by.min():
             positions = torch.arange(item.position, item.position + item.length, device=q.device)

@@ -1,0 +1,38 @@
+"""The kind of GPU that a kernel is launched on, as far as the choice of its tiles depends on it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import triton
+
+
+class Arch(NamedTuple):
+    """A GPU architecture.
+
+    Attributes:
+        backend: Triton's name of the compiler's back end, `"cuda"` or `"hip"`.
+        name: `"sm_90"`, `"gfx942"`.
+        warp: Threads of a warp.
+        processors: Streaming multiprocessors, or compute units.
+    """
+
+    backend: str
+    name: str
+    warp: int
+    processors: int
+
+
+INTERPRETED = Arch("cuda", "sm_80", 32, 108)
+"""What Triton's interpreter on a CPU passes for: an A100."""
+
+
+def arch_of(device: torch.device) -> Arch:
+    """The architecture of `device`."""
+    if device.type == "cpu":
+        return INTERPRETED
+    properties = torch.cuda.get_device_properties(device)
+    target = triton.runtime.driver.active.get_current_target()
+    name = target.arch if isinstance(target.arch, str) else f"sm_{target.arch}"
+    return Arch(target.backend, name, target.warp_size, properties.multi_processor_count)
