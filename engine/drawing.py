@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..kernels import Draw
+from ..kernels import Draw, HeadTopK
 from ..model import Decoder
 from .branch import Branch
 from .kv_node import Distribution
 from .sampler import Candidates, Choice, SamplingRows, choose
+
+
+class Request(NamedTuple):
+    """What the LM head is asked for on behalf of some branches, one row each.
+
+    Attributes:
+        branches: Who wants a token.
+        rows: How each of them samples.
+        width: How many of the most probable tokens are wanted.
+        streamed: `[branches]` bool, which of them need the sums or the draw over the whole vocabulary.
+        draw: The head's parameters for these, on the host; None if there are none.
+    """
+
+    branches: Sequence[Branch]
+    rows: SamplingRows
+    width: int
+    streamed: NDArray[np.bool_]
+    draw: Draw | None
 
 
 class Drawer:
@@ -29,19 +47,30 @@ class Drawer:
         self._decoder = decoder
         self._vocab = decoder.head.out_features
 
-    def from_hidden(self, branches: Sequence[Branch], hidden: Tensor) -> None:
-        """Append a token to each branch, given the hidden state before it (`[branches, hidden]`).
-
-        A branch's first token leaves what it was drawn from at the fork, for others to draw from.
-        """
+    def request(self, branches: Sequence[Branch]) -> Request:
+        """What is to be asked of the LM head for the next token of each branch."""
         rows = _sampling_rows(branches)
         streamed = np.array([branch.sampling.streamed for branch in branches])
         draw: Draw | None = None
         if streamed.any():
             wishes = (np.where(streamed, rows.temperature, np.float32(0)), rows.key, rows.position)
-            draw = Draw(*(torch.from_numpy(wish).to(hidden.device) for wish in wishes))
+            draw = Draw(*map(torch.from_numpy, wishes))
         width = min(max(branch.width for branch in branches), self._vocab)
-        head = self._decoder.kernels.lm_head_topk(hidden, self._decoder.head, width, draw=draw)
+        return Request(branches, rows, width, streamed, draw)
+
+    def from_hidden(self, branches: Sequence[Branch], hidden: Tensor) -> None:
+        """Append a token to each branch, given the hidden state before it (`[branches, hidden]`)."""
+        request = self.request(branches)
+        draw = None if request.draw is None else Draw(*(field.to(hidden.device) for field in request.draw))
+        head = self._decoder.kernels.lm_head_topk(hidden, self._decoder.head, request.width, draw=draw)
+        self.from_head(request, hidden, head)
+
+    def from_head(self, request: Request, hidden: Tensor, head: HeadTopK) -> None:
+        """Append a token to each branch, given what the LM head made of `hidden`.
+
+        A branch's first token leaves what it was drawn from at the fork, for others to draw from.
+        """
+        branches, rows, _, streamed, _ = request
         top_ids, top_logits, lse = _host(head.top_ids), _host(head.top_logits), _host(head.lse)
         scaled_lse = np.full_like(lse, np.nan)
         if head.scaled_lse is not None:

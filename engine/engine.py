@@ -19,6 +19,7 @@ from ..model import (
     ModelConfig,
     Tokenizer,
     WeightFormat,
+    decode_graphs,
     load_checkpoint,
 )
 from .completion import Completion
@@ -59,7 +60,12 @@ class Engine:
     """
 
     def __init__(
-        self, decoder: Decoder, tokenizer: Tokenizer | None, kv_tokens: int | None = None, limits: Limits | None = None
+        self,
+        decoder: Decoder,
+        tokenizer: Tokenizer | None,
+        kv_tokens: int | None = None,
+        limits: Limits | None = None,
+        graphs: bool = True,
     ) -> None:
         """Put an engine around a loaded decoder. `Engine.load` is the usual way.
 
@@ -68,6 +74,7 @@ class Engine:
             tokenizer: Its tokenizer, if it has one.
             kv_tokens: Size of the KV pool in tokens; by default what a share of the memory holds.
             limits: Size of a step.
+            graphs: Whether decode steps are run as CUDA graphs where that is possible.
 
         Raises:
             InputError: `kv_tokens` is less than a page.
@@ -82,7 +89,9 @@ class Engine:
         self.usage = Usage()
         self.tree = KVTree(pages)
         cache = KVCache(decoder.config, pages, decoder.dtype, decoder.device)
-        self._scheduler = Scheduler(decoder, cache, self.tree, tokenizer, limits or Limits())
+        limits = limits or Limits()
+        repeated = decode_graphs(decoder, cache, limits.jobs) if graphs else None
+        self._scheduler = Scheduler(decoder, cache, self.tree, tokenizer, limits, repeated)
         self._codec = TokenCodec(tokenizer, decoder.config.vocab_size)
         self._driver = Driver(self._scheduler, self.tree, self._codec)
 
@@ -97,6 +106,7 @@ class Engine:
         weights: str = "stored",
         threads: int | None = None,
         kv_tokens: int | None = None,
+        graphs: bool = True,
     ) -> Self:
         """Load a model by name.
 
@@ -112,6 +122,7 @@ class Engine:
             threads: CPU threads; all cores by default.
             kv_tokens: Size of the KV pool in tokens; by default what a quarter of the machine's memory (or most of
                 what a GPU has left) holds, at most 131,072.
+            graphs: On a GPU, whether a decode step is launched as one CUDA graph instead of kernel by kernel.
 
         Raises:
             ModelNotFoundError: There is no such model.
@@ -136,7 +147,7 @@ class Engine:
         with ThreadPoolExecutor(1) as beside:  # packing weights leaves the interpreter free
             tokenizer = beside.submit(checkpoint.tokenizer)
             decoder = Decoder(checkpoint, kernels, number, place, mode, kept)
-            return cls(decoder, tokenizer.result(), kv_tokens)
+            return cls(decoder, tokenizer.result(), kv_tokens, graphs=graphs)
 
     # --- the tree ----------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ..model import PAGE_SIZE, Decoder, KVCache, Tokenizer
+from ..model import PAGE_SIZE, DecodeGraphs, Decoder, KVCache, Tokenizer
 from .branch import Branch
 from .errors import ContextOverflowError, IntegrityError, PoolTooSmallError
 from .job import Job, Prefill
@@ -40,14 +40,20 @@ class Scheduler:
     """
 
     def __init__(
-        self, decoder: Decoder, cache: KVCache, tree: KVTree, tokenizer: Tokenizer | None, limits: Limits
+        self,
+        decoder: Decoder,
+        cache: KVCache,
+        tree: KVTree,
+        tokenizer: Tokenizer | None,
+        limits: Limits,
+        graphs: DecodeGraphs | None = None,
     ) -> None:
-        """Schedule on `decoder`, whose K and V go to `cache`, kept in order by `tree`."""
+        """Schedule on `decoder`, whose K and V go to `cache`, kept in order by `tree`; `graphs` run decode steps."""
         self._config = decoder.config
         self._tree = tree
         self._tokenizer = tokenizer
         self._limits = limits
-        self._stepper = Stepper(decoder, cache)
+        self._stepper = Stepper(decoder, cache, graphs)
         self._eos_token_ids = frozenset(decoder.config.eos_token_ids)
         self._submitted = 0
         self._waiting: list[tuple[int, Job]] = []

@@ -8,23 +8,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..model import Decoder, KVCache, Step
+from ..model import Decoded, DecodeGraphs, Decoder, KVCache, Step
 from .branch import Branch
-from .drawing import Drawer
+from .drawing import Drawer, Request
 from .planner import Reader, depth_first, make_plan
 from .scoring import Scoring
+
+_HOST = torch.device("cpu")
 
 
 class Stepper:
     """Runs readers through one decoder and hands every job what it waits for."""
 
-    def __init__(self, decoder: Decoder, cache: KVCache) -> None:
-        """Run on `decoder`, with K and V in `cache`."""
+    def __init__(self, decoder: Decoder, cache: KVCache, graphs: DecodeGraphs | None = None) -> None:
+        """Run on `decoder`, with K and V in `cache`; steps that only decode are run by `graphs`, if there are any."""
         self._decoder = decoder
         self._cache = cache
+        self._graphs = graphs
         self._drawer = Drawer(decoder)
         self._decoded: list[Branch] = []
         self._hidden: list[Tensor] = []
+        self._head: tuple[Request, Decoded] | None = None
 
     def run(self, readers: Sequence[Reader]) -> None:
         """One forward pass over `readers`. Only when it is done do the nodes count their rows as computed."""
@@ -41,12 +45,23 @@ class Stepper:
                 wanted.extend(range(len(tokens) - rows, len(tokens)))
             elif first + rows == len(leaf.tokens):
                 wanted.append(len(tokens) - 1)
-        device = self._decoder.device
         token_ids, places, outputs = (
-            torch.from_numpy(np.array(column, np.int64)).to(device) for column in (tokens, slots, wanted)
+            torch.from_numpy(np.array(column, np.int64)) for column in (tokens, slots, wanted)
         )
-        step = Step(token_ids, places, make_plan(readers, device), outputs)
-        self._hand_out(readers, self._decoder.forward(step, self._cache))
+        step = Step(token_ids, places, make_plan(readers, _HOST), outputs)
+        self._hand_out(readers, self._computed(readers, step))
+
+    def _computed(self, readers: Sequence[Reader], step: Step) -> Tensor:
+        """The wanted hidden states of `step`, whose tensors are on the host."""
+        if self._graphs is not None and self._graphs.takes(step):
+            branches = [reader.job for reader in readers if isinstance(reader.job, Branch) and _decodes(reader)]
+            if len(branches) == len(readers):
+                request = self._drawer.request(branches)
+                decoded = self._graphs.run(step, request.draw, request.width)
+                if decoded is not None:
+                    self._head = (request, decoded)
+                    return decoded.hidden
+        return self._decoder.forward(step.to(self._decoder.device), self._cache)
 
     def _hand_out(self, readers: Sequence[Reader], hidden: Tensor) -> None:
         """Count what was computed; give the wanted rows' hidden states, `[outputs, hidden]`, to whom they belong."""
@@ -84,13 +99,23 @@ class Stepper:
         if remembered:
             self._drawer.from_distributions(remembered)
         branches, blocks = self._decoded, self._hidden
-        self._decoded, self._hidden = [], []
+        if self._head is not None:
+            request, decoded = self._head
+            self._drawer.from_head(request, *decoded)
+            branches, blocks = [], []
+        self._decoded, self._hidden, self._head = [], [], None
         for branch, hidden in first:
             if hidden is not None:
                 branches.append(branch)
                 blocks.append(hidden[None])
         if branches:
             self._drawer.from_hidden(branches, blocks[0] if len(blocks) == 1 else torch.cat(blocks))
+
+
+def _decodes(reader: Reader) -> bool:
+    """Whether this is the last token of a branch so far, and nothing else."""
+    job, leaf, first, rows, writes = reader
+    return leaf is job.node and rows == 1 and writes and first + 1 == len(leaf.tokens)
 
 
 def _count(reader: Reader) -> None:

@@ -5,6 +5,8 @@ from .catalog import BUILT_IN_MODELS, BuiltInModel
 from .chat_template import ChatTemplate, Message
 from .checkpoint import Checkpoint
 from .config import ModelConfig, RopeConfig
+from .cuda_graphs import decode_graphs
+from .decode_graph import Decoded, DecodeGraphs
 from .decoder import Decoder, Step
 from .errors import (
     ChatTemplateError,
@@ -28,6 +30,8 @@ __all__ = [
     "ChatTemplateError",
     "Checkpoint",
     "CheckpointError",
+    "DecodeGraphs",
+    "Decoded",
     "Decoder",
     "DownloadError",
     "KVCache",
@@ -42,6 +46,7 @@ __all__ = [
     "UnsupportedConfigError",
     "WeightFormat",
     "cached_model",
+    "decode_graphs",
     "load_checkpoint",
     "locate",
     "models_folder",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..kernels import Compute, Kernels, LayerWeights, PackedLinear, Plan
+from ..kernels import Compute, Kernels, LayerWeights, PackedLinear, Plan, Tiles
 from .checkpoint import Checkpoint
 from .config import ModelConfig
 from .errors import CheckpointError
@@ -31,6 +31,14 @@ class Step(NamedTuple):
     slots: Tensor
     plan: Plan
     outputs: Tensor
+
+    def to(self, device: torch.device) -> Step:
+        """The same step with its tensors on `device`."""
+        positions, items, pages, tiles = self.plan
+        if tiles is not None:
+            tiles = Tiles(tiles.rows, *(table.to(device) for table in tiles[1:]))
+        plan = Plan(positions.to(device), items.to(device), pages.to(device), tiles)
+        return Step(self.token_ids.to(device), self.slots.to(device), plan, self.outputs.to(device))
 
 
 class Decoder:

@@ -43,6 +43,7 @@ def generate(
     weights: options.WeightsOption = "stored",
     threads: options.ThreadsOption = None,
     kv_tokens: options.KVTokensOption = None,
+    no_graphs: options.NoGraphsOption = False,
 ) -> None:
     """Continue a prompt by one or more samples.
 
@@ -84,7 +85,14 @@ def generate(
     )
     start = options.prompt_or_ids(prompt, token_ids)
     engine = load_engine(
-        model, device=device, dtype=dtype, compute=compute, weights=weights, threads=threads, kv_tokens=kv_tokens
+        model,
+        device=device,
+        dtype=dtype,
+        compute=compute,
+        weights=weights,
+        threads=threads,
+        kv_tokens=kv_tokens,
+        graphs=not no_graphs,
     )
     with waiting(f"{samples} x {max_tokens} tokens at most"):
         node = engine.prefill(engine.chat_ids(start, system) if chat and isinstance(start, str) else start)

@@ -13,14 +13,29 @@ if TYPE_CHECKING:
 
 
 def load_engine(
-    model: str, *, device: str, dtype: str, compute: str, weights: str, threads: int | None, kv_tokens: int | None
+    model: str,
+    *,
+    device: str,
+    dtype: str,
+    compute: str,
+    weights: str,
+    threads: int | None,
+    kv_tokens: int | None,
+    graphs: bool = True,
 ) -> Engine:
     """`Engine.load`; a person at a terminal is told how long it took, which is seconds."""
     from ..engine import Engine
 
     started = time.monotonic()
     engine = Engine.load(
-        model, device=device, dtype=dtype, compute=compute, weights=weights, threads=threads, kv_tokens=kv_tokens
+        model,
+        device=device,
+        dtype=dtype,
+        compute=compute,
+        weights=weights,
+        threads=threads,
+        kv_tokens=kv_tokens,
+        graphs=graphs,
     )
     if sys.stderr.isatty():
         print(f"loaded {model} in {time.monotonic() - started:.1f} s", file=sys.stderr)

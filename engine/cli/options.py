@@ -49,6 +49,15 @@ KVTokensOption = Annotated[
     int | None,
     typer.Option(help="Size of the KV cache in tokens; what fits by default.", rich_help_panel=_MODEL),
 ]
+NoGraphsOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-graphs",
+        help="On a GPU, launch every kernel of a decode step by itself instead of all in one CUDA graph: slower, but "
+        "errors and profiles name the kernel.",
+        rich_help_panel=_MODEL,
+    ),
+]
 
 TemperatureOption = Annotated[float, typer.Option(help="Divides the logits; 0 is greedy.", rich_help_panel=_SAMPLING)]
 TopKOption = Annotated[int, typer.Option(help="Keep the K most probable tokens; 0: all.", rich_help_panel=_SAMPLING)]

@@ -57,6 +57,7 @@ def search(
     weights: options.WeightsOption = "stored",
     threads: options.ThreadsOption = None,
     kv_tokens: options.KVTokensOption = None,
+    no_graphs: options.NoGraphsOption = False,
 ) -> None:
     """Search a question, or a file of them, by Marco-o1's Monte Carlo tree search.
 
@@ -114,7 +115,14 @@ def search(
 
     def load() -> Engine:
         return load_engine(
-            model, device=device, dtype=dtype, compute=compute, weights=weights, threads=threads, kv_tokens=kv_tokens
+            model,
+            device=device,
+            dtype=dtype,
+            compute=compute,
+            weights=weights,
+            threads=threads,
+            kv_tokens=kv_tokens,
+            graphs=not no_graphs,
         )
 
     raise typer.Exit(request.run(load))

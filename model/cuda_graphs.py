@@ -1,0 +1,49 @@
+"""CUDA graphs by torch."""
+
+from __future__ import annotations
+
+import torch
+
+from .decode_graph import DecodeGraphs, Outputs, Run
+from .decoder import Decoder
+from .kv_cache import KVCache
+
+
+class CudaGraphs:
+    """Captures runs as CUDA graphs that take their memory from one pool: no two of them may run at once."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Capture on a stream of its own."""
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, run: Run) -> Run:
+        """Run it once, which compiles its kernels and makes cuBLAS reserve its memory, then capture it."""
+        current = torch.cuda.current_stream()
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            run()
+        current.wait_stream(self._stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+            outputs = run()
+
+        def repeat() -> Outputs:
+            graph.replay()
+            return outputs
+
+        return repeat
+
+
+def decode_graphs(decoder: Decoder, cache: KVCache, most_rows: int) -> DecodeGraphs | None:
+    """Graphs for `decoder`, or None where there cannot be any: without a GPU, or with ops that wait for the host.
+
+    Args:
+        decoder: What is to be run.
+        cache: Where K and V go.
+        most_rows: The largest decode step.
+    """
+    config = decoder.config
+    if decoder.device.type != "cuda" or decoder.kernels.tiling(config.num_heads, config.num_kv_heads) is None:
+        return None
+    return DecodeGraphs(decoder, cache, CudaGraphs(decoder.device), most_rows)

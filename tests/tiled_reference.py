@@ -1,0 +1,40 @@
+"""The specification as a kernel set that reads plans in tiles: what a GPU set is to the model, in plain torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from marcot.kernels import KVScales, Plan, Tiling, WorkItem, reference
+from marcot.kernels.triton.attention_tiles import cut
+from torch import Tensor
+
+_COLUMNS = len(WorkItem._fields)
+
+
+class TiledReference:
+    """`reference`, but its attention follows tiles: those of the plan, or where it has none, its items cut here."""
+
+    name = "tiled reference"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reference, name)
+
+    def tiling(self, heads: int, kv_heads: int) -> Tiling:
+        return Tiling(rows=(2, 5), workers=3)
+
+    def tree_attention(
+        self, q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float, scales: KVScales | None = None
+    ) -> Tensor:
+        """A tile is an item on pages of one token; rows that no tile covers become NaN."""
+        kv_heads, page_size = k_pages.shape[1:3]
+        tiling = self.tiling(q.shape[1], kv_heads)
+        tiles = plan.tiles or cut(plan, page_size, q.shape[1] // kv_heads, tiling)
+        assert tiles.rows in tiling.rows
+        assert (tiles.tiles[:, 4] <= tiles.rows).all()
+        used = tiles.tiles[tiles.tiles[:, 2] > 0]
+        first, position, length, first_row, rows, _ = used.unbind(1)
+        items = torch.stack((first, torch.zeros_like(first), position, length, first_row, rows), dim=1)
+        by_token = (pages.transpose(1, 2).flatten(0, 1).unsqueeze(2) for pages in (k_pages, v_pages))
+        plan = Plan(plan.positions, items.reshape(-1, _COLUMNS), tiles.slots)
+        return reference.tree_attention(q, *by_token, plan, scale, scales)
