@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import interpreted  # noqa: F401 - first of all: it decides how Triton runs kernels, before anything loads it
 import marcot.engine  # noqa: F401 - first: it decides how OpenMP waits, before torch loads it
 import pytest
 import tiny

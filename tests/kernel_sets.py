@@ -14,9 +14,12 @@ from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from functools import cache, partial
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
+import interpreted
 import pytest
+import torch
+from device_kernels import DeviceKernels
 from driver_library import DriverLibrary, built_driver
 from marcot.kernels import Kernels, reference
 from marcot.kernels.cpu import CpuKernels, Library, load
@@ -26,6 +29,15 @@ from torch import Tensor
 
 _ON_X86: Final = platform.machine().lower() in ("x86_64", "amd64")
 _NEON_COMPILER, _NEON_EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
+
+
+def _triton(folder: Path) -> Kernels:
+    """The GPU kernels, in Triton's interpreter or on the device that `interpreted.py` has found."""
+    from marcot.kernels.triton import load as load_triton
+
+    device = torch.device(interpreted.DEVICE)
+    kernels = load_triton(device)
+    return kernels if device.type == "cpu" else cast(Kernels, DeviceKernels(kernels, device))
 
 
 def _cpu(flags: Sequence[str], folder: Path) -> Kernels:
@@ -60,6 +72,7 @@ def _sanitized(sanitizers: str, flags: Sequence[str], folder: Path) -> Kernels:
 _SETS: Final[dict[str, Callable[[Path], Kernels]]] = {
     "reference": lambda _: reference,
     "cpu": partial(_cpu, ()),
+    "triton": _triton,
     "sse4": partial(_cpu, ("-march=x86-64-v2",)),
     "sse2": partial(_cpu, ("-march=x86-64",)),
     "avx2-without-fma": partial(_cpu, ("-mno-fma",)),
@@ -84,7 +97,7 @@ def _chosen() -> list[str]:
 
 
 NAMES: Final = _chosen()
-COMPILED: Final = [name for name in NAMES if name != "reference"]
+COMPILED: Final = [name for name in NAMES if name not in ("reference", "triton")]
 """Those whose results are bit for bit the same in every company."""
 FAST: Final = [name for name in NAMES if name in ("reference", "cpu", "sanitized")]
 """Those for which large sizes are worth their time."""

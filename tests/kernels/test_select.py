@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from marcot.kernels import select
 from marcot.kernels.errors import KernelsUnavailableError
+from marcot.kernels.triton import TritonKernels
+from marcot.kernels.triton.arch import INTERPRETED
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 needs_compiler = pytest.mark.skipif(
@@ -18,9 +21,11 @@ needs_compiler = pytest.mark.skipif(
 )
 
 TWICE = """
+import sys
 import torch
+sys.modules |= dict.fromkeys({missing})
 from marcot.kernels import select
-device, dtype = torch.device("cpu"), getattr(torch, "{}")
+device, dtype = torch.device("{device}"), getattr(torch, "{dtype}")
 print(select(device, dtype).name, select(device, dtype).name)
 """
 
@@ -30,9 +35,9 @@ def no_override(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MARCOT_KERNELS", raising=False)
 
 
-def select_twice(dtype: str = "float32") -> tuple[str, str]:
-    """The names of two sets that a fresh process selects, and what it says about them."""
-    command = [sys.executable, "-c", TWICE.format(dtype)]
+def select_twice(dtype: str = "float32", device: str = "cpu", missing: Sequence[str] = ()) -> tuple[str, str]:
+    """The names of two sets that a fresh process without the modules `missing` selects, and what it says about them."""
+    command = [sys.executable, "-c", TWICE.format(dtype=dtype, device=device, missing=list(missing))]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     return ended.stdout.strip(), ended.stderr
 
@@ -43,15 +48,47 @@ def test_a_cpu_gets_the_cpu_set() -> None:
     assert select(CPU) is select(CPU, torch.float32)
 
 
-def test_a_gpu_gets_the_reference() -> None:
-    assert select(GPU, torch.bfloat16).name == "reference"
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+def test_a_gpu_gets_the_triton_set(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+    loaded: list[torch.device] = []
+
+    def load(device: torch.device) -> TritonKernels:
+        loaded.append(device)
+        return TritonKernels(INTERPRETED)
+
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr("marcot.kernels.triton.load", load)
+    assert select(GPU, dtype).name == "triton"
+    assert loaded == [GPU]
+
+
+def test_a_gpu_without_triton_gets_the_reference_and_hears_of_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    names, said = select_twice("bfloat16", "cuda", missing=["triton"])
+    assert names == "reference reference"
+    assert said.count("\n") == 1
+    assert said.startswith("running on the slow reference kernels: the GPU kernels need Triton (")
+    assert said.endswith("): pip install 'marcot[gpu]'\n")
+
+
+def test_the_triton_set_on_a_cpu_is_for_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARCOT_KERNELS", "triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert select(CPU).name == "triton"
+    assert select(CPU, torch.float16).name == "triton"
+    with pytest.raises(KernelsUnavailableError, match="gets bfloat16 products wrong: use --dtype float16 or float32"):
+        select(CPU, torch.bfloat16)
+    monkeypatch.delenv("TRITON_INTERPRET")
+    with pytest.raises(KernelsUnavailableError, match="need a GPU; TRITON_INTERPRET=1 runs them on the CPU"):
+        select(CPU)
 
 
 def test_the_variable_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MARCOT_KERNELS", "reference")
     assert select(CPU).name == "reference"
     monkeypatch.setenv("MARCOT_KERNELS", "abacus")
-    with pytest.raises(KernelsUnavailableError, match="MARCOT_KERNELS=abacus: no such kernel set; known: cpu, referen"):
+    known = "cpu, reference, triton"
+    with pytest.raises(KernelsUnavailableError, match=f"MARCOT_KERNELS=abacus: no such kernel set; known: {known}"):
         select(CPU)
 
 

@@ -1,0 +1,111 @@
+"""The whole engine on the Triton kernels against the reference: the same tokens, close log-probabilities.
+
+In Triton's interpreter, unless `MARCOT_TEST_DEVICE` names a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import interpreted
+import numpy as np
+import pytest
+import torch
+from marcot.engine import MCTS, Engine, Expansion, Node, Sampling
+
+PROMPT = [5, 17, 3, 99, 4, 250, 8, 8, 31, 7, 120, 64, 300, 12, 13, 14, 15, 16, 200]
+
+CHECKPOINTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "qwen2-tied-group-7": ("qwen2", {"num_hidden_layers": 1}),
+    "qwen2-untied-group-6": ("qwen2-untied", {"num_hidden_layers": 1}),
+    "smollm2-group-3": ("smollm2", {"num_hidden_layers": 2}),
+}
+TOLERANCE = 1e-4
+"""Of log-probabilities in fp32: sums in another order."""
+
+HALVES = ("float16",) if interpreted.DEVICE == "cpu" else ("float16", "bfloat16")
+"""Triton's interpreter gets bfloat16 products wrong."""
+
+Load = Callable[..., Engine]
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Load:
+    """`load(kernels, checkpoint, ...)`."""
+
+    def load(kernels: str, checkpoint: Path, **options: Any) -> Engine:
+        monkeypatch.setenv("MARCOT_KERNELS", kernels)
+        device = interpreted.DEVICE if kernels == "triton" else "cpu"
+        return Engine.load(str(checkpoint), device=device, **({"kv_tokens": 2048, "dtype": "float32"} | options))
+
+    return load
+
+
+@pytest.fixture(params=CHECKPOINTS.values(), ids=CHECKPOINTS.keys())
+def checkpoint(request: pytest.FixtureRequest, tiny_checkpoint: Callable[..., Path]) -> Path:
+    kind, overrides = request.param
+    return tiny_checkpoint(kind, **overrides)
+
+
+@pytest.fixture(autouse=True)
+def _poison() -> Iterator[None]:
+    """New tensors hold NaN: what a kernel forgets to write is seen in what comes after it."""
+    torch.use_deterministic_algorithms(True, warn_only=interpreted.DEVICE != "cpu")
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def grow(engine: Engine) -> list[Node]:
+    """A prompt, three branches of different lengths and kinds, and three more below two of them, one cut short.
+
+    Few candidates, few steps: the interpreter takes a second for each.
+    """
+    free = Sampling(temperature=1.0, top_k=0, top_p=1.0, max_tokens=2, ignore_eos=True, seed=3)
+    few = Sampling(temperature=0.8, top_k=5, top_p=0.95, max_tokens=3, ignore_eos=True, seed=3)
+    best = Sampling(temperature=0.0, max_tokens=2, ignore_eos=True)
+    prompt = engine.prefill(PROMPT)
+    [one], [two], [three] = engine.expand([Expansion(prompt, 1, sampling) for sampling in (free, few, best)])
+    below = engine.expand([Expansion(one, 2, free), Expansion(two.prefix(2), 1, few)])
+    engine.tree.check_integrity()
+    return [one, two, three, *(node for family in below for node in family)]
+
+
+def test_a_tree_of_branches(load: Load, checkpoint: Path) -> None:
+    expected, got = (grow(load(kernels, checkpoint)) for kernels in ("reference", "triton"))
+    for theirs, ours in zip(expected, got, strict=True):
+        assert ours.token_ids.tolist() == theirs.token_ids.tolist()
+        for field in ("logprobs", "top_logprobs", "confidences"):
+            np.testing.assert_allclose(getattr(ours, field), getattr(theirs, field), atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_halves_are_as_close_to_fp32_as_the_reference(load: Load, checkpoint: Path, dtype: str) -> None:
+    """Every op rounds its results to 11 bits or 8, wherever it runs."""
+    nodes = grow(load("triton", checkpoint, dtype=dtype))
+    truth = load("reference", checkpoint).score([node.path_ids for node in nodes])
+    rounded = load("reference", checkpoint, dtype=dtype).score([node.path_ids for node in nodes])
+    ours, theirs = [], []
+    for node, exact, other in zip(nodes, truth, rounded, strict=True):
+        drawn = slice(-len(node.logprobs), None)
+        ours.append(node.logprobs - exact.logprobs[drawn])
+        theirs.append(other.logprobs[1:] - exact.logprobs[1:])
+    ours, theirs = (np.abs(np.concatenate(differences)).mean() for differences in (ours, theirs))
+    assert ours < 2 * theirs
+
+
+def test_a_search(load: Load, tiny_checkpoint: Callable[..., Path]) -> None:
+    folder = tiny_checkpoint("qwen2", tokenizer=True, num_hidden_layers=1)
+    sampling = Sampling(temperature=1.5, top_k=5, top_p=1.0)
+    strategy = MCTS(rollouts=3, max_rollout_tokens=4, action="mini-step-2", width=2, parallel=2, sampling=sampling)
+    [expected], [got] = (load(kernels, folder).search("How?", strategy) for kernels in ("reference", "triton"))
+    assert list(map(shape, got.tree)) == list(map(shape, expected.tree))
+    assert [rollout.text for rollout in got.rollouts] == [rollout.text for rollout in expected.rollouts]
+    assert got.best_path == expected.best_path
+    values = [[rollout.value for rollout in result.rollouts] for result in (got, expected)]
+    np.testing.assert_allclose(*values, atol=TOLERANCE, rtol=0)
+
+
+def shape(node: Any) -> tuple[Any, ...]:
+    return node.parent, node.text, node.visits, node.tokens

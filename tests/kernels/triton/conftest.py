@@ -1,0 +1,27 @@
+"""Where the tests of the GPU kernels run, and in which number formats."""
+
+from __future__ import annotations
+
+import interpreted
+import pytest
+import torch
+from marcot.kernels import Kernels
+from marcot.kernels.triton import load
+
+
+@pytest.fixture(scope="session")
+def device() -> torch.device:
+    """The CPU, on which Triton interprets kernels, or the GPU of `MARCOT_TEST_DEVICE`."""
+    return torch.device(interpreted.DEVICE)
+
+
+@pytest.fixture(scope="session")
+def dtypes(device: torch.device) -> tuple[torch.dtype, ...]:
+    """What kernels can be tested in: the interpreter multiplies bfloat16 wrongly."""
+    return (torch.float32, torch.float16, *((torch.bfloat16,) if device.type != "cpu" else ()))
+
+
+@pytest.fixture(scope="session")
+def triton_ops(device: torch.device) -> Kernels:
+    """The Triton kernels on `device`; their tensors live there."""
+    return load(device)
