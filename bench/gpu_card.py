@@ -1,0 +1,106 @@
+"""The GPU that `make gpu-check` runs on, and how fast it can be at all."""
+
+from __future__ import annotations
+
+import math
+import platform
+import shutil
+import subprocess
+import traceback
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
+
+import torch
+
+_COPIED_BYTES = 2**30
+"""Far more than any cache holds."""
+
+_GEMM_SIZE = 8192
+_PACKAGES = ("marcot", "torch", "triton", "transformers", "flashinfer-python", "vllm", "sglang")
+
+
+class Card(NamedTuple):
+    """Hardware, versions and limits.
+
+    Attributes:
+        name: As the driver calls it.
+        arch: `"sm_90"`, `"gfx942"`.
+        processors: Streaming multiprocessors, or compute units.
+        memory: Bytes.
+        versions: Of the driver, the runtime, Python and the packages that are installed.
+        copy_bandwidth: Bytes per second that a copy of 1 GiB reads and writes together; NaN where that failed.
+        gemm_speed: bf16 operations per second of a large product by cuBLAS; NaN where that failed.
+    """
+
+    name: str
+    arch: str
+    processors: int
+    memory: int
+    versions: dict[str, str]
+    copy_bandwidth: float
+    gemm_speed: float
+
+
+def measure_card() -> Card:
+    """Look at the GPU and time its two limits; takes a few seconds."""
+    from marcot.kernels.triton.arch import arch_of
+
+    device = torch.device("cuda")
+    properties = torch.cuda.get_device_properties(device)
+    return Card(
+        name=properties.name,
+        arch=arch_of(device).name,
+        processors=properties.multi_processor_count,
+        memory=properties.total_memory,
+        versions=_versions(),
+        copy_bandwidth=_or_nan(_copy_bandwidth, device),
+        gemm_speed=_or_nan(_gemm_speed, device),
+    )
+
+
+def _or_nan(measure: Callable[[torch.device], float], device: torch.device) -> float:
+    """Without a limit a report has no shares of it, and everything else."""
+    try:
+        return measure(device)
+    except Exception:
+        traceback.print_exc()
+        return math.nan
+
+
+def median_seconds(run: Callable[[], object]) -> float:
+    """Median time of a call on the GPU, with caches emptied before each."""
+    from triton.testing import do_bench
+
+    return float(do_bench(run, return_mode="median")) / 1e3
+
+
+def _copy_bandwidth(device: torch.device) -> float:
+    source = torch.ones(_COPIED_BYTES // 4, device=device)
+    target = torch.empty_like(source)
+    return 2 * _COPIED_BYTES / median_seconds(lambda: target.copy_(source))
+
+
+def _gemm_speed(device: torch.device) -> float:
+    a, b = (torch.randn(_GEMM_SIZE, _GEMM_SIZE, device=device, dtype=torch.bfloat16) for _ in range(2))
+    return 2 * _GEMM_SIZE**3 / median_seconds(lambda: a @ b)
+
+
+def _versions() -> dict[str, str]:
+    found = {"driver": _driver(), "cuda": torch.version.cuda or f"hip {torch.version.hip}"}
+    found["python"] = platform.python_version()
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _driver() -> str:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return "unknown"
+    command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return ended.stdout.split("\n")[0].strip() or "unknown"
