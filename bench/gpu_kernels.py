@@ -11,7 +11,7 @@ from gpu_card import median_seconds
 from gpu_report import KernelTiming
 from gpu_section import Task
 from gpu_trees import PagedTree, fan, recorded
-from marcot.kernels import BlockTensor, Draw, Kernels, Plan, WorkItem, select
+from marcot.kernels import BlockTensor, Draw, Kernels, KVScales, Plan, WorkItem, select
 from marcot.model import PAGE_SIZE
 from torch import Tensor
 
@@ -125,6 +125,7 @@ class _Bench:
         for tree in (*map(fan, _ROWS), *recorded()):
             q, k, v = inputs(self._shape, tree, self._device)
             yield self._attention(tree.name, q, k, v, paged_plan(self._ops, self._shape, tree, self._device), tree.seen)
+        yield self._eight_bits(fan(_ROWS[-1]))
         rows = _PROMPT_ROWS
         prompt = PagedTree(f"prompt of {rows} tokens", [None], [rows])
         _, k, v = inputs(self._shape, prompt, self._device)
@@ -132,13 +133,26 @@ class _Bench:
         q = self._random(rows, self._shape.heads, self._shape.head_dim)
         yield self._attention(prompt.name, q, k, v, plan, rows * (rows + 1) // 2)
 
-    def _attention(self, name: str, q: Tensor, k: Tensor, v: Tensor, plan: Plan, seen: int) -> Case:
+    def _eight_bits(self, tree: PagedTree) -> Case:
+        """A step with K and V in fp8."""
+        from marcot.kernels.triton.arch import arch_of
+        from marcot.kernels.triton.attention_shape import fp8_dtype
+
+        dtype = fp8_dtype(arch_of(self._device))
+        q, k, v = inputs(self._shape, tree, self._device)
+        scales = KVScales(*torch.ones(2, self._shape.kv_heads, device=self._device))
+        plan = paged_plan(self._ops, self._shape, tree, self._device)
+        return self._attention(f"{tree.name}, fp8", q, k.to(dtype), v.to(dtype), plan, tree.seen, scales)
+
+    def _attention(
+        self, name: str, q: Tensor, k: Tensor, v: Tensor, plan: Plan, seen: int, scales: KVScales | None = None
+    ) -> Case:
         """One call, in which queries see `seen` tokens altogether; all of K and V is read."""
         ops, shape = self._ops, self._shape
         scale = shape.head_dim**-0.5
         moved = k.nbytes + v.nbytes + 2 * q.nbytes
         operations = 4 * shape.heads * shape.head_dim * seen
-        return Case("tree_attention", name, lambda: ops.tree_attention(q, k, v, plan, scale), moved, operations)
+        return Case("tree_attention", name, lambda: ops.tree_attention(q, k, v, plan, scale, scales), moved, operations)
 
     def head(self) -> Iterator[Case]:
         """The LM head with its draw."""

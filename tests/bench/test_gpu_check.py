@@ -25,6 +25,7 @@ from gpu_report import Check, DecodeTiming, Finding, GpuReport, KernelTiming, Se
 from gpu_section import Notebook, SkippedError, Task, run_section
 from gpu_trees import PagedTree, fan, recorded
 from marcot.kernels import reference
+from marcot.kernels.triton import load
 from marcot.model import PAGE_SIZE
 from torch import Tensor
 
@@ -272,7 +273,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return results
 
 
-def test_every_kernel_is_timed(clock: list[Any]) -> None:
+@pytest.mark.parametrize("kernels", ["reference", "triton"])
+def test_every_kernel_is_timed(clock: list[Any], monkeypatch: pytest.MonkeyPatch, kernels: str) -> None:
+    if kernels == "triton":
+        monkeypatch.setattr(gpu_kernels, "select", lambda *_: load(torch.device("cpu")))
+        monkeypatch.setattr(gpu_kernels, "_DTYPE", torch.float32)
+        monkeypatch.setattr(gpu_kernels, "_FEW_ROWS", (3,))
+        monkeypatch.setattr(gpu_kernels, "_PROMPT_ROWS", 48)
+        monkeypatch.setattr(gpu_kernels, "_TOP_K", 5)
+        monkeypatch.setattr(gpu_kernels, "recorded", list)
     notebook = Notebook()
     gpu_kernels.run(Task("model", "cpu", notebook))
     timings = [one for one in notebook.findings if isinstance(one, KernelTiming)]
