@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 
 from .decode_graph import DecodeGraphs, Outputs, Run
 from .decoder import Decoder
 from .kv_cache import KVCache
+
+T = TypeVar("T")
 
 
 class CudaGraphs:
@@ -16,23 +21,32 @@ class CudaGraphs:
         """Capture on a stream of its own."""
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
+        self._device = device
+        self._anchor: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, run: Run) -> Run:
         """Run it once, which compiles its kernels and makes cuBLAS reserve its memory, then capture it."""
+        if self._anchor is None:
+            # A pool whose last graph is gone is given up, and its handle is good for nothing any more: one stays.
+            self._anchor, _ = self._captured(lambda: torch.zeros(1, device=self._device))
         current = torch.cuda.current_stream()
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
             run()
         current.wait_stream(self._stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
-            outputs = run()
+        graph, outputs = self._captured(run)
 
         def repeat() -> Outputs:
             graph.replay()
             return outputs
 
         return repeat
+
+    def _captured(self, run: Callable[[], T]) -> tuple[torch.cuda.CUDAGraph, T]:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+            outputs = run()
+        return graph, outputs
 
 
 def decode_graphs(decoder: Decoder, cache: KVCache, most_rows: int) -> DecodeGraphs | None:

@@ -57,3 +57,22 @@ def test_a_results_file_keeps_to_them(marcot: Callable, even: Path, tmp_path: Pa
     ended = marcot(*command, "--compute", "exact")
     assert ended.code == 2
     assert "compute was 'auto', is 'exact', weights was 'int4', is 'stored'" in ended.err
+
+
+@pytest.mark.parametrize("command", ["search", "generate"])
+def test_graphs_can_be_switched_off(
+    marcot: Callable, even: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    load = Engine.load
+
+    def spy(*arguments: object, **options: object) -> Engine:
+        seen.append(options["graphs"])
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(Engine, "load", spy)
+    for options in ([], ["--no-graphs"]):
+        ended = marcot(*COMMANDS[command], "--model", even, *options)
+        assert ended.code == 0, ended.err
+    assert seen == [True, False]
+    assert "--no-graphs" in marcot(command, "--help").out
