@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is done, in order; `within` a capture nothing may run that a GPU does not allow there."""
+    """What is done, in order."""
     done: list[str] = []
 
     class Stream:
