@@ -162,6 +162,7 @@ class DecodeGraphs:
 
     def _decode(self, step: Step, draw: Draw | None, width: int) -> Outputs:
         hidden = self._decoder.forward(step, self._cache)
+        hidden = hidden.masked_fill(step.slots[:, None] < 0, 0)  # padded rows may be NaN, which has no top-k
         head = self._decoder.kernels.lm_head_topk(hidden, self._decoder.head, width, draw=draw)
         return Outputs(hidden, _packed(head))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from marcot.kernels import KVScales, Plan, Tiling, WorkItem, reference
+from marcot.kernels import HeadTopK, KVScales, Plan, Tiling, WorkItem, reference
 from marcot.kernels.triton.attention_tiles import cut
 from torch import Tensor
 
@@ -38,3 +38,8 @@ class TiledReference:
         by_token = (pages.transpose(1, 2).flatten(0, 1).unsqueeze(2) for pages in (k_pages, v_pages))
         plan = Plan(plan.positions, items.reshape(-1, _COLUMNS), tiles.slots)
         return reference.tree_attention(q, *by_token, plan, scale, scales)
+
+    def lm_head_topk(self, hidden: Tensor, *arguments: Any, **options: Any) -> HeadTopK:
+        """The LM head, which does not take NaN as a set on a GPU does not."""
+        assert hidden.isfinite().all()
+        return reference.lm_head_topk(hidden, *arguments, **options)
