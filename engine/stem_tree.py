@@ -1,0 +1,300 @@
+"""Keeps the tree of stems in step with the readers; a birth or an end changes its own path only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..model import PAGE_SIZE
+from .kv_node import KVNode
+from .slot_regions import SlotRegions
+from .stem import Slots, Stem, Twig
+
+if TYPE_CHECKING:
+    from .planner import Reader
+
+_PAGE = np.arange(PAGE_SIZE, dtype=np.int32)
+
+
+class StemTree:
+    """The stems and twigs of all paths that are read.
+
+    What is true of a node stays true while somebody reads it, except that it can be split (`follow_splits`).
+
+    Attributes:
+        clock: Steps in which every twig has grown by a token.
+        changed: Stems above which, or in which, something is new since `settle`.
+    """
+
+    def __init__(self, regions: SlotRegions) -> None:
+        """Start empty, with twigs in `regions`."""
+        self._regions = regions
+        self._home: dict[KVNode, Stem | Twig] = {}
+        self._starts: dict[KVNode, int] = {}
+        self._root: Stem | None = None
+        self.clock = 0
+        self.changed: dict[Stem, None] = {}
+
+    @property
+    def root(self) -> Stem:
+        """The stem of the empty prefix."""
+        assert self._root is not None, "nothing was read so far"
+        return self._root
+
+    # --- looking ------------------------------------------------------------------------------------------------
+
+    def knows(self, node: KVNode) -> bool:
+        """Whether `node` is part of a path that is read."""
+        return node in self._home
+
+    def strangers(self, leaves: Iterable[KVNode]) -> list[KVNode]:
+        """Those of `leaves` that are not known."""
+        return [leaf for leaf in leaves if leaf not in self._home]
+
+    def stems(self) -> list[Stem]:
+        """All stems but the root, lower ones first."""
+        stems = list(self.root.stems)
+        for stem in stems:
+            stems += stem.stems
+        return stems
+
+    def twig_tokens(self) -> int:
+        """Tokens of all twigs."""
+        twigs = [twig.span for stem in (self.root, *self.stems()) for twig in stem.twigs]
+        return sum(twigs) + len(twigs) * self.clock
+
+    def length(self, twig: Twig) -> int:
+        """Tokens of `twig`."""
+        return twig.span + self.clock
+
+    def own_slots(self, twig: Twig) -> Slots:
+        """Slots of the tokens of `twig`."""
+        if twig.slots is not None:
+            return twig.slots
+        first = twig.region + twig.carried
+        return self._regions.slots[first : first + self.length(twig)].copy()
+
+    # --- readers come and go ------------------------------------------------------------------------------------
+
+    def follow_splits(self) -> None:
+        """Learn of the upper parts of nodes that were split: they belong where the lower part does."""
+        for node in [node for node, start in self._starts.items() if node.start != start]:
+            home = self._home[node]
+            upper: KVNode | None = node
+            while upper is not None and (upper is node or upper not in self._home):
+                self._home[upper] = home
+                self._starts[upper] = upper.start
+                upper = upper.parent
+
+    def add_twig(self, reader: Reader) -> Twig:
+        """Let the single row of `reader` end in a twig; nobody else reads the end of its leaf."""
+        leaf = reader.leaf
+        path = self._unknown(leaf)
+        base = self._ending_with(path[-1].parent or leaf)
+        covered = [len(node.tokens) for node in path]
+        covered[0] = reader.first + reader.rows
+        slots = np.concatenate([_node_slots(node, count) for node, count in zip(path[::-1], covered[::-1], strict=True)])
+        twig = Twig(base, leaf, path[-1].start, len(slots) - self.clock, slots)
+        base.twigs[twig] = None
+        self._settle_in(path, twig)
+        self.changed[base] = None
+        return twig
+
+    def add_ends(self, readers: Sequence[Reader]) -> None:
+        """Let all rows of `readers`, which end in the same leaf, end in a stem."""
+        leaf = readers[0].leaf
+        if self.knows(leaf):
+            stem = self._ending_with(leaf)
+        else:
+            path = self._unknown(leaf)
+            base = self._ending_with(path[-1].parent or leaf)
+            covered = [len(node.tokens) for node in path]
+            covered[0] = max(reader.first + reader.rows for reader in readers)
+            parts = [_node_slots(node, count) for node, count in zip(path[::-1], covered[::-1], strict=True)]
+            stem = Stem(base, leaf, path[-1].start, np.concatenate(parts))
+            base.stems[stem] = None
+            self._settle_in(path, stem)
+        stem.ends = list(readers)
+        stem.own_rows = sum(reader.rows for reader in readers)
+        self.changed[stem] = None
+
+    def remove_twig(self, twig: Twig) -> None:
+        """Forget a twig and the nodes that are only on its path."""
+        del twig.base.twigs[twig]
+        self.changed[twig.base] = None
+        self._forget(twig.leaf, twig.base)
+
+    def remove_stem(self, stem: Stem) -> None:
+        """Forget a stem from which nothing grows, and the nodes that are only on its path."""
+        base = stem.base
+        assert base is not None, "the root stays"
+        del base.stems[stem]
+        self.changed.pop(stem, None)
+        self.changed[base] = None
+        self._forget(stem.last, base)
+
+    def pass_on(self, twig: Twig, leaf: KVNode) -> None:
+        """Let `leaf`, a child of the leaf of `twig`, go on as its end."""
+        twig.leaf = leaf
+        self._home[leaf] = twig
+        self._starts[leaf] = leaf.start
+
+    def settle(self) -> None:
+        """Remove stems that nobody reads, join those that go on undivided, and count rows anew where that changed."""
+        self.tidy()
+        pending = list(self.changed)
+        for stem in pending:
+            base = stem.base
+            while base is not None and base not in self.changed:
+                self.changed[base] = None
+                base = base.base
+        self.changed.pop(self.root, None)
+        for stem in [*sorted(self.changed, key=attrgetter("start"), reverse=True), self.root]:
+            stem.rows = len(stem.twigs) + stem.own_rows + sum(above.rows for above in stem.stems)
+            stem.costs.clear()
+            stem.joining.clear()
+        self.changed.clear()
+
+    def reprice(self) -> None:
+        """Forget all costs."""
+        for stem in (self.root, *self.stems()):
+            stem.costs.clear()
+            stem.joining.clear()
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _unknown(self, node: KVNode) -> list[KVNode]:
+        """The nodes from `node` down to the last one that is not known."""
+        path = []
+        below: KVNode | None = node
+        while below is not None and below not in self._home:
+            if below.parent is None:
+                self._root = Stem(None, below, 0, np.empty(0, np.int32))
+                self._home[below] = self._root
+                break
+            path.append(below)
+            below = below.parent
+        return path
+
+    def _settle_in(self, path: Sequence[KVNode], home: Stem | Twig) -> None:
+        for node in path:
+            self._home[node] = home
+            self._starts[node] = node.start
+
+    def _forget(self, last: KVNode, base: Stem) -> None:
+        """Forget the nodes from `last` down to the end of `base`."""
+        node: KVNode | None = last
+        while node is not None and node is not base.last:
+            self._home.pop(node, None)
+            self._starts.pop(node, None)
+            node = node.parent
+
+    def _move_in(self, last: KVNode, base: Stem, home: Stem | Twig) -> None:
+        """Let the nodes from `last` down to the end of `base` belong to `home`."""
+        node: KVNode | None = last
+        while node is not None and node is not base.last:
+            self._home[node] = home
+            node = node.parent
+
+    def _ending_with(self, node: KVNode) -> Stem:
+        """The stem that ends with the known `node`, cut off or made of a twig if there is none."""
+        home = self._home[node]
+        if isinstance(home, Stem):
+            return home if home.last is node else self._cut_stem(home, node)
+        return self._harden(home) if home.leaf is node else self._cut_twig(home, node)
+
+    def _cut_stem(self, upper: Stem, node: KVNode) -> Stem:
+        """Cut a new stem that ends with `node` off the lower end of `upper`."""
+        base = upper.base
+        assert base is not None
+        at = node.start + len(node.tokens) - upper.start
+        stem = Stem(base, node, upper.start, upper.slots[:at])
+        upper.base, upper.start, upper.slots, upper.length = stem, upper.start + at, upper.slots[at:], upper.length - at
+        upper.carried += at
+        del base.stems[upper]
+        base.stems[stem] = None
+        stem.stems[upper] = None
+        self._move_in(node, base, stem)
+        self.changed[upper] = None
+        return stem
+
+    def _cut_twig(self, twig: Twig, node: KVNode) -> Stem:
+        """Cut a new stem that ends with `node` off the lower end of `twig`."""
+        base = twig.base
+        at = node.start + len(node.tokens) - twig.start
+        slots = self.own_slots(twig)
+        stem = Stem(base, node, twig.start, slots[:at])
+        if twig.slots is not None:
+            twig.slots = slots[at:]
+        twig.base, twig.start, twig.span = stem, twig.start + at, twig.span - at
+        twig.carried += at
+        del base.twigs[twig]
+        base.stems[stem] = None
+        stem.twigs[twig] = None
+        self._move_in(node, base, stem)
+        self.changed[stem] = None
+        return stem
+
+    def _harden(self, twig: Twig) -> Stem:
+        """Make a stem of a twig that no row ends in any more."""
+        base = twig.base
+        stem = Stem(base, twig.leaf, twig.start, self.own_slots(twig))
+        del base.twigs[twig]
+        base.stems[stem] = None
+        self._move_in(twig.leaf, base, stem)
+        self.changed[stem] = None
+        return stem
+
+    def tidy(self) -> None:
+        """Remove what nobody reads and join what goes on undivided."""
+        pending = list(self.changed)
+        while pending:
+            stem = pending.pop()
+            base = stem.base
+            if base is None or stem.ends or stem not in self.changed:
+                continue
+            branches = len(stem.twigs) + len(stem.stems)
+            if branches > 1:
+                continue
+            del base.stems[stem]
+            del self.changed[stem]
+            self.changed[base] = None
+            if branches == 0:
+                self._forget(stem.last, base)
+                pending.append(base)
+            elif stem.twigs:
+                self._join_twig(stem, base, next(iter(stem.twigs)))
+            else:
+                self._join_stem(stem, base, next(iter(stem.stems)))
+
+    def _join_twig(self, stem: Stem, base: Stem, twig: Twig) -> None:
+        """Let `stem` be the first part of `twig`, the only thing that grows from it."""
+        if twig.slots is None and twig.carried >= stem.length:
+            twig.carried -= stem.length
+        else:
+            twig.slots = np.concatenate((stem.slots, self.own_slots(twig)))
+            twig.region = -1
+        twig.base, twig.start, twig.span = base, stem.start, twig.span + stem.length
+        base.twigs[twig] = None
+        self._move_in(stem.last, base, twig)
+
+    def _join_stem(self, stem: Stem, base: Stem, upper: Stem) -> None:
+        """Let `stem` be the first part of `upper`, the only thing that grows from it."""
+        upper.slots = np.concatenate((stem.slots, upper.slots))
+        upper.base, upper.start, upper.length = base, stem.start, upper.length + stem.length
+        upper.region = -1
+        base.stems[upper] = None
+        self._move_in(stem.last, base, upper)
+        self.changed[upper] = None
+
+
+def _node_slots(node: KVNode, count: int) -> Slots:
+    """Slots of the first `count` tokens of `node`."""
+    if node.first_slot + count <= PAGE_SIZE:
+        return _PAGE[node.first_slot : node.first_slot + count] + np.int32(node.pages[0] * PAGE_SIZE)
+    pages = np.array(node.pages[: -(-(node.first_slot + count) // PAGE_SIZE)], np.int32)
+    slots: Slots = (pages[:, None] * PAGE_SIZE + _PAGE).ravel()
+    return slots[node.first_slot : node.first_slot + count]

@@ -1,0 +1,167 @@
+"""What is in the blocks of GGUF formats: integer codes and their scales, moved bit by bit and never rounded.
+
+The layouts are those of llama.cpp's `ggml-common.h`, which the `gguf` package decodes to floats in `quants.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+SUPER = 256
+"""Columns under one pair of fp16 numbers in the K formats."""
+
+
+class CodeFormat(NamedTuple):
+    """How a value follows from its code: `scale * (code - centre)`, plus the group's minimum where there are minimums.
+
+    Attributes:
+        bits: Of a code in the packed weight, 4 (unsigned) or 8 (signed).
+        group: Columns that share a scale, and a minimum.
+        centre: What is subtracted from every code.
+        has_minimums: Whether groups have minimums.
+        nested: Whether scales and minimums are themselves codes: times an fp16 number for each `SUPER` columns.
+    """
+
+    bits: int
+    group: int
+    centre: int
+    has_minimums: bool
+    nested: bool
+
+
+class Codes(NamedTuple):
+    """Rows of a quantised matrix.
+
+    Attributes:
+        codes: `[rows, columns]`, uint8 where they have 4 bits, otherwise int8.
+        scales: `[rows, columns / group]`, fp16, or int8 where nested.
+        minimums: Same shape and dtype, or None. What nested ones stand for is subtracted, the others are added.
+        supers: `[rows, columns / SUPER]` fp16, what nested scales are multiplied with, or None.
+        super_minimums: Same for nested minimums, or None.
+    """
+
+    codes: Tensor
+    scales: Tensor
+    minimums: Tensor | None
+    supers: Tensor | None
+    super_minimums: Tensor | None
+
+
+def codes_of(data: Tensor, format: str, columns: int) -> Codes:
+    """Take blocks apart.
+
+    Args:
+        data: `[rows, bytes_per_row]` uint8.
+        format: A key of `FORMATS`.
+        columns: Values in a row.
+    """
+    block = _SPLIT[format]
+    blocks = data.reshape(-1, block.bytes)
+    parts = (None if part is None else part.reshape(len(data), -1) for part in block.split(blocks))
+    codes = Codes(*parts)  # type: ignore[arg-type]  # the first two are never None
+    assert codes.codes.shape[1] == columns
+    return codes
+
+
+class _Block(NamedTuple):
+    """The size of a block, and a function that splits `[blocks, bytes]`."""
+
+    bytes: int
+    split: Callable[[Tensor], tuple[Tensor | None, ...]]
+
+
+def _halves(data: Tensor) -> Tensor:
+    """Pairs of bytes as fp16."""
+    return data.contiguous().view(torch.float16)
+
+
+def _bits(data: Tensor, bits: int) -> Tensor:
+    """`[blocks, bytes]` to `[blocks, 8 / bits, bytes]`: lowest bits of all bytes first."""
+    shifts = torch.arange(0, 8, bits, dtype=torch.uint8)[:, None]
+    return data[:, None] >> shifts & ((1 << bits) - 1)
+
+
+def _flags(data: Tensor) -> Tensor:
+    """`[blocks, bytes]` to `[blocks, 8 * bytes]`: the bits of the first byte first."""
+    return _bits(data, 1).transpose(1, 2).flatten(1)
+
+
+def _signed(codes: Tensor, centre: int) -> Tensor:
+    return (codes.to(torch.int16) - centre).to(torch.int8)
+
+
+def _q4_0(b: Tensor) -> tuple[Tensor | None, ...]:
+    return _bits(b[:, 2:], 4), _halves(b[:, :2]), None, None, None
+
+
+def _q4_1(b: Tensor) -> tuple[Tensor | None, ...]:
+    return _bits(b[:, 4:], 4), _halves(b[:, :2]), _halves(b[:, 2:4]), None, None
+
+
+def _q5_0(b: Tensor) -> tuple[Tensor | None, ...]:
+    codes = _bits(b[:, 6:], 4).flatten(1) | _flags(b[:, 2:6]) << 4
+    return _signed(codes, 16), _halves(b[:, :2]), None, None, None
+
+
+def _q5_1(b: Tensor) -> tuple[Tensor | None, ...]:
+    codes = _bits(b[:, 8:], 4).flatten(1) | _flags(b[:, 4:8]) << 4
+    return _signed(codes, 0), _halves(b[:, :2]), _halves(b[:, 2:4]), None, None
+
+
+def _q8_0(b: Tensor) -> tuple[Tensor | None, ...]:
+    return b[:, 2:].view(torch.int8), _halves(b[:, :2]), None, None, None
+
+
+def _q4_k(b: Tensor) -> tuple[Tensor | None, ...]:
+    scales, minimums = _six_bits(b[:, 4:16])
+    return _bits(b[:, 16:].reshape(-1, 32), 4), scales, minimums, _halves(b[:, :2]), _halves(b[:, 2:4])
+
+
+def _q5_k(b: Tensor) -> tuple[Tensor | None, ...]:
+    scales, minimums = _six_bits(b[:, 4:16])
+    low = _bits(b[:, 48:].reshape(-1, 32), 4).reshape(-1, 8, 32)
+    codes = _signed(low | _bits(b[:, 16:48], 1) << 4, 0)
+    return codes, scales, minimums, _halves(b[:, :2]), _halves(b[:, 2:4])
+
+
+def _q6_k(b: Tensor) -> tuple[Tensor | None, ...]:
+    low = _bits(b[:, :128].reshape(-1, 64), 4).reshape(-1, 8, 32)
+    high = _bits(b[:, 128:192].reshape(-1, 32), 2).reshape(-1, 8, 32)
+    scales = b[:, 192:208].view(torch.int8)
+    return _signed(low | high << 4, 32), scales, None, _halves(b[:, 208:]), None
+
+
+def _six_bits(data: Tensor) -> tuple[Tensor, Tensor]:
+    """The 8 scales and 8 minimums of 12 bytes: four of each whole, the others spread over the last four bytes."""
+    scale, minimum, rest = data.reshape(-1, 3, 4).unbind(1)
+    scales = torch.cat((scale & 63, rest & 15 | scale >> 2 & 48), dim=1)
+    minimums = torch.cat((minimum & 63, rest >> 4 | minimum >> 2 & 48), dim=1)
+    return scales.to(torch.int8), minimums.to(torch.int8)
+
+
+FORMATS: Final = {
+    "Q4_0": CodeFormat(4, 32, 8, has_minimums=False, nested=False),
+    "Q4_1": CodeFormat(4, 32, 0, has_minimums=True, nested=False),
+    "Q5_0": CodeFormat(8, 32, 0, has_minimums=False, nested=False),
+    "Q5_1": CodeFormat(8, 32, 0, has_minimums=True, nested=False),
+    "Q8_0": CodeFormat(8, 32, 0, has_minimums=False, nested=False),
+    "Q4_K": CodeFormat(4, 32, 0, has_minimums=True, nested=True),
+    "Q5_K": CodeFormat(8, 32, 0, has_minimums=True, nested=True),
+    "Q6_K": CodeFormat(8, 16, 0, has_minimums=False, nested=True),
+}
+"""What each block format becomes. Five and six bits take eight; blocks of other formats are decoded."""
+
+_SPLIT: Final = {
+    "Q4_0": _Block(18, _q4_0),
+    "Q4_1": _Block(20, _q4_1),
+    "Q5_0": _Block(22, _q5_0),
+    "Q5_1": _Block(24, _q5_1),
+    "Q8_0": _Block(34, _q8_0),
+    "Q4_K": _Block(144, _q4_k),
+    "Q5_K": _Block(176, _q5_k),
+    "Q6_K": _Block(210, _q6_k),
+}

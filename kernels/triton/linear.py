@@ -1,0 +1,374 @@
+"""Linear layers and the embedding's gather.
+
+Dense weights are multiplied by cuBLAS, or, where a row's result must not depend on how many rows there are, by a kernel
+of ours whose tiles are always the same. Quantised ones have a kernel of ours for few rows. With many rows the reads are
+no longer what counts: there they are decoded, a part of the weight at a time, and multiplied by cuBLAS as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ..reference.quantize import round_trip
+from .arch import Arch
+from .block_codes import FORMATS, CodeFormat
+from .packed_linear import DenseSection, QuantizedSection, TritonLinear, strip_columns
+from .variant import Variant, pointer_to
+from .weight_tile import STEP, dense_tile, half_byte, quantized_tile
+
+_BLOCKS_OF_ROWS = (16, 32, 64)
+"""Rows of activations of a tile."""
+
+_MOST_ROWS = 256
+"""Rows from which on weights are decoded first: that moves 36 bits per 4-bit code instead of 4, but once for all rows,
+and leaves the products to kernels that reach the tensor cores' peak."""
+
+_INVARIANT_ROWS = 32
+"""Rows of a tile where results must not depend on the number of rows."""
+
+_DECODED_BYTES = 1 << 26
+"""Memory for the part of a weight that is decoded at a time."""
+
+_FEWEST_STEPS = 4
+"""Turns of the loop that a split of the columns has at least."""
+
+
+@triton.jit(do_not_specialize=["rows", "splits", "columns_per_split"])
+def _quantized_linear(
+    y,
+    partials,
+    x,
+    codes,
+    scales,
+    minimums,
+    supers,
+    super_minimums,
+    rows,
+    outs,
+    columns,
+    splits,
+    columns_per_split,
+    x_stride,
+    y_stride,
+    BITS: tl.constexpr,
+    GROUP: tl.constexpr,
+    CENTRE: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+):
+    """One tile of the result, or the part of it that `columns_per_split` columns give."""
+    lane = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    out = tl.minimum(lane, outs - 1)
+    row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    first = tl.program_id(2) * columns_per_split
+    acc = quantized_tile(
+        codes, scales, minimums, supers, super_minimums, x, out, row, rows, outs, columns, x_stride,
+        first, tl.minimum(first + columns_per_split, columns), BITS, GROUP, CENTRE,
+    )  # fmt: skip
+    inside = (lane < outs)[:, None] & (row < rows)[None, :]
+    if splits == 1:
+        tl.store(y + row.to(tl.int64)[None, :] * y_stride + lane[:, None], acc.to(y.dtype.element_ty), inside)
+    else:
+        place = (tl.program_id(2) * rows + row).to(tl.int64)[None, :] * outs + lane[:, None]
+        tl.store(partials + place, acc, inside)
+
+
+@triton.jit(do_not_specialize=["rows", "splits"])
+def _add_splits(y, partials, rows, outs, splits, y_stride, BLOCK: tl.constexpr):
+    """Partial sums of one row, added in the order of the columns."""
+    row = tl.program_id(0).to(tl.int64)
+    lane = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    total = tl.zeros([BLOCK], tl.float32)
+    for split in range(splits):
+        total += tl.load(partials + (split * rows + row) * outs + lane, lane < outs, 0.0)
+    tl.store(y + row * y_stride + lane, total.to(y.dtype.element_ty), lane < outs)
+
+
+@triton.jit(do_not_specialize=["rows"])
+def _dense_linear(
+    y, x, matrix, rows, outs, columns, x_stride, y_stride,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    """One tile of the result; every sum adds its columns in the same order."""
+    lane = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    acc = dense_tile(matrix, x, tl.minimum(lane, outs - 1), row, rows, columns, x_stride, BLOCK_K)
+    inside = (lane < outs)[:, None] & (row < rows)[None, :]
+    tl.store(y + row.to(tl.int64)[None, :] * y_stride + lane[:, None], acc.to(y.dtype.element_ty), inside)
+
+
+@triton.jit(do_not_specialize=["count", "first"])
+def _decode(
+    y,
+    ids,
+    codes,
+    scales,
+    minimums,
+    supers,
+    super_minimums,
+    count,
+    first,
+    outs,
+    columns,
+    BITS: tl.constexpr,
+    GROUP: tl.constexpr,
+    CENTRE: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    """A strip of `ROWS` rows: those of `ids` that the section has, whose first row is number `first` of the weight."""
+    UNIT: tl.constexpr = GROUP if GROUP < 32 else 32
+    lane = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    out = tl.load(ids + lane, lane < count, -1) - first
+    is_here = (out >= 0) & (out < outs)
+    strip = tl.program_id(1)
+    unit = tl.arange(0, UNIT)
+    raw = tl.load(codes + (strip.to(tl.int64) * outs + out)[:, None] * UNIT + unit[None, :], is_here[:, None], 0)
+    for plane in tl.static_range(8 // BITS):
+        column = (strip * (8 // BITS) + plane) * UNIT
+        inside = is_here & (column < columns)
+        group = (column // GROUP).to(tl.int64) * outs + out
+        scale = tl.load(scales + group, inside, 0).to(tl.float32)
+        if supers is not None:
+            scale *= tl.load(supers + (column // 256).to(tl.int64) * outs + out, inside, 0.0)
+        code = half_byte(raw, plane, BITS).to(tl.int16) - CENTRE
+        value = code.to(tl.float32) * scale[:, None]
+        if minimums is not None:
+            minimum = tl.load(minimums + group, inside, 0).to(tl.float32)
+            if super_minimums is not None:
+                minimum *= -tl.load(super_minimums + (column // 256).to(tl.int64) * outs + out, inside, 0.0)
+            value += minimum[:, None]
+        place = lane.to(tl.int64)[:, None] * columns + column + unit[None, :]
+        tl.store(y + place, value.to(y.dtype.element_ty), inside[:, None])
+
+
+class LinearShape(NamedTuple):
+    """What a kernel is compiled for.
+
+    Attributes:
+        rows: Rows of activations of a tile.
+        outs: Rows of the weight of a tile.
+        columns: Columns that one turn of the loop takes.
+        warps: Warps of a thread block.
+        stages: Depth of the software pipeline.
+    """
+
+    rows: int
+    outs: int
+    columns: int
+    warps: int
+    stages: int
+
+
+def _quantized_shape(arch: Arch, block_m: int) -> LinearShape:
+    return LinearShape(block_m, 64, STEP, 4, 3)
+
+
+def _invariant_shape(arch: Arch) -> LinearShape:
+    return LinearShape(_INVARIANT_ROWS, 64, 64, 4, 3)
+
+
+def linear(arch: Arch, x: Tensor, weight: TritonLinear, invariant: bool = False) -> Tensor:
+    """`y = x Wᵀ`. See `Kernels.linear`.
+
+    Args:
+        arch: Whose tiles are used.
+        x: `[rows, in_features]`.
+        weight: `[out_features, in_features]`.
+        invariant: Whether a row of the result has the same bits in every company.
+    """
+    assert x.shape[1] == weight.in_features
+    assert x.dtype == weight.dtype
+    x = x if x.stride(1) == 1 else x.contiguous()
+    if len(weight.sections) == 1 and isinstance(weight.sections[0], DenseSection) and not invariant:
+        return torch.nn.functional.linear(activations(x, weight.sections[0]), weight.sections[0].matrix)
+    y = torch.empty(len(x), weight.out_features, dtype=x.dtype, device=x.device)
+    for first, section in weight.placed() if len(x) else ():
+        part = y[:, first : first + section.rows]
+        if isinstance(section, QuantizedSection):
+            _multiply_quantized(arch, part, activations(x, section), section, invariant)
+        elif invariant:
+            _multiply_invariant(arch, part, activations(x, section), section.matrix)
+        else:
+            torch.mm(activations(x, section), section.matrix.t(), out=part)
+    return y
+
+
+def activations(x: Tensor, section: DenseSection | QuantizedSection) -> Tensor:
+    """`x` as `section` multiplies it: rounded to int8 and back where that is asked for."""
+    return round_trip(x).to(x.dtype) if section.fast and len(x) else x
+
+
+def _multiply_quantized(arch: Arch, y: Tensor, x: Tensor, section: QuantizedSection, invariant: bool) -> None:
+    rows, columns = x.shape
+    if rows > _MOST_ROWS and not invariant:
+        _multiply_decoded(y, x, section)
+        return
+    block_m = _INVARIANT_ROWS if invariant else next((b for b in _BLOCKS_OF_ROWS if b >= rows), _BLOCKS_OF_ROWS[-1])
+    shape = _quantized_shape(arch, block_m)
+    m_blocks, n_blocks = triton.cdiv(rows, shape.rows), triton.cdiv(section.rows, shape.outs)
+    per_split = _columns_per_split(arch, columns, n_blocks * (1 if invariant else m_blocks))
+    splits = triton.cdiv(columns, per_split)
+    partials = torch.empty(splits if splits > 1 else 0, rows, section.rows, device=x.device)
+    format = section.format
+    _quantized_linear[m_blocks, n_blocks, splits](
+        y, partials, x, *section.tensors, rows, section.rows, columns, splits, per_split, x.stride(0), y.stride(0),
+        format.bits, format.group, format.centre, shape.rows, shape.outs,
+        num_warps=shape.warps, num_stages=shape.stages,
+    )  # fmt: skip
+    if splits > 1:
+        grid = (rows, triton.cdiv(section.rows, _ADDED))
+        _add_splits[grid](y, partials, rows, section.rows, splits, y.stride(0), _ADDED, num_warps=4)
+
+
+_ADDED = 512
+"""Sums of a thread block that adds splits."""
+
+
+def _columns_per_split(arch: Arch, columns: int, blocks: int) -> int:
+    """Columns of a split, so that there are two thread blocks per processor, where the columns suffice."""
+    steps = triton.cdiv(columns, STEP)
+    splits = max(1, min(2 * arch.processors // blocks, steps // _FEWEST_STEPS))
+    return triton.cdiv(steps, splits) * STEP
+
+
+def _multiply_decoded(y: Tensor, x: Tensor, section: QuantizedSection) -> None:
+    columns = x.shape[1]
+    at_once = max(1, _DECODED_BYTES // (columns * x.itemsize))
+    for start in range(0, section.rows, at_once):
+        ids = torch.arange(start, min(start + at_once, section.rows), device=x.device)
+        matrix = torch.empty(len(ids), columns, dtype=x.dtype, device=x.device)
+        _decode_rows(matrix, ids, section, 0)
+        torch.mm(x, matrix.t(), out=y[:, start : start + len(ids)])
+
+
+def _multiply_invariant(arch: Arch, y: Tensor, x: Tensor, matrix: Tensor) -> None:
+    shape = _invariant_shape(arch)
+    grid = (triton.cdiv(len(x), shape.rows), triton.cdiv(len(matrix), shape.outs))
+    _dense_linear[grid](
+        y, x, matrix, len(x), *matrix.shape, x.stride(0), y.stride(0), shape.rows, shape.outs, shape.columns,
+        num_warps=shape.warps, num_stages=shape.stages,
+    )  # fmt: skip
+
+
+def embed(ids: Tensor, weight: TritonLinear) -> Tensor:
+    """Gather rows of the embedding. See `Kernels.embed`."""
+    ids = ids.contiguous()
+    if len(weight.sections) == 1 and isinstance(weight.sections[0], DenseSection):
+        return weight.sections[0].matrix[ids]
+    y = torch.empty(len(ids), weight.in_features, dtype=weight.dtype, device=ids.device)
+    for first, section in weight.placed() if len(ids) else ():
+        if isinstance(section, QuantizedSection):
+            _decode_rows(y, ids, section, first)
+        else:
+            is_here = (ids >= first) & (ids < first + section.rows)
+            rows = section.matrix[(ids - first).clamp(0, section.rows - 1)]
+            y = torch.where(is_here[:, None], rows, y)
+    return y
+
+
+_DECODED_ROWS = 32
+"""Rows of a thread block that decodes."""
+
+
+def _decode_rows(y: Tensor, ids: Tensor, section: QuantizedSection, first: int) -> None:
+    """Write the rows of `y` whose id is in `section`, which begins with row `first` of the weight."""
+    format = section.format
+    strips = section.codes.shape[0]
+    _decode[triton.cdiv(len(ids), _DECODED_ROWS), strips](
+        y, ids, *section.tensors, len(ids), first, section.rows, y.shape[1],
+        format.bits, format.group, format.centre, _DECODED_ROWS, num_warps=4,
+    )  # fmt: skip
+
+
+GROUPS_OF_FOUR_BITS = (
+    CodeFormat(4, 64, 0, has_minimums=True, nested=False),
+    CodeFormat(4, 128, 0, has_minimums=True, nested=False),
+)
+"""Formats beyond those of GGUF that the kernels take: 4 bits with longer groups."""
+
+
+def code_formats() -> tuple[CodeFormat, ...]:
+    """Every format that the kernels are launched for."""
+    return tuple(dict.fromkeys((*FORMATS.values(), *GROUPS_OF_FOUR_BITS)))
+
+
+def code_arguments(format: CodeFormat) -> tuple[dict[str, str], dict[str, object]]:
+    """Types of the tensors of a `QuantizedSection`, and what is constant about them."""
+    scale = pointer_to(torch.int8 if format.nested else torch.float16)
+    signature = {"codes": pointer_to(torch.uint8 if format.bits == 4 else torch.int8), "scales": scale}
+    constants: dict[str, object] = {"BITS": format.bits, "GROUP": format.group, "CENTRE": format.centre}
+    halves = pointer_to(torch.float16)
+    optional = {
+        "minimums": scale if format.has_minimums else None,
+        "supers": halves if format.nested else None,
+        "super_minimums": halves if format.nested and format.has_minimums else None,
+    }
+    for name, kind in optional.items():
+        if kind is None:
+            constants[name] = None
+        else:
+            signature[name] = kind
+    return signature, constants
+
+
+def code_name(format: CodeFormat) -> str:
+    """Short name of a format, such as `"4-bit g32 nested minimums"`."""
+    nested, minimums = " nested" * format.nested, " minimums" * format.has_minimums
+    centred = f" centre {format.centre}" if format.centre else ""
+    return f"{format.bits}-bit g{format.group}{nested}{minimums}{centred}"
+
+
+def linear_variants(arch: Arch) -> Iterator[Variant]:
+    """Every binary that `linear` and `embed` launch for sizes that are multiples of 16."""
+    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+        tensor = pointer_to(dtype)
+        for format in code_formats():
+            for block_m in _BLOCKS_OF_ROWS:
+                yield _quantized_variant(arch, tensor, format, block_m)
+            yield _decode_variant(tensor, format)
+        yield _invariant_variant(arch, tensor)
+        yield _add_variant(tensor)
+
+
+_SIZES = ("outs", "columns", "x_stride", "y_stride")
+
+
+def _quantized_variant(arch: Arch, tensor: str, format: CodeFormat, block_m: int) -> Variant:
+    shape = _quantized_shape(arch, block_m)
+    packed, constants = code_arguments(format)
+    tensors = {"y": tensor, "partials": "*fp32", "x": tensor} | packed
+    signature = tensors | dict.fromkeys((*_SIZES, "rows", "splits", "columns_per_split"), "i32")
+    constants |= {"BLOCK_M": shape.rows, "BLOCK_N": shape.outs}
+    name = f"linear {tensor[1:]} {code_name(format)} m{block_m}"
+    return Variant(name, _quantized_linear, signature, constants, shape.warps, shape.stages, (*tensors, *_SIZES))
+
+
+def _decode_variant(tensor: str, format: CodeFormat) -> Variant:
+    packed, constants = code_arguments(format)
+    tensors = {"y": tensor, "ids": "*i64"} | packed
+    signature = tensors | dict.fromkeys(("count", "first", "outs", "columns"), "i32")
+    constants |= {"ROWS": _DECODED_ROWS}
+    name = f"embed {tensor[1:]} {code_name(format)}"
+    return Variant(name, _decode, signature, constants, 4, 3, (*tensors, "outs", "columns"))
+
+
+def _invariant_variant(arch: Arch, tensor: str) -> Variant:
+    shape = _invariant_shape(arch)
+    signature = dict.fromkeys(("y", "x", "matrix"), tensor) | dict.fromkeys((*_SIZES, "rows"), "i32")
+    constants: dict[str, object] = {"BLOCK_M": shape.rows, "BLOCK_N": shape.outs, "BLOCK_K": shape.columns}
+    aligned = ("y", "x", "matrix", *_SIZES)
+    return Variant(
+        f"linear {tensor[1:]} invariant", _dense_linear, signature, constants, shape.warps, shape.stages, aligned
+    )
+
+
+def _add_variant(tensor: str) -> Variant:
+    signature = {"y": tensor, "partials": "*fp32"} | dict.fromkeys(("rows", "outs", "splits", "y_stride"), "i32")
+    aligned = ("y", "partials", "outs", "y_stride")
+    return Variant(f"linear {tensor[1:]} splits", _add_splits, signature, {"BLOCK": _ADDED}, 4, 3, aligned)

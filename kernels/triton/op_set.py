@@ -1,0 +1,99 @@
+"""The ops of `Kernels` on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..blocks import Weight
+from ..ops import Compute, Draw, HeadTopK, KVScales, LayerWeights
+from ..plan import Plan, Tiling
+from .arch import Arch, arch_of
+from .attention_shape import tiling
+from .linear import embed, linear
+from .lm_head_topk import lm_head_topk
+from .packed_linear import TritonLinear, pack
+from .rms_norm import rms_norm
+from .rope_store import rope_store
+from .silu_mul import silu_mul
+from .tree_attention import tree_attention
+
+
+class TritonKernels:
+    """Triton kernels in fp16, bf16 or fp32; with `TRITON_INTERPRET=1` they also run on the CPU, to be tested."""
+
+    name = "triton"
+    keys_by_dim = False
+    fast_is_faster = False
+
+    def __init__(self, arch: Arch, deterministic: bool = False) -> None:
+        """Choose tiles for `arch`.
+
+        Args:
+            arch: What the kernels run on.
+            deterministic: Whether linear layers and the LM head give a row the same bits in every company, at a price.
+        """
+        self._arch = arch
+        self._deterministic = deterministic
+
+    def tiling(self, heads: int, kv_heads: int) -> Tiling:
+        """What a thread block takes at once. See `Kernels.tiling`."""
+        return tiling(self._arch, heads, kv_heads)
+
+    def pack_linear(
+        self, parts: Sequence[Weight], dtype: torch.dtype, device: torch.device, compute: Compute = "exact"
+    ) -> TritonLinear:
+        """Stack `parts`, codes as they are. See `Kernels.pack_linear`."""
+        return pack(parts, dtype, device, compute)
+
+    def fuse(self, layers: Sequence[LayerWeights], eps: float, head_dim: int) -> None:
+        """Ask for the ops one by one: a captured graph makes one call of them. See `Kernels.fuse`."""
+
+    def linear(self, x: Tensor, weight: TritonLinear) -> Tensor:
+        """`y = x Wᵀ`. See `Kernels.linear`."""
+        return linear(self._arch, x, weight, self._deterministic)
+
+    def embed(self, ids: Tensor, weight: TritonLinear) -> Tensor:
+        """Gather rows of the embedding. See `Kernels.embed`."""
+        return embed(ids, weight)
+
+    def rms_norm(self, x: Tensor, weight: Tensor, eps: float, residual: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Residual add and RMSNorm. See `Kernels.rms_norm`."""
+        return rms_norm(x, weight, eps, residual)
+
+    def rope_store(
+        self,
+        qkv: Tensor,
+        bias: Tensor | None,
+        cos: Tensor,
+        sin: Tensor,
+        slots: Tensor,
+        k_pages: Tensor,
+        v_pages: Tensor,
+        scales: KVScales | None = None,
+    ) -> Tensor:
+        """QKV bias, RoPE and the write of K and V. See `Kernels.rope_store`."""
+        return rope_store(qkv, bias, cos, sin, slots, k_pages, v_pages, scales)
+
+    def tree_attention(
+        self, q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float, scales: KVScales | None = None
+    ) -> Tensor:
+        """Attention along every row's path. See `Kernels.tree_attention`."""
+        return tree_attention(self._arch, q, k_pages, v_pages, plan, scale, scales)
+
+    def silu_mul(self, gate_up: Tensor) -> Tensor:
+        """SwiGLU's product. See `Kernels.silu_mul`."""
+        return silu_mul(gate_up)
+
+    def lm_head_topk(
+        self, hidden: Tensor, weight: TritonLinear, k: int, targets: Tensor | None = None, draw: Draw | None = None
+    ) -> HeadTopK:
+        """LM head, log-sum-exp, top-k and draw. See `Kernels.lm_head_topk`."""
+        return lm_head_topk(self._arch, hidden, weight, k, targets, draw, self._deterministic)
+
+
+def load(device: torch.device) -> TritonKernels:
+    """The op set for `device`."""
+    return TritonKernels(arch_of(device))

@@ -1,0 +1,217 @@
+"""Weights in the layout that the GPU kernels read.
+
+Quantised codes lie in strips: 32 bytes (16 where groups have 16 columns) of each row of the weight, side by side. So
+the bytes that a thread block wants at a time are one run of memory, and a thread fetches 16 of them at once. A byte of a
+strip holds one 8-bit code, or two 4-bit codes whose columns are 32 apart: the low halves of a strip are 32 neighbouring
+columns, its high halves the next 32, so that each half is a tile of its own, found by a shift and a mask.
+
+Scales and minimums are `[groups, rows]`, read along the rows of the weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from ..blocks import BlockTensor, Weight
+from ..ops import Compute
+from .block_codes import FORMATS, SUPER, CodeFormat, Codes, codes_of
+
+_ROWS_AT_ONCE = 4096
+"""Rows that are taken apart at a time, so that loading needs little memory beside the weight."""
+
+
+@dataclass(frozen=True, slots=True)
+class DenseSection:
+    """Rows of a weight as a dense matrix.
+
+    Attributes:
+        matrix: `[rows, columns]` in the compute dtype.
+        fast: Whether activations are rounded to int8 and back before they are multiplied.
+    """
+
+    matrix: Tensor
+    fast: bool
+
+    @property
+    def rows(self) -> int:
+        """Rows of the weight in this section."""
+        return self.matrix.shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the section, in bytes."""
+        return self.matrix.nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizedSection:
+    """Rows of a weight as integer codes.
+
+    Attributes:
+        format: What the codes stand for.
+        codes: `[strips, rows, bytes of a strip]`, uint8 with 4 bits, int8 with 8.
+        scales: `[groups, rows]`, fp16, or int8 where nested.
+        minimums: Same shape and dtype, or None.
+        supers: `[columns / 256, rows]` fp16, or None.
+        super_minimums: Same, or None.
+        fast: Whether activations are rounded to int8 and back before they are multiplied.
+    """
+
+    format: CodeFormat
+    codes: Tensor
+    scales: Tensor
+    minimums: Tensor | None
+    supers: Tensor | None
+    super_minimums: Tensor | None
+    fast: bool
+
+    @property
+    def rows(self) -> int:
+        """Rows of the weight in this section."""
+        return self.codes.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the section, in bytes."""
+        return sum(0 if tensor is None else tensor.nbytes for tensor in self.tensors)
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """Codes, scales, minimums and their fp16 factors, as the kernels take them."""
+        return self.codes, self.scales, self.minimums, self.supers, self.super_minimums
+
+
+Section = DenseSection | QuantizedSection
+
+
+@dataclass(frozen=True, slots=True)
+class TritonLinear:
+    """A weight packed for the GPU kernels.
+
+    Attributes:
+        sections: Runs of rows of one kind, in the order of the rows.
+        in_features: Columns of the weight.
+        dtype: Of the activations.
+    """
+
+    sections: tuple[Section, ...]
+    in_features: int
+    dtype: torch.dtype
+
+    @property
+    def out_features(self) -> int:
+        """Rows of the weight."""
+        return sum(section.rows for section in self.sections)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the packed weight, in bytes."""
+        return sum(section.nbytes for section in self.sections)
+
+    def placed(self) -> Iterator[tuple[int, Section]]:
+        """Each section after the number of its first row."""
+        first = 0
+        for section in self.sections:
+            yield first, section
+            first += section.rows
+
+
+def strip_columns(format: CodeFormat) -> int:
+    """Columns of a strip."""
+    return min(format.group, 32) * 8 // format.bits
+
+
+def pack(parts: Sequence[Weight], dtype: torch.dtype, device: torch.device, compute: Compute) -> TritonLinear:
+    """Stack `parts`, neighbours of one kind as one section. See `Kernels.pack_linear`.
+
+    Codes, their scales and minimums keep every bit of the file. Blocks of a format without a `CodeFormat` are decoded
+    to `dtype`.
+    """
+    columns = parts[0].shape[1]
+    sections: list[Section] = []
+    for (format, fast), run in groupby(parts, lambda part: (_format(part), compute == "fast" and _is_blocks(part))):
+        same = list(run)
+        if format is None:
+            sections.append(DenseSection(_dense(same, dtype, device), fast))
+        else:
+            sections.append(_quantized(same, format, columns, device, fast))
+    return TritonLinear(tuple(sections), columns, dtype)
+
+
+def _is_blocks(part: Weight) -> bool:
+    return isinstance(part, BlockTensor)
+
+
+def _format(part: Weight) -> CodeFormat | None:
+    return FORMATS.get(part.format) if isinstance(part, BlockTensor) else None
+
+
+def _pieces(parts: Sequence[Weight]) -> Iterator[tuple[Weight, slice, slice]]:
+    """Each part a few rows at a time, with where these go in the stack."""
+    filled = 0
+    for part in parts:
+        for start in range(0, part.shape[0], _ROWS_AT_ONCE):
+            stop = min(start + _ROWS_AT_ONCE, part.shape[0])
+            yield part, slice(start, stop), slice(filled, filled + stop - start)
+            filled += stop - start
+
+
+def _dense(parts: Sequence[Weight], dtype: torch.dtype, device: torch.device) -> Tensor:
+    matrix = torch.empty(sum(part.shape[0] for part in parts), parts[0].shape[1], dtype=dtype, device=device)
+    for part, source, target in _pieces(parts):
+        matrix[target].copy_(part.dequantize(source) if isinstance(part, BlockTensor) else part[source])
+    return matrix
+
+
+def _quantized(
+    parts: Sequence[Weight], format: CodeFormat, columns: int, device: torch.device, fast: bool
+) -> QuantizedSection:
+    rows = sum(part.shape[0] for part in parts)
+    section: QuantizedSection | None = None
+    for part, source, target in _pieces(parts):
+        assert isinstance(part, BlockTensor)
+        piece = pack_codes(codes_of(part.data[source], part.format, columns), format, fast)
+        if section is None:
+            section = _like(piece, rows, device)
+        for to, values in zip(section.tensors, piece.tensors, strict=True):
+            if to is not None and values is not None:
+                to[:, target].copy_(values)
+    assert section is not None
+    return section
+
+
+def _like(piece: QuantizedSection, rows: int, device: torch.device) -> QuantizedSection:
+    """Room for `rows` rows of the kind of `piece`."""
+
+    def room(x: Tensor) -> Tensor:
+        return torch.empty(x.shape[0], rows, *x.shape[2:], dtype=x.dtype, device=device)
+
+    codes, scales, *others = piece.tensors
+    rest = (None if other is None else room(other) for other in others)
+    return QuantizedSection(piece.format, room(codes), room(scales), *rest, piece.fast)
+
+
+def pack_codes(codes: Codes, format: CodeFormat, fast: bool = False) -> QuantizedSection:
+    """Order the codes of a matrix for the kernels, whoever quantised it.
+
+    Args:
+        codes: Whole rows; the number of columns is a multiple of 32 and of the group.
+        format: What they stand for.
+        fast: See `QuantizedSection`.
+    """
+    rows, columns = codes.codes.shape
+    assert columns % max(32, format.group) == 0
+    assert not format.nested or columns % SUPER == 0
+    strip = strip_columns(format)
+    strips = -(-columns // strip)
+    padded = torch.nn.functional.pad(codes.codes, (0, strips * strip - columns)).view(rows, strips, -1)
+    if format.bits == 4:
+        low, high = padded.unflatten(2, (2, -1)).unbind(2)
+        padded = low | high << 4
+    rest = (None if x is None else x.t().contiguous() for x in codes[1:])
+    return QuantizedSection(format, padded.transpose(0, 1).contiguous(), *rest, fast)  # type: ignore[arg-type]

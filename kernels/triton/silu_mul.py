@@ -1,0 +1,57 @@
+"""SwiGLU's product."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .arch import Arch
+from .variant import Variant, pointer_to
+
+_VALUES = 1024
+"""Results of a thread block: 8 per thread, which are 128 bits of a 16-bit dtype."""
+
+
+@triton.jit(do_not_specialize=["rows"])
+def _silu_mul(y, gate_up, rows, width, stride, ROWS: tl.constexpr, WIDTH: tl.constexpr):
+    """`ROWS` rows times `WIDTH` columns of the result; the product is rounded once."""
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    column = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)[None, :]
+    inside = (row < rows) & (column < width)
+    gate = tl.load(gate_up + row * stride + column, inside, 0.0).to(tl.float32)
+    up = tl.load(gate_up + row * stride + width + column, inside, 0.0).to(tl.float32)
+    tl.store(y + row * width + column, (gate / (1.0 + tl.exp(-gate)) * up).to(y.dtype.element_ty), inside)
+
+
+def silu_mul(gate_up: Tensor) -> Tensor:
+    """`silu(gate) * up`. See `Kernels.silu_mul`."""
+    rows, width = gate_up.shape[0], gate_up.shape[1] // 2
+    assert gate_up.shape[1] == 2 * width
+    gate_up = gate_up if gate_up.stride(1) == 1 else gate_up.contiguous()
+    y = torch.empty(rows, width, dtype=gate_up.dtype, device=gate_up.device)
+    if rows:
+        at_once, columns = _block(width)
+        grid = (triton.cdiv(rows, at_once), triton.cdiv(width, columns))
+        _silu_mul[grid](y, gate_up, rows, width, gate_up.stride(0), ROWS=at_once, WIDTH=columns, num_warps=4)
+    return y
+
+
+def _block(width: int) -> tuple[int, int]:
+    """Rows and columns of a thread block."""
+    columns = min(_VALUES, triton.next_power_of_2(width))
+    return _VALUES // columns, columns
+
+
+def silu_mul_variants(arch: Arch) -> Iterator[Variant]:
+    """Every binary that `silu_mul` launches for widths above 512 that are multiples of 16."""
+    at_once, columns = _block(_VALUES)
+    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+        tensor = pointer_to(dtype)
+        signature = {"y": tensor, "gate_up": tensor} | dict.fromkeys(("rows", "width", "stride"), "i32")
+        constants: dict[str, object] = {"ROWS": at_once, "WIDTH": columns}
+        aligned = ("y", "gate_up", "width", "stride")
+        yield Variant(f"silu_mul {tensor[1:]}", _silu_mul, signature, constants, 4, 3, aligned)

@@ -1,0 +1,280 @@
+"""Attention over a tree of KV segments: a launch for all tiles of a step, another that merges partial results.
+
+A tile is some rows times some tokens of their common path. A thread block takes it for one KV head: K and V pass through
+it once for all rows and all query heads of the group. These (row, head) pairs lie one after the other in the `BLOCK_M`
+rows of its products, so that 9 rows of a group of 7 fill 63 of 64 and no group is padded by itself.
+
+Blocks of tokens run by with the online softmax (arXiv 1805.02867, 2205.14135) in base 2. The factor `scale * log2(e)`
+meets the scores where the maximum is subtracted, in one fused multiply-add.
+
+A row's bits depend on its path, on where its tiles begin, and on `BLOCK_M`: a token's place in a block is its distance
+from the tile's first position, wherever it is stored, and a block that a row does not see leaves that row as it is. So
+tiles that begin at fixed positions make a branch independent of its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ..ops import KVScales
+from ..plan import Plan, Tile
+from .arch import Arch
+from .attention_shape import BLOCKS_OF_ROWS, PAGE_SIZE, attention_shape, block_of_rows, fp8_dtype, tiling
+from .attention_tiles import cut
+from .variant import Variant, pointer_to
+
+_LEAST = tl.constexpr(-3e38)
+"""The maximum of no scores: finite, so that its difference with itself is 0."""
+
+_FIELDS = tl.constexpr(len(Tile._fields))
+
+_MERGED = (8, 4)
+"""Partial results and heads of a thread block that merges: what four warps have in flight in 32 registers a thread, for
+heads of 128."""
+
+
+@triton.jit(do_not_specialize=["group", "kv_heads"])
+def _attend(
+    out,
+    partial_acc,
+    partial_sums,
+    q,
+    k_pages,
+    v_pages,
+    k_scales,
+    v_scales,
+    positions,
+    tiles,
+    slots,
+    scale,
+    group,
+    kv_heads,
+    HEAD_DIM: tl.constexpr,
+    PAGE_SIZE: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):
+    """One tile for one KV head.
+
+    The heads of a tile are neighbours in the grid: they read the same slots, and different parts of the same pages.
+    """
+    kv_head = tl.program_id(0) % kv_heads
+    tile = tiles + tl.program_id(0) // kv_heads * _FIELDS
+    first, position, length = tl.load(tile), tl.load(tile + 1), tl.load(tile + 2)
+    first_row, rows, partial = tl.load(tile + 3), tl.load(tile + 4), tl.load(tile + 5)
+    if length == 0:
+        return
+
+    # Lanes behind the last pair repeat it, which keeps them inside of every tensor; they are not stored.
+    lane = tl.arange(0, BLOCK_M)
+    pair = tl.minimum(lane, rows * group - 1)
+    inverse = (65535 + group) // group
+    row = pair * inverse >> 16  # pair // group, as both are 128 at most
+    head = kv_head * group + pair - row * group
+    dim = tl.arange(0, BLOCK_D)[None, :]
+    is_padded: tl.constexpr = BLOCK_D != HEAD_DIM
+    inside = dim < HEAD_DIM if is_padded else None
+    nothing: tl.constexpr = 0.0 if is_padded else None
+    place = (first_row + row).to(tl.int64) * (group * kv_heads) + head
+    queries = tl.load(q + place[:, None] * HEAD_DIM + dim, inside, nothing)
+    seen = tl.minimum(tl.load(positions + first_row + row) + 1 - position, length)
+
+    factor = scale * 1.4426950408889634
+    if k_scales is not None:
+        factor *= tl.load(k_scales + kv_head)
+    page_stride = kv_heads * PAGE_SIZE * HEAD_DIM
+    k_head = k_pages + kv_head * PAGE_SIZE * HEAD_DIM
+    v_head = v_pages + kv_head * PAGE_SIZE * HEAD_DIM
+    maximum = tl.full([BLOCK_M], _LEAST, tl.float32)
+    total = tl.full([BLOCK_M], 0.0, tl.float32)
+    acc = tl.full([BLOCK_M, BLOCK_D], 0.0, tl.float32)
+    token = tl.arange(0, BLOCK_N)
+    # Lanes behind the last token repeat it, as slots that are not in the plan may hold NaN. Slots are read a block ahead
+    # of K and V, which wait for them.
+    slot = tl.load(slots + first + tl.minimum(token, length - 1))
+    for start in range(0, tl.max(seen, axis=0), BLOCK_N):
+        page = (slot // PAGE_SIZE).to(tl.int64)
+        offset = (page * page_stride + slot % PAGE_SIZE * HEAD_DIM)[:, None] + dim
+        slot = tl.load(slots + first + tl.minimum(start + BLOCK_N + token, length - 1))
+        k = tl.load(k_head + offset, inside, nothing).to(queries.dtype)
+        scores = tl.dot(queries, tl.trans(k), input_precision="ieee")
+        scores = tl.where(start + token[None, :] < seen[:, None], scores, float("-inf"))
+        new_maximum = tl.maximum(maximum, tl.max(scores, axis=1) * factor)
+        weights = tl.exp2(scores * factor - new_maximum[:, None])
+        kept = tl.exp2(maximum - new_maximum)
+        total = total * kept + tl.sum(weights, axis=1)
+        v = tl.load(v_head + offset, inside, nothing).to(queries.dtype)
+        acc = tl.dot(weights.to(queries.dtype), v, acc * kept[:, None], input_precision="ieee")
+        maximum = new_maximum
+
+    if v_scales is not None:
+        acc *= tl.load(v_scales + kv_head)
+    # The same once more. `length` is not below 0, but the compiler does not know: it would keep pointers to every row of
+    # the result in registers all the way from the first time.
+    lane = tl.arange(0, BLOCK_M) + tl.minimum(length, 0)
+    row = lane * inverse >> 16
+    head = kv_head * group + lane - row * group
+    is_pair = lane < rows * group
+    stored = is_pair[:, None] & (dim < HEAD_DIM)
+    place = (tl.where(partial < 0, first_row, partial) + row).to(tl.int64) * (group * kv_heads) + head
+    if partial < 0:
+        result = (acc / total[:, None]).to(out.dtype.element_ty)
+        tl.store(out + place[:, None] * HEAD_DIM + dim, result, stored)
+    else:
+        tl.store(partial_acc + place[:, None] * HEAD_DIM + dim, acc, stored)
+        tl.store(partial_sums + place * 2, maximum, is_pair)
+        tl.store(partial_sums + place * 2 + 1, total, is_pair)
+
+
+@triton.jit(do_not_specialize=["heads"])
+def _merge(
+    out,
+    partial_acc,
+    partial_sums,
+    partials,
+    merges,
+    heads,
+    HEAD_DIM: tl.constexpr,
+    BLOCK_P: tl.constexpr,
+    BLOCK_H: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):
+    """Some heads of one row: the sum of its partial results, each times `2 ** (its maximum - the largest one)`.
+
+    `BLOCK_P` of them are in flight at a time, in the order of the list.
+    """
+    row = tl.program_id(0)
+    first, last = tl.load(merges + row), tl.load(merges + row + 1)
+    if first == last:
+        return
+    head = tl.program_id(1) * BLOCK_H + tl.arange(0, BLOCK_H)
+    near = tl.minimum(head, heads - 1)
+    dim = tl.arange(0, BLOCK_D)
+    maximum = tl.full([BLOCK_H], _LEAST, tl.float32)
+    total = tl.full([BLOCK_H], 0.0, tl.float32)
+    acc = tl.full([BLOCK_H, BLOCK_D], 0.0, tl.float32)
+    for start in range(first, last, BLOCK_P):
+        number = start + tl.arange(0, BLOCK_P)
+        partial = tl.load(partials + tl.minimum(number, last - 1)).to(tl.int64)
+        place = partial[:, None] * heads + near[None, :]
+        values = tl.load(
+            partial_acc + place[:, :, None] * HEAD_DIM + dim[None, None, :], (dim < HEAD_DIM)[None, None, :], 0.0
+        )
+        maxima = tl.where((number < last)[:, None], tl.load(partial_sums + place * 2), _LEAST)
+        new_maximum = tl.maximum(maximum, tl.max(maxima, axis=0))
+        weights = tl.where((number < last)[:, None], tl.exp2(maxima - new_maximum[None, :]), 0.0)
+        kept = tl.exp2(maximum - new_maximum)
+        total = total * kept + tl.sum(weights * tl.load(partial_sums + place * 2 + 1), axis=0)
+        acc = acc * kept[:, None] + tl.sum(values * weights[:, :, None], axis=0)
+        maximum = new_maximum
+    place = (row.to(tl.int64) * heads + head)[:, None] * HEAD_DIM + dim[None, :]
+    stored = (head < heads)[:, None] & (dim < HEAD_DIM)[None, :]
+    tl.store(out + place, (acc / total[:, None]).to(out.dtype.element_ty), stored)
+
+
+def tree_attention(
+    arch: Arch, q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float, scales: KVScales | None = None
+) -> Tensor:
+    """Attention along every row's path. See `Kernels.tree_attention`.
+
+    Args:
+        arch: Whose tiles are used.
+        q: `[rows, heads, head_dim]`.
+        k_pages: `[pages, kv_heads, page_size, head_dim]`.
+        v_pages: Same shape as `k_pages`.
+        plan: Its tiles are followed; without them its items are cut here, which waits for the device.
+        scale: Above 0.
+        scales: Of pages in fp8.
+
+    Returns:
+        `[rows, heads, head_dim]`; rows that no tile has are not written.
+    """
+    rows, heads, head_dim = q.shape
+    _, kv_heads, page_size, _ = k_pages.shape
+    assert k_pages.shape == v_pages.shape
+    assert k_pages.shape[3] == head_dim
+    assert k_pages.dtype == v_pages.dtype
+    assert (k_pages.dtype == q.dtype) == (scales is None)
+    assert heads % kv_heads == 0
+    assert scale > 0
+    for tensor in (q, k_pages, v_pages):
+        assert tensor.is_contiguous()
+    group = heads // kv_heads
+    tiles = plan.tiles
+    if tiles is None:
+        tiles = cut(plan, page_size, group, tiling(arch, heads, kv_heads))
+    assert len(tiles.merges) == rows + 1
+
+    out = torch.empty_like(q)
+    partial_acc = torch.empty(len(tiles.partials), heads, head_dim, device=q.device)
+    partial_sums = torch.empty(len(tiles.partials), heads, 2, device=q.device)
+    block_m, block_d = block_of_rows(tiles.rows, group), _padded(head_dim)
+    shape = attention_shape(arch, block_m, block_d, q.dtype)
+    k_scales, v_scales = (None, None) if scales is None else scales
+    if len(tiles.tiles):
+        _attend[(len(tiles.tiles) * kv_heads,)](
+            out, partial_acc, partial_sums, q, k_pages, v_pages, k_scales, v_scales, plan.positions, tiles.tiles,
+            tiles.slots, scale, group, kv_heads, head_dim, page_size, block_m, shape.tokens, block_d,
+            num_warps=shape.warps, num_stages=shape.stages,
+        )  # fmt: skip
+    if len(tiles.partials):
+        _merge[rows, triton.cdiv(heads, _MERGED[1])](
+            out, partial_acc, partial_sums, tiles.partials, tiles.merges, heads, head_dim, *_MERGED, block_d,
+            num_warps=4,
+        )  # fmt: skip
+    return out
+
+
+def _padded(head_dim: int) -> int:
+    """Width of a block that holds a head; tensor cores take 16 at least."""
+    return max(16, triton.next_power_of_2(head_dim))
+
+
+def tree_attention_variants(arch: Arch) -> Iterator[Variant]:
+    """Every binary that `tree_attention` launches for heads of 64 and 128, whatever their number."""
+    for dtype in (torch.float16, torch.bfloat16):
+        for head_dim in (64, 128):
+            for pages in (dtype, fp8_dtype(arch)):
+                for block_m in BLOCKS_OF_ROWS:
+                    yield _attend_variant(arch, dtype, pages, head_dim, block_m)
+            yield _merge_variant(dtype, head_dim)
+
+
+def _attend_variant(arch: Arch, dtype: torch.dtype, pages: torch.dtype, head_dim: int, block_m: int) -> Variant:
+    shape = attention_shape(arch, block_m, _padded(head_dim), dtype)
+    tensors = dict.fromkeys(("out", "q"), pointer_to(dtype)) | dict.fromkeys(("k_pages", "v_pages"), pointer_to(pages))
+    tensors |= dict.fromkeys(("partial_acc", "partial_sums"), "*fp32")
+    tensors |= dict.fromkeys(("positions", "tiles", "slots"), "*i32")
+    constants: dict[str, object] = {
+        "HEAD_DIM": head_dim,
+        "PAGE_SIZE": PAGE_SIZE,
+        "BLOCK_M": block_m,
+        "BLOCK_N": shape.tokens,
+        "BLOCK_D": _padded(head_dim),
+    }
+    (constants if pages == dtype else tensors).update(
+        dict.fromkeys(("k_scales", "v_scales"), None if pages == dtype else "*fp32")
+    )
+    signature = tensors | {"scale": "fp32", "group": "i32", "kv_heads": "i32"}
+    kinds = " ".join(dict.fromkeys((pointer_to(dtype)[1:], pointer_to(pages)[1:])))
+    name = f"tree_attention {kinds} d{head_dim} m{block_m}"
+    return Variant(name, _attend, signature, constants, shape.warps, shape.stages, tuple(tensors))
+
+
+def _merge_variant(dtype: torch.dtype, head_dim: int) -> Variant:
+    tensors = {"out": pointer_to(dtype)} | dict.fromkeys(("partial_acc", "partial_sums"), "*fp32")
+    tensors |= dict.fromkeys(("partials", "merges"), "*i32")
+    constants: dict[str, object] = {
+        "HEAD_DIM": head_dim,
+        "BLOCK_P": _MERGED[0],
+        "BLOCK_H": _MERGED[1],
+        "BLOCK_D": _padded(head_dim),
+    }
+    name = f"tree_attention merge {pointer_to(dtype)[1:]} d{head_dim}"
+    return Variant(name, _merge, tensors | {"heads": "i32"}, constants, 4, 3, tuple(tensors))

@@ -1,0 +1,51 @@
+"""A kernel with everything that is fixed when it is compiled.
+
+Each op's file lists what its launcher can launch, so that all of it can be compiled and looked at without a GPU.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import triton
+
+
+class Variant(NamedTuple):
+    """One binary.
+
+    Attributes:
+        name: Op, then what distinguishes it, such as `"tree_attention bf16 d128 m64"`.
+        kernel: The `@triton.jit` function.
+        signature: Triton's type of each argument that is passed at run time, such as `{"x": "*bf16", "rows": "i32"}`.
+        constants: The value of each `tl.constexpr` argument.
+        num_warps: Warps of a block.
+        num_stages: Depth of the software pipeline.
+        aligned: Arguments that are multiples of 16, addresses included: what Triton would find out at a launch.
+    """
+
+    name: str
+    kernel: triton.runtime.jit.KernelInterface
+    signature: dict[str, str]
+    constants: dict[str, object]
+    num_warps: int
+    num_stages: int
+    aligned: tuple[str, ...]
+
+
+def pointer_to(dtype: torch.dtype) -> str:
+    """How a signature calls a tensor of `dtype`."""
+    return f"*{_NAMES[dtype]}"
+
+
+_NAMES = {
+    torch.float32: "fp32",
+    torch.float16: "fp16",
+    torch.bfloat16: "bf16",
+    torch.int8: "i8",
+    torch.uint8: "u8",
+    torch.int32: "i32",
+    torch.int64: "i64",
+    torch.float8_e4m3fn: "fp8e4nv",
+    torch.float8_e5m2: "fp8e5",
+}

@@ -1,0 +1,92 @@
+"""The whole engine on recorded decode steps: the same branches as without them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from marcot.engine import Engine, Expansion, Node, Sampling
+from marcot.model import DecodeGraphs, Decoder, load_checkpoint
+from tape import Tape
+from tiled_reference import TiledReference
+
+CPU = torch.device("cpu")
+PROMPT = [5, 17, 3, 99, 4, 250, 8, 8, 31, 7, 120, 64, 300, 12, 13, 14, 15, 16, 200, 201]
+
+
+@pytest.fixture(scope="module")
+def decoder(tiny_checkpoint: Callable[..., Path]) -> Decoder:
+    with load_checkpoint(tiny_checkpoint("qwen2-untied", num_hidden_layers=2)) as checkpoint:
+        return Decoder(checkpoint, TiledReference(), torch.float32, CPU)
+
+
+@pytest.fixture(autouse=True)
+def _tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TEMPORARY."""
+    from marcot.engine import stepper
+    from marcot.kernels.triton.attention_tiles import cut
+
+    make = stepper.make_plan
+
+    def make_plan(*arguments):
+        plan = make(*arguments)
+        return plan if plan.tiles else plan._replace(tiles=cut(plan, 16, 6, TiledReference().tiling(12, 2)))
+
+    monkeypatch.setattr(stepper, "make_plan", make_plan)
+
+
+def graphed(decoder: Decoder, kv_tokens: int, record: object) -> Engine:
+    """An engine whose steps are recorded by `record`."""
+    engine = Engine(decoder, None, kv_tokens)
+    stepper = engine._scheduler._stepper
+    assert stepper._graphs is None, "there is no GPU"
+    stepper._graphs = DecodeGraphs(decoder, stepper._cache, record, most_rows=16)  # type: ignore[arg-type]
+    return engine
+
+
+def grow(engine: Engine) -> list[Node]:
+    """Three generations of branches that sample in every way and end at different times."""
+    ways = (
+        Sampling(temperature=1.0, top_k=0, top_p=1.0, max_tokens=7, ignore_eos=True, seed=3),
+        Sampling(temperature=0.7, top_k=20, max_tokens=5, ignore_eos=True, seed=3, repetition_penalty=1.2),
+        Sampling(temperature=0.0, max_tokens=9, ignore_eos=True),
+        Sampling(temperature=3.0, top_k=0, top_p=0.99, max_tokens=4, ignore_eos=True, top_logprobs=9),
+    )
+    generation = [engine.prefill(PROMPT), engine.prefill(PROMPT[::-1])]
+    nodes = []
+    for width in (2, 1, 1):
+        expansions = [Expansion(node, width, way) for node in generation for way in ways]
+        families = engine.expand(expansions)
+        engine.tree.check_integrity()
+        nodes += [child for family in families for child in family]
+        generation = [family[0] for family in families[:: len(families) // 3]]
+    return nodes
+
+
+def assert_same(nodes: list[Node], others: list[Node]) -> None:
+    for node, other in zip(nodes, others, strict=True):
+        assert node.token_ids.tolist() == other.token_ids.tolist()
+        for field in ("logprobs", "top_logprobs", "confidences"):
+            np.testing.assert_allclose(getattr(node, field), getattr(other, field), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kv_tokens", [4096, 21 * 16], ids=["roomy", "crowded"])
+def test_branches_are_the_same(decoder: Decoder, kv_tokens: int) -> None:
+    """Where the pool is crowded, jobs leave and come back, so that decode steps and mixed ones take turns."""
+    tape = Tape()
+    recorded, plain = graphed(decoder, kv_tokens, tape), Engine(decoder, None, kv_tokens)
+    assert_same(grow(recorded), grow(plain))
+    assert recorded.usage == plain.usage
+    assert tape.rows[0] == 16
+    assert len(set(tape.rows)) > 2
+
+
+def test_an_engine_that_cannot_record_goes_on_without(decoder: Decoder, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(run: object) -> None:
+        raise RuntimeError("no graphs today")
+
+    assert_same(grow(graphed(decoder, 4096, refuse)), grow(Engine(decoder, None, 4096)))
+    assert capsys.readouterr().err == "decoding without CUDA graphs: no graphs today\n"

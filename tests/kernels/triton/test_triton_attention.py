@@ -1,0 +1,301 @@
+"""Tree attention on the GPU kernels: every tile, in every dtype, against dense attention in fp64."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from forest import Forest, Query
+from marcot.kernels import Kernels, KVScales, Plan, Tile, Tiles, Tiling, reference
+from marcot.kernels.triton import tree_attention as op
+from marcot.kernels.triton.arch import INTERPRETED
+from marcot.kernels.triton.attention_shape import BLOCKS_OF_ROWS
+from marcot.kernels.triton.attention_tiles import cut
+from torch import Tensor
+
+PAGE_SIZE = 16
+TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
+GARBAGE = torch.iinfo(torch.int32).max
+
+
+def int32(values: Any) -> Tensor:
+    return torch.tensor(values, dtype=torch.int32)
+
+
+def on(device: torch.device, plan: Plan) -> Plan:
+    tiles = plan.tiles and Tiles(plan.tiles.rows, *(table.to(device) for table in plan.tiles[1:]))
+    return Plan(*(table.to(device) for table in plan[:3]), tiles)
+
+
+def attend(
+    ops: Kernels,
+    device: torch.device,
+    q: Tensor,
+    k_pages: Tensor,
+    v_pages: Tensor,
+    plan: Plan,
+    scale: float = 0.3,
+    scales: KVScales | None = None,
+) -> Tensor:
+    """The op on `device`, its arguments and result here."""
+    q, k_pages, v_pages = (tensor.to(device) for tensor in (q, k_pages, v_pages))
+    scales = scales and KVScales(*(scale.to(device) for scale in scales))
+    return ops.tree_attention(q, k_pages, v_pages, on(device, plan), scale, scales).cpu()
+
+
+def dense(q: Tensor, k: Tensor, v: Tensor, scale: float = 0.3) -> Tensor:
+    """Attention of one row (`[heads, head_dim]`) over `k` and `v` (`[tokens, kv_heads, head_dim]`), in fp64."""
+    kv_heads = k.shape[1]
+    grouped = q.double().view(kv_heads, -1, q.shape[-1])
+    scores = torch.einsum("hgd,thd->hgt", grouped, k.double()) * scale
+    return torch.einsum("hgt,thd->hgd", scores.softmax(dim=-1), v.double()).view(q.shape)
+
+
+def dense_rows(forest: Forest, q: Tensor, queries: Sequence[Query]) -> Tensor:
+    """`dense` of all rows; numbers are those of the dtype of `q`."""
+    ends = [query._replace(end=end) for query in queries for end in range(query.end - query.rows + 1, query.end + 1)]
+    tokens = [[forest.tokens(cache, query).to(q.dtype) for cache in (forest.k, forest.v)] for query in ends]
+    return torch.stack([dense(row, *kv) for row, kv in zip(q, tokens, strict=True)])
+
+
+def near(out: Tensor, expected: Tensor) -> None:
+    tolerance = TOLERANCE[out.dtype]
+    torch.testing.assert_close(out.double(), expected, atol=tolerance, rtol=tolerance)
+
+
+def tree(head_dim: int, kv_heads: int = 2) -> tuple[Forest, list[Query]]:
+    """Many readers of a root, some of what is below it, a prefill chunk among them, and rows in the middle."""
+    forest = Forest(reference, kv_heads, head_dim, seed=head_dim, pages=90)
+    for segment in ((201, 3, None), (70, 0, 0), (5, 15, 1), (1, 9, 1), (18, 7, 0), (43, 2, 4)):
+        forest.add(*segment)
+    queries = [Query(0, 150, 2), Query(1, 70, 1), Query(2, 5, 5), Query(3, 1, 1), Query(4, 18, 18), Query(5, 43, 12)]
+    return forest, forest.depth_first(queries)
+
+
+@pytest.mark.parametrize("block_m", BLOCKS_OF_ROWS)
+@pytest.mark.parametrize(("group", "head_dim"), [(1, 64), (6, 128), (7, 40)])
+def test_every_block_of_rows(
+    triton_ops: Kernels, device: torch.device, dtypes: tuple[torch.dtype, ...], group: int, head_dim: int, block_m: int
+) -> None:
+    forest, queries = tree(head_dim)
+    plan = forest.plan(queries)
+    for workers in (1, 1000):
+        tiles = cut(plan, PAGE_SIZE, group, Tiling((block_m // group,), workers))
+        for dtype in dtypes:
+            q = forest.queries(len(plan.positions), group).to(dtype)
+            pages = forest.k_pages.to(dtype), forest.v.to(dtype)
+            near(attend(triton_ops, device, q, *pages, plan._replace(tiles=tiles)), dense_rows(forest, q, queries))
+
+
+@pytest.mark.parametrize("pages", [torch.float8_e4m3fn, torch.float8_e5m2], ids=["e4m3", "e5m2"])
+def test_pages_in_fp8(
+    triton_ops: Kernels, device: torch.device, dtypes: tuple[torch.dtype, ...], pages: torch.dtype
+) -> None:
+    forest, queries = tree(24)
+    plan = forest.plan(queries)
+    stored = forest.k_pages.to(pages), forest.v.to(pages)
+    scales = KVScales(torch.tensor([0.5, 1.7]), torch.tensor([3.0, 0.2]))
+    forest.k[:], forest.v[:] = (x.float() * s[:, None, None] for x, s in zip(stored, scales, strict=True))
+    for dtype in dtypes:
+        q = forest.queries(len(plan.positions), 3).to(dtype)
+        expected = dense_rows(forest, q.double(), queries)
+        out = attend(triton_ops, device, q, *stored, plan, scales=scales)
+        torch.testing.assert_close(out.double(), expected, atol=3 * TOLERANCE[dtype], rtol=TOLERANCE[dtype])
+
+
+def padded(plan: Plan, tiles: Tiles, rows: int) -> Plan:
+    """The plan in the buffers of a captured graph: `rows` more rows, which do nothing, and room in every table."""
+    empty = int32([[GARBAGE, GARBAGE, 0, GARBAGE, GARBAGE, GARBAGE]] * 5)
+    garbage = int32([GARBAGE] * 100)
+    merges = torch.cat((tiles.merges, tiles.merges[-1:].expand(rows)))
+    tables = torch.cat((tiles.tiles, empty)), torch.cat((tiles.slots, garbage)), torch.cat((tiles.partials, garbage))
+    return plan._replace(
+        positions=torch.cat((plan.positions, garbage[:rows])), tiles=Tiles(tiles.rows, *tables, merges)
+    )
+
+
+def test_room_that_is_not_used(triton_ops: Kernels, device: torch.device) -> None:
+    """Padded tables change no bit, and padded rows are not written."""
+    forest, queries = tree(16)
+    plan = forest.plan(queries)
+    tiles = cut(plan, PAGE_SIZE, 7, Tiling((4,), 10))
+    rows = len(plan.positions)
+    q = forest.queries(rows + 3, 7)
+    exact = attend(triton_ops, device, q[:rows], forest.k_pages, forest.v, plan._replace(tiles=tiles))
+    out = attend(triton_ops, device, q, forest.k_pages, forest.v, padded(plan, tiles, 3))
+    assert torch.equal(out[:rows], exact)
+    if device.type == "cpu":  # where memory is poisoned
+        assert out[rows:].isnan().all()
+
+
+def test_only_empty_tiles(triton_ops: Kernels, device: torch.device) -> None:
+    """A graph is captured before there is anything to do."""
+    nothing = Tiles(4, int32([[0] * 6] * 8), int32([0] * 64), int32([0] * 20), int32([0] * 4))
+    plan = Plan(int32([0] * 3), int32([]).reshape(0, 6), int32([]), nothing)
+    pages = torch.full((2, 1, PAGE_SIZE, 8), torch.nan)
+    out = attend(triton_ops, device, torch.zeros(3, 7, 8), pages, pages, plan)
+    assert device.type != "cpu" or out.isnan().all()
+
+
+class Scattered(NamedTuple):
+    """Tokens of a path in slots that have nothing to do with each other."""
+
+    k: Tensor
+    v: Tensor
+    slots: list[int]
+
+
+class Cache:
+    """Pages that are NaN where no path is."""
+
+    def __init__(self, pages: int, kv_heads: int, head_dim: int, dtype: torch.dtype, seed: int) -> None:
+        self.random = torch.Generator().manual_seed(seed)
+        self.k, self.v = torch.full((2, pages, kv_heads, PAGE_SIZE, head_dim), torch.nan, dtype=dtype)
+        self.free = torch.randperm(pages * PAGE_SIZE, generator=self.random).tolist()
+
+    def new(self, tokens: int) -> Scattered:
+        """A path of random K and V."""
+        shape = (2, tokens, self.k.shape[1], self.k.shape[3])
+        return self.copy(*torch.randn(shape, generator=self.random).to(self.k.dtype))
+
+    def copy(self, k: Tensor, v: Tensor) -> Scattered:
+        """A path of the given K and V."""
+        slots = [self.free.pop() for _ in k]
+        for cache, values in ((self.k, k), (self.v, v)):
+            for slot, value in zip(slots, values, strict=True):
+                cache[slot // PAGE_SIZE, :, slot % PAGE_SIZE] = value
+        return Scattered(k, v, slots)
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 130])
+def test_tokens_anywhere(triton_ops: Kernels, device: torch.device, length: int) -> None:
+    """Neither neighbours nor in order, in one tile."""
+    cache = Cache(30, 2, 8, torch.float32, seed=length)
+    path = cache.new(length)
+    tiles = Tiles(4, int32([[0, 0, length, 0, 1, -1]]), int32(path.slots), int32([]), int32([0, 0]))
+    plan = Plan(int32([length - 1]), int32([]).reshape(0, 6), int32([]), tiles)
+    q = torch.randn(1, 6, 8, generator=cache.random)
+    near(attend(triton_ops, device, q, cache.k, cache.v, plan), dense(q[0], path.k, path.v)[None])
+
+
+def test_a_row_that_sees_nothing_of_a_tile(triton_ops: Kernels, device: torch.device) -> None:
+    """Two rows of one branch, and a tile that begins behind the first one."""
+    cache = Cache(20, 1, 16, torch.float32, seed=0)
+    path = cache.new(101)
+    tiles = Tiles(
+        2,
+        int32([Tile(0, 0, 64, 0, 2, 0), Tile(64, 64, 37, 0, 2, 2)]),
+        int32(path.slots),
+        int32([0, 2, 1, 3]),
+        int32([0, 2, 4]),
+    )
+    plan = Plan(int32([50, 100]), int32([]).reshape(0, 6), int32([]), tiles)
+    q = torch.randn(2, 7, 16, generator=cache.random)
+    out = attend(triton_ops, device, q, cache.k, cache.v, plan)
+    near(out, torch.stack([dense(row, path.k[:end], path.v[:end]) for row, end in zip(q, (51, 101), strict=True)]))
+
+
+CHUNK = 64
+
+
+def fixed_tiles(rows: int, paths: Sequence[Sequence[int]], shared: int) -> Tiles:
+    """Tiles at multiples of `CHUNK`: one for all rows while all paths are the same, then one for each row.
+
+    Args:
+        rows: Most rows of a tile.
+        paths: The slots of each row's path.
+        shared: How many chunks all paths have in common.
+    """
+    tiles: list[Tile] = []
+    slots: list[int] = []
+    mine: list[list[int]] = [[] for _ in paths]
+    partials = 0
+    for start in range(0, max(map(len, paths)), CHUNK):
+        for row, path in enumerate(paths):
+            count = len(paths) if start < shared * CHUNK else 1
+            if start >= len(path) or (count > 1 and row):
+                continue
+            tiles.append(Tile(len(slots), start, min(CHUNK, len(path) - start), row, count, partials))
+            slots += path[start : start + CHUNK]
+            for reader in range(row, row + count):
+                mine[reader].append(partials)
+                partials += 1
+    merges = [0]
+    for partial in mine:
+        merges.append(merges[-1] + len(partial))
+    return Tiles(rows, int32(tiles), int32(slots), int32(sum(mine, [])), int32(merges))
+
+
+@pytest.mark.parametrize("length", [129, 180, 500])
+def test_a_row_is_the_same_bits_in_any_company(
+    triton_ops: Kernels, device: torch.device, dtypes: tuple[torch.dtype, ...], length: int
+) -> None:
+    """Alone and among neighbours that are longer and shorter, wherever its tokens are stored."""
+    for dtype in dtypes:
+        cache = Cache(300, 2, 40, dtype, seed=length)
+        path = cache.new(length)
+        again = cache.copy(path.k, path.v)
+        q = torch.randn(4, 14, 40, generator=cache.random).to(dtype)
+
+        def plan(*paths: Sequence[int], shared: int = 0) -> Plan:
+            tiles = fixed_tiles(4, paths, shared)
+            return Plan(int32([len(path) - 1 for path in paths]), int32([]).reshape(0, 6), int32([]), tiles)
+
+        alone = attend(triton_ops, device, q[2:3], cache.k, cache.v, plan(path.slots))
+        near(alone, dense(q[2], path.k, path.v)[None])
+        elsewhere = attend(triton_ops, device, q[2:3], cache.k, cache.v, plan(again.slots))
+        assert torch.equal(elsewhere, alone), "in other slots"
+        beginning = again.slots[: 2 * CHUNK]
+        others = [beginning + cache.new(tokens).slots for tokens in (1, 100, 333)]
+        company = plan(others[0], others[1], again.slots, others[2], shared=2)
+        together = attend(triton_ops, device, q, cache.k, cache.v, company)
+        assert torch.equal(together[2:3], alone), "with neighbours"
+
+
+@pytest.mark.parametrize("head_dim", [64, 128])
+def test_every_launch_is_among_the_variants(
+    triton_ops: Kernels, monkeypatch: pytest.MonkeyPatch, head_dim: int
+) -> None:
+    variants = list(op.tree_attention_variants(INTERPRETED))
+    launches: list[dict[str, Any]] = []
+
+    class Recorded:
+        def __init__(self, kernel: Any) -> None:
+            self.kernel = kernel
+
+        def __getitem__(self, grid: tuple[int, ...]) -> Any:
+            def launch(*arguments: Any, num_warps: int, **options: Any) -> None:
+                named = dict(zip(self.kernel.arg_names, arguments, strict=True))
+                launches.append({"kernel": self.kernel, "num_warps": num_warps, **options, **named})
+                self.kernel[grid](*arguments, num_warps=num_warps, **options)
+
+            return launch
+
+    for name in ("_attend", "_merge"):
+        monkeypatch.setattr(op, name, Recorded(getattr(op, name)))
+    forest, queries = tree(head_dim, kv_heads=1)
+    plan = forest.plan(queries)
+    q = forest.queries(len(plan.positions), 7).half()
+    for pages, scales in ((torch.float16, None), (torch.float8_e5m2, KVScales(*torch.ones(2, 1)))):
+        for block_m in BLOCKS_OF_ROWS:
+            tiles = cut(plan, PAGE_SIZE, 7, Tiling((block_m // 7,), 1000))
+            triton_ops.tree_attention(
+                q, forest.k_pages.to(pages), forest.v.to(pages), plan._replace(tiles=tiles), 0.3, scales
+            )
+    assert len(launches) == 2 * 2 * len(BLOCKS_OF_ROWS)
+    for launch in launches:
+        assert any(
+            variant.kernel is launch["kernel"]
+            and (variant.num_warps, variant.num_stages) == (launch["num_warps"], launch.get("num_stages", 3))
+            and variant.constants.items() <= launch.items()
+            for variant in variants
+        )
+
+
+def test_variants_have_every_argument() -> None:
+    for variant in op.tree_attention_variants(INTERPRETED):
+        assert not set(variant.signature) & set(variant.constants)
+        assert set(variant.signature) | set(variant.constants) == set(variant.kernel.arg_names)
+        assert set(variant.aligned) <= set(variant.signature)

@@ -1,0 +1,286 @@
+"""The LM head of the GPU kernels: its noise, its keys, its merge, its bytes, and the whole against fp64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+from marcot.kernels import Draw, HeadTopK, Kernels
+from marcot.kernels.reference.philox import gumbel
+from marcot.kernels.triton import TritonKernels, lm_head_topk
+from marcot.kernels.triton.arch import INTERPRETED, Arch, arch_of
+from marcot.kernels.triton.lm_head_bytes import expected_candidates, lm_head_bytes, unfused_bytes
+from marcot.kernels.triton.lm_head_key import key_of, logit_of, token_of
+from marcot.kernels.triton.lm_head_shape import head_shape
+from marcot.kernels.triton.lm_head_topk import lm_head_variants
+from marcot.kernels.triton.philox import gumbel_noise, gumbel_of
+from stored_weights import product, random_weight
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+TOLERANCE = {"atol": 2e-5, "rtol": 2e-6}
+H100 = Arch("cuda", "sm_90", 32, 132)
+
+
+@pytest.fixture
+def random() -> torch.Generator:
+    return torch.Generator().manual_seed(41)
+
+
+def to(device: torch.device, draw: Draw) -> Draw:
+    return Draw(*(field.to(device) for field in draw))
+
+
+def some_draw(rows: int, random: torch.Generator) -> Draw:
+    temperature = torch.rand(rows, generator=random) * 2 + 0.2
+    temperature[1::4] = 0
+    key = torch.randint(-(2**63), 2**63 - 1, (rows,), generator=random)
+    return Draw(temperature, key, torch.randint(0, 2**31, (rows,), generator=random))
+
+
+def check(head: HeadTopK, logits: Tensor, k: int, targets: Tensor, draw: Draw) -> None:
+    """Compare everything with `logits` (`[rows, vocab]` fp64)."""
+    head = HeadTopK(*(None if field is None else field.cpu() for field in head))
+    best = logits.topk(k, dim=-1).values
+    torch.testing.assert_close(head.top_logits.double(), best, **TOLERANCE)
+    torch.testing.assert_close(logits.gather(1, head.top_ids), best, **TOLERANCE)
+    assert all(len(set(row)) == k for row in head.top_ids.tolist())
+    torch.testing.assert_close(head.lse.double(), logits.logsumexp(dim=-1), **TOLERANCE)
+    assert head.target_logits is not None
+    assert head.drawn_ids is not None
+    assert head.drawn_logits is not None
+    assert head.scaled_lse is not None
+    torch.testing.assert_close(head.target_logits.double(), logits.gather(1, targets[:, None])[:, 0], **TOLERANCE)
+    drawing = draw.temperature > 0
+    scaled = logits[drawing] / draw.temperature[drawing, None].double()
+    noise = gumbel(draw.key[drawing], draw.position[drawing], torch.arange(logits.shape[1])[None])
+    drawn = head.drawn_ids[drawing, None]
+    scores = scaled + noise.double()
+    assert (scores.amax(dim=-1) - scores.gather(1, drawn)[:, 0] < 1e-5 * (1 + scaled.abs().max())).all()
+    torch.testing.assert_close(head.drawn_logits[drawing, None].double(), logits[drawing].gather(1, drawn), **TOLERANCE)
+    torch.testing.assert_close(head.scaled_lse[drawing].double(), scaled.logsumexp(dim=-1), **TOLERANCE)
+
+
+@pytest.mark.parametrize(("rows", "vocab", "k"), [(1, 127, 1), (17, 129, 8), (33, 1003, 20), (65, 640, 64)])
+def test_the_whole_head(
+    triton_ops: Kernels,
+    device: torch.device,
+    dtypes: tuple[torch.dtype, ...],
+    random: torch.Generator,
+    rows: int,
+    vocab: int,
+    k: int,
+) -> None:
+    targets, draw = torch.randint(0, vocab, (rows,), generator=random), some_draw(rows, random)
+    for dtype in dtypes:
+        weight = torch.randn(vocab, 72, generator=random).to(dtype)
+        hidden = torch.randn(rows, 72, generator=random).to(dtype)
+        packed = triton_ops.pack_linear([weight], dtype, device)
+        head = triton_ops.lm_head_topk(hidden.to(device), packed, k, targets.to(device), to(device, draw))
+        check(head, product(hidden, weight, "exact"), k, targets, draw)
+
+
+def test_a_vocabulary_of_several_formats(triton_ops: Kernels, device: torch.device, random: torch.Generator) -> None:
+    """Sections begin and end inside of tiles, one is smaller than a tile."""
+    formats = {"Q4_K": 200, "F16": 3, "Q6_K": 150, "Q8_0": 300, "Q4_1": 61}
+    parts = [random_weight(format, rows, 256, random) for format, rows in formats.items()]
+    hidden = torch.randn(18, 256, generator=random).half()
+    targets, draw = torch.randint(0, 714, (18,), generator=random), some_draw(18, random)
+    targets[:6] = torch.tensor([0, 199, 200, 202, 203, 713])
+    packed = triton_ops.pack_linear(parts, torch.float16, device)
+    head = triton_ops.lm_head_topk(hidden.to(device), packed, 33, targets.to(device), to(device, draw))
+    check(head, torch.cat([product(hidden, part, "exact") for part in parts], dim=1), 33, targets, draw)
+
+
+@pytest.mark.parametrize("k", [1, 8, 20, 64])
+def test_of_equal_logits_the_lower_token_is_first(
+    triton_ops: Kernels, device: torch.device, random: torch.Generator, k: int
+) -> None:
+    """Small integers have exact products, and few values; zeros come with either sign."""
+    hidden = torch.randint(-1, 2, (9, 16), generator=random).float()
+    hidden[0] = 0
+    weight = torch.randint(-1, 2, (1500, 16), generator=random).float()
+    head = triton_ops.lm_head_topk(hidden.to(device), triton_ops.pack_linear([weight], torch.float32, device), k)
+    expected = (hidden @ weight.t()).sort(dim=-1, descending=True, stable=True)
+    assert torch.equal(head.top_logits.cpu(), expected.values[:, :k])
+    assert torch.equal(head.top_ids.cpu(), expected.indices[:, :k])
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending", "all in one shard"])
+def test_a_vocabulary_in_the_worst_order(
+    triton_ops: Kernels, device: torch.device, random: torch.Generator, order: str
+) -> None:
+    """Every tile has a better token than the last, the first has them all, or the best tokens have one thread block."""
+    logits = torch.linspace(-5, 5, 2000)
+    if order == "descending":
+        logits = logits.flip(0)
+    elif order == "all in one shard":
+        logits = logits.flip(0).view(-1, 20).t().reshape(-1)[torch.randperm(2000, generator=random)]
+        logits[640:704] += 20
+    hidden = torch.zeros(5, 16)
+    hidden[:, 0] = torch.tensor([1.0, -1.0, 2.0, 0.5, -0.1])
+    weight = torch.zeros(2000, 16)
+    weight[:, 0] = logits
+    head = triton_ops.lm_head_topk(hidden.to(device), triton_ops.pack_linear([weight], torch.float32, device), 20)
+    expected = (hidden[:, :1] * logits[None]).sort(dim=-1, descending=True, stable=True)
+    assert torch.equal(head.top_logits.cpu(), expected.values[:, :20])
+    assert torch.equal(head.top_ids.cpu(), expected.indices[:, :20])
+
+
+def test_rows_without_a_draw_disturb_nobody(triton_ops: Kernels, device: torch.device, random: torch.Generator) -> None:
+    weight, hidden = torch.randn(300, 16, generator=random), torch.randn(20, 16, generator=random)
+    packed = triton_ops.pack_linear([weight], torch.float32, device)
+    draw = some_draw(20, random)
+    head = triton_ops.lm_head_topk(hidden.to(device), packed, 5, None, to(device, draw))
+    drawing = (draw.temperature > 0).nonzero()[:, 0]
+    alone = triton_ops.lm_head_topk(
+        hidden[drawing].to(device), packed, 5, None, to(device, Draw(*(field[drawing] for field in draw)))
+    )
+    assert head.drawn_ids is not None
+    assert alone.drawn_ids is not None
+    assert torch.equal(head.drawn_ids.cpu()[drawing], alone.drawn_ids.cpu())
+
+
+@pytest.mark.parametrize("format", ["F16", "Q8_0"])
+def test_a_row_has_the_same_bits_in_every_company(device: torch.device, random: torch.Generator, format: str) -> None:
+    ops = TritonKernels(arch_of(device), deterministic=True)
+    packed = ops.pack_linear([random_weight(format, 700, 64, random)], torch.float16, device)
+    hidden, draw = torch.randn(70, 64, generator=random).half().to(device), to(device, some_draw(70, random))
+    whole = ops.lm_head_topk(hidden, packed, 9, None, draw)
+    for rows in (slice(3, 4), slice(20, 60)):
+        some = ops.lm_head_topk(hidden[rows], packed, 9, None, Draw(*(field[rows] for field in draw)))
+        for part, full in zip(some, whole, strict=True):
+            assert part is full or torch.equal(part, full[rows])
+
+
+class Sizes(TorchDispatchMode):
+    """Notes how many values every new tensor has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest = 0
+
+    def __torch_dispatch__(
+        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, Tensor):
+            self.largest = max(self.largest, result.numel())
+        return result
+
+
+def test_no_tensor_has_the_size_of_the_logits(triton_ops: Kernels, device: torch.device, random: torch.Generator) -> None:
+    rows, vocab = 40, 3000
+    packed = triton_ops.pack_linear([torch.randn(vocab, 16, generator=random)], torch.float32, device)
+    hidden, draw = torch.randn(rows, 16, generator=random).to(device), to(device, some_draw(rows, random))
+    with Sizes() as seen:
+        triton_ops.lm_head_topk(hidden, packed, 3, torch.zeros(rows, dtype=torch.int64, device=device), draw)
+    assert 0 < seen.largest < rows * vocab / 10
+
+
+def test_few_candidates_leave_the_registers(
+    monkeypatch: pytest.MonkeyPatch, device: torch.device, random: torch.Generator
+) -> None:
+    """The interpreter runs thread blocks one after the other, so that the first `k` write their whole lists."""
+    counts: list[Tensor] = []
+    merge = lm_head_topk.merge
+    monkeypatch.setattr(lm_head_topk, "merge", lambda head, partial, k: (counts.append(partial.counts), merge(head, partial, k)))
+    ops = TritonKernels(arch_of(device))
+    packed = ops.pack_linear([torch.randn(12_800, 16, generator=random)], torch.float32, device)
+    ops.lm_head_topk(torch.randn(16, 16, generator=random).to(device), packed, 8)
+    shards = head_shape(arch_of(device), 16, 0, 12_800, 8, torch.float32).shards
+    assert shards == 100
+    assert counts[0].float().mean() < 8 * 8 + expected_candidates(shards, 8)
+
+
+@pytest.mark.parametrize("vocab", [49_152, 151_936])
+@pytest.mark.parametrize("columns", [576, 896, 3584])
+def test_bytes_are_hardly_more_than_those_of_the_weight(vocab: int, columns: int) -> None:
+    for rows in (1, 2, 15, 16, 17, 33, 64, 65, 100, 128, 129, 200, 256):
+        for k in (1, 5, 20):
+            moved = lm_head_bytes(H100, rows, columns, vocab, k, torch.bfloat16)
+            assert moved.total <= 1.02 * moved.least
+            assert moved.total < unfused_bytes(rows, columns, vocab, k, torch.bfloat16)
+
+
+def test_bytes_of_results_are_those_of_the_tensors(triton_ops: Kernels, device: torch.device, random: torch.Generator) -> None:
+    packed = triton_ops.pack_linear([torch.randn(300, 16, generator=random)], torch.float32, device)
+    hidden, targets = torch.randn(7, 16, generator=random).to(device), torch.zeros(7, dtype=torch.int64, device=device)
+    draw = to(device, some_draw(7, random))
+    head = triton_ops.lm_head_topk(hidden, packed, 9, targets, draw)
+    counted = lm_head_bytes(arch_of(device), 7, 16, 300, 9, torch.float32)
+    assert counted.results == sum(field.nbytes for field in head if field is not None)
+    assert counted.wishes == targets.nbytes + sum(field.nbytes for field in draw)
+    assert (counted.weights, counted.hidden) == (packed.nbytes, hidden.nbytes)
+
+
+@triton.jit
+def _noise(out, key, position, first, ROWS: tl.constexpr, TOKENS: tl.constexpr):
+    row, token = tl.arange(0, ROWS), tl.arange(0, TOKENS)
+    noise = gumbel_noise(tl.load(key + row), tl.load(position + row), first, TOKENS)
+    tl.store(out + row[:, None] * TOKENS + token[None, :], noise)
+
+
+@pytest.mark.parametrize("first", [0, 4, 151_936 - 64, 2**31 - 64])
+def test_noise_is_that_of_the_reference(device: torch.device, random: torch.Generator, first: int) -> None:
+    draw = some_draw(8, random)
+    position = draw.position.clone()
+    position[:2] = torch.tensor([0, 2**32 - 1])
+    out = torch.empty(8, 64, device=device)
+    _noise[1,](out, draw.key.to(device), position.to(device), first, 8, 64)
+    expected = gumbel(draw.key, position, torch.arange(first, first + 64)[None])
+    torch.testing.assert_close(out.cpu(), expected, atol=5e-7, rtol=5e-7)
+
+
+@triton.jit
+def _gumbel_of(out, word, COUNT: tl.constexpr):
+    lane = tl.arange(0, COUNT)
+    tl.store(out + lane, gumbel_of(tl.load(word + lane).to(tl.uint32)))
+
+
+def test_noise_of_the_smallest_and_largest_words(device: torch.device) -> None:
+    edges = [0, 1, 2, 255, 256, 2**7, 2**8 - 1, 2**24, 2**31 - 1, 2**31, 2**32 - 2**8, 2**32 - 1]
+    word = torch.tensor([*edges, *(2**n for n in range(31)), *(2**32 - 2**n for n in range(1, 22))])
+    out = torch.empty(64, device=device)
+    _gumbel_of[1,](out, word.to(device), 64)
+    uniform = ((word.double() + 0.5) * 2.0**-32).float().clamp(max=1 - 2.0**-24).double()
+    torch.testing.assert_close(out.cpu().double(), -torch.log(-torch.log1p(-uniform)), atol=3e-7, rtol=3e-7)
+
+
+@triton.jit
+def _keys(key, logit, token, logits, tokens, COUNT: tl.constexpr):
+    lane = tl.arange(0, COUNT)
+    made = key_of(tl.load(logits + lane), tl.load(tokens + lane))
+    tl.store(key + lane, made)
+    tl.store(logit + lane, logit_of(made))
+    tl.store(token + lane, token_of(made))
+
+
+def test_keys_order_as_logits_do_and_hold_them(device: torch.device, random: torch.Generator) -> None:
+    logits = torch.randn(1024, generator=random) * 10.0 ** torch.randint(-38, 38, (1024,), generator=random)
+    logits[:64] = logits[64:128]
+    logits[128:140] = torch.tensor([0.0, -0.0, 3.4e38, -3.4e38, 1e-45, -1e-45, 1, -1, 0.0, -0.0, 2**-126, -(2**-126)])
+    tokens = torch.randperm(1024, generator=random).int()
+    tokens[0] = 2**31 - 1
+    key, logit = torch.empty(1024, dtype=torch.int64, device=device), torch.empty(1024, device=device)
+    token = torch.empty(1024, dtype=torch.int64, device=device)
+    _keys[1,](key, logit, token, logits.to(device), tokens.to(device), 1024)
+    assert torch.equal(logit.cpu(), logits)
+    assert torch.equal(token.cpu(), tokens.long())
+    assert (key >= 2**31).all()
+    by_key = key.cpu().argsort(descending=True)
+    expected = sorted(range(1024), key=lambda i: (-logits[i].item(), tokens[i].item()))
+    assert by_key.tolist() == expected
+
+
+def test_variants_have_every_argument() -> None:
+    names = [variant.name for variant in lm_head_variants(INTERPRETED)]
+    assert len(set(names)) == len(names)
+    for variant in lm_head_variants(INTERPRETED):
+        assert not set(variant.signature) & set(variant.constants)
+        assert set(variant.signature) | set(variant.constants) == set(variant.kernel.arg_names)
+        assert set(variant.aligned) <= set(variant.signature)
