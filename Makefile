@@ -10,7 +10,7 @@ QUESTION ?= A library has 3 shelves with 24 books each. It lends out 19 books an
 TORCH  := torch==2.13.0
 PINS   := transformers==5.23.0 accelerate==1.15.0 tokenizers==0.23.3 safetensors==0.8.0 numpy==2.4.6 gguf==0.19.0 \
           huggingface_hub==2.4.0 jinja2==3.1.6 typer==0.29.2 rich==15.0.0 setuptools==80.9.0 hypothesis==6.170.15 \
-          pytest==9.2.0 pytest-benchmark==5.3.1 ruff==0.17.6 mypy==2.4.1 clang-format==23.1.5
+          triton==3.7.1 pytest==9.2.0 pytest-benchmark==5.3.1 ruff==0.17.6 mypy==2.4.1 clang-format==23.1.5
 
 .PHONY: help demo test test-sanitized lint bench bench-cpu clean
 help:            ## show this list
@@ -76,6 +76,20 @@ bench-cpu: $(if $(BENCH_PYTHON),$(VENV)/.dev,$(VENV)/.bench)  ## time decoding o
 bench-quality: $(VENV)/.dev  ## measure what fast compute costs in predictions and answers
 	$(BIN)/python bench/quality.py $(if $(MODELS),--models="$(MODELS)") $(if $(QUESTIONS),--questions=$(QUESTIONS)) \
 	  $(if $(TEXT_TOKENS),--text-tokens=$(TEXT_TOKENS)) $(if $(THREADS),--threads=$(THREADS)) $(if $(CHECK),--check)
+
+# A part of it: make kernel-report TARGETS="sm_80 sm_90" VARIANTS="lm_head*" WORKERS=1; CHANGED=1 compiles only what is not
+# in bench/results/kernel_report.json or has changed since. UPDATE=1 writes that table, CHECK=1 fails if a bar is missed or
+# the table is better or outdated.
+.PHONY: kernel-report
+kernel-report: $(VENV)/.dev  ## compile every GPU kernel for every kind of GPU, without one, and look at the binaries
+	$(BIN)/python bench/kernel_report.py $(if $(TARGETS),--targets="$(TARGETS)") $(if $(VARIANTS),--variants="$(VARIANTS)") \
+	  $(if $(CHANGED),--changed) $(if $(WORKERS),--workers=$(WORKERS)) $(if $(CHECK),--check) $(if $(UPDATE),--update)
+
+# A part of it: make gpu-check SECTIONS="tests kernels" MODEL=/path/to/checkpoint; the sections are tests, logprobs,
+# kernels, decode and peers. The program ends with 1 if a number is wrong, with 3 if there is no GPU.
+.PHONY: gpu-check
+gpu-check: $(VENV)/.dev  ## on a machine with a GPU: prove and time everything there, in one report
+	$(BIN)/python bench/gpu_check.py --model="$(MODEL)" $(if $(SECTIONS),--sections="$(SECTIONS)")
 
 clean:           ## remove the environment and every cache (downloaded models stay)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

@@ -52,7 +52,8 @@ class Binary(NamedTuple):
     Attributes:
         registers: Of a thread, accumulators included.
         scalars: Scalar registers of a warp (AMD).
-        spilled: Registers that the compiler says it has spilled, scalar ones included (AMD).
+        spilled: Vector registers that the compiler says it has spilled (AMD).
+        parked: Scalar registers that are kept in lanes of vector registers, which is not memory (AMD).
         stack: Bytes of a thread's own memory.
         shared: Bytes of shared memory of a block, those that a launch asks for included.
         threads: Of a block.
@@ -64,6 +65,7 @@ class Binary(NamedTuple):
     registers: int
     scalars: int
     spilled: int
+    parked: int
     stack: int
     shared: int
     threads: int
@@ -99,8 +101,9 @@ def _read_cubin(compiled: Any) -> Binary:
         registers=usage["REG"],
         scalars=0,
         spilled=0,
+        parked=0,
         stack=usage["STACK"] + usage["LOCAL"],
-        shared=usage["SHARED"] - _reserved_shared(metadata.target.arch) + metadata.shared,
+        shared=own_shared(usage["SHARED"], metadata.target.arch) + metadata.shared,
         threads=metadata.num_warps * 32,
         tensor_columns=getattr(metadata, "tmem_size", 0) or 0,
         instructions=None if sass is None else sass_instructions(sass),
@@ -108,9 +111,9 @@ def _read_cubin(compiled: Any) -> Binary:
     )
 
 
-def _reserved_shared(arch: int) -> int:
-    """Bytes of the system's that a cubin counts as its own: the KB that every block has on top, from sm_90 on."""
-    return 1024 if arch >= 90 else 0
+def own_shared(shared: int, arch: int) -> int:
+    """Bytes of shared memory without the KB that the system has in every block: from sm_90 on a cubin counts it too."""
+    return max(0, shared - 1024) if arch >= 90 else shared
 
 
 def _said_by(tool: str, *arguments: str) -> str | None:
@@ -170,7 +173,8 @@ def _read_code_object(compiled: Any) -> Binary:
     return Binary(
         registers=kernel[".vgpr_count"],
         scalars=kernel[".sgpr_count"],
-        spilled=kernel[".vgpr_spill_count"] + kernel[".sgpr_spill_count"],
+        spilled=kernel[".vgpr_spill_count"],
+        parked=kernel[".sgpr_spill_count"],
         stack=kernel[".private_segment_fixed_size"],
         shared=kernel[".group_segment_fixed_size"] + compiled.metadata.shared,
         threads=compiled.metadata.num_warps * warp,

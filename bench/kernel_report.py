@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from kernel_table import Key, Rows
 
 _TABLE = Path(__file__).parent / "results" / "kernel_report.json"
+_PAGE = Path(__file__).parents[1] / "docs" / "gpu-kernels.md"
 _INTERRUPTED = 130
 """Exit code of a program that was stopped by Ctrl-C."""
 _FILE_WIDTH = 170
@@ -33,9 +35,9 @@ class _Part(NamedTuple):
     targets: tuple[str, ...]
     pattern: str
 
-    def __contains__(self, key: object) -> bool:
-        target, variant = key  # type: ignore[misc]
-        return (not self.targets or target in self.targets) and fnmatch(variant, self.pattern)
+    def has(self, key: Key) -> bool:
+        """Whether the row of `key` is one of them."""
+        return (not self.targets or key.target in self.targets) and fnmatch(key.variant, self.pattern)
 
 
 def kernel_report(
@@ -45,11 +47,14 @@ def kernel_report(
     variants: Annotated[
         str, typer.Option(help="Only variants with names like this, such as 'lm_head*'.", metavar="PATTERN")
     ] = "*",
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Only what is not in the table yet, or has changed since it was made.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that compile; one per core by default.")] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit with 1 if a bar is missed or anything is worse than in the table.")
+        bool, typer.Option("--check", help="Exit with 1 if a bar is missed, or the table is better or outdated.")
     ] = False,
-    update: Annotated[bool, typer.Option("--update", help="Write what was found to the committed table.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Write what was found to the table.")] = False,
 ) -> None:
     """Compile every binary that the GPU kernels can launch, for every kind of GPU. No GPU is needed.
 
@@ -58,7 +63,12 @@ def kernel_report(
     AMD from the code object's metadata and the assembly that it was made from.
 
     Bars: nothing spills and nothing is on a stack, every product runs on tensor cores, attention has 2 blocks per
-    processor on sm_80 and sm_90. And nothing may be worse than in bench/results/kernel_report.json, missing or new.
+    processor on sm_80 and sm_90.
+
+    The table is bench/results/kernel_report.json. Each of its rows has a fingerprint of what it was compiled from, so
+    that --check also holds those rows to the bars that it does not compile, and knows which of them are outdated. That
+    is how continuous integration works: it compiles the bf16 variants for sm_80, sm_90 and gfx942 and trusts the
+    table with the others, as long as they have not changed.
 
     Triton keeps what it has compiled in ~/.triton, so that a second run takes a fraction of the first, and a run that
     was stopped goes on where it was.
@@ -70,30 +80,49 @@ def kernel_report(
     os.environ.pop("TRITON_INTERPRET", None)
     part = _Part(tuple(targets.split()), variants)
     try:
-        rows, failures = _compiled(_keys(part), workers or os.cpu_count() or 1)
+        table, sources = _table(), _sources(part.targets)
+        keys = [key for key in sources if part.has(key)]
+        if changed:
+            keys = [key for key in keys if key not in table or table[key].source != sources[key]]
+        rows, failures = _compiled(keys, workers or os.cpu_count() or 1)
     except KeyboardInterrupt:
         print("stopped; what is compiled is kept: the same command goes on from here", file=sys.stderr)
         raise typer.Exit(_INTERRUPTED) from None
     _show(rows)
-    problems = [f"does not compile: {key}: {reason}" for key, reason in failures.items()]
-    problems += _update(part, rows, bool(failures)) if update else _compare(part, rows, failures)
+    for key, reason in failures.items():
+        print(f"does not compile: {key}: {reason}", file=sys.stderr)
+    problems = list(_worse(table, rows))
+    if update:
+        table = _updated(table, rows, sources)
+    problems += _missed(table | rows if check or update else rows)
+    outdated = list(_outdated(table, sources))
+    if check or update:
+        problems += outdated
+    elif outdated:
+        print(f"{len(outdated)} rows of the table are outdated: make kernel-report CHANGED=1 UPDATE=1")
     for line in problems:
         print(line, file=sys.stderr)
-    if problems and check:
+    if check and (problems or failures):
         raise typer.Exit(1)
 
 
-def _keys(part: _Part) -> list[Key]:
-    """What is to be compiled."""
-    from ahead_of_time import variants_for
+def _table() -> Rows:
+    """The committed rows."""
+    from kernel_table import read_rows
+
+    return read_rows(_TABLE) if _TABLE.exists() else {}
+
+
+def _sources(targets: Collection[str]) -> dict[Key, str]:
+    """Everything that can be launched, with its fingerprint; `targets` are only looked at for mistakes."""
+    from ahead_of_time import builds_for
     from gpu_target import TARGETS
     from kernel_table import Key
 
-    unknown = [name for name in part.targets if name not in TARGETS]
+    unknown = [name for name in targets if name not in TARGETS]
     if unknown:
         raise typer.BadParameter(f"{' '.join(unknown)}; known are {' '.join(TARGETS)}", param_hint="--targets")
-    keys = (Key(target, variant) for target in part.targets or TARGETS for variant in variants_for(target))
-    return [key for key in keys if key in part]
+    return {Key(target, name): build.source for target in TARGETS for name, build in builds_for(target).items()}
 
 
 def _compiled(keys: list[Key], workers: int) -> tuple[Rows, dict[Key, str]]:
@@ -122,35 +151,40 @@ def _show(rows: Rows) -> None:
         console.print(printed, highlight=False, markup=False)
 
 
-def _compare(part: _Part, rows: Rows, failures: dict[Key, str]) -> list[str]:
-    """What is not as it should be, bars first."""
-    from kernel_table import missed, read_rows, regressions, versions
+def _worse(table: Rows, rows: Rows) -> Iterator[str]:
+    """What `rows` have lost; what they have gained is only printed."""
+    from kernel_table import regressions
 
-    problems = [f"missed: {line}" for line in missed(rows)]
-    if not _TABLE.exists():
-        return [*problems, f"there is no {_TABLE}: make kernel-report UPDATE=1"]
-    made_with, table = read_rows(_TABLE)
-    before = {key: row for key, row in table.items() if key in part and key not in failures}
-    worse = list(regressions(before, rows))
-    problems += [f"worse: {line}" for line in worse]
-    changed = sum(row != before.get(key) for key, row in rows.items())
-    if changed:
-        print(f"{changed} of {len(rows)} rows are not as in the table; make kernel-report UPDATE=1 refreshes it")
-    if changed and made_with != versions():
-        print(f"the table was made with {made_with}, these rows with {versions()}")
-    return problems
+    yield from (f"worse: {line}" for line in regressions(table, rows))
+    differ = sum(row._replace(source="") != table[key]._replace(source="") for key, row in rows.items() if key in table)
+    if differ:
+        print(f"{differ} of {len(rows)} rows are not as in the table; make kernel-report UPDATE=1 refreshes it")
 
 
-def _update(part: _Part, rows: Rows, incomplete: bool) -> list[str]:
-    """Write the table, with what it had of other parts; returns the bars that are missed."""
-    from kernel_table import missed, read_rows, versions, write_rows
+def _updated(table: Rows, rows: Rows, sources: dict[Key, str]) -> Rows:
+    """Write `table` with `rows` in it, and without what cannot be launched any more; returns it."""
+    from kernel_docs import update_page
+    from kernel_table import write_rows
 
-    if incomplete:
-        return [*missed(rows), f"{_TABLE} stays as it is, since not everything compiles"]
-    kept = {key: row for key, row in read_rows(_TABLE)[1].items() if key not in part} if _TABLE.exists() else {}
-    write_rows(_TABLE, versions(), kept | rows)
+    fresh = {key: row for key in sources if (row := rows.get(key, table.get(key))) is not None}
+    write_rows(_TABLE, fresh)
+    update_page(_PAGE, fresh)
     print(f"wrote {_TABLE}")
-    return [f"missed: {line}" for line in missed(rows)]
+    return fresh
+
+
+def _missed(rows: Rows) -> Iterator[str]:
+    """The bars that `rows` miss."""
+    from kernel_table import missed
+
+    yield from (f"missed: {line}" for line in missed(rows))
+
+
+def _outdated(table: Rows, sources: dict[Key, str]) -> Iterator[str]:
+    """The rows of `table` that are not those of `sources`."""
+    from kernel_table import outdated
+
+    yield from (f"outdated: {line}" for line in outdated(table, sources))
 
 
 def _progress() -> Progress:

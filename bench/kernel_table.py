@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +36,8 @@ class Row(NamedTuple):
 
     Attributes:
         registers: Per thread.
-        spilled: Registers that the compiler says it has spilled; on AMD only.
+        spilled: Vector registers that the compiler says it has spilled; on AMD only.
+        parked: Scalar registers that it keeps in vector registers; on AMD only.
         stored: Bytes per thread.
         loaded: Bytes per thread.
         stack: Bytes per thread.
@@ -49,10 +49,12 @@ class Row(NamedTuple):
         loads: From global memory.
         copies: To shared memory, asynchronous.
         multiplies: Whether tensor cores are expected.
+        source: Fingerprint of what was compiled.
     """
 
     registers: int
     spilled: int
+    parked: int
     stored: int | None
     loaded: int | None
     stack: int
@@ -64,16 +66,18 @@ class Row(NamedTuple):
     loads: Loads | None
     copies: Loads | None
     multiplies: bool
+    source: str
 
     @staticmethod
-    def of(binary: Binary, target: str) -> Row:
-        """The row of `binary`, which was compiled for `target`."""
+    def of(binary: Binary, target: str, source: str) -> Row:
+        """The row of `binary`, which was compiled for `target` from `source`."""
         warps = binary.threads // TARGETS[target].arch.warp
         needs = Needs(warps, binary.registers, binary.shared, binary.scalars, binary.tensor_columns)
         code = binary.instructions
         return Row(
             registers=binary.registers,
             spilled=binary.spilled,
+            parked=binary.parked,
             stored=code and code.stored,
             loaded=code and code.loaded,
             stack=binary.stack,
@@ -85,6 +89,7 @@ class Row(NamedTuple):
             loads=code and code.loads,
             copies=code and code.copies,
             multiplies=binary.multiplies,
+            source=source,
         )
 
     @property
@@ -117,15 +122,23 @@ def _is_decode(key: Key) -> bool:
     return key.target in _DECODE_TARGETS and key.variant.startswith(_DECODE)
 
 
-def regressions(before: Mapping[Key, Row], now: Mapping[Key, Row]) -> Iterator[str]:
-    """One line for each row that is worse than it was, is gone or is new."""
-    for key in before.keys() - now.keys():
-        yield f"{key}: in the committed table, but no longer among the variants"
+def outdated(table: Mapping[Key, Row], sources: Mapping[Key, str]) -> Iterator[str]:
+    """One line for each row that `table` lacks, has too much, or that was made from another source."""
+    for key in table.keys() - sources.keys():
+        yield f"{key}: no such variant any more"
+    for key, source in sources.items():
+        if key not in table:
+            yield f"{key}: not in the table"
+        elif table[key].source != source:
+            yield f"{key}: has changed since the table was made"
+
+
+def regressions(table: Mapping[Key, Row], now: Mapping[Key, Row]) -> Iterator[str]:
+    """One line for each way in which a row is worse than in `table`."""
     for key, row in now.items():
-        if key not in before:
-            yield f"{key}: not in the committed table"
+        if key not in table:
             continue
-        old = before[key]
+        old = table[key]
         if row.spills > old.spills:
             yield f"{key}: spills {row.spills}, were {old.spills}"
         if row.stack > old.stack:
@@ -140,32 +153,24 @@ def regressions(before: Mapping[Key, Row], now: Mapping[Key, Row]) -> Iterator[s
                 yield f"{key}: no more {what} of 128 bits"
 
 
-def versions() -> dict[str, str]:
-    """Of what compiles and disassembles: all of it comes with Triton."""
-    return {"triton": version("triton")}
-
-
-def write_rows(path: Path, made_with: Mapping[str, str], rows: Mapping[Key, Row]) -> None:
+def write_rows(path: Path, rows: Mapping[Key, Row]) -> None:
     """Write `rows`, one per line, all at once: an interrupted write leaves the old file."""
     targets: dict[str, list[str]] = {}
     for key, row in sorted(rows.items(), key=lambda item: (list(TARGETS).index(item[0].target), item[0].variant)):
         targets.setdefault(key.target, []).append(f"{json.dumps(key.variant)}: {json.dumps(row._asdict())}")
     parts = (f"{json.dumps(target)}: {{\n" + ",\n".join(lines) + "\n}" for target, lines in targets.items())
-    text = f'{{"versions": {json.dumps(dict(made_with))},\n"targets": {{\n' + ",\n".join(parts) + "\n}}\n"
+    text = "{\n" + ",\n".join(parts) + "\n}\n"
     fresh = path.with_suffix(".new")
     fresh.write_text(text)
     fresh.replace(path)
 
 
-def read_rows(path: Path) -> tuple[dict[str, str], Rows]:
-    """The versions of the compilers, and the rows that `write_rows` has written."""
-    content = json.loads(path.read_text())
-    rows = {
-        Key(target, variant): _row(row)
-        for target, variants in content["targets"].items()
-        for variant, row in variants.items()
+def read_rows(path: Path) -> Rows:
+    """What `write_rows` has written."""
+    targets = json.loads(path.read_text())
+    return {
+        Key(target, variant): _row(row) for target, variants in targets.items() for variant, row in variants.items()
     }
-    return content["versions"], rows
 
 
 def _row(content: dict[str, Any]) -> Row:

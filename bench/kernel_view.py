@@ -18,7 +18,8 @@ _UNKNOWN = "unknown"
 _NUMBERS = ("registers", "spills", "stack", "shared", "threads", "blocks", "warps", "loads", "copies")
 
 LEGEND = (
-    "Registers and bytes of stack are a thread's, shared bytes a block's. Spills: bytes stored and loaded by a thread. "
+    "Registers and bytes of stack are a thread's, shared bytes a block's. Spills: bytes stored and loaded by a thread; "
+    "scalar registers that are parked in lanes of vector registers are none. "
     "Blocks and warps are those that a processor holds, in brackets the share of its places for warps. Tensor, loads, "
     "copies: instructions in the code, loops counted once; of the loads from global memory and the asynchronous copies "
     "to shared memory those of 128 bits and more."
@@ -46,7 +47,7 @@ def _cells(key: Key, row: Row) -> list[str]:
         key.variant,
         _tensor(row),
         str(row.registers),
-        _UNKNOWN if row.stored is None else f"{row.stored}, {row.loaded}" if row.spills else "0",
+        _spills(row),
         str(row.stack),
         str(row.shared),
         str(row.threads),
@@ -61,6 +62,11 @@ def _tensor(row: Row) -> str:
     if row.tensor is None:
         return _UNKNOWN
     return ", ".join(f"{count} {name}" for name, count in row.tensor.items())
+
+
+def _spills(row: Row) -> str:
+    parked = f" ({row.parked} parked)" if row.parked else ""
+    return f"{_UNKNOWN if row.stored is None else f'{row.stored}, {row.loaded}' if row.spills else 0}{parked}"
 
 
 def _loads(loads: Loads | None) -> str:
