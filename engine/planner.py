@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -34,6 +34,23 @@ class Reader(NamedTuple):
     first: int
     rows: int
     writes: bool = True
+
+
+class Planner(Protocol):
+    """Plans the attention of one step after the other."""
+
+    def plan(self, readers: Sequence[Reader]) -> tuple[list[Reader], Plan]:
+        """Order `readers` and plan their rows; the plan is on the host, and good until the next one is made."""
+        ...
+
+
+class ItemPlanner:
+    """Makes every plan anew, of items."""
+
+    def plan(self, readers: Sequence[Reader]) -> tuple[list[Reader], Plan]:
+        """See `Planner.plan`."""
+        ordered = depth_first(readers)
+        return ordered, make_plan(ordered, torch.device("cpu"))
 
 
 def depth_first(readers: Sequence[Reader]) -> list[Reader]:

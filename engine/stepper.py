@@ -11,10 +11,9 @@ from torch import Tensor
 from ..model import Decoded, DecodeGraphs, Decoder, KVCache, Step
 from .branch import Branch
 from .drawing import Drawer, Request
-from .planner import Reader, depth_first, make_plan
+from .planner import ItemPlanner, Planner, Reader
 from .scoring import Scoring
-
-_HOST = torch.device("cpu")
+from .tile_planner import TilePlanner
 
 
 class Stepper:
@@ -26,6 +25,7 @@ class Stepper:
         self._cache = cache
         self._graphs = graphs
         self._drawer = Drawer(decoder)
+        self._planner = _planner(decoder)
         self._decoded: list[Branch] = []
         self._hidden: list[Tensor] = []
         self._head: tuple[Request, Decoded] | None = None
@@ -34,7 +34,7 @@ class Stepper:
         """One forward pass over `readers`. Only when it is done do the nodes count their rows as computed."""
         if not readers:
             return
-        readers = depth_first(readers)
+        readers, plan = self._planner.plan(readers)
         tokens: list[int] = []
         slots: list[int] = []
         wanted: list[int] = []
@@ -48,7 +48,7 @@ class Stepper:
         token_ids, places, outputs = (
             torch.from_numpy(np.array(column, np.int64)) for column in (tokens, slots, wanted)
         )
-        step = Step(token_ids, places, make_plan(readers, _HOST), outputs)
+        step = Step(token_ids, places, plan, outputs)
         self._hand_out(readers, self._computed(readers, step))
 
     def _computed(self, readers: Sequence[Reader], step: Step) -> Tensor:
@@ -110,6 +110,15 @@ class Stepper:
                 blocks.append(hidden[None])
         if branches:
             self._drawer.from_hidden(branches, blocks[0] if len(blocks) == 1 else torch.cat(blocks))
+
+
+def _planner(decoder: Decoder) -> Planner:
+    """Of the kind that the kernels read plans of."""
+    config = decoder.config
+    tiling = decoder.kernels.tiling(config.num_heads, config.num_kv_heads)
+    if tiling is None:
+        return ItemPlanner()
+    return TilePlanner(tiling, config.num_heads // config.num_kv_heads, config.head_dim, decoder.dtype.itemsize)
 
 
 def _decodes(reader: Reader) -> bool:

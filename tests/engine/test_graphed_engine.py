@@ -1,14 +1,18 @@
-"""The whole engine on recorded decode steps: the same branches as without them."""
+"""The whole engine on plans in tiles and on recorded decode steps: the same branches as without them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from marcot.engine import Engine, Expansion, Node, Sampling
+from marcot.kernels import Kernels, reference
 from marcot.model import DecodeGraphs, Decoder, load_checkpoint
 from tape import Tape
 from tiled_reference import TiledReference
@@ -18,24 +22,22 @@ PROMPT = [5, 17, 3, 99, 4, 250, 8, 8, 31, 7, 120, 64, 300, 12, 13, 14, 15, 16, 2
 
 
 @pytest.fixture(scope="module")
-def decoder(tiny_checkpoint: Callable[..., Path]) -> Decoder:
-    with load_checkpoint(tiny_checkpoint("qwen2-untied", num_hidden_layers=2)) as checkpoint:
-        return Decoder(checkpoint, TiledReference(), torch.float32, CPU)
+def load(tiny_checkpoint: Callable[..., Path]) -> Callable[[Kernels], Decoder]:
+    def load(kernels: Kernels) -> Decoder:
+        with load_checkpoint(tiny_checkpoint("qwen2-untied", num_hidden_layers=2)) as checkpoint:
+            return Decoder(checkpoint, kernels, torch.float32, CPU)
+
+    return load
 
 
-@pytest.fixture(autouse=True)
-def _tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TEMPORARY."""
-    from marcot.engine import stepper
-    from marcot.kernels.triton.attention_tiles import cut
+@pytest.fixture(scope="module")
+def decoder(load: Callable[[Kernels], Decoder]) -> Decoder:
+    return load(TiledReference())
 
-    make = stepper.make_plan
 
-    def make_plan(*arguments):
-        plan = make(*arguments)
-        return plan if plan.tiles else plan._replace(tiles=cut(plan, 16, 6, TiledReference().tiling(12, 2)))
-
-    monkeypatch.setattr(stepper, "make_plan", make_plan)
+@pytest.fixture(scope="module")
+def by_items(load: Callable[[Kernels], Decoder]) -> Decoder:
+    return load(cast(Kernels, reference))
 
 
 def graphed(decoder: Decoder, kv_tokens: int, record: object) -> Engine:
@@ -74,12 +76,17 @@ def assert_same(nodes: list[Node], others: list[Node]) -> None:
 
 
 @pytest.mark.parametrize("kv_tokens", [4096, 21 * 16], ids=["roomy", "crowded"])
-def test_branches_are_the_same(decoder: Decoder, kv_tokens: int) -> None:
+def test_branches_are_the_same(decoder: Decoder, by_items: Decoder, kv_tokens: int) -> None:
     """Where the pool is crowded, jobs leave and come back, so that decode steps and mixed ones take turns."""
     tape = Tape()
-    recorded, plain = graphed(decoder, kv_tokens, tape), Engine(decoder, None, kv_tokens)
-    assert_same(grow(recorded), grow(plain))
-    assert recorded.usage == plain.usage
+    recorded, tiled, plain = (
+        *(graphed(decoder, kv_tokens, tape), Engine(decoder, None, kv_tokens)),
+        Engine(by_items, None, kv_tokens),
+    )
+    expected = grow(plain)
+    assert_same(grow(tiled), expected)
+    assert_same(grow(recorded), expected)
+    assert recorded.usage == tiled.usage == plain.usage
     assert tape.rows[0] == 16
     assert len(set(tape.rows)) > 2
 
@@ -90,3 +97,35 @@ def test_an_engine_that_cannot_record_goes_on_without(decoder: Decoder, capsys: 
 
     assert_same(grow(graphed(decoder, 4096, refuse)), grow(Engine(decoder, None, 4096)))
     assert capsys.readouterr().err == "decoding without CUDA graphs: no graphs today\n"
+
+
+@settings(max_examples=10, deadline=None)
+@given(data=st.data())
+def test_random_searches(decoder: Decoder, by_items: Decoder, data: st.DataObject) -> None:
+    """Expand, cut, append and release at random in 26 pages; every drawn token scores as on plans of items."""
+    small, large = graphed(decoder, 26 * 16, Tape()), Engine(by_items, None, 4096)
+    nodes = [small.prefill(PROMPT)]
+    for _ in range(data.draw(st.integers(2, 7), "rounds")):
+        node = data.draw(st.sampled_from(nodes), "node")
+        match data.draw(st.sampled_from(["expand", "expand", "prefix", "append", "release"]), "action"):
+            case "expand":
+                asked = [node, *data.draw(st.lists(st.sampled_from(nodes), max_size=3), "more")]
+                families = small.expand([Expansion(one, 2, free(data)) for one in asked if one.length < 150])
+                children = [child for family in families for child in family]
+                for child, score in zip(children, large.score([child.path_ids for child in children]), strict=True):
+                    drawn = score.logprobs[-len(child.token_ids) :]
+                    np.testing.assert_allclose(child.logprobs, drawn, atol=1e-4, rtol=0)
+                nodes += children
+            case "prefix":
+                nodes.append(node.prefix(data.draw(st.integers(1, len(node.token_ids)), "length")))
+            case "append":
+                nodes.append(node.append(data.draw(st.lists(st.integers(3, 330), min_size=1, max_size=20), "ids")))
+            case "release" if len(nodes) > 1:
+                nodes.remove(node)
+                node.release()
+        small.tree.check_integrity()
+
+
+def free(data: st.DataObject) -> Sampling:
+    tokens = data.draw(st.integers(1, 40), "tokens")
+    return Sampling(temperature=1.0, top_k=0, top_p=1.0, max_tokens=tokens, ignore_eos=True, seed=11)

@@ -55,7 +55,7 @@ def test_items_give_every_row_its_path_once(seed: int) -> None:
     readers = depth_first(given)
     assert sorted(map(id, given)) == sorted(map(id, readers))
     plan = make_plan(readers, torch.device("cpu"))
-    assert {tensor.dtype for tensor in plan} == {torch.int32}
+    assert {tensor.dtype for tensor in plan[:3]} == {torch.int32}
     items, pages = [WorkItem(*item) for item in plan.items.tolist()], plan.pages.tolist()
     assert len(items) == len({node for reader in readers for node in reader.leaf.path()}), "a shared run is one item"
 

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 from marcot.engine import MCTS, Engine, Expansion, Node, Sampling
+from marcot.model import DecodeGraphs
+from tape import Tape
 
 PROMPT = [5, 17, 3, 99, 4, 250, 8, 8, 31, 7, 120, 64, 300, 12, 13, 14, 15, 16, 200]
 
@@ -96,10 +98,16 @@ def test_halves_are_as_close_to_fp32_as_the_reference(load: Load, checkpoint: Pa
 
 
 def test_a_search(load: Load, tiny_checkpoint: Callable[..., Path]) -> None:
+    """On recorded steps: by CUDA graphs, or where there is no GPU by what stands for them."""
     folder = tiny_checkpoint("qwen2", tokenizer=True, num_hidden_layers=1)
     sampling = Sampling(temperature=1.5, top_k=5, top_p=1.0)
     strategy = MCTS(rollouts=3, max_rollout_tokens=4, action="mini-step-2", width=2, parallel=2, sampling=sampling)
-    [expected], [got] = (load(kernels, folder).search("How?", strategy) for kernels in ("reference", "triton"))
+    reference, triton = load("reference", folder), load("triton", folder)
+    stepper = triton._scheduler._stepper
+    if stepper._graphs is None:
+        stepper._graphs = DecodeGraphs(stepper._decoder, stepper._cache, Tape(), most_rows=2)
+    [expected], [got] = (engine.search("How?", strategy) for engine in (reference, triton))
+    assert stepper._graphs.works
     assert list(map(shape, got.tree)) == list(map(shape, expected.tree))
     assert [rollout.text for rollout in got.rollouts] == [rollout.text for rollout in expected.rollouts]
     assert got.best_path == expected.best_path
