@@ -21,8 +21,9 @@ from marcot.model import Decoder, load_checkpoint, locate
 from numpy.typing import NDArray
 from prompt import random_ids
 
-EXACT = 2e-3
-"""Largest difference in fp32: 24 to 28 layers of sums in another order; the CPU kernels keep within 1e-4."""
+EXACT = 1e-3
+"""Largest difference in fp32, for sums in another order. On the 135M, transformers and the CPU kernels are within 4e-5 of
+the reference."""
 
 WORSE, SLACK = 1.5, 5e-4
 """A mean error may be this many times that of transformers, and a little more, since both are noise: over 15 tiny
