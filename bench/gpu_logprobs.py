@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from prompt import random_ids
 
 EXACT = 1e-3
-"""Largest difference in fp32, for sums in another order. On the 135M, transformers and the CPU kernels are within 4e-5 of
-the reference."""
+"""Largest difference in fp32, for sums in another order. On the 135M, transformers and the CPU kernels are within
+4e-5 of the reference."""
 
 WORSE, SLACK = 1.5, 5e-4
 """A mean error may be this many times that of transformers, and a little more, since both are noise: over 15 tiny
