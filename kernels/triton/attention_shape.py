@@ -14,7 +14,7 @@ PAGE_SIZE = 16
 """Tokens of a page of the engine's caches; the kernels are compiled for it, and would be for another one."""
 
 BLOCKS_OF_ROWS = (16, 32, 64, 128)
-"""(Row, head) pairs of a tile. 16 are the least that tensor cores take; at 128 the products take as long as the reads."""
+"""(Row, head) pairs of a tile. Tensor cores take 16 at least; at 128 the products take about as long as the reads."""
 
 _RESIDENT = 2
 """Thread blocks that share a processor at least: one computes while the other waits for its first tokens."""
@@ -43,21 +43,22 @@ def _shapes(*shapes: tuple[int, int, int]) -> _Shapes:
     return {block: AttentionShape(*shape) for block, shape in zip(BLOCKS_OF_ROWS, shapes, strict=True)}
 
 
-# Read off the binaries (`make kernel-report`), in this order: no register is spilled; two thread blocks fit a processor,
-# on sm_80 and sm_90 for all numbers of rows; blocks of tokens are large and one more of them is on its way. 64 tokens of
-# K and V of a head of 128 are 32 KB, and a processor of an A100 or H100 has 10 to 20 KB on their way when it reads as
-# fast as memory allows. Queries lie in shared memory as well, scores and sums in registers: what 128 rows leave of
-# 255 registers a thread is enough for 32 tokens. Eight warps halve that need, but then only one block fits.
+# Read off the binaries (`make kernel-report`), in this order: nothing spills; on sm_80 and sm_90 a processor holds two
+# thread blocks, however many rows they have; blocks of tokens are large, and one more of them is on its way. 64 tokens
+# of K and V of a head of 128 are 32 KB, while a processor of an A100 or an H100 has 10 to 20 KB on their way when it
+# reads as fast as memory allows. The queries take shared memory as well, scores and sums take registers: beside 128
+# rows, 255 registers per thread have room for 32 tokens. Eight warps need half as many, but then only one block fits.
 _HEADS_OF_128: Final[Mapping[str, _Shapes]] = {
     "sm_80": _shapes((64, 4, 3), (64, 4, 3), (32, 4, 4), (32, 4, 3)),
     "sm_86": _shapes((32, 4, 3), (32, 4, 3), (32, 4, 2), (64, 8, 2)),  # 99 KB of shared memory instead of 163
     "sm_90": _shapes((64, 4, 3), (64, 4, 3), (64, 4, 3), (32, 4, 3)),
     "sm_100": _shapes((64, 4, 3), (64, 4, 3), (64, 4, 3), (64, 8, 2)),
     "cdna": _shapes((32, 4, 2), (32, 4, 2), (32, 4, 2), (32, 4, 2)),  # 64 KB; the stage on its way is in registers
-    "rdna": _shapes((32, 4, 2), (16, 4, 2), (16, 8, 1), (16, 8, 1)),  # operands lie in registers twice
+    "rdna": _shapes((32, 4, 2), (16, 4, 2), (16, 8, 1), (16, 16, 1)),  # operands lie in registers twice
 }
 _HEADS_OF_64: Final[Mapping[str, _Shapes]] = {
     "nvidia": _shapes((64, 4, 3), (64, 4, 3), (64, 4, 3), (64, 4, 3)),
+    "sm_100": _shapes((128, 4, 3), (64, 4, 3), (64, 4, 3), (64, 4, 3)),  # 64 of 16 rows in fp8 spill for no reason
     "cdna": _shapes((64, 4, 2), (64, 4, 2), (64, 4, 2), (64, 4, 2)),
     "rdna": _shapes((32, 4, 2), (32, 4, 2), (32, 4, 2), (32, 8, 2)),
 }

@@ -67,7 +67,8 @@ def _slots(items: _Columns, pages: _Columns, page_size: int) -> _Columns:
     first_page, first_slot, _, length, *_ = items.T
     item, token = _counted(length)
     page, slot = np.divmod(first_slot[item] + token, page_size)
-    return pages[first_page[item] + page] * page_size + slot
+    slots: _Columns = pages[first_page[item] + page] * page_size + slot
+    return slots
 
 
 def _runs(items: _Columns) -> _Columns:

@@ -1,8 +1,8 @@
 """Attention over a tree of KV segments: a launch for all tiles of a step, another that merges partial results.
 
-A tile is some rows times some tokens of their common path. A thread block takes it for one KV head: K and V pass through
-it once for all rows and all query heads of the group. These (row, head) pairs lie one after the other in the `BLOCK_M`
-rows of its products, so that 9 rows of a group of 7 fill 63 of 64 and no group is padded by itself.
+A tile is some rows times some tokens of their common path. A thread block takes it for one KV head, and K and V pass
+through it once for all rows and all query heads of the group. These (row, head) pairs lie one after the other in the
+`BLOCK_M` rows of its products, so that 9 rows of a group of 7 fill 63 of 64 and no group is padded by itself.
 
 Blocks of tokens run by with the online softmax (arXiv 1805.02867, 2205.14135) in base 2. The factor `scale * log2(e)`
 meets the scores where the maximum is subtracted, in one fused multiply-add.
@@ -14,6 +14,7 @@ tiles that begin at fixed positions make a branch independent of its neighbours.
 
 from __future__ import annotations
 
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 from collections.abc import Iterator
 
 import torch
@@ -31,11 +32,28 @@ from .variant import Variant, pointer_to
 _LEAST = tl.constexpr(-3e38)
 """The maximum of no scores: finite, so that its difference with itself is 0."""
 
+_LOG2_E = tl.constexpr(1.4426950408889634)
 _FIELDS = tl.constexpr(len(Tile._fields))
 
 _MERGED = (8, 4)
 """Partial results and heads of a thread block that merges: what four warps have in flight in 32 registers a thread, for
 heads of 128."""
+
+
+@triton.jit
+def _row_and_head(pair, group, kv_head):
+    """Row and query head of each (row, head) pair; neither the pairs nor the group are more than 128."""
+    row = pair * ((65535 + group) // group) >> 16  # pair // group, with one division for all
+    return row, kv_head * group + pair - row * group
+
+
+@triton.jit
+def _softmax_step(scores, factor, maximum, total):
+    """Weights of a block of scores, what earlier weights are to be multiplied by, and the new maximum and total."""
+    new_maximum = tl.maximum(maximum, tl.max(scores, axis=1) * factor)
+    weights = tl.exp2(scores * factor - new_maximum[:, None])
+    kept = tl.exp2(maximum - new_maximum)
+    return weights, kept, new_maximum, total * kept + tl.sum(weights, axis=1)
 
 
 @triton.jit(do_not_specialize=["group", "kv_heads"])
@@ -73,10 +91,7 @@ def _attend(
 
     # Lanes behind the last pair repeat it, which keeps them inside of every tensor; they are not stored.
     lane = tl.arange(0, BLOCK_M)
-    pair = tl.minimum(lane, rows * group - 1)
-    inverse = (65535 + group) // group
-    row = pair * inverse >> 16  # pair // group, as both are 128 at most
-    head = kv_head * group + pair - row * group
+    row, head = _row_and_head(tl.minimum(lane, rows * group - 1), group, kv_head)
     dim = tl.arange(0, BLOCK_D)[None, :]
     is_padded: tl.constexpr = BLOCK_D != HEAD_DIM
     inside = dim < HEAD_DIM if is_padded else None
@@ -85,7 +100,7 @@ def _attend(
     queries = tl.load(q + place[:, None] * HEAD_DIM + dim, inside, nothing)
     seen = tl.minimum(tl.load(positions + first_row + row) + 1 - position, length)
 
-    factor = scale * 1.4426950408889634
+    factor = scale * _LOG2_E
     if k_scales is not None:
         factor *= tl.load(k_scales + kv_head)
     page_stride = kv_heads * PAGE_SIZE * HEAD_DIM
@@ -95,8 +110,8 @@ def _attend(
     total = tl.full([BLOCK_M], 0.0, tl.float32)
     acc = tl.full([BLOCK_M, BLOCK_D], 0.0, tl.float32)
     token = tl.arange(0, BLOCK_N)
-    # Lanes behind the last token repeat it, as slots that are not in the plan may hold NaN. Slots are read a block ahead
-    # of K and V, which wait for them.
+    # Lanes behind the last token repeat it, as slots that are not in the plan may hold NaN. Slots are read a block
+    # ahead of K and V, which wait for them.
     slot = tl.load(slots + first + tl.minimum(token, length - 1))
     for start in range(0, tl.max(seen, axis=0), BLOCK_N):
         page = (slot // PAGE_SIZE).to(tl.int64)
@@ -105,22 +120,17 @@ def _attend(
         k = tl.load(k_head + offset, inside, nothing).to(queries.dtype)
         scores = tl.dot(queries, tl.trans(k), input_precision="ieee")
         scores = tl.where(start + token[None, :] < seen[:, None], scores, float("-inf"))
-        new_maximum = tl.maximum(maximum, tl.max(scores, axis=1) * factor)
-        weights = tl.exp2(scores * factor - new_maximum[:, None])
-        kept = tl.exp2(maximum - new_maximum)
-        total = total * kept + tl.sum(weights, axis=1)
+        weights, kept, maximum, total = _softmax_step(scores, factor, maximum, total)
         v = tl.load(v_head + offset, inside, nothing).to(queries.dtype)
         acc = tl.dot(weights.to(queries.dtype), v, acc * kept[:, None], input_precision="ieee")
-        maximum = new_maximum
 
     if v_scales is not None:
         acc *= tl.load(v_scales + kv_head)
-    # The same once more. `length` is not below 0, but the compiler does not know: it would keep pointers to every row of
-    # the result in registers all the way from the first time.
-    lane = tl.arange(0, BLOCK_M) + tl.minimum(length, 0)
-    row = lane * inverse >> 16
-    head = kv_head * group + lane - row * group
-    is_pair = lane < rows * group
+    # `length` is not below 0, but as the compiler does not know, it computes the pairs again. Otherwise it would keep a
+    # pointer to every row of the result in registers all the way.
+    pair = tl.arange(0, BLOCK_M) + tl.minimum(length, 0)
+    row, head = _row_and_head(pair, group, kv_head)
+    is_pair = pair < rows * group
     stored = is_pair[:, None] & (dim < HEAD_DIM)
     place = (tl.where(partial < 0, first_row, partial) + row).to(tl.int64) * (group * kv_heads) + head
     if partial < 0:
@@ -233,7 +243,7 @@ def tree_attention(
 
 def _padded(head_dim: int) -> int:
     """Width of a block that holds a head; tensor cores take 16 at least."""
-    return max(16, triton.next_power_of_2(head_dim))
+    return max(16, int(triton.next_power_of_2(head_dim)))
 
 
 def tree_attention_variants(arch: Arch) -> Iterator[Variant]:
@@ -258,9 +268,10 @@ def _attend_variant(arch: Arch, dtype: torch.dtype, pages: torch.dtype, head_dim
         "BLOCK_N": shape.tokens,
         "BLOCK_D": _padded(head_dim),
     }
-    (constants if pages == dtype else tensors).update(
-        dict.fromkeys(("k_scales", "v_scales"), None if pages == dtype else "*fp32")
-    )
+    if pages == dtype:
+        constants |= {"k_scales": None, "v_scales": None}
+    else:
+        tensors |= {"k_scales": "*fp32", "v_scales": "*fp32"}
     signature = tensors | {"scale": "fp32", "group": "i32", "kv_heads": "i32"}
     kinds = " ".join(dict.fromkeys((pointer_to(dtype)[1:], pointer_to(pages)[1:])))
     name = f"tree_attention {kinds} d{head_dim} m{block_m}"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 from forest import Forest, Query
+from interpreter_arithmetic import multiply_rows_apart
 from marcot.kernels import Kernels, KVScales, Plan, Tile, Tiles, Tiling, reference
 from marcot.kernels.triton import tree_attention as op
 from marcot.kernels.triton.arch import INTERPRETED
 from marcot.kernels.triton.attention_shape import BLOCKS_OF_ROWS
 from marcot.kernels.triton.attention_tiles import cut
+from marcot.kernels.triton.variant import pointer_to
 from torch import Tensor
 
 PAGE_SIZE = 16
@@ -65,35 +68,41 @@ def near(out: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(out.double(), expected, atol=tolerance, rtol=tolerance)
 
 
-def tree(head_dim: int, kv_heads: int = 2) -> tuple[Forest, list[Query]]:
-    """Many readers of a root, some of what is below it, a prefill chunk among them, and rows in the middle."""
+def tree(head_dim: int, kv_heads: int = 1) -> tuple[Forest, list[Query]]:
+    """Readers of a root's middle, of what is below it, and a prefill chunk."""
     forest = Forest(reference, kv_heads, head_dim, seed=head_dim, pages=90)
-    for segment in ((201, 3, None), (70, 0, 0), (5, 15, 1), (1, 9, 1), (18, 7, 0), (43, 2, 4)):
+    for segment in ((181, 3, None), (70, 0, 0), (5, 15, 1), (1, 9, 1), (19, 7, 0)):
         forest.add(*segment)
-    queries = [Query(0, 150, 2), Query(1, 70, 1), Query(2, 5, 5), Query(3, 1, 1), Query(4, 18, 18), Query(5, 43, 12)]
+    queries = [Query(0, 150, 2), Query(2, 5, 3), Query(3, 1, 1), Query(4, 19, 13)]
     return forest, forest.depth_first(queries)
 
 
 @pytest.mark.parametrize("block_m", BLOCKS_OF_ROWS)
-@pytest.mark.parametrize(("group", "head_dim"), [(1, 64), (6, 128), (7, 40)])
+@pytest.mark.parametrize(("group", "head_dim", "workers"), [(1, 64, 1), (6, 128, 1000), (7, 40, 1), (7, 8, 1000)])
 def test_every_block_of_rows(
-    triton_ops: Kernels, device: torch.device, dtypes: tuple[torch.dtype, ...], group: int, head_dim: int, block_m: int
+    triton_ops: Kernels,
+    device: torch.device,
+    dtypes: tuple[torch.dtype, ...],
+    group: int,
+    head_dim: int,
+    workers: int,
+    block_m: int,
 ) -> None:
+    """Many workers make tiles of 128 tokens, one makes them as long as can be."""
     forest, queries = tree(head_dim)
     plan = forest.plan(queries)
-    for workers in (1, 1000):
-        tiles = cut(plan, PAGE_SIZE, group, Tiling((block_m // group,), workers))
-        for dtype in dtypes:
-            q = forest.queries(len(plan.positions), group).to(dtype)
-            pages = forest.k_pages.to(dtype), forest.v.to(dtype)
-            near(attend(triton_ops, device, q, *pages, plan._replace(tiles=tiles)), dense_rows(forest, q, queries))
+    tiles = cut(plan, PAGE_SIZE, group, Tiling((block_m // group,), workers))
+    for dtype in dtypes[1:]:
+        q = forest.queries(len(plan.positions), group).to(dtype)
+        pages = forest.k_pages.to(dtype), forest.v.to(dtype)
+        near(attend(triton_ops, device, q, *pages, plan._replace(tiles=tiles)), dense_rows(forest, q, queries))
 
 
 @pytest.mark.parametrize("pages", [torch.float8_e4m3fn, torch.float8_e5m2], ids=["e4m3", "e5m2"])
 def test_pages_in_fp8(
     triton_ops: Kernels, device: torch.device, dtypes: tuple[torch.dtype, ...], pages: torch.dtype
 ) -> None:
-    forest, queries = tree(24)
+    forest, queries = tree(24, kv_heads=2)
     plan = forest.plan(queries)
     stored = forest.k_pages.to(pages), forest.v.to(pages)
     scales = KVScales(torch.tensor([0.5, 1.7]), torch.tensor([3.0, 0.2]))
@@ -225,19 +234,24 @@ def fixed_tiles(rows: int, paths: Sequence[Sequence[int]], shared: int) -> Tiles
     merges = [0]
     for partial in mine:
         merges.append(merges[-1] + len(partial))
-    return Tiles(rows, int32(tiles), int32(slots), int32(sum(mine, [])), int32(merges))
+    return Tiles(rows, int32(tiles), int32(slots), int32([*chain(*mine)]), int32(merges))
 
 
-@pytest.mark.parametrize("length", [129, 180, 500])
+@pytest.mark.parametrize("length", [129, 192, 300])
 def test_a_row_is_the_same_bits_in_any_company(
-    triton_ops: Kernels, device: torch.device, dtypes: tuple[torch.dtype, ...], length: int
+    triton_ops: Kernels,
+    device: torch.device,
+    dtypes: tuple[torch.dtype, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    length: int,
 ) -> None:
     """Alone and among neighbours that are longer and shorter, wherever its tokens are stored."""
+    multiply_rows_apart(monkeypatch)
     for dtype in dtypes:
-        cache = Cache(300, 2, 40, dtype, seed=length)
+        cache = Cache(100, 1, 40, dtype, seed=length)
         path = cache.new(length)
         again = cache.copy(path.k, path.v)
-        q = torch.randn(4, 14, 40, generator=cache.random).to(dtype)
+        q = torch.randn(4, 7, 40, generator=cache.random).to(dtype)
 
         def plan(*paths: Sequence[int], shared: int = 0) -> Plan:
             tiles = fixed_tiles(4, paths, shared)
@@ -248,48 +262,50 @@ def test_a_row_is_the_same_bits_in_any_company(
         elsewhere = attend(triton_ops, device, q[2:3], cache.k, cache.v, plan(again.slots))
         assert torch.equal(elsewhere, alone), "in other slots"
         beginning = again.slots[: 2 * CHUNK]
-        others = [beginning + cache.new(tokens).slots for tokens in (1, 100, 333)]
+        others = [beginning + cache.new(tokens).slots for tokens in (1, 100, 233)]
         company = plan(others[0], others[1], again.slots, others[2], shared=2)
         together = attend(triton_ops, device, q, cache.k, cache.v, company)
         assert torch.equal(together[2:3], alone), "with neighbours"
 
 
 @pytest.mark.parametrize("head_dim", [64, 128])
-def test_every_launch_is_among_the_variants(
-    triton_ops: Kernels, monkeypatch: pytest.MonkeyPatch, head_dim: int
-) -> None:
+def test_every_launch_is_among_the_variants(monkeypatch: pytest.MonkeyPatch, head_dim: int) -> None:
     variants = list(op.tree_attention_variants(INTERPRETED))
     launches: list[dict[str, Any]] = []
 
-    class Recorded:
+    class Recorder:
         def __init__(self, kernel: Any) -> None:
             self.kernel = kernel
 
         def __getitem__(self, grid: tuple[int, ...]) -> Any:
-            def launch(*arguments: Any, num_warps: int, **options: Any) -> None:
+            def launch(*arguments: Any, **options: Any) -> None:
                 named = dict(zip(self.kernel.arg_names, arguments, strict=True))
-                launches.append({"kernel": self.kernel, "num_warps": num_warps, **options, **named})
-                self.kernel[grid](*arguments, num_warps=num_warps, **options)
+                launches.append({"kernel": self.kernel, "num_stages": 3, **options, **named})
 
             return launch
 
     for name in ("_attend", "_merge"):
-        monkeypatch.setattr(op, name, Recorded(getattr(op, name)))
-    forest, queries = tree(head_dim, kv_heads=1)
+        monkeypatch.setattr(op, name, Recorder(getattr(op, name)))
+    forest, queries = tree(head_dim)
     plan = forest.plan(queries)
-    q = forest.queries(len(plan.positions), 7).half()
-    for pages, scales in ((torch.float16, None), (torch.float8_e5m2, KVScales(*torch.ones(2, 1)))):
-        for block_m in BLOCKS_OF_ROWS:
-            tiles = cut(plan, PAGE_SIZE, 7, Tiling((block_m // 7,), 1000))
-            triton_ops.tree_attention(
-                q, forest.k_pages.to(pages), forest.v.to(pages), plan._replace(tiles=tiles), 0.3, scales
-            )
-    assert len(launches) == 2 * 2 * len(BLOCKS_OF_ROWS)
+    q = forest.queries(len(plan.positions), 7)
+    for dtype in (torch.float16, torch.bfloat16):
+        for pages, scales in ((dtype, None), (torch.float8_e5m2, KVScales(*torch.ones(2, 1)))):
+            for block_m in BLOCKS_OF_ROWS:
+                tiles = cut(plan, PAGE_SIZE, 7, Tiling((block_m // 7,), 1000))
+                cache = forest.k_pages.to(pages), forest.v.to(pages)
+                op.tree_attention(INTERPRETED, q.to(dtype), *cache, plan._replace(tiles=tiles), 0.3, scales)
+    assert len(launches) == 2 * 2 * 2 * len(BLOCKS_OF_ROWS)
     for launch in launches:
         assert any(
             variant.kernel is launch["kernel"]
-            and (variant.num_warps, variant.num_stages) == (launch["num_warps"], launch.get("num_stages", 3))
+            and (variant.num_warps, variant.num_stages) == (launch["num_warps"], launch["num_stages"])
             and variant.constants.items() <= launch.items()
+            and all(
+                pointer_to(launch[name].dtype) == kind
+                for name, kind in variant.signature.items()
+                if isinstance(launch[name], Tensor)
+            )
             for variant in variants
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from interpreter_arithmetic import round_fp8
 from marcot.kernels import Kernels, KVScales
 from marcot.kernels.triton.arch import INTERPRETED
 from marcot.kernels.triton.rope_store import rope_store_variants
@@ -64,10 +65,10 @@ def check(
     torch.testing.assert_close(q.cpu().double(), rotated(x[:, :heads], angles), **near)
     near = {"atol": SMALLEST.get(stored, 2e-6), "rtol": 1.05 * ULP[stored]}
     kept = SLOTS >= 0
-    for found, expected, scale in zip(pages, (rotated(k, angles), v), scales or (None, None), strict=True):
+    divisors = scales or KVScales(*torch.ones(2, kv_heads))
+    for found, exact, scale in zip(pages, (rotated(k, angles), v), divisors, strict=True):
         by_slot = found.cpu().float().transpose(1, 2).flatten(0, 1)
-        if scale is not None:
-            expected /= scale.double()[:, None]
+        expected = exact / scale.double()[:, None]
         torch.testing.assert_close(by_slot[SLOTS[kept]].double(), expected[kept], **near)
         others = torch.ones(len(by_slot), dtype=torch.bool)
         others[SLOTS[kept]] = False
@@ -76,7 +77,7 @@ def check(
 
 @pytest.mark.parametrize("with_bias", [False, True], ids=["no-bias", "bias"])
 @pytest.mark.parametrize("head_dim", [4, 40, 64, 128])
-@pytest.mark.parametrize(("heads", "kv_heads"), [(7, 1), (12, 2), (28, 4)])
+@pytest.mark.parametrize(("heads", "kv_heads"), [(7, 1), (28, 4)])
 def test_every_dtype(
     triton_ops: Kernels,
     device: torch.device,
@@ -92,8 +93,13 @@ def test_every_dtype(
 
 @pytest.mark.parametrize("pages", [torch.float8_e4m3fn, torch.float8_e5m2], ids=["e4m3", "e5m2"])
 def test_pages_in_fp8(
-    triton_ops: Kernels, device: torch.device, dtypes: tuple[torch.dtype, ...], pages: torch.dtype
+    triton_ops: Kernels,
+    device: torch.device,
+    dtypes: tuple[torch.dtype, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    pages: torch.dtype,
 ) -> None:
+    round_fp8(monkeypatch)
     for dtype in dtypes:
         check(triton_ops, device, dtype, 6, 2, 24, True, pages)
 
