@@ -15,7 +15,7 @@ Layout = tuple[Stem | Twig, Slots, Slots]
 
 
 class SlotRegions:
-    """Hands out regions of `Tiles.slots`, front to back. What is given up is garbage until all of it is laid out anew."""
+    """Hands out regions of `Tiles.slots`, front to back. What is given up is garbage until all is laid out anew."""
 
     def __init__(self, tables: TileTables) -> None:
         """Lay out regions in `tables`."""

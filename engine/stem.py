@@ -28,6 +28,9 @@ class Joining(NamedTuple):
     stems: tuple[Stem, ...]
 
 
+NOBODY = Joining(0, ())
+
+
 class Stem:
     """A run of tokens that the same rows read from end to end, cut into nodes in whatever way.
 
@@ -48,6 +51,7 @@ class Stem:
         joining: The choice that it takes, likewise.
         region: Where its tokens, and those that come along, are among `Tiles.slots`; -1 if nowhere.
         carried: How many come along there.
+        shape: What its costs depend on besides those of the stems that grow from it, when they were last computed.
     """
 
     __slots__ = (
@@ -61,6 +65,7 @@ class Stem:
         "own_rows",
         "region",
         "rows",
+        "shape",
         "slots",
         "start",
         "stems",
@@ -83,6 +88,13 @@ class Stem:
         self.joining: dict[int, Joining] = {}
         self.region = -1
         self.carried = 0
+        self.shape: tuple[object, ...] = ()
+
+    def reshaped(self) -> bool:
+        """Whether its costs, if they were known, are not true any more, whatever has happened above it."""
+        before = self.shape
+        self.shape = (self.start, self.length, self.own_rows, len(self.twigs), *self.stems)
+        return self.shape != before
 
     def tail(self, tokens: int) -> Slots:
         """Slots of the last `tokens` tokens of the path that ends here."""

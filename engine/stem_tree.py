@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .planner import Reader
 
 _PAGE = np.arange(PAGE_SIZE, dtype=np.int32)
+_START = attrgetter("start")
 
 
 class StemTree:
@@ -81,42 +82,49 @@ class StemTree:
 
     def follow_splits(self) -> None:
         """Learn of the upper parts of nodes that were split: they belong where the lower part does."""
+        now = list(map(_START, self._starts))
+        if now == list(self._starts.values()):
+            return
         for node in [node for node, start in self._starts.items() if node.start != start]:
             home = self._home[node]
-            upper: KVNode | None = node
-            while upper is not None and (upper is node or upper not in self._home):
+            self._starts[node] = node.start
+            upper = node.parent
+            while upper is not None and upper not in self._home:
                 self._home[upper] = home
                 self._starts[upper] = upper.start
                 upper = upper.parent
 
-    def add_twig(self, reader: Reader) -> Twig:
+    def add_twig(self, reader: Reader) -> None:
         """Let the single row of `reader` end in a twig; nobody else reads the end of its leaf."""
-        leaf = reader.leaf
-        path = self._unknown(leaf)
-        base = self._ending_with(path[-1].parent or leaf)
-        covered = [len(node.tokens) for node in path]
-        covered[0] = reader.first + reader.rows
-        slots = np.concatenate([_node_slots(node, count) for node, count in zip(path[::-1], covered[::-1], strict=True)])
+        leaf, covered = reader.leaf, reader.first + 1
+        path = self._strange_path(leaf)
+        base = self._base(path[-1])
+        slots = _path_slots(path, covered)
         twig = Twig(base, leaf, path[-1].start, len(slots) - self.clock, slots)
         base.twigs[twig] = None
-        self._settle_in(path, twig)
+        for node in path:
+            self._home[node] = twig
+            self._starts[node] = node.start
         self.changed[base] = None
-        return twig
 
     def add_ends(self, readers: Sequence[Reader]) -> None:
         """Let all rows of `readers`, which end in the same leaf, end in a stem."""
         leaf = readers[0].leaf
-        if self.knows(leaf):
+        if leaf in self._home:
             stem = self._ending_with(leaf)
         else:
-            path = self._unknown(leaf)
-            base = self._ending_with(path[-1].parent or leaf)
-            covered = [len(node.tokens) for node in path]
-            covered[0] = max(reader.first + reader.rows for reader in readers)
-            parts = [_node_slots(node, count) for node, count in zip(path[::-1], covered[::-1], strict=True)]
-            stem = Stem(base, leaf, path[-1].start, np.concatenate(parts))
+            path = self._strange_path(leaf)
+            base = self._base(path[-1])
+            slots = _path_slots(path, max(reader.first + reader.rows for reader in readers))
+            stem = Stem(base, leaf, path[-1].start, slots)
             base.stems[stem] = None
-            self._settle_in(path, stem)
+            for node in path:
+                self._home[node] = stem
+                self._starts[node] = node.start
+        self.end(stem, readers)
+
+    def end(self, stem: Stem, readers: Sequence[Reader]) -> None:
+        """Let the rows of `readers`, and no others, end in `stem`."""
         stem.ends = list(readers)
         stem.own_rows = sum(reader.rows for reader in readers)
         self.changed[stem] = None
@@ -143,46 +151,49 @@ class StemTree:
         self._starts[leaf] = leaf.start
 
     def settle(self) -> None:
-        """Remove stems that nobody reads, join those that go on undivided, and count rows anew where that changed."""
+        """Remove stems that nobody reads, join those that go on undivided, and forget costs that are no longer true."""
         self.tidy()
-        pending = list(self.changed)
+        pending = [stem for stem in self.changed if stem.reshaped()]
+        stale = dict.fromkeys(pending)
         for stem in pending:
             base = stem.base
-            while base is not None and base not in self.changed:
-                self.changed[base] = None
+            while base is not None and base not in stale:
+                base.reshaped()
+                stale[base] = None
                 base = base.base
-        self.changed.pop(self.root, None)
-        for stem in [*sorted(self.changed, key=attrgetter("start"), reverse=True), self.root]:
-            stem.rows = len(stem.twigs) + stem.own_rows + sum(above.rows for above in stem.stems)
+        stale.pop(self.root, None)
+        for stem in [*sorted(stale, key=_START, reverse=True), self.root]:
+            rows = len(stem.twigs) + stem.own_rows
+            for upper in stem.stems:
+                rows += upper.rows
+            stem.rows = rows
             stem.costs.clear()
-            stem.joining.clear()
         self.changed.clear()
 
     def reprice(self) -> None:
         """Forget all costs."""
         for stem in (self.root, *self.stems()):
             stem.costs.clear()
-            stem.joining.clear()
 
     # --- inside -------------------------------------------------------------------------------------------------
 
-    def _unknown(self, node: KVNode) -> list[KVNode]:
+    def _strange_path(self, node: KVNode) -> list[KVNode]:
         """The nodes from `node` down to the last one that is not known."""
-        path = []
-        below: KVNode | None = node
-        while below is not None and below not in self._home:
-            if below.parent is None:
-                self._root = Stem(None, below, 0, np.empty(0, np.int32))
-                self._home[below] = self._root
-                break
-            path.append(below)
-            below = below.parent
+        path = [node]
+        lower = node.parent
+        while lower is not None and lower not in self._home:
+            path.append(lower)
+            lower = lower.parent
+        if lower is None:
+            root = path.pop()
+            self._home[root] = self._root = Stem(None, root, 0, np.empty(0, np.int32))
         return path
 
-    def _settle_in(self, path: Sequence[KVNode], home: Stem | Twig) -> None:
-        for node in path:
-            self._home[node] = home
-            self._starts[node] = node.start
+    def _base(self, node: KVNode) -> Stem:
+        """The stem that ends where `node` starts."""
+        assert node.parent is not None, "the root is a stem"
+        home = self._home[node.parent]
+        return home if isinstance(home, Stem) and home.last is node.parent else self._ending_with(node.parent)
 
     def _forget(self, last: KVNode, base: Stem) -> None:
         """Forget the nodes from `last` down to the end of `base`."""
@@ -291,8 +302,17 @@ class StemTree:
         self.changed[upper] = None
 
 
+def _path_slots(path: Sequence[KVNode], covered: int) -> Slots:
+    """Slots of all tokens of a path, given from its end down, of whose last node only `covered` tokens are read."""
+    parts = [_node_slots(path[0], covered)]
+    parts += [_node_slots(node, len(node.tokens)) for node in path[1:]]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts[::-1])
+
+
 def _node_slots(node: KVNode, count: int) -> Slots:
     """Slots of the first `count` tokens of `node`."""
+    if count == 1:
+        return np.array([node.pages[0] * PAGE_SIZE + node.first_slot], np.int32)
     if node.first_slot + count <= PAGE_SIZE:
         return _PAGE[node.first_slot : node.first_slot + count] + np.int32(node.pages[0] * PAGE_SIZE)
     pages = np.array(node.pages[: -(-(node.first_slot + count) // PAGE_SIZE)], np.int32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from heapq import heapreplace
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -19,12 +21,20 @@ SHORTEST = 64
 GRAIN = 16
 """Pieces are whole pages, apart from the last one of a run."""
 
-BALANCED = 1.1
-"""A plan is good enough if its last tile ends within so many times the even share of all workers: the margin to 1.15, which
-is promised, is for the tokens that branches grow by until it is cut again."""
+_PARTS = tuple(0.97**step for step in range(1, 160))
+"""Costs of a tile to try, in parts of the largest one."""
 
-_SHARES = (1.0, 0.8, 0.67, 0.5, 0.4, 0.33, 0.25, 0.2, 0.16, 0.125)
-"""Lengths to try for the longest piece, in parts of an even share."""
+_LEAST_SHARE = 0.2
+"""None is tried that is a smaller part of an even share of all workers."""
+
+_EVEN = 1.04
+"""Good enough: the last worker ends so many times as late as is possible."""
+
+_HALVINGS = 16
+"""Steps of a bisection to a few thousandths."""
+
+_SOONER = 0.99
+"""Smaller tiles must end the step so much sooner, as they make more traffic."""
 
 _FIRST, _POSITION, _LENGTH, _FIRST_ROW, _ROWS, _PARTIAL = range(len(Tile._fields))
 
@@ -63,75 +73,97 @@ class Cut(NamedTuple):
     last: Counts
 
 
-def longest_piece(runs: Runs, cost: TileCost, workers: int) -> int:
-    """The greatest length of pieces with which `workers` workers end at about the same time.
+def even_cost(runs: Runs, cost: TileCost, workers: int) -> tuple[float, float]:
+    """The most that a tile should cost so that `workers` workers are done as soon as possible, and when they are.
 
-    Pieces are dealt out longest first, as a device takes them. An even share is the cost of all tiles divided by the
-    workers, but never less than the shortest piece allowed of any run. If no length is good enough, it is the one with
-    which the last worker ends first.
+    Tiles are dealt out longest first, as a device takes them. Small tiles keep all workers busy to the end, large ones
+    have fewer partial results.
     """
-    longest = int(runs.length.max())
-    share = float((runs.length * (1 + (-(-runs.rows // cost.block) - 1) * L2_SHARE)).sum()) / workers
-    lengths = [longest, *(_whole(share * part) for part in _SHARES)]
-    best, best_end = longest, np.inf
-    for length in sorted({max(min(length, longest), min(SHORTEST, longest)) for length in lengths}, reverse=True):
-        end, even = balance(piece_costs(runs, cost, length), piece_costs(runs, cost, SHORTEST).max(), workers)
-        if end <= BALANCED * even:
-            return length
-        if end < best_end:
-            best, best_end = length, end
-    return best
+    costs = piece_costs(runs, cost, runs.length)
+    best, best_end = inf, last_end(costs, workers)
+    largest, least = float(costs.max()), least_end(runs, cost, workers)
+    for most in [largest * part for part in _PARTS if largest * part > _LEAST_SHARE * least]:
+        if best_end <= _EVEN * least:
+            break
+        costs = piece_costs(runs, cost, longest_pieces(runs, cost, most))
+        end = last_end(costs, workers)
+        if end < best_end * _SOONER:
+            best, best_end = most, end
+    return best, best_end
 
 
-def is_balanced(runs: Runs, cost: TileCost, workers: int, longest: int) -> bool:
-    """Whether pieces of `longest` tokens are still good enough."""
-    end, even = balance(piece_costs(runs, cost, longest), piece_costs(runs, cost, SHORTEST).max(), workers)
-    return end <= BALANCED * even
+def least_end(runs: Runs, cost: TileCost, workers: int) -> float:
+    """A lower bound for the end of the last worker, however runs are cut: all workers busy to the end.
 
-
-def balance(costs: NDArray[np.float64], least: float, workers: int) -> tuple[float, float]:
-    """When the last of `workers` workers has done tiles of these `costs`, and when all would have in equal shares.
-
-    Tiles are dealt out longest first, a round at a time, the longest one to who has least to do.
+    If it ends at `t`, no tile costs more than `t`, which takes a certain number of them; and all tiles together cost at
+    most `t` for each worker.
     """
-    costs = np.sort(costs)[::-1]
-    loads = costs[:workers]
-    for begin in range(workers, len(costs), workers):
-        loads = np.sort(loads)
-        more = costs[begin : begin + workers]
-        loads[: len(more)] += more
-    return float(loads.max()), max(float(costs.sum()) / workers, least)
-
-
-def piece_costs(runs: Runs, cost: TileCost, longest: int) -> NDArray[np.float64]:
-    """`[tiles]`, what each tile costs when runs are cut into pieces of at most `longest` tokens."""
-    piece, pieces = _pieces(runs.length, longest)
     blocks = -(-runs.rows // cost.block)
-    read = (1 + (blocks - 1) * L2_SHARE) / blocks * cost.token
+    read = _per_token(blocks, cost)
+    merged = cost.partial * runs.rows / blocks
+    alone = _merged(runs, np.ones_like(runs.length))
+    work = read * runs.length
+    low, high = 0.0, float((blocks * (work + cost.tile + merged)).sum())
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        longest = np.maximum(((middle - cost.tile - merged) / read), SHORTEST)
+        pieces = np.ceil(runs.length / longest)
+        rest = cost.tile + merged * (alone | (pieces > 1))
+        fits = (np.minimum(longest, runs.length) * read + rest <= middle).all()
+        if fits and (blocks * (work + pieces * rest)).sum() <= workers * middle:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def longest_pieces(runs: Runs, cost: TileCost, most: float) -> Counts:
+    """`[runs]`, tokens of the longest pieces of each run that cost at most `most`, or else of the shortest allowed."""
+    if most == inf:
+        return runs.length
+    blocks = -(-runs.rows // cost.block)
+    rest = cost.tile + cost.partial * np.minimum(runs.rows, cost.block)
+    tokens = ((most - rest) / (_per_token(blocks, cost) * GRAIN)).astype(np.int64) * GRAIN
+    return np.maximum(tokens, SHORTEST)
+
+
+def last_end(costs: NDArray[np.float64], workers: int) -> float:
+    """When the last of `workers` workers has done tiles of these `costs`, if the longest one left goes to the first free."""
+    loads = [0.0] * workers
+    for cost in np.sort(costs)[::-1].tolist():
+        heapreplace(loads, loads[0] + cost)
+    return max(loads)
+
+
+def piece_costs(runs: Runs, cost: TileCost, longest: Counts) -> NDArray[np.float64]:
+    """`[tiles]`, what each tile costs when runs are cut into pieces of at most `longest` (`[runs]`) tokens."""
+    pieces = -(-runs.length // longest)
+    blocks = -(-runs.rows // cost.block)
+    read = _per_token(blocks, cost)
     rest = cost.tile + cost.partial * np.minimum(runs.rows, cost.block) * _merged(runs, pieces)
-    whole = np.repeat(piece * read + rest, (pieces - 1) * blocks)
-    last = np.repeat((runs.length - (pieces - 1) * piece) * read + rest, blocks)
+    whole = np.repeat(longest * read + rest, (pieces - 1) * blocks)
+    last = np.repeat((runs.length - (pieces - 1) * longest) * read + rest, blocks)
     return np.concatenate((whole, last))
 
 
-def cut(runs: Runs, block: int, longest: int, positions: Counts, *, fixed: bool = False, causal: bool = False) -> Cut:
+def cut(runs: Runs, block: int, longest: Counts, positions: Counts, *, merge_all: bool = False, causal: bool = False) -> Cut:
     """Cut runs by tokens, then by rows.
 
     Args:
         runs: In the order of their positions.
         block: Most rows of a tile.
-        longest: Most tokens of a tile.
+        longest: `[runs]`, most tokens of a tile.
         positions: `[rows]`, of all query rows.
-        fixed: Cut after every `longest` tokens, not in pieces of about the same length, and merge every row.
+        merge_all: Leave every result to be merged, even if a row reads a single tile.
         causal: Whether a run may have tokens behind all rows of a tile, which are then left out.
     """
-    piece, pieces = _pieces(runs.length, longest, fixed=fixed)
+    pieces = -(-runs.length // longest)
     run, number = _counted(pieces)
     tiles = np.empty((len(run), len(Tile._fields)), np.int64)
-    skipped = number * piece[run]
+    skipped = number * longest[run]
     tiles[:, _FIRST] = runs.first[run] + skipped
     tiles[:, _POSITION] = runs.position[run] + skipped
-    tiles[:, _LENGTH] = np.minimum(piece[run], runs.length[run] - skipped)
+    tiles[:, _LENGTH] = np.minimum(longest[run], runs.length[run] - skipped)
     tiles[:, _FIRST_ROW] = runs.first_row[run]
     tiles[:, _ROWS] = runs.rows[run]
     last = np.cumsum(pieces) - 1
@@ -148,21 +180,16 @@ def cut(runs: Runs, block: int, longest: int, positions: Counts, *, fixed: bool 
         kept = tiles[:, _LENGTH] > 0
         last = np.cumsum(kept)[last] - 1
         tiles = tiles[kept]
-    partials, merges = _merges(tiles, len(positions), 0 if fixed else 1)
+    partials, merges = _merges(tiles, len(positions), 0 if merge_all else 1)
     order = np.argsort(-tiles[:, _LENGTH], kind="stable")
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     return Cut(tiles[order].astype(np.int32), partials, merges, place[last])
 
 
-def _pieces(length: Counts, longest: int, *, fixed: bool = False) -> tuple[Counts, Counts]:
-    """Tokens of the pieces of each run, apart from the last one, and how many pieces there are."""
-    if not fixed:
-        pieces = -(-length // longest)
-        piece = -(-length // (pieces * GRAIN)) * GRAIN
-    else:
-        piece = np.full_like(length, longest)
-    return piece, -(-length // piece)
+def _per_token(blocks: Counts, cost: TileCost) -> NDArray[np.float64]:
+    """What a token costs each of so many tiles that read it: its share of the bytes, or the products if they take longer."""
+    return np.maximum((1 + (blocks - 1) * L2_SHARE) / blocks * cost.token, cost.product)
 
 
 def _merged(runs: Runs, pieces: Counts) -> NDArray[np.bool_]:
@@ -171,7 +198,8 @@ def _merged(runs: Runs, pieces: Counts) -> NDArray[np.bool_]:
     np.add.at(edges, runs.first_row, pieces)
     np.subtract.at(edges, runs.first_row + runs.rows, pieces)
     several = np.append(0, np.cumsum(np.cumsum(edges[:-1]) > 1))
-    return several[runs.first_row + runs.rows] > several[runs.first_row]
+    read_more: NDArray[np.bool_] = several[runs.first_row + runs.rows] > several[runs.first_row]
+    return read_more
 
 
 def _merges(tiles: Counts, rows: int, most: int) -> tuple[Ints, Ints]:
@@ -197,8 +225,3 @@ def _counted(counts: Counts) -> tuple[Counts, Counts]:
     """Whose each unit is and which of its: counts `[2, 3]` give `[0, 0, 1, 1, 1]` and `[0, 1, 0, 1, 2]`."""
     owner = np.repeat(np.arange(len(counts)), counts)
     return owner, np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
-
-
-def _whole(tokens: float) -> int:
-    """`tokens` rounded up to whole grains."""
-    return int(-(-tokens // GRAIN)) * GRAIN

@@ -1,39 +1,43 @@
 """Which tokens are read once in a tile of all their rows, and which once more by each that goes on from there.
 
-The cost of a tree is a function of its stems. `f(v, a)`: the least cost of all rows that end in stem `v` or below it, when
-the last `a` tokens above `v` come along, to be read wherever `v` is. `v` has a tile of its own for the `a + len(v)`
-tokens, or none. Everything that grows from `v` either joins that tile, `f(u, 0)`, or takes the tokens along into tiles of
-its own, `f(u, a + len(v))`. Rows that end in `v` read its tile.
+The cost of a tree is a function of its stems. `f(v, a)`: the least cost of all rows that end in stem `v` or below it,
+when the last `a` tokens above `v` come along, to be read wherever `v` is. `v` has a tile of its own for the `a +
+len(v)` tokens, or none. Everything that grows from `v` either joins that tile, `f(u, 0)`, or takes the tokens along
+into tiles of its own, `f(u, a + len(v))`. Rows that end in `v` read its tile.
 
-What joins is a knapsack: a tile takes a limited number of rows, and the next one costs the tokens once more, from the L2
-cache. Whatever gains more by joining than it can cost joins in any case; for the few that are left the knapsack is
+What joins is a knapsack: a tile takes a limited number of rows, and the next one costs the tokens once more, from the
+L2 cache. Whatever gains more by joining than it can cost joins in any case; for the few that are left the knapsack is
 solved exactly, which is what makes the whole a minimum over all choices.
 
-A single row that grows with every step costs the same wherever its own tokens are read. They are left out, so that costs
-stay true until a branch is born or ends, and then change along its path only.
+A single row that grows with every step costs the same wherever its own tokens are read. They are left out, so that
+costs stay true until a branch is born or ends, and then change along its path only.
 """
 
 from __future__ import annotations
 
+from math import inf
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .stem import Joining, Stem
+from .stem import NOBODY, Joining, Stem
 from .tile_cost import TileCost
 
 
-_NOBODY = Joining(0, ())
-
-
 class _Item(NamedTuple):
-    """Equal things that may join a tile: what one gains by it, before the price of the tile; its rows; how many."""
+    """A stem that may join a tile.
+
+    Attributes:
+        gain: What is gained if it does, before the price of further tiles.
+        rows: Its rows.
+        stem: The stem.
+    """
 
     gain: float
     rows: int
-    count: int
-    stem: Stem | None
+    stem: Stem
+
+
+_FEW = 6
+"""As many items are packed by trying all subsets, more by a table."""
 
 
 def solve(root: Stem, cost: TileCost) -> float:
@@ -63,9 +67,9 @@ def _missing(stem: Stem, carried: int, cost: TileCost) -> list[tuple[Stem, int]]
     """What must be known before `f(stem, carried)`.
 
     Whatever grows from `stem` may take its tokens along, unless it certainly joins: if there is a minimum in which it
-    does, whatever the rest does. Apart, it reads the tokens from memory once more. Joining costs a partial result per row,
-    another one where a row would have needed none, and at most as many further tiles as its rows fill. And where nobody
-    needs the tile anyway, all together must gain by opening it.
+    does, whatever the rest does. Apart, it reads the tokens from memory once more. Joining costs a partial result per
+    row, another one where a row would have needed none, and at most as many further tiles as its rows fill. And where
+    nobody needs the tile anyway, all together must gain by opening it.
     """
     tokens = carried + stem.length
     partial = cost.partial * (2 if carried == stem.start else 1)
@@ -79,7 +83,9 @@ def _missing(stem: Stem, carried: int, cost: TileCost) -> list[tuple[Stem, int]]
         costs = upper.costs
         if 0 not in costs:
             missing.append((upper, 0))
-        if tokens not in costs and not (certain and saved >= cost.tile * cost.blocks(upper.rows) + partial * upper.rows):
+        if tokens not in costs and not (
+            certain and saved >= cost.tile * cost.blocks(upper.rows) + partial * upper.rows
+        ):
             missing.append((upper, tokens))
     return missing
 
@@ -101,7 +107,7 @@ def _choose_twigs(stem: Stem, carried: int, cost: TileCost) -> None:
     if joined and opened < least:
         stem.costs[carried], stem.joining[carried] = opened, Joining(joined, ())
     else:
-        stem.costs[carried], stem.joining[carried] = least, _NOBODY
+        stem.costs[carried], stem.joining[carried] = least, NOBODY
 
 
 def _choose(stem: Stem, carried: int, cost: TileCost) -> None:
@@ -110,7 +116,7 @@ def _choose(stem: Stem, carried: int, cost: TileCost) -> None:
     tokens = carried + stem.length
     if not tokens:
         stem.costs[0] = sum(upper.costs[0] for upper in stem.stems) + twigs * cost.tile
-        stem.joining[0] = _NOBODY
+        stem.joining[0] = NOBODY
         return
     alone = carried == stem.start
     again = cost.again(tokens)
@@ -127,70 +133,84 @@ def _choose(stem: Stem, carried: int, cost: TileCost) -> None:
             apart = with_tile
         elif apart - with_tile < again * cost.blocks(upper.rows):
             if apart > with_tile:
-                items.append(_Item(apart - with_tile, upper.rows, 1, upper))
+                items.append(_Item(apart - with_tile, upper.rows, upper))
             total += apart
             continue
         total += apart
         gained += apart - with_tile
         joined.append(upper)
         rows += upper.rows
-    joined_twigs = 0
     gain = cost.token * tokens - (2 if alone else 1) * cost.partial
-    if twigs and gain >= again:
-        gained += gain * twigs
-        rows += twigs
-        joined_twigs = twigs
-    elif twigs and gain > 0:
-        items.append(_Item(gain, 1, twigs, None))
-    for item, count in _pack(items, rows, cost.block, again):
-        gained += item.gain * count
-        rows += item.rows * count
-        if item.stem is None:
-            joined_twigs = count
-        else:
-            joined.append(item.stem)
-
+    taken, joined_twigs = _pack(items, gain, twigs if gain > 0 else 0, rows, cost.block, again)
+    gained += gain * joined_twigs
+    rows += joined_twigs
+    for item in taken:
+        gained += item.gain
+        rows += item.rows
+        joined.append(item.stem)
     opened = total - gained + cost.first(tokens) + again * cost.blocks(rows) + cost.partial * ends
     closed = total + (cost.read(tokens, ends, partial=not alone) if ends else 0.0)
     if rows > ends and (certain or opened < closed):
         stem.costs[carried], stem.joining[carried] = opened, Joining(joined_twigs, tuple(joined))
     else:
-        stem.costs[carried], stem.joining[carried] = closed, _NOBODY
+        stem.costs[carried], stem.joining[carried] = closed, NOBODY
 
 
-def _pack(items: list[_Item], rows: int, block: int, again: float) -> list[tuple[_Item, int]]:
-    """How many of each item join a tile that has `rows` rows without them: the most gain, less `again` for each block."""
+def _pack(items: list[_Item], gain: float, twigs: int, rows: int, block: int, again: float) -> tuple[list[_Item], int]:
+    """Who joins a tile that has `rows` rows without them: the most gain, less `again` for every block of rows.
+
+    Args:
+        items: Stems that may join.
+        gain: Of a twig that joins.
+        twigs: How many twigs may.
+        rows: Rows that there are in any case.
+        block: Rows of a block.
+        again: The price of a block.
+
+    Returns:
+        The stems, and how many twigs.
+    """
     if not items:
-        return []
-    offered = sum(item.rows * item.count for item in items)
-    if offered <= (-rows % block if rows else block):
-        return [(item, item.count) for item in items]
-    if len(items) == 1 and items[0].rows == 1:
-        return [(items[0], _equal_rows(items[0].gain, items[0].count, rows, block, again))]
+        return items, _equal_rows(gain, twigs, rows, block, again) if twigs else 0
+    offered = sum(item.rows for item in items)
+    if offered + twigs <= (-rows % block if rows else block):
+        return items, twigs
+    packings = _subsets(items) if len(items) <= _FEW else _best_of_each_size(items)
+    best, most = -inf, (packings[0], 0)
+    for packing in packings:
+        filled = rows + packing[1]
+        joined = _equal_rows(gain, twigs, filled, block, again) if twigs else 0
+        value = packing[0] + gain * joined - again * -(-(filled + joined) // block)
+        if value > best:
+            best, most = value, (packing, joined)
+    (_, _, taken), joined = most
+    return [item for i, item in enumerate(items) if taken >> i & 1], joined
 
-    best: NDArray[np.float64] = np.full(offered + 1, -np.inf)
-    best[0] = 0
-    steps: list[tuple[_Item, int, NDArray[np.bool_]]] = []
-    for item in items:
-        for count in _bundles(item.count):
-            size = item.rows * count
-            better = np.full(offered + 1, -np.inf)
-            better[size:] = best[:-size] + item.gain * count
-            takes = better > best
-            best = np.where(takes, better, best)
-            steps.append((item, count, takes))
-    more = -(-(rows + np.arange(offered + 1)) // block) - -(-rows // block)
-    size = int(np.argmax(best - again * more))
-    chosen: dict[_Item, int] = {}
-    for item, count, takes in reversed(steps):
-        if takes[size]:
-            chosen[item] = chosen.get(item, 0) + count
-            size -= item.rows * count
-    return list(chosen.items())
+
+_Packing = tuple[float, int, int]
+"""Gain and rows of some items, and which they are: bit `i` stands for item `i`."""
+
+
+def _subsets(items: list[_Item]) -> list[_Packing]:
+    packings: list[_Packing] = [(0.0, 0, 0)]
+    for i, item in enumerate(items):
+        packings += [(gain + item.gain, rows + item.rows, taken | 1 << i) for gain, rows, taken in packings]
+    return packings
+
+
+def _best_of_each_size(items: list[_Item]) -> list[_Packing]:
+    """For every number of rows that some items have, the items of so many rows that gain most."""
+    best: dict[int, _Packing] = {0: (0.0, 0, 0)}
+    for i, item in enumerate(items):
+        for gain, rows, taken in list(best.values()):
+            more = (gain + item.gain, rows + item.rows, taken | 1 << i)
+            if more[0] > best.get(more[1], (-inf,))[0]:
+                best[more[1]] = more
+    return list(best.values())
 
 
 def _equal_rows(gain: float, count: int, rows: int, block: int, again: float) -> int:
-    """`_pack` of single rows: what is free, then whole blocks or nothing, then what is left if it pays for its block."""
+    """`_pack` of single rows: what is free, then whole blocks or nothing, then the rest if it pays for its block."""
     free = -rows % block if rows else block
     if count <= free or gain >= again:
         return count
@@ -201,14 +221,3 @@ def _equal_rows(gain: float, count: int, rows: int, block: int, again: float) ->
         if left * gain > again:
             taken += left
     return taken
-
-
-def _bundles(count: int) -> list[int]:
-    """Numbers whose sums are exactly 0 to `count`."""
-    bundles = []
-    size = 1
-    while size < count:
-        bundles.append(size)
-        count -= size
-        size *= 2
-    return [*bundles, count]

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .stem import Joining, Stem, Twig
+import numpy as np
+
+from .stem import NOBODY, Joining, Stem, Twig
+from .tile_cutting import Counts, Runs
 
 
 class TwigGroup(NamedTuple):
@@ -15,13 +18,13 @@ class TwigGroup(NamedTuple):
         base: Their stem.
         carried: How many of the last tokens of its path they take along.
         first_row: The row of the first one.
-        count: How many twigs.
+        rows: How many twigs.
     """
 
     base: Stem
     carried: int
     first_row: int
-    count: int
+    rows: int
 
 
 class StemRun(NamedTuple):
@@ -60,44 +63,33 @@ class RowOrder(NamedTuple):
     rows: int
 
 
-class Share(NamedTuple):
-    """How the tokens of a stem, and those that come along, are shared out.
-
-    Attributes:
-        joining: Whose rows read them in tiles of the stem, besides the rows that end in it.
-        left: How many of the last ones are kept back, for all who go on or end there.
-    """
-
-    joining: Joining
-    left: int
+Share = Callable[[Stem, int], tuple[Joining, int]]
+"""How the tokens of a stem, and so many that come along, are shared out: who joins its tile, besides the rows that end
+in it, and how many of the last tokens are left for each who goes on or ends there."""
 
 
-_NOBODY = Joining(0, ())
-
-
-def cheapest(stem: Stem, carried: int) -> Share:
+def cheapest(stem: Stem, carried: int) -> tuple[Joining, int]:
     """The minimum that `tile_merging` has found."""
-    return Share(stem.joining[carried], 0)
+    return stem.joining[carried], 0
 
 
-def by_chunks(chunk: int) -> Callable[[Stem, int], Share]:
+def by_chunks(chunk: int) -> Share:
     """Whole chunks at multiples of `chunk` tokens are shared by all who read them; the rest is left for each branch."""
 
-    def share(stem: Stem, carried: int) -> Share:
-        if stem.base is None:
-            return Share(_NOBODY, 0)
+    def share(stem: Stem, carried: int) -> tuple[Joining, int]:
         left = (stem.start + stem.length) % chunk
-        if left >= carried + stem.length:
-            return Share(_NOBODY, 0)
-        return Share(Joining(len(stem.twigs), tuple(stem.stems)), left)
+        if stem.base is None or left >= carried + stem.length:
+            return NOBODY, 0
+        return Joining(len(stem.twigs), tuple(stem.stems)), left
 
     return share
 
 
-def row_order(root: Stem, share: Callable[[Stem, int], Share]) -> RowOrder:
+def row_order(root: Stem, share: Share) -> RowOrder:
     """Walk through the tree, so that the rows of every tile are neighbours.
 
-    Below a stem come the twigs that take its tokens along, then all rows of its tile, then the stems that take them along.
+    From a stem grow the twigs that take its tokens along, then come all rows of its tile, then the stems that take them
+    along.
     """
     twigs: list[Twig] = []
     groups: list[TwigGroup] = []
@@ -108,14 +100,16 @@ def row_order(root: Stem, share: Callable[[Stem, int], Share]) -> RowOrder:
     while pending:
         stem, carried = pending.pop()
         (joined_twigs, joined), left = share(stem, carried)
+        own_rows = stem.own_rows
         tokens = carried + stem.length
         apart = len(stem.twigs) - joined_twigs
-        own_rows = stem.own_rows
-        tile_rows = own_rows + joined_twigs + (sum(one.rows for one in joined) if joined else 0)
         if apart:
-            twigs += stem.twigs if not joined_twigs else list(stem.twigs)[joined_twigs:]
+            twigs += list(stem.twigs)[joined_twigs:]
             groups.append(TwigGroup(stem, tokens, rows, apart))
             rows += apart
+        tile_rows = own_rows + joined_twigs
+        for upper in joined:
+            tile_rows += upper.rows
         if tile_rows and tokens:
             runs.append(StemRun(stem, carried, left, rows, tile_rows))
         if own_rows:
@@ -124,12 +118,53 @@ def row_order(root: Stem, share: Callable[[Stem, int], Share]) -> RowOrder:
             ends.append((stem, rows))
             rows += own_rows
         if joined_twigs:
-            twigs += stem.twigs if not apart else list(stem.twigs)[:joined_twigs]
+            twigs += list(stem.twigs)[:joined_twigs]
             groups.append(TwigGroup(stem, left, rows, joined_twigs))
             rows += joined_twigs
-        if stem.stems:
-            if len(joined) < len(stem.stems):
-                aside = set(joined)
-                pending += [(one, tokens) for one in stem.stems if one not in aside]
-            pending += [(one, left) for one in joined]
+        for upper in stem.stems:
+            if upper not in joined:
+                pending.append((upper, tokens))
+        for upper in joined:
+            pending.append((upper, left))
     return RowOrder(twigs, groups, runs, ends, rows)
+
+
+def runs_of(order: RowOrder, clock: int) -> Runs:
+    """What is read together: first that of the twigs, in the order of their rows, then that of the stems.
+
+    Args:
+        order: Its twigs and stems have their regions.
+        clock: The `StemTree.clock`.
+    """
+    groups = np.array([group[1:] for group in order.groups], np.int64).reshape(-1, 3)
+    carried, first_row, rows = groups.T
+    carried = np.repeat(carried, rows)
+    twigs = (
+        np.array([twig.region for twig in order.twigs], np.int64),
+        np.array([twig.start for twig in order.twigs], np.int64) - carried,
+        np.array([twig.span for twig in order.twigs], np.int64) + clock + carried,
+        np.repeat(first_row - (np.cumsum(rows) - rows), rows) + np.arange(len(order.twigs)),
+        np.ones(len(order.twigs), np.int64),
+    )
+    stems = np.array(
+        [
+            (stem.region + stem.carried - carried, stem.start - carried, carried + stem.length - left, row, rows)
+            for stem, carried, left, row, rows in order.runs
+        ],
+        np.int64,
+    ).reshape(-1, len(Runs._fields))
+    return Runs(*(np.concatenate(both) for both in zip(twigs, stems.T, strict=True)))
+
+
+def positions_of(order: RowOrder, runs: Runs) -> Counts:
+    """`[rows]`, where each row stands: a twig's at the end of all that it reads. `runs` are those of `order`."""
+    positions = np.empty(order.rows, np.int64)
+    twigs = len(order.twigs)
+    positions[runs.first_row[:twigs]] = (runs.position + runs.length - 1)[:twigs]
+    for stem, row in order.ends:
+        at = row
+        for reader in stem.ends:
+            begin = reader.leaf.start + reader.first
+            positions[at : at + reader.rows] = np.arange(begin, begin + reader.rows)
+            at += reader.rows
+    return positions

@@ -80,7 +80,7 @@ def _triton(device: torch.device, dtype: torch.dtype) -> Kernels:
         from .triton import load
     except ImportError as error:
         raise KernelsUnavailableError(f"the GPU kernels need Triton ({error}): pip install 'marcot[gpu]'") from error
-    return load(device)
+    return cast(Kernels, load(device))
 
 
 @functools.cache

@@ -19,7 +19,7 @@ class CodeFormat(NamedTuple):
     """How a value follows from its code: `scale * (code - centre)`, plus the group's minimum where there are minimums.
 
     Attributes:
-        bits: Of a code in the packed weight, 4 (unsigned) or 8 (signed).
+        bits: Of a code in the packed weight, 4 or 8, unsigned.
         group: Columns that share a scale, and a minimum.
         centre: What is subtracted from every code.
         has_minimums: Whether groups have minimums.
@@ -37,7 +37,7 @@ class Codes(NamedTuple):
     """Rows of a quantised matrix.
 
     Attributes:
-        codes: `[rows, columns]`, uint8 where they have 4 bits, otherwise int8.
+        codes: `[rows, columns]` uint8.
         scales: `[rows, columns / group]`, fp16, or int8 where nested.
         minimums: Same shape and dtype, or None. What nested ones stand for is subtracted, the others are added.
         supers: `[rows, columns / SUPER]` fp16, what nested scales are multiplied with, or None.
@@ -90,10 +90,6 @@ def _flags(data: Tensor) -> Tensor:
     return _bits(data, 1).transpose(1, 2).flatten(1)
 
 
-def _signed(codes: Tensor, centre: int) -> Tensor:
-    return (codes.to(torch.int16) - centre).to(torch.int8)
-
-
 def _q4_0(b: Tensor) -> tuple[Tensor | None, ...]:
     return _bits(b[:, 2:], 4), _halves(b[:, :2]), None, None, None
 
@@ -104,16 +100,16 @@ def _q4_1(b: Tensor) -> tuple[Tensor | None, ...]:
 
 def _q5_0(b: Tensor) -> tuple[Tensor | None, ...]:
     codes = _bits(b[:, 6:], 4).flatten(1) | _flags(b[:, 2:6]) << 4
-    return _signed(codes, 16), _halves(b[:, :2]), None, None, None
+    return codes + (128 - 16), _halves(b[:, :2]), None, None, None
 
 
 def _q5_1(b: Tensor) -> tuple[Tensor | None, ...]:
     codes = _bits(b[:, 8:], 4).flatten(1) | _flags(b[:, 4:8]) << 4
-    return _signed(codes, 0), _halves(b[:, :2]), _halves(b[:, 2:4]), None, None
+    return codes, _halves(b[:, :2]), _halves(b[:, 2:4]), None, None
 
 
 def _q8_0(b: Tensor) -> tuple[Tensor | None, ...]:
-    return b[:, 2:].view(torch.int8), _halves(b[:, :2]), None, None, None
+    return b[:, 2:] ^ 128, _halves(b[:, :2]), None, None, None
 
 
 def _q4_k(b: Tensor) -> tuple[Tensor | None, ...]:
@@ -124,7 +120,7 @@ def _q4_k(b: Tensor) -> tuple[Tensor | None, ...]:
 def _q5_k(b: Tensor) -> tuple[Tensor | None, ...]:
     scales, minimums = _six_bits(b[:, 4:16])
     low = _bits(b[:, 48:].reshape(-1, 32), 4).reshape(-1, 8, 32)
-    codes = _signed(low | _bits(b[:, 16:48], 1) << 4, 0)
+    codes = low | _bits(b[:, 16:48], 1) << 4
     return codes, scales, minimums, _halves(b[:, :2]), _halves(b[:, 2:4])
 
 
@@ -132,7 +128,7 @@ def _q6_k(b: Tensor) -> tuple[Tensor | None, ...]:
     low = _bits(b[:, :128].reshape(-1, 64), 4).reshape(-1, 8, 32)
     high = _bits(b[:, 128:192].reshape(-1, 32), 2).reshape(-1, 8, 32)
     scales = b[:, 192:208].view(torch.int8)
-    return _signed(low | high << 4, 32), scales, None, _halves(b[:, 208:]), None
+    return (low | high << 4) + (128 - 32), scales, None, _halves(b[:, 208:]), None
 
 
 def _six_bits(data: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,14 +142,14 @@ def _six_bits(data: Tensor) -> tuple[Tensor, Tensor]:
 FORMATS: Final = {
     "Q4_0": CodeFormat(4, 32, 8, has_minimums=False, nested=False),
     "Q4_1": CodeFormat(4, 32, 0, has_minimums=True, nested=False),
-    "Q5_0": CodeFormat(8, 32, 0, has_minimums=False, nested=False),
+    "Q5_0": CodeFormat(8, 32, 128, has_minimums=False, nested=False),
     "Q5_1": CodeFormat(8, 32, 0, has_minimums=True, nested=False),
-    "Q8_0": CodeFormat(8, 32, 0, has_minimums=False, nested=False),
+    "Q8_0": CodeFormat(8, 32, 128, has_minimums=False, nested=False),
     "Q4_K": CodeFormat(4, 32, 0, has_minimums=True, nested=True),
     "Q5_K": CodeFormat(8, 32, 0, has_minimums=True, nested=True),
-    "Q6_K": CodeFormat(8, 16, 0, has_minimums=False, nested=True),
+    "Q6_K": CodeFormat(8, 16, 128, has_minimums=False, nested=True),
 }
-"""What each block format becomes. Five and six bits take eight; blocks of other formats are decoded."""
+"""What each block format becomes: five and six bits take eight, signed codes are moved up by 128."""
 
 _SPLIT: Final = {
     "Q4_0": _Block(18, _q4_0),

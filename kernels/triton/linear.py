@@ -7,6 +7,7 @@ no longer what counts: there they are decoded, a part of the weight at a time, a
 
 from __future__ import annotations
 
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -18,9 +19,9 @@ from torch import Tensor
 from ..reference.quantize import round_trip
 from .arch import Arch
 from .block_codes import FORMATS, CodeFormat
-from .packed_linear import DenseSection, QuantizedSection, TritonLinear, strip_columns
+from .packed_linear import DenseSection, QuantizedSection, TritonLinear
 from .variant import Variant, pointer_to
-from .weight_tile import STEP, dense_tile, half_byte, quantized_tile
+from .weight_tile import codes_of_plane, dense_tile, factors_of, quantized_tile
 
 _BLOCKS_OF_ROWS = (16, 32, 64)
 """Rows of activations of a tile."""
@@ -39,7 +40,7 @@ _FEWEST_STEPS = 4
 """Turns of the loop that a split of the columns has at least."""
 
 
-@triton.jit(do_not_specialize=["rows", "splits", "columns_per_split"])
+@triton.jit(do_not_specialize=["rows", "splits", "steps_per_split"])
 def _quantized_linear(
     y,
     partials,
@@ -53,7 +54,7 @@ def _quantized_linear(
     outs,
     columns,
     splits,
-    columns_per_split,
+    steps_per_split,
     x_stride,
     y_stride,
     BITS: tl.constexpr,
@@ -61,16 +62,20 @@ def _quantized_linear(
     CENTRE: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
+    STEP: tl.constexpr,
+    FLIPPED: tl.constexpr,
 ):
-    """One tile of the result, or the part of it that `columns_per_split` columns give."""
+    """One tile of the result, or the part of it that some steps of columns give."""
     lane = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
     out = tl.minimum(lane, outs - 1)
     row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
-    first = tl.program_id(2) * columns_per_split
+    first = tl.program_id(2) * steps_per_split * STEP
     acc = quantized_tile(
         codes, scales, minimums, supers, super_minimums, x, out, row, rows, outs, columns, x_stride,
-        first, tl.minimum(first + columns_per_split, columns), BITS, GROUP, CENTRE,
+        first, tl.minimum(first + steps_per_split * STEP, columns), BITS, GROUP, CENTRE, STEP, FLIPPED,
     )  # fmt: skip
+    if FLIPPED:
+        acc = tl.trans(acc)
     inside = (lane < outs)[:, None] & (row < rows)[None, :]
     if splits == 1:
         tl.store(y + row.to(tl.int64)[None, :] * y_stride + lane[:, None], acc.to(y.dtype.element_ty), inside)
@@ -99,8 +104,8 @@ def _dense_linear(
     lane = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
     row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     acc = dense_tile(matrix, x, tl.minimum(lane, outs - 1), row, rows, columns, x_stride, BLOCK_K)
-    inside = (lane < outs)[:, None] & (row < rows)[None, :]
-    tl.store(y + row.to(tl.int64)[None, :] * y_stride + lane[:, None], acc.to(y.dtype.element_ty), inside)
+    inside = (row < rows)[:, None] & (lane < outs)[None, :]
+    tl.store(y + row.to(tl.int64)[:, None] * y_stride + lane[None, :], acc.to(y.dtype.element_ty), inside)
 
 
 @triton.jit(do_not_specialize=["count", "first"])
@@ -122,29 +127,22 @@ def _decode(
     ROWS: tl.constexpr,
 ):
     """A strip of `ROWS` rows: those of `ids` that the section has, whose first row is number `first` of the weight."""
-    UNIT: tl.constexpr = GROUP if GROUP < 32 else 32
+    PLANES: tl.constexpr = 16 // BITS
     lane = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     out = tl.load(ids + lane, lane < count, -1) - first
     is_here = (out >= 0) & (out < outs)
+    out = tl.where(is_here, out, 0)
     strip = tl.program_id(1)
-    unit = tl.arange(0, UNIT)
-    raw = tl.load(codes + (strip.to(tl.int64) * outs + out)[:, None] * UNIT + unit[None, :], is_here[:, None], 0)
-    for plane in tl.static_range(8 // BITS):
-        column = (strip * (8 // BITS) + plane) * UNIT
-        inside = is_here & (column < columns)
-        group = (column // GROUP).to(tl.int64) * outs + out
-        scale = tl.load(scales + group, inside, 0).to(tl.float32)
-        if supers is not None:
-            scale *= tl.load(supers + (column // 256).to(tl.int64) * outs + out, inside, 0.0)
-        code = half_byte(raw, plane, BITS).to(tl.int16) - CENTRE
-        value = code.to(tl.float32) * scale[:, None]
+    word = tl.arange(0, 16)
+    words = tl.load(codes + (strip.to(tl.int64) * outs + out)[:, None] * 16 + word[None, :], is_here[:, None], 0)
+    for plane in tl.static_range(PLANES):
+        column = (strip * PLANES + plane) * 16
+        scale, minimum = factors_of(scales, minimums, supers, super_minimums, out, outs, column, columns, GROUP)
+        value = (codes_of_plane(words, plane, BITS).to(tl.int16) - CENTRE).to(tl.float32) * scale[:, None]
         if minimums is not None:
-            minimum = tl.load(minimums + group, inside, 0).to(tl.float32)
-            if super_minimums is not None:
-                minimum *= -tl.load(super_minimums + (column // 256).to(tl.int64) * outs + out, inside, 0.0)
             value += minimum[:, None]
-        place = lane.to(tl.int64)[:, None] * columns + column + unit[None, :]
-        tl.store(y + place, value.to(y.dtype.element_ty), inside[:, None])
+        place = lane.to(tl.int64)[:, None] * columns + column + word[None, :]
+        tl.store(y + place, value.to(y.dtype.element_ty), (is_here & (column < columns))[:, None])
 
 
 class LinearShape(NamedTuple):
@@ -165,8 +163,13 @@ class LinearShape(NamedTuple):
     stages: int
 
 
-def _quantized_shape(arch: Arch, block_m: int) -> LinearShape:
-    return LinearShape(block_m, 64, STEP, 4, 3)
+def _quantized_shape(arch: Arch, format: CodeFormat, block_m: int) -> LinearShape:
+    return LinearShape(block_m, 64 if block_m == 64 else 128, step_of(format), 4, 3)
+
+
+def step_of(format: CodeFormat) -> int:
+    """Columns that one turn of the loop over a quantised weight takes: whole groups, four of them at most."""
+    return 64 if format.group == 16 else 128
 
 
 def _invariant_shape(arch: Arch) -> LinearShape:
@@ -210,15 +213,16 @@ def _multiply_quantized(arch: Arch, y: Tensor, x: Tensor, section: QuantizedSect
         _multiply_decoded(y, x, section)
         return
     block_m = _INVARIANT_ROWS if invariant else next((b for b in _BLOCKS_OF_ROWS if b >= rows), _BLOCKS_OF_ROWS[-1])
-    shape = _quantized_shape(arch, block_m)
+    shape = _quantized_shape(arch, section.format, block_m)
     m_blocks, n_blocks = triton.cdiv(rows, shape.rows), triton.cdiv(section.rows, shape.outs)
-    per_split = _columns_per_split(arch, columns, n_blocks * (1 if invariant else m_blocks))
-    splits = triton.cdiv(columns, per_split)
+    steps = triton.cdiv(columns, shape.columns)
+    per_split = _steps_per_split(arch, steps, n_blocks * (1 if invariant else m_blocks))
+    splits = triton.cdiv(steps, per_split)
     partials = torch.empty(splits if splits > 1 else 0, rows, section.rows, device=x.device)
     format = section.format
     _quantized_linear[m_blocks, n_blocks, splits](
         y, partials, x, *section.tensors, rows, section.rows, columns, splits, per_split, x.stride(0), y.stride(0),
-        format.bits, format.group, format.centre, shape.rows, shape.outs,
+        format.bits, format.group, format.centre, shape.rows, shape.outs, shape.columns, False,
         num_warps=shape.warps, num_stages=shape.stages,
     )  # fmt: skip
     if splits > 1:
@@ -230,11 +234,10 @@ _ADDED = 512
 """Sums of a thread block that adds splits."""
 
 
-def _columns_per_split(arch: Arch, columns: int, blocks: int) -> int:
-    """Columns of a split, so that there are two thread blocks per processor, where the columns suffice."""
-    steps = triton.cdiv(columns, STEP)
+def _steps_per_split(arch: Arch, steps: int, blocks: int) -> int:
+    """Turns of the loop in a split, so that there are two thread blocks per processor, where the columns suffice."""
     splits = max(1, min(2 * arch.processors // blocks, steps // _FEWEST_STEPS))
-    return triton.cdiv(steps, splits) * STEP
+    return int(triton.cdiv(steps, splits))
 
 
 def _multiply_decoded(y: Tensor, x: Tensor, section: QuantizedSection) -> None:
@@ -251,7 +254,7 @@ def _multiply_invariant(arch: Arch, y: Tensor, x: Tensor, matrix: Tensor) -> Non
     shape = _invariant_shape(arch)
     grid = (triton.cdiv(len(x), shape.rows), triton.cdiv(len(matrix), shape.outs))
     _dense_linear[grid](
-        y, x, matrix, len(x), *matrix.shape, x.stride(0), y.stride(0), shape.rows, shape.outs, shape.columns,
+        y, x, matrix, len(x), *matrix.shape, x.stride(0), y.stride(0), shape.rows, shape.outs, shape.columns, False,
         num_warps=shape.warps, num_stages=shape.stages,
     )  # fmt: skip
 
@@ -301,7 +304,7 @@ def code_formats() -> tuple[CodeFormat, ...]:
 def code_arguments(format: CodeFormat) -> tuple[dict[str, str], dict[str, object]]:
     """Types of the tensors of a `QuantizedSection`, and what is constant about them."""
     scale = pointer_to(torch.int8 if format.nested else torch.float16)
-    signature = {"codes": pointer_to(torch.uint8 if format.bits == 4 else torch.int8), "scales": scale}
+    signature = {"codes": pointer_to(torch.int16), "scales": scale}
     constants: dict[str, object] = {"BITS": format.bits, "GROUP": format.group, "CENTRE": format.centre}
     halves = pointer_to(torch.float16)
     optional = {
@@ -340,11 +343,11 @@ _SIZES = ("outs", "columns", "x_stride", "y_stride")
 
 
 def _quantized_variant(arch: Arch, tensor: str, format: CodeFormat, block_m: int) -> Variant:
-    shape = _quantized_shape(arch, block_m)
+    shape = _quantized_shape(arch, format, block_m)
     packed, constants = code_arguments(format)
     tensors = {"y": tensor, "partials": "*fp32", "x": tensor} | packed
-    signature = tensors | dict.fromkeys((*_SIZES, "rows", "splits", "columns_per_split"), "i32")
-    constants |= {"BLOCK_M": shape.rows, "BLOCK_N": shape.outs}
+    signature = tensors | dict.fromkeys((*_SIZES, "rows", "splits", "steps_per_split"), "i32")
+    constants |= {"BLOCK_M": shape.rows, "BLOCK_N": shape.outs, "STEP": shape.columns, "FLIPPED": False}
     name = f"linear {tensor[1:]} {code_name(format)} m{block_m}"
     return Variant(name, _quantized_linear, signature, constants, shape.warps, shape.stages, (*tensors, *_SIZES))
 

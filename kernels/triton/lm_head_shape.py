@@ -44,7 +44,7 @@ class HeadShape(NamedTuple):
 
 def blocks_of_rows(dtype: torch.dtype) -> tuple[int, ...]:
     """Rows of a thread block, the choices; fp32 has no tensor cores and needs the registers for operands."""
-    return (16, 32) if dtype == torch.float32 else (16, 32, 64, 128)
+    return (16, 32) if dtype == torch.float32 else (16, 32, 64)
 
 
 def list_of(k: int) -> int:
@@ -53,17 +53,17 @@ def list_of(k: int) -> int:
 
 
 def head_shape(
-    arch: Arch, rows: int, first: int, outs: int, k: int, dtype: torch.dtype, invariant: bool = False
+    arch: Arch, rows: int, first: int, outs: int, k: int, dtype: torch.dtype, columns: int = 64, invariant: bool = False
 ) -> HeadShape:
     """The launch for `rows` rows and the best `k` of the `outs` tokens from `first` on.
 
-    Two thread blocks share a processor, so that one looks at its logits while the other reads; a block of 128 rows
+    Two thread blocks share a processor, so that one looks at its logits while the other reads; a block of 64 rows
     fills one. Together they are as many as run at once, each going through its part of the vocabulary.
     """
     choices = blocks_of_rows(dtype)
     block_m = _INVARIANT_ROWS if invariant else next((block for block in choices if block >= rows), choices[-1])
-    warps, resident = (8, 1) if block_m == 128 else (4, 2)
+    warps, resident = (8, 1) if block_m == 64 else (4, 2)
     row_blocks = triton.cdiv(rows, block_m)
     tiles = triton.cdiv(first + outs, BLOCK_V) - first // BLOCK_V
     at_once = arch.processors * resident // (1 if invariant else row_blocks)
-    return HeadShape(block_m, 64, warps, 3, list_of(k), row_blocks, max(1, min(at_once, tiles)))
+    return HeadShape(block_m, columns, warps, 3, list_of(k), row_blocks, max(1, min(at_once, tiles)))

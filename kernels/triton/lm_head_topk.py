@@ -1,16 +1,18 @@
 """The LM head: logits are looked at in the registers that they are computed in, once, for everything that is wanted.
 
-A thread block takes some rows and every n-th tile of the vocabulary. It keeps running sums of exponentials, the best `k`
-tokens and the best draw of each row; `lm_head_merge` puts together what the blocks have found.
+A thread block takes some rows and every n-th tile of the vocabulary. It keeps running sums of exponentials, the best
+`k` tokens and the best draw of each row; `lm_head_merge` puts together what the blocks have found.
 
 Thread blocks tell each other the best key that they have seen of a row, by atomic maxima over `k` groups of blocks. As
-each group has seen a token of its own, the smallest of the groups' maxima is at most the row's k-th best key, and nothing
-below it matters. So after the first tiles hardly a token enters a list, and at the end about `k ln k` candidates of a row
-leave the registers instead of `k` per block. What the blocks know of each other depends on time; the result does not.
+each group has seen a token of its own, the smallest of the groups' maxima is at most the row's k-th best key, and
+nothing below it matters. So after the first tiles hardly a token enters a list, and at the end about `k ln k`
+candidates of a row leave the registers instead of `k` per block. What the blocks know of each other depends on time;
+the result does not.
 """
 
 from __future__ import annotations
 
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 from collections.abc import Iterator
 
 import torch
@@ -21,16 +23,14 @@ from torch import Tensor
 from ..ops import MAX_TOP_K, Draw, HeadTopK
 from .arch import Arch
 from .block_codes import CodeFormat
-from .linear import activations, code_arguments, code_formats, code_name
+from .linear import activations, code_arguments, code_formats, code_name, step_of
 from .lm_head_key import NEVER, bound_of, key_of
 from .lm_head_merge import Partial, merge, merge_variants
 from .lm_head_shape import BLOCK_V, LISTS, HeadShape, blocks_of_rows, head_shape, list_of
 from .packed_linear import QuantizedSection, Section, TritonLinear
 from .philox import gumbel_noise
 from .variant import Variant, pointer_to
-from .weight_tile import dense_tile, quantized_tile, dense_tile_x
-import os
-XF = tl.constexpr(int(os.environ.get('XF','0')))
+from .weight_tile import dense_tile, quantized_tile
 
 _LOG2E = tl.constexpr(1.4426950408889634)
 _LN2 = tl.constexpr(0.6931471805599453)
@@ -126,12 +126,12 @@ def _shard(
         is_out = (out >= 0) & (out < outs)
         out = tl.minimum(tl.maximum(out, 0), outs - 1)
         if BITS == 16:
-            logits = dense_tile_x(matrix, hidden, out, row, rows, columns, stride, BLOCK_K)
+            logits = dense_tile(matrix, hidden, out, row, rows, columns, stride, BLOCK_K)
         else:
-            logits = tl.trans(quantized_tile(
+            logits = quantized_tile(
                 matrix, scales, minimums, supers, super_minimums, hidden, out, row, rows, outs, columns, stride,
-                0, columns, BITS, GROUP, CENTRE,
-            ))  # fmt: skip
+                0, columns, BITS, GROUP, CENTRE, BLOCK_K, True,
+            )  # fmt: skip
         logits = tl.where(is_out[None, :], logits, float("-inf"))
 
         highest = tl.max(logits, axis=1)
@@ -220,7 +220,8 @@ def lm_head_topk(
     targets = None if targets is None else targets.contiguous()
     draw = None if draw is None else Draw(*(field.contiguous() for field in draw))
     shapes = [
-        head_shape(arch, rows, first, section.rows, k, weight.dtype, invariant) for first, section in weight.placed()
+        head_shape(arch, rows, first, section.rows, k, weight.dtype, _step(_format(section)), invariant)
+        for first, section in weight.placed()
     ]
     partial = Partial.empty(rows, k, sum(shape.shards for shape in shapes), draw is not None, device)
     bounds = torch.zeros(rows, list_of(k), dtype=torch.int32, device=device)
@@ -231,6 +232,15 @@ def lm_head_topk(
         slot += shape.shards
     merge(head, partial, k)
     return head
+
+
+def _format(section: Section) -> CodeFormat:
+    return section.format if isinstance(section, QuantizedSection) else DENSE
+
+
+def _step(format: CodeFormat) -> int:
+    """Columns that one turn of the loop takes."""
+    return 64 if format == DENSE else step_of(format)
 
 
 def _room(rows: int, k: int, has_targets: bool, has_draw: bool, device: torch.device) -> HeadTopK:
@@ -272,10 +282,8 @@ def _launch(
     out = (partial.candidates, partial.counts, partial.sums, *of_draw)
     target_logits = partial.sums if head.target_logits is None else head.target_logits
     wishes = (partial.sums, partial.candidates, partial.candidates) if draw is None else draw
-    if isinstance(section, QuantizedSection):
-        weight, format = section.tensors, section.format
-    else:
-        weight, format = (section.matrix, None, None, None, None), DENSE
+    format = _format(section)
+    weight = section.tensors if isinstance(section, QuantizedSection) else (section.matrix, None, None, None, None)
     _shard[shape.shards * shape.row_blocks,](
         *out, target_logits, bounds, hidden, *weight, partial.candidates if targets is None else targets, *wishes,
         rows, section.rows, hidden.shape[1], hidden.stride(0), k, first, slot, slots, shape.shards, shape.row_blocks,
@@ -301,7 +309,7 @@ def lm_head_variants(arch: Arch) -> Iterator[Variant]:
 
 
 def _variant(arch: Arch, dtype: torch.dtype, format: CodeFormat, block_m: int, room: int) -> Variant:
-    shape = head_shape(arch, block_m, 0, BLOCK_V, room, dtype)
+    shape = head_shape(arch, block_m, 0, BLOCK_V, room, dtype, _step(format))
     x = pointer_to(dtype)
     if format == DENSE:
         weight: dict[str, str] = {"matrix": x}
@@ -312,7 +320,7 @@ def _variant(arch: Arch, dtype: torch.dtype, format: CodeFormat, block_m: int, r
         weight["matrix"] = weight.pop("codes")
     floats = ("sums", "scaled_sums", "scores", "target_logits", "temperatures")
     longs = ("candidates", "targets", "keys", "positions")
-    tensors = dict.fromkeys(floats, "*fp32") | dict.fromkeys(longs, "*i64") 
+    tensors = dict.fromkeys(floats, "*fp32") | dict.fromkeys(longs, "*i64")
     tensors |= dict.fromkeys(("counts", "drawn", "bounds"), "*i32")
     tensors |= {"hidden": x} | weight
     sizes = ("outs", "columns", "stride")

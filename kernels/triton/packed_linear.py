@@ -1,9 +1,11 @@
 """Weights in the layout that the GPU kernels read.
 
-Quantised codes lie in strips: 32 bytes (16 where groups have 16 columns) of each row of the weight, side by side. So
-the bytes that a thread block wants at a time are one run of memory, and a thread fetches 16 of them at once. A byte of a
-strip holds one 8-bit code, or two 4-bit codes whose columns are 32 apart: the low halves of a strip are 32 neighbouring
-columns, its high halves the next 32, so that each half is a tile of its own, found by a shift and a mask.
+Quantised codes lie in strips: 16 words of 16 bits of each row of the weight, side by side. So the bytes that a thread
+block wants at a time are one run of memory, and a thread fetches 16 of them at once. The codes of a word are 16 columns
+apart: the lowest bits of a strip's words are 16 neighbouring columns, the bits above them the next 16. Each such plane
+is a tile of its own, found by a shift and a mask, and 16 columns are what one instruction of a tensor core takes. A
+word has the width of the numbers that its codes become, so that these are where the tensor core wants them without
+being moved.
 
 Scales and minimums are `[groups, rows]`, read along the rows of the weight.
 """
@@ -54,7 +56,7 @@ class QuantizedSection:
 
     Attributes:
         format: What the codes stand for.
-        codes: `[strips, rows, bytes of a strip]`, uint8 with 4 bits, int8 with 8.
+        codes: `[strips, rows, 16]` int16, whose bits are those of unsigned words.
         scales: `[groups, rows]`, fp16, or int8 where nested.
         minimums: Same shape and dtype, or None.
         supers: `[columns / 256, rows]` fp16, or None.
@@ -119,11 +121,6 @@ class TritonLinear:
         for section in self.sections:
             yield first, section
             first += section.rows
-
-
-def strip_columns(format: CodeFormat) -> int:
-    """Columns of a strip."""
-    return min(format.group, 32) * 8 // format.bits
 
 
 def pack(parts: Sequence[Weight], dtype: torch.dtype, device: torch.device, compute: Compute) -> TritonLinear:
@@ -192,8 +189,8 @@ def _like(piece: QuantizedSection, rows: int, device: torch.device) -> Quantized
         return torch.empty(x.shape[0], rows, *x.shape[2:], dtype=x.dtype, device=device)
 
     codes, scales, *others = piece.tensors
-    rest = (None if other is None else room(other) for other in others)
-    return QuantizedSection(piece.format, room(codes), room(scales), *rest, piece.fast)
+    minimums, supers, super_minimums = (None if other is None else room(other) for other in others)
+    return QuantizedSection(piece.format, room(codes), room(scales), minimums, supers, super_minimums, piece.fast)
 
 
 def pack_codes(codes: Codes, format: CodeFormat, fast: bool = False) -> QuantizedSection:
@@ -207,11 +204,11 @@ def pack_codes(codes: Codes, format: CodeFormat, fast: bool = False) -> Quantize
     rows, columns = codes.codes.shape
     assert columns % max(32, format.group) == 0
     assert not format.nested or columns % SUPER == 0
-    strip = strip_columns(format)
-    strips = -(-columns // strip)
-    padded = torch.nn.functional.pad(codes.codes, (0, strips * strip - columns)).view(rows, strips, -1)
-    if format.bits == 4:
-        low, high = padded.unflatten(2, (2, -1)).unbind(2)
-        padded = low | high << 4
-    rest = (None if x is None else x.t().contiguous() for x in codes[1:])
-    return QuantizedSection(format, padded.transpose(0, 1).contiguous(), *rest, fast)  # type: ignore[arg-type]
+    planes = 16 // format.bits
+    padded = torch.nn.functional.pad(codes.codes, (0, -columns % (16 * planes)))
+    shifts = torch.arange(0, 16, format.bits, dtype=torch.int32)[:, None]
+    words = (padded.view(rows, -1, planes, 16).to(torch.int32) << shifts).sum(dim=2).to(torch.int16)
+    _, scales, *others = codes
+    minimums, supers, super_minimums = (None if x is None else x.t().contiguous() for x in others)
+    by_strip = words.transpose(0, 1).contiguous()
+    return QuantizedSection(format, by_strip, scales.t().contiguous(), minimums, supers, super_minimums, fast)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from interpreter_arithmetic import multiply_rows_apart
 from marcot.kernels import BlockTensor, Kernels
 from marcot.kernels.triton import TritonKernels
 from marcot.kernels.triton.arch import INTERPRETED, arch_of
@@ -71,9 +72,7 @@ def test_columns_are_split_where_outputs_are_few(
 @pytest.mark.parametrize("bits", [4, 8])
 def test_longer_groups(device: torch.device, random: torch.Generator, bits: int, group: int) -> None:
     outputs, columns = 50, 640
-    low, high = (0, 16) if bits == 4 else (-128, 128)
-    dtype = torch.uint8 if bits == 4 else torch.int8
-    codes = torch.randint(low, high, (outputs, columns), generator=random).to(dtype)
+    codes = torch.randint(0, 1 << bits, (outputs, columns), generator=random, dtype=torch.uint8)
     scales, minimums = (torch.randn(2, outputs, columns // group, generator=random) / 8).half()
     format = CodeFormat(bits, group, 0, has_minimums=True, nested=False)
     section = pack_codes(Codes(codes, scales, minimums, None, None), format)
@@ -126,11 +125,16 @@ def test_a_format_that_no_kernel_reads_is_decoded(device: torch.device, random: 
     weight = BlockTensor(data, "Q3_K", 512)
     packed = ops.pack_linear([weight], torch.float32, device)
     x = torch.randn(4, 512, generator=random)
-    check(ops.linear(x.to(device), packed), x.double() @ weight.dequantize().double().t(), sizes(x, weight.dequantize()))
+    check(
+        ops.linear(x.to(device), packed), x.double() @ weight.dequantize().double().t(), sizes(x, weight.dequantize())
+    )
 
 
 @pytest.mark.parametrize("format", ["F16", "Q4_K", "Q8_0"])
-def test_a_row_has_the_same_bits_in_every_company(device: torch.device, random: torch.Generator, format: str) -> None:
+def test_a_row_has_the_same_bits_in_every_company(
+    monkeypatch: pytest.MonkeyPatch, device: torch.device, random: torch.Generator, format: str
+) -> None:
+    multiply_rows_apart(monkeypatch)
     ops = TritonKernels(arch_of(device), deterministic=True)
     weight = random_weight(format, 90, 1280, random)
     packed = ops.pack_linear([weight], torch.float16, device)

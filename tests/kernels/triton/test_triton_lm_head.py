@@ -164,16 +164,16 @@ class Sizes(TorchDispatchMode):
         super().__init__()
         self.largest = 0
 
-    def __torch_dispatch__(
-        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
         if isinstance(result, Tensor):
             self.largest = max(self.largest, result.numel())
         return result
 
 
-def test_no_tensor_has_the_size_of_the_logits(triton_ops: Kernels, device: torch.device, random: torch.Generator) -> None:
+def test_no_tensor_has_the_size_of_the_logits(
+    triton_ops: Kernels, device: torch.device, random: torch.Generator
+) -> None:
     rows, vocab = 40, 3000
     packed = triton_ops.pack_linear([torch.randn(vocab, 16, generator=random)], torch.float32, device)
     hidden, draw = torch.randn(rows, 16, generator=random).to(device), to(device, some_draw(rows, random))
@@ -188,7 +188,9 @@ def test_few_candidates_leave_the_registers(
     """The interpreter runs thread blocks one after the other, so that the first `k` write their whole lists."""
     counts: list[Tensor] = []
     merge = lm_head_topk.merge
-    monkeypatch.setattr(lm_head_topk, "merge", lambda head, partial, k: (counts.append(partial.counts), merge(head, partial, k)))
+    monkeypatch.setattr(
+        lm_head_topk, "merge", lambda head, partial, k: (counts.append(partial.counts), merge(head, partial, k))
+    )
     ops = TritonKernels(arch_of(device))
     packed = ops.pack_linear([torch.randn(12_800, 16, generator=random)], torch.float32, device)
     ops.lm_head_topk(torch.randn(16, 16, generator=random).to(device), packed, 8)
@@ -207,7 +209,9 @@ def test_bytes_are_hardly_more_than_those_of_the_weight(vocab: int, columns: int
             assert moved.total < unfused_bytes(rows, columns, vocab, k, torch.bfloat16)
 
 
-def test_bytes_of_results_are_those_of_the_tensors(triton_ops: Kernels, device: torch.device, random: torch.Generator) -> None:
+def test_bytes_of_results_are_those_of_the_tensors(
+    triton_ops: Kernels, device: torch.device, random: torch.Generator
+) -> None:
     packed = triton_ops.pack_linear([torch.randn(300, 16, generator=random)], torch.float32, device)
     hidden, targets = torch.randn(7, 16, generator=random).to(device), torch.zeros(7, dtype=torch.int64, device=device)
     draw = to(device, some_draw(7, random))
