@@ -16,8 +16,9 @@ have read this much. Derived, not measured."""
 
 
 RIDGE = 128
-"""(Row, head) pairs of a tile at which its products take as long as reading its tokens from memory: an H100 has 990 TFLOP/s
-for 3.35 TB/s and an A100 312 for 2.0, in 16-bit values; attention gets less of the former than of the latter."""
+"""(Row, head) pairs of a tile at which its products take as long as reading its tokens from memory: an H100 has 990
+TFLOP/s for 3.35 TB/s and an A100 312 for 2.0, in 16-bit values; attention gets less of the former than of the
+latter."""
 
 
 class TileCost(NamedTuple):

@@ -128,7 +128,7 @@ def longest_pieces(runs: Runs, cost: TileCost, most: float) -> Counts:
 
 
 def last_end(costs: NDArray[np.float64], workers: int) -> float:
-    """When the last of `workers` workers has done tiles of these `costs`, if the longest one left goes to the first free."""
+    """When the last of `workers` workers has done tiles of these `costs`, dealt out longest first to who is free."""
     loads = [0.0] * workers
     for cost in np.sort(costs)[::-1].tolist():
         heapreplace(loads, loads[0] + cost)
@@ -146,7 +146,9 @@ def piece_costs(runs: Runs, cost: TileCost, longest: Counts) -> NDArray[np.float
     return np.concatenate((whole, last))
 
 
-def cut(runs: Runs, block: int, longest: Counts, positions: Counts, *, merge_all: bool = False, causal: bool = False) -> Cut:
+def cut(
+    runs: Runs, block: int, longest: Counts, positions: Counts, *, merge_all: bool = False, causal: bool = False
+) -> Cut:
     """Cut runs by tokens, then by rows.
 
     Args:
@@ -188,7 +190,7 @@ def cut(runs: Runs, block: int, longest: Counts, positions: Counts, *, merge_all
 
 
 def _per_token(blocks: Counts, cost: TileCost) -> NDArray[np.float64]:
-    """What a token costs each of so many tiles that read it: its share of the bytes, or the products if they take longer."""
+    """What a token costs each of so many tiles that read it: its share of the bytes, or the products if longer."""
     return np.maximum((1 + (blocks - 1) * L2_SHARE) / blocks * cost.token, cost.product)
 
 

@@ -30,8 +30,8 @@ _PATIENCE = 64
 """Steps after which tiles that only grow are cut anew, so that none grows longer than the shortest piece."""
 
 _KEPT = 0.8
-"""Choices for a whole step are kept while there is about as much to do: at least so many times what there was, and at most
-what it would be so many times of."""
+"""Choices for a whole step are kept while there is about as much to do: at least so many times what there was, and at
+most what it would be so many times of."""
 
 _AS_GOOD = 1.03
 """Numbers of rows per tile that are judged within so many times of the best are as good as it is."""
@@ -147,7 +147,8 @@ class TilePlanner:
     def _choose_block(self) -> None:
         """Choose the rows of a tile: many read shared tokens less often, few have less to merge and to multiply.
 
-        A step is judged by when its last worker ends and by what it costs in all, as either may be what limits a device.
+        A step is judged by when its last worker ends and by what it costs in all, as either may be what limits a
+        device.
         """
         tree, workers = self._tree, self._tiling.workers
         self._chosen_for = tree.root.rows
