@@ -247,7 +247,7 @@ def _padded(head_dim: int) -> int:
 
 
 def tree_attention_variants(arch: Arch) -> Iterator[Variant]:
-    """Every binary that `tree_attention` launches for heads of 64 and 128, whatever their number."""
+    """Every binary that `tree_attention` launches in 16 bits for heads of 64 and 128, whatever their number."""
     for dtype in (torch.float16, torch.bfloat16):
         for head_dim in (64, 128):
             for pages in (dtype, fp8_dtype(arch)):
