@@ -63,7 +63,7 @@ _HEADS_OF_64: Final[Mapping[str, _Shapes]] = {
     "rdna": _shapes((32, 4, 2), (32, 4, 2), (32, 4, 2), (32, 8, 2)),
 }
 _WIDER: Final = AttentionShape(16, 8, 2)
-"""For fp32, which tensor cores would round, and for heads of more than 128, which no model here has; not made to be fast."""
+"""For fp32, which tensor cores would round, and for wider heads, which no model here has; not made to be fast."""
 
 
 def attention_shape(arch: Arch, block_m: int, block_d: int, dtype: torch.dtype) -> AttentionShape:
