@@ -92,6 +92,11 @@ kernel-report: $(VENV)/.dev  ## compile every GPU kernel for every kind of GPU, 
 gpu-check: $(VENV)/.dev  ## on a machine with a GPU: prove and time everything there, in one report
 	$(BIN)/python bench/gpu_check.py --model="$(MODEL)" $(if $(SECTIONS),--sections="$(SECTIONS)")
 
+# CHECK=1 fails if a bar is missed.
+.PHONY: bench-bytes
+bench-bytes: $(VENV)/.dev  ## count what attention over trees reads: our plans beside those of other systems
+	$(BIN)/python bench/attention_bytes.py $(if $(CHECK),--check)
+
 clean:           ## remove the environment and every cache (downloaded models stay)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

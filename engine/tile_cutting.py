@@ -1,40 +1,16 @@
-"""From runs of tokens and their rows to the tiles of a plan, of a size that keeps a device busy to the end."""
+"""From runs of tokens and their rows to the tiles of a plan."""
 
 from __future__ import annotations
 
-from heapq import heapreplace
-from math import inf
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import Tile
-from .tile_cost import L2_SHARE, TileCost
 from .tile_tables import Ints
 
 Counts = NDArray[np.int64]
-
-SHORTEST = 64
-"""Tokens of the shortest piece that a run is cut into: one block of the kernel's tokens."""
-
-GRAIN = 16
-"""Pieces are whole pages, apart from the last one of a run."""
-
-_PARTS = tuple(0.97**step for step in range(1, 160))
-"""Costs of a tile to try, in parts of the largest one."""
-
-_LEAST_SHARE = 0.2
-"""None is tried that is a smaller part of an even share of all workers."""
-
-_EVEN = 1.04
-"""Good enough: the last worker ends so many times as late as is possible."""
-
-_HALVINGS = 16
-"""Steps of a bisection to a few thousandths."""
-
-_SOONER = 0.99
-"""Smaller tiles must end the step so much sooner, as they make more traffic."""
 
 _FIRST, _POSITION, _LENGTH, _FIRST_ROW, _ROWS, _PARTIAL = range(len(Tile._fields))
 
@@ -73,79 +49,6 @@ class Cut(NamedTuple):
     last: Counts
 
 
-def even_cost(runs: Runs, cost: TileCost, workers: int) -> tuple[float, float]:
-    """The most that a tile should cost so that `workers` workers are done as soon as possible, and when they are.
-
-    Tiles are dealt out longest first, as a device takes them. Small tiles keep all workers busy to the end, large ones
-    have fewer partial results.
-    """
-    costs = piece_costs(runs, cost, runs.length)
-    best, best_end = inf, last_end(costs, workers)
-    largest, least = float(costs.max()), least_end(runs, cost, workers)
-    for most in [largest * part for part in _PARTS if largest * part > _LEAST_SHARE * least]:
-        if best_end <= _EVEN * least:
-            break
-        costs = piece_costs(runs, cost, longest_pieces(runs, cost, most))
-        end = last_end(costs, workers)
-        if end < best_end * _SOONER:
-            best, best_end = most, end
-    return best, best_end
-
-
-def least_end(runs: Runs, cost: TileCost, workers: int) -> float:
-    """A lower bound for the end of the last worker, however runs are cut: all workers busy to the end.
-
-    If it ends at `t`, no tile costs more than `t`, which takes a certain number of them; and all tiles together cost at
-    most `t` for each worker.
-    """
-    blocks = -(-runs.rows // cost.block)
-    read = _per_token(blocks, cost)
-    merged = cost.partial * runs.rows / blocks
-    alone = _merged(runs, np.ones_like(runs.length))
-    work = read * runs.length
-    low, high = 0.0, float((blocks * (work + cost.tile + merged)).sum())
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        longest = np.maximum(((middle - cost.tile - merged) / read), SHORTEST)
-        pieces = np.ceil(runs.length / longest)
-        rest = cost.tile + merged * (alone | (pieces > 1))
-        fits = (np.minimum(longest, runs.length) * read + rest <= middle).all()
-        if fits and (blocks * (work + pieces * rest)).sum() <= workers * middle:
-            high = middle
-        else:
-            low = middle
-    return high
-
-
-def longest_pieces(runs: Runs, cost: TileCost, most: float) -> Counts:
-    """`[runs]`, tokens of the longest pieces of each run that cost at most `most`, or else of the shortest allowed."""
-    if most == inf:
-        return runs.length
-    blocks = -(-runs.rows // cost.block)
-    rest = cost.tile + cost.partial * np.minimum(runs.rows, cost.block)
-    tokens = ((most - rest) / (_per_token(blocks, cost) * GRAIN)).astype(np.int64) * GRAIN
-    return np.maximum(tokens, SHORTEST)
-
-
-def last_end(costs: NDArray[np.float64], workers: int) -> float:
-    """When the last of `workers` workers has done tiles of these `costs`, dealt out longest first to who is free."""
-    loads = [0.0] * workers
-    for cost in np.sort(costs)[::-1].tolist():
-        heapreplace(loads, loads[0] + cost)
-    return max(loads)
-
-
-def piece_costs(runs: Runs, cost: TileCost, longest: Counts) -> NDArray[np.float64]:
-    """`[tiles]`, what each tile costs when runs are cut into pieces of at most `longest` (`[runs]`) tokens."""
-    pieces = -(-runs.length // longest)
-    blocks = -(-runs.rows // cost.block)
-    read = _per_token(blocks, cost)
-    rest = cost.tile + cost.partial * np.minimum(runs.rows, cost.block) * _merged(runs, pieces)
-    whole = np.repeat(longest * read + rest, (pieces - 1) * blocks)
-    last = np.repeat((runs.length - (pieces - 1) * longest) * read + rest, blocks)
-    return np.concatenate((whole, last))
-
-
 def cut(
     runs: Runs, block: int, longest: Counts, positions: Counts, *, merge_all: bool = False, causal: bool = False
 ) -> Cut:
@@ -156,7 +59,7 @@ def cut(
         block: Most rows of a tile.
         longest: `[runs]`, most tokens of a tile.
         positions: `[rows]`, of all query rows.
-        merge_all: Leave every result to be merged, even if a row reads a single tile.
+        merge_all: Leave every result to be merged, even that of a row that reads a single tile.
         causal: Whether a run may have tokens behind all rows of a tile, which are then left out.
     """
     pieces = -(-runs.length // longest)
@@ -189,19 +92,12 @@ def cut(
     return Cut(tiles[order].astype(np.int32), partials, merges, place[last])
 
 
-def _per_token(blocks: Counts, cost: TileCost) -> NDArray[np.float64]:
-    """What a token costs each of so many tiles that read it: its share of the bytes, or the products if longer."""
-    return np.maximum((1 + (blocks - 1) * L2_SHARE) / blocks * cost.token, cost.product)
-
-
-def _merged(runs: Runs, pieces: Counts) -> NDArray[np.bool_]:
-    """`[runs]`, whether some row of a run reads further tiles."""
+def several_tiles(runs: Runs, pieces: Counts) -> NDArray[np.bool_]:
+    """`[runs]`, whether some row of a run reads more than one tile, if each run is cut into so many `pieces`."""
     edges = np.zeros(int((runs.first_row + runs.rows).max()) + 1, np.int64)
     np.add.at(edges, runs.first_row, pieces)
     np.subtract.at(edges, runs.first_row + runs.rows, pieces)
-    several = np.append(0, np.cumsum(np.cumsum(edges[:-1]) > 1))
-    read_more: NDArray[np.bool_] = several[runs.first_row + runs.rows] > several[runs.first_row]
-    return read_more
+    return _some(np.cumsum(edges[:-1]) > 1, runs.first_row, runs.rows)
 
 
 def _merges(tiles: Counts, rows: int, most: int) -> tuple[Ints, Ints]:
@@ -210,17 +106,22 @@ def _merges(tiles: Counts, rows: int, most: int) -> tuple[Ints, Ints]:
     A tile has partial results if one of its rows reads more than `most` tiles.
     """
     tile, number = _counted(tiles[:, _ROWS])
-    readers = np.bincount(tiles[tile, _FIRST_ROW] + number, minlength=rows)
-    several = np.append(0, np.cumsum(readers > most))
-    merged = several[tiles[:, _FIRST_ROW] + tiles[:, _ROWS]] > several[tiles[:, _FIRST_ROW]]
-    counts = np.where(merged, tiles[:, _ROWS], 0)
-    tiles[:, _PARTIAL] = np.where(merged, np.cumsum(counts) - counts, -1)
+    readings = np.bincount(tiles[tile, _FIRST_ROW] + number, minlength=rows)
+    counts = np.where(_some(readings > most, tiles[:, _FIRST_ROW], tiles[:, _ROWS]), tiles[:, _ROWS], 0)
+    tiles[:, _PARTIAL] = np.where(counts > 0, np.cumsum(counts) - counts, -1)
 
     tile, number = _counted(counts)
     row = tiles[tile, _FIRST_ROW] + number
-    by_row = np.argsort(row.astype(np.uint16) if rows < 1 << 16 else row, kind="stable")
+    by_row = np.argsort(row.astype(np.uint16) if rows < 1 << 16 else row, kind="stable")  # 16 bits are radix-sorted
     merges = np.append(0, np.cumsum(np.bincount(row, minlength=rows)))
     return by_row.astype(np.int32), merges.astype(np.int32)
+
+
+def _some(is_so: NDArray[np.bool_], first_row: Counts, rows: Counts) -> NDArray[np.bool_]:
+    """Of each range of rows, whether it `is_so` for at least one."""
+    before = np.append(0, np.cumsum(is_so))
+    found: NDArray[np.bool_] = before[first_row + rows] > before[first_row]
+    return found
 
 
 def _counted(counts: Counts) -> tuple[Counts, Counts]:

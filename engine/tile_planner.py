@@ -17,8 +17,9 @@ from .reader_changes import by_leaf, follow
 from .slot_regions import Layout, SlotRegions
 from .stem import Slots
 from .stem_tree import StemTree
+from .tile_balance import even_cost, longest_pieces, piece_costs
 from .tile_cost import TileCost, tile_cost
-from .tile_cutting import Counts, Runs, cut, even_cost, longest_pieces, piece_costs
+from .tile_cutting import Counts, Runs, cut
 from .tile_merging import solve
 from .tile_order import RowOrder, by_chunks, cheapest, positions_of, row_order, runs_of
 from .tile_tables import TileTables
@@ -34,7 +35,8 @@ _KEPT = 0.8
 most what it would be so many times of."""
 
 _AS_GOOD = 1.03
-"""Numbers of rows per tile that are judged within so many times of the best are as good as it is."""
+"""Numbers of rows per tile that take at most so many times as long as the best are as good: of them, the present one is
+kept, as changing it costs a plan, or else the one is taken that costs least in all."""
 
 _NO_ITEMS = torch.empty(0, len(WorkItem._fields), dtype=torch.int32)
 _NO_PAGES = torch.empty(0, dtype=torch.int32)
@@ -151,6 +153,7 @@ class TilePlanner:
         device.
         """
         tree, workers = self._tree, self._tiling.workers
+        has_chosen = self._chosen_for > 0
         self._chosen_for = tree.root.rows
         judged: dict[int, float] = {}
         shares: dict[int, float] = {}
@@ -162,8 +165,9 @@ class TilePlanner:
             shares[block] = float(piece_costs(runs, cost, longest_pieces(runs, cost, most)).sum()) / workers
             judged[block] = end + shares[block]
         least = min(judged.values())
-        if judged[self._block] > _AS_GOOD * least:
-            self._block = min((block for block in judged if judged[block] <= _AS_GOOD * least), key=shares.__getitem__)
+        good = [block for block in judged if judged[block] <= _AS_GOOD * least]
+        if self._block not in good or not has_chosen:
+            self._block = min(good, key=shares.__getitem__)
         tree.reprice()
 
     def _lay_out(self, room: int) -> None:

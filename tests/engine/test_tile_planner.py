@@ -1,0 +1,315 @@
+"""Plans in tiles against what every reader's path says, against plans from scratch, and against all possible merges."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise, product
+from random import Random
+
+import numpy as np
+import pytest
+from marcot.engine.job import Prefill
+from marcot.engine.kv_node import KVNode
+from marcot.engine.kv_tree import KVTree
+from marcot.engine.planner import Reader
+from marcot.engine.stem import Stem, Twig
+from marcot.engine.tile_balance import even_cost, last_end, least_end, longest_pieces, piece_costs
+from marcot.engine.tile_cost import L2_SHARE, TileCost, tile_cost
+from marcot.engine.tile_cutting import Runs
+from marcot.engine.tile_merging import solve
+from marcot.engine.tile_planner import CHUNK, TilePlanner
+from marcot.engine.usage import Usage
+from marcot.kernels import Plan, Tile, Tiling
+from reading_history import ReadingHistory
+
+QWEN = {"group": 7, "head_dim": 128, "value_bytes": 2}
+
+
+def planner(rows: tuple[int, ...] = (2, 4, 9, 18), workers: int = 66, *, deterministic: bool = False) -> TilePlanner:
+    return TilePlanner(Tiling(rows, workers), **QWEN, deterministic=deterministic)
+
+
+def check(readers: list[Reader], plan: Plan) -> None:
+    """Every row reads its path once, in the right slots, and its partial results are merged in order."""
+    assert plan.tiles is not None
+    tiles = [Tile._make(tile) for tile in plan.tiles.tiles.tolist()]
+    slots, partials, merges = (table.tolist() for table in (plan.tiles.slots, plan.tiles.partials, plan.tiles.merges))
+    assert all(a.length >= b.length - 64 for a, b in pairwise(tiles)), (
+        "long ones first, apart from what they have grown"
+    )
+    assert all(tile.length > 0 and 1 <= tile.rows <= plan.tiles.rows for tile in tiles)
+    results = {
+        tile.partial + i: (tile.first_row + i, tile.position)
+        for tile in tiles
+        if tile.partial >= 0
+        for i in range(tile.rows)
+    }
+    assert sorted(results) == list(range(len(partials))) == sorted(partials)
+    by_row: dict[int, list[Tile]] = {}
+    for tile in tiles:
+        for row in range(tile.first_row, tile.first_row + tile.rows):
+            by_row.setdefault(row, []).append(tile)
+    row = 0
+    for reader in readers:
+        path: dict[int, int] = {}
+        for node in reader.leaf.path():
+            count = reader.first + reader.rows if node is reader.leaf else len(node.tokens)
+            path.update(enumerate(node.slots(0, count), start=node.start))
+        for i in range(reader.rows):
+            position = reader.leaf.start + reader.first + i
+            assert plan.positions[row] == position
+            seen = [
+                (tile.position + j, slots[tile.first + j])
+                for tile in by_row[row]
+                for j in range(min(tile.length, position + 1 - tile.position))
+            ]
+            assert len(seen) == position + 1
+            assert dict(seen) == {p: slot for p, slot in path.items() if p <= position}
+            merged = [results[partial] for partial in partials[merges[row] : merges[row + 1]]]
+            whole = sum(tile.partial < 0 for tile in by_row[row])
+            assert (len(merged), whole) in ((len(by_row[row]), 0), (0, 1))
+            assert merged == sorted((row, tile.position) for tile in by_row[row] if tile.partial >= 0)
+            row += 1
+    assert row == len(plan.positions) == len(merges) - 1
+
+
+# --- the least cost ---------------------------------------------------------------------------------------------------
+
+
+class _Rows:
+    """All that the programme looks at of a reader."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+
+def random_stems(random: Random, widest: int) -> Stem:
+    """A small tree of stems in which rows end everywhere."""
+    budget = [8]
+
+    def grow(stem: Stem, depth: int) -> None:
+        for _ in range(random.choice([0, 1, 2, widest]) if depth < 3 else 0):
+            if budget[0]:
+                budget[0] -= 1
+                length = random.choice([1, 2, 5, 10, 20, 40, 80])
+                upper = Stem(stem, None, stem.start + stem.length, np.empty(length, np.int32))  # type: ignore[arg-type]
+                stem.stems[upper] = None
+                grow(upper, depth + 1)
+        twigs = random.choice([0, 1, 2, 3])
+        if depth and (random.random() < 0.3 or not (stem.stems or twigs)):
+            stem.own_rows = random.choice([1, 1, 2, 5])
+        for _ in range(twigs):
+            stem.twigs[Twig(stem, None, 0, 0, np.empty(1, np.int32))] = None  # type: ignore[arg-type]
+        stem.rows = len(stem.twigs) + stem.own_rows + sum(upper.rows for upper in stem.stems)
+
+    root = Stem(None, None, 0, np.empty(0, np.int32))  # type: ignore[arg-type]
+    grow(root, 0)
+    return root
+
+
+def least_of_all(stem: Stem, carried: int, cost: TileCost) -> float:
+    """The least cost over every choice of who joins, each tile priced as `TileCost` says in words."""
+
+    def read(tokens: int, rows: int, partial: bool) -> float:
+        tiles = math.ceil(rows / cost.block)
+        return cost.token * tokens * (1 + L2_SHARE * (tiles - 1)) + cost.tile * tiles + cost.partial * rows * partial
+
+    def above(upper: Stem | Twig, along: int) -> float:
+        if isinstance(upper, Stem):
+            return least_of_all(upper, along, cost)
+        return cost.token * along + cost.tile + cost.partial * (along < stem.start + stem.length)
+
+    tokens = carried + stem.length
+    uppers = [*stem.twigs, *stem.stems]
+    if not tokens:
+        return sum(above(upper, 0) for upper in uppers)
+    least = math.inf
+    for joins in product([False, True], repeat=len(uppers)):
+        rows = stem.own_rows + sum(getattr(u, "rows", 1) for u, joined in zip(uppers, joins, strict=True) if joined)
+        total = sum(above(u, 0 if joined else tokens) for u, joined in zip(uppers, joins, strict=True))
+        if rows:
+            total += read(tokens, rows, carried < stem.start or any(joins))
+        least = min(least, total)
+    return least
+
+
+@pytest.mark.parametrize("widest", [3, 8])
+def test_the_least_cost_is_that_of_all_choices(widest: int) -> None:
+    for seed in range(200):
+        random = Random(seed)
+        root = random_stems(random, widest)
+        token = random.choice([1, 512])
+        partial, tile = token * random.choice([0, 0.5, 7, 14]), token * random.choice([0, 5, 16, 48])
+        cost = TileCost(token, partial, tile, 0.0, random.choice([1, 2, 3, 9]))
+        assert solve(root, cost) == pytest.approx(least_of_all(root, 0, cost)), f"seed {seed}"
+
+
+# --- plans ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deterministic", [False, True], ids=["cheapest", "deterministic"])
+@pytest.mark.parametrize("seed", range(9))
+def test_random_histories(seed: int, deterministic: bool) -> None:
+    """Whatever was read before, a plan is right, and costs what it would cost from scratch."""
+    history = ReadingHistory(seed, pages=(600, 60, 2000)[seed % 3])
+    rows, workers = ((4,), (2, 4, 9, 18), (1,))[seed % 3], (66, 3)[seed % 2]
+    lasting = planner(rows, workers, deterministic=deterministic)
+    history.prompt(history.random.choice([3, 100, 500]))
+    extended = 0
+    for step in range(60):
+        for _ in range(history.random.choice([0, 0, 0, 1, 2])):
+            history.event()
+        given = history.readers()
+        if not given:
+            continue
+        calm = lasting._calm
+        readers, plan = lasting.plan(given)
+        extended += lasting._calm == calm - 1
+        assert sorted(map(id, readers)) == sorted(map(id, given))
+        check(readers, plan)
+        if len(rows) == 1 and not deterministic and step % 5 == 0:
+            fresh = planner(rows, workers)
+            check(*fresh.plan(given))
+            assert lasting._tree.root.costs[0] == pytest.approx(fresh._tree.root.costs[0])
+        history.computed(given)
+    assert extended > 0
+    history.tree.check_integrity()
+
+
+def branches(tree: KVTree, fork: KVNode, count: int) -> list[KVNode]:
+    """Growing nodes below `fork`, of one drawn token each."""
+    nodes = [tree.fork(fork) for _ in range(count)]
+    for node in nodes:
+        tree.pin(node)
+        node.tokens.append(1)
+        assert tree.reserve(node, 1)
+    return nodes
+
+
+def cached(tree: KVTree, length: int, parent: KVNode | None = None, token: int = 0) -> KVNode:
+    """A computed node whose tokens are all `token`."""
+    node = tree.insert(parent or tree.root, [token] * length)
+    tree.pin(node)
+    assert tree.reserve(node, length)
+    node.computed = length
+    return node
+
+
+def next_tokens(nodes: list[KVNode]) -> list[Reader]:
+    """Every branch reads its last token."""
+    return [Reader(Prefill(node, Usage()), node, len(node.tokens) - 1, 1) for node in nodes]
+
+
+def drawn(tree: KVTree, nodes: list[KVNode]) -> None:
+    """The step is over, and every branch has drawn another token."""
+    for node in nodes:
+        node.computed += 1
+        node.tokens.append(1)
+        assert tree.reserve(node, len(node.tokens))
+
+
+def test_a_step_that_only_appends_rebuilds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = KVTree(pages=200)
+    nodes = branches(tree, cached(tree, 37), 5)
+    lasting = planner()
+    _, first = lasting.plan(next_tokens(nodes))
+    drawn(tree, nodes)
+    monkeypatch.setattr(lasting, "_replan", None)
+    for _ in range(40):
+        readers, plan = lasting.plan(next_tokens(nodes))
+        assert plan is first
+        check(readers, plan)
+        drawn(tree, nodes)
+
+
+def test_branches_that_grow_and_multiply_beyond_every_table() -> None:
+    """Tables and regions are replaced by larger ones while branches go on."""
+    tree = KVTree(pages=9000)
+    prompt = cached(tree, 2000)
+    lasting = planner()
+    nodes: list[KVNode] = []
+    for wave in range(4):
+        nodes += branches(tree, cached(tree, 30 + wave, prompt), 80)
+        for step in range(100):
+            readers, plan = lasting.plan(next_tokens(nodes))
+            if step % 33 == 0:
+                check(readers, plan)
+            drawn(tree, nodes)
+    assert plan.tiles is not None
+    assert len(plan.tiles.slots) > 65_536
+
+
+def test_what_is_read_together() -> None:
+    """A long prefix is one run for all; short ones are taken along by their branches."""
+    tree = KVTree(pages=400)
+    prompt = cached(tree, 3000)
+    nodes = [node for token in range(2) for node in branches(tree, cached(tree, 3, prompt, token), 2)]
+    readers, plan = planner((9,), workers=1).plan(next_tokens(nodes))
+    check(readers, plan)
+    assert plan.tiles is not None
+    tiles = [Tile._make(tile) for tile in plan.tiles.tiles.tolist()]
+    assert [(tile.position, tile.length, tile.rows) for tile in tiles] == [(0, 3000, 4), *[(3000, 4, 1)] * 4]
+
+
+# --- deterministic ----------------------------------------------------------------------------------------------------
+
+
+def tiles_of(readers: list[Reader], plan: Plan) -> dict[KVNode, list[list[tuple[int, int]]]]:
+    """Position and visible length of the tiles of each row, by leaf."""
+    assert plan.tiles is not None
+    tiles = [Tile._make(tile) for tile in plan.tiles.tiles.tolist()]
+    found: dict[KVNode, list[list[tuple[int, int]]]] = {}
+    row = 0
+    for reader in readers:
+        for _ in range(reader.rows):
+            position = int(plan.positions[row])
+            mine = [tile for tile in tiles if tile.first_row <= row < tile.first_row + tile.rows]
+            assert all(tile.partial >= 0 for tile in mine)
+            seen = sorted((tile.position, min(tile.length, position + 1 - tile.position)) for tile in mine)
+            found.setdefault(reader.leaf, []).append([part for part in seen if part[1] > 0])
+            row += 1
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_in_deterministic_mode_a_row_s_tiles_depend_on_its_path_only(seed: int) -> None:
+    history = ReadingHistory(seed, pages=1000)
+    history.prompt(700)
+    lasting = planner(deterministic=True)
+    for _ in range(50):
+        for _ in range(history.random.choice([0, 1, 2])):
+            history.event()
+        given = history.readers()
+        if not given:
+            continue
+        readers, plan = lasting.plan(given)
+        together = tiles_of(readers, plan)
+        for reader in history.random.sample(given, min(3, len(given))):
+            alone = tiles_of(*planner(deterministic=True).plan([reader]))
+            assert together[reader.leaf] == alone[reader.leaf]
+            ends = [reader.leaf.start + reader.first + i + 1 for i in range(reader.rows)]
+            assert alone[reader.leaf] == [
+                [(begin, min(CHUNK, end - begin)) for begin in range(0, end, CHUNK)] for end in ends
+            ]
+        history.computed(given)
+
+
+# --- balance ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [16, 66, 132])
+def test_tiles_keep_all_workers_busy(workers: int) -> None:
+    """Few runs of any length behind a shared one, as searches have them: the last worker ends near the earliest end."""
+    cost = tile_cost(**QWEN, block=9)
+    for seed in range(40):
+        random = Random(seed)
+        rows = random.randint(8, 60)
+        lengths = [random.randint(100, 1500) for _ in range(rows)] + [random.randint(500, 8000)]
+        first_row = np.array([*range(rows), 0])
+        none = np.zeros(rows + 1, np.int64)
+        runs = Runs(none, none, np.array(lengths), first_row, np.array([1] * rows + [rows]))
+        most, end = even_cost(runs, cost, workers)
+        costs = piece_costs(runs, cost, longest_pieces(runs, cost, most))
+        assert end == last_end(costs, workers) >= costs.sum() / workers * (1 - 1e-9)
+        least = least_end(runs, cost, workers)
+        assert 0.999 * least <= end <= 1.15 * least, f"seed {seed}"
