@@ -10,6 +10,7 @@ import numpy as np
 
 from .kv_node import KVNode
 from .planner import Reader
+from .stem import Twig
 from .stem_tree import StemTree
 from .tile_cutting import Counts
 from .tile_order import RowOrder
@@ -27,20 +28,20 @@ class Readers(NamedTuple):
     several: dict[KVNode, list[Reader]]
 
 
-class Changes(NamedTuple):
+class Grown(NamedTuple):
     """What has become of the twigs of the step before.
 
     Attributes:
         kept: Which of them read one token more.
-        leaves: The nodes that they end in now.
+        leaves: The nodes that these end in now.
         firsts: Number of that token in its node.
-        anything: Whether anything else has happened.
+        gone: The others, as they were.
     """
 
     kept: Counts
     leaves: list[KVNode]
     firsts: Counts
-    anything: bool
+    gone: list[Twig]
 
 
 def by_leaf(leaves: Sequence[KVNode], readers: Sequence[Reader]) -> Readers:
@@ -55,12 +56,10 @@ def by_leaf(leaves: Sequence[KVNode], readers: Sequence[Reader]) -> Readers:
     return Readers(single, {leaf: same for leaf, same in groups.items() if len(same) > 1})
 
 
-def follow(tree: StemTree, order: RowOrder, firsts: Counts, readers: Readers) -> Changes:
-    """Let twigs grow, be born and end, and rows end in stems, as `readers` do; `tree.settle` is still to be called.
+def grow(tree: StemTree, order: RowOrder, firsts: Counts, readers: Readers) -> Grown:
+    """Let the clock tick, and with it all twigs that `readers` go on with.
 
-    A node that somebody read in the step before and somebody reads below in this one has kept its pages: whatever loses
-    them is computed again in a step of its own, in which it is the end of a path. So all that is known of such nodes is
-    still true.
+    A leaf that was frozen, below which a single branch goes on, passes its twig on.
 
     Args:
         tree: Has stood still since the step before.
@@ -68,17 +67,60 @@ def follow(tree: StemTree, order: RowOrder, firsts: Counts, readers: Readers) ->
         firsts: Of each twig, the number of the last token that it read of its leaf.
         readers: Of this step.
     """
-    tree.follow_splits()
-    ended = _free_stems(tree, order, readers)
-    kept, gone = _keep_twigs(tree, order, (firsts + 1).tolist(), readers)
-    leaves = [order.twigs[i].leaf for i in kept]
-    born = dict.fromkeys((*readers.single, *readers.several))
-    for leaf in leaves:
-        del born[leaf]
-    _add(tree, born, readers)
     single = readers.single
+    heirs: defaultdict[KVNode | None, list[KVNode]] = defaultdict(list)
+    for leaf in tree.strangers(single):
+        if single[leaf].rows == 1 and single[leaf].first == 0:
+            heirs[leaf.parent].append(leaf)
+    kept: list[int] = []
+    gone: list[Twig] = []
+    tree.clock += 1
+    for i, (twig, first) in enumerate(zip(order.twigs, (firsts + 1).tolist(), strict=True)):
+        leaf = twig.leaf
+        reader = single.get(leaf)
+        if reader is not None and reader.first == first and reader.rows == 1 and reader.writes:
+            kept.append(i)
+        elif reader is None and first == len(leaf.tokens) and leaf in heirs and _is_heir(heirs[leaf], leaf, readers):
+            tree.pass_on(twig, heirs[leaf][0])
+            kept.append(i)
+        else:
+            twig.span -= 1
+            gone.append(twig)
+    leaves = [order.twigs[i].leaf for i in kept]
     now = np.array([single[leaf].first for leaf in leaves], np.int64)
-    return Changes(np.array(kept, np.int64), leaves, now, bool(ended or gone or born))
+    return Grown(np.array(kept, np.int64), leaves, now, gone)
+
+
+def follow(tree: StemTree, order: RowOrder, grown: Grown, readers: Readers) -> bool:
+    """Let branches be born and end, and rows end in stems, as `readers` do; returns whether any has.
+
+    A node that somebody read in the step before and somebody reads below in this one has kept its pages: whatever loses
+    them is computed again in a step of its own, in which it is the end of a path. So all that is known of such nodes is
+    still true. Afterwards `tree.settle` is still to be called.
+
+    Args:
+        tree: All twigs that grow have got their token.
+        order: Its rows in the step before.
+        grown: What has become of the twigs.
+        readers: Of this step.
+    """
+    ended = _free_stems(tree, order, readers)
+    born = dict.fromkeys((*readers.single, *readers.several))
+    for leaf in grown.leaves:
+        del born[leaf]
+    if born:
+        _remove(tree, [twig for twig in grown.gone if twig.leaf in born])
+        if any(tree.knows(leaf) and (leaf in readers.several or readers.single[leaf].writes) for leaf in born):
+            _remove(tree, grown.gone)  # a leaf that is computed now was not read below just before
+            tree.tidy()
+        _add(tree, born, readers)
+    _remove(tree, grown.gone)
+    return bool(ended or grown.gone or born)
+
+
+def _is_heir(heirs: list[KVNode], leaf: KVNode, readers: Readers) -> bool:
+    """Whether a single branch goes on from `leaf`, and nothing else reads it."""
+    return len(heirs) == 1 and leaf not in readers.several
 
 
 def _free_stems(tree: StemTree, order: RowOrder, readers: Readers) -> bool:
@@ -92,40 +134,16 @@ def _free_stems(tree: StemTree, order: RowOrder, readers: Readers) -> bool:
     return bool(order.ends)
 
 
-def _keep_twigs(tree: StemTree, order: RowOrder, due: list[int], readers: Readers) -> tuple[list[int], bool]:
-    """Let the clock tick; returns which twigs grow as is `due`, and whether others did not.
-
-    A leaf that was frozen, below which a single branch goes on, passes its twig on. If several go on it stays for them.
-    """
-    single = readers.single
-    heirs: defaultdict[KVNode | None, list[KVNode]] = defaultdict(list)
-    for leaf in tree.strangers(single):
-        if single[leaf].rows == 1 and single[leaf].first == 0:
-            heirs[leaf.parent].append(leaf)
-    kept: list[int] = []
-    tree.clock += 1
-    for i, (twig, first) in enumerate(zip(order.twigs, due, strict=True)):
-        leaf = twig.leaf
-        reader = single.get(leaf)
-        if reader is not None and reader.first == first and reader.rows == 1 and reader.writes:
-            kept.append(i)
-            continue
-        goes_on = heirs[leaf] if leaf in heirs and first == len(leaf.tokens) else ()
-        if len(goes_on) == 1 and reader is None and leaf not in readers.several:
-            tree.pass_on(twig, goes_on[0])
-            kept.append(i)
-            continue
-        twig.span -= 1
-        if not goes_on:
+def _remove(tree: StemTree, gone: list[Twig]) -> None:
+    """Forget those of `gone` that are still twigs: where others start from the leaf there is a stem instead."""
+    for twig in gone:
+        if twig in twig.base.twigs:
             tree.remove_twig(twig)
-    return kept, len(kept) < len(order.twigs)
 
 
 def _add(tree: StemTree, born: Iterable[KVNode], readers: Readers) -> None:
     """Enter the readers that end in `born`."""
     single, several = readers
-    if any(tree.knows(leaf) and (leaf in several or single[leaf].writes) for leaf in born):
-        tree.tidy()  # a leaf that is computed now was not read below just before: what is known of it is out of date
     for leaf in born:
         if leaf in several:
             tree.add_ends(several[leaf])

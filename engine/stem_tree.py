@@ -80,27 +80,12 @@ class StemTree:
 
     # --- readers come and go ------------------------------------------------------------------------------------
 
-    def follow_splits(self) -> None:
-        """Learn of the upper parts of nodes that were split: they belong where the lower part does."""
-        now = list(map(_START, self._starts))
-        if now == list(self._starts.values()):
-            return
-        for node in [node for node, start in self._starts.items() if node.start != start]:
-            home = self._home[node]
-            self._starts[node] = node.start
-            upper = node.parent
-            while upper is not None and upper not in self._home:
-                self._home[upper] = home
-                self._starts[upper] = upper.start
-                upper = upper.parent
-
     def add_twig(self, reader: Reader) -> None:
         """Let the single row of `reader` end in a twig; nobody else reads the end of its leaf."""
-        leaf, covered = reader.leaf, reader.first + 1
-        path = self._strange_path(leaf)
+        path = self._strange_path(reader.leaf)
         base = self._base(path[-1])
-        slots = _path_slots(path, covered)
-        twig = Twig(base, leaf, path[-1].start, len(slots) - self.clock, slots)
+        slots = _path_slots(path, reader.first + 1)
+        twig = Twig(base, reader.leaf, path[-1].start, len(slots) - self.clock, slots)
         base.twigs[twig] = None
         for node in path:
             self._home[node] = twig
@@ -181,6 +166,8 @@ class StemTree:
         """The nodes from `node` down to the last one that is not known."""
         path = [node]
         lower = node.parent
+        if lower not in self._home:
+            self._follow_splits()
         while lower is not None and lower not in self._home:
             path.append(lower)
             lower = lower.parent
@@ -188,6 +175,19 @@ class StemTree:
             root = path.pop()
             self._home[root] = self._root = Stem(None, root, 0, np.empty(0, np.int32))
         return path
+
+    def _follow_splits(self) -> None:
+        """Learn of the upper parts of nodes that were split: they belong where the lower part does."""
+        if list(map(_START, self._starts)) == list(self._starts.values()):
+            return
+        for node in [node for node, start in self._starts.items() if node.start != start]:
+            home = self._home[node]
+            self._starts[node] = node.start
+            upper = node.parent
+            while upper is not None and upper not in self._home:
+                self._home[upper] = home
+                self._starts[upper] = upper.start
+                upper = upper.parent
 
     def _base(self, node: KVNode) -> Stem:
         """The stem that ends where `node` starts."""

@@ -15,11 +15,12 @@ costs stay true until a branch is born or ends, and then change along its path o
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import inf
 from typing import NamedTuple
 
 from .stem import NOBODY, Joining, Stem
-from .tile_cost import TileCost
+from .tile_cost import L2_SHARE, TileCost
 
 
 class _Item(NamedTuple):
@@ -55,16 +56,13 @@ def solve(root: Stem, cost: TileCost) -> float:
             if missing:
                 pending += missing
                 continue
-            if stem.stems:
-                _choose(stem, carried, cost)
-            else:
-                _choose_twigs(stem, carried, cost)
+            _choose(stem, carried, cost)
         pending.pop()
     return root.costs[0]
 
 
 def _missing(stem: Stem, carried: int, cost: TileCost) -> list[tuple[Stem, int]]:
-    """What must be known before `f(stem, carried)`.
+    """What must be known before `f(stem, carried)`, and cannot be entered at once.
 
     Whatever grows from `stem` may take its tokens along, unless it certainly joins: if there is a minimum in which it
     does, whatever the rest does. Apart, it reads the tokens from memory once more. Joining costs a partial result per
@@ -74,64 +72,52 @@ def _missing(stem: Stem, carried: int, cost: TileCost) -> list[tuple[Stem, int]]
     tokens = carried + stem.length
     partial = cost.partial * (2 if carried == stem.start else 1)
     saved = cost.first(tokens)
-    branches = len(stem.twigs) + len(stem.stems)
-    opens = cost.tile * cost.blocks(stem.rows) + partial * stem.rows
-    certain = stem.own_rows > 0 or saved * (branches - 1) >= opens
-    saved -= stem.own_rows * (partial - cost.partial)
-    missing = []
+    tile, block, ends = cost.tile, cost.block, stem.own_rows
+    opens = tile * -(-stem.rows // block) + partial * stem.rows
+    certain = ends > 0 or saved * (len(stem.twigs) + len(stem.stems) - 1) >= opens
+    saved -= ends * (partial - cost.partial)
+    missing: list[tuple[Stem, int]] = []
     for upper in stem.stems:
-        costs = upper.costs
+        costs, rows = upper.costs, upper.rows
         if 0 not in costs:
-            missing.append((upper, 0))
-        if tokens not in costs and not (
-            certain and saved >= cost.tile * cost.blocks(upper.rows) + partial * upper.rows
-        ):
-            missing.append((upper, tokens))
+            if upper.stems:
+                missing.append((upper, 0))
+            else:
+                _choose(upper, 0, cost)
+        if tokens not in costs and not (certain and saved >= tile * -(-rows // block) + partial * rows):
+            if upper.stems:
+                missing.append((upper, tokens))
+            else:
+                _choose(upper, tokens, cost)
     return missing
-
-
-def _choose_twigs(stem: Stem, carried: int, cost: TileCost) -> None:
-    """Enter `f(stem, carried)` of a stem from which nothing but twigs grows."""
-    ends, twigs = stem.own_rows, len(stem.twigs)
-    tokens = carried + stem.length
-    alone = carried == stem.start
-    gain = cost.token * tokens - (2 if alone else 1) * cost.partial
-    least = twigs * (cost.token * tokens + cost.tile + (0.0 if alone else cost.partial))
-    joined = 0
-    if gain > 0 and twigs:
-        again = cost.again(tokens)
-        joined = _equal_rows(gain, twigs, ends, cost.block, again)
-        opened = least - joined * gain + cost.first(tokens) + again * cost.blocks(ends + joined) + cost.partial * ends
-    if ends:
-        least += cost.read(tokens, ends, partial=not alone)
-    if joined and opened < least:
-        stem.costs[carried], stem.joining[carried] = opened, Joining(joined, ())
-    else:
-        stem.costs[carried], stem.joining[carried] = least, NOBODY
 
 
 def _choose(stem: Stem, carried: int, cost: TileCost) -> None:
     """Enter `f(stem, carried)`, and who joins."""
-    ends, twigs = stem.own_rows, len(stem.twigs)
-    tokens = carried + stem.length
+    ends, twigs, tokens = stem.own_rows, len(stem.twigs), carried + stem.length
+    alone = carried == stem.start
+    if not stem.stems:
+        stem.costs[carried], stem.joining[carried] = _of_twigs(twigs, ends, tokens, alone, cost)
+        return
     if not tokens:
         stem.costs[0] = sum(upper.costs[0] for upper in stem.stems) + twigs * cost.tile
         stem.joining[0] = NOBODY
         return
-    alone = carried == stem.start
-    again = cost.again(tokens)
-    total = twigs * (cost.token * tokens + cost.tile + (0.0 if alone else cost.partial))
+    token, partial, tile, _, block = cost
+    along = token * tokens
+    again = along * L2_SHARE + tile
+    total = twigs * (along + tile + (0.0 if alone else partial))
     gained, rows = 0.0, ends
     items: list[_Item] = []
     joined: list[Stem] = []
     certain = False
     for upper in stem.stems:
-        with_tile = upper.costs[0] + cost.partial * upper.rows
+        with_tile = upper.costs[0] + partial * upper.rows
         apart = upper.costs.get(tokens)
         if apart is None:
             certain = True
             apart = with_tile
-        elif apart - with_tile < again * cost.blocks(upper.rows):
+        elif apart - with_tile < again * -(-upper.rows // block):
             if apart > with_tile:
                 items.append(_Item(apart - with_tile, upper.rows, upper))
             total += apart
@@ -140,20 +126,43 @@ def _choose(stem: Stem, carried: int, cost: TileCost) -> None:
         gained += apart - with_tile
         joined.append(upper)
         rows += upper.rows
-    gain = cost.token * tokens - (2 if alone else 1) * cost.partial
-    taken, joined_twigs = _pack(items, gain, twigs if gain > 0 else 0, rows, cost.block, again)
+    gain = along - (2 if alone else 1) * partial
+    taken, joined_twigs = _pack(items, gain, twigs if gain > 0 else 0, rows, block, again)
     gained += gain * joined_twigs
     rows += joined_twigs
     for item in taken:
         gained += item.gain
         rows += item.rows
         joined.append(item.stem)
-    opened = total - gained + cost.first(tokens) + again * cost.blocks(rows) + cost.partial * ends
+    opened = total - gained + along * (1 - L2_SHARE) + again * -(-rows // block) + partial * ends
     closed = total + (cost.read(tokens, ends, partial=not alone) if ends else 0.0)
     if rows > ends and (certain or opened < closed):
         stem.costs[carried], stem.joining[carried] = opened, Joining(joined_twigs, tuple(joined))
     else:
         stem.costs[carried], stem.joining[carried] = closed, NOBODY
+
+
+@lru_cache(maxsize=1 << 16)
+def _of_twigs(twigs: int, ends: int, tokens: int, alone: bool, cost: TileCost) -> tuple[float, Joining]:
+    """`f` of a stem from which nothing but twigs grows, and how many join.
+
+    Args:
+        twigs: How many there are.
+        ends: Rows that end in the stem.
+        tokens: Of the stem and of what comes along.
+        alone: Whether that is the whole path.
+        cost: The prices.
+    """
+    least = twigs * (cost.token * tokens + cost.tile + (0.0 if alone else cost.partial))
+    gain = cost.token * tokens - (2 if alone else 1) * cost.partial
+    joined, opened = 0, inf
+    if gain > 0 and twigs:
+        again = cost.again(tokens)
+        joined = _equal_rows(gain, twigs, ends, cost.block, again)
+        opened = least - joined * gain + cost.first(tokens) + again * cost.blocks(ends + joined) + cost.partial * ends
+    if ends:
+        least += cost.read(tokens, ends, partial=not alone)
+    return (opened, Joining(joined, ())) if joined and opened < least else (least, NOBODY)
 
 
 def _pack(items: list[_Item], gain: float, twigs: int, rows: int, block: int, again: float) -> tuple[list[_Item], int]:

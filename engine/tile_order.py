@@ -10,39 +10,14 @@ import numpy as np
 from .stem import NOBODY, Joining, Stem, Twig
 from .tile_cutting import Counts, Runs
 
+TwigGroup = tuple[Stem, int, int, int]
+"""Twigs of one stem, in consecutive rows: the stem; how many of the last tokens of its path they take along; the row of
+the first one; how many there are."""
 
-class TwigGroup(NamedTuple):
-    """Twigs of one stem that take the same tokens along, in consecutive rows.
-
-    Attributes:
-        base: Their stem.
-        carried: How many of the last tokens of its path they take along.
-        first_row: The row of the first one.
-        rows: How many twigs.
-    """
-
-    base: Stem
-    carried: int
-    first_row: int
-    rows: int
-
-
-class StemRun(NamedTuple):
-    """Tokens of a stem, and some before it, that are read in tiles of their own.
-
-    Attributes:
-        stem: The stem.
-        carried: How many tokens before it belong to the run; negative if its first ones do not.
-        left: How many of its last tokens do not.
-        first_row: First query row that reads them.
-        rows: How many do, one after the other.
-    """
-
-    stem: Stem
-    carried: int
-    left: int
-    first_row: int
-    rows: int
+StemRun = tuple[Stem, int, int, int, int]
+"""Tokens of a stem, and some before it, that are read in tiles of their own: the stem; how many tokens before it belong
+to the run, a negative number if its own first ones do not; how many of its last ones do not; the first row that reads
+them; how many rows do, one after the other."""
 
 
 class RowOrder(NamedTuple):
@@ -104,22 +79,22 @@ def row_order(root: Stem, share: Share) -> RowOrder:
         tokens = carried + stem.length
         apart = len(stem.twigs) - joined_twigs
         if apart:
-            twigs += list(stem.twigs)[joined_twigs:]
-            groups.append(TwigGroup(stem, tokens, rows, apart))
+            twigs += list(stem.twigs)[joined_twigs:] if joined_twigs else stem.twigs
+            groups.append((stem, tokens, rows, apart))
             rows += apart
         tile_rows = own_rows + joined_twigs
         for upper in joined:
             tile_rows += upper.rows
         if tile_rows and tokens:
-            runs.append(StemRun(stem, carried, left, rows, tile_rows))
+            runs.append((stem, carried, left, rows, tile_rows))
         if own_rows:
             if left:
-                runs.append(StemRun(stem, left - stem.length, 0, rows, own_rows))
+                runs.append((stem, left - stem.length, 0, rows, own_rows))
             ends.append((stem, rows))
             rows += own_rows
         if joined_twigs:
-            twigs += list(stem.twigs)[:joined_twigs]
-            groups.append(TwigGroup(stem, left, rows, joined_twigs))
+            twigs += list(stem.twigs)[:joined_twigs] if apart else stem.twigs
+            groups.append((stem, left, rows, joined_twigs))
             rows += joined_twigs
         for upper in stem.stems:
             if upper not in joined:

@@ -13,7 +13,7 @@ from ..kernels import Plan, Tile, Tiling, WorkItem
 from ..model import PAGE_SIZE
 from .kv_node import KVNode
 from .planner import Reader
-from .reader_changes import by_leaf, follow
+from .reader_changes import by_leaf, follow, grow
 from .slot_regions import Layout, SlotRegions
 from .stem import Slots
 from .stem_tree import StemTree
@@ -133,16 +133,17 @@ class TilePlanner:
     def _replan(self, readers: Sequence[Reader], leaves: tuple[KVNode, ...]) -> list[Reader]:
         """Follow what has changed since the step before, and write the tables anew."""
         tree, grouped = self._tree, by_leaf(leaves, readers)
-        changes = follow(tree, self._order, self._firsts, grouped)
-        self._append(changes.kept, changes.leaves, changes.firsts)
-        if changes.anything:
+        grown = grow(tree, self._order, self._firsts, grouped)
+        self._append(grown.kept, grown.leaves, grown.firsts)
+        changed = follow(tree, self._order, grown, grouped)
+        if changed:
             tree.settle()
             if not self._deterministic:
                 if not _about_as_much(tree.root.rows, self._chosen_for):
                     self._choose_block()
                 solve(tree.root, self.cost)
             self._order = row_order(tree.root, self._share)
-        self._lay_out(1 if changes.anything else _PATIENCE)
+        self._lay_out(1 if changed else _PATIENCE)
         self._write()
         return self._remember(grouped.single, leaves)
 
@@ -244,7 +245,7 @@ class TilePlanner:
             place = {leaf: i for i, leaf in enumerate(leaves)}
             self._by_row = np.array([place[leaf] for leaf in self._row_leaves], np.int64)
             return ordered
-        rows = [row for group in order.groups for row in range(group.first_row, group.first_row + group.rows)]
+        rows = [row for *_, first_row, count in order.groups for row in range(first_row, first_row + count)]
         placed = list(zip(rows, ordered, strict=True))
         placed += [(row, reader) for stem, row in order.ends for reader in stem.ends]
         return [reader for _, reader in sorted(placed, key=itemgetter(0))]
