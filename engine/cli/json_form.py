@@ -36,6 +36,8 @@ def search_object(question: Question, result: SearchResult, settings: Mapping[st
     """
     entry: JsonObject = {"index": question.index}
     fields = dataclasses.asdict(result)
+    for node in fields["tree"]:
+        del node["token_ids"], node["confidences"]
     fields["tree"] = {"nodes": fields["tree"]}
     entry |= fields
     entry |= _context(question, settings)

@@ -18,6 +18,7 @@ class Rollout:
         tokens: Generated tokens on the chain, shared ones included.
         finish_reason: Why the chain ended; `"length"` and `"cancelled"` mean that it was cut short.
         leaf: Id of the tree node at its end; the chain is that node and all above it.
+        spent: Tokens that had been drawn for the question when this rollout was counted.
     """
 
     text: str
@@ -26,6 +27,7 @@ class Rollout:
     tokens: int
     finish_reason: FinishReason
     leaf: int
+    spent: int = 0
 
     @property
     def complete(self) -> bool:
@@ -44,6 +46,9 @@ class TreeNode:
         visits: Rollouts that went through it.
         value: Mean reward of those rollouts; None if there are none.
         tokens: Tokens that this node adds, given ones included.
+        kind: Kind of action that it is, such as "step" or "reflection"; empty for the root.
+        token_ids: The tokens; as results of 100,000 questions would be large with them, JSON has them only on request.
+        confidences: Confidence of each; NaN for a given token.
     """
 
     id: int
@@ -52,6 +57,9 @@ class TreeNode:
     visits: int
     value: float | None
     tokens: int
+    kind: str = ""
+    token_ids: tuple[int, ...] = ()
+    confidences: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
