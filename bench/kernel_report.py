@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
+from progress import progress_bars
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from kernel_table import Key, Rows
@@ -132,7 +132,7 @@ def _compiled(keys: list[Key], workers: int) -> tuple[Rows, dict[Key, str]]:
 
     found: Rows = {}
     failures: dict[Key, str] = {}
-    with _progress() as progress:
+    with progress_bars() as progress:
         task = progress.add_task("compiling", total=len(keys))
         for key, outcome in outcomes(row_of, keys, min(workers, len(keys))):
             if isinstance(outcome, Failure):
@@ -185,18 +185,6 @@ def _outdated(table: Rows, sources: dict[Key, str]) -> Iterator[str]:
     from kernel_table import outdated
 
     yield from (f"outdated: {line}" for line in outdated(table, sources))
-
-
-def _progress() -> Progress:
-    """Bars on stderr."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
 
 
 if __name__ == "__main__":

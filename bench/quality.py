@@ -9,8 +9,7 @@ from typing import Annotated, Any
 
 import marcot.engine  # noqa: F401  (before torch: it has OpenMP's threads wait, not spin)
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from progress import progress_bars
 
 _RESULTS = Path(__file__).parent / "results"
 _MODELS = "qwen2.5-coder-0.5b smollm2-135m"
@@ -89,7 +88,7 @@ def _measure(models: list[str], questions: int, text_tokens: int, threads: int |
     }
     facts["fingerprint"] = fingerprint([facts["cpu"], facts["kernels"], facts["versions"], INSTRUCTION, MAX_TOKENS])
     results = []
-    with _progress() as progress:
+    with progress_bars() as progress:
         for model in models:
             measuring, result = Measuring(model, facts["fingerprint"], progress), ModelQuality(model)
             if text_tokens:
@@ -102,18 +101,6 @@ def _measure(models: list[str], questions: int, text_tokens: int, threads: int |
     whole = set(_MODELS.split()) <= set(models) and questions == _QUESTIONS and text_tokens >= _TEXT_TOKENS
     report.write(_RESULTS / ("quality.json" if whole else "quality_part.json"))
     return report.missed
-
-
-def _progress() -> Progress:
-    """Bars on stderr."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
 
 
 if __name__ == "__main__":
