@@ -56,7 +56,7 @@ def by_leaf(leaves: Sequence[KVNode], readers: Sequence[Reader]) -> Readers:
     return Readers(single, {leaf: same for leaf, same in groups.items() if len(same) > 1})
 
 
-def grow(tree: StemTree, order: RowOrder, firsts: Counts, readers: Readers) -> Grown:
+def grow(tree: StemTree, order: RowOrder, due: Counts, readers: Readers) -> Grown:
     """Let the clock tick, and with it all twigs that `readers` go on with.
 
     A leaf that was frozen, below which a single branch goes on, passes its twig on.
@@ -64,7 +64,7 @@ def grow(tree: StemTree, order: RowOrder, firsts: Counts, readers: Readers) -> G
     Args:
         tree: Has stood still since the step before.
         order: Its rows in the step before.
-        firsts: Of each twig, the number of the last token that it read of its leaf.
+        due: Of each twig, the number of the next token of its leaf.
         readers: Of this step.
     """
     single = readers.single
@@ -75,7 +75,7 @@ def grow(tree: StemTree, order: RowOrder, firsts: Counts, readers: Readers) -> G
     kept: list[int] = []
     gone: list[Twig] = []
     tree.clock += 1
-    for i, (twig, first) in enumerate(zip(order.twigs, (firsts + 1).tolist(), strict=True)):
+    for i, (twig, first) in enumerate(zip(order.twigs, due.tolist(), strict=True)):
         leaf = twig.leaf
         reader = single.get(leaf)
         if reader is not None and reader.first == first and reader.rows == 1 and reader.writes:

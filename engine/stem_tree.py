@@ -84,7 +84,7 @@ class StemTree:
         """Let the single row of `reader` end in a twig; nobody else reads the end of its leaf."""
         path = self._strange_path(reader.leaf)
         base = self._base(path[-1])
-        slots = _path_slots(path, reader.first + 1)
+        slots = path_slots(path, reader.first + 1)
         twig = Twig(base, reader.leaf, path[-1].start, len(slots) - self.clock, slots)
         base.twigs[twig] = None
         for node in path:
@@ -100,7 +100,7 @@ class StemTree:
         else:
             path = self._strange_path(leaf)
             base = self._base(path[-1])
-            slots = _path_slots(path, max(reader.first + reader.rows for reader in readers))
+            slots = path_slots(path, max(reader.first + reader.rows for reader in readers))
             stem = Stem(base, leaf, path[-1].start, slots)
             base.stems[stem] = None
             for node in path:
@@ -302,7 +302,7 @@ class StemTree:
         self.changed[upper] = None
 
 
-def _path_slots(path: Sequence[KVNode], covered: int) -> Slots:
+def path_slots(path: Sequence[KVNode], covered: int) -> Slots:
     """Slots of all tokens of a path, given from its end down, of whose last node only `covered` tokens are read."""
     parts = [_node_slots(path[0], covered)]
     parts += [_node_slots(node, len(node.tokens)) for node in path[1:]]

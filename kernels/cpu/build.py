@@ -34,7 +34,9 @@ _OPENMP = "-fopenmp"
 _OPENMP_PROBE = "#include <omp.h>\nint threads() { return omp_get_max_threads(); }\n"
 
 
-def built_library(sources: Path = SOURCES, extra_flags: Sequence[str] = ()) -> Path:
+def built_library(
+    sources: Path = SOURCES, extra_flags: Sequence[str] = (), what: str = "the CPU kernels", seconds: int = 20
+) -> Path:
     """Return the shared library of `sources`, building it if this machine has not done so yet.
 
     It is kept in the user's cache directory under a name that changes with the sources, the compiler, the flags and the
@@ -43,6 +45,8 @@ def built_library(sources: Path = SOURCES, extra_flags: Sequence[str] = ()) -> P
     Args:
         sources: A folder of headers and one translation unit, `marcot.cpp`.
         extra_flags: Further flags for the compiler, after the usual ones.
+        what: What they are, to tell whoever waits.
+        seconds: About how long it takes.
 
     Raises:
         NoCompilerError: There is no C++ compiler.
@@ -54,13 +58,13 @@ def built_library(sources: Path = SOURCES, extra_flags: Sequence[str] = ()) -> P
         return kept
     library = _writable(kept.parent) / kept.name
     if not library.exists():
-        _say("building the CPU kernels for this machine (once, about 20 s) ...")
+        _say(f"building {what} for this machine (once, about {seconds} s) ...")
         with tempfile.TemporaryDirectory(prefix="building-", dir=library.parent) as workshop:
             fresh = Path(workshop, library.name)
             flags = _accepted_flags(compiler)
             compiler.compile(sources / _TRANSLATION_UNIT, fresh, [*flags, *extra_flags])
             fresh.replace(library)
-        if _OPENMP not in flags:
+        if _OPENMP not in flags and sources == SOURCES:
             _say(
                 f"{compiler.command[0]} has no OpenMP: the CPU kernels will run on one thread; to change that, install "
                 f"libomp (or g++) and remove {kept}"

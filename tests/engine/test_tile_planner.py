@@ -11,6 +11,8 @@ import pytest
 from marcot.engine.job import Prefill
 from marcot.engine.kv_node import KVNode
 from marcot.engine.kv_tree import KVTree
+from marcot.engine.native_forest import NativeForest
+from marcot.engine.plain_forest import PlainForest
 from marcot.engine.planner import Reader
 from marcot.engine.stem import Stem, Twig
 from marcot.engine.tile_balance import even_cost, last_end, least_end, longest_pieces, piece_costs
@@ -25,8 +27,10 @@ from reading_history import ReadingHistory
 QWEN = {"group": 7, "head_dim": 128, "value_bytes": 2}
 
 
-def planner(rows: tuple[int, ...] = (2, 4, 9, 18), workers: int = 66, *, deterministic: bool = False) -> TilePlanner:
-    return TilePlanner(Tiling(rows, workers), **QWEN, deterministic=deterministic)
+def planner(
+    rows: tuple[int, ...] = (2, 4, 9, 18), workers: int = 66, *, deterministic: bool = False, native: bool = True
+) -> TilePlanner:
+    return TilePlanner(Tiling(rows, workers), **QWEN, deterministic=deterministic, native=native)
 
 
 def check(readers: list[Reader], plan: Plan) -> None:
@@ -147,13 +151,15 @@ def test_the_least_cost_is_that_of_all_choices(widest: int) -> None:
 # --- plans ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("native", [False, True], ids=["python", "c++"])
 @pytest.mark.parametrize("deterministic", [False, True], ids=["cheapest", "deterministic"])
 @pytest.mark.parametrize("seed", range(9))
-def test_random_histories(seed: int, deterministic: bool) -> None:
+def test_random_histories(seed: int, deterministic: bool, native: bool) -> None:
     """Whatever was read before, a plan is right, and costs what it would cost from scratch."""
     history = ReadingHistory(seed, pages=(600, 60, 2000)[seed % 3])
     rows, workers = ((4,), (2, 4, 9, 18), (1,))[seed % 3], (66, 3)[seed % 2]
-    lasting = planner(rows, workers, deterministic=deterministic)
+    lasting = planner(rows, workers, deterministic=deterministic, native=native)
+    assert isinstance(lasting._forest, NativeForest if native else PlainForest)
     history.prompt(history.random.choice([3, 100, 500]))
     extended = 0
     for step in range(60):
@@ -168,9 +174,9 @@ def test_random_histories(seed: int, deterministic: bool) -> None:
         assert sorted(map(id, readers)) == sorted(map(id, given))
         check(readers, plan)
         if len(rows) == 1 and not deterministic and step % 5 == 0:
-            fresh = planner(rows, workers)
+            fresh = planner(rows, workers, native=False)
             check(*fresh.plan(given))
-            assert lasting._tree.root.costs[0] == pytest.approx(fresh._tree.root.costs[0])
+            assert lasting._forest.solve(lasting.cost) == pytest.approx(fresh._forest.solve(fresh.cost))
         history.computed(given)
     assert extended > 0
     history.tree.check_integrity()

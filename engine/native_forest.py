@@ -1,0 +1,305 @@
+"""The forest in C++: a step in which everything forks costs it about as much as asking all nodes what they are."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Iterable, Sequence
+from functools import cache
+from operator import attrgetter
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.cpu.build import built_library
+from ..kernels.errors import KernelBuildError, NoCompilerError
+from ..model import PAGE_SIZE
+from .forest import Append, Arranged, Asked, Even
+from .kv_node import KVNode
+from .stem import Slots
+from .stem_tree import path_slots
+from .tile_cost import TileCost
+from .tile_cutting import Counts, Runs
+from .tile_tables import TileTables
+
+_SOURCES = Path(__file__).parent / "src"
+_BUILD_SECONDS = 5
+
+_TYPES: Final = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double, "": None}
+
+_PRICES: Final = "ddddi"
+
+_SIGNATURES: Final = {
+    "new": ("", "p"),
+    "delete": ("p", ""),
+    "sort": ("ppii" + "ppppp", "i"),
+    "grow": ("ppi" + "ppppp", "i"),
+    "free": ("pppp", "i"),
+    "enter": ("p" + "pp" + "pppp" + "pp", "i"),
+    "starts": ("pipp", ""),
+    "split": ("piiii", ""),
+    "forgotten": ("pp", "i"),
+    "settle": ("p", "i"),
+    "reprice": ("p", ""),
+    "solve": ("p" + _PRICES, "d"),
+    "order": ("pip", ""),
+    "runs": ("pipp", ""),
+    "rows": ("pppp", "i"),
+    "find_layouts": ("pi", "i"),
+    "clear_regions": ("p", ""),
+    "lay_out": ("ppi", "i"),
+    "even_cost": ("pii" + _PRICES + "p", ""),
+}
+"""Parameters and result of every function of `src/marcot.cpp`: p a pointer, i an int64, d a double."""
+
+_SERIAL, _START, _PARENT = attrgetter("serial"), attrgetter("start"), attrgetter("parent")
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The compiled library; None where it cannot be built."""
+    try:
+        path = built_library(_SOURCES, what="the planner", seconds=_BUILD_SECONDS)
+    except (NoCompilerError, KernelBuildError):
+        return None
+    loaded = ctypes.CDLL(str(path))
+    for name, (parameters, result) in _SIGNATURES.items():
+        function = getattr(loaded, "marcot_" + name)
+        function.argtypes = [_TYPES[kind] for kind in parameters]
+        function.restype = _TYPES[result]
+    return loaded
+
+
+class _Births(NamedTuple):
+    """The new parts of the paths of all that is born, one after the other, each from its end down.
+
+    Attributes:
+        ends: Of each, where its leaf ends.
+        childless: Whether nothing continues the leaf.
+        nodes: How many nodes are new.
+        serials: Their serial numbers.
+        parents: Those of their parents.
+        starts: Where they start.
+        tokens: How many tokens that is, up to the last one that is read.
+        slots: Where these are in the cache, from the first one up.
+    """
+
+    ends: Counts
+    childless: Counts
+    nodes: Counts
+    serials: Counts
+    parents: Counts
+    starts: Counts
+    tokens: Counts
+    slots: Slots
+
+
+class NativeForest:
+    """A `Forest` in C++, which knows nodes by their serial numbers."""
+
+    def __init__(self, loaded: ctypes.CDLL, tables: TileTables) -> None:
+        """Start empty, in the library `loaded`, with regions in `tables`."""
+        self._library = loaded
+        self._handle = loaded.marcot_new()
+        weakref.finalize(self, loaded.marcot_delete, self._handle)
+        self._tables = tables
+        self._nodes: dict[int, KVNode] = {}
+        self._ends: list[KVNode] = []
+        self._counts = np.zeros(4, np.int64)
+        self.clock = 0
+        self.used = 0
+
+    # --- from one step to the next ------------------------------------------------------------------------------
+
+    def follow(self, asked: Asked, due: Counts, append: Append) -> bool:
+        """Go on from the step before to this one."""
+        count = len(asked.leaves)
+        leaves = _integers(map(_SERIAL, asked.leaves), count)
+        firsts, rows, writes = (np.array(column, np.int64) for column in asked[2:])
+        readers = np.empty(count, np.int64)
+        slots = self._tables.slots
+        found = self._call("sort", slots, self.clock, count, leaves, firsts, rows, writes, readers)
+        strangers = readers[:found]
+        self.clock += 1
+
+        nodes = [asked.leaves[i] for i in strangers.tolist()]
+        parents = _integers(map(_SERIAL, map(_PARENT, nodes)), found)
+        starts = _integers(map(_START, nodes), found)
+        kept, going_on = np.empty((2, len(due)), np.int64)
+        growing = self._call("grow", due, found, strangers, parents, starts, kept, going_on)
+        going_on = going_on[:growing]
+        grown = [asked.leaves[i] for i in going_on.tolist()]
+        self._nodes.update(zip(leaves[going_on].tolist(), grown, strict=True))
+        append(kept[:growing], grown, firsts[going_on])
+
+        ends = _integers((node.end for node in self._ends), len(self._ends))
+        born, covered = np.empty((2, count), np.int64)
+        births = self._call("free", ends, born, covered)
+        born, covered = born[:births], covered[:births]
+        self._forget()
+        entered: _Births | None = None
+        if births and np.array_equal(born, strangers) and int(covered.max()) == 1:
+            entered = self._of_forks(nodes, leaves[born], parents, starts)
+        if entered is None:
+            entered = self._of_paths([asked.leaves[i] for i in born.tolist()], covered.tolist())
+        return bool(self._call("enter", *entered))
+
+    def _of_forks(self, nodes: list[KVNode], serials: Counts, parents: Counts, starts: Counts) -> _Births | None:
+        """Births of branches that have drawn one token each; None if more than that is new."""
+        known = np.empty(len(nodes), np.int64)
+        self._call("starts", len(nodes), parents, known)
+        if int(known.min()) < 0:
+            return None
+        ones = np.ones(len(nodes), np.int64)
+        slots = np.array([node.pages[0] * PAGE_SIZE + node.first_slot for node in nodes], np.int32)
+        self._nodes.update(zip(serials.tolist(), nodes, strict=True))
+        childless = _integers((not (node.children or node.growing) for node in nodes), len(nodes))
+        return _Births(starts, childless, ones, serials, parents, starts, ones, slots)
+
+    def _of_paths(self, leaves: Sequence[KVNode], covered: Sequence[int]) -> _Births:
+        """Births of anything else."""
+        nodes: list[list[KVNode]] = []
+        slots: list[Slots] = [np.empty(0, np.int32)]
+        tokens: list[int] = []
+        for leaf, count in zip(leaves, covered, strict=True):
+            path = self._strange_path(leaf)
+            nodes.append(path)
+            slots.append(path_slots(path, count) if path else slots[0])
+            tokens.append(len(slots[-1]))
+        all_nodes = [node for path in nodes for node in path]
+        parents = [node.parent.serial for node in all_nodes if node.parent is not None]
+        return _Births(
+            _integers((leaf.end for leaf in leaves), len(leaves)),
+            _integers((leaf.childless for leaf in leaves), len(leaves)),
+            _integers(map(len, nodes), len(nodes)),
+            _integers(map(_SERIAL, all_nodes), len(all_nodes)),
+            np.array(parents, np.int64),
+            _integers(map(_START, all_nodes), len(all_nodes)),
+            np.array(tokens, np.int64),
+            np.concatenate(slots),
+        )
+
+    def _strange_path(self, leaf: KVNode) -> list[KVNode]:
+        """The nodes from `leaf` down to the last one that is not known; they are from now on."""
+        path: list[KVNode] = []
+        node, followed = leaf, False
+        while node.parent is not None and node.serial not in self._nodes:
+            if path and not followed:
+                self._follow_splits()
+                followed = True
+                continue
+            path.append(node)
+            node = node.parent
+        self._nodes.update((node.serial, node) for node in path)
+        return path
+
+    def _follow_splits(self) -> None:
+        """Learn of the upper parts of nodes that were split: they belong where the lower part does."""
+        nodes = list(self._nodes.values())
+        before = np.empty(len(nodes), np.int64)
+        self._call("starts", len(nodes), _integers(self._nodes, len(nodes)), before)
+        now = _integers(map(_START, nodes), len(nodes))
+        for i in np.flatnonzero((before >= 0) & (before != now)).tolist():
+            lower, upper = nodes[i], nodes[i].parent
+            while upper is not None and upper.parent is not None and upper.serial not in self._nodes:
+                self._call("split", lower.serial, lower.start, upper.serial, upper.start)
+                self._nodes[upper.serial] = upper
+                lower, upper = upper, upper.parent
+
+    def _forget(self) -> None:
+        """Forget the nodes that nobody reads any more."""
+        count = self._call("forgotten", None)
+        if count:
+            serials = np.empty(count, np.int64)
+            self._call("forgotten", serials)
+            for serial in serials.tolist():
+                self._nodes.pop(serial, None)
+
+    def settle(self) -> int:
+        """Find out which costs are no longer true."""
+        rows = int(self._call("settle"))
+        self._forget()
+        return rows
+
+    # --- who reads what -----------------------------------------------------------------------------------------
+
+    def reprice(self) -> None:
+        """Forget all costs."""
+        self._call("reprice")
+
+    def solve(self, cost: TileCost) -> float:
+        """Choose who reads what together."""
+        return float(self._call("solve", *cost))
+
+    def order(self, chunk: int | None) -> None:
+        """Put the rows in order."""
+        self._call("order", chunk or 0, self._counts)
+
+    def lay_out(self, room: int) -> None:
+        """Give regions to all that need one."""
+        size = self._call("find_layouts", self.clock + room)
+        if self.used + size > len(self._tables.slots):
+            self._call("clear_regions")
+            size = self._call("find_layouts", self.clock + room)
+            self.used = 0
+            self._tables.reserve_slots(2 * size)
+        self.used = int(self._call("lay_out", self._tables.slots, self.used))
+
+    def runs(self) -> Runs:
+        """What is read together."""
+        return self._table()[0]
+
+    def _table(self) -> tuple[Runs, Counts]:
+        """What is read together, and the positions of the rows of twigs."""
+        twigs, runs, _, rows = self._counts.tolist()
+        table = np.empty((len(Runs._fields), twigs + runs), np.int64)
+        positions = np.empty(rows, np.int64)
+        self._call("runs", self.clock, table, positions)
+        return Runs(*table), positions
+
+    def arranged(self, asked: Asked) -> Arranged:
+        """The rows of the step."""
+        runs, positions = self._table()
+        twigs, _, ends, _ = self._counts.tolist()
+        readers, end_readers, end_rows = (np.empty(size, np.int64) for size in (twigs, ends, ends))
+        full = int(self._call("rows", readers, end_readers, end_rows))
+        self._ends = [asked.leaves[i] for i in end_readers.tolist()]
+        order = self._with_ends(asked, runs.first_row[:twigs], readers, end_rows, positions) if ends else None
+        return Arranged(runs, positions, readers, order, full if twigs else self.clock)
+
+    def _with_ends(
+        self, asked: Asked, twig_rows: Counts, twig_readers: Counts, end_rows: Counts, positions: Counts
+    ) -> list[int]:
+        """Readers in the order of their rows; fills in the positions of those that end in stems."""
+        ending: dict[KVNode, list[int]] = {leaf: [] for leaf in self._ends}
+        for number, leaf in enumerate(asked.leaves):
+            if leaf in ending:
+                ending[leaf].append(number)
+        placed = [(row, [number]) for row, number in zip(twig_rows.tolist(), twig_readers.tolist(), strict=True)]
+        for leaf, row in zip(self._ends, end_rows.tolist(), strict=True):
+            placed.append((row, ending[leaf]))
+            at = row
+            for number in ending[leaf]:
+                begin, count = leaf.start + asked.firsts[number], asked.rows[number]
+                positions[at : at + count] = np.arange(begin, begin + count)
+                at += count
+        return [number for _, numbers in sorted(placed) for number in numbers]
+
+    def even(self, runs: Runs, cost: TileCost, workers: int) -> Even:
+        """The most that a tile should cost."""
+        table = np.stack(runs)
+        found = np.empty(3)
+        self._library.marcot_even_cost(table.ctypes.data, table.shape[1], workers, *cost, found.ctypes.data)
+        return Even(*found.tolist())
+
+    def _call(self, name: str, *arguments: NDArray[np.generic] | float | None) -> int:
+        """Call `marcot_<name>` on this forest; arrays pass their memory."""
+        values = [a.ctypes.data if isinstance(a, np.ndarray) else a for a in arguments]
+        result: int = getattr(self._library, "marcot_" + name)(self._handle, *values)
+        return result
+
+
+def _integers(values: Iterable[int], count: int) -> Counts:
+    return np.fromiter(values, np.int64, count)
