@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from .outcome import Outcome
     from .sampling import Sampling
     from .scoring import Score
-    from .search.mcts import MCTS
+    from .search.question import Question
     from .search.result import SearchResult
+    from .search.search_options import SearchOptions
+    from .search.strategies import DVTS, MCTS, REBASE, Beam, BestOfN, Greedy, SelfConsistency
     from .search.strategy import Progress, Strategy
     from .usage import Usage
 
@@ -26,31 +28,47 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # Imported when first asked for, so that `marcot --help` need not wait for torch.
 _HOMES = {
-    "MCTS": ".search.mcts",
+    "DVTS": ".search.strategies",
+    "MCTS": ".search.strategies",
+    "REBASE": ".search.strategies",
+    "Beam": ".search.strategies",
+    "BestOfN": ".search.strategies",
     "Engine": ".engine",
     "Expansion": ".expansion",
+    "Greedy": ".search.strategies",
     "InputError": ".errors",
     "Node": ".node",
     "Outcome": ".outcome",
     "Progress": ".search.strategy",
+    "Question": ".search.question",
     "Sampling": ".sampling",
     "Score": ".scoring",
+    "SearchOptions": ".search.search_options",
     "SearchResult": ".search.result",
+    "SelfConsistency": ".search.strategies",
     "Strategy": ".search.strategy",
     "Usage": ".usage",
 }
 
 __all__ = [
+    "DVTS",
     "MCTS",
+    "REBASE",
+    "Beam",
+    "BestOfN",
     "Engine",
     "Expansion",
+    "Greedy",
     "InputError",
     "Node",
     "Outcome",
     "Progress",
+    "Question",
     "Sampling",
     "Score",
+    "SearchOptions",
     "SearchResult",
+    "SelfConsistency",
     "Strategy",
     "Usage",
 ]

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from .sampling import CONFIDENCE_WIDTH
 
-FinishReason = Literal["eos", "stop", "length", "cancelled"]
-"""Why a branch ended: an end-of-sequence token, a stop string or stop token, its length, or its deadline."""
+FinishReason = Literal["eos", "stop", "length", "cancelled", "pruned"]
+"""Why a branch ended: an end-of-sequence token, a stop string or stop token, its length, its deadline, or a search that
+gave it up."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from .kv_tree import KVTree
 from .node import Node
 from .outcome import Outcome
 from .scheduler import Scheduler
+from .search.question import Question
 from .search.result import SearchResult, SearchStats
 from .search.strategy import Progress, Strategy, Task, Wave
 from .token_codec import TokenCodec
@@ -35,8 +36,8 @@ class Driver:
 
     def run(
         self,
-        questions: Iterable[str],
-        open_task: Callable[[int, str], Task],
+        questions: Iterable[Question],
+        open_task: Callable[[int, Question], Task],
         strategy: Strategy,
         concurrency: int,
         total: Usage,
@@ -60,7 +61,7 @@ class Driver:
                     try:
                         runs.append(_Run(open_task(index, question), strategy, self._scheduler, self._tree))
                     except MarcotError as error:
-                        yield Outcome(index, question, None, error)
+                        yield Outcome(index, question.text, None, error)
                 if not runs:
                     return
                 for run in runs:

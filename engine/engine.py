@@ -34,6 +34,7 @@ from .outcome import Outcome
 from .sampling import Sampling
 from .scheduler import Limits, Scheduler
 from .scoring import Score
+from .search.question import Question
 from .search.result import SearchResult
 from .search.strategy import Progress, Strategy, Task
 from .token_codec import TokenCodec
@@ -229,7 +230,12 @@ class Engine:
     # --- searching ---------------------------------------------------------------------------------------------
 
     def search(
-        self, questions: str | Iterable[str], strategy: Strategy, *, system: str | None = None, concurrency: int = 8
+        self,
+        questions: str | Iterable[str | Question],
+        strategy: Strategy,
+        *,
+        system: str | None = None,
+        concurrency: int = 8,
     ) -> list[SearchResult]:
         """Search every question and return the results in the order of the questions; see `stream`.
 
@@ -246,12 +252,17 @@ class Engine:
         return [results[index] for index in range(len(asked))]
 
     def stream(
-        self, questions: Iterable[str], strategy: Strategy, *, system: str | None = None, concurrency: int = 8
+        self,
+        questions: Iterable[str | Question],
+        strategy: Strategy,
+        *,
+        system: str | None = None,
+        concurrency: int = 8,
     ) -> Iterator[Progress | Outcome]:
         """Search any number of questions in bounded memory.
 
         Args:
-            questions: Taken one by one, as places become free.
+            questions: Texts, or `Question`s whose answer is known. Taken one by one, as places become free.
             strategy: Such as `MCTS(rollouts=16)`.
             system: System message; the chat template's own by default.
             concurrency: Questions that are searched at a time; their branches share every forward pass.
@@ -265,14 +276,15 @@ class Engine:
         if concurrency < 1:
             raise InputError(f"concurrency={concurrency}: must be at least 1")
 
-        def open_task(index: int, question: str) -> Task:
-            if not question.strip():
+        def open_task(index: int, question: Question) -> Task:
+            text, reference = question
+            if not text.strip():
                 raise InputError(f"question {index + 1} is empty")
-            prompt = self._open(self.chat_ids(question, system))
+            prompt = self._open(self.chat_ids(text, system))
             assert self.tokenizer is not None, "chat_ids needs one"
-            return Task(index, question, prompt, self.config.max_positions, self.tokenizer.decode)
+            return Task(index, text, prompt, self.config.max_positions, self.tokenizer.decode, reference)
 
-        return self._driver.run(questions, open_task, strategy, concurrency, self.usage)
+        return self._driver.run(map(Question.of, questions), open_task, strategy, concurrency, self.usage)
 
     def chat_ids(self, question: str, system: str | None = None) -> list[int]:
         """Token ids of a question in the checkpoint's chat format; as plain text if it has none.

@@ -63,6 +63,16 @@ class ToyNode:
         self.world.nodes.append(self)
 
     @property
+    def logprobs(self) -> np.ndarray:
+        return np.log(self.confidences)
+
+    @property
+    def top_logprobs(self) -> np.ndarray:
+        """Five columns whose probabilities add up to 1, so that the confidence is the token's probability."""
+        others = np.log((1 - self.confidences) / 4 + 1e-30)
+        return np.stack([self.logprobs, *[others] * 4], axis=1).astype(np.float32)
+
+    @property
     def length(self) -> int:
         return len(self.path_ids)
 

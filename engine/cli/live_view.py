@@ -28,12 +28,12 @@ PLAIN_QUESTIONS = 3
 class LiveView:
     """On a terminal, a table of the open questions that is redrawn in place; elsewhere, a line now and then."""
 
-    def __init__(self, questions: Sequence[Question], rollouts: int) -> None:
+    def __init__(self, questions: Sequence[Question], rollouts: int | None) -> None:
         """Prepare a view.
 
         Args:
             questions: Those that are searched; events refer to them by position.
-            rollouts: How many each will have.
+            rollouts: How many each will have; None if that depends.
         """
         self._questions = questions
         self._rollouts = rollouts
@@ -102,7 +102,10 @@ class LiveView:
 
     def _state(self, progress: Progress) -> str:
         best = f", best {progress.best_value:.3f} ({printable(progress.best_answer)})" if progress.rollouts else ""
-        return f"{progress.rollouts}/{self._rollouts} rollouts, {progress.nodes} nodes{best}"
+        return f"{self._counted(progress)} rollouts, {progress.nodes} nodes{best}"
+
+    def _counted(self, progress: Progress) -> str:
+        return f"{progress.rollouts}" if self._rollouts is None else f"{progress.rollouts}/{self._rollouts}"
 
     def _table(self) -> Group:
         rows = Table.grid(padding=(0, 2))
@@ -115,7 +118,7 @@ class LiveView:
             question = self._questions[index]
             rows.add_row(
                 str(question.index + 1),
-                f"{progress.rollouts}/{self._rollouts}",
+                self._counted(progress),
                 str(progress.nodes),
                 str(progress.generated_tokens),
                 f"{progress.best_value:.3f}" if progress.rollouts else "",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
 from ..engine import Engine
 from ..outcome import Outcome
-from ..search import MCTS, SearchResult
+from ..search import SearchOptions, SearchResult
 from .json_form import failure_object, is_correct, search_object, to_line
 from .live_view import LiveView
 from .printable import printable
@@ -43,7 +43,7 @@ class Request:
     """
 
     questions: Sequence[Question]
-    strategy: MCTS
+    strategy: SearchOptions
     model: str
     dtype: str
     compute: str
@@ -56,10 +56,8 @@ class Request:
     @property
     def settings(self) -> dict[str, Any]:
         """All that a result depends on; the device and the company of other questions are no part of it."""
-        options = asdict(self.strategy)
-        del options["sampling"]["max_tokens"]
         numbers = {"dtype": self.dtype, "compute": self.compute, "weights": self.weights}
-        return {"model": self.model, **numbers, "system": self.system, "strategy": "mcts", **options}
+        return {"model": self.model, **numbers, "system": self.system, **self.strategy.settings()}
 
     def run(self, load: Callable[[], Engine]) -> int:
         """Search what is not in `out` yet, and return the exit code: 0, or that of the first question that failed.

@@ -1,20 +1,52 @@
-"""Search strategies: plain generators that yield expansions and receive nodes."""
+"""Search: how a tree grows, what an action is, what a chain is worth, and which answer stands, chosen independently."""
 
-from .answer import extract_answer, normalise_answer
-from .mcts import MCTS
+from .actions import Action, MiniStep, Opening, Step
+from .answers import AnswerRule, extract_answer, normalise_answer
+from .question import Question
 from .result import Rollout, SearchResult, SearchStats, TreeNode
-from .strategy import Progress, Search, Strategy, Task, Wave
+from .search_options import SearchOptions
+from .search_run import SearchRun
+from .search_tree import SearchNode
+from .strategies import DVTS, MCTS, REBASE, STRATEGIES, Beam, BestOfN, Greedy, SelfConsistency
+from .strategy import Growing, Progress, Search, Strategy, Task, Wave
+from .trace import Trace
+from .values import GroundTruth, GroupConfidence, Judge, MarcoConfidence, MeanLogprob, Mixture, Value
 
 __all__ = [
+    "DVTS",
     "MCTS",
+    "REBASE",
+    "STRATEGIES",
+    "Action",
+    "AnswerRule",
+    "Beam",
+    "BestOfN",
+    "Greedy",
+    "GroundTruth",
+    "GroupConfidence",
+    "Growing",
+    "Judge",
+    "MarcoConfidence",
+    "MeanLogprob",
+    "MiniStep",
+    "Mixture",
+    "Opening",
     "Progress",
+    "Question",
     "Rollout",
     "Search",
+    "SearchNode",
+    "SearchOptions",
     "SearchResult",
+    "SearchRun",
     "SearchStats",
+    "SelfConsistency",
+    "Step",
     "Strategy",
     "Task",
+    "Trace",
     "TreeNode",
+    "Value",
     "Wave",
     "extract_answer",
     "normalise_answer",

@@ -16,7 +16,7 @@ class Rollout:
         value: Its reward.
         answer: The answer parsed from the text; empty if there is none.
         tokens: Generated tokens on the chain, shared ones included.
-        finish_reason: Why the chain ended; `"length"` and `"cancelled"` mean that it was cut short.
+        finish_reason: Why the chain ended; `"length"`, `"cancelled"` and `"pruned"` mean that it was cut short.
         leaf: Id of the tree node at its end; the chain is that node and all above it.
         spent: Tokens that had been drawn for the question when this rollout was counted.
     """

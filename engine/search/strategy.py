@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from ..expansion import Expansion
 from .result import SearchResult
@@ -58,6 +58,7 @@ class Task:
         prompt: The state after the rendered prompt; the engine releases it.
         context: Tokens that a state may have at most.
         decode: Text of token ids, without special tokens (`Tokenizer.decode`).
+        reference: The right answer, where it is known.
     """
 
     index: int
@@ -65,9 +66,15 @@ class Task:
     prompt: Node
     context: int
     decode: Callable[[Sequence[int]], str]
+    reference: str | None = None
 
 
-Search: TypeAlias = "Generator[Wave, list[list[Node]], SearchResult]"
+T = TypeVar("T")
+
+Growing: TypeAlias = "Generator[Wave, list[list[Node]], T]"
+"""A part of a running search: yields waves, receives their nodes, returns something."""
+
+Search: TypeAlias = "Growing[SearchResult]"
 """A running search: yields waves, receives their nodes, returns its result with empty `stats`."""
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from marcot.engine.errors import InputError
-from marcot.engine.search.action import Action
+from marcot.engine.search.actions import action_of
 
 
 def decode(ids: list[int]) -> str:
@@ -13,7 +13,7 @@ def decode(ids: list[int]) -> str:
 
 def steps(text: str) -> list[str]:
     ids = list(text.encode())
-    ends = Action.named("step").cut(ids, decode)
+    ends = action_of("step").cut(ids, decode)
     return [decode(ids[begin:end]) for begin, end in zip([0, *ends], ends, strict=False)]
 
 
@@ -44,7 +44,7 @@ def test_steps(text: str, expected: list[str]) -> None:
 
 def test_a_step_ends_at_the_first_token_border_after_its_mark() -> None:
     words = ["The", " sum.\n", "\nNow", " eight"]
-    cut = Action.named("step").cut([0, 1, 2, 3], lambda ids: "".join(words[id] for id in ids))
+    cut = action_of("step").cut([0, 1, 2, 3], lambda ids: "".join(words[id] for id in ids))
     assert cut == [3, 4]
 
 
@@ -53,7 +53,7 @@ def test_a_step_ends_at_the_first_token_border_after_its_mark() -> None:
 )
 @given(total=st.integers(0, 200))
 def test_fixed_lengths(name: str, length: int, total: int) -> None:
-    ends = Action.named(name).cut(list(range(total)), decode)
+    ends = action_of(name).cut(list(range(total)), decode)
     sizes = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
     assert sum(sizes) == total
     assert all(size == length for size in sizes[:-1])
@@ -70,4 +70,4 @@ def test_steps_add_up_to_the_text_and_none_is_blank(text: str) -> None:
 @pytest.mark.parametrize("name", ["", "steps", "mini-step", "mini-step-0", "mini-step--1", "mini-step-1e3", "Token"])
 def test_unknown_names_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="must be step, mini-step-64"):
-        Action.named(name)
+        action_of(name)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from marcot.engine.completion import FinishReason
-from marcot.engine.search.answer_rule import ANSWER_RULES, agreement
+from marcot.engine.search.answers import ANSWER_RULES, agreement
 from marcot.engine.search.result import Rollout, TreeNode
 
 
@@ -34,7 +34,7 @@ ROLLOUTS = (
 
 
 @pytest.mark.parametrize(
-    ("rule", "leaf"), [("best-value", 6), ("most-visits", 3), ("majority", 5), ("confidence-vote", 5)]
+    ("rule", "leaf"), [("best-rollout", 6), ("most-visits", 3), ("majority", 5), ("confidence-vote", 5)]
 )
 def test_each_rule_has_its_choice(rule: str, leaf: int) -> None:
     assert ANSWER_RULES[rule](ROLLOUTS, TREE).leaf == leaf
@@ -46,7 +46,7 @@ def test_confidence_outvotes_numbers() -> None:
     assert ANSWER_RULES["confidence-vote"](votes, TREE).answer == "2"
 
 
-@pytest.mark.parametrize("rule", ["best-value", "majority", "confidence-vote"])
+@pytest.mark.parametrize("rule", ["best-rollout", "majority", "confidence-vote"])
 @pytest.mark.parametrize("cut", ["length", "cancelled"])
 def test_a_chain_that_was_cut_short_counts_only_among_its_like(rule: str, cut: FinishReason) -> None:
     guess = (rollout("1", 0.9, 3, cut), rollout("1", 0.9, 4, cut))
@@ -54,13 +54,13 @@ def test_a_chain_that_was_cut_short_counts_only_among_its_like(rule: str, cut: F
     assert ANSWER_RULES[rule](guess, TREE).answer == "1"
 
 
-@pytest.mark.parametrize("rule", ["best-value", "majority", "confidence-vote"])
+@pytest.mark.parametrize("rule", ["best-rollout", "majority", "confidence-vote"])
 def test_an_answer_beats_none(rule: str) -> None:
     assert ANSWER_RULES[rule]((rollout("", 0.9, 3), rollout("2", 0.1, 5)), TREE).answer == "2"
     assert ANSWER_RULES[rule]((rollout("", 0.9, 3),), TREE).answer == ""
 
 
-@pytest.mark.parametrize("rule", ["best-value", "majority", "confidence-vote"])
+@pytest.mark.parametrize("rule", ["best-rollout", "majority", "confidence-vote"])
 def test_the_first_of_equals_wins(rule: str) -> None:
     assert ANSWER_RULES[rule]((rollout("1", 0.5, 3), rollout("2", 0.5, 4)), TREE).leaf == 3
 

@@ -3,11 +3,14 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from marcot.engine.search.piece import Piece
 from marcot.engine.search.search_tree import SearchNode, SearchTree
+from marcot.engine.search.signal import Signal
+from marcot.engine.search.strategies.uct import Walk
 from marcot.engine.search.stretch import Stretch
 
 NOWHERE: Any = None
@@ -15,20 +18,32 @@ NOWHERE: Any = None
 
 def piece(*token_ids: int) -> Piece:
     text = "".join(map(str, token_ids))
-    return Piece(token_ids, text, len(token_ids), 0.5 * len(token_ids), Stretch(NOWHERE, 0))
+    numbers = np.full(len(token_ids), 0.5, np.float32)
+    signal = Signal(numbers, np.log(numbers), np.log(numbers)[:, None])
+    return Piece(token_ids, text, "step", len(token_ids), signal, Stretch(NOWHERE, 0))
 
 
-def tree(*, width: int = 2, max_depth: int = 8) -> SearchTree:
-    return SearchTree(piece(), width=width, exploration=1.0, max_depth=max_depth)
+class Grown(SearchTree):
+    """A tree with a walk of its own."""
+
+    def __init__(self, width: int, max_depth: int) -> None:
+        super().__init__(piece(), max_depth)
+        self.walk = Walk(self.root, lambda node: width, exploration=1.0)
+        self.select, self.settle = self.walk.select, self.walk.settle
 
 
-def rollout(grown: SearchTree, fork: SearchNode, *pieces: Piece, value: float = 0.5, max_new: int = 99) -> SearchNode:
+def tree(*, width: int = 2, max_depth: int = 8) -> Grown:
+    return Grown(width, max_depth)
+
+
+def rollout(grown: Grown, fork: SearchNode, *pieces: Piece, value: float = 0.5, max_new: int = 99) -> SearchNode:
     leaf = grown.insert(fork, pieces, max_new)
     grown.backup(leaf, value)
+    grown.walk.close(leaf)
     return leaf
 
 
-def check(grown: SearchTree) -> None:
+def check(grown: Grown) -> None:
     """The books of a tree: what a node has is what its children have."""
     for node in grown.nodes:
         assert node.visits > 0
@@ -53,7 +68,8 @@ def test_the_first_rollout_becomes_a_chain_of_nodes() -> None:
     assert [node.piece.text for node in leaf.chain] == ["4", "23", "1", ""]
     assert [(node.visits, node.value) for node in grown.export()] == [(1, 0.25)] * 4
     assert [node.terminal for node in grown.nodes] == [False, False, False, True]
-    assert (leaf.drawn, leaf.confidence) == (4, 2.0)
+    assert leaf.drawn == 4
+    assert grown.export()[2].confidences == (0.5, 0.5)
 
 
 def test_width_continuations_are_sampled_before_uct_chooses() -> None:

@@ -63,6 +63,11 @@ def normalise_answer(answer: str) -> str:
     return format(number.normalize(), "f") if number else "0"
 
 
+def answers_agree(answer: str, reference: str) -> bool:
+    """Whether `answer` says the same as the answer in the text `reference`."""
+    return normalise_answer(answer) == normalise_answer(extract_answer(reference))
+
+
 def _marked(text: str) -> str:
     """The answer by rules 2 to 4, or ""."""
     boxed = _last_boxed(text)

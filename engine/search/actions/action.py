@@ -1,0 +1,89 @@
+"""What counts as one action of a search."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+Decode: TypeAlias = Callable[[Sequence[int]], str]
+"""Text of token ids."""
+
+
+class Opening(NamedTuple):
+    """How an action begins, when the model is told what to do next.
+
+    Attributes:
+        kind: Name of the action.
+        text: What is put into the model's mouth; may be empty.
+        close: Texts that end the action.
+        max_tokens: Tokens that it may draw.
+        final: Whether the chain ends with it.
+    """
+
+    kind: str
+    text: str
+    close: tuple[str, ...]
+    max_tokens: int
+    final: bool
+
+
+class Action(ABC):
+    """What the model writes between two nodes of the tree (arXiv 2411.14405, section 4).
+
+    A chain is drawn in one go and cut into actions afterwards, unless an action has openings: then it is drawn action by
+    action, each after its opening.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What options and results call it; also the `kind` of its nodes."""
+
+    @abstractmethod
+    def cut(self, token_ids: Sequence[int], decode: Decode) -> list[int]:
+        """Return where each action of `token_ids` ends, as token counts; the last is `len(token_ids)`.
+
+        Args:
+            token_ids: What was drawn after the state where the first action begins.
+            decode: Text of token ids.
+        """
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Tokens of an action; None if only its text ends it."""
+        return None
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Texts at which the drawing of a single action stops."""
+        return ()
+
+    @property
+    def guided(self) -> bool:
+        """Whether it has openings: the model is told, action by action, what to do next."""
+        return False
+
+    def opening(self, kinds: Sequence[str], sample: int) -> Opening | None:
+        """How the next action begins; None if the model simply goes on.
+
+        Args:
+            kinds: Kinds of the actions on the way from the prompt, first to last.
+            sample: How many actions were started from this state before.
+        """
+        return None
+
+    def width(self, kinds: Sequence[str]) -> int | None:
+        """Children that a state after actions of these kinds has; None if that is up to the strategy."""
+        return None
+
+    def retreat(self) -> tuple[int, Opening] | None:
+        """After a wrong answer: how many actions to go back, and how to go on from there; None to leave it."""
+        return None
+
+
+def token_border(token_ids: Sequence[int], characters: int, decode: Decode) -> int:
+    """Return how many tokens it takes until their text has `characters` characters."""
+    counts = range(len(token_ids) + 1)
+    return bisect_left(counts, characters, key=lambda count: len(decode(token_ids[:count])))

@@ -1,0 +1,34 @@
+"""A fixed number of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .action import Action, Decode
+
+
+@dataclass(frozen=True, slots=True)
+class MiniStep(Action):
+    """So many tokens; the paper has mini-steps of 64 and 32.
+
+    Attributes:
+        tokens: Tokens of an action. With 1, every token is a node.
+    """
+
+    tokens: int
+
+    @property
+    def name(self) -> str:
+        """`"mini-step-64"`, or `"token"`."""
+        return "token" if self.tokens == 1 else f"mini-step-{self.tokens}"
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of an action."""
+        return self.tokens
+
+    def cut(self, token_ids: Sequence[int], decode: Decode) -> list[int]:
+        """See `Action.cut`."""
+        total = len(token_ids)
+        return [*range(self.tokens, total, self.tokens), total] if total else []

@@ -1,0 +1,18 @@
+"""Answers: how they are found in a text, when two are the same, and which of several stands."""
+
+from .answer import answers_agree, extract_answer, normalise_answer
+from .answer_rule import ANSWER_RULES, AnswerRule, Vote, agreement, rule_of
+from .parser import AnswerParser, parser_of
+
+__all__ = [
+    "ANSWER_RULES",
+    "AnswerParser",
+    "AnswerRule",
+    "Vote",
+    "agreement",
+    "answers_agree",
+    "extract_answer",
+    "normalise_answer",
+    "parser_of",
+    "rule_of",
+]

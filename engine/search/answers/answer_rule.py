@@ -1,0 +1,127 @@
+"""How the rollouts of a search settle on one answer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+from ...errors import InputError
+from ..result import Rollout, TreeNode
+from .answer import normalise_answer
+
+
+class AnswerRule(Protocol):
+    """Picks the rollout whose answer stands."""
+
+    def __call__(self, rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollout:
+        """The chosen one of `rollouts`, which has at least one, given the tree that they grew."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """The best rollout with the answer that has most votes; among equals, the answer with the rollout of highest value.
+
+    Attributes:
+        weight: Votes of a rollout, from 0 to 1.
+    """
+
+    weight: Callable[[Rollout], float]
+
+    def __call__(self, rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollout:
+        """See `AnswerRule`."""
+        camps = _camps(_eligible(rollouts))
+        winners = max(camps.values(), key=lambda camp: (sum(map(self.weight, camp)), _best(camp).value))
+        return _best(winners)
+
+    def is_decided(self, rollouts: Sequence[Rollout], left: int) -> bool:
+        """Whether `left` more rollouts, all for the second answer or a new one, could not overtake the first."""
+        eligible = [rollout for rollout in rollouts if rollout.complete and rollout.answer]
+        if not eligible:
+            return False
+        votes = sorted(sum(map(self.weight, camp)) for camp in _camps(eligible).values())
+        second = votes[-2] if len(votes) > 1 else 0.0
+        return votes[-1] > second + left
+
+
+def best_rollout(rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollout:
+    """The rollout of the highest value."""
+    return _best(_eligible(rollouts))
+
+
+def most_visits(rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollout:
+    """The rollout at the end of the walk that always takes the most visited child, and among equals the best one."""
+    return _walk(rollouts, tree, lambda node: (node.visits, node.value or 0.0))
+
+
+def best_value(rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollout:
+    """The rollout at the end of the walk that always takes the child of the highest mean value."""
+    return _walk(rollouts, tree, lambda node: (node.value or 0.0, node.visits))
+
+
+ANSWER_RULES: Mapping[str, AnswerRule] = MappingProxyType(
+    {
+        "confidence-vote": Vote(lambda rollout: rollout.value),
+        "majority": Vote(lambda rollout: 1.0),
+        "best-rollout": best_rollout,
+        "best-value": best_value,
+        "most-visits": most_visits,
+    }
+)
+"""Answer rules by the names that options call them."""
+
+
+def rule_of(choice: str | AnswerRule) -> AnswerRule:
+    """The rule that `choice` names or is.
+
+    Raises:
+        InputError: There is no such rule.
+    """
+    if not isinstance(choice, str):
+        return choice
+    if choice not in ANSWER_RULES:
+        raise InputError(f"answer_rule {choice!r}: must be one of {', '.join(ANSWER_RULES)}")
+    return ANSWER_RULES[choice]
+
+
+def agreement(chosen: Rollout, rollouts: Sequence[Rollout]) -> float:
+    """Share of the rollouts' total value that agrees with the answer of `chosen`, from 0 to 1."""
+    total = sum(rollout.value for rollout in rollouts)
+    key = normalise_answer(chosen.answer)
+    agreeing = sum(rollout.value for rollout in rollouts if normalise_answer(rollout.answer) == key)
+    return agreeing / total if total > 0 else 0.0
+
+
+def _walk(
+    rollouts: Sequence[Rollout], tree: Sequence[TreeNode], worth: Callable[[TreeNode], tuple[float, float]]
+) -> Rollout:
+    """The best rollout at the end of the walk that always takes the child of most `worth` that rollouts went through."""
+    children: dict[int, list[TreeNode]] = defaultdict(list)
+    for node in tree:
+        if node.parent is not None and node.visits:
+            children[node.parent].append(node)
+    at = 0
+    while children[at]:
+        at = max(children[at], key=worth).id
+    return _best([rollout for rollout in rollouts if rollout.leaf == at])
+
+
+def _camps(rollouts: Sequence[Rollout]) -> dict[str, list[Rollout]]:
+    """Rollouts by their answers."""
+    camps: dict[str, list[Rollout]] = defaultdict(list)
+    for rollout in rollouts:
+        camps[normalise_answer(rollout.answer)].append(rollout)
+    return camps
+
+
+def _eligible(rollouts: Sequence[Rollout]) -> Sequence[Rollout]:
+    """The rollouts that came to an answer by themselves, or all if none did: a chain that was cut short guesses."""
+    return [rollout for rollout in rollouts if rollout.complete and rollout.answer] or rollouts
+
+
+def _best(rollouts: Sequence[Rollout]) -> Rollout:
+    """The rollout of the highest value, the first of equals."""
+    return max(rollouts, key=lambda rollout: rollout.value)

@@ -1,0 +1,39 @@
+"""Where an answer is looked for in a text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from ...errors import InputError
+from .answer import extract_answer
+
+AnswerParser = Callable[[str], str]
+"""Finds the answer in a text; empty if there is none."""
+
+
+def parser_of(choice: str | AnswerParser) -> AnswerParser:
+    """The parser that `choice` means: `"auto"`, a function, or a regular expression.
+
+    `"auto"` is `extract_answer`; `"text"` takes the whole text, for questions that have no short answer. Of a regular
+    expression the last match counts, and of that its first group if it has one.
+
+    Raises:
+        InputError: The regular expression is none.
+    """
+    if not isinstance(choice, str):
+        return choice
+    if choice == "auto":
+        return extract_answer
+    if choice == "text":
+        return str.strip
+    try:
+        pattern = re.compile(choice, re.DOTALL)
+    except re.error as error:
+        raise InputError(f"answer_from {choice!r}: must be auto, text, or a regular expression ({error})") from error
+
+    def parse(text: str) -> str:
+        matches = list(pattern.finditer(text))
+        return (matches[-1][1 if pattern.groups else 0] or "").strip() if matches else ""
+
+    return parse

@@ -1,0 +1,126 @@
+"""What every strategy can be told."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from ..errors import InputError
+from ..sampling import Sampling
+from .actions import Action, action_of
+from .answers import AnswerParser, AnswerRule, parser_of, rule_of
+from .search_run import SearchRun
+from .strategy import Growing, Search, Task
+from .trace import Trace
+from .values import Value, value_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions(ABC):
+    """A strategy with its parameters. A strategy of your own is a dataclass derived from this with a method `grow`.
+
+    What chains consist of, what they are worth, and which of their answers stands are chosen independently of how the
+    tree grows. A search is reproducible: it depends on its question and these parameters, and on time only if
+    `max_seconds` is set.
+
+    Attributes:
+        rollouts: Chains to finish; None for as many as the other budgets allow.
+        action: What a node adds: `"step"` (to a blank line, a step mark or the end of the thought), `"mini-step-64"`,
+            `"mini-step-32"` or another number of tokens, `"token"`, or an `Action`.
+        value: What a chain is worth: `"marco"` (mean token confidence), another of `VALUES`, a function of a `Trace`, or
+            a `Value`.
+        answer_rule: Whose answer stands: `"confidence-vote"` (the answer whose chains have the highest sum of values),
+            another of `ANSWER_RULES`, or a function. Chains that were cut short count only if all were.
+        answer_from: Where a chain's answer is: `"auto"` (`extract_answer`), `"text"` (all of it), a regular expression
+            whose last match counts, or a function of the text.
+        max_rollout_tokens: Drawn tokens of a chain, from the prompt to its end.
+        max_depth: Levels of the tree. What a chain writes below them is one last node, which is never forked.
+        sampling: How tokens are drawn; its `stop` strings end a chain, its `max_tokens` is not used.
+        parallel: Chains in flight at once.
+        reflection: When a thought ends, append Marco-o1's doubt and let the model go on; the answer is then what it
+            concludes. The sentence itself has no part in the value.
+        prune: Give up a chain whose last tokens are less sure than those of this share of the finished chains were at
+            their worst (DeepConf's early stop, arXiv 2508.15260); 0 never does.
+        patience: Stop when the answer has been the same for so many chains in a row; None never does.
+        stop_decided: Stop when no chain to come could change the answer.
+        max_tokens: Tokens that a question may draw, never exceeded; None for no limit.
+        max_seconds: When to cut what is running and conclude; chains cut by it count only if no other is there.
+        max_nodes: Nodes of the tree, root included, never exceeded; None for no limit.
+    """
+
+    name: ClassVar[str]
+
+    rollouts: int | None = 8
+    action: str | Action = "step"
+    value: str | Value | Callable[[Trace], float] = "marco"
+    answer_rule: str | AnswerRule = "confidence-vote"
+    answer_from: str | AnswerParser = "auto"
+    max_rollout_tokens: int = 1024
+    max_depth: int = 64
+    sampling: Sampling = Sampling()  # noqa: RUF009  (frozen)
+    parallel: int = 4
+    reflection: bool = False
+    prune: float = 0.0
+    patience: int | None = None
+    stop_decided: bool = False
+    max_tokens: int | None = None
+    max_seconds: float | None = None
+    max_nodes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check every range.
+
+        Raises:
+            InputError: Names the parameter, its value and what it may be.
+        """
+        self.check_least(
+            rollouts=1, max_depth=1, max_rollout_tokens=1, parallel=1, max_tokens=1, max_nodes=2, patience=1
+        )
+        action_of(self.action), value_of(self.value), rule_of(self.answer_rule), parser_of(self.answer_from)
+        if not 0 <= self.prune < 1:
+            raise InputError(f"prune={self.prune!r}: must be a share from 0 to below 1")
+        if self.max_seconds is not None and not (math.isfinite(self.max_seconds) and self.max_seconds > 0):
+            raise InputError(f"max_seconds={self.max_seconds!r}: must be a finite number > 0")
+        if self.rollouts is None and self.max_tokens is None and self.max_seconds is None:
+            raise InputError("rollouts=None: without it max_tokens or max_seconds must end the search")
+
+    def check_least(self, **least: int) -> None:
+        """Check that each of these options is None or at least so much.
+
+        Raises:
+            InputError: Names the first that is not.
+        """
+        for name, amount in least.items():
+            value = getattr(self, name)
+            if value is not None and value < amount:
+                raise InputError(f"{name}={value!r}: must be an integer >= {amount}")
+
+    @abstractmethod
+    def grow(self, run: SearchRun) -> Growing[None]:
+        """Let the tree of `run` grow until `run.finished`: a generator that delegates to the methods of `run`."""
+
+    def search(self, task: Task) -> Search:
+        """Start searching `task`; the caller drives the generator."""
+        with ExitStack() as held:
+            run = SearchRun(self, task, held)
+            yield from self.grow(run)
+            return run.result()
+
+    def settings(self) -> dict[str, Any]:
+        """All parameters as JSON has them: choices by their names."""
+        return {"strategy": self.name} | {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+
+def _plain(choice: Any) -> Any:
+    """A parameter as JSON has it."""
+    if isinstance(choice, Sampling):
+        return {field.name: getattr(choice, field.name) for field in fields(choice) if field.name != "max_tokens"}
+    if isinstance(choice, Action | Value):
+        return choice.name
+    if callable(choice):
+        return f"{choice.__module__}:{getattr(choice, '__qualname__', type(choice).__name__)}"
+    return choice

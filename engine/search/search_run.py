@@ -1,0 +1,382 @@
+"""One question's search while it runs."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..expansion import Expansion
+from .actions import Opening, action_of
+from .answers import Vote, agreement, answers_agree, normalise_answer, parser_of, rule_of
+from .draft import Draft
+from .piece import Piece
+from .pruning import Pruning
+from .reflection import REFLECTION, conclusion, reflection_after, thought_length
+from .result import Rollout, SearchResult
+from .search_tree import SearchNode, SearchTree
+from .signal import Signal
+from .strategy import Growing, Progress, Task, Wave
+from .stretch import Stretch
+from .trace import Trace
+from .values import value_of
+
+if TYPE_CHECKING:
+    from .search_options import SearchOptions
+
+
+class SearchRun:
+    """What a strategy works with: a tree, two ways to let it grow, and budgets that end it.
+
+    `roll_out` writes whole chains, `extend` single actions. Chains of a call are inserted in the order of its forks, so
+    the tree does not depend on which of them ends first.
+
+    Attributes:
+        task: The question.
+        tree: What was written so far.
+        rollouts: Finished chains, in the order in which they were counted.
+    """
+
+    def __init__(self, options: SearchOptions, task: Task, held: ExitStack) -> None:
+        """Prepare a search of `task`; nodes that it takes from the engine are released when `held` closes."""
+        self.task = task
+        self.tree = SearchTree(Piece.prompt(Stretch.whole(task.prompt)), options.max_depth)
+        self.rollouts: list[Rollout] = []
+        self.action = action_of(options.action)
+        self._options = options
+        self._held = held
+        self._value = value_of(options.value)
+        self._rule = rule_of(options.answer_rule)
+        self._parse = parser_of(options.answer_from)
+        self._pruning = Pruning(options.prune)
+        sampling = options.sampling
+        self._sampling = replace(sampling, top_logprobs=max(sampling.top_logprobs, self._value.width))
+        self._cancelled: list[Draft] = []
+        self._generated = 0
+        self._samples: Counter[tuple[int, ...]] = Counter()
+        self._openings: Counter[tuple[tuple[int, ...], int]] = Counter()
+        self._deadline = None if options.max_seconds is None else time.monotonic() + options.max_seconds
+
+    # --- budgets -----------------------------------------------------------------------------------------------
+
+    @property
+    def finished(self) -> bool:
+        """Whether the search is over: a budget is spent, or the answer stands."""
+        late = self._deadline is not None and bool(self.rollouts) and time.monotonic() >= self._deadline
+        spent = min(self.rollouts_left, self.tokens_left, self.nodes_left) < 1
+        return late or spent or bool(self._cancelled) or self._is_decided() or self._has_converged()
+
+    @property
+    def rollouts_left(self) -> int:
+        """Chains that may still be finished."""
+        most = self._options.rollouts
+        return sys.maxsize if most is None else most - len(self.rollouts)
+
+    @property
+    def tokens_left(self) -> int:
+        """Tokens that may still be drawn."""
+        most = self._options.max_tokens
+        return sys.maxsize if most is None else most - self._generated
+
+    @property
+    def nodes_left(self) -> int:
+        """Nodes that may still be added."""
+        most = self._options.max_nodes
+        return sys.maxsize if most is None else most - len(self.tree.nodes)
+
+    def admits(self, forks: Sequence[SearchNode]) -> bool:
+        """Whether another chain may be in flight beside those from `forks`.
+
+        A chain that the token budget may cut short is worth least: it waits until it is the only one.
+        """
+        if len(forks) >= min(self._options.parallel, self.rollouts_left, self.nodes_left):
+            return False
+        longest = self._options.max_rollout_tokens
+        return not forks or self.tokens_left - sum(longest - fork.drawn for fork in forks) >= longest
+
+    def _is_decided(self) -> bool:
+        most = self._options.rollouts
+        if not self._options.stop_decided or most is None or not isinstance(self._rule, Vote):
+            return False
+        return self._rule.is_decided(self.rollouts, self.rollouts_left)
+
+    def _has_converged(self) -> bool:
+        patience = self._options.patience
+        if patience is None or len(self.rollouts) <= patience:
+            return False
+        tree = () if isinstance(self._rule, Vote) else self.tree.export()
+        counts = range(len(self.rollouts) - patience, len(self.rollouts) + 1)
+        answers = {normalise_answer(self._rule(self.rollouts[:count], tree).answer) for count in counts}
+        return len(answers) == 1
+
+    # --- growing -----------------------------------------------------------------------------------------------
+
+    def roll_out(self, forks: Sequence[SearchNode]) -> Growing[list[SearchNode | None]]:
+        """Write a chain from each of `forks` to its end, and count it for its nodes.
+
+        Returns:
+            Its leaf for each fork; None where the deadline or a spent budget cut it off.
+        """
+        before = self._generated
+        drafts = self._drafts(forks, shared=False)
+        yield from self._write(drafts)
+        if self._options.reflection and not self.action.guided:
+            yield from self._reflect(drafts)
+        leaves = self._inserted(drafts)
+        self._count(leaves, drafts, before)
+        if self.action.retreat() is not None:
+            yield from self._retreat([leaf for leaf in leaves if leaf is not None])
+        return leaves
+
+    def extend(self, forks: Sequence[SearchNode]) -> Growing[list[SearchNode | None]]:
+        """Write one action after each of `forks`, and rate the state that it leads to.
+
+        A chain that ends with it is counted. A fork may be given several times; samples that say the same are one node.
+
+        Returns:
+            The new state for each fork; None where the deadline or a spent budget cut it off.
+        """
+        drafts = self._drafts(forks[: self.nodes_left], shared=True)
+        yield from self._write(drafts, single=True)
+        reached = self._inserted(drafts)
+        self._count([node if node and node.terminal else None for node in reached], drafts, self._generated)
+        unrated = [node for node in dict.fromkeys(reached) if node is not None and node.rating is None]
+        for node, value in zip(unrated, self._rate([(node, node.terminal) for node in unrated]), strict=True):
+            node.rating = value
+        return reached + [None] * (len(forks) - len(reached))
+
+    # --- writing -----------------------------------------------------------------------------------------------
+
+    def _drafts(self, forks: Sequence[SearchNode], shared: bool) -> list[Draft]:
+        """A draft for each fork. The token budget goes to the first ones first, or is shared by all."""
+        tokens = self.tokens_left
+        drafts = []
+        for index, fork in enumerate(forks):
+            most = tokens // (len(forks) - index) if shared else tokens
+            allowance = max(0, min(most, self._options.max_rollout_tokens - fork.drawn))
+            tokens -= allowance
+            drafts.append(Draft(fork, allowance))
+        return drafts
+
+    def _write(self, drafts: Sequence[Draft], single: bool = False) -> Growing[None]:
+        """Write drafts to their ends, or one action of each, wave by wave."""
+        writing = [draft for draft in drafts if draft.allowance >= 1]
+        while writing:
+            starts = [self._begun(draft, single) for draft in writing]
+            for draft, stretch in zip(writing, (yield from self._sample(starts)), strict=True):
+                draft.add(stretch)
+                self._look_at(draft, stretch, single)
+            writing = [draft for draft in writing if draft.ended is None and not draft.paused]
+
+    def _begun(self, draft: Draft, single: bool) -> tuple[Stretch, int, tuple[str, ...]]:
+        """Begin the draft's next part if there is none to go on with; where to draw, how many tokens, and what stops it."""
+        limit, stops = draft.allowance, self._sampling.stop
+        opening = draft.opening or self._opening(draft)
+        if opening is not None:
+            if draft.opening is None:
+                self._open(draft, opening)
+            limit, stops = min(limit, opening.max_tokens), (*stops, *opening.close)
+        else:
+            if not draft.parts or draft.parts[-1].whole:
+                draft.begin(self.action.name, False)
+            if single:
+                limit, stops = min(limit, self.action.max_tokens or limit), (*stops, *self.action.stops)
+            elif self._pruning.active:
+                limit = min(limit, self._pruning.window)
+        return draft.last, limit, stops
+
+    def _opening(self, draft: Draft) -> Opening | None:
+        """How the draft's next action begins, if it is told."""
+        if not self.action.guided:
+            return None
+        key = tuple(draft.last.branch.path_ids), draft.last.end
+        opening = self.action.opening(draft.kinds, self._openings[key])
+        self._openings[key] += 1
+        return opening
+
+    def _open(self, draft: Draft, opening: Opening) -> None:
+        """Put the opening's text after the draft."""
+        draft.opening = opening
+        given = [self._given(draft.last, opening.text)] if opening.text else []
+        draft.begin(opening.kind, True, *given)
+
+    def _given(self, after: Stretch, text: str) -> Stretch:
+        """The state after `text` is put into the model's mouth."""
+        return Stretch.whole(self._held.enter_context(after.state(self._held).append(text)))
+
+    def _look_at(self, draft: Draft, stretch: Stretch, single: bool) -> None:
+        """See whether a draft has ended, or its action has, with what was drawn last."""
+        reason = stretch.branch.finish_reason
+        assert reason is not None, "drawn"
+        exhausted = draft.allowance < 1 or stretch.branch.length >= self.task.context
+        opening = draft.opening
+        if reason in ("eos", "cancelled"):
+            draft.ended = reason
+        elif opening is not None and (reason == "stop" or not exhausted):
+            draft.opening = None
+            is_over = opening.final or (reason == "stop" and not self._is_own_stop(draft, stretch))
+            draft.ended = "stop" if is_over else "length" if exhausted else None
+            draft.paused = single
+        elif reason == "stop" and not (single and self._is_own_stop(draft, stretch)):
+            draft.ended = "stop"
+        elif exhausted:
+            draft.ended = "length"
+        elif single:
+            draft.paused = bool(self.task.decode(draft.token_ids).strip())
+        elif self._pruning.is_hopeless(draft.signal.confidences):
+            draft.ended = "pruned"
+
+    def _is_own_stop(self, draft: Draft, stretch: Stretch) -> bool:
+        """Whether it was the end of an action that stopped the draft, and nothing that the user asked for."""
+        text = self.task.decode(draft.token_ids)
+        by_token = stretch.end > 0 and stretch.token_ids[-1] in self._sampling.stop_token_ids
+        return not by_token and not any(stop in text for stop in self._sampling.stop)
+
+    def _sample(self, starts: Sequence[tuple[Stretch, int, tuple[str, ...]]]) -> Growing[list[Stretch]]:
+        """One wave: a new continuation of each start, of at most so many tokens, to one of its stops."""
+        expansions = []
+        for start, limit, stops in starts:
+            state = start.state(self._held)
+            key = tuple(state.path_ids)
+            sampling = replace(self._sampling, max_tokens=limit, stop=stops)
+            expansions.append(Expansion(state, 1, sampling, self._samples[key]))
+            self._samples[key] += 1
+        answers = yield Wave(expansions, self._progress(), self._deadline)
+        drawn = [Stretch.whole(self._held.enter_context(branch)) for [branch] in answers]
+        self._generated += sum(stretch.drawn for stretch in drawn)
+        return drawn
+
+    def _reflect(self, drafts: Sequence[Draft]) -> Growing[None]:
+        """Append a reflection to the thoughts that have ended, and let them go on from there."""
+        tokens = self.tokens_left
+        doubts: list[tuple[Draft, Draft]] = []
+        for draft in drafts:
+            if not draft.complete or REFLECTION in draft.fork.text:
+                continue
+            doubt = self._doubt(draft)
+            room = self.task.context - doubt.last.branch.length
+            doubt.allowance = min(tokens, room, self._options.max_rollout_tokens - doubt.drawn)
+            if doubt.allowance >= 1:
+                tokens -= doubt.allowance
+                doubts.append((draft, doubt))
+        yield from self._write([doubt for _, doubt in doubts])
+        for draft, doubt in doubts:
+            if doubt.ended != "cancelled":
+                draft.parts, draft.ended = doubt.parts, doubt.ended
+            draft.spent += doubt.spent
+
+    def _doubt(self, draft: Draft) -> Draft:
+        """The thought of a finished draft and the reflection after it."""
+        length = thought_length(draft.token_ids, draft.ended == "eos", self.task.decode)
+        doubt = Draft(draft.fork, 0, draft.head(length))
+        text = reflection_after(self.task.decode(doubt.last.token_ids))
+        doubt.begin("reflection", True, self._given(doubt.last, text))
+        return doubt
+
+    def _retreat(self, leaves: Sequence[SearchNode]) -> Growing[None]:
+        """Where the answer is known to be wrong, go some actions back and let the model try again from there, once."""
+        retreat = self.action.retreat()
+        assert retreat is not None
+        levels, opening = retreat
+        forks = []
+        for leaf in leaves:
+            trace = self._trace(leaf, True)
+            is_wrong = trace.reference is not None and not answers_agree(trace.answer, trace.reference)
+            if is_wrong and leaf.depth > levels and opening.kind not in leaf.kinds:
+                forks.append(leaf.path[-1 - levels])
+        before = self._generated
+        room = min(self.rollouts_left, self.nodes_left)
+        drafts = [draft for draft in self._drafts(forks[: max(0, room)], shared=False) if draft.allowance >= 1]
+        for draft in drafts:
+            self._open(draft, opening)
+        yield from self._write(drafts)
+        self._count(self._inserted(drafts), drafts, before)
+
+    # --- the tree ----------------------------------------------------------------------------------------------
+
+    def _inserted(self, drafts: Sequence[Draft]) -> list[SearchNode | None]:
+        """Put drafts into the tree; each leaves room for a node of every later one.
+
+        Returns:
+            Where each ends; None for one that the deadline or the token budget did not let end anywhere.
+        """
+        ends: list[SearchNode | None] = []
+        for index, draft in enumerate(drafts):
+            later = len(drafts) - index - 1
+            if draft.ended == "cancelled":
+                self._cancelled.append(draft)
+            is_cut_off = draft.ended == "cancelled" or not (draft.ended or draft.paused)
+            ends.append(None if is_cut_off else self._insert(draft, max(1, self.nodes_left - later)))
+        return ends
+
+    def _insert(self, draft: Draft, max_new: int) -> SearchNode:
+        pieces = draft.pieces(self.action, self.task.decode)
+        return self.tree.insert(draft.fork, pieces, max_new, ended=draft.ended is not None)
+
+    def _count(self, leaves: Sequence[SearchNode | None], drafts: Sequence[Draft], spent: int) -> None:
+        """Count the chains that have ended in `leaves`; before them `spent` tokens were drawn."""
+        ended = [(leaf, draft) for leaf, draft in zip(leaves, drafts, strict=True) if leaf is not None]
+        values = self._rate([(leaf, draft.complete) for leaf, draft in ended])
+        for (leaf, draft), value in zip(ended, values, strict=True):
+            spent = min(spent + draft.spent, self._generated)
+            self.tree.backup(leaf, value)
+            reason = draft.ended or "length"
+            answer = self._parse(conclusion(leaf.text))
+            self.rollouts.append(Rollout(leaf.text, value, answer, leaf.drawn, reason, leaf.id, spent))
+            if draft.complete:
+                self._pruning.learn(draft.signal.confidences)
+
+    def _rate(self, ends: Sequence[tuple[SearchNode, bool]]) -> list[float]:
+        """Values of the chains that end in these nodes, complete or not."""
+        return self._value.rate([self._trace(node, complete) for node, complete in ends]) if ends else []
+
+    def _trace(self, node: SearchNode, complete: bool) -> Trace:
+        signal = Signal.joined([each.piece.signal for each in node.path[1:]]).drawn()
+        return Trace(
+            self.task.question, self.task.reference, node.text, complete, *signal,
+            parse=lambda text: self._parse(conclusion(text)),
+        )  # fmt: skip
+
+    # --- the outcome -------------------------------------------------------------------------------------------
+
+    def _progress(self) -> Progress:
+        best = max(self.rollouts, key=lambda rollout: rollout.value, default=None)
+        return Progress(
+            index=self.task.index,
+            rollouts=len(self.rollouts),
+            nodes=len(self.tree.nodes),
+            generated_tokens=self._generated,
+            best_value=best.value if best else math.nan,
+            best_answer=best.answer if best else "",
+        )
+
+    def result(self) -> SearchResult:
+        """Settle on an answer. If no chain was finished, the longest part of one is all there is."""
+        if not self.rollouts:
+            self._count_longest()
+        tree = self.tree.export()
+        chosen = self._rule(self.rollouts, tree)
+        return SearchResult(
+            question=self.task.question,
+            answer=chosen.answer,
+            text=chosen.text,
+            value=chosen.value,
+            confidence=agreement(chosen, self.rollouts),
+            rollouts=tuple(self.rollouts),
+            tree=tree,
+            best_path=tuple(node.id for node in self.tree.nodes[chosen.leaf].path),
+        )
+
+    def _count_longest(self) -> None:
+        draft = max(self._cancelled, key=lambda draft: draft.drawn, default=None)
+        deepest = max(self.tree.nodes, key=lambda node: node.drawn)
+        if draft is None or draft.drawn < deepest.drawn:
+            draft, leaf = Draft(deepest, 0, ended="length"), deepest
+        else:
+            leaf = self._insert(draft, max(1, self.nodes_left))
+        self._count([leaf], [draft], self._generated)

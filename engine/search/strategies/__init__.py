@@ -1,0 +1,22 @@
+"""How a tree grows: one small file per strategy, one protocol (`SearchOptions`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ..search_options import SearchOptions
+from .beam import Beam
+from .best_of_n import BestOfN
+from .dvts import DVTS
+from .greedy import Greedy
+from .mcts import MCTS
+from .rebase import REBASE
+from .self_consistency import SelfConsistency
+
+__all__ = ["DVTS", "MCTS", "REBASE", "STRATEGIES", "Beam", "BestOfN", "Greedy", "SelfConsistency"]
+
+STRATEGIES: Mapping[str, type[SearchOptions]] = MappingProxyType(
+    {strategy.name: strategy for strategy in (MCTS, Greedy, BestOfN, SelfConsistency, Beam, DVTS, REBASE)}
+)
+"""Strategies by name."""

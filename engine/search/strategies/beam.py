@@ -1,0 +1,53 @@
+"""Beam search over actions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..answers import AnswerRule
+from ..search_options import SearchOptions
+from ..search_run import SearchRun
+from ..search_tree import SearchNode
+from ..strategy import Growing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beam(SearchOptions):
+    """Beam search guided by values, as in arXiv 2408.03314.
+
+    Each of `beams` states is continued by `samples` actions; the best `beams` of all the new states go on. Chains that
+    have ended on the way are counted, and those among the best give up their place, so that the beam narrows until it is
+    empty. While the budgets allow, it then begins anew with other samples.
+
+    Attributes:
+        beams: States that are kept.
+        samples: Actions sampled from each.
+    """
+
+    name: ClassVar[str] = "beam"
+
+    answer_rule: str | AnswerRule = "best-rollout"
+    beams: int = 4
+    samples: int = 4
+
+    def __post_init__(self) -> None:
+        """Check every range. See `SearchOptions`."""
+        super(Beam, self).__post_init__()
+        self.check_least(beams=1, samples=1)
+
+    def grow(self, run: SearchRun) -> Growing[None]:
+        """Grow one beam after the other."""
+        while not run.finished:
+            forks = [run.tree.root] * (self.beams * self.samples)
+            while forks and not run.finished:
+                reached = yield from run.extend(forks)
+                kept = [node for node in best(reached, self.beams) if not node.terminal]
+                forks = [node for node in kept for _ in range(self.samples)]
+
+
+def best(nodes: Sequence[SearchNode | None], count: int) -> list[SearchNode]:
+    """The `count` different nodes of the highest rating, best first; of equals the first."""
+    found = dict.fromkeys(node for node in nodes if node is not None)
+    return sorted(found, key=lambda node: -(node.rating or 0.0))[:count]

@@ -1,0 +1,50 @@
+"""Diverse verifier tree search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..answers import AnswerRule
+from ..search_options import SearchOptions
+from ..search_run import SearchRun
+from ..search_tree import SearchNode
+from ..strategy import Growing
+from .beam import best
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DVTS(SearchOptions):
+    """Independent greedy subtrees (Beeching, Tunstall and Rush, "Scaling test-time compute with open models", 2024).
+
+    `subtrees` chains grow beside each other. Each is continued by `samples` actions and goes on with the best of its own,
+    so that no subtree crowds out another, as happens in a beam. When all have ended, and the budgets allow, as many begin
+    anew with other samples.
+
+    Attributes:
+        subtrees: Chains that grow beside each other.
+        samples: Actions sampled from each state.
+    """
+
+    name: ClassVar[str] = "dvts"
+
+    answer_rule: str | AnswerRule = "best-rollout"
+    subtrees: int = 4
+    samples: int = 4
+
+    def __post_init__(self) -> None:
+        """Check every range. See `SearchOptions`."""
+        super(DVTS, self).__post_init__()
+        self.check_least(subtrees=1, samples=1)
+
+    def grow(self, run: SearchRun) -> Growing[None]:
+        """Grow all subtrees, action by action."""
+        while not run.finished:
+            tips = [run.tree.root] * self.subtrees
+            while tips and not run.finished:
+                reached = yield from run.extend([tip for tip in tips for _ in range(self.samples)])
+                tips = [node for node in self._best_of_each(reached) if not node.terminal]
+
+    def _best_of_each(self, reached: list[SearchNode | None]) -> list[SearchNode]:
+        groups = [reached[first : first + self.samples] for first in range(0, len(reached), self.samples)]
+        return [node for group in groups for node in best(group, 1)]

@@ -1,0 +1,30 @@
+"""The most probable chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from ..search_options import SearchOptions
+from ..search_run import SearchRun
+from ..strategy import Growing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greedy(SearchOptions):
+    """One chain of most probable tokens: chain-of-thought prompting without a search, and the baseline of all others.
+
+    `rollouts` is 1 and the temperature 0, whatever else is asked for.
+    """
+
+    name: ClassVar[str] = "greedy"
+
+    def __post_init__(self) -> None:
+        """Check every range. See `SearchOptions`."""
+        object.__setattr__(self, "rollouts", 1)
+        object.__setattr__(self, "sampling", replace(self.sampling, temperature=0.0))
+        super(Greedy, self).__post_init__()
+
+    def grow(self, run: SearchRun) -> Growing[None]:
+        """Write the chain."""
+        yield from run.roll_out([run.tree.root])

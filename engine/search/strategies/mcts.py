@@ -1,0 +1,60 @@
+"""Monte Carlo tree search over chains of reasoning, as Marco-o1 defines it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ...errors import InputError
+from ..search_options import SearchOptions
+from ..search_run import SearchRun
+from ..search_tree import SearchNode
+from ..strategy import Growing
+from .uct import Walk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MCTS(SearchOptions):
+    """Marco-o1's search (arXiv 2411.14405): UCT over actions, rewarded by the model's own confidence.
+
+    Every iteration walks down the tree by UCT, samples one *rollout* from where it arrives to the end of the answer,
+    and backs up its value. A rollout is cut into actions, and each becomes a node with its tokens and KV cache kept, so
+    that a later rollout starts from any of them and pays only for its own tokens. `Walk` says how a node gets its
+    children, and what rollouts in flight at once (`parallel`) change.
+
+    The paper leaves all numbers but `exploration` open; the defaults are ours.
+
+    Attributes:
+        width: Children sampled from a node before UCT chooses among them.
+        exploration: C in UCT.
+    """
+
+    name: ClassVar[str] = "mcts"
+
+    width: int = 3
+    exploration: float = 1.414
+
+    def __post_init__(self) -> None:
+        """Check every range. See `SearchOptions`."""
+        super(MCTS, self).__post_init__()
+        self.check_least(width=1)
+        if not (math.isfinite(self.exploration) and self.exploration >= 0):
+            raise InputError(f"exploration={self.exploration!r}: must be a finite number >= 0")
+
+    def grow(self, run: SearchRun) -> Growing[None]:
+        """Select forks, sample a rollout from each, back up, until a budget is spent."""
+
+        def width(node: SearchNode) -> int:
+            return run.action.width(node.kinds) or self.width
+
+        walk = Walk(run.tree.root, width, self.exploration)
+        while not run.finished:
+            forks: list[SearchNode] = []
+            while run.admits(forks) and (fork := walk.select()) is not None:
+                forks.append(fork)
+            leaves = yield from run.roll_out(forks)
+            for fork, leaf in zip(forks, leaves, strict=True):
+                walk.settle(fork)
+                if leaf is not None:
+                    walk.close(leaf)

@@ -1,0 +1,65 @@
+"""Reward-balanced search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ...errors import InputError
+from ..search_options import SearchOptions
+from ..search_run import SearchRun
+from ..strategy import Growing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class REBASE(SearchOptions):
+    """Reward-balanced search (arXiv 2408.00724).
+
+    All open states of a level are continued, the better ones by more samples: of `samples`, less those that have led to
+    finished chains, each gets a share in proportion to `exp(rating / balance)`. Shares are rounded by largest remainder,
+    so that exactly as many are drawn. When all have ended, and the budgets allow, it begins anew.
+
+    Attributes:
+        samples: Actions sampled from the prompt; at most as many chains come out of it.
+        balance: Temperature of the shares: small values favour the best state, large ones treat all alike.
+    """
+
+    name: ClassVar[str] = "rebase"
+
+    samples: int = 16
+    balance: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check every range. See `SearchOptions`."""
+        super(REBASE, self).__post_init__()
+        self.check_least(samples=1)
+        if not (math.isfinite(self.balance) and self.balance > 0):
+            raise InputError(f"balance={self.balance!r}: must be a finite number > 0")
+
+    def grow(self, run: SearchRun) -> Growing[None]:
+        """Grow level after level."""
+        while not run.finished:
+            budget = self.samples
+            forks = [run.tree.root] * budget
+            while forks and not run.finished:
+                reached = [node for node in (yield from run.extend(forks)) if node is not None]
+                budget -= sum(node.terminal for node in reached)
+                open_nodes = list(dict.fromkeys(node for node in reached if not node.terminal))
+                shares = apportioned(budget, [(node.rating or 0.0) / self.balance for node in open_nodes])
+                forks = [node for node, share in zip(open_nodes, shares, strict=True) for _ in range(share)]
+
+
+def apportioned(amount: int, scores: Sequence[float]) -> list[int]:
+    """`amount` in whole shares proportional to `exp(score)`; the largest remainders are rounded up, the first of equals."""
+    if not scores:
+        return []
+    top = max(scores)
+    weights = [math.exp(score - top) for score in scores]
+    exact = [amount * weight / sum(weights) for weight in weights]
+    shares = [math.floor(share) for share in exact]
+    by_remainder = sorted(range(len(scores)), key=lambda index: shares[index] - exact[index])
+    for index in by_remainder[: amount - sum(shares)]:
+        shares[index] += 1
+    return shares

@@ -1,0 +1,89 @@
+"""What chains are worth: one small file per value, one protocol."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from importlib import import_module
+
+from ...errors import InputError
+from ..trace import Trace
+from .ground_truth import GroundTruth
+from .group_confidence import GroupConfidence
+from .judge import Judge
+from .marco_confidence import MarcoConfidence
+from .mean_logprob import MeanLogprob
+from .mixture import Mixture
+from .value import Value
+
+__all__ = [
+    "VALUES",
+    "GroundTruth",
+    "GroupConfidence",
+    "Judge",
+    "MarcoConfidence",
+    "MeanLogprob",
+    "Mixture",
+    "Value",
+    "value_of",
+]
+
+VALUES: dict[str, Value] = {
+    value.name: value
+    for value in (
+        MarcoConfidence(),
+        GroupConfidence("group"),
+        GroupConfidence("lowest"),
+        GroupConfidence("tail"),
+        MeanLogprob(),
+        GroundTruth(),
+    )
+}
+"""Values by name. Besides these there are `marco-kN`, `module:function`, and mixtures such as `0.7*marco+0.3*logprob`."""
+
+_MARCO = re.compile(r"marco-k([1-9]\d?)")
+_PART = re.compile(r"\s*(\d*\.?\d+)\s*\*\s*(.+?)\s*")
+
+
+def value_of(choice: str | Value | Callable[[Trace], float]) -> Value:
+    """The value that `choice` names, is, or computes.
+
+    Raises:
+        InputError: There is no such value.
+    """
+    if isinstance(choice, Value):
+        return choice
+    if not isinstance(choice, str):
+        return Judge(choice)
+    if "*" in choice:
+        return Mixture(tuple(_weighted(part, choice) for part in choice.split("+")))
+    if choice in VALUES:
+        return VALUES[choice]
+    if (match := _MARCO.fullmatch(choice)) and int(match[1]) <= 64:
+        return MarcoConfidence(int(match[1]))
+    if ":" in choice:
+        return Judge(_imported(choice))
+    raise InputError(
+        f"value {choice!r}: must be one of {', '.join(VALUES)}, marco-kN (N up to 64), a function as module:function, "
+        "or a mixture such as 0.7*marco+0.3*logprob"
+    )
+
+
+def _weighted(part: str, choice: str) -> tuple[float, Value]:
+    match = _PART.fullmatch(part)
+    if match is None or float(match[1]) <= 0:
+        raise InputError(f"value {choice!r}: each part of a mixture is a weight above 0, * and a value")
+    return float(match[1]), value_of(match[2])
+
+
+def _imported(path: str) -> Callable[[Trace], float]:
+    module, _, name = path.partition(":")
+    try:
+        function = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"value {path!r}: {error}; the module must be importable (set PYTHONPATH to its folder)"
+        ) from error
+    if not callable(function):
+        raise InputError(f"value {path!r}: is not a function")
+    return function  # type: ignore[no-any-return]

@@ -1,0 +1,30 @@
+"""Whether a chain is right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...errors import InputError
+from ..answers import answers_agree
+from ..trace import Trace
+from .value import Value
+
+
+@dataclass(frozen=True, slots=True)
+class GroundTruth(Value):
+    """1 if a finished chain gives the reference answer, else 0: to make data sets, or to see what a perfect judge gains."""
+
+    @property
+    def name(self) -> str:
+        """`"ground-truth"`."""
+        return "ground-truth"
+
+    def of(self, trace: Trace) -> float:
+        """0 or 1.
+
+        Raises:
+            InputError: The question has no reference answer.
+        """
+        if trace.reference is None:
+            raise InputError("the value ground-truth needs a reference answer with every question")
+        return float(trace.complete and answers_agree(trace.answer, trace.reference))

@@ -1,0 +1,41 @@
+"""Marco-o1's reward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...sampling import CONFIDENCE_WIDTH
+from ..trace import Trace
+from .value import Value
+
+
+@dataclass(frozen=True, slots=True)
+class MarcoConfidence(Value):
+    """Mean over all drawn tokens of `exp(p_i) / Σ exp(p_k)`, `k` the most probable tokens (arXiv 2411.14405, eq. 1, 2).
+
+    Attributes:
+        k: How many of the most probable tokens; the paper has 5.
+    """
+
+    k: int = CONFIDENCE_WIDTH
+
+    @property
+    def width(self) -> int:
+        """Columns that it needs."""
+        return self.k
+
+    @property
+    def name(self) -> str:
+        """`"marco"`, or `"marco-k10"`."""
+        return "marco" if self.k == CONFIDENCE_WIDTH else f"marco-k{self.k}"
+
+    def of(self, trace: Trace) -> float:
+        """The mean confidence; 0 for a chain without tokens."""
+        if not len(trace.logprobs):
+            return 0.0
+        if self.k == CONFIDENCE_WIDTH:
+            return float(trace.confidences.mean(dtype=np.float64))
+        shares = np.exp(trace.top_logprobs[:, : self.k] - trace.logprobs[:, None])
+        return float((1.0 / shares.sum(axis=1)).mean(dtype=np.float64))

@@ -1,0 +1,36 @@
+"""Several values at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..trace import Trace
+from .value import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture(Value):
+    """A weighted mean of values.
+
+    Attributes:
+        parts: Weight and value of each.
+    """
+
+    parts: tuple[tuple[float, Value], ...]
+
+    @property
+    def width(self) -> int:
+        """Columns that its parts need."""
+        return max(value.width for _, value in self.parts)
+
+    @property
+    def name(self) -> str:
+        """Such as `"0.7*marco+0.3*logprob"`."""
+        return "+".join(f"{weight:g}*{value.name}" for weight, value in self.parts)
+
+    def rate(self, traces: Sequence[Trace]) -> list[float]:
+        """The weighted mean of what the parts say."""
+        total = sum(weight for weight, _ in self.parts)
+        rated = [(weight / total, value.rate(traces)) for weight, value in self.parts]
+        return [sum(share * values[index] for share, values in rated) for index in range(len(traces))]
