@@ -1,11 +1,16 @@
 """FlashInfer, vLLM and SGLang on the same trees, where they are installed.
 
 FlashInfer's attention is timed beside `tree_attention`, and its results are compared with ours. vLLM and SGLang decode
-the same branches behind the same prompts; they find shared prefixes in their own caches.
+the same branches behind the same prompts; they find shared prefixes in their own caches. They may be installed for
+another interpreter, which the environment variable BENCH_PYTHON names: each wants a torch of its own.
 """
 
 from __future__ import annotations
 
+import gc
+import os
+import statistics
+import subprocess
 import sys
 import time
 import traceback
@@ -21,6 +26,7 @@ from gpu_kernels import SHAPES, Shape, inputs, paged_plan
 from gpu_report import Check, DecodeTiming, KernelTiming
 from gpu_section import Notebook, SkippedError, Task
 from gpu_trees import PagedTree, fan, recorded
+from lineup import PYTHON_VARIABLE
 from marcot.engine import Engine
 from marcot.kernels import Kernels, select
 from marcot.model import PAGE_SIZE, locate
@@ -30,7 +36,11 @@ from torch import Tensor
 from trees import recorded_trees
 
 _ENGINES: Final = {"vllm": "vllm_gpu:Vllm", "sglang": "sglang_gpu:Sglang"}
+_ROUNDS = 3
 _WORKSPACE_BYTES = 256 * 2**20
+
+_Way = Callable[[Shape, PagedTree, Tensor, Tensor, Tensor], Callable[[], Tensor]]
+"""Makes what attends to a tree, of a model's shape, the tree, Q, K and V."""
 
 _AGREE = 2e-2
 """Largest difference of two attentions of normal bf16 values: outputs of up to 4 are rounded to 8 bits."""
@@ -40,7 +50,7 @@ def run(task: Task) -> None:
     """Time what is installed; what fails is noted, with its traceback, and ends only itself."""
     peers: dict[str, Callable[[Task], None]] = {"flashinfer": _flashinfer}
     peers |= {name: lambda task, name=name: _engine(name, task) for name in _ENGINES}  # type: ignore[misc]
-    installed = [name for name in peers if find_spec(name) is not None]
+    installed = [name for name in peers if _is_installed(name)]
     for name in peers:
         if name not in installed:
             task.notebook.note(f"{name} is not installed")
@@ -52,39 +62,64 @@ def run(task: Task) -> None:
         _guarded(name, lambda name=name: peers[name](task), task.notebook)  # type: ignore[misc]
 
 
-def _guarded(name: str, run: Callable[[], None], notebook: Notebook) -> None:
+def _engine_python() -> str:
+    """The interpreter of the engines; FlashInfer is called from this one."""
+    return os.environ.get(PYTHON_VARIABLE) or sys.executable
+
+
+def _is_installed(name: str) -> bool:
+    if name not in _ENGINES or _engine_python() == sys.executable:
+        return find_spec(name) is not None
+    look = "import sys; from importlib.util import find_spec; sys.exit(find_spec(sys.argv[1]) is None)"
+    return subprocess.run([_engine_python(), "-c", look, name], check=False).returncode == 0
+
+
+def _guarded(name: str, run: Callable[[], None], notebook: Notebook) -> bool:
+    """Whether `run` came to its end; its error is noted."""
     try:
         run()
     except Exception:
         notebook.note(f"{name} failed:\n{traceback.format_exc()}")
-    torch.cuda.empty_cache()
+        return False
+    finally:
+        gc.collect()  # the engines of others ask for a share of the whole memory
+        torch.cuda.empty_cache()
+    return True
 
 
 def _flashinfer(task: Task) -> None:
     """Attention of whole trees: per branch, and as a cascade of the root and everything else."""
     device = torch.device(task.device)
     ops = select(device, torch.bfloat16)
+    ways = {"FlashInfer, per branch": _per_branch, "FlashInfer, cascade": _cascade}
     for shape in SHAPES:
         for tree in (*map(fan, (1, 8, 32, 256)), *recorded()):
-            _compare(task.notebook, ops, shape, tree, device)
+            _compare(task.notebook, ops, shape, tree, device, ways)
 
 
-def _compare(notebook: Notebook, ops: Kernels, shape: Shape, tree: PagedTree, device: torch.device) -> None:
-    """Our attention and FlashInfer's on one tree."""
+def _compare(
+    notebook: Notebook, ops: Kernels, shape: Shape, tree: PagedTree, device: torch.device, ways: dict[str, _Way]
+) -> None:
+    """Our attention and FlashInfer's on one tree; a way that fails is taken out of `ways`."""
     q, k, v = inputs(shape, tree, device)
     plan, scale = paged_plan(ops, shape, tree, device), shape.head_dim**-0.5
-    ways: dict[str, Callable[[], Tensor]] = {
-        "tree_attention": lambda: ops.tree_attention(q, k, v, plan, scale),
-        "FlashInfer, per branch": _per_branch(shape, tree, q, k, v),
-        "FlashInfer, cascade": _cascade(shape, tree, q, k, v),
-    }
-    ours = ways["tree_attention"]().float()
-    moved = k.nbytes + v.nbytes + 2 * q.nbytes
-    operations = 4 * shape.heads * shape.head_dim * tree.seen
-    for name, attend in ways.items():
-        off = float((attend().float() - ours).abs().max())
-        notebook.add(Check(f"{shape.name}, {tree.name}: {name}", off, _AGREE, "rounding to bf16"))
-        notebook.add(KernelTiming(name, f"{shape.name}, {tree.name}", median_seconds(attend), moved, operations))
+    what, operations = f"{shape.name}, {tree.name}", 4 * shape.heads * shape.head_dim * tree.seen
+
+    def timed_as(name: str, attend: Callable[[], Tensor]) -> None:
+        moved = k.nbytes + v.nbytes + 2 * q.nbytes
+        notebook.add(KernelTiming(name, what, median_seconds(attend), moved, operations))
+
+    def compare(name: str, way: _Way) -> None:
+        attend = way(shape, tree, q, k, v)
+        off = float((attend().float() - expected).abs().max())
+        notebook.add(Check(f"{what}: {name}", off, _AGREE, "rounding to bf16"))
+        timed_as(name, attend)
+
+    expected = ops.tree_attention(q, k, v, plan, scale).float()
+    timed_as("tree_attention", lambda: ops.tree_attention(q, k, v, plan, scale))
+    for name, way in list(ways.items()):
+        if not _guarded(name, lambda name=name, way=way: compare(name, way), notebook):  # type: ignore[misc]
+            del ways[name]
 
 
 def _per_branch(shape: Shape, tree: PagedTree, q: Tensor, k: Tensor, v: Tensor) -> Callable[[], Tensor]:
@@ -146,21 +181,32 @@ def _engine(name: str, task: Task) -> None:
     if path.suffix == ".gguf":
         task.notebook.note(f"{name} needs a checkpoint folder: give one with MODEL=path")
         return
-    with Remote(sys.executable, {}) as remote:
-        remote.call("load", peer=_ENGINES[name], model=str(path), packages=[name], options={})
+    python = _engine_python()
+    with Remote(python, {}) as remote:
+        loaded = remote.call("load", peer=_ENGINES[name], model=str(path), packages=[name, "torch"], options={})
+        versions = ", ".join(f"{package} {version}" for package, version in loaded["versions"].items())
+        task.notebook.note(f"{versions} in {python}, loaded in {loaded['seconds']:.0f} s")
         for branches in BRANCHES:
             remote.call("fork", tokens=PREFIX_TOKENS, branches=branches)
-            task.notebook.add(DecodeTiming(name, branches, _seconds(remote) / NEW_TOKENS, None))
+            task.notebook.add(DecodeTiming(name, branches, _step_seconds(remote), None))
         for tree in recorded_trees():
             remote.call("fork_leaves", paths=tree.paths())
-            seconds = _seconds(remote) / NEW_TOKENS
-            task.notebook.add(DecodeTiming(f"{name}, search tree", len(tree.leaves), seconds, None))
+            task.notebook.add(DecodeTiming(f"{name}, search tree", len(tree.leaves), _step_seconds(remote), None))
 
 
-def _seconds(remote: Remote) -> float:
-    """Seconds of a round, once another one has compiled, captured and cached everything."""
-    remote.call("start", passes=NEW_TOKENS)
-    remote.call("decode")
+def _step_seconds(remote: Remote) -> float:
+    """Seconds per token of a round beyond its first token, which includes all that an engine does once per prompt.
+
+    The first round of either length does not count: it compiles, captures and caches.
+    """
+    long, short = (NEW_TOKENS, 1)
+    pairs = [_round(remote, long) - _round(remote, short) for _ in range(1 + _ROUNDS)]
+    return statistics.median(pairs[1:]) / (long - short)
+
+
+def _round(remote: Remote, tokens: int) -> float:
+    """Seconds of a round; it ends when its tokens are on the host."""
+    remote.call("start", passes=tokens)
     started = time.perf_counter()
     remote.call("decode")
     return time.perf_counter() - started

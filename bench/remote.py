@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -41,6 +43,7 @@ class Remote:
             stderr=self._log,
             text=True,
             env={**os.environ, **environment},
+            start_new_session=True,  # a group of its own, so that `close` also ends what the engine has started
         )
 
     @property
@@ -63,7 +66,7 @@ class Remote:
         except BrokenPipeError:
             raise RemoteError(f"{command}: the process is gone{self._tail()}") from None
         if not select.select([self._process.stdout], [], [], _TIMEOUT_S)[0]:
-            self._process.kill()
+            self._kill()
             raise RemoteError(f"{command}: no answer in {_TIMEOUT_S} s")
         line = self._process.stdout.readline()
         if not line:
@@ -76,10 +79,10 @@ class Remote:
         raise RemoteError(f"{command}: {answer['error']}{self._tail()}")
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, and those that it has started: some engines run in several."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.kill()
+        self._kill()
         self._process.wait()
         self._process.stdin.close()
         self._process.stdout.close()
@@ -92,6 +95,10 @@ class Remote:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):  # all of them may have ended by themselves
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _tail(self) -> str:
         self._log.flush()
