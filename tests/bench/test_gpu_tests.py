@@ -41,20 +41,20 @@ def test_failed_tests_are_wrong_and_named(monkeypatch: pytest.MonkeyPatch, tmp_p
     ended = run_tests(monkeypatch, tmp_path, PASSED, JUNIT, PASSED)
     assert ended.status == "wrong"
     named = ["failed: tests.a::two", "failed: tests.b::four", "what test_1.py printed"]
-    assert ended.notes == [*named, "3 tests passed"]
+    assert ended.notes == [*named, "3 tests passed, 1 were skipped"]
     assert ended.wrong[0].value == 2
 
 
 def test_tests_that_pass(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ended = run_tests(monkeypatch, tmp_path, PASSED, PASSED)
-    assert (ended.status, ended.notes) == ("right", ["2 tests passed"])
+    assert (ended.status, ended.notes) == ("right", ["2 tests passed, 0 were skipped"])
 
 
 @pytest.mark.parametrize("xml", [None, "<testsuites/>"], ids=["killed", "none"])
 def test_tests_that_do_not_run_are_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, xml: str | None) -> None:
     ended = run_tests(monkeypatch, tmp_path, PASSED, xml)
     assert GpuReport(CARD, [ended]).exit_code == 1
-    assert ended.notes == ["1 tests passed"]
+    assert ended.notes == ["1 tests passed, 0 were skipped"]
     assert ended.error is not None
     assert "what test_1.py printed" in ended.error
     assert "what test_0.py printed" not in ended.error
