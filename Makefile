@@ -87,8 +87,8 @@ kernel-report: $(VENV)/.dev  ## compile every GPU kernel for every kind of GPU, 
 
 # A part of it: make gpu-check SECTIONS="tests kernels" MODEL=/path/to/checkpoint; the sections are tests, logprobs,
 # kernels, decode and peers. vLLM and SGLang need a checkpoint folder, and may be installed for another interpreter,
-# BENCH_PYTHON=/path/to/python. The program ends with 1 if a number is wrong, with 3 if there is no GPU (make itself then says
-# "Error 3" and ends with 2).
+# BENCH_PYTHON=/path/to/python. The program ends with 1 if a number is wrong, with 3 if there is no GPU (make itself then
+# says "Error 3" and ends with 2).
 .PHONY: gpu-check
 gpu-check: $(VENV)/.dev  ## on a machine with a GPU: prove and time everything there, in one report
 	$(BIN)/python bench/gpu_check.py --model="$(MODEL)" $(if $(SECTIONS),--sections="$(SECTIONS)")
