@@ -65,7 +65,8 @@ def test_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     files = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     parts = ("engine", "kernels", "model")
-    sources = [file for part in parts for file in (ROOT / part).rglob("*") if file.suffix in (".py", ".h", ".cpp")]
+    kinds = (".py", ".h", ".cpp", ".html", ".css", ".js")
+    sources = [file for part in parts for file in (ROOT / part).rglob("*") if file.suffix in kinds]
     expected = {f"marcot/{file.relative_to(ROOT)}" for file in sources} | {f"marcot/{part}/py.typed" for part in parts}
     assert "marcot/kernels/cpu/src/marcot.cpp" in expected
     assert files == expected

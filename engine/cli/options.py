@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -110,6 +111,13 @@ MaxNodesBudget = Annotated[
 
 TokenIdsOption = Annotated[
     str | None, typer.Option(help='Token ids instead of text, such as "1 2 3"; needs no tokenizer.')
+]
+TreeOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write the search as a page to look at (.html), for Graphviz (.dot), or with every token (.json); with "
+        "--input a file per question, as in out-0001.html.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line and nothing else.")]
 

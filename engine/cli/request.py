@@ -13,6 +13,7 @@ from typing import Any
 from ..engine import Engine
 from ..outcome import Outcome
 from ..search import SearchOptions, SearchResult
+from ..view import TreeFile
 from .json_form import failure_object, is_correct, search_object, to_line
 from .live_view import LiveView
 from .printable import printable
@@ -40,6 +41,7 @@ class Request:
         concurrency: Questions that are searched at a time.
         out: File to append results to and resume from.
         json: Print JSON lines instead of reports.
+        tree: Where the search trees go.
     """
 
     questions: Sequence[Question]
@@ -52,6 +54,7 @@ class Request:
     concurrency: int
     out: Path | None
     json: bool
+    tree: TreeFile | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -91,6 +94,7 @@ class Request:
                 if isinstance(event, Outcome):
                     with view.paused():
                         self._deliver(todo[event.index], event, file)
+                        self._draw(engine, todo[event.index], event)
                     tally.count(todo[event.index], event)
 
     def _deliver(self, question: Question, outcome: Outcome, file: ResultsFile | None) -> None:
@@ -110,6 +114,14 @@ class Request:
             print_report(outcome.result, sys.stdout)
         elif outcome.result is not None:
             print(_row(question, outcome.result), flush=True)
+
+    def _draw(self, engine: Engine, question: Question, outcome: Outcome) -> None:
+        """Write the tree of a finished search."""
+        if self.tree is not None and outcome.result is not None:
+            assert engine.tokenizer is not None, "there are no questions without one"
+            path = self.tree.write(question.index, outcome.result, engine.tokenizer.decode, self.settings)
+            if len(self.questions) == 1:
+                _say(f"the tree is in {path}")
 
 
 def _row(question: Question, result: SearchResult) -> str:

@@ -28,6 +28,7 @@ def search(
         Path | None,
         typer.Option(help="Append a JSON line for each finished question; what is in the file already is skipped."),
     ] = None,
+    tree: options.TreeOption = None,
     json: options.JsonOption = False,
     system: Annotated[str | None, typer.Option(help="System message; the chat template's own by default.")] = None,
     concurrency: Annotated[int, typer.Option(help="Questions searched at a time.")] = 8,
@@ -70,11 +71,14 @@ def search(
 
       marcot search -m qwen2.5-coder-0.5b --rollouts 16 --action mini-step-32 --json "..." > result.json
 
+      marcot search -m qwen2.5-coder-0.5b --tree search.html "..."
+
       marcot search -m ./my-checkpoint --input gsm8k.jsonl --out results.jsonl --concurrency 32
     """
     from ..errors import InputError
     from ..sampling import Sampling
     from ..search import MCTS
+    from ..view import TreeFile
     from .loading import load_engine
     from .question import Question, read_questions
     from .request import Request
@@ -111,7 +115,8 @@ def search(
     else:
         text = options.read_text(question or "", "question")
         questions = [Question(0, text)]
-    request = Request(questions, strategy, model, dtype, compute, weights, system, concurrency, out, json)
+    tree_file = None if tree is None else TreeFile(tree, numbered=input is not None)
+    request = Request(questions, strategy, model, dtype, compute, weights, system, concurrency, out, json, tree_file)
 
     def load() -> Engine:
         return load_engine(

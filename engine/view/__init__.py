@@ -1,0 +1,9 @@
+"""A finished search as a file to look at: a page for a browser, a graph for Graphviz, or JSON with every token."""
+
+from .dot import to_dot
+from .page import to_page
+from .token_texts import Decode, token_texts
+from .tree_file import TreeFile
+from .tree_json import read_tree, to_json
+
+__all__ = ["Decode", "TreeFile", "read_tree", "to_dot", "to_json", "to_page", "token_texts"]

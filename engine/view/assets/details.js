@@ -1,0 +1,146 @@
+// The page beside the tree. Text of models and users gets in by `textContent` alone, so that it stays text.
+
+const byId = (id) => document.getElementById(id);
+
+/** A new element with properties and children; strings become text. */
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+/** Text with control characters made visible. */
+const visible = (text) => text.replace(/[\0-\x08\x0b-\x1f]/g, (letter) => String.fromCharCode(0x2400 + letter.charCodeAt(0)));
+
+const tips = new WeakMap();
+
+/** The text of a node, each token with its doubt as colour. */
+function heat(node) {
+  if (!node.token_texts.length) return [visible(node.text)];
+  const spans = [];
+  let first = 0;
+  node.token_texts.forEach((text, index) => {
+    // Tokens that end inside a character are shown with the one that ends it.
+    if (!text && index < node.token_texts.length - 1) return;
+    spans.push(tokenSpan(node, first, index, text));
+    first = index + 1;
+  });
+  return spans;
+}
+
+function tokenSpan(node, first, last, text) {
+  const confidences = node.confidences.slice(first, last + 1).filter((confidence) => confidence !== null && confidence !== undefined);
+  const span = element("span", { className: "token", textContent: visible(text) });
+  span.classList.toggle("newline", text.includes("\n"));
+  span.classList.toggle("silent", !text);
+  span.classList.toggle("given", !confidences.length);
+  const doubt = confidences.length ? 1 - Math.min(...confidences.map((confidence) => shareOf(confidence, tokenRange))) : 0;
+  span.style.setProperty("--share", doubt.toFixed(3));
+  const ids = node.token_ids.slice(first, last + 1).join(" ");
+  const rating = confidences.length ? `confidence ${confidences.map(shown).join(", ")}` : "given, not drawn";
+  tips.set(span, `${text ? JSON.stringify(text) : "no text"}\n${rating}\ntoken ${ids}`);
+  return span;
+}
+
+function pairs(list) {
+  return list.flatMap(([name, value, id]) => [element("dt", { textContent: name }), element("dd", { textContent: value, id: id ?? "" })]);
+}
+
+/** Show the selected box, with numbers as of the moment. */
+function showBox(box, { visits, values }, count, select) {
+  const { last } = box;
+  const range = box.nodes.length > 1 ? `Nodes ${box.nodes[0].id} to ${last.id}` : `Node ${last.id}`;
+  const marks = [last.id === bestLeaf ? "chosen" : box.best ? "on the chosen path" : "", births[last.id] > count ? "not there yet" : ""];
+  byId("node-title").textContent = [last.parent === null ? "Root" : range, ...marks.filter(Boolean)].join(", ");
+  const tokens = box.nodes.reduce((sum, node) => sum + node.tokens, 0);
+  const answers = last.ending.map((index) => `${rollouts[index].answer || "(none)"} (rollout ${index + 1})`).join(", ");
+  byId("facts").replaceChildren(...pairs([
+    ["visits", visits[last.id], "visits"],
+    ["mean value", shown(values[last.id]), "value"],
+    ...(last.kind ? [["kind", last.kind, "kind"]] : []),
+    ["tokens", tokens, "tokens"],
+    ["token confidence", shown(box.confidence), "confidence"],
+    ...(answers ? [["answer", answers, "answer"]] : []),
+  ]));
+  byId("text").replaceChildren(...box.nodes.flatMap(heat));
+  byId("text").hidden = !byId("text").textContent;
+  byId("doubt-legend").hidden = !box.nodes.some((node) => node.token_texts.length);
+  const inBox = new Set(box.nodes);
+  byId("chain").replaceChildren(...chainOf(last).slice(1).map((node) => {
+    const item = element("li", { className: `${bestPath.has(node.id) ? "best" : ""} ${inBox.has(node) ? "current" : ""}` });
+    const facts = [`${visits[node.id]} × ${shown(values[node.id])}`, node.kind].filter(Boolean).join(" ");
+    const link = element("button", { type: "button", className: "node", textContent: `${node.id}: ${facts}` });
+    link.onclick = () => select(node.id);
+    item.append(link, element("div", { className: "text", dir: "auto" }));
+    item.lastChild.append(...heat(node));
+    return item;
+  }));
+}
+
+/** Show the answers with their shares of the vote as of the moment. */
+function showAnswers(count, select) {
+  byId("answers").replaceChildren(...vote(count).map((camp) => {
+    const bar = element("i");
+    bar.style.width = `${100 * camp.share}%`;
+    const head = element("button", { type: "button", className: "answer", title: "Go to its best rollout" },
+      element("bdi", { textContent: camp.answer ? oneLine(camp.answer) : "(no answer)" }),
+      element("span", { className: "bar" }, bar),
+      element("span", { className: "share", textContent: `${Math.round(100 * camp.share)} %` }));
+    head.onclick = () => select(rollouts[camp.best].leaf);
+    const links = camp.rollouts.map((index) => {
+      const { value, finish_reason: reason, tokens, leaf } = rollouts[index];
+      const cut = reason === "length" || reason === "cancelled";
+      const link = element("button", { type: "button", textContent: `#${index + 1} ${shown(value)}` });
+      link.className = `${cut ? "cut" : ""} ${index >= count ? "ahead" : ""}`;
+      link.title = `Rollout ${index + 1}: value ${shown(value)}, ${tokens} tokens, ${cut ? "cut short" : "complete"} (${reason})`;
+      link.onclick = () => select(leaf);
+      return link;
+    });
+    return element("li", { className: camp.chosen ? "chosen" : "" }, head, element("div", { className: "rollouts" }, ...links));
+  }));
+}
+
+/** What does not change: question, outcome, settings and cost. */
+function showSearch() {
+  document.title = `${result.answer || "no answer"} – marcot search`;
+  byId("title").textContent = oneLine(result.question);
+  byId("question").textContent = visible(result.question);
+  byId("outcome").append("answer ", element("b", {}, element("bdi", { textContent: oneLine(result.answer) || "(none)" })),
+    ` with ${Math.round(100 * result.confidence)} % of the votes, value ${shown(result.value)}`);
+  const flat = (object) => Object.entries(object ?? {}).flatMap(([name, value]) => {
+    const nested = value !== null && typeof value === "object" && !Array.isArray(value);
+    return nested ? flat(value) : [[name.replaceAll("_", " "), Array.isArray(value) ? value.join(" ") : readable(value)]];
+  });
+  byId("settings").replaceChildren(...pairs([["nodes", nodes.length], ["rollouts", rollouts.length], ...flat(result.stats), ...flat(result.settings)]));
+}
+
+function readable(value) {
+  if (typeof value === "number" && !Number.isInteger(value)) return String(Number(value.toPrecision(5)));
+  return value === null ? "–" : String(value);
+}
+
+/** Mark every occurrence of the searched text on the page; a browser without this feature shows the hits in the tree. */
+function markText(query) {
+  if (!CSS.highlights) return;
+  CSS.highlights.delete("hits");
+  if (!query) return;
+  const ranges = [];
+  for (const block of document.querySelectorAll("aside .text")) {
+    const walker = document.createTreeWalker(block, NodeFilter.SHOW_TEXT);
+    const parts = [];
+    for (let length = 0; walker.nextNode(); length += walker.currentNode.length) parts.push({ text: walker.currentNode, start: length });
+    const place = (offset) => {
+      const part = parts.findLast(({ start }) => start <= offset);
+      return [part.text, offset - part.start];
+    };
+    const whole = block.textContent.toLowerCase();
+    for (let at = whole.indexOf(query); at >= 0; at = whole.indexOf(query, at + query.length)) {
+      const range = new Range();
+      range.setStart(...place(at));
+      const [text, offset] = place(at + query.length - 1);
+      range.setEnd(text, Math.min(offset + 1, text.length));
+      ranges.push(range);
+    }
+  }
+  CSS.highlights.set("hits", new Highlight(...ranges));
+}

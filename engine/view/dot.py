@@ -1,0 +1,67 @@
+"""A search tree as a Graphviz graph."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from textwrap import shorten, wrap
+
+from ..search import SearchResult
+from .scale import colour, value_range
+
+LABEL_LINES = 4
+"""Lines of its text that a node shows."""
+
+LABEL_COLUMNS = 36
+"""Characters of such a line."""
+
+
+def to_dot(result: SearchResult) -> str:
+    """Return the tree in the DOT language: visits, value, answers and the beginning of the text in every node.
+
+    The colour is the value, from the lowest of the tree (violet) to the highest (yellow); the path of the chosen
+    rollout is bold. `dot -Tsvg out.dot -o out.svg` draws it.
+    """
+    best = set(result.best_path)
+    answers: dict[int, list[str]] = defaultdict(list)
+    for rollout in result.rollouts:
+        if rollout.answer not in answers[rollout.leaf]:
+            answers[rollout.leaf].append(rollout.answer)
+    low, high = value_range(node.value for node in result.tree)
+    lines = [
+        "digraph search {",
+        f"  graph [rankdir=LR, nodesep=0.12, ranksep=0.45, label={_quoted(_excerpt(result.question))}, labelloc=t];",
+        '  node [shape=box, style="filled,rounded", fontname="sans-serif", fontsize=10, fillcolor="#dddddd"];',
+        '  edge [arrowhead=none, color="#888888"];',
+    ]
+    for node in result.tree:
+        value = "-" if node.value is None else f"{node.value:.3f}"
+        head = f"{node.visits} x {value}" + (f"  {node.kind}" if node.kind else "")
+        found = [f"[{answer}]" for answer in answers.get(node.id, ())]
+        text = result.question if node.parent is None and not node.text.strip() else node.text
+        attributes = [f"label={_quoted(chr(10).join([head, *found, _excerpt(text)]))}"]
+        if node.value is not None and node.value == node.value:
+            fill, ink = colour(node.value, low, high)
+            attributes.append(f'fillcolor="{fill}", fontcolor="{ink}"')
+        if node.id in best:
+            attributes.append("penwidth=3")
+        lines.append(f"  {node.id} [{', '.join(attributes)}];")
+        if node.parent is not None:
+            bold = ' [penwidth=3, color="#000000"]' if node.id in best and node.parent in best else ""
+            lines.append(f"  {node.parent} -> {node.id}{bold};")
+    return "\n".join([*lines, "}", ""])
+
+
+def _excerpt(text: str) -> str:
+    words = shorten(text, LABEL_LINES * LABEL_COLUMNS, placeholder=" ...")
+    if words == "..." or len(words) < len(text.split(maxsplit=1)[0] if text.strip() else ""):
+        words = text.strip()[: LABEL_LINES * LABEL_COLUMNS] + " ..."
+    return "\n".join(wrap(words, LABEL_COLUMNS))
+
+
+def _quoted(text: str) -> str:
+    r"""A quoted string whose label is `text`: Graphviz reads quotes, backslashes (`\N` is a name) and entities."""
+    visible = "".join(
+        letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
+    escaped = visible.replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")
+    return '"' + escaped.replace("\n", "\\n") + '"'

@@ -1,0 +1,52 @@
+"""A finished search as one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from ..search import SearchResult, normalise_answer
+from .scale import STOPS
+from .token_texts import Decode
+from .tree_json import encodable, tree_object
+
+SCRIPTS = ("result.js", "boxes.js", "colours.js", "drawing.js", "details.js", "controls.js")
+"""Parts of the page's script, in their order; together they are one module."""
+
+
+def to_page(result: SearchResult, decode: Decode, settings: Mapping[str, Any]) -> str:
+    """Return the page: `assets/` put into one file, with the result in it as JSON.
+
+    It loads nothing and runs nothing but its own script, which its content security policy names by hash. Whatever a
+    model wrote stays text: the page's script only ever sets it as text, and the JSON contains no `<` that could end it.
+
+    Args:
+        result: The search.
+        decode: The decoder of the model that made it.
+        settings: How it was made, by name.
+    """
+    style, script = _asset("page.css"), "\n".join(map(_asset, SCRIPTS))
+    data = {
+        "result": tree_object(result, decode, settings),
+        "answer_keys": [normalise_answer(rollout.answer) for rollout in result.rollouts],
+        "scale": STOPS,
+    }
+    text = encodable(json.dumps(data, ensure_ascii=False, allow_nan=False)).replace("<", "\\u003c")
+    policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}"
+    page = _asset("page.html")
+    # The data last: it may contain what looks like a place of another part.
+    for place, part in (("POLICY", policy), ("STYLE", style), ("SCRIPT", script), ("DATA", text)):
+        page = page.replace(f"{{{{{place}}}}}", part, 1)
+    return page
+
+
+def _asset(name: str) -> str:
+    return (files(__package__) / "assets" / name).read_text(encoding="utf-8")
+
+
+def _hash(source: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"

@@ -1,0 +1,94 @@
+"""A finished search as one JSON object, with every token, and back."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import InputError
+from ..search import Rollout, SearchResult, SearchStats, TreeNode
+from .token_texts import Decode, token_texts
+
+FORMAT = "marcot-tree"
+VERSION = 1
+"""Of the layout; a reader refuses others. Keys may be added without a new one."""
+
+_Record = TypeVar("_Record", Rollout, TreeNode, SearchStats)
+
+
+def tree_object(result: SearchResult, decode: Decode, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the object that `.json` files hold and pages embed.
+
+    It has `format`, `version`, the fields of `SearchResult` with the tree as `{"nodes": [...]}` as in the lines of
+    `--json`, and `settings`. A node also has `token_ids`, `confidences` (null for a given token) and `token_texts`,
+    which add up to its `text`. What is no finite number is null.
+    """
+    entry: dict[str, Any] = {"format": FORMAT, "version": VERSION, **asdict(result)}
+    for node, texts in zip(entry["tree"], token_texts(result.tree, decode), strict=True):
+        node["token_texts"] = texts
+    entry["tree"] = {"nodes": entry["tree"]}
+    entry["settings"] = dict(settings)
+    finite: dict[str, Any] = _finite(entry)
+    return finite
+
+
+def to_json(result: SearchResult, decode: Decode, settings: Mapping[str, Any]) -> str:
+    """Return `tree_object` as strict JSON text, in UTF-8 whatever the model wrote."""
+    return encodable(json.dumps(tree_object(result, decode, settings), ensure_ascii=False, allow_nan=False)) + "\n"
+
+
+def read_tree(path: Path) -> SearchResult:
+    """Read a `.json` file back: the same result, but for numbers that were not finite.
+
+    Raises:
+        InputError: It cannot be read, or is not what `marcot search --tree FILE.json` writes.
+    """
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: is not JSON: {error}") from error
+    if not isinstance(entry, dict) or entry.get("format") != FORMAT:
+        raise InputError(f"{path}: is not a tree of marcot search --tree FILE.json")
+    if entry.get("version") != VERSION:
+        raise InputError(f"{path}: has layout {entry.get('version')}; this marcot reads layout {VERSION}")
+    try:
+        known = {field.name: entry[field.name] for field in fields(SearchResult) if field.name in entry}
+        known["rollouts"] = tuple(_record(Rollout, rollout) for rollout in entry["rollouts"])
+        known["tree"] = tuple(_node(node) for node in entry["tree"]["nodes"])
+        known["best_path"] = tuple(entry["best_path"])
+        known["stats"] = None if entry["stats"] is None else _record(SearchStats, entry["stats"])
+        return SearchResult(**known)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: is damaged: {error}") from error
+
+
+def encodable(json_text: str) -> str:
+    r"""JSON text that UTF-8 can hold: halves of surrogate pairs become their `\u` escapes."""
+    return json_text.encode(errors="backslashreplace").decode()
+
+
+def _node(entry: dict[str, Any]) -> TreeNode:
+    confidences = tuple(math.nan if number is None else number for number in entry["confidences"])
+    return _record(TreeNode, entry | {"token_ids": tuple(entry["token_ids"]), "confidences": confidences})
+
+
+def _record(make: Callable[..., _Record], entry: dict[str, Any]) -> _Record:
+    names = {field.name for field in fields(make)}  # type: ignore[arg-type]
+    return make(**{name: value for name, value in entry.items() if name in names})
+
+
+def _finite(value: Any) -> Any:
+    """`value` with null in place of every number that is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return value
