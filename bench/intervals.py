@@ -1,15 +1,10 @@
-"""95 % intervals."""
+"""95 % intervals of means over text."""
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
-
 import numpy as np
+from marcot.engine.evaluation import Interval
 from numpy.typing import NDArray
-
-Z_95 = 1.959964
-"""95 % of a normal distribution are within this many standard deviations."""
 
 _RESAMPLES = 2000
 _RUN = 64
@@ -17,21 +12,6 @@ _RUN = 64
 
 _LEAST_RUNS = 8
 """Fewer do not say how much they vary."""
-
-
-class Interval(NamedTuple):
-    """From `low` to `high`."""
-
-    low: float
-    high: float
-
-
-def wilson(right: int, count: int) -> Interval:
-    """Of a share, `right` of `count` (Wilson 1927, JASA 22:209)."""
-    share, spread = right / count, Z_95**2 / count
-    half = Z_95 * math.sqrt(share * (1 - share) / count + spread / (4 * count))
-    middle = share + spread / 2
-    return Interval((middle - half) / (1 + spread), (middle + half) / (1 + spread))
 
 
 def mean_of_tokens(values: NDArray[np.float64]) -> Interval | None:

@@ -11,9 +11,10 @@ from decoded import Decoded
 from divergence import Divergence, compare
 from ledger import Ledger
 from marcot.engine import Engine, InputError
+from marcot.engine.evaluation import Problem
 from marcot.kernels import Compute, select
 from marcot.model import Checkpoint, Decoder, WeightFormat, load_checkpoint, locate
-from mgsm import KV_TOKENS, Attempt, Problem, attempts
+from mgsm import KV_TOKENS, Attempt, attempts
 from quality_report import FAST, YARDSTICK
 from rater import Rater
 from rich.progress import Progress, TaskID

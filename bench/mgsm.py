@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from marcot.engine import MCTS, Engine, Outcome, Sampling
+from marcot.engine.evaluation import INSTRUCTIONS, Problem
 from marcot.engine.search import normalise_answer
 
-_DATA = Path(__file__).parent / "data"
-
-INSTRUCTION = "Reason step by step, and put your final answer within \\boxed{}."
-"""Follows each question; what the Qwen2.5 model cards ask for in mathematics."""
+INSTRUCTION = INSTRUCTIONS["en"]
+"""Follows each question."""
 
 MAX_TOKENS = 320
 """Of a chain; longer ones are cut, and answered by what they say until there."""
@@ -22,20 +20,6 @@ CONCURRENCY = 64
 
 KV_TOKENS = 36_864
 """Room for that many prompts and chains."""
-
-
-class Problem(NamedTuple):
-    """A question with its answer.
-
-    Attributes:
-        number: Line in the file, from 0.
-        question: In words.
-        answer: A number.
-    """
-
-    number: int
-    question: str
-    answer: str
 
 
 class Attempt(NamedTuple):
@@ -54,12 +38,6 @@ class Attempt(NamedTuple):
     answer: str
     text: str
     finish_reason: str
-
-
-def problems(language: str) -> list[Problem]:
-    """All problems of MGSM in `language`, "en" or "zh"."""
-    lines = (_DATA / f"mgsm_{language}.tsv").read_text(encoding="utf-8").strip("\n").split("\n")
-    return [Problem(number, *line.split("\t")) for number, line in enumerate(lines)]
 
 
 def attempts(engine: Engine, asked: Sequence[Problem]) -> Iterator[Attempt]:

@@ -70,9 +70,10 @@ def _measure(models: list[str], questions: int, text_tokens: int, threads: int |
     import cpuinfo
     import torch
     from ledger import fingerprint
+    from marcot.engine.evaluation import problems
     from marcot.kernels import select
     from measuring import Measuring
-    from mgsm import INSTRUCTION, MAX_TOKENS, problems
+    from mgsm import INSTRUCTION, MAX_TOKENS
     from quality_report import EXACT, FAST, ModelQuality, QualityReport
 
     if threads is not None:

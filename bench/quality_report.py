@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from divergence import Divergence, Summary
-from intervals import Interval, wilson
+from marcot.engine.evaluation import Interval, Pairs, wilson
 from mgsm import Attempt
-from pairs import Pairs
 from rich.console import Console
 from rich.table import Table
 

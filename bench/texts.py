@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from marcot.engine.evaluation import problems
 from marcot.model import Tokenizer
-from mgsm import problems
 
 _ROOT = Path(__file__).parent.parent
 

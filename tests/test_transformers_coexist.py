@@ -67,6 +67,7 @@ def test_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     parts = ("engine", "kernels", "model")
     kinds = (".py", ".h", ".cpp", ".html", ".css", ".js")
     sources = [file for part in parts for file in (ROOT / part).rglob("*") if file.suffix in kinds]
+    sources += (ROOT / "engine/evaluation/data").iterdir()
     expected = {f"marcot/{file.relative_to(ROOT)}" for file in sources} | {f"marcot/{part}/py.typed" for part in parts}
     assert "marcot/kernels/cpu/src/marcot.cpp" in expected
     assert files == expected

@@ -8,6 +8,7 @@ import sys
 
 import typer
 
+from .eval import eval
 from .generate import generate
 from .models import models
 from .score import score
@@ -26,6 +27,7 @@ app.command()(search)
 app.command()(generate)
 app.command()(score)
 app.command()(models)
+app.command()(eval)
 
 
 def main() -> None:

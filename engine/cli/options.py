@@ -109,6 +109,48 @@ MaxNodesBudget = Annotated[
     int | None, typer.Option("--max-nodes", help="Nodes of the tree; no limit by default.", rich_help_panel=_BUDGETS)
 ]
 
+ModelsOption = Annotated[
+    str,
+    typer.Option(
+        "--models",
+        "-m",
+        metavar="A,B",
+        help="Checkpoint folders, .gguf files, hub ids or names from marcot models, separated by commas; they are "
+        "loaded one after the other.",
+        rich_help_panel=_MODEL,
+    ),
+]
+StrategiesOption = Annotated[
+    str,
+    typer.Option(
+        metavar="A,B",
+        help="Strategies, separated by commas, each with parameters if wanted: greedy,mcts:action=token,rollouts=4. "
+        "label=NAME is what tables call one.",
+        rich_help_panel=_SEARCH,
+    ),
+]
+ParametersOption = Annotated[
+    str,
+    typer.Option(
+        "--set",
+        metavar="P=V,...",
+        help="Parameters of every strategy that has them, such as max_rollout_tokens=320,seed=1.",
+        rich_help_panel=_SEARCH,
+    ),
+]
+BudgetTokensOption = Annotated[
+    int | None,
+    typer.Option(help="Tokens that a question may draw; no limit by default.", rich_help_panel=_SEARCH),
+]
+InstructionOption = Annotated[
+    str | None,
+    typer.Option(help="What follows each question; for mgsm a request to reason and to box the answer, else nothing."),
+]
+SystemOption = Annotated[str | None, typer.Option(help="System message; the chat template's own by default.")]
+QuestionsOption = Annotated[
+    str | None, typer.Option(metavar="RANGE", help="Only these questions, counted from 1: 1-64,100.")
+]
+
 TokenIdsOption = Annotated[
     str | None, typer.Option(help='Token ids instead of text, such as "1 2 3"; needs no tokenizer.')
 ]
@@ -136,6 +178,23 @@ def parse_token_ids(text: str, option: str) -> list[int]:
             raise InputError(f'{option}: {word!r} is not a token id; give integers >= 0, such as "1 2 3"')
         ids.append(int(word))
     return ids
+
+
+def split_names(text: str, option: str) -> list[str]:
+    """Return the names in `text`, separated by commas.
+
+    Raises:
+        InputError: There is none, or one is there twice.
+    """
+    from ..errors import InputError
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise InputError(f"{option} needs a name")
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{option}: {name} is there twice")
+    return names
 
 
 def read_text(argument: str, name: str) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from intervals import Z_95, Interval
+from .interval import Z_95, Interval
 
 
 class Pairs(NamedTuple):

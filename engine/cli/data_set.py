@@ -1,0 +1,84 @@
+"""Questions with reference answers, by name or from a file."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+from ..evaluation import INSTRUCTIONS, Series, problems
+from .question import Question, read_questions
+from .question_range import QuestionRange
+
+_MGSM = "mgsm"
+_RANGE = re.compile(r"[\d,\s-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """Questions to evaluate on.
+
+    Attributes:
+        name: What results call it: `mgsm:en`, `mgsm:zh` or the name of the file.
+        instruction: What follows each question by default.
+        questions: Each with its reference.
+    """
+
+    name: str
+    instruction: str
+    questions: Sequence[Question]
+
+    @classmethod
+    def named(cls, text: str, chosen: str | None = None) -> DataSet:
+        """Open `mgsm:en`, `mgsm:zh` or a file of questions, each with `:RANGE` at its end if wanted.
+
+        Args:
+            text: As it was typed.
+            chosen: A range in the place of one in `text`: numbers from 1 and runs of them, such as `1-64,100`.
+
+        Raises:
+            InputError: There is no such data set, a question has no reference answer, or the range makes no sense.
+        """
+        name, colon, range = text.rpartition(":")
+        if not (colon and _RANGE.fullmatch(range)):
+            name, range = text, ""
+        if range and chosen:
+            raise InputError(f"give the questions either in --data {text} or in --questions {chosen}")
+        kind, _, language = name.partition(":")
+        if kind == _MGSM:
+            if language not in INSTRUCTIONS:
+                raise InputError(f"--data {text}: there are {', '.join(f'{_MGSM}:{each}' for each in INSTRUCTIONS)}")
+            questions = [Question(each.number, each.question, {"answer": each.answer}) for each in problems(language)]
+            whole = cls(name, INSTRUCTIONS[language], questions)
+        else:
+            path = Path(name)
+            if not path.suffix:
+                known = ", ".join(f"{_MGSM}:{each}" for each in INSTRUCTIONS)
+                raise InputError(f"--data {text}: must be {known} or a .jsonl or .tsv file")
+            whole = cls(path.name, "", read_questions(path))
+            for question in whole.questions:
+                if question.reference is None:
+                    raise InputError(f"{path}: question {question.index + 1} has no answer to compare with")
+        wanted = QuestionRange.parse(range or chosen or "1-")
+        wanted.check(len(whole.questions))
+        return cls(whole.name, whole.instruction, [each for each in whole.questions if each.index + 1 in wanted])
+
+    def identity(self, question: Question) -> str:
+        """What results call `question`: data set, number, and a hash of the text, so that no other is taken for it."""
+        digest = hashlib.blake2b(question.text.encode(errors="backslashreplace"), digest_size=4).hexdigest()
+        return f"{self.name}:{question.index + 1}:{digest}"
+
+    def wrong_in(self, series: Iterable[Series]) -> DataSet:
+        """Only the questions that one of `series` has a wrong answer to.
+
+        Raises:
+            InputError: There are none.
+        """
+        wrong = {key for each in series for key, trial in each.trials.items() if not trial.correct}
+        questions = [question for question in self.questions if self.identity(question) in wrong]
+        if not questions:
+            raise InputError(f"--only-wrong: none of the chosen questions of {self.name} is wrong there")
+        return DataSet(self.name, self.instruction, questions)

@@ -1,0 +1,159 @@
+"""`marcot eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import options
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+    from ..evaluation import Report
+
+_INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+def eval(
+    *,
+    results: Annotated[
+        list[Path] | None, typer.Argument(help="With --report: result files, and folders of them.")
+    ] = None,
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="mgsm:en, mgsm:zh, or a .jsonl or .tsv file of questions with answers; :RANGE may follow.",
+        ),
+    ] = "mgsm:en",
+    questions: options.QuestionsOption = None,
+    only_wrong: Annotated[
+        list[Path] | None,
+        typer.Option(help="Only questions that these result files (or folders) have a wrong answer to."),
+    ] = None,
+    models: options.ModelsOption = "",
+    strategies: options.StrategiesOption = "greedy,mcts",
+    budget_tokens: options.BudgetTokensOption = None,
+    parameters: options.ParametersOption = "",
+    instruction: options.InstructionOption = None,
+    system: options.SystemOption = None,
+    concurrency: Annotated[int, typer.Option(help="Questions searched at a time.")] = 8,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for results and report; what it has already is not done again."),
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Also keep texts and trees, which are large (under result).")
+    ] = False,
+    baseline: Annotated[
+        str | None, typer.Option(help="Label of the strategy to compare with; the first by default.")
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Report on results that are there; no model is run.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+    device: options.DeviceOption = "auto",
+    dtype: options.DtypeOption = "auto",
+    compute: options.ComputeOption = "auto",
+    weights: options.WeightsOption = "stored",
+    threads: options.ThreadsOption = None,
+    kv_tokens: options.KVTokensOption = None,
+    no_graphs: options.NoGraphsOption = False,
+) -> None:
+    r"""Measure strategies and models on questions with known answers.
+
+    Prints accuracy with 95 % intervals, pass@k, tokens and time, a paired comparison, and the accuracy at smaller
+    budgets. With --out every answer is kept as it is found; the same command goes on where it was stopped, and the
+    folder gets report.md, report.json, curve.csv and curve.png.
+
+    For example:
+
+      marcot eval --models qwen2.5-coder-0.5b --data mgsm:en --questions 1-64 --strategies greedy,mcts --out runs/en
+
+      marcot eval --models qwen2.5-coder-0.5b --strategies "mcts:rollouts=8,mcts:action=mini-step-32,label=mini-32" \
+        --budget-tokens 2048 --set max_rollout_tokens=320 --out runs/steps
+
+      marcot eval --only-wrong runs/en/mgsm_en--qwen2.5-coder-0.5b--greedy.jsonl --models qwen2.5-coder-0.5b \
+        --strategies "mcts,mcts:reflection=on" --out runs/reflection
+
+      marcot eval --report runs/en --baseline mcts --out runs/en
+    """
+    from ..errors import InputError
+    from ..evaluation import Report, parse_parameters, parse_strategies, read_series
+    from .data_set import DataSet
+    from .eval_run import EvalRun
+    from .question_range import QuestionRange
+
+    if report:
+        if not results:
+            raise InputError("--report needs result files, or folders of them")
+        series = read_series(results)
+        if questions is not None:
+            wanted = QuestionRange.parse(questions)
+            series = [each.numbered(wanted) for each in series]
+        _deliver(Report.of(series, baseline, budget_tokens), out, json)
+        return
+    if results:
+        raise InputError(f"{results[0]}: result files are read with --report; without it, give --data, --models, ...")
+    shared = parse_parameters(parameters) | ({} if budget_tokens is None else {"max_tokens": str(budget_tokens)})
+    chosen = DataSet.named(data, questions)
+    run = EvalRun(
+        data=chosen.wrong_in(read_series(only_wrong)) if only_wrong else chosen,
+        models=options.split_names(models, "--models"),
+        specs=parse_strategies(strategies, shared),
+        numbers={"dtype": dtype, "compute": compute, "weights": weights},
+        system=system,
+        instruction=chosen.instruction if instruction is None else instruction,
+        concurrency=concurrency,
+        out=out,
+        full=full,
+    )
+
+    def load(model: str) -> Engine:
+        from .loading import load_engine
+
+        return load_engine(
+            model,
+            device=device,
+            dtype=dtype,
+            compute=compute,
+            weights=weights,
+            threads=threads,
+            kv_tokens=kv_tokens,
+            graphs=not no_graphs,
+        )
+
+    try:
+        found = run.run(load)
+    except KeyboardInterrupt:
+        resume = f"; the same command goes on from {out}" if out else ""
+        typer.echo(f"interrupted: {run.finished} questions were finished{resume}", err=True)
+        raise typer.Exit(_INTERRUPTED) from None
+    if any(each.trials for each in found):
+        _deliver(Report.of(found, baseline, budget_tokens), out, json)
+    raise typer.Exit(run.exit_code)
+
+
+def _deliver(report: Report, out: Path | None, json: bool) -> None:
+    """Print a report, and write it into the folder `out`."""
+    from ..errors import InputError
+    from ..evaluation import draw_curve
+    from .json_form import to_line
+
+    print(to_line(report.to_object()) if json else report.markdown())
+    if out is None:
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "report.md").write_text(report.markdown(), encoding="utf-8")
+        (out / "report.json").write_text(to_line(report.to_object()) + "\n", encoding="utf-8")
+        (out / "curve.csv").write_text(report.curve_csv(), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error.strerror}") from error
+    try:
+        draw_curve(report, out / "curve.png")
+    except InputError as error:
+        typer.echo(f"no curve.png: {error}", err=True)

@@ -1,0 +1,54 @@
+"""Questions by number: `1-64,100`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from ..errors import InputError
+
+_RUN = re.compile(r"\s*(\d+)\s*(?:(-)\s*(\d*)\s*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionRange:
+    """Numbers from 1 and runs of them.
+
+    Attributes:
+        text: As it was written.
+        runs: First and last number of each; None is open to the end.
+    """
+
+    text: str
+    runs: tuple[tuple[int, int | None], ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read numbers and runs of numbers, separated by commas; `65-` is open to the end.
+
+        Raises:
+            InputError: It is something else.
+        """
+        runs = []
+        for part in text.split(","):
+            match = _RUN.fullmatch(part)
+            if match is None or int(match[1]) < 1 or (match[3] and int(match[3]) < int(match[1])):
+                raise InputError(f"questions {text!r}: must be numbers and runs of numbers from 1, such as 1-64,100")
+            first = int(match[1])
+            runs.append((first, (int(match[3]) if match[3] else None) if match[2] else first))
+        return cls(text, tuple(runs))
+
+    def __contains__(self, number: object) -> bool:
+        if not isinstance(number, int):
+            return False
+        return any(first <= number and (last is None or number <= last) for first, last in self.runs)
+
+    def check(self, count: int) -> None:
+        """Make sure that all of it is in 1 to `count`.
+
+        Raises:
+            InputError: It is not.
+        """
+        if any(max(first, last or 0) > count for first, last in self.runs):
+            raise InputError(f"questions {self.text}: there are 1 to {count}")

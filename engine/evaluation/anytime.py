@@ -1,0 +1,99 @@
+"""What a search would have answered with less: its accuracy at every budget, read off one run at the largest."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..search import Rollout, TreeNode
+from ..search.answers import rule_of
+from .interval import Interval, wilson
+from .trial import Trial
+
+STEPS_PER_HALVING = 4
+HALVINGS = 5
+
+
+class Standing(NamedTuple):
+    """Where a search stands at a budget.
+
+    Attributes:
+        right: Whether the answer that its rule gives by then is right; without a rollout there is none.
+        any_right: Whether any rollout has the right answer by then.
+        spent: Tokens drawn by then: the budget, or all that the search ever drew.
+    """
+
+    right: bool
+    any_right: bool
+    spent: int
+
+
+class Anytime:
+    """A trial at all budgets: its answer rule applied to the rollouts counted by then, and to nothing after them."""
+
+    def __init__(self, trial: Trial, rule: str) -> None:
+        """Work out all standings.
+
+        Args:
+            trial: The whole search.
+            rule: Name of its answer rule.
+        """
+        self._tokens = trial.tokens
+        self._budgets = sorted({rollout.spent for rollout in trial.rollouts})
+        self._right, self._any = [False], [False]
+        for budget in self._budgets:
+            rollouts, tree = trial.after(budget)
+            self._right.append(trial.agrees(choose(rule, rollouts, tree)))
+            self._any.append(any(trial.agrees(rollout.answer) for rollout in rollouts))
+
+    def at(self, budget: int) -> Standing:
+        """Where it stood when it had drawn `budget` tokens."""
+        step = bisect_right(self._budgets, budget)
+        return Standing(self._right[step], self._any[step], min(budget, self._tokens))
+
+
+class Point(NamedTuple):
+    """A strategy at one budget.
+
+    Attributes:
+        budget: Tokens that a question may cost.
+        spent: Tokens that it cost, on average.
+        questions: How many there were.
+        right: How many were answered rightly.
+        any_right: How many had a right rollout.
+    """
+
+    budget: int
+    spent: float
+    questions: int
+    right: int
+    any_right: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return self.right / self.questions
+
+    @property
+    def interval(self) -> Interval:
+        """95 % interval of `accuracy`."""
+        return wilson(self.right, self.questions)
+
+
+def choose(rule: str, rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> str:
+    """The answer that an answer rule takes from `rollouts`; empty if there are none."""
+    return rule_of(rule)(rollouts, tree).answer if rollouts else ""
+
+
+def point(runs: Sequence[Anytime], budget: int) -> Point:
+    """All questions of a strategy at one budget."""
+    at = [run.at(budget) for run in runs]
+    spent = sum(standing.spent for standing in at) / len(at)
+    return Point(budget, spent, len(at), sum(each.right for each in at), sum(each.any_right for each in at))
+
+
+def budgets_up_to(largest: int) -> list[int]:
+    """Budgets at equal distances on a logarithmic axis, from a 32nd of `largest`."""
+    steps = range(STEPS_PER_HALVING * HALVINGS, -1, -1)
+    return sorted({max(1, round(largest * 2 ** (-step / STEPS_PER_HALVING))) for step in steps})

@@ -1,0 +1,70 @@
+"""The cost-accuracy curve as a picture; needs matplotlib (`pip install 'marcot[plot]'`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import InputError
+from .report import Group, Report
+
+_WIDTH, _HEIGHT = 7.6, 4.6
+"""Inches of a panel."""
+
+_COLORS = ("#0b62a4", "#d1480f", "#2f7d32", "#8a3ffc", "#b8860b", "#c2185b", "#00796b", "#5d4037", "#546e7a")
+
+
+def draw_curve(report: Report, path: Path) -> None:
+    """Write a PNG with a panel for each group: accuracy over tokens per question, 95 % intervals as bands.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise InputError("the plot needs matplotlib: pip install 'marcot[plot]'") from None
+    figure = Figure(figsize=(_WIDTH, _HEIGHT * len(report.groups)), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(len(report.groups), 1, squeeze=False)[:, 0]
+    for panel, group in zip(panels, report.groups, strict=True):
+        _draw(panel, report, group)
+    figure.savefig(path, format="png")
+
+
+def _draw(panel, report: Report, group: Group) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    questions = max(len(each.trials) for each in group.series)
+    panel.set_title(f"{group.data}, {group.model}, {questions} questions", loc="left", fontsize=11)
+    for number, series in enumerate(group.series):
+        color = _COLORS[number % len(_COLORS)]
+        points = report.curve(series)
+        budgets = [point.budget for point in points]
+        panel.plot(
+            budgets,
+            [100 * point.accuracy for point in points],
+            color=color,
+            label=series.label,
+            linewidth=2 if series is group.baseline else 1.5,
+            linestyle="-" if number < len(_COLORS) else "--",
+            marker="o",
+            markersize=3,
+        )
+        panel.fill_between(
+            budgets,
+            [100 * point.interval.low for point in points],
+            [100 * point.interval.high for point in points],
+            color=color,
+            alpha=0.08,
+            linewidth=0,
+        )
+    panel.set_xscale("log", base=2)
+    panel.set_xticks(report.budgets[::4], [str(budget) for budget in report.budgets[::4]])
+    panel.minorticks_off()
+    panel.set_ylim(bottom=0)
+    panel.set_xlabel("tokens that a question may cost")
+    panel.set_ylabel("right answers, %")
+    panel.grid(color="#e4e4e4", linewidth=0.6)
+    panel.set_axisbelow(True)
+    for side in ("top", "right"):
+        panel.spines[side].set_visible(False)
+    panel.legend(frameon=False, fontsize=9, loc="upper left")

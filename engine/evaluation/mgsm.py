@@ -1,0 +1,37 @@
+"""MGSM (arXiv 2210.03057): grade-school arithmetic in words, in several languages; two of them are here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+_DATA = Path(__file__).parent / "data"
+
+INSTRUCTIONS = MappingProxyType(
+    {
+        "en": "Reason step by step, and put your final answer within \\boxed{}.",
+        "zh": "请逐步推理，并把最终答案放在 \\boxed{} 中。",
+    }
+)
+"""By language, what follows each question: the words that the Qwen2.5 model cards ask for in mathematics."""
+
+
+class Problem(NamedTuple):
+    """A question with its answer.
+
+    Attributes:
+        number: Line in the file, from 0.
+        question: In words.
+        answer: A number.
+    """
+
+    number: int
+    question: str
+    answer: str
+
+
+def problems(language: str) -> list[Problem]:
+    """All 250 problems in `language`, one of `INSTRUCTIONS`."""
+    lines = (_DATA / f"mgsm_{language}.tsv").read_text(encoding="utf-8").strip("\n").split("\n")
+    return [Problem(number, *line.split("\t")) for number, line in enumerate(lines)]

@@ -1,0 +1,165 @@
+"""A strategy on a data set with one model: all its trials."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .anytime import Anytime, Point, point
+from .interval import Interval, wilson
+from .pairs import Pairs
+from .trial import Trial
+
+
+@dataclass(frozen=True)
+class Series:
+    """The same settings on many questions.
+
+    Attributes:
+        label: What tables call the strategy.
+        settings: All that an answer depends on; `data`, `model`, `strategy` and its options.
+        trials: By identity of the question.
+        failed: Questions that ended in an error.
+    """
+
+    label: str
+    settings: Mapping[str, Any]
+    trials: Mapping[str, Trial] = field(default_factory=dict)
+    failed: int = 0
+
+    @property
+    def data(self) -> str:
+        """Name of the data set."""
+        return str(self.settings["data"])
+
+    @property
+    def model(self) -> str:
+        """Name of the model; of a path its last part."""
+        return Path(str(self.settings["model"])).name
+
+    @property
+    def right(self) -> int:
+        """Questions answered rightly."""
+        return sum(trial.correct for trial in self.trials.values())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return self.right / len(self.trials)
+
+    @property
+    def interval(self) -> Interval:
+        """95 % interval of `accuracy`."""
+        return wilson(self.right, len(self.trials))
+
+    @property
+    def one_right(self) -> float:
+        """Accuracy of a rollout taken at random (pass@1)."""
+        return self._mean(trial.right_rollouts / max(1, len(trial.rollouts)) for trial in self.trials.values())
+
+    @property
+    def any_right(self) -> float:
+        """Share of questions with a right rollout: pass@k for the k that there are, what an oracle would answer."""
+        return self._mean(trial.right_rollouts > 0 for trial in self.trials.values())
+
+    @property
+    def rollouts(self) -> float:
+        """Rollouts per question, on average."""
+        return self._mean(len(trial.rollouts) for trial in self.trials.values())
+
+    @property
+    def tokens(self) -> float:
+        """Tokens generated per question, on average."""
+        return self._mean(trial.tokens for trial in self.trials.values())
+
+    @property
+    def seconds(self) -> float:
+        """Wall time per question, in company of the others."""
+        return self._mean(trial.seconds for trial in self.trials.values())
+
+    @cached_property
+    def anytime(self) -> Mapping[str, Anytime]:
+        """Each trial at all budgets."""
+        rule = self.settings["answer_rule"]
+        return {question: Anytime(trial, rule) for question, trial in self.trials.items()}
+
+    def point(self, budget: int) -> Point:
+        """All trials at one budget."""
+        return point(list(self.anytime.values()), budget)
+
+    def pairs(self, other: Series, budget: int | None = None) -> Pairs:
+        """Answers of `other` and of this series, in that order, to the questions that both have."""
+        both = [question for question in self.trials if question in other.trials]
+        if budget is None:
+            return Pairs.of((other.trials[each].correct, self.trials[each].correct) for each in both)
+        return Pairs.of((other.anytime[each].at(budget).right, self.anytime[each].at(budget).right) for each in both)
+
+    def only(self, questions: Iterable[str]) -> Series:
+        """The same with no other questions than these."""
+        wanted = set(questions)
+        return self._where(lambda trial: trial.question in wanted)
+
+    def numbered(self, numbers: Container[int]) -> Series:
+        """The same with those questions only whose numbers, counted from 1, are among `numbers`."""
+        return self._where(lambda trial: trial.index + 1 in numbers)
+
+    def _where(self, wanted: Callable[[Trial], bool]) -> Series:
+        kept = {question: trial for question, trial in self.trials.items() if wanted(trial)}
+        return Series(self.label, self.settings, kept, self.failed)
+
+    def _mean(self, values: Iterable[float]) -> float:
+        return sum(values) / len(self.trials)
+
+
+def read_series(paths: Iterable[Path]) -> list[Series]:
+    """Read result files of `marcot eval`, and those in folders; lines of the same settings are one series.
+
+    Of two lines about a question the later one counts, and a failure only if no result followed it.
+
+    Raises:
+        InputError: A file cannot be read or holds something else; says where.
+    """
+    found: dict[str, tuple[str, dict[str, Any], dict[str, Trial], set[str]]] = {}
+    for path in paths:
+        for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
+            for number, line in enumerate(_lines(file), 1):
+                try:
+                    label, settings, question, trial = _entry(line)
+                except InputError as error:
+                    raise InputError(f"{file}, line {number}: {error}") from None
+                key = json.dumps(settings, sort_keys=True)
+                _, _, trials, failed = found.setdefault(key, (label, settings, {}, set()))
+                if trial is None:
+                    failed.add(question)
+                else:
+                    trials[question] = trial
+    return [
+        Series(label, settings, trials, len(failed - trials.keys()))
+        for label, settings, trials, failed in found.values()
+    ]
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{file}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: cannot be read: {error}") from error
+    # What follows the last line feed was torn off by a crash.
+    return text.split("\n")[:-1]
+
+
+def _entry(line: str) -> tuple[str, dict[str, Any], str, Trial | None]:
+    try:
+        entry = json.loads(line)
+        label, settings, question = entry["label"], entry["settings"], entry["question"]
+        settings["data"], settings["model"], settings["answer_rule"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError("is not a result of marcot eval") from None
+    return label, settings, question, None if "error" in entry else Trial.from_object(entry)

@@ -1,0 +1,167 @@
+"""Strategies as they are written on the command line: `greedy,mcts:action=mini-step-32,rollouts=8`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from ..errors import InputError
+from ..sampling import Sampling
+from ..search import STRATEGIES, SearchOptions
+
+_PARAMETER = re.compile(r"\s*(\w+)\s*=(.*)", re.DOTALL)
+_LABEL = "label"
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+_NONE = ("none", "null")
+_UNUSED_SAMPLING = ("max_tokens", "top_logprobs")
+"""Fields of `Sampling` that a search decides itself."""
+
+NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class StrategySpec:
+    """A strategy to evaluate.
+
+    Attributes:
+        label: What tables call it.
+        strategy: With its parameters.
+    """
+
+    label: str
+    strategy: SearchOptions
+
+
+def parse_strategies(text: str, shared: Mapping[str, str] = NO_PARAMETERS) -> list[StrategySpec]:
+    """Return the strategies of a list separated by commas.
+
+    Each is `NAME` or `NAME:PARAMETER=VALUE,PARAMETER=VALUE`; parameters are the fields of the strategy and of its
+    `Sampling`, and `label`, which is how tables call it (by default, what was typed).
+
+    Args:
+        text: The list.
+        shared: Parameters of every strategy that has them; those in the list win.
+
+    Raises:
+        InputError: A strategy or a parameter does not exist, a value makes no sense, or two have the same label.
+    """
+    written: list[list[str]] = []
+    for part in text.split(","):
+        if _PARAMETER.fullmatch(part) and written:
+            written[-1].append(part)
+        else:
+            name, colon, first = part.partition(":")
+            written.append([name.strip(), *([first] if colon else [])])
+    specs = [_spec(name, parts, shared) for name, *parts in written]
+    for field in shared:
+        if not any(field in _types(type(spec.strategy)) for spec in specs):
+            raise InputError(f"{field}={shared[field]}: none of the strategies has this parameter")
+    labels = [spec.label for spec in specs]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise InputError(f"two strategies are called {label!r}: add label=... to one of them")
+    return specs
+
+
+def parse_parameters(text: str) -> dict[str, str]:
+    """Return the names and values of a list such as `max_rollout_tokens=512,seed=3`.
+
+    Raises:
+        InputError: A part of it is not of that form.
+    """
+    return dict(_parameter(part, "the list") for part in text.split(",") if part.strip())
+
+
+def _parameter(part: str, where: str) -> tuple[str, str]:
+    match = _PARAMETER.fullmatch(part)
+    if match is None:
+        raise InputError(f"{where}: {part.strip()!r} is not of the form parameter=value")
+    return match[1], match[2].strip()
+
+
+def _spec(name: str, parts: list[str], shared: Mapping[str, str]) -> StrategySpec:
+    if name not in STRATEGIES:
+        raise InputError(f"no strategy is called {name!r}: there are {', '.join(STRATEGIES)}")
+    kind = STRATEGIES[name]
+    types = _types(kind)
+    given: dict[str, str] = {}
+    for part in parts:
+        field, value = _parameter(part, name)
+        if field in given:
+            raise InputError(f"{name}: {field} is given twice")
+        given[field] = value
+    label = given.pop(_LABEL, "") or name + ":" * bool(given) + ",".join(f"{key}={given[key]}" for key in given)
+    for field in given:
+        if field not in types:
+            raise InputError(f"{name} has no parameter {field!r}: there are {', '.join(types)}, {_LABEL}")
+    chosen = {field: value for field, value in shared.items() if field in types} | given
+    values = {field: _convert(value, types[field], f"{name}: {field}") for field, value in chosen.items()}
+    try:
+        return StrategySpec(label, _build(kind, values))
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
+def _build(kind: type[SearchOptions], values: Mapping[str, Any]) -> SearchOptions:
+    own = {field.name for field in fields(kind)}
+    drawing = {field: value for field, value in values.items() if field not in own}
+    options = {field: value for field, value in values.items() if field in own}
+    return kind(sampling=replace(Sampling(), **drawing), **options)
+
+
+def _types(kind: type[SearchOptions]) -> dict[str, str]:
+    """The type of each parameter as its class writes it; those of no type that can be written are left out."""
+    own = {field.name: str(field.type) for field in fields(kind)}
+    drawing = {field.name: str(field.type) for field in fields(Sampling) if field.name not in _UNUSED_SAMPLING}
+    return {field: type for field, type in (own | drawing).items() if any(part in _READERS for part in _parts(type))}
+
+
+def _parts(type: str) -> list[str]:
+    return [part.strip() for part in type.split("|")]
+
+
+def _convert(text: str, type: str, where: str) -> object:
+    """`text` as the first of the types in `type` that can be read from it."""
+    parts = _parts(type)
+    if "None" in parts and text.lower() in _NONE:
+        return None
+    wanted = []
+    for part in parts:
+        if part in _READERS:
+            read, noun = _READERS[part]
+            wanted.append(noun)
+            try:
+                return read(text)
+            except ValueError:
+                continue
+    if "None" in parts:
+        wanted.append("none")
+    raise InputError(f"{where}={text!r}: must be {' or '.join(wanted)}")
+
+
+def _bool(text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ValueError(text)
+
+
+class _Reader(NamedTuple):
+    read: Callable[[str], Any]
+    noun: str
+
+
+_READERS = MappingProxyType(
+    {
+        "bool": _Reader(_bool, "true or false"),
+        "int": _Reader(int, "an integer"),
+        "float": _Reader(float, "a number"),
+        "str": _Reader(str, "text"),
+        "tuple[str, ...]": _Reader(lambda text: (text,) if text else (), "text"),
+        "tuple[int, ...]": _Reader(lambda text: tuple(map(int, text.split())), "integers with blanks between them"),
+    }
+)

@@ -1,0 +1,159 @@
+"""One question, answered once: what evaluations keep of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import nan
+from typing import Any
+
+from ..errors import InputError
+from ..search import Rollout, SearchResult, TreeNode, extract_answer, normalise_answer
+
+_COLUMNS = ("answer", "value", "tokens", "finish_reason", "leaf", "spent")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How a strategy answered a question. A line of a results file is this and little more.
+
+    Attributes:
+        index: Position of the question in its data set.
+        question: Identity of the question: data set, number and a hash of its text.
+        reference: The right answer.
+        answer: The answer given.
+        value: Reward of the chosen rollout; NaN if it has none.
+        confidence: Share of the total rollout reward that agrees with the answer.
+        tokens: Tokens generated.
+        seconds: Time since the run's previous trial ended; those of a run add up to its wall time.
+        rollouts: All rollouts, without their texts.
+        parents: Parent of each node of the search tree; None for the root.
+    """
+
+    index: int
+    question: str
+    reference: str
+    answer: str
+    value: float
+    confidence: float
+    tokens: int
+    seconds: float
+    rollouts: tuple[Rollout, ...]
+    parents: tuple[int | None, ...]
+
+    @classmethod
+    def of(cls, index: int, question: str, reference: str, result: SearchResult, seconds: float) -> Trial:
+        """What `result` is to an evaluation; the reference is searched for its answer as texts are."""
+        assert result.stats is not None
+        rollouts = tuple(
+            Rollout("", each.value, each.answer, each.tokens, each.finish_reason, each.leaf, each.spent)
+            for each in result.rollouts
+        )
+        return cls(
+            index=index,
+            question=question,
+            reference=extract_answer(reference),
+            answer=result.answer,
+            value=result.value,
+            confidence=result.confidence,
+            tokens=result.stats.generated_tokens,
+            seconds=seconds,
+            rollouts=rollouts,
+            parents=tuple(node.parent for node in result.tree),
+        )
+
+    def agrees(self, answer: str) -> bool:
+        """Whether `answer` is right."""
+        return normalise_answer(answer) == normalise_answer(self.reference)
+
+    @property
+    def correct(self) -> bool:
+        """Whether the answer given is right."""
+        return self.agrees(self.answer)
+
+    @property
+    def right_rollouts(self) -> int:
+        """Rollouts with the right answer."""
+        return sum(self.agrees(rollout.answer) for rollout in self.rollouts)
+
+    def to_object(self) -> dict[str, Any]:
+        """As JSON; rollouts are columns, which are short."""
+        return {
+            "index": self.index,
+            "question": self.question,
+            "reference": self.reference,
+            "answer": self.answer,
+            "correct": self.correct,
+            "value": self.value,
+            "confidence": self.confidence,
+            "tokens": self.tokens,
+            "seconds": round(self.seconds, 3),
+            "rollouts": {name: [getattr(rollout, name) for rollout in self.rollouts] for name in _COLUMNS},
+            "parents": list(self.parents),
+        }
+
+    @classmethod
+    def from_object(cls, entry: Mapping[str, Any]) -> Trial:
+        """Read what `to_object` wrote.
+
+        Raises:
+            InputError: It is something else.
+        """
+        try:
+            columns = entry["rollouts"]
+            rows = zip(*(columns[name] for name in _COLUMNS), strict=True)
+            rollouts = tuple(
+                Rollout("", _number(value), answer, tokens, reason, leaf, spent)
+                for answer, value, tokens, reason, leaf, spent in rows
+            )
+            return cls(
+                index=entry["index"],
+                question=entry["question"],
+                reference=entry["reference"],
+                answer=entry["answer"],
+                value=_number(entry["value"]),
+                confidence=_number(entry["confidence"]),
+                tokens=entry["tokens"],
+                seconds=entry["seconds"],
+                rollouts=rollouts,
+                parents=tuple(entry["parents"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError("is not a result of marcot eval") from error
+
+    def after(self, budget: int) -> tuple[list[Rollout], list[TreeNode]]:
+        """The rollouts that had been counted when `budget` tokens were drawn, and the tree as they had grown it.
+
+        A node of the tree is on the chain of one of these rollouts, and counts them alone. Ids are as in a tree that
+        holds nothing else.
+        """
+        counted = [rollout for rollout in self.rollouts if rollout.spent <= budget]
+        values: dict[int, list[float]] = {0: []}
+        for rollout in counted:
+            for node in self._chain(rollout.leaf):
+                values.setdefault(node, []).append(rollout.value)
+        ids = {node: new for new, node in enumerate(sorted(values))}
+        tree = []
+        for node, new in ids.items():
+            seen, parent = values[node], self.parents[node]
+            mean = sum(seen) / len(seen) if seen else None
+            tree.append(TreeNode(new, None if parent is None else ids[parent], "", len(seen), mean, 0))
+        moved = [
+            Rollout("", each.value, each.answer, each.tokens, each.finish_reason, ids[each.leaf], each.spent)
+            for each in counted
+        ]
+        return moved, tree
+
+    def _chain(self, leaf: int) -> list[int]:
+        chain, at = [], int(leaf)
+        while True:
+            chain.append(at)
+            parent = self.parents[at]
+            if parent is None:
+                return chain
+            at = parent
+
+
+def _number(value: float | None) -> float:
+    """JSON has no NaN; it is null there."""
+    return nan if value is None else float(value)
