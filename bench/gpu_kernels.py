@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from gpu_card import median_seconds
+from gpu_plan import EnginePlan, engine_plan
 from gpu_report import KernelTiming
 from gpu_section import Task
 from gpu_trees import PagedTree, fan, recorded
@@ -124,7 +125,8 @@ class _Bench:
         """A step of branches behind one prefix, steps of recorded searches, and a prompt."""
         for tree in (*map(fan, _ROWS), *recorded()):
             q, k, v = inputs(self._shape, tree, self._device)
-            yield self._attention(tree.name, q, k, v, paged_plan(self._ops, self._shape, tree, self._device), tree.seen)
+            plan = planned(self._ops, self._shape, tree, k).plan
+            yield self._attention(tree.name, q, k, v, plan, tree.seen)
         yield self._eight_bits(fan(_ROWS[-1]))
         rows = _PROMPT_ROWS
         prompt = PagedTree(f"prompt of {rows} tokens", [None], [rows])
@@ -141,8 +143,9 @@ class _Bench:
         dtype = fp8_dtype(arch_of(self._device))
         q, k, v = inputs(self._shape, tree, self._device)
         scales = KVScales(*torch.ones(2, self._shape.kv_heads, device=self._device))
-        plan = paged_plan(self._ops, self._shape, tree, self._device)
-        return self._attention(f"{tree.name}, fp8", q, k.to(dtype), v.to(dtype), plan, tree.seen, scales)
+        k, v = k.to(dtype), v.to(dtype)
+        plan = planned(self._ops, self._shape, tree, k).plan
+        return self._attention(f"{tree.name}, fp8", q, k, v, plan, tree.seen, scales)
 
     def _attention(
         self, name: str, q: Tensor, k: Tensor, v: Tensor, plan: Plan, seen: int, scales: KVScales | None = None
@@ -197,9 +200,10 @@ def inputs(shape: Shape, tree: PagedTree, device: torch.device) -> tuple[Tensor,
     return q, k, v
 
 
-def paged_plan(ops: Kernels, shape: Shape, tree: PagedTree, device: torch.device) -> Plan:
-    """What the queries of `tree` read, for `ops`."""
-    return _cut(ops, shape, tree.items(), tree.positions, device)
+def planned(ops: Kernels, shape: Shape, tree: PagedTree, k: Tensor) -> EnginePlan:
+    """What the queries of `tree` read, as the engine plans it for `ops` and a cache like `k`."""
+    tiling, group = ops.tiling(shape.heads, shape.kv_heads), shape.heads // shape.kv_heads
+    return engine_plan(tree, tiling, group, shape.head_dim, k.itemsize, k.device)
 
 
 def _cut(ops: Kernels, shape: Shape, items: list[WorkItem], positions: list[int], device: torch.device) -> Plan:

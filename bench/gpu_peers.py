@@ -22,7 +22,7 @@ from typing import Any, Final
 import torch
 from gpu_card import median_seconds
 from gpu_decode import BRANCHES, KV_TOKENS, NEW_TOKENS, PREFIX_TOKENS, timed
-from gpu_kernels import SHAPES, Shape, inputs, paged_plan
+from gpu_kernels import SHAPES, Shape, inputs, planned
 from gpu_report import Check, DecodeTiming, KernelTiming
 from gpu_section import Notebook, SkippedError, Task
 from gpu_trees import PagedTree, fan, recorded
@@ -102,7 +102,8 @@ def _compare(
 ) -> None:
     """Our attention and FlashInfer's on one tree; a way that fails is taken out of `ways`."""
     q, k, v = inputs(shape, tree, device)
-    plan, scale = paged_plan(ops, shape, tree, device), shape.head_dim**-0.5
+    (plan, leaves), scale = planned(ops, shape, tree, k), shape.head_dim**-0.5
+    in_order = q[leaves]
     what, operations = f"{shape.name}, {tree.name}", 4 * shape.heads * shape.head_dim * tree.seen
 
     def timed_as(name: str, attend: Callable[[], Tensor]) -> None:
@@ -115,8 +116,9 @@ def _compare(
         notebook.add(Check(f"{what}: {name}", off, _AGREE, "rounding to bf16"))
         timed_as(name, attend)
 
-    expected = ops.tree_attention(q, k, v, plan, scale).float()
-    timed_as("tree_attention", lambda: ops.tree_attention(q, k, v, plan, scale))
+    expected = torch.empty_like(q, dtype=torch.float32)
+    expected[leaves] = ops.tree_attention(in_order, k, v, plan, scale).float()
+    timed_as("tree_attention", lambda: ops.tree_attention(in_order, k, v, plan, scale))
     for name, way in list(ways.items()):
         if not _guarded(name, lambda name=name, way=way: compare(name, way), notebook):  # type: ignore[misc]
             del ways[name]

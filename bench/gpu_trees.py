@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
 from typing import NamedTuple
 
-from marcot.kernels import WorkItem
 from marcot.model import PAGE_SIZE
 from trees import RecordedTree, recorded_trees
 
@@ -51,31 +49,10 @@ class PagedTree(NamedTuple):
         """Tokens on all paths: pairs of a query and a token that it attends to."""
         return sum(self.tokens[node] for chain in self.chains for node in chain)
 
-    @property
-    def positions(self) -> list[int]:
-        """Of the queries: each is the last token of its path."""
-        return [sum(self.tokens[node] for node in chain) - 1 for chain in self.chains]
-
     def pages_of(self, node: int) -> list[int]:
         """Where a node lies."""
         first = sum(self.tokens[:node]) // PAGE_SIZE
         return list(range(first, first + self.tokens[node] // PAGE_SIZE))
-
-    def items(self) -> list[WorkItem]:
-        """One work item for each node, whose pages are numbered as they lie."""
-        starts = [0, *accumulate(self.tokens)]
-        rows: dict[int, list[int]] = {}
-        position: dict[int, int] = {}
-        for row, chain in enumerate(self.chains):
-            before = 0
-            for node in chain:
-                rows.setdefault(node, []).append(row)
-                position[node] = before
-                before += self.tokens[node]
-        return [
-            WorkItem(starts[node] // PAGE_SIZE, 0, position[node], self.tokens[node], rows[node][0], len(rows[node]))
-            for node in range(len(self.tokens))
-        ]
 
 
 def fan(branches: int) -> PagedTree:
