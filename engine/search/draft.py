@@ -120,7 +120,7 @@ class Draft:
         for part in self.parts:
             token_ids = part.token_ids
             signal = Signal.joined([Signal.of(stretch) for stretch in part.stretches])
-            ends = [len(token_ids)] if part.whole else action.cut(token_ids, decode)
+            ends = [len(token_ids)] if part.whole else action.cut(token_ids, decode, signal.confidences)
             for first, end in pairwise([0, *ends]):
                 stop = _settled([*before, *token_ids[:end]], text, decode)
                 heard = signal.part(first, end)

@@ -30,8 +30,8 @@ class Piece(NamedTuple):
 
     @property
     def confidences(self) -> tuple[float, ...]:
-        """Confidence of each token; `math.nan`, the very object, for a given one, so that equal tuples compare equal."""
-        return tuple(math.nan if each != each else each for each in self.signal.confidences.tolist())
+        """Confidence of each token; for a given one always the same NaN object, so that equal tuples compare equal."""
+        return tuple(math.nan if math.isnan(each) else each for each in self.signal.confidences.tolist())
 
     def joined(self, later: Piece) -> Piece:
         """The two pieces as one."""

@@ -30,9 +30,9 @@ def thought_length(token_ids: Sequence[int], ended_by_eos: bool, decode: Callabl
     return bisect_right(counts, match.start(), key=lambda count: len(decode(token_ids[:count]))) - 1
 
 
-def reflection_after(text: str) -> str:
-    """Return the reflection as it is appended to `text`: in a paragraph of its own."""
-    return REFLECTION if text.endswith("\n") or not text else "\n\n" + REFLECTION
+def separated(text: str, before: str) -> str:
+    """Return `text` as it is appended to `before`: in a paragraph of its own."""
+    return text if before.endswith("\n") or not before else "\n\n" + text
 
 
 def conclusion(text: str) -> str:

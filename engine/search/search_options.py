@@ -31,7 +31,8 @@ class SearchOptions(ABC):
         rollouts: Chains to finish; None for as many as the other budgets allow.
         action: What a node adds: `"step"` (to a blank line, a step mark or the end of the thought), `"mini-step-64"`,
             `"mini-step-32"` or another number of tokens, `"token"`, or an `Action`.
-        value: What a chain is worth: `"marco"` (mean token confidence), another of `VALUES`, a function of a `Trace`, or
+        value: What a chain is worth: `"marco"` (mean token confidence), another of `VALUES`, a function of a `Trace`,
+        or
             a `Value`.
         answer_rule: Whose answer stands: `"confidence-vote"` (the answer whose chains have the highest sum of values),
             another of `ANSWER_RULES`, or a function. Chains that were cut short count only if all were.
@@ -115,7 +116,7 @@ class SearchOptions(ABC):
         return {"strategy": self.name} | {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
 
 
-def _plain(choice: Any) -> Any:
+def _plain(choice: object) -> object:
     """A parameter as JSON has it."""
     if isinstance(choice, Sampling):
         return {field.name: getattr(choice, field.name) for field in fields(choice) if field.name != "max_tokens"}

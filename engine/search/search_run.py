@@ -17,7 +17,7 @@ from .answers import Vote, agreement, answers_agree, normalise_answer, parser_of
 from .draft import Draft
 from .piece import Piece
 from .pruning import Pruning
-from .reflection import REFLECTION, conclusion, reflection_after, thought_length
+from .reflection import REFLECTION, conclusion, separated, thought_length
 from .result import Rollout, SearchResult
 from .search_tree import SearchNode, SearchTree
 from .signal import Signal
@@ -174,7 +174,7 @@ class SearchRun:
             writing = [draft for draft in writing if draft.ended is None and not draft.paused]
 
     def _begun(self, draft: Draft, single: bool) -> tuple[Stretch, int, tuple[str, ...]]:
-        """Begin the draft's next part if there is none to go on with; where to draw, how many tokens, and what stops it."""
+        """Begin the draft's next part if it must; return where to draw, how many tokens, and what stops it."""
         limit, stops = draft.allowance, self._sampling.stop
         opening = draft.opening or self._opening(draft)
         if opening is not None:
@@ -202,8 +202,8 @@ class SearchRun:
     def _open(self, draft: Draft, opening: Opening) -> None:
         """Put the opening's text after the draft."""
         draft.opening = opening
-        given = [self._given(draft.last, opening.text)] if opening.text else []
-        draft.begin(opening.kind, True, *given)
+        text = separated(opening.text, self.task.decode(draft.last.token_ids)) if opening.text else ""
+        draft.begin(opening.kind, True, *([self._given(draft.last, text)] if text else []))
 
     def _given(self, after: Stretch, text: str) -> Stretch:
         """The state after `text` is put into the model's mouth."""
@@ -215,21 +215,29 @@ class SearchRun:
         assert reason is not None, "drawn"
         exhausted = draft.allowance < 1 or stretch.branch.length >= self.task.context
         opening = draft.opening
+        ends_action = reason == "stop" and (single or opening is not None) and self._is_own_stop(draft, stretch)
         if reason in ("eos", "cancelled"):
             draft.ended = reason
+        elif ends_action and not exhausted and not self._has_ink(draft):
+            return  # a stop within the white space before an action does not end it
         elif opening is not None and (reason == "stop" or not exhausted):
             draft.opening = None
-            is_over = opening.final or (reason == "stop" and not self._is_own_stop(draft, stretch))
+            is_over = opening.final or (reason == "stop" and not ends_action)
             draft.ended = "stop" if is_over else "length" if exhausted else None
             draft.paused = single
-        elif reason == "stop" and not (single and self._is_own_stop(draft, stretch)):
+        elif reason == "stop" and not ends_action:
             draft.ended = "stop"
         elif exhausted:
             draft.ended = "length"
         elif single:
-            draft.paused = bool(self.task.decode(draft.token_ids).strip())
+            draft.paused = True
         elif self._pruning.is_hopeless(draft.signal.confidences):
             draft.ended = "pruned"
+
+    def _has_ink(self, draft: Draft) -> bool:
+        """Whether the part that is being written has more than white space that was drawn."""
+        drawn = [stretch.token_ids for stretch in draft.parts[-1].stretches if not stretch.given]
+        return bool(self.task.decode([token for token_ids in drawn for token in token_ids]).strip())
 
     def _is_own_stop(self, draft: Draft, stretch: Stretch) -> bool:
         """Whether it was the end of an action that stopped the draft, and nothing that the user asked for."""
@@ -274,7 +282,7 @@ class SearchRun:
         """The thought of a finished draft and the reflection after it."""
         length = thought_length(draft.token_ids, draft.ended == "eos", self.task.decode)
         doubt = Draft(draft.fork, 0, draft.head(length))
-        text = reflection_after(self.task.decode(doubt.last.token_ids))
+        text = separated(REFLECTION, self.task.decode(doubt.last.token_ids))
         doubt.begin("reflection", True, self._given(doubt.last, text))
         return doubt
 

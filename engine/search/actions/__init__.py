@@ -3,29 +3,56 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from ...errors import InputError
 from .action import Action, Decode, Opening
+from .action_file import read_actions
+from .guided import GuidedActions, Kind
+from .marco_v2 import MARCO_V2
 from .mini_step import MiniStep
 from .step import Step
+from .uncertain import Uncertain
 
-__all__ = ["Action", "Decode", "MiniStep", "Opening", "Step", "action_of"]
+__all__ = [
+    "MARCO_V2",
+    "Action",
+    "Decode",
+    "GuidedActions",
+    "Kind",
+    "MiniStep",
+    "Opening",
+    "Step",
+    "Uncertain",
+    "action_of",
+    "read_actions",
+]
 
+_NAMED: dict[str, Action] = {action.name: action for action in (Step(), MiniStep(1), MARCO_V2)}
 _MINI_STEP = re.compile(r"mini-step-([1-9]\d{0,5})")
+_UNCERTAIN = re.compile(r"uncertain-([1-9]\d{0,3})")
 
 
 def action_of(choice: str | Action) -> Action:
-    """The action that `choice` names or is: `"step"`, `"token"`, or `"mini-step-N"` for `N` tokens.
+    """The action that `choice` names or is.
+
+    Names are `"step"`, `"token"`, `"mini-step-N"` for `N` tokens, `"uncertain-N"` for forks at the `N` least certain
+    tokens, `"marco-v2"`, and `FILE.toml` for kinds of one's own.
 
     Raises:
         InputError: There is no such action.
     """
     if isinstance(choice, Action):
         return choice
-    if choice == "step":
-        return Step()
-    if choice == "token":
-        return MiniStep(1)
+    if choice in _NAMED:
+        return _NAMED[choice]
     if match := _MINI_STEP.fullmatch(choice):
         return MiniStep(int(match[1]))
-    raise InputError(f"action {choice!r}: must be step, mini-step-64, mini-step-32 (or another number) or token")
+    if match := _UNCERTAIN.fullmatch(choice):
+        return Uncertain(int(match[1]))
+    if choice.endswith(".toml"):
+        return read_actions(Path(choice))
+    raise InputError(
+        f"action {choice!r}: must be step, mini-step-64, mini-step-32 (or another number), token, uncertain-8 (or "
+        "another number), marco-v2, or a .toml file that declares kinds of action"
+    )

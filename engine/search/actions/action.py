@@ -7,6 +7,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 Decode: TypeAlias = Callable[[Sequence[int]], str]
 """Text of token ids."""
 
@@ -32,8 +35,8 @@ class Opening(NamedTuple):
 class Action(ABC):
     """What the model writes between two nodes of the tree (arXiv 2411.14405, section 4).
 
-    A chain is drawn in one go and cut into actions afterwards, unless an action has openings: then it is drawn action by
-    action, each after its opening.
+    A chain is drawn in one go and cut into actions afterwards, unless an action has openings: then it is drawn action
+    by action, each after its opening.
     """
 
     @property
@@ -42,12 +45,13 @@ class Action(ABC):
         """What options and results call it; also the `kind` of its nodes."""
 
     @abstractmethod
-    def cut(self, token_ids: Sequence[int], decode: Decode) -> list[int]:
+    def cut(self, token_ids: Sequence[int], decode: Decode, confidences: NDArray[np.float32]) -> list[int]:
         """Return where each action of `token_ids` ends, as token counts; the last is `len(token_ids)`.
 
         Args:
             token_ids: What was drawn after the state where the first action begins.
             decode: Text of token ids.
+            confidences: `[tokens]`, how sure the model was of each.
         """
 
     @property

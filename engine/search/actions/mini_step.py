@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .action import Action, Decode
 
 
@@ -28,7 +31,7 @@ class MiniStep(Action):
         """Tokens of an action."""
         return self.tokens
 
-    def cut(self, token_ids: Sequence[int], decode: Decode) -> list[int]:
+    def cut(self, token_ids: Sequence[int], decode: Decode, confidences: NDArray[np.float32]) -> list[int]:
         """See `Action.cut`."""
         total = len(token_ids)
         return [*range(self.tokens, total, self.tokens), total] if total else []

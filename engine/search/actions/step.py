@@ -6,6 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .action import Action, Decode, token_border
 
 _STEP_END = re.compile(
@@ -34,7 +37,7 @@ class Step(Action):
         """A step that is drawn by itself ends at a blank line or a tag; a mark within is only found afterwards."""
         return ("\n\n", "</Thought>", "</thought>", "</think>")
 
-    def cut(self, token_ids: Sequence[int], decode: Decode) -> list[int]:
+    def cut(self, token_ids: Sequence[int], decode: Decode, confidences: NDArray[np.float32]) -> list[int]:
         """See `Action.cut`."""
         ends: list[int] = []
         while (start := ends[-1] if ends else 0) < len(token_ids):

@@ -98,7 +98,7 @@ def agreement(chosen: Rollout, rollouts: Sequence[Rollout]) -> float:
 def _walk(
     rollouts: Sequence[Rollout], tree: Sequence[TreeNode], worth: Callable[[TreeNode], tuple[float, float]]
 ) -> Rollout:
-    """The best rollout at the end of the walk that always takes the child of most `worth` that rollouts went through."""
+    """The best rollout at the end of the walk that always takes the visited child of most `worth`."""
     children: dict[int, list[TreeNode]] = defaultdict(list)
     for node in tree:
         if node.parent is not None and node.visits:

@@ -18,8 +18,8 @@ class Beam(SearchOptions):
     """Beam search guided by values, as in arXiv 2408.03314.
 
     Each of `beams` states is continued by `samples` actions; the best `beams` of all the new states go on. Chains that
-    have ended on the way are counted, and those among the best give up their place, so that the beam narrows until it is
-    empty. While the budgets allow, it then begins anew with other samples.
+    have ended on the way are counted, and those among the best give up their place, so that the beam narrows until it
+    is empty. While the budgets allow, it then begins anew with other samples.
 
     Attributes:
         beams: States that are kept.

@@ -18,8 +18,8 @@ class REBASE(SearchOptions):
     """Reward-balanced search (arXiv 2408.00724).
 
     All open states of a level are continued, the better ones by more samples: of `samples`, less those that have led to
-    finished chains, each gets a share in proportion to `exp(rating / balance)`. Shares are rounded by largest remainder,
-    so that exactly as many are drawn. When all have ended, and the budgets allow, it begins anew.
+    finished chains, each gets a share in proportion to `exp(rating / balance)`. Shares are rounded by largest
+    remainder, so that exactly as many are drawn. When all have ended, and the budgets allow, it begins anew.
 
     Attributes:
         samples: Actions sampled from the prompt; at most as many chains come out of it.
@@ -52,7 +52,7 @@ class REBASE(SearchOptions):
 
 
 def apportioned(amount: int, scores: Sequence[float]) -> list[int]:
-    """`amount` in whole shares proportional to `exp(score)`; the largest remainders are rounded up, the first of equals."""
+    """`amount` in whole shares proportional to `exp(score)`; largest remainders are rounded up, of equals the first."""
     if not scores:
         return []
     top = max(scores)

@@ -39,7 +39,7 @@ VALUES: dict[str, Value] = {
         GroundTruth(),
     )
 }
-"""Values by name. Besides these there are `marco-kN`, `module:function`, and mixtures such as `0.7*marco+0.3*logprob`."""
+"""Values by name. There are also `marco-kN`, `module:function`, and mixtures such as `0.7*marco+0.3*logprob`."""
 
 _MARCO = re.compile(r"marco-k([1-9]\d?)")
 _PART = re.compile(r"\s*(\d*\.?\d+)\s*\*\s*(.+?)\s*")

@@ -12,7 +12,7 @@ from .value import Value
 
 @dataclass(frozen=True, slots=True)
 class GroundTruth(Value):
-    """1 if a finished chain gives the reference answer, else 0: to make data sets, or to see what a perfect judge gains."""
+    """1 if a finished chain gives the reference answer, else 0: for data sets, or to see what a perfect judge gains."""
 
     @property
     def name(self) -> str:

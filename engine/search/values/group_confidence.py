@@ -23,8 +23,8 @@ class GroupConfidence(Value):
     the model, the less is left for the others. A group's is the mean over its tokens.
 
     Attributes:
-        part: `"group"`: the mean of the lowest tenth of all groups; `"lowest"`: the lowest group; `"tail"`: the last one.
-        window: Tokens of a group; a shorter chain is one group.
+        part: `"group"`: the mean of the lowest tenth of all groups; `"lowest"`: the lowest group; `"tail"`: the last
+        one. window: Tokens of a group; a shorter chain is one group.
         k: How many of the most probable tokens.
     """
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from marcot.engine.search.reflection import REFLECTION, conclusion, reflection_after, thought_length
+from marcot.engine.search.reflection import REFLECTION, conclusion, separated, thought_length
 
 
 def decode(ids: list[int]) -> str:
@@ -29,9 +29,9 @@ def test_a_thought_ends_before_its_tag_or_where_the_model_stopped(text: str, tho
 
 
 def test_the_reflection_is_a_paragraph_of_its_own() -> None:
-    assert reflection_after("it is eight.") == "\n\n" + REFLECTION
-    assert reflection_after("it is eight.\n\n") == REFLECTION
-    assert reflection_after("") == REFLECTION
+    assert separated(REFLECTION, "it is eight.") == "\n\n" + REFLECTION
+    assert separated(REFLECTION, "it is eight.\n\n") == REFLECTION
+    assert separated(REFLECTION, "") == REFLECTION
 
 
 def test_the_conclusion_is_what_follows_the_last_doubt() -> None:

@@ -1,0 +1,141 @@
+"""Kinds of actions, each told to the model: an action tree, as Marco-o1 v2 searches with (arXiv 2503.01461)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import InputError
+from .action import Action, Decode, Opening
+
+Followers = tuple[tuple[str, int], ...]
+"""Kinds that may follow, and how many children of each a state gets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of action.
+
+    Attributes:
+        name: Such as `"double-check"`; it becomes the `kind` of nodes.
+        openings: Texts to begin with; the first child of this kind takes the first, the next one the second, and so on
+            around. An empty text leaves the model alone.
+        tags: Put before and after the action, such as `("<check>", "</check>")`; None for plain text.
+        close: Texts that end the action, besides its closing tag.
+        followers: What may come next; a kind without followers ends the chain.
+        max_tokens: Tokens that it may draw.
+    """
+
+    name: str
+    openings: tuple[str, ...] = ("",)
+    tags: tuple[str, str] | None = None
+    close: tuple[str, ...] = ("\n\n",)
+    followers: Followers = ()
+    max_tokens: int = 192
+
+    @property
+    def final(self) -> bool:
+        """Whether it ends the chain."""
+        return not self.followers
+
+    def opening(self, number: int) -> Opening:
+        """How the `number`-th action of this kind in a place begins."""
+        text = self.openings[number % len(self.openings)]
+        if self.tags is None:
+            return Opening(self.name, text, self.close, self.max_tokens, self.final)
+        before, after = self.tags
+        return Opening(self.name, f"{before}\n{text}", (*self.close, after), self.max_tokens, self.final)
+
+
+class GuidedActions(Action):
+    """A tree of kinds: which may come first, and which may follow which.
+
+    The children of a state are of the kinds that may follow it, as many of each as declared. So a strategy compares not
+    only what the model writes next but also what it is told to do next, and follows what works for the question.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kinds: Sequence[Kind],
+        start: Followers,
+        *,
+        longest: int = 8,
+        back_off: int = 0,
+        retry: str | None = None,
+    ) -> None:
+        """Declare a tree.
+
+        Args:
+            name: What options and results call it.
+            kinds: All kinds.
+            start: What may come first.
+            longest: Actions of a chain; the last one is of a final kind, if its place allows one.
+            back_off: After an answer known to be wrong, how many actions to take back before `retry`; 0 for none.
+            retry: Kind that goes on from there, such as a reflection.
+
+        Raises:
+            InputError: A kind is declared twice or not at all, a count is not positive, or no chain could end.
+        """
+        self._name = name
+        self._kinds: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in kinds})
+        self._start = start
+        self._longest = longest
+        self._retreat = None
+        for where, followers in [("start", start), *((kind.name, kind.followers) for kind in kinds)]:
+            for follower, count in followers:
+                if follower not in self._kinds:
+                    raise InputError(f"action {name}: {where} is followed by {follower!r}, which is not declared")
+                if count < 1:
+                    raise InputError(f"action {name}: {where} has {count} children {follower!r}: must be at least 1")
+        if len(self._kinds) < len(kinds) or not start:
+            raise InputError(f"action {name}: every kind is declared once, and at least one may come first")
+        if not any(kind.final for kind in kinds):
+            raise InputError(f"action {name}: one kind at least has no followers, so that chains end")
+        if back_off > 0:
+            if retry is None or retry not in self._kinds:
+                raise InputError(f"action {name}: back_off={back_off} needs retry, a declared kind, not {retry!r}")
+            self._retreat = back_off, self._kinds[retry].opening(0)
+
+    @property
+    def name(self) -> str:
+        """The name of the tree."""
+        return self._name
+
+    @property
+    def guided(self) -> bool:
+        """It has openings."""
+        return True
+
+    def cut(self, token_ids: Sequence[int], decode: Decode, confidences: NDArray[np.float32]) -> list[int]:
+        """All tokens: actions are drawn one by one."""
+        return [len(token_ids)] if token_ids else []
+
+    def opening(self, kinds: Sequence[str], sample: int) -> Opening:
+        """See `Action.opening`. Rollouts begin with another follower at every level, so that they are not all alike."""
+        followers = self._followers(kinds)
+        number = sample + len(kinds)
+        places = [name for name, count in followers for _ in range(count)]
+        place = number % len(places)
+        of_its_kind = places[:place].count(places[place])
+        return self._kinds[places[place]].opening(of_its_kind + sample // len(places))
+
+    def width(self, kinds: Sequence[str]) -> int:
+        """Children of all kinds that may follow."""
+        return sum(count for _, count in self._followers(kinds))
+
+    def retreat(self) -> tuple[int, Opening] | None:
+        """See `Action.retreat`."""
+        return self._retreat
+
+    def _followers(self, kinds: Sequence[str]) -> Followers:
+        last = self._kinds.get(kinds[-1]) if kinds else None
+        followers = (last.followers if last else self._start) or self._start
+        if len(kinds) >= self._longest - 1:
+            final = tuple((name, count) for name, count in followers if self._kinds[name].final)
+            return final or tuple((kind.name, 1) for kind in self._kinds.values() if kind.final)
+        return followers
