@@ -21,14 +21,14 @@ class Asked(NamedTuple):
     Attributes:
         readers: In the order of the scheduler.
         leaves: `leaf` of each.
-        firsts: `first` of each.
+        firsts: `[readers]`, `first` of each.
         rows: `rows` of each.
         writes: `writes` of each.
     """
 
     readers: Sequence[Reader]
     leaves: tuple[KVNode, ...]
-    firsts: tuple[int, ...]
+    firsts: Counts
     rows: tuple[int, ...]
     writes: tuple[bool, ...]
 
@@ -63,6 +63,20 @@ class Even(NamedTuple):
     most: float
     end: float
     total: float
+
+
+class Cut(NamedTuple):
+    """What was written.
+
+    Attributes:
+        tiles: How many.
+        partials: How many partial results.
+        last: `[runs]`, the tile that has the last token of a run, for its last rows.
+    """
+
+    tiles: int
+    partials: int
+    last: Counts
 
 
 class Forest(Protocol):
@@ -110,3 +124,13 @@ class Forest(Protocol):
 
     def even(self, runs: Runs, cost: TileCost, workers: int) -> Even:
         """The most that a tile should cost (`tile_balance`)."""
+
+    def cut(self, arranged: Arranged, cost: TileCost, most: float, chunk: int | None) -> Cut:
+        """Write all tables but the slots.
+
+        Args:
+            arranged: The rows.
+            cost: The prices.
+            most: What a tile costs at most.
+            chunk: In deterministic mode the tokens of a tile; then all results are merged.
+        """

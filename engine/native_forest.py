@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..kernels.cpu.build import built_library
 from ..kernels.errors import KernelBuildError, NoCompilerError
 from ..model import PAGE_SIZE
-from .forest import Append, Arranged, Asked, Even
+from .forest import Append, Arranged, Asked, Cut, Even
 from .kv_node import KVNode
 from .stem import Slots
 from .stem_tree import path_slots
@@ -51,10 +51,14 @@ _SIGNATURES: Final = {
     "clear_regions": ("p", ""),
     "lay_out": ("ppi", "i"),
     "even_cost": ("pii" + _PRICES + "p", ""),
+    "cut": ("ppi" + _PRICES + "dii" + "pip", ""),
+    "tables": ("ppppp", ""),
 }
 """Parameters and result of every function of `src/marcot.cpp`: p a pointer, i an int64, d a double."""
 
 _SERIAL, _START, _PARENT = attrgetter("serial"), attrgetter("start"), attrgetter("parent")
+_PAGES, _FIRST_SLOT = attrgetter("pages"), attrgetter("first_slot")
+_CHILDREN, _GROWING = attrgetter("children"), attrgetter("growing")
 
 
 @cache
@@ -117,7 +121,7 @@ class NativeForest:
         """Go on from the step before to this one."""
         count = len(asked.leaves)
         leaves = _integers(map(_SERIAL, asked.leaves), count)
-        firsts, rows, writes = (np.array(column, np.int64) for column in asked[2:])
+        firsts, rows, writes = asked.firsts, _integers(asked.rows, count), _integers(asked.writes, count)
         readers = np.empty(count, np.int64)
         slots = self._tables.slots
         found = self._call("sort", slots, self.clock, count, leaves, firsts, rows, writes, readers)
@@ -153,10 +157,12 @@ class NativeForest:
         if int(known.min()) < 0:
             return None
         ones = np.ones(len(nodes), np.int64)
-        slots = np.array([node.pages[0] * PAGE_SIZE + node.first_slot for node in nodes], np.int32)
+        pages = _integers([pages[0] for pages in map(_PAGES, nodes)], len(nodes))
+        slots = (pages * PAGE_SIZE + _integers(map(_FIRST_SLOT, nodes), len(nodes))).astype(np.int32)
+        if any(map(_CHILDREN, nodes)) or any(map(_GROWING, nodes)):
+            return None
         self._nodes.update(zip(serials.tolist(), nodes, strict=True))
-        childless = _integers((not (node.children or node.growing) for node in nodes), len(nodes))
-        return _Births(starts, childless, ones, serials, parents, starts, ones, slots)
+        return _Births(starts, ones, ones, serials, parents, starts, ones, slots)
 
     def _of_paths(self, leaves: Sequence[KVNode], covered: Sequence[int]) -> _Births:
         """Births of anything else."""
@@ -282,7 +288,7 @@ class NativeForest:
             placed.append((row, ending[leaf]))
             at = row
             for number in ending[leaf]:
-                begin, count = leaf.start + asked.firsts[number], asked.rows[number]
+                begin, count = leaf.start + int(asked.firsts[number]), asked.rows[number]
                 positions[at : at + count] = np.arange(begin, begin + count)
                 at += count
         return [number for _, numbers in sorted(placed) for number in numbers]
@@ -293,6 +299,19 @@ class NativeForest:
         found = np.empty(3)
         self._library.marcot_even_cost(table.ctypes.data, table.shape[1], workers, *cost, found.ctypes.data)
         return Even(*found.tolist())
+
+    def cut(self, arranged: Arranged, cost: TileCost, most: float, chunk: int | None) -> Cut:
+        """Write all tables but the slots."""
+        tables, positions = self._tables, arranged.positions
+        table, sizes, rows = np.stack(arranged.runs), np.empty(2, np.int64), len(positions)
+        causal = arranged.order is not None
+        self._call("cut", table, table.shape[1], *cost, most, chunk or 0, causal, positions, rows, sizes)
+        tiles, partials = sizes.tolist()
+        tables.reserve(rows, tiles, partials)
+        tables.positions[:rows] = positions
+        last = np.empty(table.shape[1], np.int64)
+        self._call("tables", tables.tiles, tables.partials, tables.merges, last)
+        return Cut(tiles, partials, last)
 
     def _call(self, name: str, *arguments: NDArray[np.generic] | float | None) -> int:
         """Call `marcot_<name>` on this forest; arrays pass their memory."""

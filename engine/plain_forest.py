@@ -7,14 +7,14 @@ from itertools import islice
 
 import numpy as np
 
-from .forest import Append, Arranged, Asked, Even
+from .forest import Append, Arranged, Asked, Cut, Even
 from .reader_changes import by_leaf, follow, grow
 from .slot_regions import Layout, SlotRegions
 from .stem import Slots
 from .stem_tree import StemTree
 from .tile_balance import even_cost, longest_pieces, piece_costs
 from .tile_cost import TileCost
-from .tile_cutting import Counts, Runs
+from .tile_cutting import Counts, Runs, cut
 from .tile_merging import solve
 from .tile_order import RowOrder, by_chunks, cheapest, positions_of, row_order, runs_of
 from .tile_tables import TileTables
@@ -25,6 +25,7 @@ class PlainForest:
 
     def __init__(self, tables: TileTables) -> None:
         """Start empty, with regions in `tables`."""
+        self._tables = tables
         self._regions = SlotRegions(tables)
         self._tree = StemTree(self._regions)
         self._order = RowOrder([], [], [], [], 0)
@@ -123,3 +124,17 @@ class PlainForest:
         """The most that a tile should cost."""
         most, end = even_cost(runs, cost, workers)
         return Even(most, end, float(piece_costs(runs, cost, longest_pieces(runs, cost, most)).sum()))
+
+    def cut(self, arranged: Arranged, cost: TileCost, most: float, chunk: int | None) -> Cut:
+        """Write all tables but the slots."""
+        runs, positions = arranged.runs, arranged.positions
+        by_position = np.argsort(runs.position, kind="stable")
+        in_order = Runs(*(column[by_position] for column in runs))
+        fixed = chunk is not None
+        longest = longest_pieces(in_order, cost, most) if chunk is None else np.full_like(in_order.length, chunk)
+        causal = arranged.order is not None
+        pieces = cut(in_order, cost.block, longest, positions, merge_all=fixed, causal=causal)
+        self._tables.write(positions.astype(np.int32), pieces.merges, pieces.tiles, pieces.partials)
+        last = np.empty_like(by_position)
+        last[by_position] = pieces.last
+        return Cut(len(pieces.tiles), len(pieces.partials), last)

@@ -9,15 +9,14 @@ import torch
 
 from ..kernels import Plan, Tile, Tiling, WorkItem
 from ..model import PAGE_SIZE
-from .forest import Arranged, Asked, Forest
+from .forest import Arranged, Asked, Even, Forest
 from .kv_node import KVNode
 from .native_forest import NativeForest, library
 from .plain_forest import PlainForest
 from .planner import Reader
 from .stem import Slots
-from .tile_balance import longest_pieces
 from .tile_cost import TileCost, tile_cost
-from .tile_cutting import Counts, Runs, cut
+from .tile_cutting import Counts, Runs
 from .tile_tables import TileTables
 
 CHUNK = 256
@@ -101,10 +100,10 @@ class TilePlanner:
 
     def plan(self, readers: Sequence[Reader]) -> tuple[list[Reader], Plan]:
         """Order `readers` and plan their rows; the plan is on the host, and good until the next one is made."""
-        _, *columns = zip(*readers, strict=True)
-        asked = Asked(readers, *columns)
+        _, leaves, firsts, rows, writes = zip(*readers, strict=True)
+        asked = Asked(readers, leaves, np.array(firsts, np.int64), rows, writes)
         if self._calm and asked.leaves == self._leaves and asked.rows == self._ones and all(asked.writes):
-            now = np.array(asked.firsts)[self._by_row]
+            now = asked.firsts[self._by_row]
             if np.array_equal(now, self._firsts + 1):
                 self._grow(now)
                 return [readers[i] for i in self._by_row.tolist()], self._plan
@@ -127,8 +126,9 @@ class TilePlanner:
         """Enter the slot of one token more behind each of these twigs: number `firsts` of its leaf."""
         slots = self._slot[twigs] + 1
         for i in np.flatnonzero((slots % PAGE_SIZE == 0) | (firsts == 0)).tolist():
-            page, slot = divmod(leaves[i].first_slot + int(firsts[i]), PAGE_SIZE)
-            slots[i] = leaves[i].pages[page] * PAGE_SIZE + slot
+            leaf = leaves[i]
+            page, slot = divmod(leaf.first_slot + int(firsts[i]), PAGE_SIZE)
+            slots[i] = leaf.pages[page] * PAGE_SIZE + slot
         self._slot[twigs] = slots
         self._tables.slots[self._slot_at[twigs]] = slots
 
@@ -140,11 +140,10 @@ class TilePlanner:
         changed = forest.follow(asked, self._firsts + 1, self._append)
         if changed:
             rows = forest.settle()
-            if not self._deterministic:
-                if not _about_as_much(rows, self._chosen_for):
-                    self._choose_block(rows)
-                forest.solve(self.cost)
-            forest.order(self._chunk)
+            if self._deterministic or _about_as_much(rows, self._chosen_for):
+                self._arrange(self._block)
+            else:
+                self._choose_block(rows)
         forest.lay_out(1 if changed else _PATIENCE)
         arranged = forest.arranged(asked)
         self._write(arranged)
@@ -154,54 +153,58 @@ class TilePlanner:
         """Choose the rows of a tile: many read shared tokens less often, few have less to merge and to multiply.
 
         A step is judged by when its last worker ends and by what it costs in all, as either may be what limits a
-        device.
+        device. After the first choice only the next larger and the next smaller number are tried, and so on from
+        the better one.
         """
-        forest, workers = self._forest, self._tiling.workers
-        has_chosen = self._chosen_for > 0
-        self._chosen_for = rows
+        blocks = list(self._costs)
+        at = blocks.index(self._block)
+        pending = blocks[max(at - 1, 0) : at + 2] if self._chosen_for else blocks
         judged: dict[int, float] = {}
-        shares: dict[int, float] = {}
-        for block, cost in self._costs.items():
-            forest.reprice()
-            forest.solve(cost)
-            forest.order(self._chunk)
-            _, end, total = forest.even(forest.runs(), cost, workers)
-            shares[block] = total / workers
-            judged[block] = end + shares[block]
-        least = min(judged.values())
-        good = [block for block in judged if judged[block] <= _AS_GOOD * least]
-        if self._block not in good or not has_chosen:
-            self._block = min(good, key=shares.__getitem__)
-        forest.reprice()
+        found: dict[int, Even] = {}
+        while pending:
+            for block in sorted(pending, key=self._block.__eq__):  # the present one last, as it is often kept
+                self._forest.reprice()
+                self._arrange(block)
+                found[block] = self._forest.even(self._forest.runs(), self._costs[block], self._tiling.workers)
+                judged[block] = found[block].end + found[block].total / self._tiling.workers
+            at = blocks.index(min(judged, key=judged.__getitem__))
+            pending = [block for block in blocks[max(at - 1, 0) : at + 2] if block not in judged]
+        good = [block for block in judged if judged[block] <= _AS_GOOD * min(judged.values())]
+        if self._block not in good or not self._chosen_for:
+            self._block = min(good, key=lambda block: found[block].total)
+        if self._block != next(reversed(judged)):
+            self._forest.reprice()
+            self._arrange(self._block)
+        self._chosen_for = rows
+        self._most, self._cut_for = found[self._block].most, 0.0
+
+    def _arrange(self, block: int) -> None:
+        """Choose who reads what together in tiles of `block` rows, and order the rows by that."""
+        if not self._deterministic:
+            self._forest.solve(self._costs[block])
+        self._forest.order(self._chunk)
 
     def _write(self, arranged: Arranged) -> None:
         """Write all tables."""
-        tables, cost = self._tables, self.cost
-        runs, positions, twig_readers, order, full = arranged
-        by_position = np.argsort(runs.position, kind="stable")
-        in_order = Runs(*(column[by_position] for column in runs))
-        fixed = self._deterministic
-        longest = np.full_like(in_order.length, CHUNK) if fixed else self._longest_pieces(in_order)
-        pieces = cut(in_order, cost.block, longest, positions, merge_all=fixed, causal=order is not None)
-        tables.write(positions.astype(np.int32), pieces.merges, pieces.tiles, pieces.partials)
-        sizes = (len(positions), len(pieces.tiles), len(pieces.partials), self._forest.used)
-        where, tiles = tables.views(*sizes, cost.block)
-        self._plan = Plan(where, _NO_ITEMS, _NO_PAGES, tiles)
-        twigs = len(twig_readers)
-        last = np.empty_like(by_position)
-        last[by_position] = pieces.last
+        tables, forest, runs = self._tables, self._forest, arranged.runs
+        tiles, partials, last = forest.cut(arranged, self.cost, self._most_of(runs), self._chunk)
+        sizes = (len(arranged.positions), tiles, partials, forest.used)
+        where, tiled = tables.views(*sizes, self._block)
+        self._plan = Plan(where, _NO_ITEMS, _NO_PAGES, tiled)
+        twigs = len(arranged.twigs)
         self._last_tile = last[:twigs]
         self._slot_at = (runs.first + runs.length)[:twigs]
         self._slot = tables.slots[self._slot_at - 1]
-        self._calm = 0 if order is not None else min(full - self._forest.clock, _PATIENCE)
+        self._calm = 0 if arranged.order is not None else min(arranged.full - forest.clock, _PATIENCE)
 
-    def _longest_pieces(self, runs: Runs) -> Counts:
-        """Most tokens of a tile of each run: at the same cost as before, as long as there is about as much to do."""
-        work = float((runs.length * runs.rows).sum())
-        if not _about_as_much(work, self._cut_for):
+    def _most_of(self, runs: Runs) -> float:
+        """The most that a tile costs: the same as before, as long as there is about as much to do."""
+        work = float(runs.length @ runs.rows)
+        if not (self._deterministic or _about_as_much(work, self._cut_for)):
+            if self._cut_for:
+                self._most = self._forest.even(runs, self.cost, self._tiling.workers).most
             self._cut_for = work
-            self._most = self._forest.even(runs, self.cost, self._tiling.workers).most
-        return longest_pieces(runs, self.cost, self._most)
+        return self._most
 
     def _remember(self, arranged: Arranged, asked: Asked) -> list[Reader]:
         """Readers in the order of their rows, and what the next ones are compared with."""
@@ -209,7 +212,7 @@ class TilePlanner:
         self._by_row = arranged.twigs
         by_row = arranged.twigs.tolist()
         self._row_leaves = [asked.leaves[i] for i in by_row]
-        self._firsts = np.array(asked.firsts, np.int64)[arranged.twigs]
+        self._firsts = asked.firsts[arranged.twigs]
         self._ones = (1,) * len(by_row)
         return [asked.readers[i] for i in (by_row if arranged.order is None else arranged.order)]
 

@@ -36,10 +36,21 @@ class TileTables:
 
     def write(self, positions: Ints, merges: Ints, tiles: Ints, partials: Ints) -> None:
         """Enter all tables but the slots."""
-        self.positions = _written(self.positions, positions)
-        self.merges = _written(self.merges, merges)
-        self.tiles = _written(self.tiles, tiles)
-        self.partials = _written(self.partials, partials)
+        self.reserve(len(positions), len(tiles), len(partials))
+        for table, values in (
+            (self.positions, positions),
+            (self.merges, merges),
+            (self.tiles, tiles),
+            (self.partials, partials),
+        ):
+            table[: len(values)] = values
+
+    def reserve(self, rows: int, tiles: int, partials: int) -> None:
+        """Make sure that so many fit; nothing is kept."""
+        self.positions = _large_enough(self.positions, rows)
+        self.merges = _large_enough(self.merges, rows + 1)
+        self.tiles = _large_enough(self.tiles, tiles)
+        self.partials = _large_enough(self.partials, partials)
 
     def reserve_slots(self, slots: int) -> None:
         """Make sure that so many slots fit; nothing is kept."""
@@ -52,12 +63,11 @@ class TileTables:
         return torch.from_numpy(self.positions[:rows]), Tiles(block, *map(torch.from_numpy, tables))
 
 
-def _written(table: Ints, values: Ints) -> Ints:
-    """`table` with `values` at its front, or a larger one if they do not fit."""
-    if len(values) > len(table):
-        table = np.zeros((_doubled(len(table), len(values)), *table.shape[1:]), np.int32)
-    table[: len(values)] = values
-    return table
+def _large_enough(table: Ints, wanted: int) -> Ints:
+    """`table`, or a larger one if `wanted` rows do not fit."""
+    if wanted <= len(table):
+        return table
+    return np.zeros((_doubled(len(table), wanted), *table.shape[1:]), np.int32)
 
 
 def _doubled(has: int, wanted: int) -> int:

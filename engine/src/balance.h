@@ -2,93 +2,89 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <numeric>
 #include <vector>
 
 #include "prices.h"
+#include "runs.h"
+#include "sorting.h"
 
 namespace marcot {
 
+// What tiles cost at most, when the last worker is done, and what all tiles cost together.
+struct Even {
+    double most, end, total;
+};
+
 class Balance {
  public:
-    // `runs` is `[5][count]`, the columns of `Runs`.
-    Balance(const int64_t* runs, int64_t count, const Prices& prices, int64_t workers)
-        : length_(runs + 2 * count),
-          first_row_(runs + 3 * count),
-          rows_(runs + 4 * count),
-          count_(count),
+    Balance(const RunTable& runs, const Prices& prices, int64_t workers)
+        : runs_(runs),
           prices_(prices),
           loads_(workers),
-          token_(count),
-          blocks_(count),
-          merged_(count),
-          several_(count) {
-        for (int64_t i = 0; i < count; ++i) {
-            edge_ = std::max(edge_, first_row_[i] + rows_[i]);
-            blocks_[i] = prices.blocks(rows_[i]);
-            token_[i] = std::max((1 + (blocks_[i] - 1) * kL2Share) / blocks_[i] * prices.token, prices.product);
-            merged_[i] = prices.partial * rows_[i] / blocks_[i];
+          token_(runs.count),
+          blocks_(runs.count),
+          merged_(runs.count),
+          several_(runs.count),
+          pieces_(runs.count) {
+        for (int64_t i = 0; i < runs.count; ++i) {
+            rows_ = std::max(rows_, runs.first_row[i] + runs.rows[i]);
+            blocks_[i] = (double)prices.blocks(runs.rows[i]);
+            token_[i] = runs.token_cost(i, prices);
+            merged_[i] = prices.partial * runs.rows[i] / blocks_[i];
         }
     }
 
-    // The most that a tile should cost, and when the last worker is done.
-    std::pair<double, double> even_cost() {
-        double best = std::numeric_limits<double>::infinity(), best_end = end_of(best);
-        const double largest = *std::max_element(costs_.begin(), costs_.end()), least = least_end();
-        for (int step = 1; step < kSteps && best_end > kEven * least; ++step) {
+    Even even_cost() {
+        Even best = even_at(std::numeric_limits<double>::infinity());
+        const double largest = std::bit_cast<double>(~sorter_.items[0].key), share = best.total / loads_.size();
+        if (best.end <= kEven * share) return best;  // as no cut makes less of the work
+        const double least = least_end();
+        for (int step = 1; step < kSteps && best.end > kEven * least; ++step) {
             const double most = largest * std::pow(kPart, step);
             if (most <= least * kLeastPart) break;
-            const double end = end_of(most);
-            if (end < kSooner * best_end) {
-                best = most;
-                best_end = end;
-            }
+            const Even even = even_at(most);
+            if (even.end < kSooner * best.end) best = even;
         }
-        return {best, best_end};
-    }
-
-    // What all tiles cost, if none costs more than `most`.
-    double sum(double most) {
-        cut(most);
-        return std::accumulate(costs_.begin(), costs_.end(), 0.0);
+        return best;
     }
 
  private:
-    static constexpr int kSteps = 160, kHalvings = 16, kShortest = 32, kGrain = 16;
+    static constexpr int kSteps = 160, kHalvings = 16;
     static constexpr double kPart = 0.97, kLeastPart = 0.2, kEven = 1.04, kSooner = 0.99;
 
-    int64_t longest(int64_t i, double most) const {
-        if (std::isinf(most)) return length_[i];
-        const double rest = prices_.tile + prices_.partial * std::min(rows_[i], prices_.block);
-        return std::max<int64_t>((int64_t)((most - rest) / (token_[i] * kGrain)) * kGrain, kShortest);
-    }
-
-    void cut(double most) {
-        pieces_.resize(count_);
-        for (int64_t i = 0; i < count_; ++i) {
-            const int64_t longest_piece = longest(i, most);
-            pieces_[i] = (length_[i] + longest_piece - 1) / longest_piece;
+    Even even_at(double most) {
+        for (int64_t i = 0; i < runs_.count; ++i) {
+            const int64_t longest = runs_.longest_piece(i, most, prices_);
+            pieces_[i] = (runs_.length[i] + longest - 1) / longest;
         }
         find_several();
-        costs_.clear();
-        for (int64_t i = 0; i < count_; ++i) {
-            const int64_t whole = longest(i, most), before = pieces_[i] - 1;
+        sorter_.items.clear();
+        double total = 0;
+        for (int64_t i = 0; i < runs_.count; ++i) {
+            const int64_t longest = runs_.longest_piece(i, most, prices_), before = pieces_[i] - 1;
             const double rest = prices_.tile + merged_[i] * several_[i];
-            costs_.insert(costs_.end(), before * blocks_[i], whole * token_[i] + rest);
-            costs_.insert(costs_.end(), blocks_[i], (length_[i] - before * whole) * token_[i] + rest);
+            total += add(before * (int64_t)blocks_[i], longest * token_[i] + rest);
+            total += add((int64_t)blocks_[i], (runs_.length[i] - before * longest) * token_[i] + rest);
         }
+        sorter_.sort();
+        return {most, last_end(), total};
     }
 
-    double end_of(double most) {
-        cut(most);
-        std::sort(costs_.begin(), costs_.end(), std::greater<>());
+    double add(int64_t count, double cost) {
+        sorter_.items.insert(sorter_.items.end(), count, {~std::bit_cast<uint64_t>(cost), 0});
+        return count * cost;
+    }
+
+    // When all workers are done, if the longest tile that is left goes to whoever is free.
+    double last_end() {
         std::fill(loads_.begin(), loads_.end(), 0.0);
-        for (const double cost : costs_) {  // `loads_` is a heap, the least load in front
-            double load = loads_[0] + cost;
+        for (const Keyed& item : sorter_.items) {  // `loads_` is a heap, the least load in front
+            const double load = loads_[0] + std::bit_cast<double>(~item.key);
             size_t at = 0;
             for (size_t below; (below = 2 * at + 1) < loads_.size(); at = below) {
                 if (below + 1 < loads_.size() && loads_[below + 1] < loads_[below]) ++below;
@@ -102,10 +98,10 @@ class Balance {
 
     // Whether some row of a run reads more than one piece.
     void find_several() {
-        edges_.assign(edge_ + 1, 0);
-        for (int64_t i = 0; i < count_; ++i) {
-            edges_[first_row_[i]] += pieces_[i];
-            edges_[first_row_[i] + rows_[i]] -= pieces_[i];
+        edges_.assign(rows_ + 1, 0);
+        for (int64_t i = 0; i < runs_.count; ++i) {
+            edges_[runs_.first_row[i]] += pieces_[i];
+            edges_[runs_.first_row[i] + runs_.rows[i]] -= pieces_[i];
         }
         int64_t readings = 0, found = 0;
         for (int64_t& edge : edges_) {  // from here on: how many rows before read several pieces
@@ -113,17 +109,18 @@ class Balance {
             edge = found;
             found += readings > 1;
         }
-        for (int64_t i = 0; i < count_; ++i) {
-            several_[i] = edges_[first_row_[i] + rows_[i]] > edges_[first_row_[i]];
+        for (int64_t i = 0; i < runs_.count; ++i) {
+            several_[i] = edges_[runs_.first_row[i] + runs_.rows[i]] > edges_[runs_.first_row[i]];
         }
     }
 
+    // When the last worker ends at the earliest, however runs are cut.
     double least_end() {
-        pieces_.assign(count_, 1);
+        std::fill(pieces_.begin(), pieces_.end(), 1);
         find_several();
         double low = 0, high = 0;
-        for (int64_t i = 0; i < count_; ++i) {
-            high += blocks_[i] * (token_[i] * length_[i] + prices_.tile + merged_[i]);
+        for (int64_t i = 0; i < runs_.count; ++i) {
+            high += blocks_[i] * (token_[i] * runs_.length[i] + prices_.tile + merged_[i]);
         }
         for (int step = 0; step < kHalvings; ++step) {
             const double middle = (low + high) / 2;
@@ -134,25 +131,23 @@ class Balance {
 
     bool is_enough(double end) const {
         double sum = 0;
-        for (int64_t i = 0; i < count_; ++i) {
+        for (int64_t i = 0; i < runs_.count; ++i) {
             const double piece = std::max((end - prices_.tile - merged_[i]) / token_[i], (double)kShortest);
-            const double pieces = std::ceil(length_[i] / piece);
+            const double pieces = std::ceil(runs_.length[i] / piece);
             const double rest = prices_.tile + merged_[i] * (several_[i] || pieces > 1);
-            if (std::min<int64_t>(length_[i], kShortest) * token_[i] + rest > end) return false;
-            sum += blocks_[i] * (token_[i] * length_[i] + pieces * rest);
+            if (std::min(runs_.length[i], kShortest) * token_[i] + rest > end) return false;
+            sum += blocks_[i] * (token_[i] * runs_.length[i] + pieces * rest);
         }
         return sum <= loads_.size() * end;
     }
 
-    const int64_t *length_, *first_row_, *rows_;
-    const int64_t count_;
+    const RunTable& runs_;
     const Prices& prices_;
-    int64_t edge_ = 0;
-    std::vector<double> loads_, token_, costs_;
-    std::vector<int64_t> blocks_;
-    std::vector<double> merged_;
+    int64_t rows_ = 0;
+    std::vector<double> loads_, token_, blocks_, merged_;
     std::vector<char> several_;
     std::vector<int64_t> pieces_, edges_;
+    Sorter sorter_;
 };
 
 }  // namespace marcot

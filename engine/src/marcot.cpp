@@ -2,6 +2,7 @@
 // wide, apart from slots. A forest is a handle to all that is kept from one step to the next.
 
 #include "balance.h"
+#include "cutting.h"
 #include "merging.h"
 #include "reader_changes.h"
 #include "row_order.h"
@@ -15,6 +16,7 @@ struct Forest {
     StemTree tree;
     RowOrder order;
     ReaderChanges changes;
+    Cutting cutting;
 };
 
 }  // namespace
@@ -153,11 +155,28 @@ MARCOT_API int64_t marcot_lay_out(Forest* forest, int32_t* slots, int64_t at) {
 
 // The most that a tile should cost, when the last worker is done, and what all tiles cost.
 MARCOT_API void marcot_even_cost(const int64_t* runs, int64_t count, int64_t workers, double token, double partial,
-                                 double tile, double product, int64_t block, double* found) {
+                                 double tile, double product, int64_t block, Even* found) {
     const Prices prices{token, partial, tile, product, block};
-    Balance balance(runs, count, prices, workers);
-    const auto [most, end] = balance.even_cost();
-    found[0] = most;
-    found[1] = end;
-    found[2] = balance.sum(most);
+    const RunTable table(runs, count);
+    *found = Balance(table, prices, workers).even_cost();
+}
+
+// Cut runs into tiles: counts of tiles and of partial results.
+MARCOT_API void marcot_cut(Forest* forest, const int64_t* runs, int64_t count, double token, double partial,
+                           double tile, double product, int64_t block, double most, int64_t chunk, int64_t causal,
+                           const int64_t* positions, int64_t rows, int64_t* counts) {
+    Cutting& cutting = forest->cutting;
+    const Prices prices{token, partial, tile, product, block};
+    cutting.cut(RunTable(runs, count), prices, {most, chunk, chunk > 0, causal != 0}, positions, rows);
+    counts[0] = (int64_t)cutting.tiles.size();
+    counts[1] = (int64_t)cutting.partials.size();
+}
+
+// The tables of the last cut, and of each run the tile that has its last token.
+MARCOT_API void marcot_tables(Forest* forest, Tile* tiles, int32_t* partials, int32_t* merges, int64_t* last) {
+    const Cutting& cutting = forest->cutting;
+    std::copy(cutting.tiles.begin(), cutting.tiles.end(), tiles);
+    std::copy(cutting.partials.begin(), cutting.partials.end(), partials);
+    std::copy(cutting.merges.begin(), cutting.merges.end(), merges);
+    std::copy(cutting.last.begin(), cutting.last.end(), last);
 }

@@ -12,7 +12,7 @@ struct Prices {
     double token, partial, tile, product;
     int64_t block;
 
-    int64_t blocks(int64_t rows) const { return (rows + block - 1) / block; }
+    int64_t blocks(int64_t rows) const { return (uint32_t)(rows + block - 1) / (uint32_t)block; }
     double first(int64_t tokens) const { return token * tokens * (1 - kL2Share); }
     double again(int64_t tokens) const { return token * tokens * kL2Share + tile; }
 };
