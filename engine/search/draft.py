@@ -98,6 +98,13 @@ class Draft:
         self.allowance -= stretch.drawn
         self.spent += stretch.drawn
 
+    def retract(self) -> None:
+        """Take back the last token: the model said that the chain ends here, and is to go on."""
+        stretches = self.parts[-1].stretches
+        branch, end = stretches.pop()
+        if end > 1:
+            stretches.append(Stretch(branch, end - 1))
+
     def head(self, tokens: int) -> list[Part]:
         """Parts with the first `tokens` tokens."""
         parts: list[Part] = []

@@ -216,9 +216,12 @@ class SearchRun:
         exhausted = draft.allowance < 1 or stretch.branch.length >= self.task.context
         opening = draft.opening
         ends_action = reason == "stop" and (single or opening is not None) and self._is_own_stop(draft, stretch)
+        if opening is not None and not opening.final and reason == "eos":
+            draft.retract()
+            reason, ends_action = "stop", True
         if reason in ("eos", "cancelled"):
             draft.ended = reason
-        elif ends_action and not exhausted and not self._has_ink(draft):
+        elif ends_action and not exhausted and stretch.branch.finish_reason == "stop" and not self._has_ink(draft):
             return  # a stop within the white space before an action does not end it
         elif opening is not None and (reason == "stop" or not exhausted):
             draft.opening = None

@@ -17,6 +17,9 @@ Decode: TypeAlias = Callable[[Sequence[int]], str]
 class Opening(NamedTuple):
     """How an action begins, when the model is told what to do next.
 
+    Such an action ends at one of its texts, at its length, or where the model thinks that the chain ends; unless it is
+    final, the chain goes on nevertheless.
+
     Attributes:
         kind: Name of the action.
         text: What is put into the model's mouth; may be empty.

@@ -27,7 +27,7 @@ def read_actions(path: Path) -> GuidedActions:
     tags = ["<thinking>", "</thinking>"]  # optional
     close = ["\n\n"]                      # texts that end the action
     followers = { thinking = 1, answer = 1 }
-    max_tokens = 192
+    max_tokens = 256
 
     [kinds.answer]                        # no followers: ends the chain
     openings = ["Therefore, the answer is "]
@@ -68,9 +68,9 @@ def _kind(path: Path, name: str, fields: Any) -> Kind:  # noqa: ANN401  (whateve
         name,
         openings=_texts(path, f"{where}.openings", fields.get("openings", [])) or ("",),
         tags=(tags[0], tags[1]) if tags else None,
-        close=_texts(path, f"{where}.close", fields.get("close", ["\n\n"])),
+        close=_texts(path, f"{where}.close", fields.get("close", [])),
         followers=_followers(path, f"{where}.followers", fields.get("followers", {})),
-        max_tokens=_whole(path, f"{where}.max_tokens", fields.get("max_tokens", 192)),
+        max_tokens=_whole(path, f"{where}.max_tokens", fields.get("max_tokens", 256)),
     )
 
 

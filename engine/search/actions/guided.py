@@ -33,9 +33,9 @@ class Kind:
     name: str
     openings: tuple[str, ...] = ("",)
     tags: tuple[str, str] | None = None
-    close: tuple[str, ...] = ("\n\n",)
+    close: tuple[str, ...] = ()
     followers: Followers = ()
-    max_tokens: int = 192
+    max_tokens: int = 256
 
     @property
     def final(self) -> bool:

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 from .guided import GuidedActions, Kind
 
-_THOUGHTS = (("thinking", 1), ("hypothesis", 1), ("answer", 1))
+_STEPWISE = ("\n\n",)
 
 MARCO_V2 = GuidedActions(
     "marco-v2",
     (
         Kind(
-            "sub-task",
-            openings=("To solve this, I first break it into smaller tasks:\n",),
-            followers=(("thinking", 2),),
+            "thinking",
+            openings=("", "Let me think step by step.\n"),
+            followers=(("answer", 1), ("double-check", 1)),
         ),
         Kind(
-            "thinking",
-            openings=("", "Let me think about the next step.\n"),
-            followers=(("thinking", 1), ("double-check", 1), ("answer", 1)),
+            "sub-task",
+            openings=("To solve this, I break it into smaller tasks:\n",),
+            close=_STEPWISE,
+            followers=(("thinking", 2),),
         ),
         Kind(
             "hypothesis",
             openings=("Suppose that ",),
+            close=_STEPWISE,
             followers=(("thinking", 1), ("double-check", 1)),
         ),
         Kind(
             "double-check",
             openings=("Let me check this against the question.\n",),
-            followers=_THOUGHTS,
+            followers=(("answer", 1), ("hypothesis", 1)),
         ),
         Kind(
             "reflection",
             openings=("Wait! Maybe I made some mistakes! I need to rethink from scratch.\n",),
-            followers=_THOUGHTS,
+            followers=(("answer", 1), ("double-check", 1)),
         ),
         Kind(
             "answer",
@@ -42,10 +44,11 @@ MARCO_V2 = GuidedActions(
         ),
     ),
     start=(("thinking", 2), ("sub-task", 1)),
+    longest=6,
     back_off=2,
     retry="reflection",
 )
-"""The kinds that Marco-o1 v2 names (arXiv 2503.01461); their openings and counts are ours.
+"""The kinds that Marco-o1 v2 names (arXiv 2503.01461); their openings, order and counts are ours.
 
 After an answer that the reference says is wrong, two actions are taken back and the model reflects from there.
 """
