@@ -8,6 +8,7 @@ import sys
 
 import typer
 
+from .compare import compare
 from .eval import eval
 from .generate import generate
 from .models import models
@@ -28,6 +29,7 @@ app.command()(generate)
 app.command()(score)
 app.command()(models)
 app.command()(eval)
+app.command()(compare)
 
 
 def main() -> None:

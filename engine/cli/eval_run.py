@@ -128,7 +128,7 @@ class EvalRun:
     def _answer(
         self, engine: Engine, cell: Cell, file: ResultsFile | None, questions: Sequence[Question], view: EvalView
     ) -> None:
-        view.begin(f"{Path(cell.model).name}, {cell.spec.label}", len(questions))
+        view.begin(f"{Path(cell.model).name}, {cell.spec.label}", len(questions), cell.spec.strategy)
         ending = f"\n\n{self.instruction}" if self.instruction else ""
         asked = (Asked(question.text + ending, question.reference) for question in questions)
         last = time.monotonic()

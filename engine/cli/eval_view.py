@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from ..outcome import Outcome
-from ..search import Progress
+from ..search import Progress, SearchOptions
 
 PLAIN_LINE_EVERY = 30.0
 """Seconds between two lines where stderr is no terminal."""
@@ -27,6 +27,8 @@ class EvalView:
         self._tokens = 0
         self._open: dict[int, Progress] = {}
         self._name, self._size = "", 0
+        self._rollouts: int | None = None
+        self._budget: int | None = None
         self._run_finished = self._right = 0
         self._started = self._last_line = time.monotonic()
         self._console = Console(stderr=True)
@@ -43,9 +45,10 @@ class EvalView:
         self._all = self._bars.add_task("all", total=questions, note="")
         self._run = self._bars.add_task("", total=0, note="", visible=False)
 
-    def begin(self, name: str, size: int) -> None:
+    def begin(self, name: str, size: int, strategy: SearchOptions) -> None:
         """A run of `size` questions begins."""
         self._name, self._size = name, size
+        self._rollouts, self._budget = strategy.rollouts, strategy.max_tokens
         self._run_finished = self._right = 0
         self._open.clear()
         self._bars.reset(self._run, description=name, total=size, visible=True, note="")
@@ -83,11 +86,18 @@ class EvalView:
         return f"{tokens / max(seconds, 1e-9):.0f} tokens/s, {self._remaining(seconds)}"
 
     def _remaining(self, seconds: float) -> str:
-        """An estimate from the questions that are finished."""
-        if not self._finished:
+        """An estimate from the questions so far, each as far as it is."""
+        done = self._finished + sum(map(self._share, self._open.values()))
+        if done < 0.5:
             return "no estimate yet"
-        left = round(seconds / self._finished * (self._questions - self._finished))
+        left = round(seconds / done * (self._questions - done))
         return f"about {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
+
+    def _share(self, progress: Progress) -> float:
+        """How much of an open question is done."""
+        by_rollouts = progress.rollouts / self._rollouts if self._rollouts else 0.0
+        by_tokens = progress.generated_tokens / self._budget if self._budget else 0.0
+        return min(1.0, max(by_rollouts, by_tokens))
 
     def _plain_line(self) -> str:
         run = f"{self._name}: {self._run_finished} of {self._size} questions, {self._right} right"

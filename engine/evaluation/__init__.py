@@ -1,5 +1,8 @@
 """Evaluation: how often which strategy is right, at what cost, and how sure that is."""
 
+from .comparison import COMPARE_PROMPTS, Comparison, Contestant, Prompt, Reply
+from .comparison_page import comparison_page
+from .comparison_text import comparison_markdown
 from .curve_plot import draw_curve
 from .interval import Interval, wilson
 from .mgsm import INSTRUCTIONS, Problem, problems
@@ -10,14 +13,21 @@ from .strategy_spec import StrategySpec, parse_parameters, parse_strategies
 from .trial import Trial
 
 __all__ = [
+    "COMPARE_PROMPTS",
     "INSTRUCTIONS",
+    "Comparison",
+    "Contestant",
     "Interval",
     "Pairs",
     "Problem",
+    "Prompt",
+    "Reply",
     "Report",
     "Series",
     "StrategySpec",
     "Trial",
+    "comparison_markdown",
+    "comparison_page",
     "draw_curve",
     "parse_parameters",
     "parse_strategies",

@@ -14,6 +14,7 @@ from .anytime import Point, budgets_up_to
 from .interval import Interval
 from .pairs import Pairs
 from .series import Series
+from .table import table
 
 _CURVE = (
     *("data", "model", "strategy", "budget", "spent", "questions", "right", "accuracy", "low", "high"),
@@ -104,7 +105,7 @@ class Report:
 
     def _sections(self, group: Group) -> list[str]:
         parts = [f"## {group.data}, {group.model}", ""]
-        parts += _table(
+        parts += table(
             ("strategy", "questions", "right", "accuracy [95 %]", "pass@1", "pass@k", "k", "tokens", "s", "tokens/s"),
             (_summary(each) for each in group.series),
         )
@@ -115,16 +116,16 @@ class Report:
             parts += [f"Beside {group.baseline.label}, on the same questions:", ""]
             head = ("strategy", "questions", "only it right", f"only {group.baseline.label} right")
             rows = (_paired(each, each.pairs(group.baseline)) for each in group.others)
-            parts += _table((*head, "difference [95 %]", "p (McNemar)"), rows)
+            parts += table((*head, "difference [95 %]", "p (McNemar)"), rows)
         parts += ["Accuracy when a question may cost so many tokens:", ""]
         shown = self.budgets[::4][-4:] if len(self.budgets) > 4 else self.budgets
         rows = ([each.label, *(_share(each.point(budget).accuracy) for budget in shown)] for each in group.series)
-        parts += _table(("strategy", *map(str, shown)), rows)
+        parts += table(("strategy", *map(str, shown)), rows)
         searches = [each for each in group.series if each.rollouts > 1]
         if searches:
             parts += ["The same rollouts under other answer rules:", ""]
             rows = ([each.label, *map(_share, _by_rule(each).values())] for each in searches)
-            parts += _table(("strategy", *ANSWER_RULES), rows)
+            parts += table(("strategy", *ANSWER_RULES), rows)
         return parts
 
     def _object(self, group: Group) -> dict[str, Any]:
@@ -226,9 +227,3 @@ def _interval(interval: Interval) -> str:
 
 def _rounded(value: object) -> object:
     return round(value, 6) if isinstance(value, float) else value
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A markdown table with an empty line after it; all columns but the first are numbers."""
-    ruler = ["---", *["---:"] * (len(head) - 1)]
-    return [*(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in (head, ruler, *rows)), ""]

@@ -1,0 +1,146 @@
+"""`marcot compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import options
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+    from ..evaluation import Comparison, Prompt
+
+_INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+_PAGES = (".html", ".md", ".json")
+
+
+def compare(
+    *,
+    models: options.ModelsOption = "",
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            help="A .jsonl file of prompts (question, and if wanted answer, situation and why), a .tsv or a .txt; by "
+            "default 16 of marcot's own: logic, letter counting, geometry, arithmetic step by step and with "
+            "distracting detail, contradictory statements."
+        ),
+    ] = None,
+    questions: options.QuestionsOption = None,
+    strategies: options.StrategiesOption = "greedy,mcts",
+    budget_tokens: options.BudgetTokensOption = None,
+    parameters: options.ParametersOption = "",
+    instruction: options.InstructionOption = None,
+    system: options.SystemOption = None,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="A page (.html), .md or .json; may be given again. By default .md on stdout."
+        ),
+    ] = None,
+    device: options.DeviceOption = "auto",
+    dtype: options.DtypeOption = "auto",
+    compute: options.ComputeOption = "auto",
+    weights: options.WeightsOption = "stored",
+    threads: options.ThreadsOption = None,
+    kv_tokens: options.KVTokensOption = None,
+    no_graphs: options.NoGraphsOption = False,
+) -> None:
+    """Put models side by side on a few prompts, each answered greedily and by search.
+
+    The models are loaded one after the other. The page shows who is right, how sure each is, what it cost, and every
+    chain of reasoning.
+
+    For example:
+
+      marcot compare --models qwen2.5-coder-0.5b,smollm2-135m --out report.html
+
+      marcot compare --models ./marco-o1,./llama-3.2 --strategies greedy,mcts:rollouts=16 --out report.html
+    """
+    from ..errors import InputError
+    from ..evaluation import INSTRUCTIONS, parse_parameters, parse_strategies
+    from .compare_run import CompareRun
+
+    pages = out or []
+    for page in pages:
+        if page.suffix.lower() not in _PAGES:
+            raise InputError(f"--out {page}: must end in {', '.join(_PAGES)}")
+        if not page.parent.is_dir():
+            raise InputError(f"--out {page}: there is no folder {page.parent}")
+    shared = parse_parameters(parameters) | ({} if budget_tokens is None else {"max_tokens": str(budget_tokens)})
+    run = CompareRun(
+        prompts=_prompts(prompts, questions),
+        models=options.split_names(models, "--models"),
+        specs=parse_strategies(strategies, shared),
+        numbers={"dtype": dtype, "compute": compute, "weights": weights},
+        system=system,
+        instruction=instruction if instruction is not None else "" if prompts else INSTRUCTIONS["en"],
+    )
+
+    def load(model: str) -> Engine:
+        from .loading import load_engine
+
+        return load_engine(
+            model,
+            device=device,
+            dtype=dtype,
+            compute=compute,
+            weights=weights,
+            threads=threads,
+            kv_tokens=kv_tokens,
+            graphs=not no_graphs,
+        )
+
+    try:
+        comparison = run.run(load)
+    except KeyboardInterrupt:
+        typer.echo("interrupted: nothing was written", err=True)
+        raise typer.Exit(_INTERRUPTED) from None
+    _write(comparison, pages)
+
+
+def _prompts(path: Path | None, questions: str | None) -> list[Prompt]:
+    from ..evaluation import COMPARE_PROMPTS, Prompt
+    from .question import read_questions
+    from .question_range import QuestionRange
+
+    found = read_questions(path or COMPARE_PROMPTS)
+    wanted = QuestionRange.parse(questions or "1-")
+    wanted.check(len(found))
+    return [
+        Prompt(
+            situation=str(each.fields.get("situation", "prompts")),
+            question=each.text,
+            reference=each.reference,
+            why=str(each.fields.get("why", "")),
+        )
+        for each in found
+        if each.index + 1 in wanted
+    ]
+
+
+def _write(comparison: Comparison, pages: list[Path]) -> None:
+    from ..errors import InputError
+    from ..evaluation import comparison_markdown, comparison_page
+    from .json_form import to_line
+
+    for page in pages:
+        kind = page.suffix.lower()
+        if kind == ".html":
+            text = comparison_page(comparison)
+        else:
+            text = comparison_markdown(comparison) if kind == ".md" else to_line(comparison.to_object()) + "\n"
+        try:
+            page.write_text(text, encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise InputError(f"{page}: cannot be written: {error.strerror}") from error
+    if pages:
+        for contestant in comparison.contestants:
+            total = comparison.total(contestant)
+            print(f"{contestant.model}, {contestant.strategy}: {total.right} of {total.rated} right")
+    else:
+        print(comparison_markdown(comparison))

@@ -1,0 +1,88 @@
+"""A run of `marcot compare`: the same prompts to several models."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..engine import Engine
+from ..evaluation import Comparison, Contestant, Prompt, Reply, StrategySpec
+from ..outcome import Outcome
+from ..search import Question as Asked
+from ..search.answers import answers_agree
+from .eval_view import EvalView
+
+
+@dataclass(frozen=True, slots=True)
+class CompareRun:
+    """What `marcot compare` was asked to compare.
+
+    Attributes:
+        prompts: The prompts.
+        models: Models as the user named them; they are loaded one after the other.
+        specs: How each answers.
+        numbers: Number format, compute mode and weights, as the user named them.
+        system: System message, or None for the chat template's own.
+        instruction: What follows each prompt.
+    """
+
+    prompts: Sequence[Prompt]
+    models: Sequence[str]
+    specs: Sequence[StrategySpec]
+    numbers: dict[str, str]
+    system: str | None
+    instruction: str
+
+    def run(self, load: Callable[[str], Engine]) -> Comparison:
+        """Ask every model everything.
+
+        Args:
+            load: Loads a model by name.
+        """
+        replies: dict[tuple[int, Contestant], Reply] = {}
+        settings = {}
+        with EvalView(len(self.prompts) * len(self.models) * len(self.specs)) as view:
+            for model in self.models:
+                engine = load(model)
+                for spec in self.specs:
+                    contestant = Contestant(Path(model).name, spec.label)
+                    basis = {"model": contestant.model, **self.numbers, "instruction": self.instruction}
+                    settings[contestant] = basis | {"system": self.system} | spec.strategy.settings()
+                    view.begin(", ".join(contestant), len(self.prompts), spec.strategy)
+                    for position, reply in self._replies(engine, spec, view):
+                        replies[position, contestant] = reply
+                # Before the next one is loaded: two may be more than the memory holds.
+                del engine
+                gc.collect()
+        return Comparison(self.prompts, list(settings), replies, settings)
+
+    def _replies(self, engine: Engine, spec: StrategySpec, view: EvalView) -> Iterator[tuple[int, Reply]]:
+        """One prompt after the other, as times are compared too."""
+        ending = f"\n\n{self.instruction}" if self.instruction else ""
+        asked = (Asked(prompt.question + ending, prompt.reference) for prompt in self.prompts)
+        for event in engine.stream(asked, spec.strategy, system=self.system, concurrency=1):
+            correct = False
+            if isinstance(event, Outcome):
+                reply = _reply(event, self.prompts[event.index])
+                correct = bool(reply.correct)
+                yield event.index, reply
+            view.show(event, correct)
+
+
+def _reply(outcome: Outcome, prompt: Prompt) -> Reply:
+    result = outcome.result
+    if result is None:
+        return Reply(error=str(outcome.error))
+    assert result.stats is not None
+    return Reply(
+        answer=result.answer,
+        correct=None if prompt.reference is None else answers_agree(result.answer, prompt.reference),
+        confidence=result.confidence,
+        value=result.value,
+        rollouts=len(result.rollouts),
+        tokens=result.stats.generated_tokens,
+        seconds=result.stats.wall_s,
+        text=result.text,
+    )

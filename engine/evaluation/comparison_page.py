@@ -1,0 +1,106 @@
+"""A comparison as one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from pathlib import Path
+
+from .comparison import Comparison, Contestant, Reply
+
+_STYLE = Path(__file__).parent / "data" / "compare.css"
+
+
+def comparison_page(comparison: Comparison) -> str:
+    """The page: totals, then every prompt with the models beside each other and their chains to unfold."""
+    situations = "\n".join(
+        _situation(comparison, situation, positions) for situation, positions in comparison.situations.items()
+    )
+    settings = "".join(_settings(comparison, each) for each in comparison.contestants)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Models side by side</title>
+<style>
+{_STYLE.read_text(encoding="utf-8")}</style>
+</head>
+<body>
+<main style="--models: {len(comparison.models)}">
+<h1>Models side by side</h1>
+<p class="dim">{len(comparison.prompts)} prompts. <b>Value</b> is the reward of the chosen chain: its mean token
+confidence, unless another value was chosen. <b>Confidence</b> is the share of all chains' reward that agrees with the
+answer; a single chain agrees with itself. Made by marcot compare.</p>
+{_totals(comparison)}
+{situations}
+<h2>Settings</h2>
+{settings}
+</main>
+</body>
+</html>
+"""
+
+
+def _totals(comparison: Comparison) -> str:
+    head = ("model", "strategy", "right", *comparison.situations, "tokens", "s")
+    rows = []
+    for contestant in comparison.contestants:
+        total = comparison.total(contestant)
+        kinds = [comparison.total(contestant, positions) for positions in comparison.situations.values()]
+        shares = [f"{each.right} / {each.rated}" if each.rated else "–" for each in (total, *kinds)]
+        cells = (*contestant, f"<b>{shares[0]}</b>", *shares[1:], f"{total.tokens:.0f}", f"{total.seconds:.1f}")
+        safe = (escape(cell) if place < 2 else cell for place, cell in enumerate(cells))
+        rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in safe)}</tr>")
+    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "\n".join(rows)
+    return f'<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+
+
+def _situation(comparison: Comparison, situation: str, positions: list[int]) -> str:
+    prompts = "\n".join(_prompt(comparison, position) for position in positions)
+    return f"<section>\n<h2>{escape(situation)}</h2>\n{prompts}\n</section>"
+
+
+def _prompt(comparison: Comparison, position: int) -> str:
+    prompt = comparison.prompts[position]
+    right = f"Right: <b>{escape(prompt.reference)}</b>. " if prompt.reference is not None else ""
+    models = "\n".join(
+        f'<div class="model"><h3>{escape(model)}</h3>\n'
+        + "\n".join(_reply(each, comparison.replies[position, each]) for each in comparison.of_model(model))
+        + "</div>"
+        for model in comparison.models
+    )
+    return f"""<article class="prompt">
+<p>{escape(prompt.question)}</p>
+<p class="dim">{right}{escape(prompt.why)}</p>
+<div class="scroll"><div class="models">
+{models}
+</div></div>
+</article>"""
+
+
+def _reply(contestant: Contestant, reply: Reply) -> str:
+    if reply.error is not None:
+        return (
+            f'<div class="reply wrong"><span class="verdict">failed</span><span class="dim">'
+            f"{escape(contestant.strategy)}</span><br>{escape(reply.error)}</div>"
+        )
+    verdict = {True: "right", False: "wrong", None: ""}[reply.correct]
+    chains = "1 chain" if reply.rollouts == 1 else f"{reply.rollouts} chains"
+    return f"""<div class="reply {verdict}"><span class="verdict">{verdict}</span>
+<span class="dim">{escape(contestant.strategy)}</span><br>
+<span class="answer">{escape(reply.answer) or "(none)"}</span><br>
+<span class="dim">confidence {_meter(reply.confidence)} {reply.confidence:.2f} · value {reply.value:.3f}<br>
+{chains} · {reply.tokens} tokens · {reply.seconds:.1f} s</span>
+<details><summary>the chain</summary><pre>{escape(reply.text.strip())}</pre></details></div>"""
+
+
+def _meter(share: float) -> str:
+    return f'<span class="meter"><i style="width: {100 * min(max(share, 0.0), 1.0):.0f}%"></i></span>'
+
+
+def _settings(comparison: Comparison, contestant: Contestant) -> str:
+    name = escape(f"{contestant.model}, {contestant.strategy}")
+    settings = json.dumps(dict(comparison.settings[contestant]), ensure_ascii=False, indent=1)
+    return f"<details><summary>{name}</summary><pre>{escape(settings)}</pre></details>\n"
