@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from marcot.engine.search import Rollout, SearchResult, SearchStats, TreeNode
 
-WORDS = ("We", " add", " six", " and", " two", ".", "\n\n", " 答案", "是", " é", " שלום", " 🌳", " \\boxed{8}", " is", "
-not", " <b>") BYTES = 1000
+LATIN = ("We", " add", " six", " and", " two", ".", "\n\n", " is", " not", " <b>", " \\boxed{8}")
+WORDS = (*LATIN, " 答案", "是", " é", " שלום", " 🌳")
+BYTES = 1000
 """Tokens from here on are single bytes."""
 
 
@@ -68,8 +69,9 @@ def grown_tree(
     best = max(counted, key=lambda rollout: rollout.value)
     stats = SearchStats(30 * rollouts, 20, 40, 0, 0, 0, 1.5, 20.0 * rollouts, 12)
     path = tuple(chain(nodes, best.leaf))
-    return SearchResult("How much is six\nand two?", best.answer, best.text, best.value, 0.5, tuple(counted), tree,
-    path, stats)
+    return SearchResult(
+        "How much is six\nand two?", best.answer, best.text, best.value, 0.5, tuple(counted), tree, path, stats
+    )
 
 
 def chain(tree: Sequence[TreeNode], leaf: int) -> list[int]:
@@ -84,7 +86,10 @@ def chain(tree: Sequence[TreeNode], leaf: int) -> list[int]:
 
 def replayed(tree: Sequence[TreeNode], rollouts: Sequence[Rollout], count: int) -> tuple[list[int], list[float | None]]:
     """Visits and mean values of all nodes after the first `count` rollouts, by definition."""
-    through = [[rollout.value for rollout in rollouts[:count] if node.id in chain(tree, rollout.leaf)] for node in tree]
+    through: list[list[float]] = [[] for _ in tree]
+    for rollout in rollouts[:count]:
+        for id in chain(tree, rollout.leaf):
+            through[id].append(rollout.value)
     return [len(values) for values in through], [sum(values) / len(values) if values else None for values in through]
 
 

@@ -72,7 +72,7 @@ class Browser:
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=path.as_uri() + fragment)
         deadline = time.monotonic() + 60
-        while not self.run(f"document.readyState === 'complete' && location.protocol === 'file:'"):
+        while not self.run("document.readyState === 'complete' && location.protocol === 'file:'"):
             assert time.monotonic() < deadline, "the page does not load"
         self.settle()
 

@@ -72,7 +72,9 @@ class Request:
             file = stack.enter_context(ResultsFile(self.out, self.settings)) if self.out else None
             todo = [question for question in self.questions if file is None or not file.has(question)]
             if len(todo) < len(self.questions):
-                _say(f"{len(self.questions) - len(todo)} of {len(self.questions)} questions are in {self.out} already")
+                no_tree = ", and get no tree" if self.tree is not None else ""
+                done = len(self.questions) - len(todo)
+                _say(f"{done} of {len(self.questions)} questions are in {self.out} already{no_tree}")
             if not todo:
                 return 0
             tally = Tally()

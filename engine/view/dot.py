@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from textwrap import shorten, wrap
 
@@ -39,7 +40,7 @@ def to_dot(result: SearchResult) -> str:
         found = [f"[{answer}]" for answer in answers.get(node.id, ())]
         text = result.question if node.parent is None and not node.text.strip() else node.text
         attributes = [f"label={_quoted(chr(10).join([head, *found, _excerpt(text)]))}"]
-        if node.value is not None and node.value == node.value:
+        if node.value is not None and math.isfinite(node.value):
             fill, ink = colour(node.value, low, high)
             attributes.append(f'fillcolor="{fill}", fontcolor="{ink}"')
         if node.id in best:

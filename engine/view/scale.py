@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 STOPS = ("#482475", "#414487", "#355f8d", "#2a788e", "#21918c", "#22a884", "#44bf70", "#7ad151", "#bddf26", "#fde725")
@@ -11,7 +12,7 @@ colour vision deficiency. Its first tenth would not be seen on a dark page."""
 
 def value_range(values: Iterable[float | None]) -> tuple[float, float]:
     """The lowest and the highest of the values that there are; (0, 1) if there are none."""
-    known = [value for value in values if value is not None and value == value]
+    known = [value for value in values if value is not None and math.isfinite(value)]
     return (min(known), max(known)) if known else (0.0, 1.0)
 
 

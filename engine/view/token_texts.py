@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ..search import TreeNode
 
@@ -48,7 +49,7 @@ def token_texts(tree: Sequence[TreeNode], decode: Decode) -> list[tuple[str, ...
         bounds = [0, *(min(max(end - state.shown, 0), len(node.text)) for end in ends)]
         if ends:
             bounds[-1] = len(node.text)
-        texts.append(tuple(node.text[start:end] for start, end in zip(bounds[:-1], bounds[1:], strict=True)))
+        texts.append(tuple(node.text[start:end] for start, end in pairwise(bounds)))
     return texts
 
 

@@ -32,8 +32,7 @@ def tree_object(result: SearchResult, decode: Decode, settings: Mapping[str, Any
         node["token_texts"] = texts
     entry["tree"] = {"nodes": entry["tree"]}
     entry["settings"] = dict(settings)
-    finite: dict[str, Any] = _finite(entry)
-    return finite
+    return {key: _finite(value) for key, value in entry.items()}
 
 
 def to_json(result: SearchResult, decode: Decode, settings: Mapping[str, Any]) -> str:
@@ -83,7 +82,7 @@ def _record(make: Callable[..., _Record], entry: dict[str, Any]) -> _Record:
     return make(**{name: value for name, value in entry.items() if name in names})
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     """`value` with null in place of every number that is not finite."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None

@@ -1,6 +1,6 @@
 // Boxes on a plane: one per node, or one for a whole chain of nodes that does not branch.
 
-const BOX = { width: 224, height: 60, gapX: 44, gapY: 10 };
+const BOX = { width: 240, height: 62, gapX: 44, gapY: 10 };
 
 /** Whether a node only prolongs its parent: everything that went through the one went through the other. */
 function prolongs(node) {
@@ -53,6 +53,6 @@ function layOut(unfolded) {
     const tokens = box.nodes.flatMap((node) => node.confidences.filter((confidence) => confidence !== null));
     box.confidence = tokens.length ? tokens.reduce((sum, confidence) => sum + confidence, 0) / tokens.length : null;
   }
-  const width = Math.max(...boxes.map((box) => box.x)) + BOX.width;
+  const width = rangeOf(boxes.map((box) => box.x))[1] + BOX.width;
   return { boxes, byNode, width, height: Math.max(row, 1) * (BOX.height + BOX.gapY) - BOX.gapY };
 }

@@ -11,14 +11,16 @@ let frame = 0;
 /** Draw the canvas before the next repaint, once for however many changes. */
 function redraw() {
   cancelAnimationFrame(frame);
-  frame = requestAnimationFrame(() => {
-    const latest = new Set();
-    if (state.count && state.count < rollouts.length) {
-      for (const node of chainOf(nodes[rollouts[state.count - 1].leaf])) latest.add(layout.byNode[node.id]);
-    }
-    const exists = (box) => births[box.last.id] <= state.count;
-    draw({ layout, theme, kinds, latest, exists, look, hits: new Set(hits), selected: layout.byNode[state.selected] });
-  });
+  frame = requestAnimationFrame(drawNow);
+}
+
+function drawNow() {
+  const latest = new Set();
+  if (state.count && state.count < rollouts.length) {
+    for (const node of chainOf(nodes[rollouts[state.count - 1].leaf])) latest.add(layout.byNode[node.id]);
+  }
+  const exists = (box) => births[box.last.id] <= state.count;
+  draw({ layout, theme, kinds, latest, exists, look, hits: new Set(hits), selected: layout.byNode[state.selected] });
 }
 
 /** The numbers of a box at the moment, and the colours that they give it. */
@@ -34,10 +36,11 @@ function select(id, { middle = false } = {}) {
   const head = heads[id];
   if (layout.byNode[id].last.id !== id) unfold(() => state.unfolded.add(head));
   state.selected = id;
-  const hash = `#node=${id}`;
-  if (location.hash !== hash) history.replaceState(null, "", hash);
   reveal(layout, layout.byNode[id], middle);
   showSelected();
+  // Last, as some browsers refuse it after a hundred times in half a minute.
+  const hash = `#node=${id}`;
+  if (location.hash !== hash) history.replaceState(null, "", hash);
 }
 
 function showSelected() {
@@ -58,6 +61,14 @@ function unfold(change) {
   view.x += before.left - after.left;
   view.y += before.top - after.top;
   findHits();
+}
+
+/** Look closer: at a box that is too small to read, else into its chain. */
+function open(box) {
+  if (view.zoom >= READABLE) return toggleChain(box);
+  view.zoom = 0.9;
+  reveal(layout, box, true);
+  redraw();
 }
 
 function toggleChain(box) {
@@ -84,7 +95,11 @@ function play() {
   state.playing = 0;
   if (!running) {
     if (state.count === rollouts.length) goTo(0);
-    state.playing = setInterval(() => (state.count < rollouts.length ? goTo(state.count + 1) : play()), Math.min(Math.max(12000 / rollouts.length, 60), 900));
+    const step = () => {
+      goTo(state.count + 1);
+      if (state.count === rollouts.length) play();
+    };
+    state.playing = setInterval(step, Math.min(Math.max(12000 / rollouts.length, 60), 900));
   }
   byId("play").textContent = state.playing ? "❚❚" : "▶";
   byId("play").ariaLabel = state.playing ? "Pause" : "Play the search";
@@ -108,7 +123,7 @@ function showLegend() {
   const format = state.colourBy === "visits" ? String : shown;
   const ramp = element("span", { className: "ramp" });
   ramp.style.background = `linear-gradient(90deg, ${scale.join(", ")})`;
-  byId("legend").replaceChildren(format(low), ramp, format(high));
+  byId("legend").replaceChildren(format(low), ramp, format(high), element("b", { textContent: "━" }), "chosen path");
 }
 
 function showTokenLegend() {
@@ -132,8 +147,8 @@ const keys = {
   ArrowDown: (box) => neighbour(box, 1) && select(neighbour(box, 1).last.id),
   Home: () => select(0),
   End: () => select(bestLeaf),
-  Enter: (box) => toggleChain(box),
-  " ": (box) => toggleChain(box),
+  Enter: open,
+  " ": open,
   "+": () => zoomBy(1.25),
   "=": () => zoomBy(1.25),
   "-": () => zoomBy(0.8),
@@ -163,7 +178,9 @@ canvas.addEventListener("pointerdown", (event) => {
 });
 canvas.addEventListener("pointermove", (event) => {
   if (!drag) {
-    canvas.style.cursor = boxAt(layout, event.offsetX, event.offsetY).box ? "pointer" : "grab";
+    const { box, onMark } = boxAt(layout, event.offsetX, event.offsetY);
+    canvas.style.cursor = box ? "pointer" : "grab";
+    canvas.title = onMark ? (box.nodes.length > 1 ? `Show the ${box.nodes.length} nodes of this chain` : "Show this chain as one box") : "";
     return;
   }
   const [dx, dy] = [event.offsetX - drag.x, event.offsetY - drag.y];
@@ -184,7 +201,7 @@ canvas.addEventListener("pointerup", (event) => {
 canvas.addEventListener("pointercancel", () => (drag = null));
 canvas.addEventListener("dblclick", (event) => {
   const { box, onMark } = boxAt(layout, event.offsetX, event.offsetY);
-  if (box && !onMark) toggleChain(box);
+  if (box && !onMark) open(box);
 });
 
 byId("query").addEventListener("input", (event) => {
@@ -249,8 +266,18 @@ function followHash() {
   if (id in nodes) select(id, { middle: true });
 }
 addEventListener("hashchange", followHash);
-addEventListener("beforeprint", () => { fit(layout); theme = readTheme(); redraw(); });
-addEventListener("afterprint", () => changeTheme());
+let themeOnScreen;
+addEventListener("beforeprint", () => {
+  themeOnScreen = document.documentElement.dataset.theme;
+  changeTheme("light");
+  fit(layout);
+  drawNow();
+});
+addEventListener("afterprint", () => {
+  if (themeOnScreen) changeTheme(themeOnScreen);
+  else delete document.documentElement.dataset.theme;
+  changeTheme();
+});
 new ResizeObserver(redraw).observe(canvas);
 
 byId("rollout").max = rollouts.length;
@@ -259,7 +286,7 @@ showSearch();
 showLegend();
 showTokenLegend();
 fit(layout);
-if (view.zoom < READABLE) {
+if (view.zoom < READABLE && layout.boxes.length < 100) {
   view.zoom = 0.75;
   reveal(layout, layout.byNode[bestLeaf], true);
 }

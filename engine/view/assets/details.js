@@ -31,14 +31,14 @@ function heat(node) {
 function tokenSpan(node, first, last, text) {
   const confidences = node.confidences.slice(first, last + 1).filter((confidence) => confidence !== null && confidence !== undefined);
   const span = element("span", { className: "token", textContent: visible(text) });
-  span.classList.toggle("newline", text.includes("\n"));
+  span.classList.toggle("newline", /^\s*\n/.test(text));
   span.classList.toggle("silent", !text);
   span.classList.toggle("given", !confidences.length);
   const doubt = confidences.length ? 1 - Math.min(...confidences.map((confidence) => shareOf(confidence, tokenRange))) : 0;
   span.style.setProperty("--share", doubt.toFixed(3));
   const ids = node.token_ids.slice(first, last + 1).join(" ");
   const rating = confidences.length ? `confidence ${confidences.map(shown).join(", ")}` : "given, not drawn";
-  tips.set(span, `${text ? JSON.stringify(text) : "no text"}\n${rating}\ntoken ${ids}`);
+  tips.set(span, `${text ? JSON.stringify(text) : "no text of its own"}\n${rating}\ntoken ${ids}`);
   return span;
 }
 

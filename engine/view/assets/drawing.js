@@ -47,7 +47,7 @@ function boxAt(layout, x, y) {
     const { left, top, width, height } = rectangle(layout, box);
     if (x >= left && x <= left + width && y >= top && y <= top + Math.max(height, 2)) {
       const mark = view.zoom >= READABLE && longChains.has(heads[box.nodes[0].id]) && box.nodes[0].id === heads[box.nodes[0].id];
-      return { box, onMark: mark && x > left + width - 46 * view.zoom && y < top + 22 * view.zoom };
+      return { box, onMark: mark && x > left + width - 50 * view.zoom && y < top + 22 * view.zoom };
     }
   }
   return { box: null, onMark: false };
@@ -126,17 +126,17 @@ function writeBox({ kinds }, box, look, left, top, width) {
   pen.fillStyle = look.ink;
   pen.direction = "ltr";
   const chain = longChains.has(box.nodes[0].id) ? (box.nodes.length > 1 ? `⊞ ${box.nodes.length}` : "⊟") : "";
-  write(`${box.last.id === bestLeaf ? "★ " : ""}${look.visits} × ${shown(look.value)}`, 600, 12, 10, 17);
+  write(`${box.last.id === bestLeaf ? "★ " : ""}${look.visits} × ${shown(look.value)}`, 600, 14, 10, 18);
   pen.textAlign = "right";
   const right = width / zoom - 10;
-  write(chain, 600, 12, right, 17);
-  if (kinds > 1) write(box.nodes[0].kind, 400, 11, right - (chain ? 38 : 0), 17);
+  write(chain, 600, 13, right, 18);
+  if (kinds > 1) write(box.nodes[0].kind, 400, 12, right - (chain ? 42 : 0), 18);
   pen.textAlign = "left";
   // Wrapped anew only when the shape of the box changes, as measuring text is what costs time here.
   const shape = Math.round(room / zoom);
   if (box.lines?.shape !== shape) box.lines = { shape, text: wrap(box.text, box.answers.length ? 1 : 2, room) };
-  box.lines.text.forEach((line, index) => write(isolated(line), 400, 11.5, 10, 34 + 15 * index));
-  if (box.answers.length) write(fitting(`= ${isolated(box.answers.map(oneLine).join(", "))}`, room, 700, 12.5), 700, 12.5, 10, 51);
+  box.lines.text.forEach((line, index) => write(isolated(line), 400, 13, 10, 36 + 16 * index));
+  if (box.answers.length) write(fitting(`= ${isolated(box.answers.map(oneLine).join(", "))}`, room, 700, 13), 700, 13, 10, 53);
 }
 
 const oneLine = (text) => text.replace(/[\s\p{Cc}]+/gu, " ").trim();
@@ -162,7 +162,7 @@ function wrap(text, lines, room) {
   let rest = oneLine(text.slice(0, 400));
   const wrapped = [];
   while (rest && wrapped.length < lines) {
-    let line = fitting(rest, room, 400, 11.5);
+    let line = fitting(rest, room, 400, 13);
     if (line !== rest && wrapped.length < lines - 1) {
       line = line.slice(0, -1);
       const space = line.lastIndexOf(" ");

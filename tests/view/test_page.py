@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from grown_tree import decode, grown_tree
+from hostile_text import HOSTILE, everywhere
+from marcot.engine.view import to_page
+
+
+class Elements(HTMLParser):
+    """Every start tag with its attributes."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def data(page: str) -> dict:
+    [content] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    return json.loads(content)
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=ascii)
+def test_text_adds_no_element_and_arrives_as_it_is(text: str) -> None:
+    page = to_page(everywhere(text), decode, {text: text})
+    tame = to_page(everywhere("tame"), decode, {})
+    assert Elements(page).tags[5:] == Elements(tame).tags[5:]
+    page.encode()
+    found = data(page)["result"]
+    assert (found["question"], found["answer"], found["settings"]) == (text, text, {text: text})
+    assert found["tree"]["nodes"][-1]["text"].startswith(text)
+
+
+def test_it_refers_to_nothing_outside() -> None:
+    page = to_page(grown_tree(1, 3), decode, {})
+    for tag, attributes in Elements(page).tags:
+        assert tag not in ("link", "img", "iframe", "base", "object", "embed")
+        assert not {"src", "href", "style", "srcset", "action"} & set(attributes), tag
+        assert not [name for name in attributes if name.startswith("on")]
+    assert not re.findall(
+        r"https?:|url\(|@import|\bimport\(|fetch\(|innerHTML|outerHTML|insertAdjacentHTML|eval\(", page
+    )
+
+
+def test_its_policy_allows_its_own_script_and_style_only() -> None:
+    page = to_page(grown_tree(1, 3), decode, {})
+    elements = Elements(page)
+    [policy] = [tag["content"] for name, tag in elements.tags if tag.get("http-equiv") == "Content-Security-Policy"]
+    [style] = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    [script] = re.findall(r'<script type="module">(.*?)</script>', page, re.DOTALL)
+
+    def digest(source: str) -> str:
+        return "'sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode() + "'"
+
+    assert policy == f"default-src 'none'; style-src {digest(style)}; script-src {digest(script)}"
+
+
+def test_every_control_has_a_name() -> None:
+    page = to_page(grown_tree(1, 3), decode, {})
+    for control in re.findall(r"<(?:button|input|canvas)\b[^>]*>[^<]*", page):
+        assert "aria-label=" in control or re.search(r">\s*[A-Za-z]{2}", control), control
