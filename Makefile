@@ -98,6 +98,11 @@ gpu-check: $(VENV)/.dev  ## on a machine with a GPU: prove and time everything t
 bench-bytes: $(VENV)/.dev  ## count what attention over trees reads: our plans beside those of other systems
 	$(BIN)/python bench/attention_bytes.py $(if $(CHECK),--check)
 
+# CHECK=1 fails if a bar is missed.
+.PHONY: bench-planner
+bench-planner: $(VENV)/.dev  ## time the planning of decode steps, and plot how it grows with the tree
+	$(BIN)/python bench/planner_cost.py $(if $(CHECK),--check)
+
 clean:           ## remove the environment and every cache (downloaded models stay)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -169,19 +169,20 @@ class NativeForest:
         nodes: list[list[KVNode]] = []
         slots: list[Slots] = [np.empty(0, np.int32)]
         tokens: list[int] = []
+        if any(leaf.serial not in self._nodes and _parent(leaf).serial not in self._nodes for leaf in leaves):
+            self._follow_splits()
         for leaf, count in zip(leaves, covered, strict=True):
             path = self._strange_path(leaf)
             nodes.append(path)
             slots.append(path_slots(path, count) if path else slots[0])
             tokens.append(len(slots[-1]))
         all_nodes = [node for path in nodes for node in path]
-        parents = [node.parent.serial for node in all_nodes if node.parent is not None]
         return _Births(
             _integers((leaf.end for leaf in leaves), len(leaves)),
             _integers((leaf.childless for leaf in leaves), len(leaves)),
             _integers(map(len, nodes), len(nodes)),
             _integers(map(_SERIAL, all_nodes), len(all_nodes)),
-            np.array(parents, np.int64),
+            _integers((_parent(node).serial for node in all_nodes), len(all_nodes)),
             _integers(map(_START, all_nodes), len(all_nodes)),
             np.array(tokens, np.int64),
             np.concatenate(slots),
@@ -190,12 +191,8 @@ class NativeForest:
     def _strange_path(self, leaf: KVNode) -> list[KVNode]:
         """The nodes from `leaf` down to the last one that is not known; they are from now on."""
         path: list[KVNode] = []
-        node, followed = leaf, False
-        while node.parent is not None and node.serial not in self._nodes:
-            if path and not followed:
-                self._follow_splits()
-                followed = True
-                continue
+        node = leaf
+        while node.serial not in self._nodes and node.parent is not None:
             path.append(node)
             node = node.parent
         self._nodes.update((node.serial, node) for node in path)
@@ -318,6 +315,11 @@ class NativeForest:
         values = [a.ctypes.data if isinstance(a, np.ndarray) else a for a in arguments]
         result: int = getattr(self._library, "marcot_" + name)(self._handle, *values)
         return result
+
+
+def _parent(node: KVNode) -> KVNode:
+    assert node.parent is not None, "nobody reads the root"
+    return node.parent
 
 
 def _integers(values: Iterable[int], count: int) -> Counts:

@@ -36,7 +36,7 @@ class StemTree:
         self._home: dict[KVNode, Stem | Twig] = {}
         self._starts: dict[KVNode, int] = {}
         self._root: Stem | None = None
-        self.clock = 0
+        self.clock = self._followed_at = 0
         self.changed: dict[Stem, None] = {}
 
     @property
@@ -166,7 +166,8 @@ class StemTree:
         """The nodes from `node` down to the last one that is not known."""
         path = [node]
         lower = node.parent
-        if lower not in self._home:
+        if lower not in self._home and self._followed_at != self.clock:
+            self._followed_at = self.clock
             self._follow_splits()
         while lower is not None and lower not in self._home:
             path.append(lower)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ kept, as changing it costs a plan, or else the one is taken that costs least in 
 
 _NO_ITEMS = torch.empty(0, len(WorkItem._fields), dtype=torch.int32)
 _NO_PAGES = torch.empty(0, dtype=torch.int32)
+_FIRST_SLOT = attrgetter("first_slot")
 _LENGTH = Tile._fields.index("length")
 
 
@@ -125,10 +127,13 @@ class TilePlanner:
     def _append(self, twigs: Counts, leaves: Sequence[KVNode], firsts: Counts) -> None:
         """Enter the slot of one token more behind each of these twigs: number `firsts` of its leaf."""
         slots = self._slot[twigs] + 1
-        for i in np.flatnonzero((slots % PAGE_SIZE == 0) | (firsts == 0)).tolist():
-            leaf = leaves[i]
-            page, slot = divmod(leaf.first_slot + int(firsts[i]), PAGE_SIZE)
-            slots[i] = leaf.pages[page] * PAGE_SIZE + slot
+        begins_page = np.flatnonzero((slots % PAGE_SIZE == 0) | (firsts == 0))
+        if len(begins_page):
+            nodes = [leaves[i] for i in begins_page.tolist()]
+            places = firsts[begins_page] + np.fromiter(map(_FIRST_SLOT, nodes), np.int64, len(nodes))
+            numbers = (places // PAGE_SIZE).tolist()
+            pages = np.array([node.pages[number] for node, number in zip(nodes, numbers, strict=True)])
+            slots[begins_page] = pages * PAGE_SIZE + places % PAGE_SIZE
         self._slot[twigs] = slots
         self._tables.slots[self._slot_at[twigs]] = slots
 
