@@ -30,7 +30,7 @@ def to_dot(result: SearchResult) -> str:
     low, high = value_range(node.value for node in result.tree)
     lines = [
         "digraph search {",
-        f"  graph [rankdir=LR, nodesep=0.12, ranksep=0.45, label={_quoted(_excerpt(result.question))}, labelloc=t];",
+        "  graph [rankdir=LR, nodesep=0.12, ranksep=0.45];",
         '  node [shape=box, style="filled,rounded", fontname="sans-serif", fontsize=10, fillcolor="#dddddd"];',
         '  edge [arrowhead=none, color="#888888"];',
     ]

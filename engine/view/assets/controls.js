@@ -11,16 +11,16 @@ let frame = 0;
 /** Draw the canvas before the next repaint, once for however many changes. */
 function redraw() {
   cancelAnimationFrame(frame);
-  frame = requestAnimationFrame(drawNow);
+  frame = requestAnimationFrame(() => drawNow(devicePixelRatio));
 }
 
-function drawNow() {
+function drawNow(ratio) {
   const latest = new Set();
   if (state.count && state.count < rollouts.length) {
     for (const node of chainOf(nodes[rollouts[state.count - 1].leaf])) latest.add(layout.byNode[node.id]);
   }
   const exists = (box) => births[box.last.id] <= state.count;
-  draw({ layout, theme, kinds, latest, exists, look, hits: new Set(hits), selected: layout.byNode[state.selected] });
+  draw({ layout, theme, kinds, latest, exists, look, hits: new Set(hits), selected: layout.byNode[state.selected] }, ratio);
 }
 
 /** The numbers of a box at the moment, and the colours that they give it. */
@@ -230,6 +230,7 @@ byId("out").addEventListener("click", () => (zoomBy(0.8), redraw()));
 byId("fit").addEventListener("click", () => (fit(layout), redraw()));
 byId("unfold").addEventListener("click", () => {
   unfold(() => (state.unfolded = new Set(state.unfolded.size ? [] : longChains)));
+  byId("unfold").textContent = state.unfolded.size ? "Fold all" : "Unfold all";
   showSelected();
 });
 byId("colour-by").addEventListener("change", (event) => {
@@ -266,12 +267,13 @@ function followHash() {
   if (id in nodes) select(id, { middle: true });
 }
 addEventListener("hashchange", followHash);
+const PRINTED = 3; // pixels of a printed canvas for each on the screen
 let themeOnScreen;
 addEventListener("beforeprint", () => {
   themeOnScreen = document.documentElement.dataset.theme;
   changeTheme("light");
   fit(layout);
-  drawNow();
+  drawNow(PRINTED);
 });
 addEventListener("afterprint", () => {
   if (themeOnScreen) changeTheme(themeOnScreen);

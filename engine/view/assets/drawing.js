@@ -53,9 +53,11 @@ function boxAt(layout, x, y) {
   return { box: null, onMark: false };
 }
 
-/** Draw what is in sight of `scene`: layout, selected box, hits, the rollout of the moment, colours and numbers of boxes. */
-function draw(scene) {
-  const ratio = window.devicePixelRatio || 1;
+/**
+ * Draw what is in sight of `scene`: layout, selected box, hits, the rollout of the moment, colours and numbers of boxes.
+ * `ratio` is pixels of the canvas for each of the page.
+ */
+function draw(scene, ratio) {
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
   if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
     canvas.width = Math.round(width * ratio);
