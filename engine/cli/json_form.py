@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...kernels import MarcotError
 from ..node import Node
 from ..scoring import Score
-from ..search import SearchResult, extract_answer, normalise_answer
+from ..search import SearchResult, Solution, extract_answer, normalise_answer
 from .question import Question
 
 JsonObject = dict[str, Any]
@@ -29,10 +29,13 @@ def to_line(entry: JsonObject) -> str:
         return json.dumps(_finite(entry), ensure_ascii=False, allow_nan=False)
 
 
-def search_object(question: Question, result: SearchResult, settings: Mapping[str, Any]) -> JsonObject:
+def search_object(
+    question: Question, result: SearchResult, settings: Mapping[str, Any], found: Sequence[Solution] = ()
+) -> JsonObject:
     """A searched question: `index`, the fields of `SearchResult` with the tree as `{"nodes": [...]}`, and `settings`.
 
-    Other fields of the question's file are under `input`; if one of them is a reference answer, `correct` compares.
+    Different solutions, if they were asked for, are under `solutions`. Other fields of the question's file are under
+    `input`; if one of them is a reference answer, `correct` compares.
     """
     entry: JsonObject = {"index": question.index}
     fields = dataclasses.asdict(result)
@@ -40,6 +43,8 @@ def search_object(question: Question, result: SearchResult, settings: Mapping[st
         del node["token_ids"], node["confidences"]
     fields["tree"] = {"nodes": fields["tree"]}
     entry |= fields
+    if found:
+        entry["solutions"] = [dataclasses.asdict(solution) for solution in found]
     entry |= _context(question, settings)
     correct = is_correct(question, result)
     if correct is not None:

@@ -82,22 +82,81 @@ StopTokenIdsOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option(help="Same seed, same result.", rich_help_panel=_SAMPLING)]
 
-RolloutsOption = Annotated[int, typer.Option(help="Iterations of the search.", rich_help_panel=_SEARCH)]
-ActionOption = Annotated[
+StrategyOption = Annotated[
     str,
-    typer.Option(help="What a node adds: step, mini-step-64, mini-step-32 or token.", rich_help_panel=_SEARCH),
+    typer.Option(
+        metavar="NAME[:P=V,...]",
+        help="mcts, greedy, best-of-n, self-consistency, beam, dvts or rebase, with parameters of its own if wanted,"
+        " such as beam:beams=8,samples=4.",
+        rich_help_panel=_SEARCH,
+    ),
 ]
-WidthOption = Annotated[int, typer.Option(help="Children of a node.", rich_help_panel=_SEARCH)]
-ExplorationOption = Annotated[float, typer.Option(help="C in UCT.", rich_help_panel=_SEARCH)]
-MaxDepthOption = Annotated[int, typer.Option(help="Levels of the tree.", rich_help_panel=_SEARCH)]
-MaxRolloutTokensOption = Annotated[int, typer.Option(help="Length of a rollout.", rich_help_panel=_SEARCH)]
-ParallelOption = Annotated[int, typer.Option(help="Rollouts in flight at once.", rich_help_panel=_SEARCH)]
-ReflectionOption = Annotated[
-    bool, typer.Option("--reflection", help="Let every finished thought doubt itself once.", rich_help_panel=_SEARCH)
+RolloutsOption = Annotated[
+    int | None,
+    typer.Option(help="Chains to finish; by default 8, or what another budget allows.", rich_help_panel=_SEARCH),
+]
+ActionOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What a node adds: step (the default), mini-step-64, mini-step-32, token, uncertain-8 (forks where the "
+        "model hesitated), marco-v2 (kinds of action that it is told), or a .toml file with kinds of your own.",
+        rich_help_panel=_SEARCH,
+    ),
+]
+ValueOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What a chain is worth: marco (the default), marco-kN, deepconf-group, deepconf-lowest, deepconf-tail, "
+        "logprob, ground-truth, your own function as module:function, or a mixture such as 0.7*marco+0.3*logprob.",
+        rich_help_panel=_SEARCH,
+    ),
 ]
 AnswerRuleOption = Annotated[
-    str,
-    typer.Option(help="confidence-vote, majority, best-value or most-visits.", rich_help_panel=_SEARCH),
+    str | None,
+    typer.Option(
+        help="Whose answer stands: confidence-vote, majority, best-rollout, best-value or most-visits.",
+        rich_help_panel=_SEARCH,
+    ),
+]
+AnswerFromOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Where a chain's answer is: auto (<Output>, boxed, ####, ...; the default), text (all), or a regular "
+        "expression whose last match counts.",
+        rich_help_panel=_SEARCH,
+    ),
+]
+SolutionsOption = Annotated[
+    int,
+    typer.Option(
+        help="Print so many different solutions, best first, for questions with more than one.", rich_help_panel=_SEARCH
+    ),
+]
+WidthOption = Annotated[int | None, typer.Option(help="mcts: children of a node (3).", rich_help_panel=_SEARCH)]
+ExplorationOption = Annotated[float | None, typer.Option(help="mcts: C in UCT (1.414).", rich_help_panel=_SEARCH)]
+MaxDepthOption = Annotated[int | None, typer.Option(help="Levels of the tree (64).", rich_help_panel=_SEARCH)]
+MaxRolloutTokensOption = Annotated[int | None, typer.Option(help="Tokens of a chain (1024).", rich_help_panel=_SEARCH)]
+ParallelOption = Annotated[int | None, typer.Option(help="Chains in flight at once (4).", rich_help_panel=_SEARCH)]
+ReflectionOption = Annotated[
+    bool | None,
+    typer.Option("--reflection", help="Let every finished thought doubt itself once.", rich_help_panel=_SEARCH),
+]
+PruneOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Give up chains that are less sure than this share of the finished ones were at their worst; 0: none.",
+        rich_help_panel=_SEARCH,
+    ),
+]
+PatienceOption = Annotated[
+    int | None,
+    typer.Option(help="Stop when the answer has been the same for so many chains.", rich_help_panel=_BUDGETS),
+]
+StopDecidedOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--stop-decided", help="Stop when no chain to come could change the answer.", rich_help_panel=_BUDGETS
+    ),
 ]
 MaxTokensBudget = Annotated[
     int | None, typer.Option("--max-tokens", help="Tokens; no limit by default.", rich_help_panel=_BUDGETS)

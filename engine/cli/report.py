@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import IO
 
 from rich.console import Console
@@ -10,21 +11,25 @@ from rich.rule import Rule
 from rich.text import Text
 from rich.tree import Tree
 
-from ..search import SearchResult, TreeNode
+from ..search import SearchResult, Solution, TreeNode
 from .printable import printable
 
 PIPED_WIDTH = 120
 """Columns where stdout is no terminal."""
 
 
-def print_report(result: SearchResult, out: IO[str]) -> None:
-    """Print the answer, the best chain, and the tree with visits and values; the best path is bold and starred."""
+def print_report(result: SearchResult, out: IO[str], found: Sequence[Solution] = ()) -> None:
+    """Print the answer, the best chain, other solutions, and the tree with visits and values, the best path starred."""
     console = Console(file=out, highlight=False, width=None if out.isatty() else PIPED_WIDTH)
     console.print(Text.assemble("answer      ", (printable(result.answer) or "(none)", "bold")), soft_wrap=True)
     console.print(f"confidence  {result.confidence:.2f}")
     console.print(f"value       {result.value:.3f}")
     console.print(Rule(Text("best chain"), align="left", style="dim"))
     console.print(Text(printable(result.text.strip())), soft_wrap=True)
+    for number, solution in enumerate(found[1:], 2):
+        title = f"solution {number}: confidence {solution.confidence:.2f}, value {solution.value:.3f}"
+        console.print(Rule(Text(title), align="left", style="dim"))
+        console.print(Text(printable(solution.text.strip())), soft_wrap=True)
     console.print(Rule(Text("tree: visits, mean value, [answer], text"), align="left", style="dim"))
     console.print(_Drawing(result).tree())
     console.print(Rule(style="dim"))

@@ -12,7 +12,8 @@ from typing import Any
 
 from ..engine import Engine
 from ..outcome import Outcome
-from ..search import SearchOptions, SearchResult
+from ..search import Question as Asked
+from ..search import SearchOptions, SearchResult, Solution, solutions
 from ..view import TreeFile
 from .json_form import failure_object, is_correct, search_object, to_line
 from .live_view import LiveView
@@ -42,6 +43,7 @@ class Request:
         out: File to append results to and resume from.
         json: Print JSON lines instead of reports.
         tree: Where the search trees go.
+        solutions: How many different solutions to show; 0 for the answer alone.
     """
 
     questions: Sequence[Question]
@@ -55,6 +57,7 @@ class Request:
     out: Path | None
     json: bool
     tree: TreeFile | None = None
+    solutions: int = 0
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -89,9 +92,9 @@ class Request:
         return tally.exit_code
 
     def _search(self, engine: Engine, todo: Sequence[Question], file: ResultsFile | None, tally: Tally) -> None:
-        texts = (question.text for question in todo)
+        asked = (Asked(question.text, question.reference) for question in todo)
         with LiveView(todo, self.strategy.rollouts) as view:
-            for event in engine.stream(texts, self.strategy, system=self.system, concurrency=self.concurrency):
+            for event in engine.stream(asked, self.strategy, system=self.system, concurrency=self.concurrency):
                 view.show(event)
                 if isinstance(event, Outcome):
                     with view.paused():
@@ -101,19 +104,21 @@ class Request:
 
     def _deliver(self, question: Question, outcome: Outcome, file: ResultsFile | None) -> None:
         """Write an outcome to where it belongs: file, stdout, and for a failure stderr."""
+        found: list[Solution] = []
         if outcome.error is not None:
             entry = failure_object(question, outcome.error, self.settings)
             name = f"question {question.index + 1}: " if len(self.questions) > 1 else ""
             _say(f"error: {name}{outcome.error}")
         else:
             assert outcome.result is not None
-            entry = search_object(question, outcome.result, self.settings)
+            found = solutions(outcome.result.rollouts, self.solutions)
+            entry = search_object(question, outcome.result, self.settings, found)
         if file is not None:
             file.append(entry)
         if self.json:
             print(to_line(entry), flush=True)
         elif outcome.result is not None and len(self.questions) == 1:
-            print_report(outcome.result, sys.stdout)
+            print_report(outcome.result, sys.stdout, found)
         elif outcome.result is not None:
             print(_row(question, outcome.result), flush=True)
 

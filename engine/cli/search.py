@@ -32,15 +32,22 @@ def search(
     json: options.JsonOption = False,
     system: Annotated[str | None, typer.Option(help="System message; the chat template's own by default.")] = None,
     concurrency: Annotated[int, typer.Option(help="Questions searched at a time.")] = 8,
-    rollouts: options.RolloutsOption = 8,
-    action: options.ActionOption = "step",
-    width: options.WidthOption = 3,
-    exploration: options.ExplorationOption = 1.414,
-    max_depth: options.MaxDepthOption = 64,
-    max_rollout_tokens: options.MaxRolloutTokensOption = 1024,
-    parallel: options.ParallelOption = 4,
-    reflection: options.ReflectionOption = False,
-    answer_rule: options.AnswerRuleOption = "confidence-vote",
+    strategy: options.StrategyOption = "mcts",
+    rollouts: options.RolloutsOption = None,
+    action: options.ActionOption = None,
+    value: options.ValueOption = None,
+    answer_rule: options.AnswerRuleOption = None,
+    answer_from: options.AnswerFromOption = None,
+    solutions: options.SolutionsOption = 0,
+    width: options.WidthOption = None,
+    exploration: options.ExplorationOption = None,
+    max_depth: options.MaxDepthOption = None,
+    max_rollout_tokens: options.MaxRolloutTokensOption = None,
+    parallel: options.ParallelOption = None,
+    reflection: options.ReflectionOption = None,
+    prune: options.PruneOption = None,
+    patience: options.PatienceOption = None,
+    stop_decided: options.StopDecidedOption = None,
     max_tokens: options.MaxTokensBudget = None,
     max_seconds: options.MaxSecondsBudget = None,
     max_nodes: options.MaxNodesBudget = None,
@@ -60,7 +67,7 @@ def search(
     kv_tokens: options.KVTokensOption = None,
     no_graphs: options.NoGraphsOption = False,
 ) -> None:
-    """Search a question, or a file of them, by Marco-o1's Monte Carlo tree search.
+    """Search a question, or a file of them: by Marco-o1's Monte Carlo tree search, or by one of its rivals.
 
     Prints the answer, the best chain of reasoning and the tree; with --json, all of it as one object per question.
     Progress goes to stderr.
@@ -73,15 +80,19 @@ def search(
 
       marcot search -m qwen2.5-coder-0.5b --tree search.html "..."
 
+      marcot search -m qwen2.5-coder-0.5b --strategy beam:beams=4,samples=4 --value deepconf-tail "..."
+
+      marcot search -m qwen2.5-coder-0.5b --answer-from text --solutions 3 "Translate into English: ..."
+
       marcot search -m ./my-checkpoint --input gsm8k.jsonl --out results.jsonl --concurrency 32
     """
     from ..errors import InputError
     from ..sampling import Sampling
-    from ..search import MCTS
     from ..view import TreeFile
     from .loading import load_engine
     from .question import Question, read_questions
     from .request import Request
+    from .strategy import chosen_strategy
 
     if (question is None) == (input is None):
         raise InputError("give either a question or --input FILE")
@@ -95,28 +106,35 @@ def search(
         stop_token_ids=tuple(options.parse_token_ids(stop_token_ids, "--stop-token-ids")),
         seed=seed,
     )
-    strategy = MCTS(
-        rollouts=rollouts,
-        action=action,
-        width=width,
-        exploration=exploration,
-        max_depth=max_depth,
-        max_rollout_tokens=max_rollout_tokens,
-        sampling=sampling,
-        parallel=parallel,
-        reflection=reflection,
-        answer_rule=answer_rule,
-        max_tokens=max_tokens,
-        max_seconds=max_seconds,
-        max_nodes=max_nodes,
-    )
+    options_given = {
+        "rollouts": rollouts,
+        "action": action,
+        "value": value,
+        "answer_rule": answer_rule,
+        "answer_from": answer_from,
+        "width": width,
+        "exploration": exploration,
+        "max_depth": max_depth,
+        "max_rollout_tokens": max_rollout_tokens,
+        "parallel": parallel,
+        "reflection": reflection,
+        "prune": prune,
+        "patience": patience,
+        "stop_decided": stop_decided,
+        "max_tokens": max_tokens,
+        "max_seconds": max_seconds,
+        "max_nodes": max_nodes,
+    }
+    chosen = chosen_strategy(strategy, options_given, sampling)
     if input is not None:
         questions = read_questions(input)
     else:
         text = options.read_text(question or "", "question")
         questions = [Question(0, text)]
     tree_file = None if tree is None else TreeFile(tree, numbered=input is not None)
-    request = Request(questions, strategy, model, dtype, compute, weights, system, concurrency, out, json, tree_file)
+    request = Request(
+        questions, chosen, model, dtype, compute, weights, system, concurrency, out, json, tree_file, solutions
+    )
 
     def load() -> Engine:
         return load_engine(

@@ -1,12 +1,13 @@
 """Search: how a tree grows, what an action is, what a chain is worth, and which answer stands, chosen independently."""
 
 from .actions import Action, MiniStep, Opening, Step
-from .answers import AnswerRule, extract_answer, normalise_answer
+from .answers import AnswerRule, answers_agree, extract_answer, normalise_answer
 from .question import Question
 from .result import Rollout, SearchResult, SearchStats, TreeNode
 from .search_options import SearchOptions
 from .search_run import SearchRun
 from .search_tree import SearchNode
+from .solutions import Solution, solutions
 from .strategies import DVTS, MCTS, REBASE, STRATEGIES, Beam, BestOfN, Greedy, SelfConsistency
 from .strategy import Growing, Progress, Search, Strategy, Task, Wave
 from .trace import Trace
@@ -41,6 +42,7 @@ __all__ = [
     "SearchRun",
     "SearchStats",
     "SelfConsistency",
+    "Solution",
     "Step",
     "Strategy",
     "Task",
@@ -48,6 +50,8 @@ __all__ = [
     "TreeNode",
     "Value",
     "Wave",
+    "answers_agree",
     "extract_answer",
     "normalise_answer",
+    "solutions",
 ]

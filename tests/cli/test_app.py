@@ -33,7 +33,7 @@ def test_without_arguments_there_is_help(marcot: Callable) -> None:
     assert "search" in ended.out
 
 
-@pytest.mark.parametrize(("command", "noun"), [(search, MCTS), (search, Sampling), (generate, Sampling)])
+@pytest.mark.parametrize(("command", "noun"), [(search, Sampling), (generate, Sampling)])
 def test_options_default_to_what_the_library_defaults_to(command: Callable, noun: type) -> None:
     options = inspect.signature(command).parameters
     shared = [each for each in fields(noun) if each.name in options and each.name not in ("stop", "stop_token_ids")]
@@ -42,6 +42,12 @@ def test_options_default_to_what_the_library_defaults_to(command: Callable, noun
         if not (command is search and noun is Sampling and each.name == "max_tokens"):
             assert each.default is not MISSING
             assert options[each.name].default == each.default, each.name
+
+
+def test_a_search_leaves_to_its_strategy_what_is_not_asked_for() -> None:
+    options = inspect.signature(search).parameters
+    own = [field.name for field in fields(MCTS) if field.name not in ("sampling", "kw_only")]
+    assert {name: options[name].default for name in own} == dict.fromkeys(own)
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(mute: Path) -> None:

@@ -1,0 +1,43 @@
+"""The strategy that a command line asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from ..errors import InputError
+from ..evaluation.strategy_spec import parse_strategies
+from ..sampling import Sampling
+from ..search import SearchOptions
+
+_BUDGETS = ("max_tokens", "max_seconds")
+
+
+def chosen_strategy(spec: str, given: Mapping[str, object], sampling: Sampling) -> SearchOptions:
+    """Return the strategy that `spec` describes, with what was given besides.
+
+    If the search is given tokens or seconds but no number of chains, the tokens or seconds alone end it.
+
+    Args:
+        spec: Such as `"mcts"` or `"beam:beams=8"`.
+        given: Parameters; None where nothing was given.
+        sampling: How tokens are drawn, as far as `spec` does not say it.
+
+    Raises:
+        InputError: There is no such strategy, or it has no such parameter.
+    """
+    [described, *more] = parse_strategies(spec)
+    if more:
+        raise InputError(f"strategy {spec!r}: give one; marcot eval compares several")
+    strategy = described.strategy
+    wanted: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    known = {field.name for field in fields(strategy)}
+    if unknown := sorted(wanted.keys() - known):
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in unknown)
+        raise InputError(f"the strategy {strategy.name} has no {names}")
+    if "rollouts" not in wanted and "rollouts=" not in spec and any(name in wanted for name in _BUDGETS):
+        wanted["rollouts"] = None
+    own = [field.name for field in fields(Sampling) if f"{field.name}=" in spec]
+    drawn: dict[str, Any] = {name: getattr(strategy.sampling, name) for name in own}
+    return replace(strategy, sampling=replace(sampling, **drawn), **wanted)

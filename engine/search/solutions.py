@@ -1,0 +1,77 @@
+"""Several answers to one question."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .answers import normalise_answer
+from .result import Rollout
+
+_ALIKE = 0.6
+"""Share of word triples that two texts have in common at most to count as different solutions."""
+
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|\w+")
+"""A word, or a character of a script without spaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """One way to answer.
+
+    Attributes:
+        answer: The answer, as the best chain that gives it words it.
+        text: That chain.
+        value: Its value.
+        confidence: Share of the value of all chains that gives this answer, from 0 to 1.
+        rollouts: How many chains give it.
+    """
+
+    answer: str
+    text: str
+    value: float
+    confidence: float
+    rollouts: int
+
+
+def solutions(rollouts: Sequence[Rollout], count: int) -> list[Solution]:
+    """The `count` best different solutions among `rollouts`, best first; fewer if there are not so many.
+
+    Chains with the same answer are one solution. They are ranked by their confidence, then by their value; where every
+    answer is a text of its own, that is the order of their values. One whose answer shares most of its word triples
+    with that of a better one says the same in other words and is left out. Chains that were cut short count only if all
+    were.
+    """
+    finished = [rollout for rollout in rollouts if rollout.complete and rollout.answer] or list(rollouts)
+    camps: dict[str, list[Rollout]] = defaultdict(list)
+    for rollout in finished:
+        camps[normalise_answer(rollout.answer)].append(rollout)
+    total = sum(rollout.value for rollout in finished)
+    found = [_solution(camp, total) for camp in camps.values()]
+    ranked = sorted(found, key=lambda each: (-each.confidence, -each.value))
+    chosen: list[Solution] = []
+    for solution in ranked:
+        if len(chosen) == count:
+            break
+        if all(_likeness(solution.answer, other.answer) <= _ALIKE for other in chosen):
+            chosen.append(solution)
+    return chosen
+
+
+def _solution(camp: Sequence[Rollout], total: float) -> Solution:
+    best = max(camp, key=lambda rollout: rollout.value)
+    share = sum(rollout.value for rollout in camp) / total if total > 0 else 0.0
+    return Solution(best.answer, best.text, best.value, share, len(camp))
+
+
+def _likeness(text: str, other: str) -> float:
+    """Share of the word triples of both texts that both have; 0 for texts too short to have some."""
+    ours, theirs = _triples(text), _triples(other)
+    return len(ours & theirs) / len(ours | theirs) if ours and theirs else 0.0
+
+
+def _triples(text: str) -> set[tuple[str, ...]]:
+    words = _WORD.findall(text.casefold())
+    return {tuple(words[place : place + 3]) for place in range(len(words) - 2)}
