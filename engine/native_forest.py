@@ -121,10 +121,10 @@ class NativeForest:
         """Go on from the step before to this one."""
         count = len(asked.leaves)
         leaves = _integers(map(_SERIAL, asked.leaves), count)
-        firsts, rows, writes = asked.firsts, _integers(asked.rows, count), _integers(asked.writes, count)
+        rows, writes = (_integers(column, count) for column in (asked.rows, asked.writes))
         readers = np.empty(count, np.int64)
         slots = self._tables.slots
-        found = self._call("sort", slots, self.clock, count, leaves, firsts, rows, writes, readers)
+        found = self._call("sort", slots, self.clock, count, leaves, asked.firsts, rows, writes, readers)
         strangers = readers[:found]
         self.clock += 1
 
@@ -136,7 +136,7 @@ class NativeForest:
         going_on = going_on[:growing]
         grown = [asked.leaves[i] for i in going_on.tolist()]
         self._nodes.update(zip(leaves[going_on].tolist(), grown, strict=True))
-        append(kept[:growing], grown, firsts[going_on])
+        append(kept[:growing], grown, asked.firsts[going_on])
 
         ends = _integers((node.end for node in self._ends), len(self._ends))
         born, covered = np.empty((2, count), np.int64)
@@ -323,4 +323,6 @@ def _parent(node: KVNode) -> KVNode:
 
 
 def _integers(values: Iterable[int], count: int) -> Counts:
+    if isinstance(values, tuple) and values.count(1) == count:
+        return np.ones(count, np.int64)
     return np.fromiter(values, np.int64, count)

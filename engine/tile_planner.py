@@ -158,27 +158,27 @@ class TilePlanner:
         """Choose the rows of a tile: many read shared tokens less often, few have less to merge and to multiply.
 
         A step is judged by when its last worker ends and by what it costs in all, as either may be what limits a
-        device. After the first choice only the next larger and the next smaller number are tried, and so on from
-        the better one.
+        device. After the first choice only numbers on one side of the present one are tried, larger ones if there are
+        more rows than there were, and only as long as they get better.
         """
-        blocks = list(self._costs)
-        at = blocks.index(self._block)
-        pending = blocks[max(at - 1, 0) : at + 2] if self._chosen_for else blocks
+        forest, workers = self._forest, self._tiling.workers
+        towards = sorted(self._costs, reverse=rows < self._chosen_for)
+        if self._chosen_for:
+            towards = towards[towards.index(self._block) :]
         judged: dict[int, float] = {}
         found: dict[int, Even] = {}
-        while pending:
-            for block in sorted(pending, key=self._block.__eq__):  # the present one last, as it is often kept
-                self._forest.reprice()
-                self._arrange(block)
-                found[block] = self._forest.even(self._forest.runs(), self._costs[block], self._tiling.workers)
-                judged[block] = found[block].end + found[block].total / self._tiling.workers
-            at = blocks.index(min(judged, key=judged.__getitem__))
-            pending = [block for block in blocks[max(at - 1, 0) : at + 2] if block not in judged]
+        for block in towards:
+            forest.reprice()
+            self._arrange(block)
+            found[block] = forest.even(forest.runs(), self._costs[block], workers)
+            judged[block] = found[block].end + found[block].total / workers
+            if self._chosen_for and judged[block] > min(judged.values()):
+                break
         good = [block for block in judged if judged[block] <= _AS_GOOD * min(judged.values())]
         if self._block not in good or not self._chosen_for:
             self._block = min(good, key=lambda block: found[block].total)
         if self._block != next(reversed(judged)):
-            self._forest.reprice()
+            forest.reprice()
             self._arrange(self._block)
         self._chosen_for = rows
         self._most, self._cut_for = found[self._block].most, 0.0
