@@ -25,13 +25,13 @@ def decode(token_ids: Sequence[int]) -> str:
     return b"".join(WORDS[id].encode() if id < 100 else bytes([id - 100]) for id in token_ids).decode(errors="replace")
 
 
-def hashed_draw(*, eos_odds: float = 0.05) -> Draw:
-    """Any token, the same for the same arguments; ends a branch with probability `eos_odds` at each position."""
+def hashed_draw(*, eos_odds: float = 0.05, seed: int = 0, words: Sequence[int] = range(1, len(WORDS))) -> Draw:
+    """One of `words`, the same for the same arguments; ends a branch with probability `eos_odds` at each position."""
 
     def draw(path: Sequence[int], sample: int, position: int) -> tuple[int, float]:
-        digest = hashlib.blake2b(repr((tuple(path), sample, position)).encode(), digest_size=8).digest()
+        digest = hashlib.blake2b(repr((tuple(path), sample, position, seed)).encode(), digest_size=8).digest()
         ends = int.from_bytes(digest[:3], "big") / 2**24 < eos_odds
-        return (EOS if ends else 1 + digest[3] % (len(WORDS) - 1)), 0.2 + 0.8 * digest[4] / 255
+        return (EOS if ends else words[digest[3] % len(words)]), 0.2 + 0.8 * digest[4] / 255
 
     return draw
 
@@ -105,13 +105,13 @@ class ToyWorld:
     generated: int = 0
     asked: set[tuple[tuple[int, ...], int]] = field(default_factory=set)
 
-    def task(self, question: str = "six plus two?") -> Task:
+    def task(self, question: str = "six plus two?", reference: str | None = None) -> Task:
         ids = [100 + byte for byte in question.encode()]
         prompt = ToyNode(self, ids, np.asarray(ids), np.empty(0), None)
-        return Task(0, question, prompt, self.context, decode)
+        return Task(0, question, prompt, self.context, decode, reference)
 
-    def run(self, strategy: Strategy) -> SearchResult:
-        search = strategy.search(self.task())
+    def run(self, strategy: Strategy, reference: str | None = None) -> SearchResult:
+        search = strategy.search(self.task(reference=reference))
         answers = None
         while True:
             try:
@@ -145,6 +145,9 @@ class ToyWorld:
             self.generated += 1
             if token == EOS:
                 reason = "eos"
+                break
+            if token in sampling.stop_token_ids or (sampling.stop and any(s in decode(tokens) for s in sampling.stop)):
+                reason = "stop"
                 break
         ids = np.asarray(tokens, np.int64)
         return ToyNode(self, [*node.path_ids, *tokens], ids, np.asarray(confidences, np.float32), reason)

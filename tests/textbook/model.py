@@ -1,0 +1,72 @@
+"""A language model: a function that is asked for one token after the other."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from toy_world import EOS, WORDS
+
+BLANK, MARK = WORDS.index("\n\n"), WORDS.index("\nStep 2:")
+
+Draw = Callable[[Sequence[int], int, int], tuple[int, float]]
+
+
+class Model:
+    """Counts how often each state was continued, and all tokens."""
+
+    def __init__(self, draw: Draw, prompt: str) -> None:
+        self._draw = draw
+        self._prompt = tuple(100 + byte for byte in prompt.encode())
+        self._asked: Counter[tuple[int, ...]] = Counter()
+        self.drawn = 0
+
+    def write(self, state: tuple[int, ...], most: int, stop: int | None) -> tuple[list[int], list[float]]:
+        """Go on after `state` to the end of the sequence, to the token `stop`, or for `most` tokens."""
+        sample = self._asked[state]
+        self._asked[state] += 1
+        tokens: list[int] = []
+        confidences: list[float] = []
+        while len(tokens) < most and not (tokens and tokens[-1] in (EOS, stop)):
+            token, confidence = self._draw([*self._prompt, *state], sample, len(tokens))
+            tokens.append(token)
+            confidences.append(*struct.unpack("f", struct.pack("f", confidence)))
+        self.drawn += len(tokens)
+        return tokens, confidences
+
+
+def told(tokens: Sequence[int]) -> str:
+    return "".join(WORDS[token] for token in tokens)
+
+
+def last_number(text: str) -> str:
+    """The last number of a text; of two at the same place, as in "8 8", any."""
+    return max((word for word in ("six", "two", "eight", "8", "9") if word in text), key=text.rfind, default="")
+
+
+def steps(tokens: list[int]) -> list[list[int]]:
+    """Cut after blank lines, and after a mark that is not the first thing said; blanks alone are no step."""
+    for at in range(len(tokens)):
+        if tokens[at] not in (BLANK, MARK) or not told(tokens[:at]).strip():
+            continue
+        end = at + 1
+        while tokens[end - 1] == BLANK and end < len(tokens) and tokens[end] in (BLANK, MARK):
+            end += 1
+        if tokens[end - 1] != MARK and not told(tokens[end:]).strip():
+            return [tokens]
+        return [tokens[:end], *steps(tokens[end:])]
+    return [tokens] if tokens else []
+
+
+def cut(tokens: list[int], action: str) -> list[list[int]]:
+    """Cut what was written into actions: `"step"`, `"token"` or `"mini-step-N"`."""
+    if action == "step":
+        return steps(tokens)
+    length = size(action) or 1
+    return [tokens[first : first + length] for first in range(0, len(tokens), length)]
+
+
+def size(action: str) -> int | None:
+    """Tokens of an action; None if it has no fixed number."""
+    return None if action == "step" else 1 if action == "token" else int(action.removeprefix("mini-step-"))

@@ -1,0 +1,171 @@
+"""What has been written for a question: a trie of states, and the chains that ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from toy_world import EOS
+
+from .model import BLANK, Model, cut, last_number, size, told
+
+
+@dataclass(eq=False)
+class State:
+    """A place in the trie: what was said there, and the values of the chains that came through."""
+
+    before: State | None
+    said: tuple[int, ...]
+    heard: tuple[float, ...]
+    over: bool
+    after: list[State] = field(default_factory=list)
+    visits: int = 0
+    total: float = 0.0
+    rating: float | None = None
+
+    @property
+    def way(self) -> list[State]:
+        return [*(self.before.way if self.before else []), self]
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        return tuple(token for state in self.way for token in state.said)
+
+    @property
+    def confidence(self) -> float:
+        """Marco-o1's value: the mean over all tokens from the prompt to here."""
+        heard = [confidence for state in self.way for confidence in state.heard]
+        return sum(heard) / len(heard)
+
+
+class Ending(NamedTuple):
+    """A chain that has ended."""
+
+    state: State
+    value: float
+    answer: str
+    reason: str
+    spent: int
+
+
+@dataclass
+class Limits:
+    """When to stop."""
+
+    rollouts: int | None = None
+    tokens: int | None = None
+    chain: int = 40
+    depth: int = 64
+    parallel: int = 1
+
+
+class Story:
+    def __init__(self, model: Model, action: str, limits: Limits) -> None:
+        self.model = model
+        self.action = action
+        self.limits = limits
+        self.root = State(None, (), (), False)
+        self.states = [self.root]
+        self.endings: list[Ending] = []
+
+    @property
+    def left(self) -> int:
+        return 10**9 if self.limits.tokens is None else self.limits.tokens - self.model.drawn
+
+    @property
+    def chains_left(self) -> int:
+        return 10**9 if self.limits.rollouts is None else self.limits.rollouts - len(self.endings)
+
+    @property
+    def told(self) -> bool:
+        return self.left < 1 or self.chains_left < 1
+
+    def fits(self, forks: Sequence[State]) -> bool:
+        """Whether another chain may be written at the same time: there are tokens for all to reach their full length."""
+        if len(forks) >= min(self.limits.parallel, self.chains_left):
+            return False
+        needed = sum(self.limits.chain - len(fork.tokens) for fork in forks) + self.limits.chain
+        return not forks or needed <= self.left
+
+    def finish(self, forks: Sequence[State]) -> list[State | None]:
+        """Write a chain from each fork to its end. As a wave may use no more tokens than are left, first come is first
+        served."""
+        promised = 0
+        ends: list[State | None] = []
+        left = self.left
+        for fork in forks:
+            most = min(left - promised, self.limits.chain - len(fork.tokens))
+            promised += most
+            if most < 1:
+                ends.append(None)
+                continue
+            tokens, confidences = self.model.write(fork.tokens, most, None)
+            end = self._put(fork, tokens, confidences, True)
+            self._end(end, end.confidence, "eos" if tokens[-1] == EOS else "length", self.model.drawn)
+            ends.append(end)
+        return ends
+
+    def step(self, forks: Sequence[State]) -> list[State | None]:
+        """Write an action after each fork, all with the same share of the tokens that are left."""
+        reached: list[State | None] = []
+        reasons: list[str] = []
+        left = self.left
+        for index, fork in enumerate(forks):
+            most = min(left // (len(forks) - index), self.limits.chain - len(fork.tokens))
+            left -= most
+            tokens, confidences = self._action(fork, most)
+            reason = "eos" if EOS in tokens else "length" if len(tokens) == most else ""
+            reached.append(self._put(fork, tokens, confidences, bool(reason)) if most else None)
+            reasons.append(reason)
+        for state, reason in zip(reached, reasons, strict=True):
+            if state and state.over:
+                self._end(state, state.confidence, reason or "length", self.model.drawn)
+        for state in reached:
+            if state:
+                state.rating = state.confidence
+        return reached
+
+    def _action(self, fork: State, most: int) -> tuple[list[int], list[float]]:
+        """A step goes to a blank line that does not stand at its beginning."""
+        length = size(self.action)
+        if length is not None and most:
+            return self.model.write(fork.tokens, min(length, most), None)
+        tokens: list[int] = []
+        confidences: list[float] = []
+        while len(tokens) < most and EOS not in tokens and not (told(tokens).strip() and tokens[-1] == BLANK):
+            more, surer = self.model.write((*fork.tokens, *tokens), most - len(tokens), BLANK)
+            tokens += more
+            confidences += surer
+        return tokens, confidences
+
+    def _put(self, fork: State, tokens: list[int], confidences: list[float], ended: bool) -> State:
+        """Add actions to the trie. What is below the greatest depth is part of the action there."""
+        actions = cut(tokens, self.action)
+        room = self.limits.depth - len(fork.way) + 1
+        if len(actions) > room:
+            actions = [*actions[: room - 1], [token for action in actions[room - 1 :] for token in action]]
+        state, first = fork, 0
+        for number, action in enumerate(actions, start=1):
+            over = number == len(actions) and (ended or number == room)
+            same = [child for child in state.after if (child.said, child.over) == (tuple(action), over)]
+            if not same:
+                heard = tuple(confidences[first : first + len(action)])
+                same = [State(state, tuple(action), heard, over)]
+                state.after += same
+                self.states += same
+            state = same[0]
+            first += len(action)
+        return state
+
+    def _end(self, state: State, value: float, reason: str, spent: int) -> None:
+        for passed in state.way:
+            passed.visits += 1
+            passed.total += value
+        self.endings.append(Ending(state, value, last_number(told(state.tokens)), reason, spent))
+
+    def close(self) -> None:
+        """If nothing has ended, the longest way is all there is."""
+        if not self.endings:
+            longest = max(self.states, key=lambda state: len(state.tokens))
+            self._end(longest, longest.confidence if longest.tokens else 0.0, "length", self.model.drawn)
