@@ -139,13 +139,18 @@ def eval(
 
 def _deliver(report: Report, out: Path | None, json: bool) -> None:
     """Print a report, and write it into the folder `out`."""
+    from .json_form import to_line
+
+    if out is not None:
+        _write(report, out)
+    print(to_line(report.to_object()) if json else report.markdown())
+
+
+def _write(report: Report, out: Path) -> None:
     from ..errors import InputError
     from ..evaluation import draw_curve
     from .json_form import to_line
 
-    print(to_line(report.to_object()) if json else report.markdown())
-    if out is None:
-        return
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / "report.md").write_text(report.markdown(), encoding="utf-8")

@@ -10,11 +10,16 @@ from .report import Group, Report
 _WIDTH, _HEIGHT = 7.6, 4.6
 """Inches of a panel."""
 
+_BAR_STEP = 1.02
+"""From one bar at the right end to the next."""
+
 _COLORS = ("#0b62a4", "#d1480f", "#2f7d32", "#8a3ffc", "#b8860b", "#c2185b", "#00796b", "#5d4037", "#546e7a")
 
 
 def draw_curve(report: Report, path: Path) -> None:
-    """Write a PNG with a panel for each group: accuracy over tokens per question, 95 % intervals as bands.
+    """Write a PNG with a panel for each group: accuracy over tokens per question.
+
+    The band is the 95 % interval of the baseline, the bars at the right end are those of the others.
 
     Raises:
         InputError: matplotlib is not installed.
@@ -48,15 +53,14 @@ def _draw(panel, report: Report, group: Group) -> None:  # type: ignore[no-untyp
             linestyle="-" if number < len(_COLORS) else "--",
             marker="o",
             markersize=3,
+            alpha=0.85,
         )
-        panel.fill_between(
-            budgets,
-            [100 * point.interval.low for point in points],
-            [100 * point.interval.high for point in points],
-            color=color,
-            alpha=0.08,
-            linewidth=0,
-        )
+        low = [100 * point.interval.low for point in points]
+        high = [100 * point.interval.high for point in points]
+        if series is group.baseline:
+            panel.fill_between(budgets, low, high, color=color, alpha=0.12, linewidth=0)
+        else:
+            panel.vlines(budgets[-1] * _BAR_STEP ** (number + 1), low[-1], high[-1], color=color, linewidth=1.5)
     panel.set_xscale("log", base=2)
     panel.set_xticks(report.budgets[::4], [str(budget) for budget in report.budgets[::4]])
     panel.minorticks_off()

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from marcot.engine import Engine
+
+QUICK = ["--strategies", "greedy,mcts:rollouts=2", "--set", "max_rollout_tokens=4"]
+
+
+@pytest.fixture
+def models(talker: Path, tiny_checkpoint: Callable[..., Path]) -> str:
+    return f"{talker},{tiny_checkpoint('smollm2', tokenizer=True, num_hidden_layers=1)}"
+
+
+def test_own_prompts_to_two_models(marcot: Callable, models: str, tmp_path: Path) -> None:
+    pages = [tmp_path / name for name in ("r.html", "r.md", "r.json")]
+    wanted = [part for page in pages for part in ("--out", page)]
+    ended = marcot("compare", "--models", models, *QUICK, *wanted)
+    assert ended.code == 0, ended.err
+    assert [line.rsplit(":", 1)[0] for line in ended.out.splitlines()] == [
+        *("qwen2, greedy", "qwen2, mcts:rollouts=2", "smollm2, greedy", "smollm2, mcts:rollouts=2")
+    ]
+    entry = json.loads(pages[2].read_text(encoding="utf-8"))
+    assert len(entry["prompts"]) == 16
+    for prompt in entry["prompts"]:
+        assert [(each["model"], each["rollouts"]) for each in prompt["replies"]] == [
+            *(("qwen2", 1), ("qwen2", 2), ("smollm2", 1), ("smollm2", 2))
+        ]
+        assert all(each["tokens"] > 0 and each["error"] is None for each in prompt["replies"])
+    assert "boxed" in entry["contestants"][0]["settings"]["instruction"]
+    page = pages[0].read_text(encoding="utf-8")
+    assert page.count("<article") == 16
+    assert page.count('class="reply') == 64
+    assert "## letter counting" in pages[1].read_text(encoding="utf-8")
+
+
+def test_prompts_of_ones_own(marcot: Callable, talker: Path, tmp_path: Path) -> None:
+    prompts = tmp_path / "p.jsonl"
+    prompts.write_text(
+        '{"question": "Six plus two?", "answer": 8}\n{"question": "Translate: hello.", "situation": "s"}\n'
+    )
+    ended = marcot("compare", "--models", talker, *QUICK, "--prompts", prompts, "--questions", "2")
+    assert ended.code == 0, ended.err
+    assert "> Translate: hello." in ended.out
+    assert "Six plus two?" not in ended.out
+    assert "| qwen2 | greedy | - | - |" in ended.out
+
+
+def test_one_model_is_gone_before_the_next_is_loaded(
+    marcot: Callable, models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import weakref
+
+    alive: list[Any] = []
+    load = Engine.load
+
+    def watched(*arguments: Any, **options: Any) -> Engine:
+        assert [engine for engine in alive if engine() is not None] == []
+        engine = load(*arguments, **options)
+        alive.append(weakref.ref(engine))
+        return engine
+
+    monkeypatch.setattr(Engine, "load", watched)
+    chosen = ["--models", models, *QUICK]
+    assert marcot("compare", *chosen, "--questions", "1-2").code == 0
+    assert marcot("eval", *chosen, "--data", "mgsm:en:1-2").code == 0
+    assert len(alive) == 4
+
+
+def test_ctrl_c_ends_it(marcot: Callable, talker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Engine, "stream", interrupted)
+    ended = marcot("compare", "--models", talker, *QUICK, "--out", tmp_path / "r.html")
+    assert (ended.code, ended.out, ended.err) == (130, "", "interrupted: nothing was written\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+ERRORS = {
+    "no model": ([], "--models needs a name"),
+    "a page of another kind": (["--models", "m", "--out", "report.pdf"], "must end in .html, .md, .json"),
+    "a page in no folder": (["--models", "m", "--out", "nowhere/report.md"], "there is no folder nowhere"),
+    "no such prompts": (["--models", "m", "--prompts", "p.jsonl"], "p.jsonl: there is no such file"),
+    "too many prompts": (["--models", "m", "--questions", "17"], "questions 17: there are 1 to 16"),
+    "unknown strategy": (["--models", "m", "--strategies", "luck"], "no strategy is called 'luck'"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), ERRORS.values(), ids=ERRORS)
+def test_what_a_user_can_get_wrong(
+    marcot: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = marcot("compare", *arguments)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert message in ended.err

@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from marcot.engine import Engine, Outcome
+from marcot.engine.evaluation import problems
+
+STRATEGIES = "greedy,mcts:rollouts=3,width=2,action=mini-step-2,best-of-n:rollouts=2,label=best of 2"
+QUESTIONS = [("How many clips?", "72"), ("How many apples?", "8"), ("小明有几个苹果？", "8"), ("And in May?", "24")]
+FILES = ["q.jsonl--qwen2--best_of_2.jsonl", "q.jsonl--qwen2--greedy.jsonl"]
+FILES += ["q.jsonl--qwen2--mcts_rollouts=3_width=2_action=mini-step-2.jsonl"]
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    path = tmp_path / "q.jsonl"
+    entries = ({"question": question, "answer": answer} for question, answer in QUESTIONS)
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def evaluate(marcot: Callable, talker: Path, questions: Path) -> Callable:
+    def run(*arguments: object, strategies: str = STRATEGIES, data: object = questions) -> Any:
+        chosen = ["--models", talker, "--data", data, "--strategies", strategies, "--set", "max_rollout_tokens=6"]
+        return marcot("eval", *chosen, *arguments)
+
+    return run
+
+
+def lines(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    return {
+        path.name: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        for path in sorted(folder.glob("*.jsonl"))
+    }
+
+
+def without_times(text: str) -> list[list[str]]:
+    """The cells of a report less those of the columns with times."""
+    table, rows = [line.strip("|").split("|") for line in text.splitlines()], []
+    width = len(table[2])
+    for row in table:
+        rows.append(row[:-2] if len(row) == width else row)
+    return rows
+
+
+def test_every_strategy_answers_every_question(evaluate: Callable, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ended = evaluate("--out", out)
+    assert ended.code == 0, ended.err
+    found = lines(out)
+    assert list(found) == FILES
+    for entries in found.values():
+        assert sorted(entry["index"] for entry in entries) == [0, 1, 2, 3]
+        for entry in entries:
+            assert entry["reference"] == QUESTIONS[entry["index"]][1]
+            assert entry["question"].startswith(f"q.jsonl:{entry['index'] + 1}:")
+            assert "result" not in entry
+            assert entry["settings"]["data"] == "q.jsonl"
+    [greedy] = {entry["label"] for entry in found[FILES[1]]}
+    assert greedy == "greedy"
+    assert {"curve.csv", "report.json", "report.md"} < {path.name for path in out.iterdir()}
+    assert ended.out.strip() == (out / "report.md").read_text(encoding="utf-8").strip()
+    assert "## q.jsonl, qwen2" in ended.out
+    assert "| best of 2 | 4 |" in ended.out
+    assert "Beside greedy, on the same questions:" in ended.out
+    curve = list(csv.DictReader((out / "curve.csv").open(encoding="utf-8")))
+    assert {row["strategy"] for row in curve} >= {"greedy", "best of 2"}
+
+
+def test_results_are_those_of_marcot_search(evaluate: Callable, talker: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert evaluate("--out", out, "--instruction", "Think.", "--full").code == 0
+    from marcot.engine import MCTS
+
+    strategy = MCTS(rollouts=3, width=2, action="mini-step-2", max_rollout_tokens=6)
+    results = Engine.load(str(talker)).search([f"{question}\n\nThink." for question, _ in QUESTIONS], strategy)
+    for entry in lines(out)[FILES[2]]:
+        result = results[entry["index"]]
+        assert entry["answer"] == result.answer
+        assert entry["rollouts"]["answer"] == [rollout.answer for rollout in result.rollouts]
+        assert entry["rollouts"]["spent"] == [rollout.spent for rollout in result.rollouts]
+        assert entry["parents"] == [node.parent for node in result.tree]
+        assert entry["result"]["text"] == result.text
+        assert entry["result"]["question"] == f"{QUESTIONS[entry['index']][0]}\n\nThink."
+        assert entry["settings"]["instruction"] == "Think."
+
+
+def test_what_is_there_is_not_done_again(evaluate: Callable, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert evaluate("--out", out, "--questions", "1-2").code == 0
+    before = lines(out)
+    path = out / FILES[0]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    ended = evaluate("--out", out)
+    assert (ended.code, "5 of 12 answers are in" in ended.err) == (0, True)
+    after = lines(out)
+    for name, entries in after.items():
+        kept = before[name][: 1 if name == FILES[0] else 2]
+        assert entries[: len(kept)] == kept
+        assert sorted(entry["index"] for entry in entries) == [0, 1, 2, 3]
+    again = evaluate("--out", out, "--questions", "3")
+    assert again.err == f"3 of 3 answers are in {out} already\n"
+    assert "| greedy | 1 |" in again.out
+
+
+def test_other_settings_are_refused_before_anything_runs(evaluate: Callable, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert evaluate("--out", out, strategies="greedy").code == 0
+    before = lines(out)
+    ended = evaluate("--out", out, "--budget-tokens", 5, strategies="best-of-n,greedy")
+    assert ended.code == 2
+    assert "made with other settings (max_tokens was None, is 5)" in ended.err
+    assert lines(out)[FILES[1]] == before[FILES[1]]
+
+
+def test_a_run_that_is_killed_goes_on(evaluate: Callable, talker: Path, tmp_path: Path) -> None:
+    data, out = tmp_path / "many.tsv", tmp_path / "out"
+    data.write_text("".join(f"Question {number}?\t{number}\n" for number in range(40)), encoding="utf-8")
+    chosen = ["--models", talker, "--data", data, "--strategies", "best-of-n:rollouts=4", "--out", out]
+    command = [sys.executable, "-m", "marcot.engine.cli", "eval", *map(str, chosen), "--set", "max_rollout_tokens=6"]
+    process = subprocess.Popen(
+        [*command, "--concurrency", "1", "--threads", "1"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    [name] = ["many.tsv--qwen2--best-of-n_rollouts=4.jsonl"]
+    until = time.monotonic() + 120
+    while time.monotonic() < until and process.poll() is None:
+        if (out / name).exists() and (out / name).read_bytes().count(b"\n") >= 3:
+            break
+        time.sleep(0.005)
+    assert process.poll() is None, "it was to be killed on its way"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = (out / name).read_bytes()
+    assert kept.count(b"\n") >= 3
+    whole_lines = kept[: kept.rindex(b"\n") + 1]
+    ended = evaluate("--out", out, data=data, strategies="best-of-n:rollouts=4")
+    assert ended.code == 0
+    assert (out / name).read_bytes().startswith(whole_lines)
+    assert sorted(entry["index"] for entry in lines(out)[name]) == list(range(40))
+
+
+def test_ctrl_c_keeps_what_is_finished(evaluate: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, stream = tmp_path / "out", Engine.stream
+
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:
+        for event in stream(*arguments, **options):
+            yield event
+            if isinstance(event, Outcome):
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(Engine, "stream", interrupted)
+    ended = evaluate("--out", out, "--concurrency", 1)
+    assert (ended.code, ended.out) == (130, "")
+    assert ended.err == f"interrupted: 1 questions were finished; the same command goes on from {out}\n"
+    monkeypatch.undo()
+    assert "1 of 12 answers are in" in evaluate("--out", out).err
+
+
+def test_a_report_needs_the_files_alone(
+    evaluate: Callable, marcot: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, again = tmp_path / "out", tmp_path / "again"
+    first = evaluate("--out", out)
+    monkeypatch.setattr(Engine, "load", None)
+    ended = marcot("eval", "--report", out, "--out", again, "--baseline", "greedy")
+    assert ended.code == 0, ended.err
+    assert sorted(map(tuple, without_times(ended.out))) == sorted(map(tuple, without_times(first.out)))
+    assert (again / "curve.csv").exists()
+    part = marcot("eval", "--report", out / FILES[1], "--questions", "2-3", "--json")
+    [entry] = part.objects
+    assert entry["groups"][0]["strategies"][0]["questions"] == 2
+
+
+def test_only_what_another_run_had_wrong(evaluate: Callable, tmp_path: Path) -> None:
+    out, second = tmp_path / "out", tmp_path / "second"
+    assert evaluate("--out", out, strategies="greedy").code == 0
+    path = out / FILES[1]
+    entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for entry in entries:
+        entry["answer"] = entry["reference"] if entry["index"] in (0, 3) else "no"
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+    chosen = "mcts:rollouts=1,label=off,mcts:rollouts=1,reflection=on,label=on"
+    ended = evaluate("--only-wrong", path, "--out", second, strategies=chosen)
+    assert ended.code == 0, ended.err
+    for entries in lines(second).values():
+        assert sorted(entry["index"] for entry in entries) == [1, 2]
+    none = evaluate("--only-wrong", path, "--questions", "1,4", strategies=chosen)
+    assert (none.code, "none of the chosen questions" in none.err) == (2, True)
+
+
+def test_without_a_folder_it_prints_only(evaluate: Callable, tmp_path: Path, questions: Path) -> None:
+    ended = evaluate("--json", strategies="greedy,best-of-n:rollouts=2")
+    [report] = ended.objects
+    assert [entry["questions"] for entry in report["groups"][0]["strategies"]] == [4, 4]
+    assert list(tmp_path.iterdir()) == [questions]
+
+
+def test_a_question_that_fails_does_not_stop_the_others(evaluate: Callable, tmp_path: Path) -> None:
+    data, out = tmp_path / "f.tsv", tmp_path / "out"
+    data.write_text("One?\t1\n" + "word " * 3000 + "\t2\nThree?\t3\n", encoding="utf-8")
+    ended = evaluate("--out", out, data=data, strategies="greedy")
+    assert ended.code == 2
+    assert "error: greedy, question 2: " in ended.err
+    assert "Failed: greedy 1." in ended.out
+    retried = evaluate("--out", out, data=data, strategies="greedy")
+    assert (retried.code, "2 of 3 answers are in" in retried.err) == (2, True)
+
+
+def test_two_models_have_a_table_each(
+    marcot: Callable, talker: Path, tiny_checkpoint: Callable[..., Path], questions: Path
+) -> None:
+    other = tiny_checkpoint("smollm2", tokenizer=True, num_hidden_layers=1)
+    chosen = ["--data", questions, "--strategies", "greedy", "--set", "max_rollout_tokens=4"]
+    ended = marcot("eval", "--models", f"{talker},{other}", *chosen)
+    assert ended.code == 0, ended.err
+    assert [line for line in ended.out.splitlines() if line.startswith("##")] == [
+        "## q.jsonl, qwen2",
+        "## q.jsonl, smollm2",
+    ]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_mgsm_is_asked_with_its_instruction(evaluate: Callable, monkeypatch: pytest.MonkeyPatch, language: str) -> None:
+    asked = []
+    stream = Engine.stream
+
+    def spying(engine: Engine, questions: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
+        kept = list(questions)
+        asked.extend(kept)
+        return stream(engine, kept, *arguments, **options)
+
+    monkeypatch.setattr(Engine, "stream", spying)
+    assert evaluate(data=f"mgsm:{language}:2-3,5", strategies="greedy").code == 0
+    expected = [problems(language)[index] for index in (1, 2, 4)]
+    assert [each.reference for each in asked] == [each.answer for each in expected]
+    for each, problem in zip(asked, expected, strict=True):
+        assert each.text.startswith(problem.question)
+        assert "\\boxed{}" in each.text
+
+
+ERRORS = {
+    "no model": (["--models", ""], "--models needs a name"),
+    "a model twice": (["--models", "a,a"], "a is there twice"),
+    "two models of a name": (["--models", "x/a,y/a"], "the names of two models are both 'a'"),
+    "unknown strategy": (["--strategies", "luck"], "no strategy is called 'luck'"),
+    "labels that make one file": (
+        ["--strategies", "greedy:label=a b,mcts:label=a_b"],
+        "the labels of two strategies",
+    ),
+    "unknown language": (["--data", "mgsm:de"], "there are mgsm:en, mgsm:zh"),
+    "data of no kind": (["--data", "gsm8k"], "must be mgsm:en, mgsm:zh or a .jsonl or .tsv file"),
+    "missing file": (["--data", "missing.tsv"], "missing.tsv: there is no such file"),
+    "no answers": (["--data", "bare.txt"], "question 1 has no answer to compare with"),
+    "too many questions": (["--data", "mgsm:en:240-260"], "questions 240-260: there are 1 to 250"),
+    "no range": (["--questions", "first"], "must be numbers and runs of numbers"),
+    "backward range": (["--questions", "5-2"], "must be numbers and runs of numbers"),
+    "question 0": (["--questions", "0"], "must be numbers and runs of numbers"),
+    "two ranges": (["--data", "mgsm:en:1-2", "--questions", "1"], "either in --data mgsm:en:1-2 or in --questions 1"),
+    "parameter without value": (["--set", "seed"], "'seed' is not of the form parameter=value"),
+    "no concurrency": (["--concurrency", 0], "concurrency=0"),
+    "unknown baseline": (["--baseline", "luck", "--questions", "1"], "no strategy is called 'luck'"),
+    "results without --report": (["results.jsonl"], "result files are read with --report"),
+    "report of nothing": (["--report"], "--report needs result files"),
+    "report of a missing file": (["--report", "missing.jsonl"], "missing.jsonl: there is no such file"),
+    "report of an empty folder": (["--report", "empty"], "there are no results to report"),
+    "report of other lines": (["--report", "foreign.jsonl"], "line 1: is not a result of marcot eval"),
+    "out is a file": (["--out", "bare.txt"], "bare.txt: cannot be made a folder"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), ERRORS.values(), ids=ERRORS)
+def test_what_a_user_can_get_wrong(
+    marcot: Callable, talker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[Any], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bare.txt").write_text("How many?\n")
+    (tmp_path / "foreign.jsonl").write_text('{"question": "How many?"}\n')
+    (tmp_path / "empty").mkdir()
+    basis = [] if "--models" in arguments else ["--models", talker]
+    basis += [] if "--strategies" in arguments else ["--strategies", "greedy:max_rollout_tokens=3"]
+    ended = marcot("eval", *basis, *arguments)
+    assert (ended.code, ended.out) == (2, ""), ended.err
+    assert ended.err.startswith("error: ")
+    assert message in ended.err
+    assert ended.err.count("\n") == 1

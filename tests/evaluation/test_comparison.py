@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import pytest
+from marcot.engine.cli.question import Question, read_questions
+from marcot.engine.evaluation import (
+    COMPARE_PROMPTS,
+    Comparison,
+    Contestant,
+    Prompt,
+    Reply,
+    comparison_markdown,
+    comparison_page,
+)
+from marcot.engine.search import extract_answer
+from marcot.engine.search.answers import answers_agree
+
+PROMPTS = read_questions(COMPARE_PROMPTS)
+A, B, C = Contestant("one", "greedy"), Contestant("one", "mcts"), Contestant("<two>", "greedy")
+
+
+def prompt(part: str) -> Question:
+    [found] = [each for each in PROMPTS if part in each.text]
+    return found
+
+
+@pytest.fixture
+def comparison() -> Comparison:
+    prompts = [
+        Prompt("logic", "Is 1 < 2 & 2 > 1?\nSay yes or no.", "yes", "An <easy> one."),
+        Prompt("open", "Say something.", None, ""),
+    ]
+    replies = {
+        (0, A): Reply("yes", True, 1.0, 0.9, 1, 40, 1.0, "Well, \\boxed{yes}"),
+        (0, B): Reply("no", False, 0.6, 0.8, 8, 400, 3.0, "no|no"),
+        (0, C): Reply(error="the prompt is <too long>"),
+        (1, A): Reply("</pre><script>alert(1)</script>", None, 1.0, 0.7, 1, 60, 2.0, "</pre><script>alert(1)</script>"),
+        (1, B): Reply("hello", None, 0.5, 0.7, 8, 600, 5.0, "hello"),
+        (1, C): Reply("", None, 1.0, math.nan, 1, 0, 0.0, ""),
+    }
+    return Comparison(prompts, [A, B, C], replies, {each: {"model": each.model} for each in (A, B, C)})
+
+
+def test_six_situations_two_or_three_prompts_each() -> None:
+    kinds = [each.fields["situation"] for each in PROMPTS]
+    assert list(dict.fromkeys(kinds)) == [
+        *("logic", "letter counting", "geometry", "step-by-step arithmetic"),
+        *("arithmetic with distracting detail", "contradictory statements"),
+    ]
+    assert {kinds.count(kind) for kind in kinds} == {2, 3}
+    assert len({each.text for each in PROMPTS}) == len(PROMPTS)
+    assert all(each.fields["why"] for each in PROMPTS)
+
+
+@pytest.mark.parametrize("question", PROMPTS, ids=lambda question: question.text[:30])
+def test_references_can_be_told_from_texts(question: Question) -> None:
+    assert question.reference is not None
+    assert extract_answer(question.reference) == question.reference
+    assert answers_agree(extract_answer(f"So it is \\boxed{{{question.reference.title()}}}."), question.reference)
+
+
+@pytest.mark.parametrize(
+    "question", [each for each in PROMPTS if each.fields["situation"] == "letter counting"], ids=lambda each: each.text
+)
+def test_letters_were_counted_rightly(question: Question) -> None:
+    letter = re.search(r"letters? (\w)\b", question.text)
+    words = re.search(r'"(.*)"', question.text)
+    assert letter is not None
+    assert words is not None
+    assert question.reference == str(words[1].lower().count(letter[1]))
+
+
+def test_numbers_were_computed_rightly() -> None:
+    for part, number in {
+        "rectangular garden": (9 + 2) * (5 + 2) - 9 * 5,
+        "right triangle": 9 + 12 + math.isqrt(9**2 + 12**2),
+        "ratio 2 : 3 : 4": 180 * 4 // (2 + 3 + 4),
+        "Start with 7": (7 * 6 - 12) // 5 + 9,
+        "full tank": 240 * 2 // 3 * 3 // 4 + 35,
+        "baker": 48 - 5 * 6 - 7,
+        "Mira": 14 + 2 * 14 + 9,
+    }.items():
+        assert prompt(part).reference == str(number)
+
+
+def test_totals(comparison: Comparison) -> None:
+    assert comparison.total(A) == (1, 1, 50.0, 1.5)
+    assert comparison.total(B, [1]) == (0, 0, 600.0, 5.0)
+    assert comparison.total(C)[:2] == (0, 0)
+    assert comparison.models == ["one", "<two>"]
+
+
+class Checker(HTMLParser):
+    """Checks that elements are closed in order, and collects them and what they refer to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.references: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        self.references += [name for name, _ in attrs if name in ("src", "href")]
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_needs_nothing_else(comparison: Comparison) -> None:
+    page = comparison_page(comparison)
+    checker = Checker()
+    checker.feed(page)
+    checker.close()
+    assert checker.open == []
+    assert checker.references == []
+    assert "script" not in checker.seen
+    assert "http" not in page
+    assert "url(" not in page
+    assert checker.seen.count("article") == 2
+    assert "prefers-color-scheme: dark" in page
+    assert "Is 1 &lt; 2 &amp; 2 &gt; 1?" in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "the prompt is &lt;too long&gt;" in page
+    assert "<td><b>1 / 1</b></td><td>1 / 1</td><td>–</td><td>50</td><td>1.5</td>" in page
+
+
+def test_the_same_as_markdown_and_json(comparison: Comparison) -> None:
+    text = comparison_markdown(comparison)
+    assert "| one | greedy | 1 of 1 | 1 of 1 | - | 50 | 1.5 |" in text
+    assert "| one | mcts | no | wrong | 0.60 | 0.800 | 8 | 400 | 3.0 |" in text
+    assert "> Is 1 < 2 & 2 > 1?\n> Say yes or no." in text
+    assert "Right: yes. An <easy> one." in text
+    entry = json.loads(json.dumps(comparison.to_object()))
+    assert entry["contestants"][0]["total"] == {"right": 1, "rated": 1, "tokens": 50.0, "seconds": 1.5}
+    assert [each["answer"] for each in entry["prompts"][0]["replies"]] == ["yes", "no", ""]

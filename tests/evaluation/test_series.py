@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from marcot.engine import InputError
+from marcot.engine.evaluation import Series, Trial, read_series
+from marcot.engine.search import MCTS
+from trials import searched, series, trial
+
+SETTINGS = {"data": "toy", "model": "/some/where/tiny", "answer_rule": "majority", "seed": 1}
+
+
+def line(entry: Trial | str, label: str = "a", **changed: Any) -> str:
+    head = {"label": label, "settings": SETTINGS | changed}
+    if isinstance(entry, str):
+        return json.dumps({"index": 0, "question": entry, "error": "too long", **head}) + "\n"
+    return json.dumps(head | entry.to_object()) + "\n"
+
+
+def test_a_trial_survives_json() -> None:
+    result = searched(MCTS(action="mini-step-3", rollouts=5, max_rollout_tokens=20))
+    before = Trial.of(3, "toy:4:ab", "So 8 + 1 = 9.\n#### 9", result, 1.25)
+    text = json.dumps(before.to_object())
+    assert Trial.from_object(json.loads(text)) == before
+    assert before.reference == "9"
+    assert before.tokens == sum(node.tokens for node in result.tree)
+
+
+def test_a_value_that_is_no_number_is_null_in_json() -> None:
+    entry = trial(0, ["1"]).to_object()
+    entry["value"] = entry["rollouts"]["value"][0] = None
+    read = Trial.from_object(entry)
+    assert math.isnan(read.value)
+    assert math.isnan(read.rollouts[0].value)
+
+
+def test_counts() -> None:
+    found = series("s", [trial(0, ["1", "2"]), trial(1, ["2", "1", "1"]), trial(2, ["2"]), trial(3, ["1.0"])])
+    assert (found.right, found.accuracy) == (2, 0.5)
+    assert found.one_right == pytest.approx((1 / 2 + 2 / 3 + 0 + 1) / 4)
+    assert found.any_right == 0.75
+    assert found.rollouts == 7 / 4
+    assert found.tokens == (20 + 30 + 10 + 10) / 4
+    assert found.seconds == 2.0
+
+
+def test_pairs_are_of_questions_that_both_have() -> None:
+    one = series("one", [trial(0, ["1"]), trial(1, ["2"]), trial(2, ["1"])])
+    other = series("other", [trial(1, ["1"]), trial(2, ["1"]), trial(3, ["1"])])
+    assert one.pairs(other) == (1, 1, 0, 0)
+    assert other.pairs(one) == (1, 0, 1, 0)
+    assert one.pairs(other, 5) == (0, 0, 0, 2)
+
+
+def test_lines_of_the_same_settings_are_one_series(tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (folder / "1.jsonl").write_text(line(trial(0, ["1"])) + line(trial(1, ["2"])))
+    (folder / "2.jsonl").write_text(line(trial(2, ["1"])) + line(trial(1, ["1"])))
+    (folder / "report.json").write_text("{}\n")
+    (tmp_path / "other.jsonl").write_text(line(trial(0, ["2"]), "b", seed=2))
+    one, other = read_series([folder, tmp_path / "other.jsonl"])
+    assert (one.label, one.model, one.data, len(one.trials), one.right) == ("a", "tiny", "toy", 3, 3)
+    assert (other.label, other.right) == ("b", 0)
+
+
+def test_failures_count_until_a_result_follows(tmp_path: Path) -> None:
+    first, second = trial(0, ["1"]), trial(1, ["1"])
+    (tmp_path / "r.jsonl").write_text(line(first.question) + line(second.question) + line(first))
+    [found] = read_series([tmp_path])
+    assert (len(found.trials), found.failed) == (1, 1)
+
+
+def test_a_torn_last_line_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text(line(trial(0, ["1"])) + line(trial(1, ["1"]))[:50])
+    [found] = read_series([tmp_path])
+    assert list(found.trials) == ["toy:1:00"]
+
+
+@pytest.mark.parametrize("text", ["{}\n", "[1]\n", "no JSON\n", '{"label": "a", "settings": {}, "question": "q"}\n'])
+def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "r.jsonl").write_text(line(trial(0, ["1"])) + text)
+    with pytest.raises(InputError, match=r"r\.jsonl, line 2: is not a result of marcot eval"):
+        read_series([tmp_path])
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no such file"):
+        read_series([tmp_path / "no.jsonl"])
+
+
+def test_a_line_without_its_rollouts_is_refused(tmp_path: Path) -> None:
+    entry = json.loads(line(trial(0, ["1"])))
+    del entry["rollouts"]["spent"]
+    (tmp_path / "r.jsonl").write_text(json.dumps(entry) + "\n")
+    with pytest.raises(InputError, match="line 1: is not a result of marcot eval"):
+        read_series([tmp_path])
+
+
+def test_a_part_of_a_series() -> None:
+    whole: Series = series("s", [trial(index, ["1"]) for index in range(5)])
+    assert list(whole.numbered({2, 4, 9}).trials) == ["toy:2:00", "toy:4:00"]
+    assert list(whole.only(["toy:5:00", "nothing"]).trials) == ["toy:5:00"]
+    assert replace(whole, label="t").trials == whole.trials
