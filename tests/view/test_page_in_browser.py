@@ -152,6 +152,7 @@ def test_arrows_walk_the_tree(browser: Browser, tmp_path: Path) -> None:
 
 def test_the_slider_replays_the_search(browser: Browser, tmp_path: Path) -> None:
     show(browser, tmp_path)
+    browser.run("document.getElementById('unfold').click()")
     for count in (0, 1, 2, 6, 13, 14):
         slide(browser, count)
         visits, values = replayed(RESULT.tree, RESULT.rollouts, count)

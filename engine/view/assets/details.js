@@ -65,16 +65,16 @@ function showBox(box, { visits, values }, count, select) {
   byId("text").replaceChildren(...box.nodes.flatMap(heat));
   byId("text").hidden = !byId("text").textContent;
   byId("doubt-legend").hidden = !box.nodes.some((node) => node.token_texts.length);
-  const inBox = new Set(box.nodes);
-  byId("chain").replaceChildren(...chainOf(last).slice(1).map((node) => {
-    const item = element("li", { className: `${bestPath.has(node.id) ? "best" : ""} ${inBox.has(node) ? "current" : ""}` });
-    const facts = [`${visits[node.id]} × ${shown(values[node.id])}`, node.kind].filter(Boolean).join(" ");
-    const link = element("button", { type: "button", className: "node", textContent: `${node.id}: ${facts}` });
-    link.onclick = () => select(node.id);
-    item.append(link, element("div", { className: "text", dir: "auto" }));
-    item.lastChild.append(...heat(node));
-    return item;
-  }));
+  const chain = [];
+  for (let above = box; above.parent; above = above.parent) {
+    const { id, kind } = above.last;
+    const facts = [`${id}:`, visits[id], "×", shown(values[id]), kind].filter((fact) => fact !== "").join(" ");
+    const link = element("button", { type: "button", className: "node", textContent: facts });
+    link.onclick = () => select(id);
+    const text = element("div", { className: "text", dir: "auto" }, ...above.nodes.flatMap(heat));
+    chain.unshift(element("li", { className: `${above.best ? "best" : ""} ${above === box ? "current" : ""}` }, link, text));
+  }
+  byId("chain").replaceChildren(...chain);
 }
 
 /** Show the answers with their shares of the vote as of the moment. */
@@ -89,7 +89,7 @@ function showAnswers(count, select) {
     head.onclick = () => select(rollouts[camp.best].leaf);
     const links = camp.rollouts.map((index) => {
       const { value, finish_reason: reason, tokens, leaf } = rollouts[index];
-      const cut = reason === "length" || reason === "cancelled";
+      const cut = reason !== "eos" && reason !== "stop";
       const link = element("button", { type: "button", textContent: `#${index + 1} ${shown(value)}` });
       link.className = `${cut ? "cut" : ""} ${index >= count ? "ahead" : ""}`;
       link.title = `Rollout ${index + 1}: value ${shown(value)}, ${tokens} tokens, ${cut ? "cut short" : "complete"} (${reason})`;
