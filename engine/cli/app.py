@@ -9,6 +9,7 @@ import sys
 import typer
 
 from .compare import compare
+from .dataset import dataset
 from .eval import eval
 from .generate import generate
 from .models import models
@@ -30,6 +31,7 @@ app.command()(score)
 app.command()(models)
 app.command()(eval)
 app.command()(compare)
+app.command()(dataset)
 
 
 def main() -> None:

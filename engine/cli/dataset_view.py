@@ -1,0 +1,73 @@
+"""What a person sees of `marcot dataset`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from ..dataset import Produced
+
+
+class ProgressBar:
+    """On a terminal, a bar on stderr for each stage; elsewhere nothing."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def show(self, stage: str, done: int, total: int) -> None:
+        """Say that `stage` has done `done` of `total`."""
+        if self._progress.disable:
+            return
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(stage, total=total)
+        self._progress.update(self._tasks[stage], completed=done, total=total)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+
+def report(produced: Produced, out: Path) -> str:
+    """What became of the searches, in some lines."""
+    tally = produced.summary["tally"]
+    lines = []
+    if produced.was_there:
+        lines.append(f"{out} is there already, made from the same sources with the same options")
+    elif produced.resumed_at:
+        lines.append(f"went on from question {produced.resumed_at + 1}")
+    traces, good = tally["passed"].get("traces", 0), tally["passed"].get("good", 0)
+    lines.append(f"{produced.questions} questions, {traces} traces, {good} of them pass all filters")
+    dropped = [
+        f"{name} {count}" for name, count in sorted(tally["dropped"].items(), key=lambda item: -item[1]) if count
+    ]
+    if dropped:
+        lines.append(f"dropped: {', '.join(dropped)}")
+    counted = produced.summary["options"]["tokenizer"] is not None
+    for key, count in sorted(tally["records"].items()):
+        if count:
+            tokens = f", {tally['tokens'][key]} tokens" if counted else ""
+            lines.append(f"{out / key}.jsonl: {count} records of {tally['questions'][key]} questions{tokens}")
+    if not any(tally["records"].values()):
+        lines.append(f"nothing passed the filters; {out / 'README.md'} says which of them dropped what")
+    if not counted:
+        lines.append("tokens are not counted: name a model with --tokenizer")
+    return "\n".join(lines)

@@ -1,0 +1,59 @@
+"""Whose tokens `marcot dataset` counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ...model import BUILT_IN_MODELS, cached_model, load_checkpoint
+from ..errors import InputError
+
+Encode = Callable[[str], list[int]]
+
+
+def chosen_tokenizer(name: str, sources: Sequence[Path]) -> tuple[str | None, Encode | None]:
+    """The name of a model and how its tokenizer encodes; None twice if tokens are not to be counted.
+
+    Args:
+        name: A model, `auto` or `none`.
+        sources: Files to be read; with `auto`, the first line of the first result file names the model.
+
+    Raises:
+        InputError: The model has no tokenizer.
+    """
+    if name == "none":
+        return None, None
+    automatic = name == "auto"
+    if automatic:
+        found = next((model for model in map(_model_of, sources) if model is not None), None)
+        if found is None or not _is_here(found):
+            return None, None
+        name = found
+    with load_checkpoint(name) as checkpoint:
+        tokenizer = checkpoint.tokenizer()
+    if tokenizer is None:
+        if automatic:
+            return None, None
+        raise InputError(f"--tokenizer {name}: this checkpoint has no tokenizer")
+    return name, tokenizer.encode
+
+
+def _model_of(path: Path) -> str | None:
+    """The model that the first line of `path` says it was searched with."""
+    try:
+        with path.open("rb") as file:
+            entry = json.loads(file.readline(1 << 24))
+    except (OSError, ValueError):
+        # Whoever reads the file says what is wrong with it.
+        return None
+    settings = entry.get("settings") if isinstance(entry, dict) else None
+    model = settings.get("model") if isinstance(settings, dict) else None
+    return model if isinstance(model, str) else None
+
+
+def _is_here(model: str) -> bool:
+    """Whether `model` can be opened without fetching it."""
+    if model in BUILT_IN_MODELS:
+        return cached_model(model, BUILT_IN_MODELS[model].size) is not None
+    return Path(model).exists()

@@ -1,0 +1,61 @@
+"""A JSON array in a file, one element at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+_STRUCTURE = re.compile(rb'["\\\[\]{},]')
+_CHUNK = 1 << 20
+
+
+class Element(NamedTuple):
+    """Where an element of the array is.
+
+    Attributes:
+        offset: Of its first byte.
+        data: Its bytes, space around them included.
+    """
+
+    offset: int
+    data: bytes
+
+
+def elements_of(file: BinaryIO) -> Iterator[Element]:
+    """Yield the elements of the array that `file` holds; never more than one of them and a chunk are in memory.
+
+    Only brackets, commas and strings are looked at; whether an element is JSON shows when it is parsed.
+
+    Raises:
+        EOFError: The file ends before the array does.
+    """
+    depth, in_string, skip = 0, False, -1
+    start = position = file.tell()
+    element = bytearray()
+    while chunk := file.read(_CHUNK):
+        for match in _STRUCTURE.finditer(chunk):
+            sign, here = match[0], position + match.start()
+            if here == skip:
+                continue
+            if in_string:
+                skip = here + 1 if sign == b"\\" else -1
+                in_string = sign != b'"'
+            elif sign == b'"':
+                in_string = True
+            elif sign in b"[{":
+                depth += 1
+                if depth == 1:
+                    start, element = here + 1, bytearray()
+            elif depth == 1 and sign in b",]":
+                data = bytes(element) + chunk[max(start - position, 0) : match.start()]
+                if data.strip() or sign == b",":
+                    yield Element(start, data)
+                start, element = here + 1, bytearray()
+                if sign == b"]":
+                    return
+            elif sign in b"]}":
+                depth -= 1
+        element += chunk[max(start - position, 0) :]
+        position += len(chunk)
+    raise EOFError

@@ -1,0 +1,253 @@
+"""Making a data set: searches in, a folder out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .card import SourceFacts, card, dataset_info
+from .draft_folder import DraftFolder
+from .duplicates import ROW_BYTES, Seen, exact_key, row_of
+from .filters import HEURISTIC_FILTERS, QUALITY_FILTERS, Filter, first_failed
+from .options import DatasetOptions
+from .preference import preferences
+from .question_index import QuestionIndex
+from .records import Record, pair_record, sft_record, shown_text, step_record
+from .script import main_script
+from .shared_prefix import shared_length
+from .source import Source
+from .split import question_id, split_of
+from .tally import Tally
+from .trace import Trace
+
+FORMAT = 1
+"""Changes when the same sources and options give other bytes."""
+
+CHECKPOINT_SECONDS = 2.0
+"""How much work a killed run loses."""
+
+SUMMARY = "dataset.json"
+"""Sources, options and counts for programs; also how a finished folder is recognised."""
+
+Encode = Callable[[str], list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """What a run ended with.
+
+    Attributes:
+        summary: What `dataset.json` holds.
+        resumed_at: Questions that an earlier run had done.
+        questions: Questions in all.
+        was_there: The folder was finished already.
+    """
+
+    summary: dict[str, Any]
+    resumed_at: int
+    questions: int
+    was_there: bool = False
+
+
+class Production:
+    """A data set in the making."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        out: Path,
+        options: DatasetOptions,
+        encode: Encode | None = None,
+        progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    ) -> None:
+        """Plan a data set.
+
+        Args:
+            paths: Result files of `marcot search` and chain-of-thought samples, mixed at will.
+            out: Folder to make.
+            options: What goes in.
+            encode: The ids of a text by the tokenizer that `options` names.
+            progress: Called with what is being done, how much of it is, and out of how much.
+        """
+        self._paths = paths
+        self._out = out
+        self._options = options
+        self._encode = encode
+        self._progress = progress
+
+    def run(self, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> Produced:
+        """Make it, from where the last run with the same sources and options was stopped.
+
+        Raises:
+            InputError: A source or an entry makes no sense, or the folder holds something else.
+        """
+        sources = [Source(path) for path in self._paths]
+        try:
+            facts = {
+                "format": FORMAT,
+                "sources": [{"name": source.path.name, "sha256": source.sha256()} for source in sources],
+                "options": self._options.as_object(),
+            }
+            identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+            finished = self._finished(facts)
+            if finished is not None:
+                return finished
+            index = self._index(sources)
+            with DraftFolder(self._out, identity) as draft:
+                return self._make(index, draft, facts, checkpoint_seconds)
+        finally:
+            for source in sources:
+                source.close()
+
+    def _finished(self, facts: dict[str, Any]) -> Produced | None:
+        """What an earlier run made, if this is it.
+
+        Raises:
+            InputError: Something else is there.
+        """
+        if not self._out.exists():
+            return None
+        try:
+            summary = json.loads((self._out / SUMMARY).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise InputError(f"{self._out}: is there already and no data set of ours; give another --out") from None
+        if any(summary.get(key) != value for key, value in facts.items()):
+            raise InputError(f"{self._out}: was made with other options or sources; remove it, or give another --out")
+        # A run that was killed after its last step leaves this.
+        shutil.rmtree(self._out.with_name(self._out.name + ".partial"), ignore_errors=True)
+        return Produced(summary, summary["questions"], summary["questions"], was_there=True)
+
+    def _index(self, sources: Sequence[Source]) -> QuestionIndex:
+        total = sum(source.size for source in sources)
+        done = 0
+
+        def read(length: int) -> None:
+            nonlocal done
+            done += length
+            self._progress("reading", done, total)
+
+        index = QuestionIndex(sources, skip_bad=self._options.skip_bad, read=read)
+        if not len(index):
+            raise InputError("there is no finished search and no sample in the sources")
+        return index
+
+    def _make(self, index: QuestionIndex, draft: DraftFolder, facts: dict[str, Any], every: float) -> Produced:
+        state = draft.state or {"next": 0, "tally": None}
+        start, tally, seen = state["next"], Tally(state["tally"]), Seen(self._options.max_similarity)
+        for row in np.frombuffer(draft.notes(), np.uint32).reshape(-1, ROW_BYTES // 4):
+            seen.add(row)
+        saved = time.monotonic()
+        for question in range(start, len(index)):
+            traces = [trace for entry in index.entries(question) for trace in entry.traces]
+            if traces:
+                self._add(traces, draft, tally, seen)
+            if time.monotonic() - saved >= every:
+                draft.save({"next": question + 1, "tally": tally.as_object()})
+                saved = time.monotonic()
+            self._progress("writing", question + 1, len(index))
+        summary = {**facts, "questions": len(index), "tally": tally.as_object()}
+        sources = [
+            SourceFacts(source["name"], source["sha256"], counts)
+            for source, counts in zip(facts["sources"], index.counts, strict=True)
+        ]
+        draft.finish(
+            {
+                "README.md": card(self._out.name, self._options, sources, index.models, len(index), tally),
+                "dataset_info.json": dataset_info(self._options, tally),
+                SUMMARY: json.dumps(summary, indent=2, ensure_ascii=False) + "\n",
+            }
+        )
+        return Produced(summary, start, len(index))
+
+    def _add(self, traces: Sequence[Trace], draft: DraftFolder, tally: Tally, seen: Seen) -> None:
+        """Write what one question gives."""
+        options = self._options
+        id = question_id(traces[0].question)
+        split = split_of(id, validation=options.validation, test=options.test, seed=options.seed)
+        tally.questions[f"script {main_script(traces[0].question) or 'none'}"] += 1
+        tally.passed["traces"] += len(traces)
+        sound = [trace for trace in _distinct(traces, tally) if self._passes(trace, HEURISTIC_FILTERS, tally)]
+        # The best first: what a limit leaves out is the rest. Sorting keeps the order of equals.
+        sound.sort(key=lambda trace: -(trace.value or 0.0))
+        good = [trace for trace in sound if self._passes(trace, QUALITY_FILTERS, tally)]
+        tally.passed["sound"] += len(sound)
+        tally.passed["good"] += len(good)
+        made: dict[str, Iterator[Record]] = {
+            "sft": self._sft(id, good, draft, tally, seen),
+            "steps": self._steps(id, sound),
+            "pairs": self._pairs(id, good, sound),
+        }
+        for kind in options.kinds:
+            key = f"{kind}/{split}"
+            records = list(made[kind])
+            for record in records:
+                line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+                draft.append(f"{key}.jsonl", line.encode(errors="backslashreplace"))
+                tally.tokens[key] += self._tokens(record)
+            tally.records[key] += len(records)
+            tally.questions[key] += bool(records)
+
+    def _passes(self, trace: Trace, filters: Mapping[str, Filter], tally: Tally) -> bool:
+        failed = first_failed(trace, self._options, filters)
+        if failed is not None:
+            tally.dropped[failed] += 1
+        return failed is None
+
+    def _sft(self, id: str, good: Sequence[Trace], draft: DraftFolder, tally: Tally, seen: Seen) -> Iterator[Record]:
+        kept = 0
+        for trace in good:
+            if kept == self._options.per_question:
+                tally.dropped["per question"] += 1
+                continue
+            row = row_of(trace.text)
+            duplicate = seen.find(row)
+            if duplicate is not None:
+                tally.dropped[duplicate.value] += 1
+                continue
+            seen.add(row)
+            draft.note(row.tobytes())
+            kept += 1
+            yield sft_record(id, trace, self._options.form)
+
+    def _steps(self, id: str, sound: Sequence[Trace]) -> Iterator[Record]:
+        records = (step_record(id, trace) for trace in sound)
+        for record, _ in zip(filter(None, records), range(self._options.per_question), strict=False):
+            yield record
+
+    def _pairs(self, id: str, good: Sequence[Trace], sound: Sequence[Trace]) -> Iterator[Record]:
+        form = self._options.form
+        for pair in preferences(good, sound, self._options):
+            shared = None
+            if self._encode is not None:
+                ids = [self._encode(shown_text(trace, form)) for trace in (pair.chosen, pair.rejected)]
+                shared = shared_length(*ids)
+            yield pair_record(id, pair, form, shared)
+
+    def _tokens(self, record: Record) -> int:
+        """Tokens of what the assistant says in `record`."""
+        if self._encode is None:
+            return 0
+        messages = [*record.get("messages", ()), *record.get("chosen", ()), *record.get("rejected", ())]
+        texts = [message["content"] for message in messages if message["role"] == "assistant"]
+        return sum(len(self._encode(text)) for text in [*texts, *record.get("completions", ())])
+
+
+def _distinct(traces: Sequence[Trace], tally: Tally) -> Iterator[Trace]:
+    """The first of equal texts."""
+    texts: set[bytes] = set()
+    for trace in traces:
+        key = exact_key(trace.text)
+        if key in texts:
+            tally.dropped["same text"] += 1
+        else:
+            texts.add(key)
+            yield trace

@@ -1,0 +1,88 @@
+"""The records of a data set, as trainers read them. Every field is in every record, so that columns have one type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .preference import Preference
+from .shared_prefix import shared_length
+from .thought_output import to_thought_output
+from .trace import Trace
+
+Record = dict[str, Any]
+
+
+def shown_text(trace: Trace, form: str) -> str:
+    """The text of a trace in `form`, one of `FORMS`."""
+    return to_thought_output(trace.text, trace.answer) if form == "thought-output" else trace.text.strip()
+
+
+def sft_record(question_id: str, trace: Trace, form: str) -> Record:
+    """A conversation: `messages`, as TRL's `SFTTrainer` and LLaMA-Factory (`sharegpt` with OpenAI tags) read it."""
+    return {
+        "messages": [*_prompt(trace), _said("assistant", shown_text(trace, form))],
+        "answer": trace.answer,
+        "grade": trace.grade,
+        "value": trace.value,
+        "agreement": trace.agreement,
+        "question_id": question_id,
+    }
+
+
+def step_record(question_id: str, trace: Trace) -> Record | None:
+    """Stepwise supervision (`prompt`, `completions`, `labels`, as TRL has it) with what the labels come from.
+
+    A step's label is whether any rollout through it reached the reference answer (Wang et al., "Math-Shepherd", 2023,
+    hard estimation); `successes / visits` is the soft estimation. Without a reference, it is whether the mean reward
+    through it is at least that of the whole search. Line feeds around a step are left out: trainers put in their own.
+
+    Returns:
+        The record; None if the trace has no steps that say anything, or no way to label them.
+    """
+    steps = [step for step in trace.steps if step.text.strip()]
+    if not steps or any(step.value is None for step in steps):
+        return None
+    if trace.correct is not None:
+        labels = [bool(step.successes) for step in steps]
+    else:
+        assert trace.baseline is not None, "a trace with values has their mean"
+        labels = [step.value is not None and step.value >= trace.baseline for step in steps]
+    return {
+        "prompt": trace.question,
+        "completions": [step.text.strip("\n") for step in steps],
+        "labels": labels,
+        "values": [step.value for step in steps],
+        "visits": [step.visits for step in steps],
+        "successes": [-1 if step.successes is None else step.successes for step in steps],
+        "labelled_by": "value" if trace.correct is None else "reference",
+        "question_id": question_id,
+    }
+
+
+def pair_record(question_id: str, pair: Preference, form: str, shared_tokens: int | None) -> Record:
+    """A preference (`prompt`, `chosen`, `rejected`, each a conversation), as TRL's `DPOTrainer` reads it.
+
+    `shared_characters` and `shared_tokens` count from the start of the assistant's text; tokens are those of the text
+    by itself, -1 without a tokenizer.
+    """
+    chosen, rejected = shown_text(pair.chosen, form), shown_text(pair.rejected, form)
+    return {
+        "prompt": _prompt(pair.chosen),
+        "chosen": [_said("assistant", chosen)],
+        "rejected": [_said("assistant", rejected)],
+        "shared_characters": shared_length(chosen, rejected),
+        "shared_tokens": -1 if shared_tokens is None else shared_tokens,
+        "chosen_by": pair.chosen_by,
+        "chosen_value": pair.chosen.value,
+        "rejected_value": pair.rejected.value,
+        "question_id": question_id,
+    }
+
+
+def _prompt(trace: Trace) -> list[Record]:
+    system = [_said("system", trace.system)] if trace.system is not None else []
+    return [*system, _said("user", trace.question)]
+
+
+def _said(role: str, content: str) -> Record:
+    return {"role": role, "content": content}

@@ -1,0 +1,34 @@
+"""Texts that say the same again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .words import words_of
+
+NGRAM = 8
+"""Words of a run that counts as repeated: sums share runs of four or five words without being loops."""
+
+LOOP_TURNS = 3
+LOOP_WORDS = 24
+"""A text ends in a loop if its last words are this many equal turns and at least this many words."""
+
+
+def repeated_share(text: str, ngram: int = NGRAM) -> float:
+    """The share of runs of `ngram` words that occurred earlier in `text`, from 0 to 1."""
+    words = words_of(text)
+    runs = [tuple(words[start : start + ngram]) for start in range(len(words) - ngram + 1)]
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0
+
+
+def ends_in_loop(text: str) -> bool:
+    """Whether the last words of `text` are one run said over and over, the last turn whole or cut short."""
+    words = words_of(text)
+    return any(_period_of_end(words, period) for period in range(1, len(words) // LOOP_TURNS + 1))
+
+
+def _period_of_end(words: Sequence[str], period: int) -> bool:
+    needed = max(LOOP_TURNS * period, LOOP_WORDS)
+    if needed > len(words):
+        return False
+    return all(words[-position] == words[-position - period] for position in range(1, needed - period + 1))
