@@ -9,7 +9,7 @@ from typing import Self, cast, get_args, overload
 
 import torch
 
-from ..kernels import MAX_TOP_K, Compute, Kernels, select
+from ..kernels import MAX_TOP_K, Compute, Kernels, KVScales, select
 from ..model import (
     PAGE_SIZE,
     Checkpoint,
@@ -20,6 +20,7 @@ from ..model import (
     Tokenizer,
     WeightFormat,
     decode_graphs,
+    kv_scales,
     load_checkpoint,
 )
 from .completion import Completion
@@ -55,6 +56,7 @@ class Engine:
     Attributes:
         config: The model's shape.
         compute: How its weights are multiplied, `"exact"` or `"fast"`.
+        deterministic: Whether a branch has the same bits alone and in every company.
         tokenizer: Its tokenizer, or None for a checkpoint without one (token ids still work).
         usage: All work since loading.
         tree: The KV tree.
@@ -67,6 +69,7 @@ class Engine:
         kv_tokens: int | None = None,
         limits: Limits | None = None,
         graphs: bool = True,
+        scales: Sequence[KVScales] | None = None,
     ) -> None:
         """Put an engine around a loaded decoder. `Engine.load` is the usual way.
 
@@ -76,20 +79,24 @@ class Engine:
             kv_tokens: Size of the KV pool in tokens; by default what a share of the memory holds.
             limits: Size of a step.
             graphs: Whether decode steps are run as CUDA graphs where that is possible.
+            scales: One for each layer, see `kv_scales`, keep K and V in fp8; by default they are kept as computed.
 
         Raises:
             InputError: `kv_tokens` is less than a page.
         """
-        tokens = _default_kv_tokens(decoder) if kv_tokens is None else kv_tokens
+        dtype = decoder.dtype if scales is None else decoder.kernels.fp8_dtype
+        assert dtype is not None, "scales are for kernel sets that have pages in fp8"
+        tokens = _default_kv_tokens(decoder, dtype) if kv_tokens is None else kv_tokens
         if tokens < PAGE_SIZE:
             raise InputError(f"kv_tokens={tokens}: the KV pool must hold at least one page of {PAGE_SIZE} tokens")
         pages = tokens // PAGE_SIZE
         self.config: ModelConfig = decoder.config
         self.compute: Compute = decoder.compute
+        self.deterministic = decoder.kernels.deterministic
         self.tokenizer = tokenizer
         self.usage = Usage()
         self.tree = KVTree(pages)
-        cache = KVCache(decoder.config, pages, decoder.dtype, decoder.device)
+        cache = KVCache(decoder.config, pages, dtype, decoder.device, scales)
         limits = limits or Limits()
         repeated = decode_graphs(decoder, cache, limits.jobs) if graphs else None
         self._scheduler = Scheduler(decoder, cache, self.tree, tokenizer, limits, repeated)
@@ -107,6 +114,8 @@ class Engine:
         weights: str = "stored",
         threads: int | None = None,
         kv_tokens: int | None = None,
+        kv_dtype: str = "auto",
+        deterministic: bool = False,
         graphs: bool = True,
     ) -> Self:
         """Load a model by name.
@@ -123,6 +132,10 @@ class Engine:
             threads: CPU threads; all cores by default.
             kv_tokens: Size of the KV pool in tokens; by default what a quarter of the machine's memory (or most of
                 what a GPU has left) holds, at most 131,072.
+            kv_dtype: What K and V are kept as: `"auto"` as they are computed, or `"fp8"` in 8 bits with a scale per
+                layer and head, so that twice as many 16-bit tokens fit. The CPU kernels have no fp8.
+            deterministic: Whether a branch must have the same bits alone and in every company. On the CPU it always
+                has; a GPU cuts attention at fixed places for it and leaves no product to cuBLAS, which takes longer.
             graphs: On a GPU, whether a decode step is launched as one CUDA graph instead of kernel by kernel.
 
         Raises:
@@ -130,6 +143,7 @@ class Engine:
             CheckpointError: Its files are broken or of an unsupported kind.
             BlockFormatError: Its matrices cannot be rounded to `weights`.
             InputError: An argument makes no sense here.
+            KernelsUnavailableError: The kernels that fit here cannot do what is asked for.
         """
         if threads is not None:
             if threads < 1:
@@ -143,12 +157,14 @@ class Engine:
             raise InputError(f"weights={weights!r}: must be {', '.join(get_args(WeightFormat))}")
         kept = cast(WeightFormat, weights)
         checkpoint: Checkpoint = load_checkpoint(model)
-        kernels = select(place, number)
+        kernels = select(place, number, deterministic)
+        pages = _fp8_dtype(kv_dtype, kernels)
         mode = _compute(compute, checkpoint, kept, kernels)
         with ThreadPoolExecutor(1) as beside:  # packing weights leaves the interpreter free
             tokenizer = beside.submit(checkpoint.tokenizer)
             decoder = Decoder(checkpoint, kernels, number, place, mode, kept)
-            return cls(decoder, tokenizer.result(), kv_tokens, graphs=graphs)
+            scales = None if pages is None else kv_scales(checkpoint, kept, pages, place)
+            return cls(decoder, tokenizer.result(), kv_tokens, graphs=graphs, scales=scales)
 
     # --- the tree ----------------------------------------------------------------------------------------------
 
@@ -362,11 +378,24 @@ def _compute(name: str, checkpoint: Checkpoint, weights: WeightFormat, kernels: 
     return cast(Compute, name)
 
 
-def _default_kv_tokens(decoder: Decoder) -> int:
+def _fp8_dtype(kv_dtype: str, kernels: Kernels) -> torch.dtype | None:
+    """What pages hold that are not as K and V are computed."""
+    if kv_dtype not in ("auto", "fp8"):
+        raise InputError(f"kv_dtype={kv_dtype!r}: must be auto or fp8")
+    if kv_dtype == "fp8" and kernels.fp8_dtype is None:
+        raise InputError(
+            f"kv_dtype='fp8': the {kernels.name} kernels keep K and V as they compute them; leave it at auto, or run "
+            "on a GPU (device='cuda'). MARCOT_KERNELS=reference has fp8 on the CPU, slowly"
+        )
+    return kernels.fp8_dtype if kv_dtype == "fp8" else None
+
+
+def _default_kv_tokens(decoder: Decoder, dtype: torch.dtype) -> int:
+    """What a share of the memory holds of K and V in `dtype`."""
     if decoder.device.type == "cuda":
         memory, _ = torch.cuda.mem_get_info(decoder.device)
     else:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     share = int(memory * _KV_SHARE_OF_MEMORY[decoder.device.type])
-    fitting = share // KVCache.token_bytes(decoder.config, decoder.dtype)
+    fitting = share // KVCache.token_bytes(decoder.config, dtype)
     return max(min(fitting, _DEFAULT_KV_TOKENS), PAGE_SIZE)

@@ -25,7 +25,7 @@ class Stepper:
         self._cache = cache
         self._graphs = graphs
         self._drawer = Drawer(decoder)
-        self._planner = _planner(decoder)
+        self._planner = _planner(decoder, cache)
         self._decoded: list[Branch] = []
         self._hidden: list[Tensor] = []
         self._head: tuple[Request, Decoded] | None = None
@@ -112,13 +112,14 @@ class Stepper:
             self._drawer.from_hidden(branches, blocks[0] if len(blocks) == 1 else torch.cat(blocks))
 
 
-def _planner(decoder: Decoder) -> Planner:
+def _planner(decoder: Decoder, cache: KVCache) -> Planner:
     """Of the kind that the kernels read plans of."""
-    config = decoder.config
-    tiling = decoder.kernels.tiling(config.num_heads, config.num_kv_heads)
+    config, kernels = decoder.config, decoder.kernels
+    tiling = kernels.tiling(config.num_heads, config.num_kv_heads)
     if tiling is None:
         return ItemPlanner()
-    return TilePlanner(tiling, config.num_heads // config.num_kv_heads, config.head_dim, decoder.dtype.itemsize)
+    head = (config.gqa_group, config.head_dim, cache.k.dtype.itemsize)
+    return TilePlanner(tiling, *head, deterministic=kernels.deterministic)
 
 
 def _decodes(reader: Reader) -> bool:

@@ -81,7 +81,7 @@ class HeadTopK(NamedTuple):
 
 
 class KVScales(NamedTuple):
-    """What a KV cache in fp8 needs: the value of head `h` in the cache is the true one divided by `scale[h]`.
+    """What a layer's KV cache in fp8 needs: the value of head `h` in it is the true one divided by `scale[h]`.
 
     Attributes:
         k: `[kv_heads]` fp32.
@@ -157,6 +157,16 @@ class Kernels(Protocol):
     @property
     def fast_is_faster(self) -> bool:
         """Whether `fast` gains time here, or is there for comparison only."""
+        ...
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether a row's results have the same bits in every company; if plans are in tiles, in fixed ones."""
+        ...
+
+    @property
+    def fp8_dtype(self) -> torch.dtype | None:
+        """Dtype of pages that have `KVScales`, or None where pages have the dtype of the activations only."""
         ...
 
     def tiling(self, heads: int, kv_heads: int) -> Tiling | None:

@@ -18,7 +18,7 @@ ENVIRONMENT_VARIABLE = "MARCOT_KERNELS"
 _INTERPRET: Final = "TRITON_INTERPRET"
 
 
-def select(device: torch.device, dtype: torch.dtype = torch.float32) -> Kernels:
+def select(device: torch.device, dtype: torch.dtype = torch.float32, deterministic: bool = False) -> Kernels:
     """Return the op set that fits: `triton` on a GPU, `cpu` for fp32 on the CPU, `reference` where they cannot be had.
 
     The environment variable `MARCOT_KERNELS` overrides the choice. Without it, being left with the slow reference is
@@ -27,30 +27,42 @@ def select(device: torch.device, dtype: torch.dtype = torch.float32) -> Kernels:
     Args:
         device: Where it is to run.
         dtype: Compute dtype of the activations.
+        deterministic: Whether it must give a row the same bits in every company, as the CPU kernels always do.
 
     Raises:
-        KernelsUnavailableError: `MARCOT_KERNELS` names a set that does not exist or does not work here.
+        KernelsUnavailableError: `MARCOT_KERNELS` names a set that does not exist or does not work here, or the set is
+            to be deterministic and cannot be.
     """
+    kernels = _fitting(device, dtype, deterministic)
+    if deterministic and not kernels.deterministic:
+        raise KernelsUnavailableError(
+            f"the {kernels.name} kernels are not deterministic, as torch's products are not: a branch may differ in "
+            "its last bits with what runs beside it. On the CPU use float32 and the C++ kernels, or do without"
+        )
+    return kernels
+
+
+def _fitting(device: torch.device, dtype: torch.dtype, deterministic: bool) -> Kernels:
     chosen = os.environ.get(ENVIRONMENT_VARIABLE)
     if chosen:
         if chosen not in _SETS:
             known = ", ".join(sorted(_SETS))
             raise KernelsUnavailableError(f"{ENVIRONMENT_VARIABLE}={chosen}: no such kernel set; known: {known}")
-        return _SETS[chosen](device, dtype)
+        return _SETS[chosen](device, dtype, deterministic)
     try:
-        return (_cpu if device.type == "cpu" else _triton)(device, dtype)
+        return (_cpu if device.type == "cpu" else _triton)(device, dtype, deterministic)
     except KernelsUnavailableError as error:
         first, *rest = str(error).splitlines()
         more = f" (all of it with {ENVIRONMENT_VARIABLE}=cpu)" if rest else ""
         _say_once(f"running on the slow reference kernels: {first}{more}")
-        return _reference(device, dtype)
+        return _reference(device, dtype, deterministic)
 
 
-def _reference(device: torch.device, dtype: torch.dtype) -> Kernels:
+def _reference(device: torch.device, dtype: torch.dtype, deterministic: bool) -> Kernels:
     return cast(Kernels, reference)
 
 
-def _cpu(device: torch.device, dtype: torch.dtype) -> Kernels:
+def _cpu(device: torch.device, dtype: torch.dtype, deterministic: bool) -> Kernels:
     if device.type != "cpu":
         raise KernelsUnavailableError(f"the CPU kernels do not run on {device}")
     if dtype != torch.float32:
@@ -66,7 +78,7 @@ def _cpu(device: torch.device, dtype: torch.dtype) -> Kernels:
         raise KernelsUnavailableError(f"the CPU kernels were built, but cannot be loaded: {error}") from error
 
 
-def _triton(device: torch.device, dtype: torch.dtype) -> Kernels:
+def _triton(device: torch.device, dtype: torch.dtype, deterministic: bool) -> Kernels:
     interpreted = os.environ.get(_INTERPRET) == "1"
     if device.type == "cpu" and not interpreted:
         raise KernelsUnavailableError(
@@ -80,7 +92,7 @@ def _triton(device: torch.device, dtype: torch.dtype) -> Kernels:
         from .triton import load
     except ImportError as error:
         raise KernelsUnavailableError(f"the GPU kernels need Triton ({error}): pip install 'marcot[gpu]'") from error
-    return cast(Kernels, load(device))
+    return cast(Kernels, load(device, deterministic))
 
 
 @functools.cache
@@ -88,7 +100,7 @@ def _say_once(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-_SETS: Final[dict[str, Callable[[torch.device, torch.dtype], Kernels]]] = {
+_SETS: Final[dict[str, Callable[[torch.device, torch.dtype, bool], Kernels]]] = {
     "cpu": _cpu,
     "reference": _reference,
     "triton": _triton,

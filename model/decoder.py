@@ -99,6 +99,7 @@ class Decoder:
         cos, sin = self._rope.table(step.plan.positions)
         x = self.kernels.embed(step.token_ids, self._embedding)
         if self._fused is not None:
+            assert cache.scales is None, "sets that fuse have no pages in fp8"
             x, residual = self._fused(x, cos, sin, step.slots, cache.k, cache.v, step.plan)
         else:
             x, residual = self._run_layers(x, cos, sin, step, cache)
@@ -110,11 +111,12 @@ class Decoder:
         """Every layer, op by op: the last MLP's output and the residual stream before it."""
         ops, eps, scale = self.kernels, self.config.rms_norm_eps, self.config.head_dim**-0.5
         residual: Tensor | None = None
-        for layer, k_pages, v_pages in zip(self._layers, cache.k, cache.v, strict=True):
+        all_scales = [None] * len(self._layers) if cache.scales is None else cache.scales
+        for layer, k_pages, v_pages, scales in zip(self._layers, cache.k, cache.v, all_scales, strict=True):
             normed, residual = ops.rms_norm(x, layer.input_norm, eps, residual)
             qkv = ops.linear(normed, layer.qkv)
-            q = ops.rope_store(qkv, layer.qkv_bias, cos, sin, step.slots, k_pages, v_pages)
-            attended = ops.tree_attention(q, k_pages, v_pages, step.plan, scale)
+            q = ops.rope_store(qkv, layer.qkv_bias, cos, sin, step.slots, k_pages, v_pages, scales)
+            attended = ops.tree_attention(q, k_pages, v_pages, step.plan, scale, scales)
             x = ops.linear(attended.flatten(1), layer.attention_output)
             normed, residual = ops.rms_norm(x, layer.post_attention_norm, eps, residual)
             x = ops.linear(ops.silu_mul(ops.linear(normed, layer.gate_up)), layer.down)

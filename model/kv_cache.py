@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
+from ..kernels import KVScales
 from .config import ModelConfig
 
 PAGE_SIZE = 16
@@ -16,13 +19,36 @@ class KVCache:
     Attributes:
         k: `[layers, pages, kv_heads, PAGE_SIZE, head_dim]`, uninitialised.
         v: Same shape.
+        scales: Of each layer's pages in fp8, or None.
     """
 
-    def __init__(self, config: ModelConfig, pages: int, dtype: torch.dtype, device: torch.device) -> None:
-        """Reserve `pages` pages; on the CPU the system commits their memory when they are first written."""
+    def __init__(
+        self,
+        config: ModelConfig,
+        pages: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        scales: Sequence[KVScales] | None = None,
+    ) -> None:
+        """Reserve `pages` pages; on the CPU the system commits their memory when they are first written.
+
+        Args:
+            config: The model's shape.
+            pages: How many.
+            dtype: Of the values: `Kernels.fp8_dtype` where there are scales, else that of the activations.
+            device: Where they lie.
+            scales: One for each layer; they must stay what they are while the cache is in use.
+        """
+        assert scales is None or len(scales) == config.num_layers
         shape = (config.num_layers, pages, config.num_kv_heads, PAGE_SIZE, config.head_dim)
         self.k = torch.empty(shape, dtype=dtype, device=device)
         self.v = torch.empty(shape, dtype=dtype, device=device)
+        self.scales = scales
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all pages, in bytes."""
+        return self.k.nbytes + self.v.nbytes
 
     @staticmethod
     def token_bytes(config: ModelConfig, dtype: torch.dtype) -> int:

@@ -43,6 +43,8 @@ def generate(
     weights: options.WeightsOption = "stored",
     threads: options.ThreadsOption = None,
     kv_tokens: options.KVTokensOption = None,
+    kv_dtype: options.KVDtypeOption = "auto",
+    deterministic: options.DeterministicOption = False,
     no_graphs: options.NoGraphsOption = False,
 ) -> None:
     """Continue a prompt by one or more samples.
@@ -92,6 +94,8 @@ def generate(
         weights=weights,
         threads=threads,
         kv_tokens=kv_tokens,
+        kv_dtype=kv_dtype,
+        deterministic=deterministic,
         graphs=not no_graphs,
     )
     with waiting(f"{samples} x {max_tokens} tokens at most"):

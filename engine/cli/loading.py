@@ -21,6 +21,8 @@ def load_engine(
     weights: str,
     threads: int | None,
     kv_tokens: int | None,
+    kv_dtype: str = "auto",
+    deterministic: bool = False,
     graphs: bool = True,
 ) -> Engine:
     """`Engine.load`; a person at a terminal is told how long it took, which is seconds."""
@@ -35,6 +37,8 @@ def load_engine(
         weights=weights,
         threads=threads,
         kv_tokens=kv_tokens,
+        kv_dtype=kv_dtype,
+        deterministic=deterministic,
         graphs=graphs,
     )
     if sys.stderr.isatty():

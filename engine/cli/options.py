@@ -50,6 +50,26 @@ KVTokensOption = Annotated[
     int | None,
     typer.Option(help="Size of the KV cache in tokens; what fits by default.", rich_help_panel=_MODEL),
 ]
+KVDtypeOption = Annotated[
+    str,
+    typer.Option(
+        "--kv-dtype",
+        help="What the KV cache holds. auto: K and V as they are computed. fp8: 8 bits each with a scale per layer and "
+        "head, so that twice as many tokens fit as in 16 bits and attention reads half, for a small change of every "
+        "log-probability; on a GPU only.",
+        rich_help_panel=_MODEL,
+    ),
+]
+DeterministicOption = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic",
+        help="A branch has the same bits alone and beside any others. On the CPU it always has. A GPU then cuts "
+        "attention at fixed places and multiplies with kernels that take every number of rows alike, which are slower "
+        "than those that are chosen for a step's size.",
+        rich_help_panel=_MODEL,
+    ),
+]
 NoGraphsOption = Annotated[
     bool,
     typer.Option(

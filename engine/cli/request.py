@@ -38,6 +38,7 @@ class Request:
         dtype: The number format as the user named it.
         compute: The compute mode as the user named it.
         weights: What weights are kept as.
+        kv_dtype: What K and V are kept as.
         system: System message, or None for the chat template's own.
         concurrency: Questions that are searched at a time.
         out: File to append results to and resume from.
@@ -52,6 +53,7 @@ class Request:
     dtype: str
     compute: str
     weights: str
+    kv_dtype: str
     system: str | None
     concurrency: int
     out: Path | None
@@ -63,6 +65,8 @@ class Request:
     def settings(self) -> dict[str, Any]:
         """All that a result depends on; the device and the company of other questions are no part of it."""
         numbers = {"dtype": self.dtype, "compute": self.compute, "weights": self.weights}
+        if self.kv_dtype != "auto":  # so that files from before there was a choice can be continued
+            numbers["kv_dtype"] = self.kv_dtype
         return {"model": self.model, **numbers, "system": self.system, **self.strategy.settings()}
 
     def run(self, load: Callable[[], Engine]) -> int:

@@ -26,6 +26,8 @@ def score(
     weights: options.WeightsOption = "stored",
     threads: options.ThreadsOption = None,
     kv_tokens: options.KVTokensOption = None,
+    kv_dtype: options.KVDtypeOption = "auto",
+    deterministic: options.DeterministicOption = False,
 ) -> None:
     """Rate a given text: how probable the model finds each of its tokens, and what it would have expected.
 
@@ -45,7 +47,15 @@ def score(
         raise InputError("give either --text or --token-ids")
     tokens = options.prompt_or_ids(text, token_ids)
     engine = load_engine(
-        model, device=device, dtype=dtype, compute=compute, weights=weights, threads=threads, kv_tokens=kv_tokens
+        model,
+        device=device,
+        dtype=dtype,
+        compute=compute,
+        weights=weights,
+        threads=threads,
+        kv_tokens=kv_tokens,
+        kv_dtype=kv_dtype,
+        deterministic=deterministic,
     )
     with waiting("scoring"):
         [rated] = engine.score([tokens], top_k)

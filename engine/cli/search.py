@@ -65,6 +65,8 @@ def search(
     weights: options.WeightsOption = "stored",
     threads: options.ThreadsOption = None,
     kv_tokens: options.KVTokensOption = None,
+    kv_dtype: options.KVDtypeOption = "auto",
+    deterministic: options.DeterministicOption = False,
     no_graphs: options.NoGraphsOption = False,
 ) -> None:
     """Search a question, or a file of them: by Marco-o1's Monte Carlo tree search, or by one of its rivals.
@@ -132,9 +134,8 @@ def search(
         text = options.read_text(question or "", "question")
         questions = [Question(0, text)]
     tree_file = None if tree is None else TreeFile(tree, numbered=input is not None)
-    request = Request(
-        questions, chosen, model, dtype, compute, weights, system, concurrency, out, json, tree_file, solutions
-    )
+    numbers = (dtype, compute, weights, kv_dtype)
+    request = Request(questions, chosen, model, *numbers, system, concurrency, out, json, tree_file, solutions)
 
     def load() -> Engine:
         return load_engine(
@@ -145,6 +146,8 @@ def search(
             weights=weights,
             threads=threads,
             kv_tokens=kv_tokens,
+            kv_dtype=kv_dtype,
+            deterministic=deterministic,
             graphs=not no_graphs,
         )
 

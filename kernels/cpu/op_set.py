@@ -26,6 +26,8 @@ class CpuKernels:
     name = "cpu"
     keys_by_dim = True
     fast_is_faster = True
+    deterministic = True
+    fp8_dtype = None
 
     def __init__(self, library: Library) -> None:
         """Compute with `library`."""

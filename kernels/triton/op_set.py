@@ -11,7 +11,7 @@ from ..blocks import Weight
 from ..ops import Compute, Draw, HeadTopK, KVScales, LayerWeights
 from ..plan import Plan, Tiling
 from .arch import Arch, arch_of
-from .attention_shape import tiling
+from .attention_shape import fp8_dtype, tiling
 from .linear import embed, linear
 from .lm_head_topk import lm_head_topk
 from .packed_linear import TritonLinear, pack
@@ -33,10 +33,12 @@ class TritonKernels:
 
         Args:
             arch: What the kernels run on.
-            deterministic: Whether linear layers and the LM head give a row the same bits in every company, at a price.
+            deterministic: Whether linear layers and the LM head give a row the same bits in every company, which takes
+                tiles of one size for any number of rows, and kernels of our own in place of cuBLAS.
         """
         self._arch = arch
-        self._deterministic = deterministic
+        self.deterministic = deterministic
+        self.fp8_dtype = fp8_dtype(arch)
 
     def tiling(self, heads: int, kv_heads: int) -> Tiling:
         """What a thread block takes at once. See `Kernels.tiling`."""
@@ -53,7 +55,7 @@ class TritonKernels:
 
     def linear(self, x: Tensor, weight: TritonLinear) -> Tensor:
         """`y = x Wᵀ`. See `Kernels.linear`."""
-        return linear(self._arch, x, weight, self._deterministic)
+        return linear(self._arch, x, weight, self.deterministic)
 
     def embed(self, ids: Tensor, weight: TritonLinear) -> Tensor:
         """Gather rows of the embedding. See `Kernels.embed`."""
@@ -91,9 +93,9 @@ class TritonKernels:
         self, hidden: Tensor, weight: TritonLinear, k: int, targets: Tensor | None = None, draw: Draw | None = None
     ) -> HeadTopK:
         """LM head, log-sum-exp, top-k and draw. See `Kernels.lm_head_topk`."""
-        return lm_head_topk(self._arch, hidden, weight, k, targets, draw, self._deterministic)
+        return lm_head_topk(self._arch, hidden, weight, k, targets, draw, self.deterministic)
 
 
-def load(device: torch.device) -> TritonKernels:
-    """The op set for `device`."""
-    return TritonKernels(arch_of(device))
+def load(device: torch.device, deterministic: bool = False) -> TritonKernels:
+    """The op set for `device`; see `TritonKernels`."""
+    return TritonKernels(arch_of(device), deterministic)

@@ -1,4 +1,4 @@
-"""`--weights` and `--compute` reach the model from every command that loads one, and the results file."""
+"""The options of numbers reach the model from every command that loads one, and the results file."""
 
 from __future__ import annotations
 
@@ -57,6 +57,39 @@ def test_a_results_file_keeps_to_them(marcot: Callable, even: Path, tmp_path: Pa
     ended = marcot(*command, "--compute", "exact")
     assert ended.code == 2
     assert "compute was 'auto', is 'exact', weights was 'int4', is 'stored'" in ended.err
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
+def test_every_command_has_those_of_the_cache_and_of_determinism(
+    marcot: Callable, even: Path, command: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    load = Engine.load
+
+    def spy(*arguments: object, **options: object) -> Engine:
+        seen.append((options["kv_dtype"], options["deterministic"]))
+        return load(*arguments, **options | {"kv_dtype": "auto", "deterministic": False})
+
+    monkeypatch.setattr(Engine, "load", spy)
+    for options in ([], ["--kv-dtype", "fp8", "--deterministic"]):
+        ended = marcot(*command, "--model", even, *options)
+        assert ended.code == 0, ended.err
+    assert seen == [("auto", False), ("fp8", True)]
+
+
+def test_what_cannot_be_had_is_a_message(marcot: Callable, even: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reference has fp8 and is not deterministic; with the CPU kernels it is the other way round."""
+    command = [*COMMANDS["score"], "--model", even]
+    monkeypatch.setenv("MARCOT_KERNELS", "reference")
+    ended = marcot(*command, "--deterministic")
+    assert ended.code != 0
+    assert "the reference kernels are not deterministic" in ended.err
+    assert marcot(*command, "--kv-dtype", "fp8").code == 0
+    monkeypatch.setenv("MARCOT_KERNELS", "cpu")
+    assert marcot(*command, "--deterministic").code == 0
+    ended = marcot(*command, "--kv-dtype", "fp8")
+    assert ended.code == 2
+    assert "kv_dtype='fp8': the cpu kernels keep K and V as they compute them" in ended.err
 
 
 @pytest.mark.parametrize("command", ["search", "generate"])

@@ -50,16 +50,23 @@ def test_a_cpu_gets_the_cpu_set() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
 def test_a_gpu_gets_the_triton_set(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
-    loaded: list[torch.device] = []
+    loaded: list[tuple[torch.device, bool]] = []
 
-    def load(device: torch.device) -> TritonKernels:
-        loaded.append(device)
-        return TritonKernels(INTERPRETED)
+    def load(device: torch.device, deterministic: bool) -> TritonKernels:
+        loaded.append((device, deterministic))
+        return TritonKernels(INTERPRETED, deterministic)
 
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setattr("marcot.kernels.triton.load", load)
     assert select(GPU, dtype).name == "triton"
-    assert loaded == [GPU]
+    assert select(GPU, dtype, deterministic=True).deterministic
+    assert loaded == [(GPU, False), (GPU, True)]
+
+
+def test_a_set_that_is_not_deterministic_is_refused_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARCOT_KERNELS", "reference")
+    with pytest.raises(KernelsUnavailableError, match="the reference kernels are not deterministic, as torch's"):
+        select(CPU, deterministic=True)
 
 
 def test_a_gpu_without_triton_gets_the_reference_and_hears_of_it_once(monkeypatch: pytest.MonkeyPatch) -> None:

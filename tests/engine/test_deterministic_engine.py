@@ -1,0 +1,117 @@
+"""The engine on deterministic GPU kernels: a branch has the same bits alone and in every company.
+
+In Triton's interpreter, unless `MARCOT_TEST_DEVICE` names a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import interpreted
+import numpy as np
+import pytest
+import torch
+from interpreter_arithmetic import multiply_rows_apart
+from marcot.engine import Engine, Expansion, Node, Sampling, tile_planner
+from marcot.engine.scheduler import Limits
+from marcot.model import DecodeGraphs
+from tape import Tape
+
+PROMPT = [(7 * number * number + 5) % 331 for number in range(75)]
+WIDE = Sampling(temperature=1.0, top_k=0, top_p=1.0, max_tokens=5, ignore_eos=True, seed=3)
+NARROW = Sampling(temperature=0.8, top_k=5, top_p=0.95, max_tokens=3, ignore_eos=True, seed=3)
+NUCLEUS = Sampling(temperature=1.3, top_k=0, top_p=0.9, max_tokens=2, ignore_eos=True, seed=3)
+
+Load = Callable[..., Engine]
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Callable[..., Path]) -> Load:
+    """`load(dtype, ...)`: tiles of 32 tokens, so that short paths have several."""
+    monkeypatch.setenv("MARCOT_KERNELS", "triton")
+    monkeypatch.setattr(tile_planner, "CHUNK", 32)
+    if interpreted.DEVICE == "cpu":
+        multiply_rows_apart(monkeypatch)
+    folder = tiny_checkpoint("qwen2", num_hidden_layers=1)
+
+    def load(dtype: str, **options: Any) -> Engine:
+        wishes = {"device": interpreted.DEVICE, "kv_tokens": 2048, "deterministic": True} | options
+        return Engine.load(str(folder), dtype=dtype, **wishes)
+
+    return load
+
+
+@pytest.fixture(autouse=True)
+def _poison() -> Iterator[None]:
+    """New tensors hold NaN: what a kernel forgets to write is seen in what comes after it."""
+    torch.use_deterministic_algorithms(True, warn_only=interpreted.DEVICE != "cpu")
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+class Grown(NamedTuple):
+    """A branch, and what it was drawn with."""
+
+    node: Node
+    sampling: Sampling
+    index: int
+
+    def again(self, engine: Engine) -> Node:
+        """The same branch below a prompt that is its whole path."""
+        tokens = self.node.path_ids[: -len(self.node.token_ids)]
+        return engine.expand(engine.prefill(tokens), 1, self.sampling, first=self.index)[0]
+
+
+def grow(engine: Engine) -> list[Grown]:
+    """Branches of two prompts, one of which begins as the other, and forks in the middle and at the end of some.
+
+    They sample in every way and end at different times, and prompts are computed in pieces beside them.
+    """
+    engine._scheduler._limits = Limits(step_tokens=29, jobs=7)
+    long, short = engine.prefill(PROMPT), engine.prefill([*PROMPT[:40], 9])
+    generations = [[(long, 2, WIDE), (short, 2, NARROW)]]
+    grown = []
+    for _ in range(2):
+        families = engine.expand([Expansion(*wish) for wish in generations[-1]])
+        grown += [
+            Grown(node, sampling, index)
+            for family, (_, _, sampling) in zip(families, generations[-1], strict=True)
+            for index, node in enumerate(family)
+        ]
+        new = engine.prefill(PROMPT[::-1][:33])
+        generations.append([(families[0][0].prefix(2), 2, NUCLEUS), (families[1][-1], 1, WIDE), (new, 1, NARROW)])
+    engine.tree.check_integrity()
+    return grown
+
+
+def assert_same_bits(node: Node, other: Node) -> None:
+    for field in ("token_ids", "logprobs", "top_ids", "top_logprobs", "confidences"):
+        np.testing.assert_array_equal(getattr(node, field), getattr(other, field))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_alone_and_in_company(load: Load, dtype: str) -> None:
+    """Alone, the branch's path is a prompt; it is computed in one piece, and decoded on recorded steps or without."""
+    grown = grow(load(dtype))
+    assert len({tuple(each.node.path_ids) for each in grown}) == len(grown)
+    for number, each in enumerate(grown):
+        alone = load(dtype)
+        assert alone.deterministic
+        if number % 2 and interpreted.DEVICE == "cpu":
+            stepper = alone._scheduler._stepper
+            stepper._graphs = DecodeGraphs(stepper._decoder, stepper._cache, Tape(), most_rows=2)
+        assert_same_bits(each.again(alone), each.node)
+        [score] = alone.score([each.node.path_ids], top_k=5)
+        np.testing.assert_array_equal(score.logprobs[-len(each.node.token_ids) :], each.node.logprobs)
+
+
+def test_without_it_attention_is_cut_by_its_cost(load: Load) -> None:
+    """The option reaches the planner and the kernels."""
+    for deterministic in (False, True):
+        engine = load("float32", deterministic=deterministic)
+        stepper = engine._scheduler._stepper
+        planner = stepper._planner
+        assert isinstance(planner, tile_planner.TilePlanner)
+        assert planner._deterministic == stepper._decoder.kernels.deterministic == engine.deterministic == deterministic
