@@ -80,7 +80,11 @@ def grow(tree: StemTree, order: RowOrder, due: Counts, readers: Readers) -> Grow
         reader = single.get(leaf)
         if reader is not None and reader.first == first and reader.rows == 1 and reader.writes:
             kept.append(i)
-        elif reader is None and first == len(leaf.tokens) and leaf in heirs and _is_heir(heirs[leaf], leaf, readers):
+        elif (
+            reader is None
+            and leaf in heirs
+            and _inherits(heirs[leaf], twig.start + tree.length(twig) - 1, leaf, readers)
+        ):
             tree.pass_on(twig, heirs[leaf][0])
             kept.append(i)
         else:
@@ -118,9 +122,9 @@ def follow(tree: StemTree, order: RowOrder, grown: Grown, readers: Readers) -> b
     return bool(ended or grown.gone or born)
 
 
-def _is_heir(heirs: list[KVNode], leaf: KVNode, readers: Readers) -> bool:
-    """Whether a single branch goes on from `leaf`, and nothing else reads it."""
-    return len(heirs) == 1 and leaf not in readers.several
+def _inherits(heirs: list[KVNode], end: int, leaf: KVNode, readers: Readers) -> bool:
+    """Whether a single branch goes on from `leaf`, where its twig ended, and nothing else reads it."""
+    return len(heirs) == 1 and heirs[0].start == end and leaf not in readers.several
 
 
 def _free_stems(tree: StemTree, order: RowOrder, readers: Readers) -> bool:

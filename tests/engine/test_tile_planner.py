@@ -8,6 +8,7 @@ from random import Random
 
 import numpy as np
 import pytest
+import torch
 from marcot.engine.job import Prefill
 from marcot.engine.kv_node import KVNode
 from marcot.engine.kv_tree import KVTree
@@ -180,6 +181,64 @@ def test_random_histories(seed: int, deterministic: bool, native: bool) -> None:
         history.computed(given)
     assert extended > 0
     history.tree.check_integrity()
+
+
+def same(one: Plan, other: Plan) -> None:
+    """Both plans have the same tables."""
+    assert one.tiles is not None
+    assert other.tiles is not None
+    assert torch.equal(one.positions, other.positions)
+    assert one.tiles.rows == other.tiles.rows
+    for mine, theirs in zip(one.tiles[1:], other.tiles[1:], strict=True):
+        assert mine.shape == theirs.shape
+    for name in ("tiles", "partials", "merges"):
+        assert torch.equal(getattr(one.tiles, name), getattr(other.tiles, name)), name
+
+
+@pytest.mark.parametrize("deterministic", [False, True], ids=["cheapest", "deterministic"])
+@pytest.mark.parametrize("seed", range(9, 15))
+def test_the_forest_in_c_plus_plus_plans_what_the_one_in_python_plans(seed: int, deterministic: bool) -> None:
+    history = ReadingHistory(seed, pages=(600, 60, 2000)[seed % 3])
+    planners = [planner(deterministic=deterministic, native=native) for native in (False, True)]
+    history.prompt(history.random.choice([3, 100, 500]))
+    for _ in range(100):
+        for _ in range(history.random.choice([0, 0, 1, 2, 9])):
+            history.event()
+        given = history.readers()
+        if not given:
+            continue
+        (readers, plan), (same_readers, same_plan) = (each.plan(given) for each in planners)
+        assert all(one is other for one, other in zip(readers, same_readers, strict=True))
+        same(plan, same_plan)
+        history.computed(given)
+
+
+def test_branches_that_all_fork_at_once() -> None:
+    """From 3 to 768 branches and back, every one of them new in every step."""
+    tree = KVTree(pages=9000)
+    nodes = branches(tree, cached(tree, 700), 3)
+    planners = [planner(native=native) for native in (False, True)]
+    random = Random(0)
+    for wave in range(12):
+        for _ in range(wave % 3 + 1):
+            (readers, plan), (_, same_plan) = (each.plan(next_tokens(nodes)) for each in planners)
+            same(plan, same_plan)
+            check(readers, plan)
+            drawn(tree, nodes)
+        random.shuffle(nodes)
+        kept = len(nodes) if wave < 8 else len(nodes) // 4
+        for node in nodes[kept:]:
+            tree.unpin(node)
+            tree.discard(node)
+        born = []
+        for node in nodes[:kept]:
+            tree.unpin(node)
+            node.tokens.pop()
+            tree.freeze(node)
+            tree.hold(node)
+            born += branches(tree, node, 2)
+        nodes = born
+    assert 1 <= len(nodes) < 768
 
 
 def branches(tree: KVTree, fork: KVNode, count: int) -> list[KVNode]:
