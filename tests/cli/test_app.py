@@ -18,7 +18,7 @@ def test_help_does_not_wait_for_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["search", "generate", "score", "models"])
+@pytest.mark.parametrize("command", ["search", "generate", "score", "models", "eval", "compare"])
 def test_help_teaches_by_example(marcot: Callable, command: str) -> None:
     ended = marcot(command, "--help")
     assert ended.code == 0
