@@ -10,7 +10,7 @@ QUESTION ?= A library has 3 shelves with 24 books each. It lends out 19 books an
 TORCH  := torch==2.13.0
 PINS   := transformers==5.23.0 accelerate==1.15.0 tokenizers==0.23.3 safetensors==0.8.0 numpy==2.4.6 gguf==0.19.0 \
           huggingface_hub==2.4.0 jinja2==3.1.6 typer==0.29.2 rich==15.0.0 setuptools==80.9.0 hypothesis==6.170.15 \
-          triton==3.7.1 matplotlib==3.11.2 pytest==9.2.0 pytest-benchmark==5.3.1 ruff==0.17.6 mypy==2.4.1 clang-format==23.1.5
+          triton==3.7.1 matplotlib==3.11.2 pytest==9.2.0 pytest-xdist==3.8.0 pytest-benchmark==5.3.1 ruff==0.17.6 mypy==2.4.1 clang-format==23.1.5
 
 .PHONY: help demo test test-sanitized lint bench bench-cpu clean
 help:            ## show this list
@@ -34,11 +34,14 @@ $(VENV)/.dev: $(VENV)/.engine
 demo: $(VENV)/.engine  ## install, bring a small real model, search a real question, show the tree
 	$(BIN)/marcot search --model $(MODEL) "$(QUESTION)"
 
+# A file's tests stay together, as they share models. Two processes need 8 GB, where checkpoints meet transformers.
+# make test WORKERS=0 runs all in one process, in order.
+PYTEST := $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile -p no:benchmark
 test: $(VENV)/.dev     ## install and run every test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-sanitized: $(VENV)/.dev  ## the CPU kernels under AddressSanitizer, UBSan and ThreadSanitizer (needs g++)
-	KERNEL_SETS='sanitized*' $(BIN)/python -m pytest tests/kernels -k sanitized
+	KERNEL_SETS='sanitized*' $(PYTEST) tests/kernels -k sanitized
 
 # mypy follows relative imports only inside a package, so it is shown the folders under their installed name.
 $(VENV)/typing/marcot: | $(BIN)/python
