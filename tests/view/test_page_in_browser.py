@@ -172,19 +172,24 @@ def test_the_slider_replays_the_search(browser: Browser, tmp_path: Path) -> None
     assert content(browser, "#visits") == "14"
 
 
-def test_nodes_of_no_rollout_are_there_before_later_ones(browser: Browser, tmp_path: Path) -> None:
+def test_nodes_appear_with_their_first_rollout_and_others_before_later_ones(browser: Browser, tmp_path: Path) -> None:
     tree = (
-        TreeNode(0, None, "", 2, 0.5, 0),
+        TreeNode(0, None, "", 3, 0.5, 0),
         TreeNode(1, 0, "first", 1, 0.4, 1, "step"),
-        TreeNode(2, 0, "given up", 0, None, 1, "step"),
+        TreeNode(2, 0, "given up", 0, 0.3, 1, "step"),
         TreeNode(3, 0, "second", 1, 0.6, 1, "step"),
+        TreeNode(4, 0, "third", 1, 0.5, 1, "step"),
     )
-    rollouts = (Rollout("first", 0.4, "1", 1, "eos", 1), Rollout("second", 0.6, "2", 1, "eos", 3))
-    show(browser, tmp_path, SearchResult("q", "2", "second", 0.6, 0.6, rollouts, tree, (0, 3)), "#node=2")
-    for count, there in ((0, False), (1, False), (2, True)):
-        slide(browser, count)
-        assert ("not there yet" in content(browser, "#node-title")) != there
-    assert (content(browser, "#text"), content(browser, "#value")) == ("given up", "–")
+    rollouts = tuple(Rollout(tree[id].text, tree[id].value or 0, str(id), 1, "eos", id) for id in (1, 3, 4))
+    show(browser, tmp_path, SearchResult("q", "3", "second", 0.6, 0.6, rollouts, tree, (0, 3)))
+    for id, born, value in ((1, 1, "0.400"), (2, 2, "0.300"), (3, 2, "0.600"), (4, 3, "0.500")):
+        go(browser, f"#node={id}")
+        for count in range(4):
+            slide(browser, count)
+            assert ("not there yet" in content(browser, "#node-title")) == (count < born)
+            assert content(browser, "#value") == ("–" if count < born else value)
+    go(browser, "#node=2")
+    assert content(browser, "#text") == "given up"
 
 
 def test_the_vote_follows_the_slider(browser: Browser, tmp_path: Path) -> None:

@@ -48,7 +48,9 @@ function replay(count) {
       sums[node.id] += rollout.value;
     }
   }
-  return { visits, values: sums.map((sum, id) => (visits[id] ? sum / visits[id] : null)) };
+  // A node on no rollout may have been valued by itself, as a beam that was given up.
+  const unvisited = ({ id }) => (nodes[id].visits || births[id] > count ? null : nodes[id].value);
+  return { visits, values: nodes.map((node) => (visits[node.id] ? sums[node.id] / visits[node.id] : unvisited(node))) };
 }
 
 /** The answers of all rollouts, each with its share of the votes after the first `count`. */
