@@ -80,7 +80,7 @@ bench-quality: $(VENV)/.dev  ## measure what fast compute costs in predictions a
 	$(BIN)/python bench/quality.py $(if $(MODELS),--models="$(MODELS)") $(if $(QUESTIONS),--questions=$(QUESTIONS)) \
 	  $(if $(TEXT_TOKENS),--text-tokens=$(TEXT_TOKENS)) $(if $(THREADS),--threads=$(THREADS)) $(if $(CHECK),--check)
 
-# A part of it: make kernel-report TARGETS="sm_80 sm_90" VARIANTS="lm_head*" WORKERS=1; CHANGED=1 compiles only what is not
+# A part of it: make kernel-report TARGETS="sm_80 sm_90" VARIANTS="lm_head*, embed*" WORKERS=1; CHANGED=1 compiles only what is not
 # in bench/results/kernel_report.json or has changed since. UPDATE=1 writes that table, CHECK=1 fails if a bar is missed or
 # the table is better or outdated.
 .PHONY: kernel-report

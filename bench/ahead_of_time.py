@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import triton
 from binary_cache import binary_of
@@ -16,62 +16,46 @@ from triton.compiler import ASTSource
 
 _ALIGNED = ("tt.divisibility", 16)
 _NEAR = ("tt.pointer_range", 32)
-
-
-class Build(NamedTuple):
-    """A variant as it is compiled.
-
-    Attributes:
-        variant: The variant.
-        near: Whether no tensor has more than 2 GB. On AMD, Triton looks at that in a launch, tensor by tensor, and then
-            uses instructions with 32-bit offsets. We build what comes of all of them being small, and of none.
-    """
-
-    variant: Variant
-    near: bool
-
-    @property
-    def name(self) -> str:
-        """Of the variant, and how it is built where there is a choice."""
-        return f"{self.variant.name} near" if self.near else self.variant.name
-
-    @property
-    def source(self) -> str:
-        """Fingerprint of all that the binary depends on, but the target."""
-        variant, near = self
-        settings = (sorted(variant.signature.items()), sorted(variant.constants.items()), sorted(variant.aligned))
-        return fingerprint(variant.kernel, (triton.__version__, *settings, variant.num_warps, variant.num_stages, near))
+_FAR = frozenset({"k_pages", "v_pages"})
+"""Arguments that may be tensors of more than 2 GB."""
 
 
 def row_of(key: Key) -> Row:
-    """Compile a build and look at the binary."""
-    build = builds_for(key.target)[key.variant]
-    return Row.of(binary_of(compiled(build, TARGETS[key.target])), key.target, build.source)
+    """Compile a variant and look at the binary."""
+    variant = variants_for(key.target)[key.variant]
+    return Row.of(binary_of(compiled(variant, TARGETS[key.target])), key.target, source_of(variant))
+
+
+def source_of(variant: Variant) -> str:
+    """Fingerprint of all that the binary depends on, but the target."""
+    settings = (sorted(variant.signature.items()), sorted(variant.constants.items()), sorted(variant.aligned))
+    shape = (variant.num_warps, variant.num_stages)
+    return fingerprint(variant.kernel, (triton.__version__, *settings, *shape, sorted(_FAR)))
 
 
 @cache
-def builds_for(target: str) -> dict[str, Build]:
+def variants_for(target: str) -> dict[str, Variant]:
     """Everything that can be launched on the architecture `target`, by name."""
-    builds: dict[str, Build] = {}
-    arch = TARGETS[target].arch
-    for variant in all_variants(arch):
-        for near in (False, True) if arch.backend == "hip" else (False,):
-            build = Build(variant, near)
-            assert build.name not in builds, f"two variants are called {build.name}"
-            builds[build.name] = build
-    return builds
+    variants: dict[str, Variant] = {}
+    for variant in all_variants(TARGETS[target].arch):
+        assert variant.name not in variants, f"two variants are called {variant.name}"
+        variants[variant.name] = variant
+    return variants
 
 
-def compiled(build: Build, target: Target) -> Any:
-    """What `triton.compile` makes of `build`, or has made of it before."""
-    variant = build.variant
+def compiled(variant: Variant, target: Target) -> Any:
+    """What `triton.compile` makes of `variant`, or has made of it before.
+
+    On AMD, Triton looks in a launch at each tensor, and uses instructions with 32-bit offsets where it has no more than
+    2 GB. Only the cache has more on a card that is well used: all of its layers are one tensor.
+    """
     names = variant.kernel.arg_names
     unknown = (variant.signature.keys() | variant.constants.keys()) ^ set(names)
     assert not unknown, f"{variant.name}: {', '.join(sorted(unknown))} is not in both the kernel and the variant"
     facts: dict[str, list[list[object]]] = {name: [list(_ALIGNED)] for name in variant.aligned}
-    if build.near:
+    if target.arch.backend == "hip":
         for name, kind in variant.signature.items():
-            if kind.startswith("*"):
+            if kind.startswith("*") and name not in _FAR:
                 facts.setdefault(name, []).append(list(_NEAR))
     source = ASTSource(
         variant.kernel,

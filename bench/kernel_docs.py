@@ -45,12 +45,16 @@ def _extremes(rows: list[Row]) -> str:
 
 def _details(rows: Rows) -> Iterator[str]:
     """A row per variant, a column per kind of GPU: registers, shared memory, blocks, tensor instructions."""
-    detailed = (key for key in rows if key.target == _DETAILED_ON[0] and key.variant.startswith(_DETAILED))
-    names = [key.variant for key in detailed]
+    names = [key.variant for key in rows if _is_detailed(key)]
     yield from _head(["variant", *_DETAILED_ON])
     for name in names:
         found = (rows.get(Key(target, name)) for target in _DETAILED_ON)
         yield _line([name, *("" if row is None else _numbers(row) for row in found)])
+
+
+def _is_detailed(key: Key) -> bool:
+    of_cache = " fp8" in key.variant  # not the same on all of them
+    return key.target == _DETAILED_ON[0] and key.variant.startswith(_DETAILED) and not of_cache
 
 
 def _numbers(row: Row) -> str:

@@ -20,6 +20,9 @@ _TABLE = Path(__file__).parent / "results" / "kernel_report.json"
 _PAGE = Path(__file__).parents[1] / "docs" / "gpu-kernels.md"
 _INTERRUPTED = 130
 """Exit code of a program that was stopped by Ctrl-C."""
+_REMEDY = "make kernel-report CHANGED=1 UPDATE=1"
+_SHOWN = 5
+"""Outdated rows that are named."""
 _FILE_WIDTH = 170
 """Columns of a table that no terminal shows."""
 
@@ -29,15 +32,16 @@ class _Part(NamedTuple):
 
     Attributes:
         targets: Names of architectures; none means all.
-        pattern: Of the variants' names.
+        patterns: Of the variants' names.
     """
 
     targets: tuple[str, ...]
-    pattern: str
+    patterns: tuple[str, ...]
 
     def has(self, key: Key) -> bool:
         """Whether the row of `key` is one of them."""
-        return (not self.targets or key.target in self.targets) and fnmatch(key.variant, self.pattern)
+        of_target = not self.targets or key.target in self.targets
+        return of_target and any(fnmatch(key.variant, pattern) for pattern in self.patterns)
 
 
 def kernel_report(
@@ -45,7 +49,8 @@ def kernel_report(
         str, typer.Option(help="Architectures, space between; all of them by default.", metavar="NAMES")
     ] = "",
     variants: Annotated[
-        str, typer.Option(help="Only variants with names like this, such as 'lm_head*'.", metavar="PATTERN")
+        str,
+        typer.Option(help="Only variants with such names: 'lm_head*, embed*'.", metavar="PATTERNS"),
     ] = "*",
     changed: Annotated[
         bool, typer.Option("--changed", help="Only what is not in the table yet, or has changed since it was made.")
@@ -66,9 +71,9 @@ def kernel_report(
     processor on sm_80 and sm_90.
 
     The table is bench/results/kernel_report.json. Each of its rows has a fingerprint of what it was compiled from, so
-    that --check also holds those rows to the bars that it does not compile, and knows which of them are outdated. That
-    is how continuous integration works: it compiles the bf16 variants for sm_80, sm_90 and gfx942 and trusts the
-    table with the others, as long as they have not changed.
+    that --check also holds those rows to the bars that it does not compile, and knows which of them are outdated. So
+    continuous integration (.ci/run) compiles some variants of each kind for three targets, and trusts the table with
+    the others as long as they have not changed.
 
     Triton keeps what it has compiled in ~/.triton, so that a second run takes a fraction of the first, and a run that
     was stopped goes on where it was.
@@ -78,7 +83,7 @@ def kernel_report(
       python bench/kernel_report.py --targets "sm_80 sm_90" --variants "tree_attention*"
     """
     os.environ.pop("TRITON_INTERPRET", None)
-    part = _Part(tuple(targets.split()), variants)
+    part = _Part(tuple(targets.split()), tuple(pattern.strip() for pattern in variants.split(",")))
     try:
         table, sources = _table(), _sources(part.targets)
         keys = [key for key in sources if part.has(key)]
@@ -95,11 +100,7 @@ def kernel_report(
     if update:
         table = _updated(table, rows, sources)
     problems += _missed(table | rows if check or update else rows)
-    outdated = list(_outdated(table, sources))
-    if check or update:
-        problems += outdated
-    elif outdated:
-        print(f"{len(outdated)} rows of the table are outdated: make kernel-report CHANGED=1 UPDATE=1")
+    problems += _outdated(table, sources)
     for line in problems:
         print(line, file=sys.stderr)
     if check and (problems or failures):
@@ -115,14 +116,16 @@ def _table() -> Rows:
 
 def _sources(targets: Collection[str]) -> dict[Key, str]:
     """Everything that can be launched, with its fingerprint; `targets` are only looked at for mistakes."""
-    from ahead_of_time import builds_for
+    from ahead_of_time import source_of, variants_for
     from gpu_target import TARGETS
     from kernel_table import Key
 
     unknown = [name for name in targets if name not in TARGETS]
     if unknown:
         raise typer.BadParameter(f"{' '.join(unknown)}; known are {' '.join(TARGETS)}", param_hint="--targets")
-    return {Key(target, name): build.source for target in TARGETS for name, build in builds_for(target).items()}
+    return {
+        Key(target, name): source_of(variant) for target in TARGETS for name, variant in variants_for(target).items()
+    }
 
 
 def _compiled(keys: list[Key], workers: int) -> tuple[Rows, dict[Key, str]]:
@@ -181,10 +184,13 @@ def _missed(rows: Rows) -> Iterator[str]:
 
 
 def _outdated(table: Rows, sources: dict[Key, str]) -> Iterator[str]:
-    """The rows of `table` that are not those of `sources`."""
+    """The rows of `table` that are not those of `sources`: some of them, and what to do."""
     from kernel_table import outdated
 
-    yield from (f"outdated: {line}" for line in outdated(table, sources))
+    lines = list(outdated(table, sources))
+    yield from (f"outdated: {line}" for line in lines[:_SHOWN])
+    if lines:
+        yield f"{len(lines)} rows of the table are outdated; to bring it up to date: {_REMEDY}"
 
 
 if __name__ == "__main__":

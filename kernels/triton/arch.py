@@ -23,6 +23,13 @@ class Arch(NamedTuple):
     warp: int
     processors: int
 
+    @property
+    def family(self) -> str:
+        """What most of a kernel's needs depend on: `"nvidia"`, of these `"sm_100"` and its kin, `"cdna"`, `"rdna"`."""
+        if self.backend == "hip":
+            return "cdna" if self.warp == 64 else "rdna"
+        return "sm_100" if 100 <= int(self.name.removeprefix("sm_")) < 120 else "nvidia"
+
 
 INTERPRETED = Arch("cuda", "sm_80", 32, 108)
 """What Triton's interpreter on a CPU passes for: an A100."""

@@ -1,4 +1,4 @@
-"""Linear layers and the embedding's gather.
+"""Linear layers.
 
 Dense weights are multiplied by cuBLAS, or, where a row's result must not depend on how many rows there are, by a kernel
 of ours whose tiles are always the same. Quantised ones have a kernel of ours for few rows. With many rows the reads are
@@ -8,8 +8,8 @@ no longer what counts: there they are decoded, a part of the weight at a time, a
 from __future__ import annotations
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
 
 import torch
 import triton
@@ -18,17 +18,16 @@ from torch import Tensor
 
 from ..reference.quantize import round_trip
 from .arch import Arch
-from .block_codes import FORMATS, CodeFormat
+from .block_codes import CodeFormat
+from .code_variants import code_arguments, code_formats, code_name
+from .embed import decode_rows
 from .packed_linear import DenseSection, QuantizedSection, TritonLinear
 from .variant import Variant, pointer_to
-from .weight_tile import codes_of_plane, dense_tile, factors_of, quantized_tile
-
-_BLOCKS_OF_ROWS = (16, 32, 64)
-"""Rows of activations of a tile."""
+from .weight_tile import dense_tile, quantized_tile
 
 _MOST_ROWS = 256
-"""Rows from which on weights are decoded first: that moves 36 bits per 4-bit code instead of 4, but once for all rows,
-and leaves the products to kernels that reach the tensor cores' peak."""
+"""With more rows than these, weights are decoded first: that moves 36 bits per 4-bit code instead of 4, but once for
+all rows, and leaves the products to kernels that reach the tensor cores' peak."""
 
 _INVARIANT_ROWS = 32
 """Rows of a tile where results must not depend on the number of rows."""
@@ -108,43 +107,6 @@ def _dense_linear(
     tl.store(y + row.to(tl.int64)[:, None] * y_stride + lane[None, :], acc.to(y.dtype.element_ty), inside)
 
 
-@triton.jit(do_not_specialize=["count", "first"])
-def _decode(
-    y,
-    ids,
-    codes,
-    scales,
-    minimums,
-    supers,
-    super_minimums,
-    count,
-    first,
-    outs,
-    columns,
-    BITS: tl.constexpr,
-    GROUP: tl.constexpr,
-    CENTRE: tl.constexpr,
-    ROWS: tl.constexpr,
-):
-    """A strip of `ROWS` rows: those of `ids` that the section has, whose first row is number `first` of the weight."""
-    PLANES: tl.constexpr = 16 // BITS
-    lane = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    out = tl.load(ids + lane, lane < count, -1) - first
-    is_here = (out >= 0) & (out < outs)
-    out = tl.where(is_here, out, 0)
-    strip = tl.program_id(1)
-    word = tl.arange(0, 16)
-    words = tl.load(codes + (strip.to(tl.int64) * outs + out)[:, None] * 16 + word[None, :], is_here[:, None], 0)
-    for plane in tl.static_range(PLANES):
-        column = (strip * PLANES + plane) * 16
-        scale, minimum = factors_of(scales, minimums, supers, super_minimums, out, outs, column, columns, GROUP)
-        value = (codes_of_plane(words, plane, BITS).to(tl.int16) - CENTRE).to(tl.float32) * scale[:, None]
-        if minimums is not None:
-            value += minimum[:, None]
-        place = lane.to(tl.int64)[:, None] * columns + column + word[None, :]
-        tl.store(y + place, value.to(y.dtype.element_ty), (is_here & (column < columns))[:, None])
-
-
 class LinearShape(NamedTuple):
     """What a kernel is compiled for.
 
@@ -163,13 +125,30 @@ class LinearShape(NamedTuple):
     stages: int
 
 
-def _quantized_shape(arch: Arch, format: CodeFormat, block_m: int) -> LinearShape:
-    return LinearShape(block_m, 64 if block_m == 64 else 128, step_of(format), 4, 3)
+class _Turn(NamedTuple):
+    """Columns as in `LinearShape` where groups are of 32, and stages."""
+
+    columns: int
+    stages: int
 
 
-def step_of(format: CodeFormat) -> int:
-    """Columns that one turn of the loop over a quantised weight takes: whole groups, four of them at most."""
-    return 64 if format.group == 16 else 128
+# Read off the binaries (`make kernel-report`), by the rows of a tile: nothing spills and, but for the longest groups on
+# sm_100, two thread blocks share a processor at least. There, every product takes tensor memory of its own, of which
+# 32 rows would leave nothing for a second one.
+_TURNS: Final[Mapping[str, Mapping[int, _Turn]]] = {
+    "nvidia": {16: _Turn(128, 3), 32: _Turn(64, 3)},
+    "sm_100": {16: _Turn(64, 3)},
+    "cdna": {16: _Turn(64, 3), 32: _Turn(64, 3)},
+    "rdna": {16: _Turn(64, 2), 32: _Turn(64, 2)},
+}
+
+
+def _quantized_shape(arch: Arch, format: CodeFormat, rows: int) -> LinearShape:
+    """For `rows` rows of activations; more than a tile has take several, which read the weight side by side."""
+    turns = _TURNS[arch.family]
+    block_m = next((block for block in turns if block >= rows), max(turns))
+    columns, stages = turns[block_m]
+    return LinearShape(block_m, 128, max(format.group, min(columns, 4 * format.group)), 4, stages)
 
 
 def _invariant_shape(arch: Arch) -> LinearShape:
@@ -212,8 +191,7 @@ def _multiply_quantized(arch: Arch, y: Tensor, x: Tensor, section: QuantizedSect
     if rows > _MOST_ROWS and not invariant:
         _multiply_decoded(y, x, section)
         return
-    block_m = _INVARIANT_ROWS if invariant else next((b for b in _BLOCKS_OF_ROWS if b >= rows), _BLOCKS_OF_ROWS[-1])
-    shape = _quantized_shape(arch, section.format, block_m)
+    shape = _quantized_shape(arch, section.format, _INVARIANT_ROWS if invariant else rows)
     m_blocks, n_blocks = triton.cdiv(rows, shape.rows), triton.cdiv(section.rows, shape.outs)
     steps = triton.cdiv(columns, shape.columns)
     per_split = _steps_per_split(arch, steps, n_blocks * (1 if invariant else m_blocks))
@@ -246,7 +224,7 @@ def _multiply_decoded(y: Tensor, x: Tensor, section: QuantizedSection) -> None:
     for start in range(0, section.rows, at_once):
         ids = torch.arange(start, min(start + at_once, section.rows), device=x.device)
         matrix = torch.empty(len(ids), columns, dtype=x.dtype, device=x.device)
-        _decode_rows(matrix, ids, section, 0)
+        decode_rows(matrix, ids, section, 0)
         torch.mm(x, matrix.t(), out=y[:, start : start + len(ids)])
 
 
@@ -259,82 +237,13 @@ def _multiply_invariant(arch: Arch, y: Tensor, x: Tensor, matrix: Tensor) -> Non
     )  # fmt: skip
 
 
-def embed(ids: Tensor, weight: TritonLinear) -> Tensor:
-    """Gather rows of the embedding. See `Kernels.embed`."""
-    ids = ids.contiguous()
-    if len(weight.sections) == 1 and isinstance(weight.sections[0], DenseSection):
-        return weight.sections[0].matrix[ids]
-    y = torch.empty(len(ids), weight.in_features, dtype=weight.dtype, device=ids.device)
-    for first, section in weight.placed() if len(ids) else ():
-        if isinstance(section, QuantizedSection):
-            _decode_rows(y, ids, section, first)
-        else:
-            is_here = (ids >= first) & (ids < first + section.rows)
-            rows = section.matrix[(ids - first).clamp(0, section.rows - 1)]
-            y = torch.where(is_here[:, None], rows, y)
-    return y
-
-
-_DECODED_ROWS = 32
-"""Rows of a thread block that decodes."""
-
-
-def _decode_rows(y: Tensor, ids: Tensor, section: QuantizedSection, first: int) -> None:
-    """Write the rows of `y` whose id is in `section`, which begins with row `first` of the weight."""
-    format = section.format
-    strips = section.codes.shape[0]
-    _decode[triton.cdiv(len(ids), _DECODED_ROWS), strips](
-        y, ids, *section.tensors, len(ids), first, section.rows, y.shape[1],
-        format.bits, format.group, format.centre, _DECODED_ROWS, num_warps=4,
-    )  # fmt: skip
-
-
-GROUPS_OF_FOUR_BITS = (
-    CodeFormat(4, 64, 0, has_minimums=True, nested=False),
-    CodeFormat(4, 128, 0, has_minimums=True, nested=False),
-)
-"""Formats beyond those of GGUF that the kernels take: 4 bits with longer groups."""
-
-
-def code_formats() -> tuple[CodeFormat, ...]:
-    """Every format that the kernels are launched for."""
-    return tuple(dict.fromkeys((*FORMATS.values(), *GROUPS_OF_FOUR_BITS)))
-
-
-def code_arguments(format: CodeFormat) -> tuple[dict[str, str], dict[str, object]]:
-    """Types of the tensors of a `QuantizedSection`, and what is constant about them."""
-    scale = pointer_to(torch.int8 if format.nested else torch.float16)
-    signature = {"codes": pointer_to(torch.int16), "scales": scale}
-    constants: dict[str, object] = {"BITS": format.bits, "GROUP": format.group, "CENTRE": format.centre}
-    halves = pointer_to(torch.float16)
-    optional = {
-        "minimums": scale if format.has_minimums else None,
-        "supers": halves if format.nested else None,
-        "super_minimums": halves if format.nested and format.has_minimums else None,
-    }
-    for name, kind in optional.items():
-        if kind is None:
-            constants[name] = None
-        else:
-            signature[name] = kind
-    return signature, constants
-
-
-def code_name(format: CodeFormat) -> str:
-    """Short name of a format, such as `"4-bit g32 nested minimums"`."""
-    nested, minimums = " nested" * format.nested, " minimums" * format.has_minimums
-    centred = f" centre {format.centre}" if format.centre else ""
-    return f"{format.bits}-bit g{format.group}{nested}{minimums}{centred}"
-
-
 def linear_variants(arch: Arch) -> Iterator[Variant]:
-    """Every binary that `linear` and `embed` launch for sizes that are multiples of 16."""
-    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+    """Every binary that `linear` launches in 16 bits for sizes that are multiples of 16, but for those of `embed`."""
+    for dtype in (torch.float16, torch.bfloat16):
         tensor = pointer_to(dtype)
         for format in code_formats():
-            for block_m in _BLOCKS_OF_ROWS:
+            for block_m in _TURNS[arch.family]:
                 yield _quantized_variant(arch, tensor, format, block_m)
-            yield _decode_variant(tensor, format)
         yield _invariant_variant(arch, tensor)
         yield _add_variant(tensor)
 
@@ -350,15 +259,6 @@ def _quantized_variant(arch: Arch, tensor: str, format: CodeFormat, block_m: int
     constants |= {"BLOCK_M": shape.rows, "BLOCK_N": shape.outs, "STEP": shape.columns, "FLIPPED": False}
     name = f"linear {tensor[1:]} {code_name(format)} m{block_m}"
     return Variant(name, _quantized_linear, signature, constants, shape.warps, shape.stages, (*tensors, *_SIZES))
-
-
-def _decode_variant(tensor: str, format: CodeFormat) -> Variant:
-    packed, constants = code_arguments(format)
-    tensors = {"y": tensor, "ids": "*i64"} | packed
-    signature = tensors | dict.fromkeys(("count", "first", "outs", "columns"), "i32")
-    constants |= {"ROWS": _DECODED_ROWS}
-    name = f"embed {tensor[1:]} {code_name(format)}"
-    return Variant(name, _decode, signature, constants, 4, 3, (*tensors, "outs", "columns"))
 
 
 def _invariant_variant(arch: Arch, tensor: str) -> Variant:

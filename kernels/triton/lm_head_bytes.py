@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 
 from .arch import Arch
-from .lm_head_shape import head_shape
+from .lm_head_shape import DENSE, head_shape
 
 
 class HeadBytes(NamedTuple):
@@ -63,7 +63,7 @@ def lm_head_bytes(
         has_draw: Whether there is a draw.
         candidates: Tokens per row that leave the registers; as many as are expected if None.
     """
-    shape = head_shape(arch, rows, 0, vocab, k, dtype)
+    shape = head_shape(arch, DENSE, rows, 0, vocab, k, dtype)
     if candidates is None:
         candidates = expected_candidates(shape.shards, k)
     sums = rows * shape.shards * (4 + (4 + 4 + 8) * has_draw)

@@ -11,9 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..ops import HeadTopK
+from ..ops import MAX_TOP_K, HeadTopK
 from .lm_head_key import NEVER, key_of, logit_of, token_of
-from .lm_head_shape import LISTS, list_of
 from .variant import Variant
 
 _LOG2E = tl.constexpr(1.4426950408889634)
@@ -128,7 +127,7 @@ def merge(head: HeadTopK, partial: Partial, k: int) -> None:
     """Write all of `head` but its targets."""
     rows, slots = partial.sums.shape
     results = (head.top_ids, head.top_logits, head.lse, head.drawn_ids, head.drawn_logits, head.scaled_lse)
-    _merge[rows,](*results, *partial, k, slots, LIST=list_of(k), BLOCK=_AT_ONCE, num_warps=4)
+    _merge[rows,](*results, *partial, k, slots, LIST=MAX_TOP_K, BLOCK=_AT_ONCE, num_warps=4)
 
 
 def merge_variants() -> Iterator[Variant]:
@@ -137,10 +136,9 @@ def merge_variants() -> Iterator[Variant]:
     partial = {"candidates": "*i64", "counts": "*i32", "sums": "*fp32"}
     with_draw = {"drawn_ids": "*i64", "drawn_logits": "*fp32", "scaled_lse": "*fp32"}
     with_draw |= {"scaled_sums": "*fp32", "scores": "*fp32", "drawn": "*i32"}
-    for room in LISTS:
-        for has_draw in (False, True):
-            tensors = results | partial | (with_draw if has_draw else {})
-            constants: dict[str, object] = {"LIST": room, "BLOCK": _AT_ONCE}
-            constants |= {} if has_draw else dict.fromkeys(with_draw)
-            name = f"lm_head_topk merge k{room}{' draw' if has_draw else ''}"
-            yield Variant(name, _merge, tensors | {"k": "i32", "slots": "i32"}, constants, 4, 3, tuple(tensors))
+    for has_draw in (False, True):
+        tensors = results | partial | (with_draw if has_draw else {})
+        constants: dict[str, object] = {"LIST": MAX_TOP_K, "BLOCK": _AT_ONCE}
+        constants |= {} if has_draw else dict.fromkeys(with_draw)
+        name = f"lm_head_topk merge{' draw' if has_draw else ''}"
+        yield Variant(name, _merge, tensors | {"k": "i32", "slots": "i32"}, constants, 4, 3, tuple(tensors))

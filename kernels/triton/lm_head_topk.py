@@ -23,10 +23,11 @@ from torch import Tensor
 from ..ops import MAX_TOP_K, Draw, HeadTopK
 from .arch import Arch
 from .block_codes import CodeFormat
-from .linear import activations, code_arguments, code_formats, code_name, step_of
+from .code_variants import code_arguments, code_formats, code_name
+from .linear import activations
 from .lm_head_key import NEVER, bound_of, key_of
 from .lm_head_merge import Partial, merge, merge_variants
-from .lm_head_shape import BLOCK_V, LISTS, HeadShape, blocks_of_rows, head_shape, list_of
+from .lm_head_shape import BLOCK_V, DENSE, HeadShape, blocks_of_rows, head_shape
 from .packed_linear import QuantizedSection, Section, TritonLinear
 from .philox import gumbel_noise
 from .variant import Variant, pointer_to
@@ -55,8 +56,8 @@ def _best(logits, token):
 def _bound(bounds, row, rows, k, LIST: tl.constexpr):
     """A key that nothing below matters. Read past the L1 cache, where others' maxima would not show."""
     group = tl.arange(0, LIST)[None, :]
-    place = bounds + tl.minimum(row, rows - 1)[:, None] * LIST + group
-    least = tl.min(tl.where(group < k, tl.load(place, cache_modifier=".cg"), 0x7FFFFFFF), axis=1)
+    place = bounds + tl.minimum(row, rows - 1)[:, None] * k + group
+    least = tl.min(tl.load(place, group < k, 0x7FFFFFFF, cache_modifier=".cg"), axis=1)
     return least.to(tl.int64) << 32
 
 
@@ -135,7 +136,7 @@ def _shard(
         logits = tl.where(is_out[None, :], logits, float("-inf"))
 
         highest = tl.max(logits, axis=1)
-        tl.atomic_max(bounds + row * LIST + shard % k, bound_of(highest), is_row, sem="relaxed")
+        tl.atomic_max(bounds + row * k + shard % k, bound_of(highest), is_row, sem="relaxed")
         largest = tl.maximum(maximum, highest)
         total = total * tl.exp2((maximum - largest) * _LOG2E)
         total += tl.sum(tl.exp2((logits - largest[:, None]) * _LOG2E), axis=1)
@@ -220,11 +221,11 @@ def lm_head_topk(
     targets = None if targets is None else targets.contiguous()
     draw = None if draw is None else Draw(*(field.contiguous() for field in draw))
     shapes = [
-        head_shape(arch, rows, first, section.rows, k, weight.dtype, _step(_format(section)), invariant)
+        head_shape(arch, _format(section), rows, first, section.rows, k, weight.dtype, invariant)
         for first, section in weight.placed()
     ]
     partial = Partial.empty(rows, k, sum(shape.shards for shape in shapes), draw is not None, device)
-    bounds = torch.zeros(rows, list_of(k), dtype=torch.int32, device=device)
+    bounds = torch.zeros(rows, k, dtype=torch.int32, device=device)
     slot = 0
     for (first, section), shape in zip(weight.placed(), shapes, strict=True):
         x = activations(hidden, section)
@@ -236,11 +237,6 @@ def lm_head_topk(
 
 def _format(section: Section) -> CodeFormat:
     return section.format if isinstance(section, QuantizedSection) else DENSE
-
-
-def _step(format: CodeFormat) -> int:
-    """Columns that one turn of the loop takes."""
-    return 64 if format == DENSE else step_of(format)
 
 
 def _room(rows: int, k: int, has_targets: bool, has_draw: bool, device: torch.device) -> HeadTopK:
@@ -294,22 +290,17 @@ def _launch(
     )  # fmt: skip
 
 
-DENSE = CodeFormat(16, 1, 0, has_minimums=False, nested=False)
-"""Stands for a dense matrix."""
-
-
 def lm_head_variants(arch: Arch) -> Iterator[Variant]:
-    """Every binary that `lm_head_topk` launches for hidden sizes that are multiples of 16."""
-    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+    """Every binary that `lm_head_topk` launches in 16 bits for hidden sizes that are multiples of 16."""
+    for dtype in (torch.float16, torch.bfloat16):
         for format in (DENSE, *code_formats()):
-            for block_m in blocks_of_rows(dtype):
-                for room in LISTS:
-                    yield _variant(arch, dtype, format, block_m, room)
+            for block_m in blocks_of_rows(format, dtype):
+                yield _variant(arch, dtype, format, block_m)
     yield from merge_variants()
 
 
-def _variant(arch: Arch, dtype: torch.dtype, format: CodeFormat, block_m: int, room: int) -> Variant:
-    shape = head_shape(arch, block_m, 0, BLOCK_V, room, dtype, _step(format))
+def _variant(arch: Arch, dtype: torch.dtype, format: CodeFormat, block_m: int) -> Variant:
+    shape = head_shape(arch, format, block_m, 0, BLOCK_V, 1, dtype)
     x = pointer_to(dtype)
     if format == DENSE:
         weight: dict[str, str] = {"matrix": x}
@@ -327,6 +318,6 @@ def _variant(arch: Arch, dtype: torch.dtype, format: CodeFormat, block_m: int, r
     numbers = ("rows", "k", "first_token", "slot", "slots", "shards", "row_blocks", "has_targets", "has_draw")
     constants |= {"BLOCK_M": shape.rows, "BLOCK_V": BLOCK_V, "BLOCK_K": shape.columns, "LIST": shape.list}
     kind = "dense" if format == DENSE else code_name(format)
-    name = f"lm_head_topk {x[1:]} {kind} m{block_m} k{room}"
+    name = f"lm_head_topk {x[1:]} {kind} m{block_m}"
     signature = tensors | dict.fromkeys((*sizes, *numbers), "i32")
     return Variant(name, _shard, signature, constants, shape.warps, shape.stages, (*tensors, *sizes))

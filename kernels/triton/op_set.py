@@ -12,7 +12,8 @@ from ..ops import Compute, Draw, HeadTopK, KVScales, LayerWeights
 from ..plan import Plan, Tiling
 from .arch import Arch, arch_of
 from .attention_shape import fp8_dtype, tiling
-from .linear import embed, linear
+from .embed import embed
+from .linear import linear
 from .lm_head_topk import lm_head_topk
 from .packed_linear import TritonLinear, pack
 from .rms_norm import rms_norm

@@ -129,8 +129,8 @@ def _block(head_dim: int) -> tuple[int, int]:
 
 
 def rope_store_variants(arch: Arch) -> Iterator[Variant]:
-    """Every binary that `rope_store` launches for heads of 64 and 128, whatever their number."""
-    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+    """Every binary that `rope_store` launches in 16 bits for heads of 64 and 128, whatever their number."""
+    for dtype in (torch.float16, torch.bfloat16):
         for head_dim in (64, 128):
             for pages in (dtype, fp8_dtype(arch)):
                 for with_bias in (False, True):

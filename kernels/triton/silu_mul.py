@@ -48,9 +48,9 @@ def _block(width: int) -> tuple[int, int]:
 
 
 def silu_mul_variants(arch: Arch) -> Iterator[Variant]:
-    """Every binary that `silu_mul` launches for widths above 512 that are multiples of 16."""
+    """Every binary that `silu_mul` launches in 16 bits for widths above 512 that are multiples of 16."""
     at_once, columns = _block(_VALUES)
-    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+    for dtype in (torch.float16, torch.bfloat16):
         tensor = pointer_to(dtype)
         signature = {"y": tensor, "gate_up": tensor} | dict.fromkeys(("rows", "width", "stride"), "i32")
         constants: dict[str, object] = {"ROWS": at_once, "WIDTH": columns}

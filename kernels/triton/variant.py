@@ -5,7 +5,6 @@ Each op's file lists what its launcher can launch, so that all of it can be comp
 
 from __future__ import annotations
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 from typing import NamedTuple
 
 import torch

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .arch import Arch
+from .embed import embed_variants
 from .linear import linear_variants
 from .lm_head_topk import lm_head_variants
 from .rms_norm import rms_norm_variants
@@ -20,13 +21,14 @@ def all_variants(arch: Arch) -> Iterator[Variant]:
     fp32 is left out: kernels are tested in it, and what it runs on are not the tensor cores that they are made for.
     """
     for variants in _OPS:
-        yield from (variant for variant in variants(arch) if "fp32" not in variant.name.split())
+        yield from variants(arch)
 
 
 _OPS = (
     tree_attention_variants,
     lm_head_variants,
     linear_variants,
+    embed_variants,
     rms_norm_variants,
     rope_store_variants,
     silu_mul_variants,

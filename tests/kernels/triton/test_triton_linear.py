@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from interpreter_arithmetic import multiply_rows_apart
+from kernel_launches import binary_of, noted, weights
 from marcot.kernels import BlockTensor, Kernels
-from marcot.kernels.triton import TritonKernels
+from marcot.kernels.triton import TritonKernels, embed, linear
 from marcot.kernels.triton.arch import INTERPRETED, arch_of
 from marcot.kernels.triton.block_codes import CodeFormat, Codes
+from marcot.kernels.triton.embed import embed_variants
 from marcot.kernels.triton.linear import linear_variants
 from marcot.kernels.triton.packed_linear import QuantizedSection, TritonLinear, pack_codes
 from stored_weights import BLOCKS, FORMATS, product, random_weight, values
@@ -145,10 +147,26 @@ def test_a_row_has_the_same_bits_in_every_company(
         assert torch.equal(ops.linear(x[rows].to(device), packed), whole[rows])
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_what_is_launched_are_the_variants(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+    variants = [*linear_variants(INTERPRETED), *embed_variants(INTERPRETED)]
+    names = ("_quantized_linear", "_add_splits", "_dense_linear")
+    launches = noted(monkeypatch, [*((linear, name) for name in names), (embed, "_decode")])
+    for weight in weights(dtype, columns=2048):
+        for rows in (1, 16, 17, 100, 257):
+            x = torch.zeros(rows, weight.in_features, dtype=dtype)
+            for invariant in (False, True):
+                linear.linear(INTERPRETED, x, weight, invariant)
+            embed.embed(torch.zeros(rows, dtype=torch.int64), weight)
+    other = "bf16" if dtype == torch.float16 else "fp16"
+    listed = {variant.name for variant in variants if other not in variant.name.split()}
+    assert {binary_of(launch, variants) for launch in launches} == listed
+
+
 def test_variants_have_every_argument() -> None:
-    names = [variant.name for variant in linear_variants(INTERPRETED)]
-    assert len(set(names)) == len(names)
-    for variant in linear_variants(INTERPRETED):
+    variants = [*linear_variants(INTERPRETED), *embed_variants(INTERPRETED)]
+    assert len({variant.name for variant in variants}) == len(variants)
+    for variant in variants:
         assert not set(variant.signature) & set(variant.constants)
         assert set(variant.signature) | set(variant.constants) == set(variant.kernel.arg_names)
         assert set(variant.aligned) <= set(variant.signature)

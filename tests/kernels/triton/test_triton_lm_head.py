@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,18 +11,21 @@ import torch
 import triton
 import triton.language as tl
 from interpreter_arithmetic import multiply_rows_apart
+from kernel_launches import binary_of, noted, weights
 from marcot.kernels import Draw, HeadTopK, Kernels
 from marcot.kernels.reference.philox import gumbel
-from marcot.kernels.triton import TritonKernels, lm_head_topk
+from marcot.kernels.triton import TritonKernels, lm_head_merge, lm_head_topk
 from marcot.kernels.triton.arch import INTERPRETED, Arch, arch_of
 from marcot.kernels.triton.lm_head_bytes import expected_candidates, lm_head_bytes, unfused_bytes
 from marcot.kernels.triton.lm_head_key import key_of, logit_of, token_of
-from marcot.kernels.triton.lm_head_shape import head_shape
+from marcot.kernels.triton.lm_head_shape import DENSE, head_shape
 from marcot.kernels.triton.lm_head_topk import lm_head_variants
 from marcot.kernels.triton.philox import gumbel_noise, gumbel_of
 from stored_weights import product, random_weight
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from triton.runtime import interpreter
 
 TOLERANCE = {"atol": 2e-5, "rtol": 2e-6}
 H100 = Arch("cuda", "sm_90", 32, 132)
@@ -162,7 +166,7 @@ def test_a_row_has_the_same_bits_in_every_company(
 
 
 class Sizes(TorchDispatchMode):
-    """Notes how many values every new tensor has. What the interpreter copies back and forth is none of the op's."""
+    """Notes how many values every new tensor has, but for what the interpreter copies back and forth."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,9 +174,32 @@ class Sizes(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
-        if isinstance(result, Tensor) and function.__name__.startswith(("empty", "zeros", "full", "new_")):
-            self.largest = max(self.largest, result.numel())
+        if not is_interpreter_at_work():
+            known = {x.untyped_storage().data_ptr() for x in tensors_in((args, kwargs))}
+            new = [x.numel() for x in tensors_in(result) if x.untyped_storage().data_ptr() not in known]
+            self.largest = max([self.largest, *new])
         return result
+
+
+def tensors_in(values: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+
+
+def is_interpreter_at_work() -> bool:
+    frame = sys._getframe()
+    while frame is not None and frame.f_code.co_filename != interpreter.__file__:
+        frame = frame.f_back
+    return frame is not None
+
+
+def test_a_product_that_writes_its_logits_would_be_seen(random: torch.Generator) -> None:
+    weight, hidden = torch.randn(300, 16, generator=random), torch.randn(40, 16, generator=random)
+    with Sizes() as seen:
+        view = weight.t()
+    assert seen.largest == 0
+    with Sizes() as seen:
+        (hidden @ view).amax(dim=1)
+    assert seen.largest == 40 * 300
 
 
 def test_no_tensor_has_the_size_of_the_logits(
@@ -201,7 +228,7 @@ def test_few_candidates_leave_the_registers(
     ops = TritonKernels(arch_of(device))
     packed = ops.pack_linear([torch.randn(12_800, 16, generator=random)], torch.float32, device)
     ops.lm_head_topk(torch.randn(16, 16, generator=random).to(device), packed, 8)
-    shards = head_shape(arch_of(device), 16, 0, 12_800, 8, torch.float32).shards
+    shards = head_shape(arch_of(device), DENSE, 16, 0, 12_800, 8, torch.float32).shards
     assert shards == 100
     later = sum(expected_candidates(known, 8) / known for known in range(9, shards + 1))
     assert counts[0].float().mean() < 8 * 8 + later
@@ -287,6 +314,24 @@ def test_keys_order_as_logits_do_and_hold_them(device: torch.device, random: tor
     by_key = key.cpu().argsort(descending=True)
     expected = sorted(range(1024), key=lambda i: (-logits[i].item(), tokens[i].item()))
     assert by_key.tolist() == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_what_is_launched_are_the_variants(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+    variants = list(lm_head_variants(INTERPRETED))
+    launches = noted(monkeypatch, [(lm_head_topk, "_shard"), (lm_head_merge, "_merge")])
+    targets, longs = torch.zeros(2, 100, dtype=torch.int64)
+    for weight in weights(dtype):
+        for rows in (1, 17, 100):
+            hidden = torch.zeros(rows, weight.in_features, dtype=dtype)
+            draw = Draw(torch.ones(rows), longs[:rows], longs[:rows])
+            for k in (1, 33, 64):
+                for invariant in (False, True):
+                    lm_head_topk.lm_head_topk(INTERPRETED, hidden, weight, k, None, None, invariant)
+                    lm_head_topk.lm_head_topk(INTERPRETED, hidden, weight, k, targets[:rows], draw, invariant)
+    other = "bf16" if dtype == torch.float16 else "fp16"
+    names = {variant.name for variant in variants if other not in variant.name.split()}
+    assert {binary_of(launch, variants) for launch in launches} == names
 
 
 def test_variants_have_every_argument() -> None:

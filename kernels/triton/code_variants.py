@@ -1,0 +1,45 @@
+"""What variants of kernels that read quantised weights have in common."""
+
+from __future__ import annotations
+
+import torch
+
+from .block_codes import FORMATS, CodeFormat
+from .variant import pointer_to
+
+GROUPS_OF_FOUR_BITS = (
+    CodeFormat(4, 64, 0, has_minimums=True, nested=False),
+    CodeFormat(4, 128, 0, has_minimums=True, nested=False),
+)
+"""Formats beyond those of GGUF that the kernels take: 4 bits with longer groups."""
+
+
+def code_formats() -> tuple[CodeFormat, ...]:
+    """Every format that the kernels are launched for."""
+    return tuple(dict.fromkeys((*FORMATS.values(), *GROUPS_OF_FOUR_BITS)))
+
+
+def code_arguments(format: CodeFormat) -> tuple[dict[str, str], dict[str, object]]:
+    """Types of the tensors of a `QuantizedSection`, and what is constant about them."""
+    scale = pointer_to(torch.int8 if format.nested else torch.float16)
+    signature = {"codes": pointer_to(torch.int16), "scales": scale}
+    constants: dict[str, object] = {"BITS": format.bits, "GROUP": format.group, "CENTRE": format.centre}
+    halves = pointer_to(torch.float16)
+    optional = {
+        "minimums": scale if format.has_minimums else None,
+        "supers": halves if format.nested else None,
+        "super_minimums": halves if format.nested and format.has_minimums else None,
+    }
+    for name, kind in optional.items():
+        if kind is None:
+            constants[name] = None
+        else:
+            signature[name] = kind
+    return signature, constants
+
+
+def code_name(format: CodeFormat) -> str:
+    """Short name of a format, such as `"4-bit g32 nested minimums"`."""
+    nested, minimums = " nested" * format.nested, " minimums" * format.has_minimums
+    centred = f" centre {format.centre}" if format.centre else ""
+    return f"{format.bits}-bit g{format.group}{nested}{minimums}{centred}"
