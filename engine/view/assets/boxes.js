@@ -5,7 +5,7 @@ const BOX = { width: 240, height: 62, gapX: 44, gapY: 10 };
 /** Whether a node only prolongs its parent: everything that went through the one went through the other. */
 function prolongs(node) {
   const parent = nodes[node.parent];
-  return parent !== undefined && parent.parent !== null && parent.children.length === 1 && !parent.ending.length
+  return parent !== undefined && parent.parent !== null && parent.children.length === 1
     && parent.visits === node.visits && parent.kind === node.kind;
 }
 

@@ -109,14 +109,14 @@ function showSearch() {
     ` with ${Math.round(100 * result.confidence)} % of the votes, value ${shown(result.value)}`);
   const flat = (object) => Object.entries(object ?? {}).flatMap(([name, value]) => {
     const nested = value !== null && typeof value === "object" && !Array.isArray(value);
-    return nested ? flat(value) : [[name.replaceAll("_", " "), Array.isArray(value) ? value.join(" ") : readable(value)]];
+    return nested ? flat(value) : [[name.replaceAll("_", " "), readable(value)]];
   });
   byId("settings").replaceChildren(...pairs([["nodes", nodes.length], ["rollouts", rollouts.length], ...flat(result.stats), ...flat(result.settings)]));
 }
 
 function readable(value) {
   if (typeof value === "number" && !Number.isInteger(value)) return String(Number(value.toPrecision(5)));
-  return value === null ? "–" : String(value);
+  return (Array.isArray(value) ? value.join(" ") : String(value ?? "")) || "–";
 }
 
 /** Mark every occurrence of the searched text on the page; a browser without this feature shows the hits in the tree. */
