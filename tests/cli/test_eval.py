@@ -203,6 +203,22 @@ def test_only_what_another_run_had_wrong(evaluate: Callable, tmp_path: Path) -> 
     assert (none.code, "none of the chosen questions" in none.err) == (2, True)
 
 
+def test_right_answers_are_seen_as_right(evaluate: Callable, tmp_path: Path) -> None:
+    out, data = tmp_path / "out", tmp_path / "known.jsonl"
+    assert evaluate("--out", out, strategies="best-of-n:rollouts=3").code == 0
+    [entries] = lines(out).values()
+    known = {entry["index"]: next(filter(None, entry["rollouts"]["answer"]), "none") for entry in entries}
+    texts = [{"question": question, "answer": known[place]} for place, (question, _) in enumerate(QUESTIONS)]
+    data.write_text("".join(json.dumps(entry) + "\n" for entry in texts), encoding="utf-8")
+    [report] = evaluate("--json", data=data, strategies="best-of-n:rollouts=3").objects
+    [one] = report["groups"][0]["strategies"]
+    chosen = sum(entry["answer"] == known[entry["index"]] for entry in entries)
+    assert one["right"] >= chosen
+    assert one["pass_at_k"] > 0
+    judged = evaluate("--json", data=data, strategies="best-of-n:rollouts=3,value=ground-truth")
+    assert (judged.code, len(judged.objects)) == (0, 1), judged.err
+
+
 def test_without_a_folder_it_prints_only(evaluate: Callable, tmp_path: Path, questions: Path) -> None:
     ended = evaluate("--json", strategies="greedy,best-of-n:rollouts=2")
     [report] = ended.objects
