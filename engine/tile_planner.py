@@ -200,7 +200,10 @@ class TilePlanner:
         self._last_tile = last[:twigs]
         self._slot_at = (runs.first + runs.length)[:twigs]
         self._slot = tables.slots[self._slot_at - 1]
-        self._calm = 0 if arranged.order is not None else min(arranged.full - forest.clock, _PATIENCE)
+        full = arranged.full - forest.clock
+        if self._deterministic and twigs:  # no tile grows beyond its chunk
+            full = min(full, CHUNK - int(tables.tiles[self._last_tile, _LENGTH].max()))
+        self._calm = 0 if arranged.order is not None else min(full, _PATIENCE)
 
     def _most_of(self, runs: Runs) -> float:
         """The most that a tile costs: the same as before, as long as there is about as much to do."""
