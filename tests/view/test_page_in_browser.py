@@ -263,6 +263,19 @@ def test_chains_fold_and_unfold(browser: Browser, tmp_path: Path) -> None:
     assert content(browser, "#node-title") == "Node 3, on the chosen path"
 
 
+@pytest.mark.parametrize("visits", [1, 2], ids=["a rollout ends between", "kinds differ"])
+def test_what_is_not_one_chain_is_not_folded(browser: Browser, tmp_path: Path, visits: int) -> None:
+    tree = (
+        TreeNode(0, None, "", 2, 0.5, 0),
+        TreeNode(1, 0, "One.", 2, 0.5, 1, "step"),
+        TreeNode(2, 1, " Two.", visits, 0.5, 1, "step" if visits == 1 else "reflection"),
+    )
+    rollouts = (Rollout("One.", 0.5, "1", 1, "eos", visits), Rollout("One. Two.", 0.5, "2", 2, "eos", 2))
+    show(browser, tmp_path, SearchResult("q", "2", "One. Two.", 0.5, 0.5, rollouts, tree, (0, 1, 2)))
+    assert content(browser, "#node-title") == "Node 2, chosen"
+    assert browser.run("unfold.hidden")
+
+
 def test_tokens_tell_their_confidence(browser: Browser, tmp_path: Path) -> None:
     tree_character = [1000 + byte for byte in "🌳".encode()]
     ids, confidences = (1065, *tree_character, 1066), (0.9, 0.8, 0.7, 0.3, 0.6, math.nan)
@@ -311,12 +324,12 @@ def test_dark_and_light(browser: Browser, tmp_path: Path) -> None:
     background = "getComputedStyle(document.body).backgroundColor"
     show(browser, tmp_path)
     light = browser.run(background)
-    painted = browser.screenshot()
+    painted = browser.run("tree.toDataURL()")
     browser.prefer("dark")
     browser.settle()
     assert browser.run(background) == "rgb(22, 24, 28)"
     assert light == "rgb(255, 255, 255)"
-    assert browser.screenshot() != painted
+    assert browser.run("tree.toDataURL()") != painted
     browser.run("theme.click()")
     assert browser.run(background) == light
     browser.run("theme.click()")
@@ -331,7 +344,8 @@ def test_dark_and_light(browser: Browser, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(360, 640), (760, 500), (2400, 1300)], ids=["phone", "half", "wide"])
 def test_nothing_sticks_out_of_any_window(browser: Browser, tmp_path: Path, width: int, height: int) -> None:
-    show(browser, tmp_path)
+    long = replace(RESULT, question="q" * 700, answer="a" * 500)
+    show(browser, tmp_path, long)
     browser.resize(width, height)
     browser.settle()
     assert browser.run("document.documentElement.scrollWidth") <= width
