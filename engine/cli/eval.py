@@ -49,7 +49,7 @@ def eval(
         bool, typer.Option("--full", help="Also keep texts and trees, which are large (under result).")
     ] = False,
     baseline: Annotated[
-        str | None, typer.Option(help="Label of the strategy to compare with; the first by default.")
+        str | None, typer.Option(help="Label of the strategy to compare with; by default greedy, or the first.")
     ] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Report on results that are there; no model is run.")

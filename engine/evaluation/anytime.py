@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..search import Rollout, TreeNode
 from ..search.answers import rule_of
 from .interval import Interval, wilson
-from .trial import Trial
+from .trial import Trial, ended
 
 STEPS_PER_HALVING = 4
 HALVINGS = 5
@@ -20,7 +20,7 @@ class Standing(NamedTuple):
 
     Attributes:
         right: Whether the answer that its rule gives by then is right; without a rollout there is none.
-        any_right: Whether any rollout has the right answer by then.
+        any_right: Whether any rollout that ended by then has the right answer.
         spent: Tokens drawn by then: the budget, or all that the search ever drew.
     """
 
@@ -45,7 +45,7 @@ class Anytime:
         for budget in self._budgets:
             rollouts, tree = trial.after(budget)
             self._right.append(trial.agrees(choose(rule, rollouts, tree)))
-            self._any.append(any(trial.agrees(rollout.answer) for rollout in rollouts))
+            self._any.append(any(trial.agrees(rollout.answer) for rollout in ended(rollouts)))
 
     def at(self, budget: int) -> Standing:
         """Where it stood when it had drawn `budget` tokens."""

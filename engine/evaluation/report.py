@@ -62,7 +62,8 @@ class Report:
 
         Args:
             series: Those without a single trial are left out.
-            baseline: Label of the strategy that the others are compared with; by default the first of each group.
+            baseline: Label of the strategy that the others are compared with; by default greedy if it is there, else the
+                first of each group.
             budget: Right end of the curve; by default the most tokens that any trial drew.
 
         Raises:
@@ -181,7 +182,9 @@ def _group(data: str, model: str, series: Sequence[Series], baseline: str | None
         before = labels[:position].count(each.label)
         label = f"{each.label} #{before + 1}" if before else each.label
         named.append(Series(label, each.settings, each.trials, each.failed))
-    return Group(data, model, named, next((each for each in named if each.label == baseline), named[0]))
+    chosen = next((each for each in named if each.label == baseline), None)
+    greedy = next((each for each in named if each.settings.get("strategy") == "greedy"), named[0])
+    return Group(data, model, named, chosen or greedy)
 
 
 def _by_rule(series: Series) -> dict[str, float]:

@@ -60,7 +60,7 @@ class Series:
     @property
     def one_right(self) -> float:
         """Accuracy of a rollout taken at random (pass@1)."""
-        return self._mean(trial.right_rollouts / max(1, len(trial.rollouts)) for trial in self.trials.values())
+        return self._mean(trial.right_rollouts / max(1, len(trial.ended)) for trial in self.trials.values())
 
     @property
     def any_right(self) -> float:
@@ -69,8 +69,8 @@ class Series:
 
     @property
     def rollouts(self) -> float:
-        """Rollouts per question, on average."""
-        return self._mean(len(trial.rollouts) for trial in self.trials.values())
+        """Rollouts per question that came to an answer, on average."""
+        return self._mean(len(trial.ended) for trial in self.trials.values())
 
     @property
     def tokens(self) -> float:

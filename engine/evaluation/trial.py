@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import Any
@@ -72,9 +72,14 @@ class Trial:
         return self.agrees(self.answer)
 
     @property
+    def ended(self) -> Sequence[Rollout]:
+        """The rollouts that came to an answer by themselves, or all if none did."""
+        return ended(self.rollouts)
+
+    @property
     def right_rollouts(self) -> int:
-        """Rollouts with the right answer."""
-        return sum(self.agrees(rollout.answer) for rollout in self.rollouts)
+        """How many of `ended` have the right answer."""
+        return sum(self.agrees(rollout.answer) for rollout in self.ended)
 
     def to_object(self) -> dict[str, Any]:
         """As JSON; rollouts are columns, which are short."""
@@ -152,6 +157,11 @@ class Trial:
             if parent is None:
                 return chain
             at = parent
+
+
+def ended(rollouts: Sequence[Rollout]) -> Sequence[Rollout]:
+    """Those that came to an answer by themselves, or all if none did: a chain that was cut short guesses."""
+    return [rollout for rollout in rollouts if rollout.complete and rollout.answer] or rollouts
 
 
 def _number(value: float | None) -> float:

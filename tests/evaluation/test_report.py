@@ -68,6 +68,11 @@ def test_the_baseline_can_be_chosen(two: list[Series]) -> None:
     assert rows(report.markdown(), "greedy")[1][4].startswith("-50.0 [")
 
 
+def test_the_baseline_is_greedy_wherever_it_stands(two: list[Series]) -> None:
+    assert Report.of(reversed(two)).groups[0].baseline.label == "greedy"
+    assert Report.of([two[1], series("another", [trial(0, ["1"])])]).groups[0].baseline.label == "search"
+
+
 def test_models_and_data_sets_are_groups_of_their_own(two: list[Series]) -> None:
     other = series("greedy", [trial(0, ["1"])], model="n")
     empty = Series("late", two[0].settings)

@@ -49,6 +49,18 @@ def test_counts() -> None:
     assert found.seconds == 2.0
 
 
+def test_chains_that_were_cut_short_count_only_if_all_were() -> None:
+    whole = trial(0, ["2", "1", "1"])
+    cut = replace(
+        whole, rollouts=(whole.rollouts[0], *(replace(each, finish_reason="length") for each in whole.rollouts[1:]))
+    )
+    all_cut = replace(whole, rollouts=tuple(replace(each, finish_reason="cancelled") for each in whole.rollouts))
+    for each, one, any_right, count in ((whole, 2 / 3, 1, 3), (cut, 0, 0, 1), (all_cut, 2 / 3, 1, 3)):
+        found = series("s", [each])
+        assert (found.one_right, found.any_right, found.rollouts) == (pytest.approx(one), any_right, count)
+        assert found.point(30).any_right == any_right
+
+
 def test_pairs_are_of_questions_that_both_have() -> None:
     one = series("one", [trial(0, ["1"]), trial(1, ["2"]), trial(2, ["1"])])
     other = series("other", [trial(1, ["1"]), trial(2, ["1"]), trial(3, ["1"])])
