@@ -62,8 +62,8 @@ class Report:
 
         Args:
             series: Those without a single trial are left out.
-            baseline: Label of the strategy that the others are compared with; by default greedy if it is there, else the
-                first of each group.
+            baseline: Label of the strategy that the others are compared with; by default greedy, where it is not
+                there the first of each group.
             budget: Right end of the curve; by default the most tokens that any trial drew.
 
         Raises:
