@@ -10,9 +10,9 @@ from .planner import Reader
 from .tile_cost import TileCost
 from .tile_cutting import Counts, Runs
 
-Append = Callable[[Counts, Sequence[KVNode], Counts], None]
-"""Enters the slot of one token more of each of these twigs (`[kept]`, their rows' numbers among those of twigs): the
-nodes that they end in, and the token's number there."""
+Append = Callable[[Counts, Sequence[KVNode], Counts, Counts], None]
+"""Enters the slot of one token more of each of these twigs (`[kept]`, their rows' numbers among those of twigs): some
+nodes, which of these each twig ends in, and the token's number there."""
 
 
 class Asked(NamedTuple):

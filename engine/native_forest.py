@@ -134,9 +134,9 @@ class NativeForest:
         kept, going_on = np.empty((2, len(due)), np.int64)
         growing = self._call("grow", due, found, strangers, parents, starts, kept, going_on)
         going_on = going_on[:growing]
-        grown = [asked.leaves[i] for i in going_on.tolist()]
-        self._nodes.update(zip(leaves[going_on].tolist(), grown, strict=True))
-        append(kept[:growing], grown, asked.firsts[going_on])
+        if found and growing:  # strangers may have inherited twigs
+            self._nodes.update((asked.leaves[i].serial, asked.leaves[i]) for i in going_on.tolist())
+        append(kept[:growing], asked.leaves, going_on, asked.firsts[going_on])
 
         ends = _integers((node.end for node in self._ends), len(self._ends))
         born, covered = np.empty((2, count), np.int64)

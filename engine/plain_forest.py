@@ -48,7 +48,7 @@ class PlainForest:
         """Go on from the step before to this one."""
         tree, grouped = self._tree, by_leaf(asked.leaves, asked.readers)
         grown = grow(tree, self._order, due, grouped)
-        append(grown.kept, grown.leaves, grown.firsts)
+        append(grown.kept, grown.leaves, np.arange(len(grown.kept)), grown.firsts)
         return follow(tree, self._order, grown, grouped)
 
     def settle(self) -> int:

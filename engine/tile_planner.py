@@ -88,7 +88,6 @@ class TilePlanner:
         self._cut_for = 0.0
         self._leaves: tuple[KVNode, ...] = ()
         self._ones: tuple[int, ...] = ()
-        self._row_leaves: list[KVNode] = []
         self._by_row: Counts = np.empty(0, np.int64)
         self._firsts: Counts = np.empty(0, np.int64)
         self._slot_at: Counts = np.empty(0, np.int64)
@@ -116,7 +115,7 @@ class TilePlanner:
     def _grow(self, firsts: Counts) -> None:
         """Let every row read one token more."""
         rows = len(firsts)
-        self._append(np.arange(rows), self._row_leaves, firsts)
+        self._append(np.arange(rows), self._leaves, self._by_row, firsts)
         self._slot_at += 1
         self._firsts = firsts
         self._tables.positions[:rows] += 1
@@ -124,12 +123,12 @@ class TilePlanner:
         self._forest.clock += 1
         self._calm -= 1
 
-    def _append(self, twigs: Counts, leaves: Sequence[KVNode], firsts: Counts) -> None:
-        """Enter the slot of one token more behind each of these twigs: number `firsts` of its leaf."""
+    def _append(self, twigs: Counts, leaves: Sequence[KVNode], ends: Counts, firsts: Counts) -> None:
+        """Enter the slot of one token more behind each of these twigs, as `Append` says."""
         slots = self._slot[twigs] + 1
         begins_page = np.flatnonzero((slots % PAGE_SIZE == 0) | (firsts == 0))
         if len(begins_page):
-            nodes = [leaves[i] for i in begins_page.tolist()]
+            nodes = [leaves[i] for i in ends[begins_page].tolist()]
             places = firsts[begins_page] + np.fromiter(map(_FIRST_SLOT, nodes), np.int64, len(nodes))
             numbers = (places // PAGE_SIZE).tolist()
             pages = np.array([node.pages[number] for node, number in zip(nodes, numbers, strict=True)])
@@ -219,7 +218,6 @@ class TilePlanner:
         self._leaves = asked.leaves
         self._by_row = arranged.twigs
         by_row = arranged.twigs.tolist()
-        self._row_leaves = [asked.leaves[i] for i in by_row]
         self._firsts = asked.firsts[arranged.twigs]
         self._ones = (1,) * len(by_row)
         return [asked.readers[i] for i in (by_row if arranged.order is None else arranged.order)]
