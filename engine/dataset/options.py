@@ -78,12 +78,12 @@ class DatasetOptions:
             raise InputError(f"--form {self.form}: there are {', '.join(FORMS)}")
         if not 0 <= self.min_characters <= self.max_characters:
             raise InputError(f"no text has {self.min_characters} to {self.max_characters} characters")
-        if self.validation + self.test > 1:
-            raise InputError("--validation and --test are more than all questions together")
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not (low <= value <= high and math.isfinite(value)):
                 raise InputError(f"--{name.replace('_', '-')} {value}: must be a number from {low} to {high}")
+        if self.validation + self.test > 1:
+            raise InputError("--validation and --test are more than all questions together")
 
     def as_object(self) -> dict[str, Any]:
         """For JSON."""
