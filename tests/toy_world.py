@@ -25,13 +25,18 @@ def decode(token_ids: Sequence[int]) -> str:
     return b"".join(WORDS[id].encode() if id < 100 else bytes([id - 100]) for id in token_ids).decode(errors="replace")
 
 
-def hashed_draw(*, eos_odds: float = 0.05, seed: int = 0, words: Sequence[int] = range(1, len(WORDS))) -> Draw:
-    """One of `words`, the same for the same arguments; ends a branch with probability `eos_odds` at each position."""
+def hashed_draw(
+    *, eos_odds: float = 0.05, seed: int = 0, words: Sequence[int] = range(1, len(WORDS)), levels: int = 256
+) -> Draw:
+    """One of `words`, the same for the same arguments; ends a branch with probability `eos_odds` at each position.
+
+    Confidences have so many `levels`: with few there are ties.
+    """
 
     def draw(path: Sequence[int], sample: int, position: int) -> tuple[int, float]:
         digest = hashlib.blake2b(repr((tuple(path), sample, position, seed)).encode(), digest_size=8).digest()
         ends = int.from_bytes(digest[:3], "big") / 2**24 < eos_odds
-        return (EOS if ends else words[digest[3] % len(words)]), 0.2 + 0.8 * digest[4] / 255
+        return (EOS if ends else words[digest[3] % len(words)]), 0.2 + 0.8 * (digest[4] % levels) / (levels - 1)
 
     return draw
 

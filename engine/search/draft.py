@@ -126,6 +126,8 @@ class Draft:
         pieces: list[Piece] = []
         for part in self.parts:
             token_ids = part.token_ids
+            if not token_ids:  # the model wanted to end where it was to go on, and nothing was put into its mouth
+                continue
             signal = Signal.joined([Signal.of(stretch) for stretch in part.stretches])
             ends = [len(token_ids)] if part.whole else action.cut(token_ids, decode, signal.confidences)
             for first, end in pairwise([0, *ends]):

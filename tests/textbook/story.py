@@ -82,7 +82,7 @@ class Story:
         return self.left < 1 or self.chains_left < 1
 
     def fits(self, forks: Sequence[State]) -> bool:
-        """Whether another chain may be written at the same time: there are tokens for all to reach their full length."""
+        """Whether another chain may be written at the same time: all could reach their full length."""
         if len(forks) >= min(self.limits.parallel, self.chains_left):
             return False
         needed = sum(self.limits.chain - len(fork.tokens) for fork in forks) + self.limits.chain

@@ -50,7 +50,7 @@ CASES = {
     "mcts": Case(
         "mcts",
         mcts,
-        lambda dice: {"width": dice.randint(1, 4), "exploration": dice.choice([0.0, 0.3, 1.414, 10.0])},
+        lambda dice: {"width": dice.randint(1, 3), "exploration": dice.choice([0.0, 0.1, 0.3, 1.414])},
         True,
     ),
 }
@@ -115,11 +115,18 @@ def both(case: Case, seed: int, parallel: int, budget: str) -> tuple[Told, Told]
     """The same search of the same random world, by the engine and by the textbook."""
     dice = random.Random(f"{case.name}-{seed}-{parallel}-{budget}")
     draw = hashed_draw(
-        eos_odds=dice.choice([0.05, 0.15, 0.3]),
+        eos_odds=dice.choice([0.05, 0.15]),
         seed=seed,
         words=dice.choice([range(1, 11), (1, 7, 9), (2, 8, 7, 9, 10)]),
+        levels=dice.choice([3, 256]),
     )
-    rollouts = 1 if case.name == "greedy" else dice.randint(1, 20) if budget == "rollouts" else None
+    rollouts = (
+        1
+        if case.name == "greedy"
+        else dice.randint(1, 48 if case.name == "mcts" else 16)
+        if budget == "rollouts"
+        else None
+    )
     limits = Limits(
         rollouts,
         tokens=dice.randint(1, 120) if budget == "tokens" else None,
