@@ -42,6 +42,7 @@ VALUES: dict[str, Value] = {
 """Values by name. There are also `marco-kN`, `module:function`, and mixtures such as `0.7*marco+0.3*logprob`."""
 
 _MARCO = re.compile(r"marco-k([1-9]\d?)")
+_FUNCTION = re.compile(r"\w+(?:\.\w+)*:\w+")
 _PART = re.compile(r"\s*(\d*\.?\d+)\s*\*\s*(.+?)\s*")
 
 
@@ -61,7 +62,7 @@ def value_of(choice: str | Value | Callable[[Trace], float]) -> Value:
         return VALUES[choice]
     if (match := _MARCO.fullmatch(choice)) and int(match[1]) <= 64:
         return MarcoConfidence(int(match[1]))
-    if ":" in choice:
+    if _FUNCTION.fullmatch(choice):
         return Judge(_imported(choice))
     raise InputError(
         f"value {choice!r}: must be one of {', '.join(VALUES)}, marco-kN (N up to 64), a function as module:function, "

@@ -25,8 +25,8 @@ class Judge(Value):
 
     @property
     def name(self) -> str:
-        """Where the function is defined: `"module:function"`."""
-        return f"{self.function.__module__}:{self.function.__qualname__}"
+        """Where the function, or the class of an object that is called, is defined: `"module:function"`."""
+        return f"{self.function.__module__}:{getattr(self.function, '__qualname__', type(self.function).__name__)}"
 
     def of(self, trace: Trace) -> float:
         """What the function says.
