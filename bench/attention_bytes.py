@@ -47,9 +47,10 @@ MOST_OF_RIVALS = 1.01
 all that our plan costs before its runs are cut for balance."""
 
 BEHIND: Final = {("1-256 of 256-32", "DeFT-flatten"): 1.05}
-"""Where these are missed, and the bars instead. DeFT-flatten puts four tails of 32 tokens, each of another branch, into
-one tile under a mask: 122 tiles. Ours have no masks, so that each tail is a tile: 285. There is no way to deal these out
-to 66 workers so that the last one ends sooner: it has six tails, and if none had more than five, 13 would be left over."""
+"""Where these are missed, and the bars instead. DeFT-flatten puts four tails of 32 tokens, each of another branch,
+into one tile under a mask: 122 tiles. Ours have no masks, so that each tail is a tile: 285. There is no way to deal
+these out to 66 workers so that the last one ends sooner: it has six tails, and if none had more than five, 13 would be
+left over."""
 
 
 class Counted(NamedTuple):
