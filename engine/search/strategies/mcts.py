@@ -53,8 +53,9 @@ class MCTS(SearchOptions):
             forks: list[SearchNode] = []
             while run.admits(forks) and (fork := walk.select()) is not None:
                 forks.append(fork)
-            leaves = yield from run.roll_out(forks)
-            for fork, leaf in zip(forks, leaves, strict=True):
+            counted = len(run.rollouts)
+            yield from run.roll_out(forks)
+            for fork in forks:
                 walk.settle(fork)
-                if leaf is not None:
-                    walk.close(leaf)
+            for rollout in run.rollouts[counted:]:
+                walk.close(run.tree.nodes[rollout.leaf])
