@@ -46,6 +46,6 @@ def test_a_search_goes_on_from_where_the_model_hesitated(parallel: int) -> None:
     result = ToyWorld(hashed_draw()).run(
         MCTS(rollouts=12, action="uncertain-4", max_rollout_tokens=40, parallel=parallel, width=2)
     )
-    inner = [node for node in result.tree[1:] if node.parent]
-    assert inner
-    assert all(node.confidences[0] < 0.95 for node in inner)
+    eldest = {node.parent: node for node in reversed(result.tree) if node.parent}
+    assert len(eldest) > 12, "of each parent, the child that was drawn together with it"
+    assert all(node.confidences[0] < 0.95 for node in eldest.values())
