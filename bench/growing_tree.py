@@ -98,10 +98,17 @@ _JOB = Prefill(KVTree(1).root, Usage())
 
 
 class Change(NamedTuple):
-    """What happens between two steps."""
+    """What happens between two steps.
+
+    Attributes:
+        name: In a few words.
+        happen: Does it.
+        before: Branches before it, in parts of those that a size says.
+    """
 
     name: str
     happen: Callable[[GrowingTree], None]
+    before: float = 1.0
 
 
 def _nothing(tree: GrowingTree) -> None:
@@ -137,6 +144,13 @@ def _all_fork(tree: GrowingTree) -> None:
 
 NOTHING: Final = Change("nothing", _nothing)
 HALF_FORK: Final = Change("half fork, half end", _half_fork_half_end)
-ALL_FORK: Final = Change("all fork", _all_fork)
+ALL_FORK: Final = Change("all fork", _all_fork, before=0.5)
 
-CHANGES: Final = (NOTHING, Change("one forks, one ends", _one), Change("all go on", _all_go_on), HALF_FORK, ALL_FORK)
+CHANGES: Final = (
+    NOTHING,
+    Change("one forks, one ends", _one),
+    Change("all go on", _all_go_on),
+    HALF_FORK,
+    ALL_FORK,
+    Change("all fork, to twice as many", _all_fork),
+)

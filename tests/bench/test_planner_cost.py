@@ -36,6 +36,7 @@ def test_the_tree_is_as_large_as_it_says() -> None:
         ("all go on", 80, 80),
         ("half fork, half end", 80, 80),
         ("all fork", 160, 160),
+        ("all fork, to twice as many", 160, 160),
     ],
 )
 def test_what_happens_between_two_steps(name: str, count: int, new: int) -> None:
@@ -70,8 +71,8 @@ def test_bars() -> None:
     assert missed(timings(0.9, 3.6)) == []
     assert [line.split(":")[0] for line in missed(timings(1.1, 4.4))] == [NOTHING.name]
     assert [line.split(":")[0] for line in missed(timings(5.1, 20))] == [NOTHING.name, HALF_FORK.name, ALL_FORK.name]
-    assert all("per node" in line for line in missed(timings(0.9, 5.0)))
-    assert len(missed(timings(0.9, 5.0))) == 3
+    assert all("per node" in line for line in missed(timings(0.9, 8.0)))
+    assert len(missed(timings(0.9, 8.0))) == 3
 
 
 def test_the_plot_is_written(tmp_path: Path) -> None:
