@@ -35,8 +35,8 @@ MOST_MS: Final = {NOTHING.name: 1.0, HALF_FORK.name: 5.0, ALL_FORK.name: 5.0}
 """Bars: median milliseconds at `AT` nodes."""
 
 MOST_GROWTH: Final = 2.0
-"""Bar: milliseconds per node at the largest size, to those at `AT`. What is linear has 1, and somewhat more where the tree
-does not fit in the caches any more; what is quadratic has 4."""
+"""Bar: milliseconds per node at the largest size, to those at `AT`. What is linear has 1, and somewhat more where the
+tree does not fit in the caches any more; what is quadratic has 4."""
 
 ROUNDS: Final = 9
 
