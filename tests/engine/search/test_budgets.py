@@ -8,13 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marcot.engine.search import STRATEGIES, SearchResult
+from search_books import SMALL, check, way
 from toy_world import EOS, ToyWorld, hashed_draw
 
-SMALL: dict[str, dict[str, Any]] = {
-    "beam": {"beams": 2, "samples": 3},
-    "dvts": {"subtrees": 2, "samples": 2},
-    "rebase": {"samples": 5},
-}
 EACH = pytest.mark.parametrize("name", STRATEGIES)
 ENDLESS = pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "greedy"])
 ACTIONS = st.sampled_from(["step", "mini-step-3", "token"])
@@ -24,41 +20,6 @@ def search(world: ToyWorld, name: str, **options: Any) -> SearchResult:
     result = world.run(STRATEGIES[name](**SMALL.get(name, {}) | {"max_rollout_tokens": 30} | options))
     check(world, result)
     return result
-
-
-def check(world: ToyWorld, result: SearchResult) -> None:
-    """What must hold after any search: nothing is left unreleased, and tree and rollouts tell the same story."""
-    assert all(node.released for node in world.nodes[1:])
-    assert not world.nodes[0].released, "the prompt is the engine's"
-    assert result.tree[0].parent is None
-    for id, node in enumerate(result.tree):
-        assert node.id == id
-        below = [child for child in result.tree if child.parent == id]
-        ending = [rollout for rollout in result.rollouts if rollout.leaf == id]
-        assert node.visits == sum(child.visits for child in below) + len(ending)
-        assert node.visits or not ending
-        assert node.parent is None or node.parent < id
-        if node.visits:
-            rewards = sum(child.visits * (child.value or 0) for child in below if child.visits)
-            assert node.value is not None
-            assert node.visits * node.value == pytest.approx(rewards + sum(rollout.value for rollout in ending))
-        assert len(node.token_ids) == len(node.confidences) == node.tokens
-    before = 0
-    for rollout in result.rollouts:
-        assert "".join(result.tree[id].text for id in way(result, rollout.leaf)) == rollout.text
-        assert 0.0 <= rollout.value <= 1.0
-        assert before <= rollout.spent <= world.generated
-        before = rollout.spent
-    assert 0.0 <= result.confidence <= 1.0
-    assert list(result.best_path) == way(result, result.best_path[-1])
-
-
-def way(result: SearchResult, leaf: int | None) -> list[int]:
-    ids: list[int] = []
-    while leaf is not None:
-        ids.append(leaf)
-        leaf = result.tree[leaf].parent
-    return ids[::-1]
 
 
 @ENDLESS
