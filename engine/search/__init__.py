@@ -1,7 +1,7 @@
 """Search: how a tree grows, what an action is, what a chain is worth, and which answer stands, chosen independently."""
 
 from .actions import Action, MiniStep, Opening, Step
-from .answers import AnswerRule, answers_agree, extract_answer, normalise_answer
+from .answers import ANSWER_RULES, AnswerRule, answers_agree, extract_answer, normalise_answer
 from .question import Question
 from .result import Rollout, SearchResult, SearchStats, TreeNode
 from .search_options import SearchOptions
@@ -11,13 +11,15 @@ from .solutions import Solution, solutions
 from .strategies import DVTS, MCTS, REBASE, STRATEGIES, Beam, BestOfN, Greedy, SelfConsistency
 from .strategy import Growing, Progress, Search, Strategy, Task, Wave
 from .trace import Trace
-from .values import GroundTruth, GroupConfidence, Judge, MarcoConfidence, MeanLogprob, Mixture, Value
+from .values import VALUES, GroundTruth, GroupConfidence, Judge, MarcoConfidence, MeanLogprob, Mixture, Value
 
 __all__ = [
+    "ANSWER_RULES",
     "DVTS",
     "MCTS",
     "REBASE",
     "STRATEGIES",
+    "VALUES",
     "Action",
     "AnswerRule",
     "Beam",

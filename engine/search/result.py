@@ -13,7 +13,7 @@ class Rollout:
 
     Attributes:
         text: The whole generated text.
-        value: Its reward.
+        value: What it is worth, from 0 to 1.
         answer: The answer parsed from the text; empty if there is none.
         tokens: Generated tokens on the chain, shared ones included.
         finish_reason: Why the chain ended; `"length"`, `"cancelled"` and `"pruned"` mean that it was cut short.
@@ -44,7 +44,7 @@ class TreeNode:
         parent: Index of the parent; None for the root.
         text: Text that this node adds to its parent's.
         visits: Rollouts that went through it.
-        value: Mean reward of those rollouts; None if there are none.
+        value: Mean value of those rollouts; if there are none, what the state itself was rated, or None.
         tokens: Tokens that this node adds, given ones included.
         kind: Kind of action that it is, such as "step" or "reflection"; empty for the root.
         token_ids: The tokens; as results of 100,000 questions would be large with them, JSON has them only on request.
@@ -97,8 +97,8 @@ class SearchResult:
         question: The question as the user wrote it.
         answer: The chosen answer.
         text: The whole text of the chosen rollout.
-        value: Reward of the chosen rollout.
-        confidence: Share of the total rollout reward that agrees with `answer`, from 0 to 1.
+        value: Value of the chosen rollout.
+        confidence: Share of the total value of all rollouts that agrees with `answer`, from 0 to 1.
         rollouts: All rollouts, in the order they finished.
         tree: All nodes, parents before children.
         best_path: Ids of the tree nodes on the chosen rollout, root first.

@@ -8,6 +8,9 @@ from decimal import Decimal
 
 _NUMBER = r"[-−+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[-−+]?\.\d+"
 
+_AMOUNT = rf"\d+/\d+(?!\d)|{_NUMBER}"
+"""A fraction, or a number."""
+
 _OUTPUT = re.compile(r"<output>(.*?)(?:</output>|\Z)", re.IGNORECASE | re.DOTALL)
 _HASHES = re.compile(r"^[ \t]*####[ \t]+(\S.*)$", re.MULTILINE)
 _PHRASE = re.compile(
@@ -35,7 +38,7 @@ def extract_answer(text: str) -> str:
     2. `\boxed{...}`, with nested braces,
     3. `#### ...` (GSM8K),
     4. what follows "the answer is", "answer:", "答案是", "答案：", up to the end of the sentence,
-    5. the last number, if the last line has one or if the text computes something (`= 72`),
+    5. the last number or fraction, if the last line has one or if the text computes something (`= 72`),
     6. the last line.
     """
     outputs = [output for output in _OUTPUT.findall(text) if output.strip()]
@@ -98,9 +101,9 @@ def _last_boxed(text: str) -> str:
 
 def _stated_number(text: str) -> str:
     """The answer by rule 5, or ""."""
-    numbers = re.findall(_NUMBER, _last_line(text))
+    numbers = re.findall(_AMOUNT, _last_line(text))
     if not numbers and _EQUATION.search(text):
-        numbers = re.findall(_NUMBER, text)
+        numbers = re.findall(_AMOUNT, text)
     return numbers[-1] if numbers else ""
 
 

@@ -1,0 +1,50 @@
+"""The examples of docs/search.md, run as they stand there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from marcot.engine import MCTS
+from marcot.engine.search import ANSWER_RULES, STRATEGIES, VALUES, SearchResult
+from marcot.engine.search.actions import action_of
+from toy_world import ToyWorld, hashed_draw
+
+PAGE = (Path(__file__).parents[3] / "docs" / "search.md").read_text(encoding="utf-8")
+EXAMPLES = [block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "\nstrategy = " in block]
+
+
+def run(example: str) -> SearchResult:
+    names: dict[str, Any] = {"MCTS": MCTS}
+    exec(example, names)
+    return ToyWorld(hashed_draw()).run(names["strategy"])
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=["value", "answer-rule", "action", "strategy"])
+def test_each_example_searches(example: str) -> None:
+    assert len(run(example).rollouts) == 6
+
+
+def test_the_examples_do_what_the_page_says() -> None:
+    value, rule, action, strategy = map(run, EXAMPLES)
+    assert value.rollouts[0].value == pytest.approx(1 / (1 + value.rollouts[0].tokens / 100))
+    chosen = next(rollout for rollout in rule.rollouts if rollout.leaf == rule.best_path[-1])
+    assert chosen.tokens == min(rollout.tokens for rollout in rule.rollouts)
+    assert {node.kind for node in action.tree[1:]} == {"sentence"}
+    assert any(node.text.endswith(".") for node in action.tree)
+    first = {node.id: node.visits for node in strategy.tree if node.parent == 0}
+    assert sum(visits > 1 for visits in first.values()) == 1
+
+
+def test_the_page_names_every_choice() -> None:
+    section = {
+        title: text for title, text in re.findall(r"^## (\w+)[^\n]*\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
+    }
+    assert set(re.findall(r"^\| `([\w-]+)` \|", section["Strategies"], re.MULTILINE)) == set(STRATEGIES)
+    assert set(VALUES) <= set(re.findall(r"`([\w-]+)`", section["Values"]))
+    assert set(ANSWER_RULES) <= set(re.findall(r"`([\w-]+)`", section["Answer"]))
+    for name in ("step", "mini-step-64", "token", "uncertain-8", "marco-v2"):
+        assert f"`{name}`" in section["Actions"]
+        assert action_of(name).name == name
