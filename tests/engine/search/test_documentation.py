@@ -39,9 +39,7 @@ def test_the_examples_do_what_the_page_says() -> None:
 
 
 def test_the_page_names_every_choice() -> None:
-    section = {
-        title: text for title, text in re.findall(r"^## (\w+)[^\n]*\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
-    }
+    section = dict(re.findall(r"^## (\w+)[^\n]*\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE))
     assert set(re.findall(r"^\| `([\w-]+)` \|", section["Strategies"], re.MULTILINE)) == set(STRATEGIES)
     assert set(VALUES) <= set(re.findall(r"`([\w-]+)`", section["Values"]))
     assert set(ANSWER_RULES) <= set(re.findall(r"`([\w-]+)`", section["Answer"]))
