@@ -56,7 +56,7 @@ KVDtypeOption = Annotated[
         "--kv-dtype",
         help="What the KV cache holds. auto: K and V as they are computed. fp8: 8 bits each with a scale per layer and "
         "head, so that twice as many tokens fit as in 16 bits and attention reads half, for a change of every "
-        "log-probability: small with E4M3, larger with the E5M2 of AMD's GPUs and of older ones of NVIDIA's. On a GPU only.",
+        "log-probability: small with E4M3, larger with E5M2, which AMD's GPUs and older ones use. On a GPU only.",
         rich_help_panel=_MODEL,
     ),
 ]
