@@ -227,7 +227,7 @@ class SearchRun:
             draft.opening = None
             is_over = opening.final or (reason == "stop" and not ends_action)
             draft.ended = "stop" if is_over else "length" if exhausted else None
-            draft.paused = single
+            draft.paused = single and bool(draft.token_ids)  # an action of which nothing is left leads nowhere new
         elif reason == "stop" and not ends_action:
             draft.ended = "stop"
         elif exhausted:

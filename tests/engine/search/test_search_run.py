@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from marcot.engine.sampling import Sampling
 from marcot.engine.search import STRATEGIES, SearchResult
+from marcot.engine.search.actions import GuidedActions, Kind
 from marcot.engine.search.reflection import REFLECTION
 from search_books import SMALL, check
 from toy_world import EOS, WORDS, ToyWorld, hashed_draw
@@ -138,6 +139,15 @@ def test_a_chain_of_given_tokens_does_not_count_as_drawn(name: str) -> None:
             drawn += sum(confidence == confidence for confidence in result.tree[chain].confidences)
             chain = parent
         assert drawn == rollout.tokens
+
+
+@EACH
+def test_a_model_that_never_says_what_it_is_told_to_say_comes_to_an_end(name: str) -> None:
+    """An action that is not begun for it, and of which it says nothing, leads nowhere new: it is told the next one."""
+    think = Kind("think", followers=(("think", 1), ("answer", 1)))
+    actions = GuidedActions("mine", (think, Kind("answer", openings=("It is ",))), start=(("think", 2),))
+    result = search(saying(), name, action=actions, rollouts=3)
+    assert {rollout.text.strip() for rollout in result.rollouts} == {"It is"}
 
 
 @EACH
