@@ -6,26 +6,29 @@ pip install 'marcot[train]' brings what it needs. docs/fine-tuning.md has the wh
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import marcot.engine  # noqa: F401  (before torch: it has OpenMP's threads wait, not spin)
-import torch
 import typer
+from marcot.engine import Engine  # before torch: it has OpenMP's threads wait, not spin
+
+# isort: split
+import torch
 from datasets import Dataset, load_dataset
 from marcot.engine.cli.question import Question, read_questions
 from marcot.engine.dataset.split import question_id, split_of
 from marcot.engine.evaluation import wilson
-from marcot.engine.search.answers import answers_agree, extract_answer
+from marcot.engine.search import Greedy
+from marcot.engine.search.answers import answers_agree
 from marcot.model import locate
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, set_seed
 from trl import SFTConfig, SFTTrainer
 
 _BATCH = 8
+_CONCURRENCY = 32
 _GENERATED = 96
 """Tokens of an answer at most, as many as the searches had."""
 
@@ -44,7 +47,8 @@ def fine_tune(
     """Train LoRA matrices on the traces of `train`, and measure on the held-out questions before and after.
 
     The measures: the loss of the held-out traces (validation), and how many held-out questions a greedy answer gets
-    right, those included for which no search found an answer.
+    right, those included for which no search found an answer. The trained model is put beside the data, in
+    `DATA.trained`; marcot search --model takes it.
     """
     torch.set_num_threads(threads)
     set_seed(seed)
@@ -52,13 +56,14 @@ def fine_tune(
     source: dict[str, Any] = {"gguf_file": path.name} if path.suffix == ".gguf" else {}
     folder = path.parent if source else path
     tokenizer = AutoTokenizer.from_pretrained(folder, **source)
-    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **source)
+    network = _dense(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **source))
     options = json.loads((data / "dataset.json").read_text(encoding="utf-8"))["options"]
+    trained = data.with_name(data.name + ".trained")
     held_out = [question for question in read_questions(questions) if _split(question, options) != "train"]
     trainer = SFTTrainer(
         network,
         SFTConfig(
-            output_dir=str(data.with_name(data.name + ".training")),
+            output_dir=str(trained),
             num_train_epochs=epochs,
             learning_rate=learning_rate,
             per_device_train_batch_size=_BATCH,
@@ -77,11 +82,14 @@ def fine_tune(
         peft_config=LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"),
     )
     # LoRA's second matrix starts as zeros: until the first step, this is the model as it was.
-    before = _measure(trainer, tokenizer, held_out)
+    before = {"loss": round(trainer.evaluate()["eval_loss"], 4), **_accuracy(model, held_out, threads)}
     started = time.monotonic()
     trainer.train()
     seconds = time.monotonic() - started
-    after = _measure(trainer, tokenizer, held_out)
+    loss = round(trainer.evaluate()["eval_loss"], 4)
+    trainer.model.merge_and_unload().save_pretrained(trained)
+    tokenizer.save_pretrained(trained)
+    after = {"loss": loss, **_accuracy(str(trained), held_out, threads)}
     report = {
         "model": model,
         "train_traces": len(trainer.train_dataset),
@@ -102,6 +110,17 @@ def fine_tune(
         out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
+def _dense(model: PreTrainedModel) -> PreTrainedModel:
+    """The same fp32 weights without the note that they were read from quantised blocks: it forbids training."""
+    if not hasattr(model.config, "quantization_config"):
+        return model
+    del model.config.quantization_config
+    plain = AutoModelForCausalLM.from_config(model.config, dtype=torch.float32)
+    plain.load_state_dict(model.state_dict())
+    plain.generation_config = model.generation_config
+    return plain
+
+
 def _traces(data: Path, split: str) -> Dataset:
     """The traces as TRL wants them to train on the answers only: what is asked, and what is to be said."""
     traces = load_dataset("json", data_files=str(data / "sft" / f"{split}.jsonl"), split="train")
@@ -116,37 +135,21 @@ def _split(question: Question, options: dict[str, Any]) -> str:
     return split_of(id, validation=options["validation"], test=options["test"], seed=options["seed"])
 
 
-def _measure(trainer: SFTTrainer, tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question]) -> dict[str, Any]:
-    loss = trainer.evaluate()["eval_loss"]
-    texts = _greedy(trainer.model, tokenizer, [question.text for question in questions])
-    right = sum(
-        answers_agree(extract_answer(text), question.reference or "")
-        for text, question in zip(texts, questions, strict=True)
-    )
+def _accuracy(model: str, questions: Sequence[Question], threads: int) -> dict[str, Any]:
+    """How many questions `model` gets right when it always says the most probable token."""
+    engine = Engine.load(model, compute="exact", threads=threads)
+    texts = [question.text for question in questions]
+    results = engine.search(texts, Greedy(max_rollout_tokens=_GENERATED), concurrency=_CONCURRENCY)
+    pairs = zip(results, questions, strict=True)
+    right = sum(answers_agree(result.answer, question.reference or "") for result, question in pairs)
     interval = wilson(right, len(questions))
     return {
-        "loss": round(loss, 4),
         "right": right,
         "accuracy": round(right / len(questions), 4),
         "interval": [round(interval.low, 4), round(interval.high, 4)],
+        "complete": sum(result.rollouts[0].complete for result in results),
+        "tokens": round(sum(result.rollouts[0].tokens for result in results) / len(results), 1),
     }
-
-
-@torch.inference_mode()
-def _greedy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questions: Sequence[str]) -> list[str]:
-    """What the model answers when it always says the most probable token."""
-    model.eval()
-    tokenizer.padding_side = "left"
-    texts = []
-    for first in range(0, len(questions), _BATCH):
-        chats = [[{"role": "user", "content": question}] for question in questions[first : first + _BATCH]]
-        prompts = [tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) for chat in chats]
-        batch = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
-        ids = model.generate(**batch, max_new_tokens=_GENERATED, do_sample=False)
-        texts += tokenizer.batch_decode(ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
-        print(f"\r{len(texts)} of {len(questions)} questions", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    return texts
 
 
 if __name__ == "__main__":

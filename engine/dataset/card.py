@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from .features import features_header
 from .filters import HEURISTIC_FILTERS, QUALITY_FILTERS, Filter
 from .options import DatasetOptions
 from .split import SPLITS
@@ -94,6 +95,10 @@ def _header(options: DatasetOptions, tally: Tally) -> str:
         lines += [f"- config_name: {kind}", "  data_files:"]
         for split in tally.splits(kind):
             lines += [f"  - split: {split}", f"    path: {kind}/{split}.jsonl"]
+    if configs:
+        lines.append("dataset_info:")
+    for kind in configs:
+        lines += features_header(kind)
     return "\n".join([*lines, "---"])
 
 

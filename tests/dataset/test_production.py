@@ -7,6 +7,7 @@ import signal
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from marcot.engine import InputError
 from marcot.engine.dataset import DatasetOptions, Production
 from marcot.engine.dataset.draft_folder import DraftFolder
+from marcot.engine.dataset.features import FEATURES
 from marcot.engine.dataset.split import question_id, split_of
 
 WORDS = ("eggs", "pens", "cups", "keys", "hats")
@@ -209,6 +211,26 @@ def test_what_the_card_and_llama_factory_are_told_is_there(results: Path, tmp_pa
     made = {name for name in contents(tmp_path / "out") if name.endswith(".jsonl")}
     assert set(named) == made
     assert entries["sft_train"]["columns"] == {"messages": "messages"}
+
+
+def test_records_have_the_fields_that_the_card_declares(results: Path, marco_samples: Path, tmp_path: Path) -> None:
+    make([results, marco_samples], tmp_path / "out")
+    types: dict[str, type | tuple[type, ...]] = {
+        "string": str,
+        "float64": (float, NoneType),
+        "int64": int,
+        "bool": bool,
+    }
+    for kind, features in FEATURES.items():
+        for record in records(tmp_path / "out", kind):
+            assert list(record) == list(features)
+            for name, type in features.items():
+                if not isinstance(type, str):
+                    assert all(list(each) == list(type) for each in record[name])
+                elif type.startswith("list of "):
+                    assert all(isinstance(each, types[type.removeprefix("list of ")]) for each in record[name])
+                else:
+                    assert isinstance(record[name], types[type])
 
 
 def test_marco_samples_that_fall_out(marco_samples: Path, tmp_path: Path) -> None:
