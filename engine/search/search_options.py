@@ -28,7 +28,8 @@ class SearchOptions(ABC):
     `max_seconds` is set.
 
     Attributes:
-        rollouts: Chains to finish; None for as many as the other budgets allow.
+        rollouts: Chains to finish; None for as many as the other budgets allow. Strategies that draw action by action
+            count whatever ends in their last wave, and so can finish some more.
         action: What a node adds: `"step"` (to a blank line, a step mark or the end of the thought), `"mini-step-64"`,
             `"mini-step-32"` or another number of tokens, `"token"`, or an `Action`.
         value: What a chain is worth: `"marco"` (mean token confidence), another of `VALUES`, a function of a `Trace`,

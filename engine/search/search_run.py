@@ -5,26 +5,25 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..expansion import Expansion
-from .actions import Opening, action_of
+from .actions import action_of
 from .answers import Vote, agreement, answers_agree, normalise_answer, parser_of, rule_of
 from .draft import Draft
 from .piece import Piece
 from .pruning import Pruning
-from .reflection import REFLECTION, conclusion, separated, thought_length
+from .reflection import REFLECTION, conclusion
 from .result import Rollout, SearchResult
 from .search_tree import SearchNode, SearchTree
 from .signal import Signal
-from .strategy import Growing, Progress, Task, Wave
+from .strategy import Growing, Progress, Task
 from .stretch import Stretch
 from .trace import Trace
 from .values import value_of
+from .writer import Writer
 
 if TYPE_CHECKING:
     from .search_options import SearchOptions
@@ -49,18 +48,15 @@ class SearchRun:
         self.rollouts: list[Rollout] = []
         self.action = action_of(options.action)
         self._options = options
-        self._held = held
         self._value = value_of(options.value)
         self._rule = rule_of(options.answer_rule)
         self._parse = parser_of(options.answer_from)
         self._pruning = Pruning(options.prune)
-        sampling = options.sampling
-        self._sampling = replace(sampling, top_logprobs=max(sampling.top_logprobs, self._value.width))
         self._cancelled: list[Draft] = []
-        self._generated = 0
-        self._samples: Counter[tuple[int, ...]] = Counter()
-        self._openings: Counter[tuple[tuple[int, ...], int]] = Counter()
         self._deadline = None if options.max_seconds is None else time.monotonic() + options.max_seconds
+        columns = max(options.sampling.top_logprobs, self._value.width)
+        sampling = replace(options.sampling, top_logprobs=columns)
+        self._writer = Writer(task, self.action, sampling, self._pruning, self._deadline, self._progress, held)
 
     # --- budgets -----------------------------------------------------------------------------------------------
 
@@ -81,7 +77,7 @@ class SearchRun:
     def tokens_left(self) -> int:
         """Tokens that may still be drawn."""
         most = self._options.max_tokens
-        return sys.maxsize if most is None else most - self._generated
+        return sys.maxsize if most is None else most - self._writer.generated
 
     @property
     def nodes_left(self) -> int:
@@ -122,9 +118,9 @@ class SearchRun:
         Returns:
             Its leaf for each fork; None where the deadline or a spent budget cut it off.
         """
-        before = self._generated
+        before = self._writer.generated
         drafts = self._drafts(forks, shared=False)
-        yield from self._write(drafts)
+        yield from self._writer.write(drafts)
         if self._options.reflection and not self.action.guided:
             yield from self._reflect(drafts)
         leaves = self._inserted(drafts)
@@ -142,15 +138,15 @@ class SearchRun:
             The new state for each fork; None where the deadline or a spent budget cut it off.
         """
         drafts = self._drafts(forks[: self.nodes_left], shared=True)
-        yield from self._write(drafts, single=True)
+        yield from self._writer.write(drafts, single=True)
         reached = self._inserted(drafts)
-        self._count([node if node and node.terminal else None for node in reached], drafts, self._generated)
+        self._count([node if node and node.terminal else None for node in reached], drafts, self._writer.generated)
         unrated = [node for node in dict.fromkeys(reached) if node is not None and node.rating is None]
         for node, value in zip(unrated, self._rate([(node, node.terminal) for node in unrated]), strict=True):
             node.rating = value
         return reached + [None] * (len(forks) - len(reached))
 
-    # --- writing -----------------------------------------------------------------------------------------------
+    # --- drafts ------------------------------------------------------------------------------------------------
 
     def _drafts(self, forks: Sequence[SearchNode], shared: bool) -> list[Draft]:
         """A draft for each fork. The token budget goes to the first ones first, or is shared by all."""
@@ -163,105 +159,6 @@ class SearchRun:
             drafts.append(Draft(fork, allowance))
         return drafts
 
-    def _write(self, drafts: Sequence[Draft], single: bool = False) -> Growing[None]:
-        """Write drafts to their ends, or one action of each, wave by wave."""
-        writing = [draft for draft in drafts if draft.allowance >= 1]
-        while writing:
-            starts = [self._begun(draft, single) for draft in writing]
-            for draft, stretch in zip(writing, (yield from self._sample(starts)), strict=True):
-                draft.add(stretch)
-                self._look_at(draft, stretch, single)
-            writing = [draft for draft in writing if draft.ended is None and not draft.paused]
-
-    def _begun(self, draft: Draft, single: bool) -> tuple[Stretch, int, tuple[str, ...]]:
-        """Begin the draft's next part if it must; return where to draw, how many tokens, and what stops it."""
-        limit, stops = draft.allowance, self._sampling.stop
-        opening = draft.opening or self._opening(draft)
-        if opening is not None:
-            if draft.opening is None:
-                self._open(draft, opening)
-            limit, stops = min(limit, opening.max_tokens), (*stops, *opening.close)
-        else:
-            if not draft.parts or draft.parts[-1].whole:
-                draft.begin(self.action.name, False)
-            if single:
-                limit, stops = min(limit, self.action.max_tokens or limit), (*stops, *self.action.stops)
-            elif self._pruning.active:
-                limit = min(limit, self._pruning.window)
-        return draft.last, limit, stops
-
-    def _opening(self, draft: Draft) -> Opening | None:
-        """How the draft's next action begins, if it is told."""
-        if not self.action.guided:
-            return None
-        key = tuple(draft.last.branch.path_ids), draft.last.end
-        opening = self.action.opening(draft.kinds, self._openings[key])
-        self._openings[key] += 1
-        return opening
-
-    def _open(self, draft: Draft, opening: Opening) -> None:
-        """Put the opening's text after the draft."""
-        draft.opening = opening
-        text = separated(opening.text, self.task.decode(draft.last.token_ids)) if opening.text else ""
-        draft.begin(opening.kind, True, *([self._given(draft.last, text)] if text else []))
-
-    def _given(self, after: Stretch, text: str) -> Stretch:
-        """The state after `text` is put into the model's mouth."""
-        return Stretch.whole(self._held.enter_context(after.state(self._held).append(text)))
-
-    def _look_at(self, draft: Draft, stretch: Stretch, single: bool) -> None:
-        """See whether a draft has ended, or its action has, with what was drawn last."""
-        reason = stretch.branch.finish_reason
-        assert reason is not None, "drawn"
-        exhausted = draft.allowance < 1 or stretch.branch.length >= self.task.context
-        opening = draft.opening
-        ends_action = reason == "stop" and (single or opening is not None) and self._is_own_stop(draft, stretch)
-        if opening is not None and not opening.final and reason == "eos":
-            draft.retract()
-            reason, ends_action = "stop", True
-        if reason in ("eos", "cancelled"):
-            draft.ended = reason
-        elif ends_action and not exhausted and stretch.branch.finish_reason == "stop" and not self._has_ink(draft):
-            return  # a stop within the white space before an action does not end it
-        elif opening is not None and (reason == "stop" or not exhausted):
-            draft.opening = None
-            is_over = opening.final or (reason == "stop" and not ends_action)
-            draft.ended = "stop" if is_over else "length" if exhausted else None
-            draft.paused = single and bool(draft.token_ids)  # an action of which nothing is left leads nowhere new
-        elif reason == "stop" and not ends_action:
-            draft.ended = "stop"
-        elif exhausted:
-            draft.ended = "length"
-        elif single:
-            draft.paused = True
-        elif self._pruning.is_hopeless(draft.signal.confidences):
-            draft.ended = "pruned"
-
-    def _has_ink(self, draft: Draft) -> bool:
-        """Whether the part that is being written has more than white space that was drawn."""
-        drawn = [stretch.token_ids for stretch in draft.parts[-1].stretches if not stretch.given]
-        return bool(self.task.decode([token for token_ids in drawn for token in token_ids]).strip())
-
-    def _is_own_stop(self, draft: Draft, stretch: Stretch) -> bool:
-        """Whether it was the end of an action that stopped the draft, and nothing that the user asked for."""
-        text = self.task.decode(draft.token_ids)
-        by_token = stretch.end > 0 and stretch.token_ids[-1] in self._sampling.stop_token_ids
-        return not by_token and not any(stop in text for stop in self._sampling.stop)
-
-    def _sample(self, starts: Sequence[tuple[Stretch, int, tuple[str, ...]]]) -> Growing[list[Stretch]]:
-        """One wave: a new continuation of each start, of at most so many tokens, to one of its stops."""
-        expansions = []
-        for start, limit, stops in starts:
-            state = start.state(self._held)
-            key = tuple(state.path_ids)
-            sampling = replace(self._sampling, max_tokens=limit, stop=stops)
-            expansions.append(Expansion(state, 1, sampling, self._samples[key]))
-            self._samples[key] += 1
-        answers = yield Wave(expansions, self._progress(), self._deadline)
-        drawn = [Stretch.whole(self._held.enter_context(branch)) for [branch] in answers]
-        self._generated += sum(stretch.drawn for stretch in drawn)
-        return drawn
-
     def _reflect(self, drafts: Sequence[Draft]) -> Growing[None]:
         """Append a reflection to the thoughts that have ended, and let them go on from there."""
         tokens = self.tokens_left
@@ -269,25 +166,17 @@ class SearchRun:
         for draft in drafts:
             if not draft.complete or REFLECTION in draft.fork.text:
                 continue
-            doubt = self._doubt(draft)
+            doubt = self._writer.doubt(draft)
             room = self.task.context - doubt.last.branch.length
             doubt.allowance = min(tokens, room, self._options.max_rollout_tokens - doubt.drawn)
             if doubt.allowance >= 1:
                 tokens -= doubt.allowance
                 doubts.append((draft, doubt))
-        yield from self._write([doubt for _, doubt in doubts])
+        yield from self._writer.write([doubt for _, doubt in doubts])
         for draft, doubt in doubts:
             if doubt.ended != "cancelled":
                 draft.parts, draft.ended = doubt.parts, doubt.ended
             draft.spent += doubt.spent
-
-    def _doubt(self, draft: Draft) -> Draft:
-        """The thought of a finished draft and the reflection after it."""
-        length = thought_length(draft.token_ids, draft.ended == "eos", self.task.decode)
-        doubt = Draft(draft.fork, 0, draft.head(length))
-        text = separated(REFLECTION, self.task.decode(doubt.last.token_ids))
-        doubt.begin("reflection", True, self._given(doubt.last, text))
-        return doubt
 
     def _retreat(self, leaves: Sequence[SearchNode]) -> Growing[None]:
         """Where the answer is known to be wrong, go some actions back and let the model try again from there, once."""
@@ -300,12 +189,12 @@ class SearchRun:
             is_wrong = trace.reference is not None and not answers_agree(trace.answer, trace.reference)
             if is_wrong and leaf.depth > levels and opening.kind not in leaf.kinds:
                 forks.append(leaf.path[-1 - levels])
-        before = self._generated
+        before = self._writer.generated
         room = min(self.rollouts_left, self.nodes_left)
         drafts = [draft for draft in self._drafts(forks[: max(0, room)], shared=False) if draft.allowance >= 1]
         for draft in drafts:
-            self._open(draft, opening)
-        yield from self._write(drafts)
+            self._writer.open(draft, opening)
+        yield from self._writer.write(drafts)
         self._count(self._inserted(drafts), drafts, before)
 
     # --- the tree ----------------------------------------------------------------------------------------------
@@ -334,7 +223,7 @@ class SearchRun:
         ended = [(leaf, draft) for leaf, draft in zip(leaves, drafts, strict=True) if leaf is not None]
         values = self._rate([(leaf, draft.complete) for leaf, draft in ended])
         for (leaf, draft), value in zip(ended, values, strict=True):
-            spent = min(spent + draft.spent, self._generated)
+            spent = min(spent + draft.spent, self._writer.generated)
             self.tree.backup(leaf, value)
             reason = draft.ended or "length"
             answer = self._parse(conclusion(leaf.text))
@@ -361,7 +250,7 @@ class SearchRun:
             index=self.task.index,
             rollouts=len(self.rollouts),
             nodes=len(self.tree.nodes),
-            generated_tokens=self._generated,
+            generated_tokens=self._writer.generated,
             best_value=best.value if best else math.nan,
             best_answer=best.answer if best else "",
         )
@@ -390,4 +279,4 @@ class SearchRun:
             draft, leaf = Draft(deepest, 0, ended="length"), deepest
         else:
             leaf = self._insert(draft, max(1, self.nodes_left))
-        self._count([leaf], [draft], self._generated)
+        self._count([leaf], [draft], self._writer.generated)

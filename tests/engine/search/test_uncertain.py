@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,7 +40,7 @@ def test_cuts_are_in_order_and_end_at_the_end(confidences: list[float], forks: i
     assert ends == sorted(set(ends))
     assert len(ends) <= forks + 1
     assert ends[-1:] == ([len(confidences)] if confidences else [])
-    assert all(late - early >= 4 for early, late in zip(ends[:-1], ends[1:-1], strict=False))
+    assert all(late - early >= 4 for early, late in itertools.pairwise(ends))
 
 
 @pytest.mark.parametrize("parallel", [1, 4])
