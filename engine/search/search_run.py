@@ -167,7 +167,7 @@ class SearchRun:
             if not draft.complete or REFLECTION in draft.fork.text:
                 continue
             doubt = self._writer.doubt(draft)
-            room = self.task.context - doubt.last.branch.length
+            room = self.task.context - doubt.last.length
             doubt.allowance = min(tokens, room, self._options.max_rollout_tokens - doubt.drawn)
             if doubt.allowance >= 1:
                 tokens -= doubt.allowance

@@ -26,6 +26,11 @@ class Stretch(NamedTuple):
         return [int(token) for token in self.branch.token_ids[: self.end]]
 
     @property
+    def length(self) -> int:
+        """Tokens from the root of the KV tree to its end."""
+        return self.branch.length - len(self.branch.token_ids) + self.end
+
+    @property
     def given(self) -> bool:
         """Whether its tokens were given to the model, not drawn from it."""
         return self.branch.finish_reason is None

@@ -62,7 +62,7 @@ class Writer:
         while writing:
             starts = [self._begun(draft, single) for draft in writing]
             for draft in writing:
-                if draft.last.branch.length >= self._task.context:  # an opening has filled it
+                if draft.last.length >= self._task.context:  # an opening has filled it
                     draft.ended = "length"
             going = [(draft, start) for draft, start in zip(writing, starts, strict=True) if draft.ended is None]
             drawn = yield from self._sample([start for _, start in going])
@@ -111,7 +111,7 @@ class Writer:
         """See whether a draft has ended, or its action has, with what was drawn last."""
         reason = stretch.branch.finish_reason
         assert reason is not None, "drawn"
-        exhausted = draft.allowance < 1 or stretch.branch.length >= self._task.context
+        exhausted = draft.allowance < 1 or stretch.length >= self._task.context
         opening = draft.opening
         ends_action = reason == "stop" and (single or opening is not None) and self._is_own_stop(draft, stretch)
         if opening is not None and not opening.final and reason == "eos":
