@@ -32,7 +32,7 @@ def test_json_is_one_object_and_nothing_else(search: Callable) -> None:
     assert len(entry["rollouts"]) == 2
     assert {"text", "value", "answer", "tokens"} <= set(entry["rollouts"][0])
     nodes = entry["tree"]["nodes"]
-    assert {"id", "parent", "text", "visits", "value", "tokens"} == set(nodes[0])
+    assert {"id", "parent", "text", "visits", "value", "tokens", "kind"} == set(nodes[0])
     assert nodes[0]["visits"] == 2
     assert "".join(nodes[id]["text"] for id in entry["best_path"]) == entry["text"]
     assert entry["stats"]["generated_tokens"] >= sum(node["tokens"] for node in nodes)
