@@ -25,10 +25,11 @@ class Arch(NamedTuple):
 
     @property
     def family(self) -> str:
-        """What most of a kernel's needs depend on: `"nvidia"`, of these `"sm_100"` and its kin, `"cdna"`, `"rdna"`."""
+        """What shapes of kernels depend on: `"cdna"`, `"rdna"`, `"sm_100"`, `"sm_120"`, or `"nvidia"` before."""
         if self.backend == "hip":
             return "cdna" if self.warp == 64 else "rdna"
-        return "sm_100" if 100 <= int(self.name.removeprefix("sm_")) < 120 else "nvidia"
+        capability = int(self.name.removeprefix("sm_"))
+        return "nvidia" if capability < 100 else "sm_100" if capability < 120 else "sm_120"
 
 
 INTERPRETED = Arch("cuda", "sm_80", 32, 108)

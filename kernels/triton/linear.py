@@ -143,9 +143,13 @@ _TURNS: Final[Mapping[str, Mapping[int, _Turn]]] = {
 }
 
 
+def _turns(arch: Arch) -> Mapping[int, _Turn]:
+    return _TURNS.get(arch.family, _TURNS["nvidia"])
+
+
 def _quantized_shape(arch: Arch, format: CodeFormat, rows: int) -> LinearShape:
     """For `rows` rows of activations; more than a tile has take several, which read the weight side by side."""
-    turns = _TURNS[arch.family]
+    turns = _turns(arch)
     block_m = next((block for block in turns if block >= rows), max(turns))
     columns, stages = turns[block_m]
     return LinearShape(block_m, 128, max(format.group, min(columns, 4 * format.group)), 4, stages)
@@ -242,7 +246,7 @@ def linear_variants(arch: Arch) -> Iterator[Variant]:
     for dtype in (torch.float16, torch.bfloat16):
         tensor = pointer_to(dtype)
         for format in code_formats():
-            for block_m in _TURNS[arch.family]:
+            for block_m in _turns(arch):
                 yield _quantized_variant(arch, tensor, format, block_m)
         yield _invariant_variant(arch, tensor)
         yield _add_variant(tensor)

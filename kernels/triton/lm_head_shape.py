@@ -79,6 +79,7 @@ _DENSE: Final[Mapping[str, Mapping[int, _Block]]] = {
 _QUANTIZED: Final[Mapping[str, Mapping[int, _Block]]] = {
     "nvidia": {16: _Block(4, 3, 2)},
     "sm_100": {16: _Block(8, 3, 1)},
+    "sm_120": {16: _Block(8, 3, 1)},
     "cdna": {16: _Block(4, 2, 2)},
     "rdna": {16: _Block(4, 1, 4)},  # operands lie in registers twice: no room for a second stage
 }
