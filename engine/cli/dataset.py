@@ -154,31 +154,31 @@ def dataset(
     from .token_counting import chosen_tokenizer
 
     kinds = tuple(options.split_names(make, "--make"))
-    name, encode = chosen_tokenizer(tokenizer, sources)
-    chosen = DatasetOptions(
-        kinds=kinds,
-        form=form,
-        min_characters=min_characters,
-        max_characters=max_characters,
-        max_repetition=max_repetition,
-        max_foreign=max_foreign,
-        min_value=min_value,
-        min_confidence=min_confidence,
-        min_agreement=min_agreement,
-        keep_wrong=keep_wrong,
-        max_similarity=max_similarity,
-        per_question=per_question,
-        pairs_per_question=pairs_per_question,
-        margin=margin,
-        min_shared=min_shared,
-        validation=validation,
-        test=test,
-        seed=seed,
-        skip_bad=skip_bad,
-        tokenizer=name,
-        license=license,
-    )
     try:
+        name, encode = chosen_tokenizer(tokenizer, sources)
+        chosen = DatasetOptions(
+            kinds=kinds,
+            form=form,
+            min_characters=min_characters,
+            max_characters=max_characters,
+            max_repetition=max_repetition,
+            max_foreign=max_foreign,
+            min_value=min_value,
+            min_confidence=min_confidence,
+            min_agreement=min_agreement,
+            keep_wrong=keep_wrong,
+            max_similarity=max_similarity,
+            per_question=per_question,
+            pairs_per_question=pairs_per_question,
+            margin=margin,
+            min_shared=min_shared,
+            validation=validation,
+            test=test,
+            seed=seed,
+            skip_bad=skip_bad,
+            tokenizer=name,
+            license=license,
+        )
         with ProgressBar() as bar:
             produced: Produced = Production(sources, out, chosen, encode, bar.show).run()
     except KeyboardInterrupt:
