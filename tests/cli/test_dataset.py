@@ -11,6 +11,7 @@ import interruptible
 import pytest
 from finished_searches import Told, result_line, write_lines
 from marcot.engine.dataset import Production
+from marcot.engine.dataset.result_line import traces_of_result
 
 ENTRIES = [
     result_line(
@@ -58,6 +59,26 @@ def test_auto_takes_the_model_that_was_searched_with(marcot: Callable, talker: P
     assert "tokens" in marcot("dataset", results, "--out", tmp_path / "data").out
     (summary,) = marcot("dataset", results, "--out", tmp_path / "data", "--json").objects
     assert summary["options"]["tokenizer"] == str(talker)
+
+
+def test_it_reads_what_a_search_writes(marcot: Callable, talker: Path, tmp_path: Path) -> None:
+    questions = tmp_path / "questions.tsv"
+    questions.write_text("What is 2 + 3?\t5\nWhat is 4 + 4?\t8\n", encoding="utf-8")
+    found = tmp_path / "found.jsonl"
+    budget = ["--rollouts", 4, "--max-rollout-tokens", 12]
+    assert marcot("search", "-m", talker, "--input", questions, "--out", found, *budget).code == 0
+    ended = marcot("dataset", found, "--out", tmp_path / "data", "--json")
+    assert ended.code == 0
+    (summary,) = ended.objects
+    lines = [json.loads(line) for line in found.read_text(encoding="utf-8").splitlines()]
+    assert summary["tally"]["passed"]["traces"] == sum(len(line["rollouts"]) for line in lines) > 0
+    for line in lines:
+        for rollout, trace in zip(line["rollouts"], traces_of_result(line), strict=True):
+            assert trace.complete == (rollout["finish_reason"] in ("eos", "stop"))
+            assert "".join(step.text for step in trace.steps).strip() == rollout["text"].strip()
+            nodes = line["tree"]["nodes"]
+            assert all(step.visits <= nodes[0]["visits"] for step in trace.steps)
+            assert trace.correct is not None
 
 
 @pytest.mark.parametrize(
