@@ -40,7 +40,7 @@ class Duplicate(Enum):
 
 
 class Seen:
-    """The texts so far, as rows of 66 uint32; with all that finds them, less than 1 kB each."""
+    """The texts so far, as rows of 66 uint32; with all that finds them, about 1 kB each."""
 
     def __init__(self, similarity: float) -> None:
         """Call texts from an estimated Jaccard `similarity` on near duplicates."""

@@ -14,7 +14,7 @@ from .split import question_id
 
 
 class QuestionIndex:
-    """Where the entries of each question are, in 32 bytes per entry and about 200 per question.
+    """Where the entries of each question are, in 48 bytes per entry and about 200 per question.
 
     With it, a question is looked at once, with all that any file says about it, and only its entries are in memory.
 
