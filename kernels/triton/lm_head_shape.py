@@ -23,8 +23,8 @@ _COLUMNS = 64
 _LISTS = {16: 64, 32: 32, 64: 32}
 """Room for the best tokens of each row, by the rows of a thread block: what registers have room for."""
 
-_INVARIANT_ROWS = 32
-"""Rows of a thread block where results must not depend on the number of rows, if it can have as many."""
+_INVARIANT_ROWS = 16
+"""Rows of a thread block where results must depend neither on the number of rows nor on the `k` that others want."""
 
 
 class HeadShape(NamedTuple):
@@ -100,7 +100,7 @@ def head_shape(
     The thread blocks are as many as run at once, each going through its part of the vocabulary.
     """
     choices = [block for block in blocks_of_rows(format, dtype) if _LISTS[block] >= k]
-    wanted = min(_INVARIANT_ROWS if invariant else rows, choices[-1])
+    wanted = _INVARIANT_ROWS if invariant else min(rows, choices[-1])
     block_m = next(block for block in choices if block >= wanted)
     table = _DENSE if format == DENSE else _QUANTIZED
     warps, stages, resident = table.get(arch.family, table["nvidia"])[block_m]

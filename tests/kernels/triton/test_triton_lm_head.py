@@ -341,3 +341,14 @@ def test_variants_have_every_argument() -> None:
         assert not set(variant.signature) & set(variant.constants)
         assert set(variant.signature) | set(variant.constants) == set(variant.kernel.arg_names)
         assert set(variant.aligned) <= set(variant.signature)
+
+
+@pytest.mark.parametrize("arch", [Arch("cuda", "sm_90", 32, 132), Arch("hip", "gfx942", 64, 304)], ids=lambda a: a.name)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_where_bits_must_not_change_neither_rows_nor_k_change_the_launch(arch: Arch, dtype: torch.dtype) -> None:
+    shapes = {
+        head_shape(arch, DENSE, rows, 0, 151_936, k, dtype, invariant=True)._replace(row_blocks=0)
+        for rows in (1, 16, 17, 64, 300)
+        for k in (1, 32, 33, 64)
+    }
+    assert len(shapes) == 1
