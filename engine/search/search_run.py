@@ -53,6 +53,7 @@ class SearchRun:
         self._parse = parser_of(options.answer_from)
         self._pruning = Pruning(options.prune)
         self._cancelled: list[Draft] = []
+        self._is_stuck = False
         self._deadline = None if options.max_seconds is None else time.monotonic() + options.max_seconds
         columns = max(options.sampling.top_logprobs, self._value.width)
         sampling = replace(options.sampling, top_logprobs=columns)
@@ -62,10 +63,10 @@ class SearchRun:
 
     @property
     def finished(self) -> bool:
-        """Whether the search is over: a budget is spent, or the answer stands."""
+        """Whether the search is over: a budget is spent, the answer stands, or nothing more can be drawn."""
         late = self._deadline is not None and bool(self.rollouts) and time.monotonic() >= self._deadline
         spent = min(self.rollouts_left, self.tokens_left, self.nodes_left) < 1
-        return late or spent or bool(self._cancelled) or self._is_decided() or self._has_converged()
+        return late or spent or self._is_stuck or bool(self._cancelled) or self._is_decided() or self._has_converged()
 
     @property
     def rollouts_left(self) -> int:
@@ -121,6 +122,7 @@ class SearchRun:
         before = self._writer.generated
         drafts = self._drafts(forks, shared=False)
         yield from self._writer.write(drafts)
+        self._is_stuck = self._writer.generated == before
         if self._options.reflection and not self.action.guided:
             yield from self._reflect(drafts)
         leaves = self._inserted(drafts)
@@ -137,8 +139,10 @@ class SearchRun:
         Returns:
             The new state for each fork; None where the deadline or a spent budget cut it off.
         """
+        before = self._writer.generated
         drafts = self._drafts(forks[: self.nodes_left], shared=True)
         yield from self._writer.write(drafts, single=True)
+        self._is_stuck = self._writer.generated == before
         reached = self._inserted(drafts)
         self._count([node if node and node.terminal else None for node in reached], drafts, self._writer.generated)
         unrated = [node for node in dict.fromkeys(reached) if node is not None and node.rating is None]

@@ -62,8 +62,8 @@ class Writer:
         while writing:
             starts = [self._begun(draft, single) for draft in writing]
             for draft in writing:
-                if draft.last.length >= self._task.context:  # an opening has filled it
-                    draft.ended = "length"
+                if draft.fork.piece.origin.length < self._task.context <= draft.last.length:
+                    draft.ended = "length"  # an opening has filled the context
             going = [(draft, start) for draft, start in zip(writing, starts, strict=True) if draft.ended is None]
             drawn = yield from self._sample([start for _, start in going])
             for (draft, _), stretch in zip(going, drawn, strict=True):
