@@ -65,7 +65,7 @@ _CHILDREN, _GROWING = attrgetter("children"), attrgetter("growing")
 def library() -> ctypes.CDLL | None:
     """The compiled library; None where it cannot be built."""
     try:
-        path = built_library(_SOURCES, what="the planner", seconds=_BUILD_SECONDS)
+        path = built_library(_SOURCES, what="the planner", seconds=_BUILD_SECONDS, parallel=False)
     except (NoCompilerError, KernelBuildError):
         return None
     loaded = ctypes.CDLL(str(path))

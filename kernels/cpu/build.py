@@ -35,7 +35,11 @@ _OPENMP_PROBE = "#include <omp.h>\nint threads() { return omp_get_max_threads();
 
 
 def built_library(
-    sources: Path = SOURCES, extra_flags: Sequence[str] = (), what: str = "the CPU kernels", seconds: int = 20
+    sources: Path = SOURCES,
+    extra_flags: Sequence[str] = (),
+    what: str = "the CPU kernels",
+    seconds: int = 20,
+    parallel: bool = True,
 ) -> Path:
     """Return the shared library of `sources`, building it if this machine has not done so yet.
 
@@ -47,6 +51,7 @@ def built_library(
         extra_flags: Further flags for the compiler, after the usual ones.
         what: What they are, to tell whoever waits.
         seconds: About how long it takes.
+        parallel: Whether they run on several threads, and a user should hear of a compiler that has none.
 
     Raises:
         NoCompilerError: There is no C++ compiler.
@@ -64,7 +69,7 @@ def built_library(
             flags = _accepted_flags(compiler)
             compiler.compile(sources / _TRANSLATION_UNIT, fresh, [*flags, *extra_flags])
             fresh.replace(library)
-        if _OPENMP not in flags and sources == SOURCES:
+        if _OPENMP not in flags and parallel:
             _say(
                 f"{compiler.command[0]} has no OpenMP: the CPU kernels will run on one thread; to change that, install "
                 f"libomp (or g++) and remove {kept}"
