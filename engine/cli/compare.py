@@ -10,7 +10,6 @@ import typer
 from . import options
 
 if TYPE_CHECKING:
-    from ..engine import Engine
     from ..evaluation import Comparison, Prompt
 
 _INTERRUPTED = 130
@@ -48,6 +47,8 @@ def compare(
     weights: options.WeightsOption = "stored",
     threads: options.ThreadsOption = None,
     kv_tokens: options.KVTokensOption = None,
+    kv_dtype: options.KVDtypeOption = "auto",
+    deterministic: options.DeterministicOption = False,
     no_graphs: options.NoGraphsOption = False,
 ) -> None:
     """Put models side by side on a few prompts, each answered greedily and by search.
@@ -64,6 +65,7 @@ def compare(
     from ..errors import InputError
     from ..evaluation import INSTRUCTIONS, parse_parameters, parse_strategies
     from .compare_run import CompareRun
+    from .loading import Loading
 
     pages = out or []
     for page in pages:
@@ -72,31 +74,18 @@ def compare(
         if not page.parent.is_dir():
             raise InputError(f"--out {page}: there is no folder {page.parent}")
     shared = parse_parameters(parameters) | ({} if budget_tokens is None else {"max_tokens": str(budget_tokens)})
+    loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic, not no_graphs)
     run = CompareRun(
         prompts=_prompts(prompts, questions),
         models=options.split_names(models, "--models"),
         specs=parse_strategies(strategies, shared),
-        numbers={"dtype": dtype, "compute": compute, "weights": weights},
+        numbers=loading.numbers,
         system=system,
         instruction=instruction if instruction is not None else "" if prompts else INSTRUCTIONS["en"],
     )
 
-    def load(model: str) -> Engine:
-        from .loading import load_engine
-
-        return load_engine(
-            model,
-            device=device,
-            dtype=dtype,
-            compute=compute,
-            weights=weights,
-            threads=threads,
-            kv_tokens=kv_tokens,
-            graphs=not no_graphs,
-        )
-
     try:
-        comparison = run.run(load)
+        comparison = run.run(loading.load)
     except KeyboardInterrupt:
         typer.echo("interrupted: nothing was written", err=True)
         raise typer.Exit(_INTERRUPTED) from None

@@ -10,7 +10,6 @@ import typer
 from . import options
 
 if TYPE_CHECKING:
-    from ..engine import Engine
     from ..evaluation import Report
 
 _INTERRUPTED = 130
@@ -61,6 +60,8 @@ def eval(
     weights: options.WeightsOption = "stored",
     threads: options.ThreadsOption = None,
     kv_tokens: options.KVTokensOption = None,
+    kv_dtype: options.KVDtypeOption = "auto",
+    deterministic: options.DeterministicOption = False,
     no_graphs: options.NoGraphsOption = False,
 ) -> None:
     r"""Measure strategies and models on questions with known answers.
@@ -85,6 +86,7 @@ def eval(
     from ..evaluation import Report, parse_parameters, parse_strategies, read_series
     from .data_set import DataSet
     from .eval_run import EvalRun
+    from .loading import Loading
     from .question_range import QuestionRange
 
     if report:
@@ -100,11 +102,12 @@ def eval(
         raise InputError(f"{results[0]}: result files are read with --report; without it, give --data, --models, ...")
     shared = parse_parameters(parameters) | ({} if budget_tokens is None else {"max_tokens": str(budget_tokens)})
     chosen = DataSet.named(data, questions)
+    loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic, not no_graphs)
     run = EvalRun(
         data=chosen.wrong_in(read_series(only_wrong)) if only_wrong else chosen,
         models=options.split_names(models, "--models"),
         specs=parse_strategies(strategies, shared),
-        numbers={"dtype": dtype, "compute": compute, "weights": weights},
+        numbers=loading.numbers,
         system=system,
         instruction=chosen.instruction if instruction is None else instruction,
         concurrency=concurrency,
@@ -112,22 +115,8 @@ def eval(
         full=full,
     )
 
-    def load(model: str) -> Engine:
-        from .loading import load_engine
-
-        return load_engine(
-            model,
-            device=device,
-            dtype=dtype,
-            compute=compute,
-            weights=weights,
-            threads=threads,
-            kv_tokens=kv_tokens,
-            graphs=not no_graphs,
-        )
-
     try:
-        found = run.run(load)
+        found = run.run(loading.load)
     except KeyboardInterrupt:
         resume = f"; the same command goes on from {out}" if out else ""
         typer.echo(f"interrupted: {run.finished} questions were finished{resume}", err=True)

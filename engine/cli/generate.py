@@ -62,7 +62,7 @@ def generate(
     from ..errors import InputError
     from ..sampling import Sampling
     from .json_form import sample_object, to_line
-    from .loading import load_engine, waiting
+    from .loading import Loading, waiting
 
     if (prompt is None) == (token_ids is None):
         raise InputError("give either a prompt or --token-ids")
@@ -86,18 +86,8 @@ def generate(
         top_logprobs=top_logprobs,
     )
     start = options.prompt_or_ids(prompt, token_ids)
-    engine = load_engine(
-        model,
-        device=device,
-        dtype=dtype,
-        compute=compute,
-        weights=weights,
-        threads=threads,
-        kv_tokens=kv_tokens,
-        kv_dtype=kv_dtype,
-        deterministic=deterministic,
-        graphs=not no_graphs,
-    )
+    loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic, not no_graphs)
+    engine = loading.load(model)
     with waiting(f"{samples} x {max_tokens} tokens at most"):
         node = engine.prefill(engine.chat_ids(start, system) if chat and isinstance(start, str) else start)
         drawn = engine.expand(node, samples, sampling)

@@ -6,44 +6,42 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..engine import Engine
 
 
-def load_engine(
-    model: str,
-    *,
-    device: str,
-    dtype: str,
-    compute: str,
-    weights: str,
-    threads: int | None,
-    kv_tokens: int | None,
-    kv_dtype: str = "auto",
-    deterministic: bool = False,
-    graphs: bool = True,
-) -> Engine:
-    """`Engine.load`; a person at a terminal is told how long it took, which is seconds."""
-    from ..engine import Engine
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How a command loads its models. See `Engine.load` for what the options mean."""
 
-    started = time.monotonic()
-    engine = Engine.load(
-        model,
-        device=device,
-        dtype=dtype,
-        compute=compute,
-        weights=weights,
-        threads=threads,
-        kv_tokens=kv_tokens,
-        kv_dtype=kv_dtype,
-        deterministic=deterministic,
-        graphs=graphs,
-    )
-    if sys.stderr.isatty():
-        print(f"loaded {model} in {time.monotonic() - started:.1f} s", file=sys.stderr)
-    return engine
+    device: str
+    dtype: str
+    compute: str
+    weights: str
+    threads: int | None
+    kv_tokens: int | None
+    kv_dtype: str
+    deterministic: bool
+    graphs: bool = True
+
+    def load(self, model: str) -> Engine:
+        """Load `model`; a person at a terminal is told how long it took, which is seconds."""
+        from ..engine import Engine
+
+        started = time.monotonic()
+        engine = Engine.load(model, **asdict(self))
+        if sys.stderr.isatty():
+            print(f"loaded {model} in {time.monotonic() - started:.1f} s", file=sys.stderr)
+        return engine
+
+    @property
+    def numbers(self) -> dict[str, str]:
+        """What results depend on. The KV cache's is named only where it is not as by default: older files have none."""
+        numbers = {"dtype": self.dtype, "compute": self.compute, "weights": self.weights}
+        return numbers if self.kv_dtype == "auto" else numbers | {"kv_dtype": self.kv_dtype}
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +35,7 @@ class Request:
         questions: What to search.
         strategy: How to search.
         model: The model as the user named it.
-        dtype: The number format as the user named it.
-        compute: The compute mode as the user named it.
-        weights: What weights are kept as.
-        kv_dtype: What K and V are kept as.
+        numbers: Number formats and compute mode, as the user named them.
         system: System message, or None for the chat template's own.
         concurrency: Questions that are searched at a time.
         out: File to append results to and resume from.
@@ -50,10 +47,7 @@ class Request:
     questions: Sequence[Question]
     strategy: SearchOptions
     model: str
-    dtype: str
-    compute: str
-    weights: str
-    kv_dtype: str
+    numbers: Mapping[str, str]
     system: str | None
     concurrency: int
     out: Path | None
@@ -64,16 +58,13 @@ class Request:
     @property
     def settings(self) -> dict[str, Any]:
         """All that a result depends on; the device and the company of other questions are no part of it."""
-        numbers = {"dtype": self.dtype, "compute": self.compute, "weights": self.weights}
-        if self.kv_dtype != "auto":  # so that files from before there was a choice can be continued
-            numbers["kv_dtype"] = self.kv_dtype
-        return {"model": self.model, **numbers, "system": self.system, **self.strategy.settings()}
+        return {"model": self.model, **self.numbers, "system": self.system, **self.strategy.settings()}
 
-    def run(self, load: Callable[[], Engine]) -> int:
+    def run(self, load: Callable[[str], Engine]) -> int:
         """Search what is not in `out` yet, and return the exit code: 0, or that of the first question that failed.
 
         Args:
-            load: Loads the model; called only if there is something to search.
+            load: Loads a model; called only if there is something to search.
         """
         with ExitStack() as stack:
             file = stack.enter_context(ResultsFile(self.out, self.settings)) if self.out else None
@@ -86,7 +77,7 @@ class Request:
                 return 0
             tally = Tally()
             try:
-                self._search(load(), todo, file, tally)
+                self._search(load(self.model), todo, file, tally)
             except KeyboardInterrupt:
                 resume = f"; the same command goes on from {self.out}" if self.out else ""
                 _say(f"interrupted: {tally.finished} of {len(todo)} questions are finished{resume}")

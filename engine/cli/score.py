@@ -41,22 +41,13 @@ def score(
     """
     from ..errors import InputError
     from .json_form import score_object, to_line
-    from .loading import load_engine, waiting
+    from .loading import Loading, waiting
 
     if (text is None) == (token_ids is None):
         raise InputError("give either --text or --token-ids")
     tokens = options.prompt_or_ids(text, token_ids)
-    engine = load_engine(
-        model,
-        device=device,
-        dtype=dtype,
-        compute=compute,
-        weights=weights,
-        threads=threads,
-        kv_tokens=kv_tokens,
-        kv_dtype=kv_dtype,
-        deterministic=deterministic,
-    )
+    loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic)
+    engine = loading.load(model)
     with waiting("scoring"):
         [rated] = engine.score([tokens], top_k)
     if json:

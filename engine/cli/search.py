@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from . import options
-
-if TYPE_CHECKING:
-    from ..engine import Engine
 
 
 def search(
@@ -91,7 +88,7 @@ def search(
     from ..errors import InputError
     from ..sampling import Sampling
     from ..view import TreeFile
-    from .loading import load_engine
+    from .loading import Loading
     from .question import Question, read_questions
     from .request import Request
     from .strategy import chosen_strategy
@@ -134,21 +131,7 @@ def search(
         text = options.read_text(question or "", "question")
         questions = [Question(0, text)]
     tree_file = None if tree is None else TreeFile(tree, numbered=input is not None)
-    numbers = (dtype, compute, weights, kv_dtype)
-    request = Request(questions, chosen, model, *numbers, system, concurrency, out, json, tree_file, solutions)
-
-    def load() -> Engine:
-        return load_engine(
-            model,
-            device=device,
-            dtype=dtype,
-            compute=compute,
-            weights=weights,
-            threads=threads,
-            kv_tokens=kv_tokens,
-            kv_dtype=kv_dtype,
-            deterministic=deterministic,
-            graphs=not no_graphs,
-        )
-
-    raise typer.Exit(request.run(load))
+    loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic, not no_graphs)
+    numbers = loading.numbers
+    request = Request(questions, chosen, model, numbers, system, concurrency, out, json, tree_file, solutions)
+    raise typer.Exit(request.run(loading.load))
