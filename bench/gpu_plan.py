@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from cached_tree import cached_tree
 from gpu_trees import PagedTree
 from marcot.engine.job import Prefill
-from marcot.engine.kv_node import KVNode
-from marcot.engine.kv_tree import KVTree
 from marcot.engine.planner import ItemPlanner, Planner, Reader
 from marcot.engine.tile_planner import TilePlanner
 from marcot.engine.usage import Usage
@@ -42,7 +41,7 @@ def engine_plan(
         value_bytes: Of a value of K and V.
         device: Where the plan goes.
     """
-    nodes = _cached(tree)
+    nodes = cached_tree(tree.parents, tree.tokens)
     leaves = [nodes[chain[-1]] for chain in tree.chains]
     planner: Planner = ItemPlanner() if tiling is None else TilePlanner(tiling, group, head_dim, value_bytes)
     readers = [Reader(Prefill(leaf, Usage()), leaf, len(leaf.tokens) - 1, 1, writes=False) for leaf in leaves]
@@ -59,15 +58,3 @@ def engine_plan(
         tiles = type(tiles)(tiles.rows, *columns)
     positions, items = plan.positions.to(device), plan.items.to(device)
     return EnginePlan(Plan(positions, items, pages[plan.pages].to(device), tiles), order)
-
-
-def _cached(tree: PagedTree) -> list[KVNode]:
-    """The nodes in a cache that holds them and nothing else."""
-    cache, nodes = KVTree(tree.pages), []
-    for number, (parent, tokens) in enumerate(zip(tree.parents, tree.tokens, strict=True)):
-        node = cache.insert(cache.root if parent is None else nodes[parent], [number] * tokens)
-        cache.pin(node)
-        assert cache.reserve(node, tokens)
-        node.computed = tokens
-        nodes.append(node)
-    return nodes

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from cached_tree import cached_tree
 from marcot.engine.job import Prefill
-from marcot.engine.kv_node import KVNode
-from marcot.engine.kv_tree import KVTree
 from marcot.engine.planner import Reader
 from marcot.engine.tile_cutting import Runs
 from marcot.engine.tile_planner import TilePlanner
 from marcot.engine.usage import Usage
 from marcot.kernels import Tile
-from marcot.model import PAGE_SIZE
 from tree_policies import Piece
 from tree_workloads import AttentionTree
 
@@ -52,14 +50,7 @@ def planned(tree: AttentionTree, planner: TilePlanner) -> Planned:
 
 def readers_of(tree: AttentionTree) -> list[Reader]:
     """Rows that read the last token of their nodes, in a cache that holds the tree."""
-    cache = KVTree(sum(-(-tokens // PAGE_SIZE) for tokens in tree.tokens))
-    nodes: list[KVNode] = []
-    for number, (parent, tokens) in enumerate(zip(tree.parents, tree.tokens, strict=True)):
-        node = cache.insert(cache.root if parent is None else nodes[parent], [number] * tokens)
-        cache.pin(node)
-        assert cache.reserve(node, tokens)
-        node.computed = tokens
-        nodes.append(node)
+    nodes = cached_tree(tree.parents, tree.tokens)
     return [
         Reader(Prefill(nodes[end], Usage()), nodes[end], tree.tokens[end] - 1, 1, writes=False) for end in tree.ends
     ]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import interpreted  # noqa: F401 - first of all: it decides how Triton runs kernels, before anything loads it
+import interpreted  # first of all: it decides how Triton runs kernels, before anything loads it
 import marcot.engine  # noqa: F401 - first: it decides how OpenMP waits, before torch loads it
 import pytest
 import tiny
@@ -47,3 +47,12 @@ def real_model() -> Callable[[str], Path]:
     from marcot.model import locate
 
     return locate
+
+
+@pytest.fixture
+def poison() -> Iterator[None]:
+    """New tensors hold NaN and the largest integers, so that what a kernel forgets to write is seen."""
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=interpreted.DEVICE != "cpu")
+    yield
+    torch.use_deterministic_algorithms(False)

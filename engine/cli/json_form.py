@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from ...kernels import MarcotError
 from ..node import Node
 from ..scoring import Score
 from ..search import SearchResult, Solution, extract_answer, normalise_answer
+from ..strict_json import finite
 from .question import Question
 
 JsonObject = dict[str, Any]
@@ -26,7 +26,7 @@ def to_line(entry: JsonObject) -> str:
     try:
         return json.dumps(entry, ensure_ascii=False, allow_nan=False)
     except ValueError:
-        return json.dumps(_finite(entry), ensure_ascii=False, allow_nan=False)
+        return json.dumps(finite(entry), ensure_ascii=False, allow_nan=False)
 
 
 def search_object(
@@ -100,14 +100,3 @@ def _numbers(values: NDArray[np.float32]) -> list[Any]:
     if values.ndim > 1:
         return [_numbers(row) for row in values]
     return [float(np.format_float_positional(value)) for value in values]
-
-
-def _finite(value: object) -> object:
-    """`value` with null in place of every number that is not finite."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return value

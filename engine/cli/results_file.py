@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..errors import InputError
+from ..file_lock import lock
 from .json_form import JsonObject, to_line
 from .question import Question
 
@@ -39,13 +39,7 @@ class ResultsFile:
             self._file = path.open("a+b")
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror}") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.close()
-            raise InputError(
-                f"{path}: another run is writing to it; wait for it, or give --out another file"
-            ) from error
+        lock(self._file, f"{path}: another run is writing to it; wait for it, or give --out another file")
         try:
             self._read(settings)
         except BaseException:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from ..errors import InputError
+from ..file_lock import lock
 
 State = dict[str, Any]
 
@@ -47,13 +47,7 @@ class DraftFolder:
             self._lock = (self._folder / "lock").open("wb")
         except OSError as error:
             raise InputError(f"{self._folder}: cannot be written: {error.strerror}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise InputError(
-                f"{self._folder}: another run is writing there; wait for it, or give another --out"
-            ) from error
+        lock(self._lock, f"{self._folder}: another run is writing there; wait for it, or give another --out")
         try:
             self.state = self._restore()
         except BaseException:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from ..errors import InputError
 from ..search import Rollout, SearchResult, SearchStats, TreeNode
+from ..strict_json import finite
 from .token_texts import Decode, token_texts
 
 FORMAT = "marcot-tree"
@@ -32,7 +33,7 @@ def tree_object(result: SearchResult, decode: Decode, settings: Mapping[str, Any
         node["token_texts"] = texts
     entry["tree"] = {"nodes": entry["tree"]}
     entry["settings"] = dict(settings)
-    return {key: _finite(value) for key, value in entry.items()}
+    return {key: finite(value) for key, value in entry.items()}
 
 
 def to_json(result: SearchResult, decode: Decode, settings: Mapping[str, Any]) -> str:
@@ -80,14 +81,3 @@ def _node(entry: dict[str, Any]) -> TreeNode:
 def _record(make: Callable[..., _Record], entry: dict[str, Any]) -> _Record:
     names = {field.name for field in fields(make)}  # type: ignore[arg-type]
     return make(**{name: value for name, value in entry.items() if name in names})
-
-
-def _finite(value: object) -> object:
-    """`value` with null in place of every number that is not finite."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return value

@@ -5,19 +5,20 @@ In Triton's interpreter, unless `MARCOT_TEST_DEVICE` names a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import interpreted
 import numpy as np
 import pytest
-import torch
 from interpreter_arithmetic import multiply_rows_apart
 from marcot.engine import Engine, Expansion, Node, Sampling, tile_planner
 from marcot.engine.scheduler import Limits
 from marcot.model import DecodeGraphs
 from tape import Tape
+
+pytestmark = pytest.mark.usefixtures("poison")
 
 PROMPT = [(7 * number * number + 5) % 331 for number in range(45)]
 WIDE = Sampling(temperature=1.0, top_k=0, top_p=1.0, max_tokens=5, ignore_eos=True, seed=3)
@@ -41,14 +42,6 @@ def load(monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Callable[..., Path]) 
         return Engine.load(str(folder), dtype=dtype, **wishes)
 
     return load
-
-
-@pytest.fixture(autouse=True)
-def _poison() -> Iterator[None]:
-    """New tensors hold NaN: what a kernel forgets to write is seen in what comes after it."""
-    torch.use_deterministic_algorithms(True, warn_only=interpreted.DEVICE != "cpu")
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 class Grown(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from interpreter_arithmetic import round_fp8
 from marcot.engine import Engine, Expansion, InputError, Node, Sampling, engine
 from marcot.kernels import reference, select
 from marcot.model import KVCache
+
+pytestmark = pytest.mark.usefixtures("poison")
 
 PROMPT = [5, 17, 3, 99, 4, 250, 8, 8, 31, 7, 120, 64, 300, 12, 13, 14, 15, 16, 200]
 CPU = torch.device("cpu")
@@ -33,14 +35,6 @@ def load(monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Callable[..., Path]) 
         return Engine.load(folder, device=device, **({"kv_tokens": 2048, "dtype": "float32"} | options))
 
     return load
-
-
-@pytest.fixture(autouse=True)
-def _poison() -> Iterator[None]:
-    """New tensors hold NaN, pages too."""
-    torch.use_deterministic_algorithms(True, warn_only=interpreted.DEVICE != "cpu")
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 def cache_of(engine: Engine) -> KVCache:

@@ -5,17 +5,18 @@ In Triton's interpreter, unless `MARCOT_TEST_DEVICE` names a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import interpreted
 import numpy as np
 import pytest
-import torch
 from marcot.engine import MCTS, Engine, Expansion, Node, Sampling
 from marcot.model import DecodeGraphs
 from tape import Tape
+
+pytestmark = pytest.mark.usefixtures("poison")
 
 PROMPT = [5, 17, 3, 99, 4, 250, 8, 8, 31, 7, 120, 64, 300, 12, 13, 14, 15, 16, 200]
 
@@ -49,14 +50,6 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Load:
 def checkpoint(request: pytest.FixtureRequest, tiny_checkpoint: Callable[..., Path]) -> Path:
     kind, overrides = request.param
     return tiny_checkpoint(kind, **overrides)
-
-
-@pytest.fixture(autouse=True)
-def _poison() -> Iterator[None]:
-    """New tensors hold NaN: what a kernel forgets to write is seen in what comes after it."""
-    torch.use_deterministic_algorithms(True, warn_only=interpreted.DEVICE != "cpu")
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 def grow(engine: Engine) -> list[Node]:
