@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Self, cast, get_args, overload
+from typing import Self, overload
 
 import torch
 
-from ..kernels import MAX_TOP_K, Compute, Kernels, KVScales, select
+from ..kernels import MAX_TOP_K, Compute, KVScales, select
 from ..model import (
     PAGE_SIZE,
     Checkpoint,
@@ -18,7 +18,6 @@ from ..model import (
     Message,
     ModelConfig,
     Tokenizer,
-    WeightFormat,
     decode_graphs,
     kv_scales,
     load_checkpoint,
@@ -40,8 +39,7 @@ from .search.result import SearchResult
 from .search.strategy import Progress, Strategy, Task
 from .token_codec import TokenCodec
 from .usage import Usage
-
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from .wishes import check_compute, compute_of, device_of, dtype_of, fp8_dtype_of, weights_of
 
 _KV_SHARE_OF_MEMORY = {"cpu": 0.25, "cuda": 0.8}
 """The default pool takes at most this share: of the machine's memory, or of what a GPU has left after the weights."""
@@ -149,17 +147,14 @@ class Engine:
             if threads < 1:
                 raise InputError(f"threads={threads}: must be at least 1")
             torch.set_num_threads(threads)
-        place = _device(device)
-        number = _dtype(dtype, place)
-        if compute not in ("auto", *get_args(Compute)):
-            raise InputError(f"compute={compute!r}: must be auto, {', '.join(get_args(Compute))}")
-        if weights not in get_args(WeightFormat):
-            raise InputError(f"weights={weights!r}: must be {', '.join(get_args(WeightFormat))}")
-        kept = cast(WeightFormat, weights)
+        place = device_of(device)
+        number = dtype_of(dtype, place)
+        check_compute(compute)
+        kept = weights_of(weights)
         checkpoint: Checkpoint = load_checkpoint(model)
         kernels = select(place, number, deterministic)
-        pages = _fp8_dtype(kv_dtype, kernels)
-        mode = _compute(compute, checkpoint, kept, kernels)
+        pages = fp8_dtype_of(kv_dtype, kernels)
+        mode = compute_of(compute, checkpoint, kept, kernels)
         with ThreadPoolExecutor(1) as beside:  # packing weights leaves the interpreter free
             tokenizer = beside.submit(checkpoint.tokenizer)
             decoder = Decoder(checkpoint, kernels, number, place, mode, kept)
@@ -348,46 +343,6 @@ class Engine:
         for job in jobs:
             if job.error is not None:
                 raise job.error
-
-
-def _device(name: str) -> torch.device:
-    if name not in ("auto", "cpu", "cuda"):
-        raise InputError(f"device={name!r}: must be auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("device='cuda': torch sees no GPU here; use device='cpu', or install a CUDA build of torch")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
-    if name not in _DTYPES:
-        raise InputError(f"dtype={name!r}: must be auto, {', '.join(_DTYPES)}")
-    return _DTYPES[name]
-
-
-def _compute(name: str, checkpoint: Checkpoint, weights: WeightFormat, kernels: Kernels) -> Compute:
-    quantised = checkpoint.quantised or weights in ("int8", "int4")
-    if name == "fast" and not quantised:
-        raise InputError(
-            f"compute='fast' needs quantised weights, and {checkpoint.path} has none: add --weights int8 "
-            "(weights='int8'), or compute exactly"
-        )
-    if name == "auto":
-        return "fast" if quantised and kernels.fast_is_faster else "exact"
-    return cast(Compute, name)
-
-
-def _fp8_dtype(kv_dtype: str, kernels: Kernels) -> torch.dtype | None:
-    """What pages hold that are not as K and V are computed."""
-    if kv_dtype not in ("auto", "fp8"):
-        raise InputError(f"kv_dtype={kv_dtype!r}: must be auto or fp8")
-    if kv_dtype == "fp8" and kernels.fp8_dtype is None:
-        raise InputError(
-            f"kv_dtype='fp8': the {kernels.name} kernels keep K and V as they compute them; leave it at auto, or run "
-            "on a GPU (device='cuda'). MARCOT_KERNELS=reference has fp8 on the CPU, slowly"
-        )
-    return kernels.fp8_dtype if kv_dtype == "fp8" else None
 
 
 def _default_kv_tokens(decoder: Decoder, dtype: torch.dtype) -> int:
