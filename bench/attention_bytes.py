@@ -44,13 +44,11 @@ where nothing is shared, to per-branch attention."""
 
 MOST_OF_RIVALS = 1.01
 """Bars: the end of our plan to that of any rival's, apart from what the order decides in which tiles are dealt out, and
-all that our plan costs before its runs are cut for balance."""
+all that our plan costs before its runs are cut for balance.
 
-BEHIND: Final = {("1-256 of 256-32", "DeFT-flatten"): 1.05}
-"""Where these are missed, and the bars instead. DeFT-flatten puts four tails of 32 tokens, each of another branch,
-into one tile under a mask: 122 tiles. Ours have no masks, so that each tail is a tile: 285. There is no way to deal
-these out to 66 workers so that the last one ends sooner: it has six tails, and if none had more than five, 13 would be
-left over."""
+They are missed at "1-256 of 256-32": DeFT-flatten puts four tails of 32 tokens, each of another branch, into one tile
+under a mask: 122 tiles. Ours have no masks, so that each tail is a tile: 285. There is no way to deal these out to 66
+workers so that the last one ends sooner: it has six tails, and if none had more than five, 13 would be left over."""
 
 
 class Counted(NamedTuple):
@@ -114,9 +112,8 @@ def missed(counted: Counted) -> list[str]:
         ),
     }
     for name, rival in rivals.items():
-        most = BEHIND.get((counted.tree.name, name), MOST_OF_RIVALS)
-        ratios[f"end, to {name}"] = (ours.end / rival.end, most, True)
-        ratios[f"cost before cuts, to {name}"] = (counted.whole.cost / rival.cost, most, True)
+        ratios[f"end, to {name}"] = (ours.end / rival.end, MOST_OF_RIVALS, True)
+        ratios[f"cost before cuts, to {name}"] = (counted.whole.cost / rival.cost, MOST_OF_RIVALS, True)
     return [
         f"{counted.tree.name}: {bar} {ratio:.3f}, at most {most}"
         for bar, (ratio, most, applies) in ratios.items()
