@@ -90,6 +90,9 @@ def compare(
         typer.echo("interrupted: nothing was written", err=True)
         raise typer.Exit(_INTERRUPTED) from None
     _write(comparison, pages)
+    if comparison.interrupted:
+        typer.echo("interrupted: what was answered by then is in the report", err=True)
+        raise typer.Exit(_INTERRUPTED)
 
 
 def _prompts(path: Path | None, questions: str | None) -> list[Prompt]:

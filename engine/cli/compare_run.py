@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..engine import Engine
 from ..evaluation import Comparison, Contestant, Prompt, Reply, StrategySpec
@@ -36,13 +37,35 @@ class CompareRun:
     instruction: str
 
     def run(self, load: Callable[[str], Engine]) -> Comparison:
-        """Ask every model everything.
+        """Ask every model everything, or what there is time for until Ctrl-C.
 
         Args:
             load: Loads a model by name.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came before the first reply.
         """
         replies: dict[tuple[int, Contestant], Reply] = {}
-        settings = {}
+        settings: dict[Contestant, dict[str, Any]] = {}
+        interrupted = False
+        try:
+            self._ask(load, replies, settings)
+        except KeyboardInterrupt:
+            if not replies:
+                raise
+            interrupted = True
+            for contestant in settings:
+                for position in range(len(self.prompts)):
+                    replies.setdefault((position, contestant), Reply(error="interrupted before it answered"))
+        return Comparison(self.prompts, list(settings), replies, settings, interrupted)
+
+    def _ask(
+        self,
+        load: Callable[[str], Engine],
+        replies: dict[tuple[int, Contestant], Reply],
+        settings: dict[Contestant, dict[str, Any]],
+    ) -> None:
+        """Put every reply into `replies` as it comes."""
         with EvalView(len(self.prompts) * len(self.models) * len(self.specs)) as view:
             for model in self.models:
                 engine = load(model)
@@ -56,7 +79,6 @@ class CompareRun:
                 # Before the next one is loaded: two may be more than the memory holds.
                 del engine
                 gc.collect()
-        return Comparison(self.prompts, list(settings), replies, settings)
 
     def _replies(self, engine: Engine, spec: StrategySpec, view: EvalView) -> Iterator[tuple[int, Reply]]:
         """One prompt after the other, as times are compared too."""

@@ -72,8 +72,8 @@ class Total(NamedTuple):
     Attributes:
         right: Prompts with the right answer.
         rated: Prompts whose answer is known.
-        tokens: Tokens generated, on average.
-        seconds: Wall time, on average.
+        tokens: Tokens generated for an answer, on average.
+        seconds: Wall time of an answer, on average.
     """
 
     right: int
@@ -91,12 +91,14 @@ class Comparison:
         contestants: In the order of the columns; those of a model are neighbours.
         replies: By position of the prompt, and contestant.
         settings: By contestant, all that its answers depend on.
+        interrupted: Whether it was stopped; replies that are not there by then say so.
     """
 
     prompts: Sequence[Prompt]
     contestants: Sequence[Contestant]
     replies: Mapping[tuple[int, Contestant], Reply]
     settings: Mapping[Contestant, Mapping[str, Any]]
+    interrupted: bool = False
 
     @property
     def models(self) -> list[str]:
@@ -120,7 +122,7 @@ class Comparison:
         chosen = range(len(self.prompts)) if positions is None else positions
         replies = [self.replies[position, contestant] for position in chosen]
         rated = [reply for reply in replies if reply.correct is not None]
-        count = max(1, len(replies))
+        count = max(1, sum(reply.error is None for reply in replies))
         return Total(
             right=sum(bool(reply.correct) for reply in rated),
             rated=len(rated),

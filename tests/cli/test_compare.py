@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from marcot.engine import Engine
+from marcot.engine import Engine, Outcome
 
 QUICK = ["--strategies", "greedy,mcts:rollouts=2", "--set", "max_rollout_tokens=4"]
 
@@ -79,6 +79,29 @@ def test_ctrl_c_ends_it(marcot: Callable, talker: Path, tmp_path: Path, monkeypa
     ended = marcot("compare", "--models", talker, *QUICK, "--out", tmp_path / "r.html")
     assert (ended.code, ended.out, ended.err) == (130, "", "interrupted: nothing was written\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_keeps_what_was_answered(
+    marcot: Callable, talker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Engine.stream
+
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:
+        for event in stream(*arguments, **options):
+            yield event
+            if isinstance(event, Outcome):
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(Engine, "stream", interrupted)
+    page = tmp_path / "r.json"
+    ended = marcot("compare", "--models", talker, *QUICK, "--questions", "1-3", "--out", page)
+    assert (ended.code, ended.err.splitlines()[-1]) == (
+        130,
+        "interrupted: what was answered by then is in the report",
+    )
+    errors = [reply["error"] for prompt in json.loads(page.read_text())["prompts"] for reply in prompt["replies"]]
+    assert errors.count(None) == 1
+    assert errors.count("interrupted before it answered") == len(errors) - 1 == 2
 
 
 ERRORS = {
