@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from marcot.engine import MCTS, Engine, Node, Outcome, Sampling
+from held_nodes import held_nodes
+from marcot.engine import MCTS, Engine, Outcome, Sampling
 from marcot.engine.search.reflection import REFLECTION
 
 QUESTIONS = ["How many clips?", "小明有三个苹果，又买了五个？", "How many clips?"]
@@ -21,12 +21,6 @@ def engine(tiny_checkpoint: Callable[..., Path]) -> Engine:
 
 def quick(**options: Any) -> MCTS:
     return MCTS(**{"rollouts": 7, "max_rollout_tokens": 12, "action": "mini-step-3", "width": 2} | options)
-
-
-def held_nodes() -> int:
-    """Nodes of this process that were not released."""
-    gc.collect()
-    return sum(type(each) is Node and each._finalizer.alive for each in gc.get_objects())
 
 
 @pytest.mark.parametrize(
@@ -54,7 +48,7 @@ def test_every_kind_of_search_ends_and_leaves_nothing_behind(engine: Engine, opt
         assert sum(node.tokens for node in result.tree if REFLECTION not in node.text) <= result.stats.generated_tokens
         assert [rollout.finish_reason == "cancelled" for rollout in result.rollouts].count(True) in (0, 1)
     engine.tree.check_integrity()
-    assert held_nodes() == 0
+    assert held_nodes(engine) == 0
 
 
 def test_a_search_does_not_depend_on_its_company(engine: Engine) -> None:
@@ -71,5 +65,5 @@ def test_a_stream_that_is_left_early_releases_its_nodes(engine: Engine) -> None:
     for event in engine.stream(QUESTIONS, quick(), concurrency=2):
         if isinstance(event, Outcome):
             break
-    assert held_nodes() == 0
+    assert held_nodes(engine) == 0
     engine.tree.check_integrity()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from marcot.engine import Engine, Node, Sampling
+from held_nodes import held_nodes
+from marcot.engine import Engine, Sampling
 from marcot.engine.search import STRATEGIES, SearchOptions, SearchResult
 from search_books import SMALL
 
@@ -26,12 +26,6 @@ def quick(name: str, **options: Any) -> SearchOptions:
     return STRATEGIES[name](
         **SMALL.get(name, {}) | {"rollouts": 5, "max_rollout_tokens": 12, "action": "mini-step-3"} | options
     )
-
-
-def held_nodes() -> int:
-    """Nodes of this process that were not released."""
-    gc.collect()
-    return sum(type(each) is Node and each._finalizer.alive for each in gc.get_objects())
 
 
 def without_stats(results: list[SearchResult]) -> list[SearchResult]:
@@ -62,7 +56,7 @@ def test_every_search_ends_and_leaves_nothing_behind(engine: Engine, name: str, 
         assert result.stats.generated_tokens <= (options.get("max_tokens") or 10**9)
         assert len(result.tree) <= options.get("max_nodes", 10**9)
     engine.tree.check_integrity()
-    assert held_nodes() == 0
+    assert held_nodes(engine) == 0
 
 
 @EACH
