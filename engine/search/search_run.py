@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..errors import InputError
 from .actions import action_of
 from .answers import Vote, agreement, answers_agree, normalise_answer, parser_of, rule_of
 from .draft import Draft
@@ -42,13 +43,22 @@ class SearchRun:
     """
 
     def __init__(self, options: SearchOptions, task: Task, held: ExitStack) -> None:
-        """Prepare a search of `task`; nodes that it takes from the engine are released when `held` closes."""
+        """Prepare a search of `task`; nodes that it takes from the engine are released when `held` closes.
+
+        Raises:
+            InputError: The value needs a reference answer, and the question has none.
+        """
         self.task = task
         self.tree = SearchTree(Piece.prompt(Stretch.whole(task.prompt)), options.max_depth)
         self.rollouts: list[Rollout] = []
         self.action = action_of(options.action)
         self._options = options
         self._value = value_of(options.value)
+        if self._value.needs_reference and task.reference is None:
+            raise InputError(
+                f"value {self._value.name!r} needs the right answer with every question: Question(text, reference), or "
+                "a file with question and answer"
+            )
         self._rule = rule_of(options.answer_rule)
         self._parse = parser_of(options.answer_from)
         self._pruning = Pruning(options.prune)

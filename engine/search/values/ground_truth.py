@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...errors import InputError
 from ..answers import answers_agree
 from ..trace import Trace
 from .value import Value
@@ -19,12 +18,12 @@ class GroundTruth(Value):
         """`"ground-truth"`."""
         return "ground-truth"
 
-    def of(self, trace: Trace) -> float:
-        """0 or 1.
+    @property
+    def needs_reference(self) -> bool:
+        """It does."""
+        return True
 
-        Raises:
-            InputError: The question has no reference answer.
-        """
-        if trace.reference is None:
-            raise InputError("the value ground-truth needs a reference answer with every question")
+    def of(self, trace: Trace) -> float:
+        """0 or 1."""
+        assert trace.reference is not None
         return float(trace.complete and answers_agree(trace.answer, trace.reference))

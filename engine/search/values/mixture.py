@@ -25,6 +25,11 @@ class Mixture(Value):
         return max(value.width for _, value in self.parts)
 
     @property
+    def needs_reference(self) -> bool:
+        """Whether one of its parts does."""
+        return any(value.needs_reference for _, value in self.parts)
+
+    @property
     def name(self) -> str:
         """Such as `"0.7*marco+0.3*logprob"`."""
         return "+".join(f"{weight:g}*{value.name}" for weight, value in self.parts)

@@ -20,6 +20,11 @@ class Value(ABC):
         return 1
 
     @property
+    def needs_reference(self) -> bool:
+        """Whether it rates chains by the right answer, which must be known then."""
+        return False
+
+    @property
     @abstractmethod
     def name(self) -> str:
         """What options and results call it."""

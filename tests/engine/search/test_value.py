@@ -107,9 +107,12 @@ def test_ground_truth(text: str, complete: bool, reference: str, value: float) -
     assert GroundTruth().of(trace(3, 0, text=text, complete=complete, reference=reference)) == value
 
 
-def test_ground_truth_needs_a_reference() -> None:
-    with pytest.raises(InputError, match="needs a reference answer"):
-        GroundTruth().of(trace(3, 0))
+@pytest.mark.parametrize("value", ["ground-truth", "0.5*marco+0.5*ground-truth"])
+def test_a_search_without_a_reference_is_refused_before_it_draws(value: str) -> None:
+    world = ToyWorld(hashed_draw())
+    with pytest.raises(InputError, match="needs the right answer with every question"):
+        world.run(MCTS(rollouts=2, value=value))
+    assert len(world.nodes) == 1
 
 
 @given(
