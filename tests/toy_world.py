@@ -20,6 +20,9 @@ WORDS = ("", " six", " plus", " two", " is", " eight", ".", "\n\n", "\nStep 2:",
 Draw = Callable[[Sequence[int], int, int], tuple[int, float]]
 """(tokens of the state that was forked, index of the sample, position on the branch) -> (token, its confidence)."""
 
+GREEDY = -1
+"""The index under which the most probable tokens are found."""
+
 
 def decode(token_ids: Sequence[int]) -> str:
     return b"".join(WORDS[id].encode() if id < 100 else bytes([id - 100]) for id in token_ids).decode(errors="replace")
@@ -140,11 +143,12 @@ class ToyWorld:
         confidences: list[float] = []
         reason = "length"
         assert node.length < self.context
+        drawn_as = GREEDY if sampling.greedy else sample
         while len(tokens) < min(sampling.max_tokens, self.context - node.length):
             if self.cancel_at is not None and self.generated >= self.cancel_at:
                 reason = "cancelled"
                 break
-            token, confidence = self.draw(node.path_ids, sample, len(tokens))
+            token, confidence = self.draw(node.path_ids, drawn_as, len(tokens))
             tokens.append(token)
             confidences.append(confidence)
             self.generated += 1

@@ -154,6 +154,14 @@ SolutionsOption = Annotated[
 ]
 WidthOption = Annotated[int | None, typer.Option(help="mcts: children of a node (3).", rich_help_panel=_SEARCH)]
 ExplorationOption = Annotated[float | None, typer.Option(help="mcts: C in UCT (1.414).", rich_help_panel=_SEARCH)]
+GreedyFirstOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--greedy-first/--no-greedy-first",
+        help="mcts: the first rollout takes the most probable tokens (it does).",
+        rich_help_panel=_SEARCH,
+    ),
+]
 MaxDepthOption = Annotated[int | None, typer.Option(help="Levels of the tree (64).", rich_help_panel=_SEARCH)]
 MaxRolloutTokensOption = Annotated[int | None, typer.Option(help="Tokens of a chain (1024).", rich_help_panel=_SEARCH)]
 ParallelOption = Annotated[int | None, typer.Option(help="Chains in flight at once (4).", rich_help_panel=_SEARCH)]

@@ -46,6 +46,7 @@ class Draft:
         spent: Tokens drawn for it.
         ended: Why the chain is finished; None while it is not.
         paused: The action that was asked for is finished, the chain is not.
+        greedy: Its tokens are the most probable ones.
     """
 
     fork: SearchNode
@@ -55,6 +56,7 @@ class Draft:
     spent: int = 0
     ended: FinishReason | None = None
     paused: bool = False
+    greedy: bool = False
 
     @property
     def complete(self) -> bool:

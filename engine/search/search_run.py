@@ -123,14 +123,20 @@ class SearchRun:
 
     # --- growing -----------------------------------------------------------------------------------------------
 
-    def roll_out(self, forks: Sequence[SearchNode]) -> Growing[list[SearchNode | None]]:
+    def roll_out(self, forks: Sequence[SearchNode], greedy_first: bool = False) -> Growing[list[SearchNode | None]]:
         """Write a chain from each of `forks` to its end, and count it for its nodes.
+
+        Args:
+            forks: Where they start.
+            greedy_first: The first one takes the most probable tokens.
 
         Returns:
             Its leaf for each fork; None where the deadline or a spent budget cut it off.
         """
         before = self._writer.generated
         drafts = self._drafts(forks, shared=False)
+        for draft in drafts[:greedy_first]:
+            draft.greedy = True
         yield from self._writer.write(drafts)
         self._is_stuck = self._writer.generated == before
         if self._options.reflection and not self.action.guided:

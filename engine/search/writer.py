@@ -71,8 +71,8 @@ class Writer:
                 self._look_at(draft, stretch, single)
             writing = [draft for draft, _ in going if draft.ended is None and not draft.paused]
 
-    def _begun(self, draft: Draft, single: bool) -> tuple[Stretch, int, tuple[str, ...]]:
-        """Begin the draft's next part if it must; return where to draw, how many tokens, and what stops it."""
+    def _begun(self, draft: Draft, single: bool) -> tuple[Stretch, Sampling]:
+        """Begin the draft's next part if it must; return where to draw, and how."""
         limit, stops = draft.allowance, self._sampling.stop
         opening = draft.opening or self._opening(draft)
         if opening is not None:
@@ -86,7 +86,8 @@ class Writer:
                 limit, stops = min(limit, self._action.max_tokens or limit), (*stops, *self._action.stops)
             elif self._pruning.active:
                 limit = min(limit, self._pruning.window)
-        return draft.last, limit, stops
+        temperature = 0.0 if draft.greedy else self._sampling.temperature
+        return draft.last, replace(self._sampling, temperature=temperature, max_tokens=limit, stop=stops)
 
     def _opening(self, draft: Draft) -> Opening | None:
         """How the draft's next action begins, if it is told."""
@@ -146,13 +147,12 @@ class Writer:
         by_token = stretch.end > 0 and stretch.token_ids[-1] in self._sampling.stop_token_ids
         return not by_token and not any(stop in text for stop in self._sampling.stop)
 
-    def _sample(self, starts: Sequence[tuple[Stretch, int, tuple[str, ...]]]) -> Growing[list[Stretch]]:
-        """One wave: a new continuation of each start, of at most so many tokens, to one of its stops."""
+    def _sample(self, starts: Sequence[tuple[Stretch, Sampling]]) -> Growing[list[Stretch]]:
+        """One wave: a new continuation of each start."""
         expansions = []
-        for start, limit, stops in starts:
+        for start, sampling in starts:
             state = start.state(self._held)
             key = tuple(state.path_ids)
-            sampling = replace(self._sampling, max_tokens=limit, stop=stops)
             expansions.append(Expansion(state, 1, sampling, self._samples[key]))
             self._samples[key] += 1
         answers = yield Wave(expansions, self._progress(), self._deadline)
@@ -163,7 +163,7 @@ class Writer:
     def doubt(self, draft: Draft) -> Draft:
         """The thought of a finished draft and the reflection after it."""
         length = thought_length(draft.token_ids, draft.ended == "eos", self._task.decode)
-        doubt = Draft(draft.fork, 0, draft.head(length))
+        doubt = Draft(draft.fork, 0, draft.head(length), greedy=draft.greedy)
         text = separated(REFLECTION, self._task.decode(doubt.last.token_ids))
         doubt.begin("reflection", True, self._given(doubt.last, text))
         return doubt

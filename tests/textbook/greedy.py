@@ -6,4 +6,4 @@ from .story import Story
 
 
 def greedy(story: Story) -> None:
-    story.finish([story.root])
+    story.finish([story.root], greedy=1)

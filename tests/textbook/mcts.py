@@ -8,7 +8,7 @@ from collections import Counter
 from .story import State, Story
 
 
-def mcts(story: Story, width: int, exploration: float) -> None:
+def mcts(story: Story, width: int, exploration: float, greedy_first: bool) -> None:
     while not story.told:
         flying: Counter[State] = Counter()
         forks: list[State] = []
@@ -19,7 +19,7 @@ def mcts(story: Story, width: int, exploration: float) -> None:
                 break
             forks.append(fork)
             flying.update(fork.way)
-        story.finish(forks)
+        story.finish(forks, greedy_first and not story.endings)
 
 
 def select(state: State, flying: Counter[State], width: int, exploration: float) -> State | None:

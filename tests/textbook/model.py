@@ -6,7 +6,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from toy_world import EOS, WORDS
+from toy_world import EOS, GREEDY, WORDS
 
 BLANK, MARK = WORDS.index("\n\n"), WORDS.index("\nStep 2:")
 
@@ -22,9 +22,11 @@ class Model:
         self._asked: Counter[tuple[int, ...]] = Counter()
         self.drawn = 0
 
-    def write(self, state: tuple[int, ...], most: int, stop: int | None) -> tuple[list[int], list[float]]:
+    def write(
+        self, state: tuple[int, ...], most: int, stop: int | None, greedy: bool = False
+    ) -> tuple[list[int], list[float]]:
         """Go on after `state` to the end of the sequence, to the token `stop`, or for `most` tokens."""
-        sample = self._asked[state]
+        sample = GREEDY if greedy else self._asked[state]
         self._asked[state] += 1
         tokens: list[int] = []
         confidences: list[float] = []

@@ -88,19 +88,21 @@ class Story:
         needed = sum(self.limits.chain - len(fork.tokens) for fork in forks) + self.limits.chain
         return not forks or needed <= self.left
 
-    def finish(self, forks: Sequence[State]) -> list[State | None]:
-        """Write a chain from each fork to its end. As a wave may use no more tokens than are left, first come is first
-        served."""
+    def finish(self, forks: Sequence[State], greedy: int = 0) -> list[State | None]:
+        """Write a chain from each fork to its end, the first `greedy` of them from the most probable tokens.
+
+        As a wave may use no more tokens than are left, first come is first served.
+        """
         promised = 0
         ends: list[State | None] = []
         left = self.left
-        for fork in forks:
+        for number, fork in enumerate(forks):
             most = min(left - promised, self.limits.chain - len(fork.tokens))
             promised += most
             if most < 1:
                 ends.append(None)
                 continue
-            tokens, confidences = self.model.write(fork.tokens, most, None)
+            tokens, confidences = self.model.write(fork.tokens, most, None, number < greedy)
             end = self._put(fork, tokens, confidences, True)
             self._end(end, end.confidence, "eos" if tokens[-1] == EOS else "length", self.model.drawn)
             ends.append(end)

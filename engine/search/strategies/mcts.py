@@ -23,17 +23,20 @@ class MCTS(SearchOptions):
     that a later rollout starts from any of them and pays only for its own tokens. `Walk` says how a node gets its
     children, and what rollouts in flight at once (`parallel`) change.
 
-    The paper leaves all numbers but `exploration` open; the defaults are ours.
+    The paper leaves all numbers but `exploration` open; the defaults are ours. So is `greedy_first`: the most probable
+    chain is right more often than a sampled one, at least with small models, and should be among those that vote.
 
     Attributes:
         width: Children sampled from a node before UCT chooses among them.
         exploration: C in UCT.
+        greedy_first: The first rollout takes the most probable tokens.
     """
 
     name: ClassVar[str] = "mcts"
 
     width: int = 3
     exploration: float = 1.414
+    greedy_first: bool = True
 
     def __post_init__(self) -> None:
         """Check every range. See `SearchOptions`."""
@@ -54,7 +57,7 @@ class MCTS(SearchOptions):
             while run.admits(forks) and (fork := walk.select()) is not None:
                 forks.append(fork)
             counted = len(run.rollouts)
-            yield from run.roll_out(forks)
+            yield from run.roll_out(forks, greedy_first=self.greedy_first and not counted)
             for fork in forks:
                 walk.settle(fork)
             for rollout in run.rollouts[counted:]:

@@ -45,7 +45,7 @@ def best_chain(confidences: dict[Chain, float]) -> tuple[Chain, float]:
 
 
 def systematic(confidences: dict[Chain, float]) -> Draw:
-    """Sample `n` of a state begins with its `n`-th successor; a chain goes on with the last one."""
+    """Sample `n` of a state begins with its `n`-th successor; a chain goes on with the last one. None is greedy."""
 
     def draw(path: Sequence[int], sample: int, position: int) -> tuple[int, float]:
         fork = tuple(path[PROMPT:])
@@ -64,12 +64,12 @@ def found(result: SearchResult) -> Chain:
 
 ALL = BRANCHES**DEPTH
 THOROUGH: dict[str, dict[str, Any]] = {
-    "mcts": {"width": BRANCHES, "rollouts": 3 * ALL, "parallel": 1},
+    "mcts": {"width": BRANCHES, "rollouts": 3 * ALL, "parallel": 1, "greedy_first": False},
     "beam": {"beams": ALL, "samples": BRANCHES, "rollouts": 1},
     "rebase": {"samples": ALL, "balance": 1e6, "rollouts": 1},
 }
 GUIDED: dict[str, dict[str, Any]] = {
-    "mcts": {"width": BRANCHES, "rollouts": 30, "exploration": 0.1, "parallel": 1},
+    "mcts": {"width": BRANCHES, "rollouts": 30, "exploration": 0.1, "parallel": 1, "greedy_first": False},
     "beam": {"beams": 1, "samples": BRANCHES, "rollouts": 1},
     "dvts": {"subtrees": 1, "samples": BRANCHES, "rollouts": 1},
     "rebase": {"samples": 3 * BRANCHES, "balance": 0.02, "rollouts": 1},

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from held_nodes import held_nodes
-from marcot.engine import MCTS, Engine, Outcome, Sampling
+from marcot.engine import MCTS, Engine, Greedy, Outcome, Sampling
 from marcot.engine.search.reflection import REFLECTION
 
 QUESTIONS = ["How many clips?", "小明有三个苹果，又买了五个？", "How many clips?"]
@@ -67,3 +67,17 @@ def test_a_stream_that_is_left_early_releases_its_nodes(engine: Engine) -> None:
             break
     assert held_nodes(engine) == 0
     engine.tree.check_integrity()
+
+
+@pytest.mark.parametrize("parallel", [1, 4])
+def test_only_the_first_rollout_is_greedy(engine: Engine, parallel: int) -> None:
+    options = {
+        "max_rollout_tokens": 12,
+        "sampling": Sampling(temperature=3.0, top_k=0, top_p=1.0),
+        "parallel": parallel,
+    }
+    [surest] = engine.search(QUESTIONS[0], Greedy(max_rollout_tokens=12))
+    [ours] = engine.search(QUESTIONS[0], quick(**options))
+    [sampled] = engine.search(QUESTIONS[0], quick(**options, greedy_first=False))
+    assert [rollout.text == surest.text for rollout in ours.rollouts] == [True] + [False] * 6
+    assert surest.text not in {rollout.text for rollout in sampled.rollouts}

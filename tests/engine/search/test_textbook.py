@@ -50,7 +50,11 @@ CASES = {
     "mcts": Case(
         "mcts",
         mcts,
-        lambda dice: {"width": dice.randint(1, 3), "exploration": dice.choice([0.0, 0.1, 0.3, 1.414])},
+        lambda dice: {
+            "width": dice.randint(1, 3),
+            "exploration": dice.choice([0.0, 0.1, 0.3, 1.414]),
+            "greedy_first": dice.random() < 0.5,
+        },
         True,
     ),
 }
