@@ -34,6 +34,17 @@ def planner(
     return TilePlanner(Tiling(rows, workers), **QWEN, deterministic=deterministic, native=native)
 
 
+def seen_by(row: int, tile: Tile, plan: Plan, slots: list[int]) -> dict[int, int]:
+    """The slot of every position that a row sees in a tile."""
+    assert plan.tiles is not None
+    begin, first, places = tile.position, tile.first, tile.length
+    if tile.width:
+        begin, places = int(plan.tiles.tails[row]), tile.width
+        first += (row - tile.first_row) * tile.width
+    count = min(places, int(plan.positions[row]) + 1 - begin)
+    return {begin + j: slots[first + j] for j in range(count)}
+
+
 def check(readers: list[Reader], plan: Plan) -> None:
     """Every row reads its path once, in the right slots, and its partial results are merged in order."""
     assert plan.tiles is not None
@@ -43,6 +54,13 @@ def check(readers: list[Reader], plan: Plan) -> None:
         "long ones first, apart from what they have grown"
     )
     assert all(tile.length > 0 and 1 <= tile.rows <= plan.tiles.rows for tile in tiles)
+    for tile in tiles:
+        if tile.width:
+            rows = range(tile.first_row, tile.first_row + tile.rows)
+            assert tile.rows > 1
+            assert tile.length == tile.rows * tile.width
+            assert tile.width & tile.width - 1 == 0
+            assert tile.position == max(plan.tiles.tails[row] for row in rows)
     results = {
         tile.partial + i: (tile.first_row + i, tile.position)
         for tile in tiles
@@ -63,17 +81,16 @@ def check(readers: list[Reader], plan: Plan) -> None:
         for i in range(reader.rows):
             position = reader.leaf.start + reader.first + i
             assert plan.positions[row] == position
-            seen = [
-                (tile.position + j, slots[tile.first + j])
-                for tile in by_row[row]
-                for j in range(min(tile.length, position + 1 - tile.position))
-            ]
+            seen = [entry for tile in by_row[row] for entry in seen_by(row, tile, plan, slots).items()]
             assert len(seen) == position + 1
             assert dict(seen) == {p: slot for p, slot in path.items() if p <= position}
             merged = [results[partial] for partial in partials[merges[row] : merges[row + 1]]]
             whole = sum(tile.partial < 0 for tile in by_row[row])
             assert (len(merged), whole) in ((len(by_row[row]), 0), (0, 1))
             assert merged == sorted((row, tile.position) for tile in by_row[row] if tile.partial >= 0)
+            for tile in by_row[row] if reader.rows == 1 else ():
+                first = tile.first + (row - tile.first_row) * tile.width
+                assert set(slots[first : first + (tile.width or tile.length)]) <= set(path.values())
             row += 1
     assert row == len(plan.positions) == len(merges) - 1
 
@@ -191,7 +208,7 @@ def same(one: Plan, other: Plan) -> None:
     assert one.tiles.rows == other.tiles.rows
     for mine, theirs in zip(one.tiles[1:], other.tiles[1:], strict=True):
         assert mine.shape == theirs.shape
-    for name in ("tiles", "partials", "merges"):
+    for name in ("tails", "tiles", "partials", "merges"):
         assert torch.equal(getattr(one.tiles, name), getattr(other.tiles, name)), name
 
 
