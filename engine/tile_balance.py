@@ -62,9 +62,7 @@ def longest_pieces(runs: Runs, cost: TileCost, most: float) -> Counts:
     return np.maximum(tokens, SHORTEST)
 
 
-def piece_costs(
-    runs: Runs, cost: TileCost, longest: Counts, several: NDArray[np.bool_] | None = None
-) -> Costs:
+def piece_costs(runs: Runs, cost: TileCost, longest: Counts, several: NDArray[np.bool_] | None = None) -> Costs:
     """`[tiles]`, what each tile costs when runs are cut into pieces of at most `longest` (`[runs]`) tokens.
 
     `several` says of each run whether one of its rows reads more than one tile, where `runs` are not all that there is.

@@ -74,7 +74,9 @@ class Places(NamedTuple):
         tables.extend_slots(self.end)
         tail, number = counted(self.width)
         run = self.run[tail]
-        tables.slots[self.first[tail] + number] = tables.slots[runs.first[run] + np.minimum(number, runs.length[run] - 1)]
+        tables.slots[self.first[tail] + number] = tables.slots[
+            runs.first[run] + np.minimum(number, runs.length[run] - 1)
+        ]
         tables.tails.fill(0)
         tables.tails[runs.first_row[self.run]] = runs.position[self.run]
 
@@ -140,7 +142,10 @@ def shared_costs(runs: Runs, cost: TileCost, longest: Counts, tails: Tails) -> C
     apart = tails.others(len(runs.length))
     others = Runs(*(column[apart] for column in runs))
     merged = np.array(
-        [several[first : first + rows].any() for first, rows in zip(tails.first.tolist(), tails.rows.tolist(), strict=True)]
+        [
+            several[first : first + rows].any()
+            for first, rows in zip(tails.first.tolist(), tails.rows.tolist(), strict=True)
+        ]
     )
     products = cost.product * (tails.rows * tails.width)
     costs = np.maximum(cost.token * tails.tokens, products) + cost.tile + cost.partial * tails.rows * merged

@@ -4,9 +4,9 @@ A tile is some rows times some tokens of their common path. A thread block takes
 through it once for all rows and all query heads of the group. These (row, head) pairs lie one after the other in the
 `BLOCK_M` rows of its products, so that 9 rows of a group of 7 fill 63 of 64 and no group is padded by itself.
 
-In a tile of tails every row sees the tokens in its own places alone, which begin at a multiple of the tile's width. As
-an ordinary tile has width 0, one rule serves both: a row that sees place `n` last sees place `m` if no bit of
-`(m ^ n) & -width` is set. That takes no register beside `n`.
+In a tile of tails every row sees the tokens in its own places alone, which begin at multiples of the tile's width. So
+place `n` is one of those that end with `n | width - 1`, and a row sees it if what it sees last is neither before the one
+nor behind the other. In an ordinary tile all rows have all places, and nothing is behind.
 
 Blocks of tokens run by with the online softmax (arXiv 1805.02867, 2205.14135) in base 2. The factor `scale * log2(e)`
 meets the scores where the maximum is subtracted, in one fused multiply-add.
@@ -107,6 +107,7 @@ def _attend(
     begin = tl.load(tails + first_row + row, width > 0, position)
     last = tl.minimum(tl.load(positions + first_row + row) - begin, tl.where(width > 0, width, length) - 1)
     last += row * width
+    others = tl.where(width > 0, width - 1, (1 << 31) - 1)
 
     factor = scale * _LOG2_E
     if k_scales is not None:
@@ -128,7 +129,7 @@ def _attend(
         k = tl.load(k_head + offset, inside, nothing).to(queries.dtype)
         scores = tl.dot(queries, tl.trans(k), input_precision="ieee")
         number = start + token[None, :]
-        is_seen = (number <= last[:, None]) & (((number ^ last[:, None]) & -width) == 0)
+        is_seen = (number <= last[:, None]) & (last[:, None] <= (number | others))
         scores = tl.where(is_seen, scores, float("-inf"))
         weights, kept, maximum, total = _softmax_step(scores, factor, maximum, total)
         v = tl.load(v_head + offset, inside, nothing).to(queries.dtype)

@@ -25,7 +25,10 @@ def test_every_row_reads_its_path_in_the_pages_of_the_tree(tree: PagedTree, tili
             for row in range(tile.first_row, tile.first_row + tile.rows if tile.length else 0):
                 position, mine = tile.position, slots
                 if tile.width:
-                    position, mine = int(plan.tiles.tails[row]), slots[: plan.positions[row] + 1 - plan.tiles.tails[row]]
+                    position, mine = (
+                        int(plan.tiles.tails[row]),
+                        slots[: plan.positions[row] + 1 - plan.tiles.tails[row]],
+                    )
                     slots = slots[tile.width :]
                 read[row] |= {position + i: slot for i, slot in enumerate(mine)}
     else:
