@@ -296,7 +296,8 @@ class NativeForest:
         found = np.empty(3)
         sizes = table.shape[1], int(self._counts[0]), workers
         together = self._library.marcot_even_cost(table.ctypes.data, *sizes, *cost, found.ctypes.data)
-        return Even(*found.tolist(), together)
+        most, end, total = found.tolist()
+        return Even(most, end, total, together)
 
     def cut(self, arranged: Arranged, cost: TileCost, even: Even, chunk: int | None) -> Cut:
         """Write all tables."""

@@ -119,7 +119,7 @@ def shared(runs: Runs, twigs: int, cost: TileCost, most: int) -> Tails:
 
 
 def even_tails(runs: Runs, twigs: int, cost: TileCost, workers: int, apart: Even) -> Even:
-    """`apart`, which gives each run tiles of its own, or what is better where tails share tiles; it never ends later."""
+    """`apart`, in which each run has tiles of its own, or what is better where tails share tiles: it ends no later."""
 
     def judged(even: Even) -> float:
         return even.end + even.total / workers

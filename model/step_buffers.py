@@ -115,7 +115,7 @@ class StepBuffers:
         rows, tiles, partials, slots = capacity
         each = (rows,)
         tables = ((rows + 1,), (tiles, len(Tile._fields)), (partials,), (slots,))
-        shapes = _Columns[tuple[int, ...]](*[each] * 7, *tables)
+        shapes = _Columns[tuple[int, ...]](each, each, each, each, each, each, each, *tables)
         starts = [0]
         for shape, dtype in zip(shapes, _DTYPES, strict=True):
             size = math.prod(shape) * dtype.itemsize

@@ -99,7 +99,8 @@ class Balance {
         }
         if (tails) {
             for (const Tails::Shared& tile : tails->tiles) {
-                const bool several = std::any_of(&several_[tile.first], &several_[tile.first] + tile.rows, std::identity());
+                const bool several =
+                    std::any_of(&several_[tile.first], &several_[tile.first] + tile.rows, std::identity());
                 total += add(1, Tails::cost(tile, prices_) + prices_.partial * tile.rows * several);
             }
         }

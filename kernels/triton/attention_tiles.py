@@ -45,7 +45,7 @@ def cut(plan: Plan, page_size: int, group: int, tiling: Tiling) -> Tiles:
     tiles = _seen(_pieces(runs, rows, tiling.workers), _host(plan.positions))
     tiles = tiles[np.argsort(-tiles[:, _LENGTH], kind="stable")]
     partials, merges = _merges(tiles, len(plan.positions))
-    no_tails = np.zeros(len(plan.positions))
+    no_tails = np.zeros(len(plan.positions), np.int64)
     return Tiles(rows, *(_int32(x, plan.items.device) for x in (no_tails, tiles, slots, partials, merges)))
 
 

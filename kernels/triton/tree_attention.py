@@ -4,9 +4,9 @@ A tile is some rows times some tokens of their common path. A thread block takes
 through it once for all rows and all query heads of the group. These (row, head) pairs lie one after the other in the
 `BLOCK_M` rows of its products, so that 9 rows of a group of 7 fill 63 of 64 and no group is padded by itself.
 
-In a tile of tails every row sees the tokens in its own places alone, which begin at multiples of the tile's width. So
-place `n` is one of those that end with `n | width - 1`, and a row sees it if what it sees last is neither before the one
-nor behind the other. In an ordinary tile all rows have all places, and nothing is behind.
+In a tile of tails every row sees the tokens in its own places alone, which begin at a multiple of the tile's width. So
+the places of the row that has place `n` end with `n | width - 1`, and a row sees `n` if what it sees last is neither
+before the one nor behind the other. In an ordinary tile all rows share all places, and nothing is behind.
 
 Blocks of tokens run by with the online softmax (arXiv 1805.02867, 2205.14135) in base 2. The factor `scale * log2(e)`
 meets the scores where the maximum is subtracted, in one fused multiply-add.

@@ -407,7 +407,7 @@ def test_in_deterministic_mode_a_row_s_tiles_depend_on_its_path_only(seed: int) 
 
 
 def test_tails_share_a_tile_where_that_is_cheaper() -> None:
-    """Neighbours only, and no more than a tile may have; each makes a tile cheaper, whose empty places are multiplied."""
+    """Neighbours only, and no more than a tile may have; empty places cost products."""
     random = Random(0)
     for seed in range(200):
         cost = TileCost(512, 3640, random.choice([0, 4096, 8192, 1e5]), random.choice([0, 28, 252, 504]), 9)
