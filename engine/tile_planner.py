@@ -20,6 +20,7 @@ from .stem import Slots
 from .tile_cost import TileCost, tile_cost
 from .tile_cutting import Counts, Runs
 from .tile_tables import TileTables
+from .tile_tails import WIDEST
 
 CHUNK = 256
 """Tokens of a tile in deterministic mode."""
@@ -86,7 +87,7 @@ class TilePlanner:
         self._plan: Plan
         self._calm = 0
         self._chosen_for = 0
-        self._cut_for = 0.0
+        self._cut_for = self._tails_for = 0.0
         self._leaves: tuple[KVNode, ...] = ()
         self._ones: tuple[int, ...] = ()
         self._by_row: Counts = np.empty(0, np.int64)
@@ -196,7 +197,7 @@ class TilePlanner:
     def _write(self, arranged: Arranged) -> None:
         """Write all tables."""
         tables, forest, runs = self._tables, self._forest, arranged.runs
-        cut = forest.cut(arranged, self.cost, self._even_for(runs), self._chunk)
+        cut = forest.cut(arranged, self.cost, self._even_for(runs, len(arranged.twigs)), self._chunk)
         where, tiled = tables.views(len(arranged.positions), cut.tiles, cut.partials, cut.used, self._block)
         self._plan = Plan(where, _NO_ITEMS, _NO_PAGES, tiled)
         twigs = len(arranged.twigs)
@@ -210,13 +211,15 @@ class TilePlanner:
             full = min(full, CHUNK - int(tables.tiles[self._last_tile, _LENGTH].max()))
         self._calm = 0 if arranged.order is not None else min(full, _PATIENCE)
 
-    def _even_for(self, runs: Runs) -> Even:
-        """How tiles are made even: the same as before, as long as there is about as much to do."""
+    def _even_for(self, runs: Runs, twigs: int) -> Even:
+        """How tiles are made even: the same as before, as long as there is about as much to do, in tails too."""
         work = float(runs.length @ runs.rows)
-        if not (self._deterministic or _about_as_much(work, self._cut_for)):
+        tails = float(np.minimum(runs.length[:twigs], WIDEST).sum()) + 1
+        as_before = _about_as_much(work, self._cut_for) and _about_as_much(tails, self._tails_for)
+        if not (self._deterministic or as_before):
             if self._cut_for:
                 self._even = self._forest.even(runs, self.cost, self._tiling.workers)
-            self._cut_for = work
+            self._cut_for, self._tails_for = work, tails
         return self._even
 
     def _remember(self, arranged: Arranged, asked: Asked) -> list[Reader]:

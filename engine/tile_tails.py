@@ -16,8 +16,11 @@ from .tile_tables import TileTables
 ROOM = 8
 """Places that a tail has left at least: when one has none left, all tables are written anew."""
 
-_NARROWEST, _WIDEST = 16, 128
-"""Places of a tail. For one that needs more, a tile of its own costs less than a tenth of what its tokens do."""
+_NARROWEST = 16
+"""Places of a tail at least."""
+
+WIDEST = 128
+"""Places of a tail at most: where one needs more, a tile of its own costs less than a tenth of what its tokens do."""
 
 _PARTS = ((1, 1), (2, 3), (1, 2), (1, 3), (1, 4))
 """How many tails of a tile to try, in parts of the rows that it may have: many share its price, few keep workers
@@ -63,7 +66,7 @@ class Places(NamedTuple):
         positions = np.zeros_like(sizes)
         np.maximum.at(positions, tile, runs.position[run])
         tiles = Runs(first, positions, sizes, runs.first_row[tails.first], tails.rows)
-        room = int((width - runs.length[run]).min(initial=_WIDEST))
+        room = int((width - runs.length[run]).min(initial=WIDEST))
         return cls(run, first[tile] + number * width, width, tiles, used + int(sizes.sum()), room)
 
     def write(self, runs: Runs, tables: TileTables) -> None:
@@ -99,7 +102,7 @@ def shared(runs: Runs, twigs: int, cost: TileCost, most: int) -> Tails:
     at = -1
     for i, (length, row) in enumerate(zip(runs.length[:twigs].tolist(), runs.first_row[:twigs].tolist(), strict=True)):
         width = _width(length)
-        if width > _WIDEST:
+        if width > WIDEST:
             opened = None
             continue
         alone = each * length + cost.tile
