@@ -130,6 +130,9 @@ class Forest(Protocol):
     def arranged(self, asked: Asked) -> Arranged:
         """The rows of the step."""
 
+    def may_share(self, runs: Runs, cost: TileCost) -> bool:
+        """Whether any tails would rather share a tile than have their own (`tile_tails`)."""
+
     def even(self, runs: Runs, cost: TileCost, workers: int) -> Even:
         """The most that a tile should cost (`tile_balance`), and who shares one (`tile_tails`)."""
 

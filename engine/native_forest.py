@@ -50,6 +50,7 @@ _SIGNATURES: Final = {
     "find_layouts": ("pi", "i"),
     "clear_regions": ("p", ""),
     "lay_out": ("ppi", "i"),
+    "may_share": ("ppi" + _PRICES, "i"),
     "even_cost": ("piii" + _PRICES + "p", "i"),
     "cut": ("ppi" + _PRICES + "diiii" + "pip", ""),
     "tables": ("ppi" + "ppppp" + "ipp", "i"),
@@ -289,6 +290,11 @@ class NativeForest:
                 positions[at : at + count] = np.arange(begin, begin + count)
                 at += count
         return [number for _, numbers in sorted(placed) for number in numbers]
+
+    def may_share(self, runs: Runs, cost: TileCost) -> bool:
+        """Whether any tails would rather share a tile."""
+        table = np.stack(runs)
+        return bool(self._call("may_share", table, table.shape[1], *cost))
 
     def even(self, runs: Runs, cost: TileCost, workers: int) -> Even:
         """The most that a tile should cost, and who shares one."""

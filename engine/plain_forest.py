@@ -121,6 +121,10 @@ class PlainForest:
         full = min((twig.full for twig in order.twigs), default=self._tree.clock)
         return Arranged(runs, positions, np.array(twigs, np.int64), by_row, full)
 
+    def may_share(self, runs: Runs, cost: TileCost) -> bool:
+        """Whether any tails would rather share a tile."""
+        return len(shared(runs, len(self._order.twigs), cost, cost.block).rows) > 0
+
     def even(self, runs: Runs, cost: TileCost, workers: int) -> Even:
         """The most that a tile should cost, and who shares one."""
         most, end = even_cost(runs, cost, workers)

@@ -212,11 +212,18 @@ class TilePlanner:
         self._calm = 0 if arranged.order is not None else min(full, _PATIENCE)
 
     def _even_for(self, runs: Runs, twigs: int) -> Even:
-        """How tiles are made even: the same as before, as long as there is about as much to do, in tails too."""
+        """How tiles are made even: the same as before, as long as there is about as much to do.
+
+        Tails that may share tiles are judged again as they grow: they may be little of the work, but many tiles.
+        """
+        if self._deterministic:
+            return self._even
         work = float(runs.length @ runs.rows)
         tails = float(np.minimum(runs.length[:twigs], WIDEST).sum()) + 1
-        as_before = _about_as_much(work, self._cut_for) and _about_as_much(tails, self._tails_for)
-        if not (self._deterministic or as_before):
+        same = _about_as_much(work, self._cut_for)
+        if same and not _about_as_much(tails, self._tails_for):
+            same = not self._forest.may_share(runs, self.cost)
+        if not same:
             if self._cut_for:
                 self._even = self._forest.even(runs, self.cost, self._tiling.workers)
             self._cut_for, self._tails_for = work, tails

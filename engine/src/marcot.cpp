@@ -153,6 +153,15 @@ MARCOT_API int64_t marcot_lay_out(Forest* forest, int32_t* slots, int64_t at) {
     return used;
 }
 
+// Whether any tails would rather share a tile.
+MARCOT_API int64_t marcot_may_share(Forest* forest, const int64_t* runs, int64_t count, double token, double partial,
+                                    double tile, double product, int64_t block) {
+    Tails tails;
+    const Prices prices{token, partial, tile, product, block};
+    tails.share(RunTable(runs, count), (int64_t)forest->order.twigs.size(), prices, block);
+    return !tails.tiles.empty();
+}
+
 // The most that a tile should cost, when the last worker is done, and what all tiles cost; returns how many tails share
 // one.
 MARCOT_API int64_t marcot_even_cost(const int64_t* runs, int64_t count, int64_t twigs, int64_t workers, double token,
