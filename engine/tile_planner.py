@@ -206,6 +206,7 @@ class TilePlanner:
         self._last_tile = cut.last[:twigs][cut.places[:twigs] < 0]
         self._slot_at = (runs.first + runs.length)[:twigs]
         self._slot = tables.slots[self._slot_at - 1]
+        # The step after these enters a token of each twig before it looks for regions that are full.
         full = min(arranged.full - forest.clock - 1, cut.room)
         if self._deterministic and twigs:  # no tile grows beyond its chunk
             full = min(full, CHUNK - int(tables.tiles[self._last_tile, _LENGTH].max()))
