@@ -133,8 +133,8 @@ class Forest(Protocol):
     def may_share(self, runs: Runs, cost: TileCost) -> bool:
         """Whether any tails would rather share a tile than have their own (`tile_tails`)."""
 
-    def even(self, runs: Runs, cost: TileCost, workers: int) -> Even:
-        """The most that a tile should cost (`tile_balance`), and who shares one (`tile_tails`)."""
+    def even(self, runs: Runs, cost: TileCost, workers: int, most: float | None = None) -> Even:
+        """The most that a tile should cost (`tile_balance`) unless that is given, and who shares one (`tile_tails`)."""
 
     def cut(self, arranged: Arranged, cost: TileCost, even: Even, chunk: int | None) -> Cut:
         """Write all tables, and behind the regions the slots of tails that share tiles.

@@ -51,7 +51,7 @@ _SIGNATURES: Final = {
     "clear_regions": ("p", ""),
     "lay_out": ("ppi", "i"),
     "may_share": ("ppi" + _PRICES, "i"),
-    "even_cost": ("piii" + _PRICES + "p", "i"),
+    "even_cost": ("piii" + _PRICES + "dp", "i"),
     "cut": ("ppi" + _PRICES + "diiii" + "pip", ""),
     "tables": ("ppi" + "ppppp" + "ipp", "i"),
 }
@@ -296,14 +296,15 @@ class NativeForest:
         table = np.stack(runs)
         return bool(self._call("may_share", table, table.shape[1], *cost))
 
-    def even(self, runs: Runs, cost: TileCost, workers: int) -> Even:
+    def even(self, runs: Runs, cost: TileCost, workers: int, most: float | None = None) -> Even:
         """The most that a tile should cost, and who shares one."""
         table = np.stack(runs)
         found = np.empty(3)
         sizes = table.shape[1], int(self._counts[0]), workers
-        together = self._library.marcot_even_cost(table.ctypes.data, *sizes, *cost, found.ctypes.data)
-        most, end, total = found.tolist()
-        return Even(most, end, total, together)
+        given = 0.0 if most is None else most
+        together = self._library.marcot_even_cost(table.ctypes.data, *sizes, *cost, given, found.ctypes.data)
+        chosen, end, total = found.tolist()
+        return Even(chosen, end, total, together)
 
     def cut(self, arranged: Arranged, cost: TileCost, even: Even, chunk: int | None) -> Cut:
         """Write all tables."""

@@ -12,7 +12,7 @@ from .reader_changes import by_leaf, follow, grow
 from .slot_regions import Layout, SlotRegions
 from .stem import Slots
 from .stem_tree import StemTree
-from .tile_balance import even_cost, longest_pieces, piece_costs
+from .tile_balance import even_cost, last_end, longest_pieces, piece_costs
 from .tile_cost import TileCost
 from .tile_cutting import Counts, Runs, cut
 from .tile_merging import solve
@@ -125,11 +125,13 @@ class PlainForest:
         """Whether any tails would rather share a tile."""
         return len(shared(runs, len(self._order.twigs), cost, cost.block).rows) > 0
 
-    def even(self, runs: Runs, cost: TileCost, workers: int) -> Even:
+    def even(self, runs: Runs, cost: TileCost, workers: int, most: float | None = None) -> Even:
         """The most that a tile should cost, and who shares one."""
-        most, end = even_cost(runs, cost, workers)
-        total = float(piece_costs(runs, cost, longest_pieces(runs, cost, most)).sum())
-        return even_tails(runs, len(self._order.twigs), cost, workers, Even(most, end, total, 1))
+        if most is None:
+            most, _ = even_cost(runs, cost, workers)
+        costs = piece_costs(runs, cost, longest_pieces(runs, cost, most))
+        apart = Even(most, last_end(costs, workers), float(costs.sum()), 1)
+        return even_tails(runs, len(self._order.twigs), cost, workers, apart)
 
     def cut(self, arranged: Arranged, cost: TileCost, even: Even, chunk: int | None) -> Cut:
         """Write all tables."""

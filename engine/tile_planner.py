@@ -221,13 +221,14 @@ class TilePlanner:
             return self._even
         work = float(runs.length @ runs.rows)
         tails = float(np.minimum(runs.length[:twigs], WIDEST).sum()) + 1
-        same = _about_as_much(work, self._cut_for)
-        if same and not _about_as_much(tails, self._tails_for):
-            same = not self._forest.may_share(runs, self.cost)
-        if not same:
+        workers = self._tiling.workers
+        if not _about_as_much(work, self._cut_for):
             if self._cut_for:
-                self._even = self._forest.even(runs, self.cost, self._tiling.workers)
+                self._even = self._forest.even(runs, self.cost, workers)
             self._cut_for, self._tails_for = work, tails
+        elif not _about_as_much(tails, self._tails_for) and self._forest.may_share(runs, self.cost):
+            self._even = self._forest.even(runs, self.cost, workers, self._even.most)
+            self._tails_for = tails
         return self._even
 
     def _remember(self, arranged: Arranged, asked: Asked) -> list[Reader]:

@@ -42,9 +42,9 @@ class Balance {
         }
     }
 
-    // The first `twigs` runs are the tails.
-    Even even_cost(int64_t twigs) {
-        const Even apart = even_pieces();
+    // The first `twigs` runs are the tails; `most` is found where it is not given.
+    Even even_cost(int64_t twigs, double most) {
+        const Even apart = most > 0 ? even_at(most) : even_pieces();
         Even best = apart;
         Tails tails;
         int64_t before = 1;

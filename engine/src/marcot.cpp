@@ -162,13 +162,14 @@ MARCOT_API int64_t marcot_may_share(Forest* forest, const int64_t* runs, int64_t
     return !tails.tiles.empty();
 }
 
-// The most that a tile should cost, when the last worker is done, and what all tiles cost; returns how many tails share
-// one.
+// The most that a tile should cost, unless that is given, when the last worker is done, and what all tiles cost;
+// returns how many tails share one.
 MARCOT_API int64_t marcot_even_cost(const int64_t* runs, int64_t count, int64_t twigs, int64_t workers, double token,
-                                    double partial, double tile, double product, int64_t block, double* found) {
+                                    double partial, double tile, double product, int64_t block, double most,
+                                    double* found) {
     const Prices prices{token, partial, tile, product, block};
     const RunTable table(runs, count);
-    const Even even = Balance(table, prices, workers).even_cost(twigs);
+    const Even even = Balance(table, prices, workers).even_cost(twigs, most);
     found[0] = even.most;
     found[1] = even.end;
     found[2] = even.total;
