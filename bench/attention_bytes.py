@@ -44,11 +44,7 @@ where nothing is shared, to per-branch attention."""
 
 MOST_OF_RIVALS = 1.01
 """Bars: the end of our plan to that of any rival's, apart from what the order decides in which tiles are dealt out, and
-all that our plan costs before its runs are cut for balance.
-
-They are missed at "1-256 of 256-32": DeFT-flatten puts four tails of 32 tokens, each of another branch, into one tile
-under a mask: 122 tiles. Ours have no masks, so that each tail is a tile: 285. There is no way to deal these out to 66
-workers so that the last one ends sooner: it has six tails, and if none had more than five, 13 would be left over."""
+all that our plan costs before its runs are cut for balance."""
 
 
 class Counted(NamedTuple):

@@ -54,7 +54,7 @@ def engine_plan(
     tiles = plan.tiles
     if tiles is not None:
         slots = pages[tiles.slots // PAGE_SIZE] * PAGE_SIZE + tiles.slots % PAGE_SIZE
-        columns = (column.to(device) for column in (tiles.tiles, slots, tiles.partials, tiles.merges))
+        columns = (column.to(device) for column in (tiles.tails, tiles.tiles, slots, tiles.partials, tiles.merges))
         tiles = type(tiles)(tiles.rows, *columns)
     positions, items = plan.positions.to(device), plan.items.to(device)
     return EnginePlan(Plan(positions, items, pages[plan.pages].to(device), tiles), order)

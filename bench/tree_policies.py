@@ -31,10 +31,17 @@ FASTTREE_PIECES, FASTTREE_ENOUGH = (1024, 128), (132, 528)
 
 
 class Piece(NamedTuple):
-    """Tokens that are read together: by all of these rows, in one tile per block of rows."""
+    """Tokens that are read together: by all of these rows, in one tile per block of rows.
+
+    Attributes:
+        tokens: How many.
+        rows: Which rows.
+        places: Tokens that are multiplied with all rows, where that is more: in a tile of tails the empty places too.
+    """
 
     tokens: int
     rows: Sequence[int]
+    places: int = 0
 
 
 class Device(NamedTuple):

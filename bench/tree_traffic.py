@@ -40,7 +40,7 @@ def traffic(pieces: Sequence[Piece], rows: int, device: Device) -> Traffic:
     kv = again = merged = 0
     total = 0.0
     tiles: list[float] = []
-    for tokens, reading in pieces:
+    for tokens, reading, places in pieces:
         blocks = cost.blocks(len(reading))
         kv += tokens
         again += tokens * (blocks - 1)
@@ -49,8 +49,7 @@ def traffic(pieces: Sequence[Piece], rows: int, device: Device) -> Traffic:
         share = (1 + (blocks - 1) * L2_SHARE) / blocks * cost.token
         rest = cost.tile + cost.partial * partial * len(reading) / blocks
         total += (tokens * share + rest) * blocks
-        each = max(share, cost.product)
-        tiles += [tokens * each + rest] * blocks
+        tiles += [max(tokens * share, max(tokens, places) * cost.product) + rest] * blocks
     return Traffic(
         kv * cost.token,
         again * cost.token,

@@ -58,11 +58,13 @@ class Even(NamedTuple):
         most: What one costs at most.
         end: When the last worker is done.
         total: What all cost together.
+        together: Rows at most whose tails share a tile; 1 if none do.
     """
 
     most: float
     end: float
     total: float
+    together: int
 
 
 class Cut(NamedTuple):
@@ -71,12 +73,18 @@ class Cut(NamedTuple):
     Attributes:
         tiles: How many.
         partials: How many partial results.
-        last: `[runs]`, the tile that has the last token of a run, for its last rows.
+        last: `[runs]`, the tile that has the last token of a run, for its last rows; -1 for a tail that shares one.
+        places: `[runs]`, where the slot of the last token of such a tail is among `Tiles.slots`; else -1.
+        used: Slots up to the end of these.
+        room: Tokens that each of these tails may grow by.
     """
 
     tiles: int
     partials: int
     last: Counts
+    places: Counts
+    used: int
+    room: int
 
 
 class Forest(Protocol):
@@ -122,15 +130,18 @@ class Forest(Protocol):
     def arranged(self, asked: Asked) -> Arranged:
         """The rows of the step."""
 
-    def even(self, runs: Runs, cost: TileCost, workers: int) -> Even:
-        """The most that a tile should cost (`tile_balance`)."""
+    def may_share(self, runs: Runs, cost: TileCost) -> bool:
+        """Whether any tails would rather share a tile than have their own (`tile_tails`)."""
 
-    def cut(self, arranged: Arranged, cost: TileCost, most: float, chunk: int | None) -> Cut:
-        """Write all tables but the slots.
+    def even(self, runs: Runs, cost: TileCost, workers: int, most: float | None = None) -> Even:
+        """The most that a tile should cost (`tile_balance`) unless that is given, and who shares one (`tile_tails`)."""
+
+    def cut(self, arranged: Arranged, cost: TileCost, even: Even, chunk: int | None) -> Cut:
+        """Write all tables, and behind the regions the slots of tails that share tiles.
 
         Args:
             arranged: The rows.
             cost: The prices.
-            most: What a tile costs at most.
-            chunk: In deterministic mode the tokens of a tile; then all results are merged.
+            even: What a tile costs at most, and how many tails share one.
+            chunk: In deterministic mode the tokens of a tile; then all results are merged, and no tails share a tile.
         """

@@ -50,9 +50,10 @@ _SIGNATURES: Final = {
     "find_layouts": ("pi", "i"),
     "clear_regions": ("p", ""),
     "lay_out": ("ppi", "i"),
-    "even_cost": ("pii" + _PRICES + "p", ""),
-    "cut": ("ppi" + _PRICES + "dii" + "pip", ""),
-    "tables": ("ppppp", ""),
+    "may_share": ("ppi" + _PRICES, "i"),
+    "even_cost": ("piii" + _PRICES + "dp", "i"),
+    "cut": ("ppi" + _PRICES + "diiii" + "pip", ""),
+    "tables": ("ppi" + "ppppp" + "ipp", "i"),
 }
 """Parameters and result of every function of `src/marcot.cpp`: p a pointer, i an int64, d a double."""
 
@@ -290,25 +291,37 @@ class NativeForest:
                 at += count
         return [number for _, numbers in sorted(placed) for number in numbers]
 
-    def even(self, runs: Runs, cost: TileCost, workers: int) -> Even:
-        """The most that a tile should cost."""
+    def may_share(self, runs: Runs, cost: TileCost) -> bool:
+        """Whether any tails would rather share a tile."""
+        table = np.stack(runs)
+        return bool(self._call("may_share", table, table.shape[1], *cost))
+
+    def even(self, runs: Runs, cost: TileCost, workers: int, most: float | None = None) -> Even:
+        """The most that a tile should cost, and who shares one."""
         table = np.stack(runs)
         found = np.empty(3)
-        self._library.marcot_even_cost(table.ctypes.data, table.shape[1], workers, *cost, found.ctypes.data)
-        return Even(*found.tolist())
+        sizes = table.shape[1], int(self._counts[0]), workers
+        given = 0.0 if most is None else most
+        together = self._library.marcot_even_cost(table.ctypes.data, *sizes, *cost, given, found.ctypes.data)
+        chosen, end, total = found.tolist()
+        return Even(chosen, end, total, together)
 
-    def cut(self, arranged: Arranged, cost: TileCost, most: float, chunk: int | None) -> Cut:
-        """Write all tables but the slots."""
+    def cut(self, arranged: Arranged, cost: TileCost, even: Even, chunk: int | None) -> Cut:
+        """Write all tables."""
         tables, positions = self._tables, arranged.positions
-        table, sizes, rows = np.stack(arranged.runs), np.empty(2, np.int64), len(positions)
-        causal = arranged.order is not None
-        self._call("cut", table, table.shape[1], *cost, most, chunk or 0, causal, positions, rows, sizes)
-        tiles, partials = sizes.tolist()
+        table, sizes, rows = np.stack(arranged.runs), np.empty(3, np.int64), len(positions)
+        count, causal = table.shape[1], arranged.order is not None
+        rules = (even.most, even.together, self.used, chunk or 0, causal)
+        self._call("cut", table, count, *cost, *rules, positions, rows, sizes)
+        tiles, partials, shared = sizes.tolist()
         tables.reserve(rows, tiles, partials)
+        tables.extend_slots(self.used + shared)
         tables.positions[:rows] = positions
-        last = np.empty(table.shape[1], np.int64)
-        self._call("tables", tables.tiles, tables.partials, tables.merges, last)
-        return Cut(tiles, partials, last)
+        tables.tails[:rows] = 0
+        last, places = np.empty((2, count), np.int64)
+        written = (tables.tiles, tables.partials, tables.merges, tables.tails, tables.slots, self.used, last, places)
+        room = self._call("tables", table, count, *written)
+        return Cut(tiles, partials, last, places, self.used + shared, room)
 
     def _call(self, name: str, *arguments: NDArray[np.generic] | float | None) -> int:
         """Call `marcot_<name>` on this forest; arrays pass their memory."""

@@ -12,12 +12,13 @@ from .reader_changes import by_leaf, follow, grow
 from .slot_regions import Layout, SlotRegions
 from .stem import Slots
 from .stem_tree import StemTree
-from .tile_balance import even_cost, longest_pieces, piece_costs
+from .tile_balance import even_cost, last_end, longest_pieces, piece_costs
 from .tile_cost import TileCost
 from .tile_cutting import Counts, Runs, cut
 from .tile_merging import solve
 from .tile_order import RowOrder, by_chunks, cheapest, positions_of, row_order, runs_of
 from .tile_tables import TileTables
+from .tile_tails import Places, even_tails, shared
 
 
 class PlainForest:
@@ -120,21 +121,42 @@ class PlainForest:
         full = min((twig.full for twig in order.twigs), default=self._tree.clock)
         return Arranged(runs, positions, np.array(twigs, np.int64), by_row, full)
 
-    def even(self, runs: Runs, cost: TileCost, workers: int) -> Even:
-        """The most that a tile should cost."""
-        most, end = even_cost(runs, cost, workers)
-        return Even(most, end, float(piece_costs(runs, cost, longest_pieces(runs, cost, most)).sum()))
+    def may_share(self, runs: Runs, cost: TileCost) -> bool:
+        """Whether any tails would rather share a tile."""
+        return len(shared(runs, len(self._order.twigs), cost, cost.block).rows) > 0
 
-    def cut(self, arranged: Arranged, cost: TileCost, most: float, chunk: int | None) -> Cut:
-        """Write all tables but the slots."""
+    def even(self, runs: Runs, cost: TileCost, workers: int, most: float | None = None) -> Even:
+        """The most that a tile should cost, and who shares one."""
+        if most is None:
+            most, _ = even_cost(runs, cost, workers)
+        costs = piece_costs(runs, cost, longest_pieces(runs, cost, most))
+        apart = Even(most, last_end(costs, workers), float(costs.sum()), 1)
+        return even_tails(runs, len(self._order.twigs), cost, workers, apart)
+
+    def cut(self, arranged: Arranged, cost: TileCost, even: Even, chunk: int | None) -> Cut:
+        """Write all tables."""
         runs, positions = arranged.runs, arranged.positions
-        by_position = np.argsort(runs.position, kind="stable")
-        in_order = Runs(*(column[by_position] for column in runs))
         fixed = chunk is not None
-        longest = longest_pieces(in_order, cost, most) if chunk is None else np.full_like(in_order.length, chunk)
-        causal = arranged.order is not None
-        pieces = cut(in_order, cost.block, longest, positions, merge_all=fixed, causal=causal)
+        longest = np.full_like(runs.length, chunk) if fixed else longest_pieces(runs, cost, even.most)
+        tails = shared(runs, 0 if fixed else len(self._order.twigs), cost, even.together)
+        places = Places.behind(self.used, runs, tails)
+        apart = np.flatnonzero(tails.others(len(runs.length)))
+        all_runs = Runs(*map(np.append, (column[apart] for column in runs), places.tiles))
+        by_position = np.argsort(all_runs.position, kind="stable")
+        pieces = cut(
+            Runs(*(column[by_position] for column in all_runs)),
+            cost.block,
+            np.append(longest[apart], places.tiles.length)[by_position],
+            np.append(np.zeros_like(apart), tails.width)[by_position],
+            positions,
+            merge_all=fixed,
+            causal=arranged.order is not None,
+        )
         self._tables.write(positions.astype(np.int32), pieces.merges, pieces.tiles, pieces.partials)
-        last = np.empty_like(by_position)
-        last[by_position] = pieces.last
-        return Cut(len(pieces.tiles), len(pieces.partials), last)
+        places.write(runs, self._tables)
+        tile_of = np.empty_like(by_position)
+        tile_of[by_position] = pieces.last
+        last, place = np.full((2, len(runs.length)), -1)
+        last[apart] = tile_of[: len(apart)]
+        place[places.run] = places.first + runs.length[places.run] - 1
+        return Cut(len(pieces.tiles), len(pieces.partials), last, place, places.end, places.room)

@@ -28,7 +28,7 @@ _LEAST_PART = 0.2
 _EVEN = 1.04
 """Good enough: the last worker ends so many times as late as is possible."""
 
-_SOONER = 0.99
+SOONER = 0.99
 """Smaller tiles must end the step so many times as soon, as they make more traffic."""
 
 _HALVINGS = 16
@@ -47,7 +47,7 @@ def even_cost(runs: Runs, cost: TileCost, workers: int) -> tuple[float, float]:
         if best_end <= _EVEN * least:
             break
         end = last_end(piece_costs(runs, cost, longest_pieces(runs, cost, most)), workers)
-        if end < _SOONER * best_end:
+        if end < SOONER * best_end:
             best, best_end = most, end
     return best, best_end
 
@@ -62,12 +62,17 @@ def longest_pieces(runs: Runs, cost: TileCost, most: float) -> Counts:
     return np.maximum(tokens, SHORTEST)
 
 
-def piece_costs(runs: Runs, cost: TileCost, longest: Counts) -> Costs:
-    """`[tiles]`, what each tile costs when runs are cut into pieces of at most `longest` (`[runs]`) tokens."""
+def piece_costs(runs: Runs, cost: TileCost, longest: Counts, several: NDArray[np.bool_] | None = None) -> Costs:
+    """`[tiles]`, what each tile costs when runs are cut into pieces of at most `longest` (`[runs]`) tokens.
+
+    `several` says of each run whether one of its rows reads more than one tile, where `runs` are not all that there is.
+    """
     pieces = -(-runs.length // longest)
+    if several is None:
+        several = several_tiles(runs, pieces)
     blocks = -(-runs.rows // cost.block)
     token = _token_costs(blocks, cost)
-    rest = cost.tile + cost.partial * runs.rows / blocks * several_tiles(runs, pieces)
+    rest = cost.tile + cost.partial * runs.rows / blocks * several
     whole = np.repeat(longest * token + rest, (pieces - 1) * blocks)
     last = np.repeat((runs.length - (pieces - 1) * longest) * token + rest, blocks)
     return np.concatenate((whole, last))

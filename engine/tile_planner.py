@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from operator import attrgetter
 
 import numpy as np
@@ -19,6 +20,7 @@ from .stem import Slots
 from .tile_cost import TileCost, tile_cost
 from .tile_cutting import Counts, Runs
 from .tile_tables import TileTables
+from .tile_tails import WIDEST
 
 CHUNK = 256
 """Tokens of a tile in deterministic mode."""
@@ -78,14 +80,14 @@ class TilePlanner:
         self._deterministic = deterministic
         self._costs = {rows: tile_cost(group, head_dim, value_bytes, rows) for rows in tiling.rows}
         self._block = tiling.rows[len(tiling.rows) // 2]
-        self._most = 0.0
+        self._even = Even(inf, 0.0, 0.0, 1)
         self._tables = TileTables()
         loaded = library() if native else None
         self._forest: Forest = PlainForest(self._tables) if loaded is None else NativeForest(loaded, self._tables)
         self._plan: Plan
         self._calm = 0
         self._chosen_for = 0
-        self._cut_for = 0.0
+        self._cut_for = self._tails_for = 0.0
         self._leaves: tuple[KVNode, ...] = ()
         self._ones: tuple[int, ...] = ()
         self._by_row: Counts = np.empty(0, np.int64)
@@ -93,6 +95,8 @@ class TilePlanner:
         self._slot_at: Counts = np.empty(0, np.int64)
         self._slot: Slots = np.empty(0, np.int32)
         self._last_tile: Counts = np.empty(0, np.int64)
+        self._sharing: Counts = np.empty(0, np.int64)
+        self._places: Counts = np.empty(0, np.int64)
 
     @property
     def cost(self) -> TileCost:
@@ -120,6 +124,8 @@ class TilePlanner:
         self._firsts = firsts
         self._tables.positions[:rows] += 1
         self._tables.tiles[self._last_tile, _LENGTH] += 1
+        self._places += 1
+        self._tables.slots[self._places] = self._slot[self._sharing]
         self._forest.clock += 1
         self._calm -= 1
 
@@ -180,7 +186,7 @@ class TilePlanner:
             forest.reprice()
             self._arrange(self._block)
         self._chosen_for = rows
-        self._most, self._cut_for = found[self._block].most, 0.0
+        self._even, self._cut_for = found[self._block], 0.0
 
     def _arrange(self, block: int) -> None:
         """Choose who reads what together in tiles of `block` rows, and order the rows by that."""
@@ -191,27 +197,39 @@ class TilePlanner:
     def _write(self, arranged: Arranged) -> None:
         """Write all tables."""
         tables, forest, runs = self._tables, self._forest, arranged.runs
-        tiles, partials, last = forest.cut(arranged, self.cost, self._most_of(runs), self._chunk)
-        sizes = (len(arranged.positions), tiles, partials, forest.used)
-        where, tiled = tables.views(*sizes, self._block)
+        cut = forest.cut(arranged, self.cost, self._even_for(runs, len(arranged.twigs)), self._chunk)
+        where, tiled = tables.views(len(arranged.positions), cut.tiles, cut.partials, cut.used, self._block)
         self._plan = Plan(where, _NO_ITEMS, _NO_PAGES, tiled)
         twigs = len(arranged.twigs)
-        self._last_tile = last[:twigs]
+        self._sharing = np.flatnonzero(cut.places >= 0)
+        self._places = cut.places[self._sharing]
+        self._last_tile = cut.last[:twigs][cut.places[:twigs] < 0]
         self._slot_at = (runs.first + runs.length)[:twigs]
         self._slot = tables.slots[self._slot_at - 1]
-        full = arranged.full - forest.clock
+        # The step after these enters a token of each twig before it looks for regions that are full.
+        full = min(arranged.full - forest.clock - 1, cut.room)
         if self._deterministic and twigs:  # no tile grows beyond its chunk
             full = min(full, CHUNK - int(tables.tiles[self._last_tile, _LENGTH].max()))
         self._calm = 0 if arranged.order is not None else min(full, _PATIENCE)
 
-    def _most_of(self, runs: Runs) -> float:
-        """The most that a tile costs: the same as before, as long as there is about as much to do."""
+    def _even_for(self, runs: Runs, twigs: int) -> Even:
+        """How tiles are made even: the same as before, as long as there is about as much to do.
+
+        Tails that may share tiles are judged again as they grow: they may be little of the work, but many tiles.
+        """
+        if self._deterministic:
+            return self._even
         work = float(runs.length @ runs.rows)
-        if not (self._deterministic or _about_as_much(work, self._cut_for)):
+        tails = float(np.minimum(runs.length[:twigs], WIDEST).sum()) + 1
+        workers = self._tiling.workers
+        if not _about_as_much(work, self._cut_for):
             if self._cut_for:
-                self._most = self._forest.even(runs, self.cost, self._tiling.workers).most
-            self._cut_for = work
-        return self._most
+                self._even = self._forest.even(runs, self.cost, workers)
+            self._cut_for, self._tails_for = work, tails
+        elif not _about_as_much(tails, self._tails_for) and self._forest.may_share(runs, self.cost):
+            self._even = self._forest.even(runs, self.cost, workers, self._even.most)
+            self._tails_for = tails
+        return self._even
 
     def _remember(self, arranged: Arranged, asked: Asked) -> list[Reader]:
         """Readers in the order of their rows, and what the next ones are compared with."""

@@ -20,6 +20,7 @@ class TileTables:
 
     Attributes:
         positions: As `Plan.positions`, with room behind.
+        tails: As `Tiles.tails`, likewise.
         merges: As `Tiles.merges`, likewise.
         tiles: As `Tiles.tiles`, likewise.
         partials: As `Tiles.partials`, likewise.
@@ -29,13 +30,14 @@ class TileTables:
     def __init__(self) -> None:
         """Reserve room for a small search."""
         self.positions: Ints = np.zeros(_ROWS, np.int32)
+        self.tails: Ints = np.zeros(_ROWS, np.int32)
         self.merges: Ints = np.zeros(_ROWS + 1, np.int32)
         self.tiles: Ints = np.zeros((_TILES, len(Tile._fields)), np.int32)
         self.partials: Ints = np.zeros(_PARTIALS, np.int32)
         self.slots: Ints = np.zeros(_SLOTS, np.int32)
 
     def write(self, positions: Ints, merges: Ints, tiles: Ints, partials: Ints) -> None:
-        """Enter all tables but the slots."""
+        """Enter all tables but the slots, and where tails start."""
         self.reserve(len(positions), len(tiles), len(partials))
         for table, values in (
             (self.positions, positions),
@@ -48,6 +50,7 @@ class TileTables:
     def reserve(self, rows: int, tiles: int, partials: int) -> None:
         """Make sure that so many fit; nothing is kept."""
         self.positions = _large_enough(self.positions, rows)
+        self.tails = _large_enough(self.tails, rows)
         self.merges = _large_enough(self.merges, rows + 1)
         self.tiles = _large_enough(self.tiles, tiles)
         self.partials = _large_enough(self.partials, partials)
@@ -57,10 +60,18 @@ class TileTables:
         if slots > len(self.slots):
             self.slots = np.zeros(_doubled(len(self.slots), slots), np.int32)
 
+    def extend_slots(self, slots: int) -> None:
+        """Make sure that so many slots fit; they are kept."""
+        had = self.slots
+        self.slots = _large_enough(had, slots)
+        if self.slots is not had:
+            self.slots[: len(had)] = had
+
     def views(self, rows: int, tiles: int, partials: int, slots: int, block: int) -> tuple[Tensor, Tiles]:
         """The first so many of everything as tensors that share the memory, so that the next plan overwrites them."""
         tables = (self.tiles[:tiles], self.slots[:slots], self.partials[:partials], self.merges[: rows + 1])
-        return torch.from_numpy(self.positions[:rows]), Tiles(block, *map(torch.from_numpy, tables))
+        positions, *columns = map(torch.from_numpy, (self.positions[:rows], self.tails[:rows], *tables))
+        return positions, Tiles(block, *columns)
 
 
 def _large_enough(table: Ints, wanted: int) -> Ints:

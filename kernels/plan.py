@@ -44,14 +44,18 @@ class Tile(NamedTuple):
 
     Unlike those of a `WorkItem`, its tokens may lie anywhere: the end of one node and the start of the next.
 
+    A tile of *tails* is one in which each row has tokens of its own: the last of its path, up to the row itself. Each
+    has `width` places for them, one row after the other, and in what is left over, any slot of the plan.
+
     Attributes:
         first: Index into `Tiles.slots` of the slot of its first token.
-        position: Absolute position of that token.
-        length: Tokens; 0 in tiles that only fill the buffer.
+        position: Absolute position of that token; in a tile of tails the largest `Tiles.tails` of its rows.
+        length: Tokens; 0 in tiles that only fill the buffer. In a tile of tails `rows * width`.
         first_row: First query row that reads them.
         rows: Consecutive query rows that read them.
         partial: Index of its first row among the partial results, the other rows follow; -1 where all of its rows
             read nothing else, so that there is nothing to merge.
+        width: Places of each row in a tile of tails, a power of two; 0 where all rows share all tokens.
     """
 
     first: int
@@ -60,6 +64,7 @@ class Tile(NamedTuple):
     first_row: int
     rows: int
     partial: int
+    width: int = 0
 
 
 class Tiles(NamedTuple):
@@ -67,7 +72,8 @@ class Tiles(NamedTuple):
 
     Attributes:
         rows: Most query rows that a tile may have, one of `Tiling.rows`.
-        tiles: `[capacity, 6]` int32, the columns of `Tile`; tiles that are long come first, empty ones last.
+        tails: `[query rows]` int32, absolute position of the first token of each row's tail; anything in other rows.
+        tiles: `[capacity, 7]` int32, the columns of `Tile`; tiles that are long come first, empty ones last.
         slots: `[capacity]` int32, `page * page_size + slot` of every token of every tile.
         partials: `[capacity]` int32, indices of partial results, those of the same row side by side.
         merges: `[query rows + 1]` int32: row `r` merges `partials[merges[r]:merges[r + 1]]`, none where a tile writes
@@ -75,6 +81,7 @@ class Tiles(NamedTuple):
     """
 
     rows: int
+    tails: Tensor
     tiles: Tensor
     slots: Tensor
     partials: Tensor

@@ -66,8 +66,9 @@ class _Columns(NamedTuple, Generic[T]):
         token_ids: `[rows]` int64.
         places: `[rows]` int64, `Step.slots`.
         positions: `[rows]` int32.
+        tails: `[rows]` int32.
         merges: `[rows + 1]` int32.
-        tiles: `[tiles, 6]` int32.
+        tiles: `[tiles, 7]` int32.
         partials: `[partials]` int32.
         slots: `[slots]` int32.
     """
@@ -78,6 +79,7 @@ class _Columns(NamedTuple, Generic[T]):
     token_ids: T
     places: T
     positions: T
+    tails: T
     merges: T
     tiles: T
     partials: T
@@ -91,6 +93,7 @@ _DTYPES = _Columns(
     token_ids=torch.int64,
     places=torch.int64,
     positions=torch.int32,
+    tails=torch.int32,
     merges=torch.int32,
     tiles=torch.int32,
     partials=torch.int32,
@@ -112,7 +115,7 @@ class StepBuffers:
         rows, tiles, partials, slots = capacity
         each = (rows,)
         tables = ((rows + 1,), (tiles, len(Tile._fields)), (partials,), (slots,))
-        shapes = _Columns[tuple[int, ...]](each, each, each, each, each, each, *tables)
+        shapes = _Columns[tuple[int, ...]](each, each, each, each, each, each, each, *tables)
         starts = [0]
         for shape, dtype in zip(shapes, _DTYPES, strict=True):
             size = math.prod(shape) * dtype.itemsize
@@ -131,7 +134,7 @@ class StepBuffers:
     def step(self, tile_rows: int) -> Step:
         """The padded step on the device, whose tiles have at most `tile_rows` rows. All of its rows are wanted."""
         at = self._on_device
-        tiles = Tiles(tile_rows, at.tiles, at.slots, at.partials, at.merges)
+        tiles = Tiles(tile_rows, at.tails, at.tiles, at.slots, at.partials, at.merges)
         no_items = at.tiles[:0]
         return Step(at.token_ids, at.places, Plan(at.positions, no_items, no_items[:, 0], tiles), self._rows)
 
@@ -157,6 +160,7 @@ class StepBuffers:
         _fill(at.token_ids, step.token_ids.numpy(), 0)
         _fill(at.places, step.slots.numpy(), -1)
         _fill(at.positions, step.plan.positions.numpy(), 0)
+        _fill(at.tails, tiles.tails.numpy(), 0)
         _fill(at.merges, merges, int(merges[-1]))
         _fill(at.tiles, tiles.tiles.numpy(), 0)
         _fill(at.partials, tiles.partials.numpy(), 0)

@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from marcot.kernels import HeadTopK, KVScales, Plan, Tiling, WorkItem, reference
+from marcot.kernels import HeadTopK, KVScales, Plan, Tile, Tiling, WorkItem, reference
 from marcot.kernels.triton.attention_tiles import cut
 from torch import Tensor
 
-_COLUMNS = len(WorkItem._fields)
+
+def _items(tile: Tile, tails: list[int]) -> list[WorkItem]:
+    """The same work, each page a token."""
+    first, position, length, first_row, rows, _, width = tile
+    if not width:
+        return [WorkItem(first, 0, position, length, first_row, rows)] if length else []
+    return [WorkItem(first + i * width, 0, tails[first_row + i], width, first_row + i, 1) for i in range(rows)]
 
 
 class TiledReference:
@@ -26,17 +32,16 @@ class TiledReference:
     def tree_attention(
         self, q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float, scales: KVScales | None = None
     ) -> Tensor:
-        """A tile is an item on pages of one token; rows that no tile covers become NaN."""
+        """A tile is an item on pages of one token, each row of a tile of tails another; what no tile covers is NaN."""
         kv_heads, page_size = k_pages.shape[1:3]
         tiling = self.tiling(q.shape[1], kv_heads)
         tiles = plan.tiles or cut(plan, page_size, q.shape[1] // kv_heads, tiling)
         assert tiles.rows in tiling.rows
         assert (tiles.tiles[:, 4] <= tiles.rows).all()
-        used = tiles.tiles[tiles.tiles[:, 2] > 0]
-        first, position, length, first_row, rows, _ = used.unbind(1)
-        items = torch.stack((first, torch.zeros_like(first), position, length, first_row, rows), dim=1)
+        items = [item for tile in map(Tile._make, tiles.tiles.tolist()) for item in _items(tile, tiles.tails.tolist())]
         by_token = (pages.transpose(1, 2).flatten(0, 1).unsqueeze(2) for pages in (k_pages, v_pages))
-        plan = Plan(plan.positions, items.reshape(-1, _COLUMNS), tiles.slots)
+        table = torch.tensor(items, dtype=torch.int32).reshape(-1, len(WorkItem._fields))
+        plan = Plan(plan.positions, table, tiles.slots)
         return reference.tree_attention(q, *by_token, plan, scale, scales)
 
     def lm_head_topk(self, hidden: Tensor, *arguments: Any, **options: Any) -> HeadTopK:

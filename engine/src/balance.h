@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <numeric>
 #include <vector>
@@ -12,12 +13,14 @@
 #include "prices.h"
 #include "runs.h"
 #include "sorting.h"
+#include "tails.h"
 
 namespace marcot {
 
-// What tiles cost at most, when the last worker is done, and what all tiles cost together.
+// What tiles cost at most, when the last worker is done, what all tiles cost together, and how many tails share one.
 struct Even {
     double most, end, total;
+    int64_t together;
 };
 
 class Balance {
@@ -39,7 +42,33 @@ class Balance {
         }
     }
 
-    Even even_cost() {
+    // The first `twigs` runs are the tails; `most` is found where it is not given.
+    Even even_cost(int64_t twigs, double most) {
+        const Even apart = most > 0 ? even_at(most) : even_pieces();
+        Even best = apart;
+        Tails tails;
+        int64_t before = 1;
+        for (const auto& [part, whole] : kParts) {
+            const int64_t together = prices_.block * part / whole;
+            if (together <= 1 || together == before) continue;
+            before = together;
+            tails.share(runs_, twigs, prices_, together);
+            if (tails.tiles.empty()) break;
+            const Even even = even_at(apart.most, &tails, together);
+            if (even.end <= apart.end && judged(even) < kSooner * judged(best)) best = even;
+        }
+        return best;
+    }
+
+ private:
+    static constexpr int kSteps = 160, kHalvings = 16;
+    static constexpr double kPart = 0.97, kLeastPart = 0.2, kEven = 1.04, kSooner = 0.99;
+    static constexpr int64_t kParts[][2] = {{1, 1}, {2, 3}, {1, 2}, {1, 3}, {1, 4}};
+
+    double judged(const Even& even) const { return even.end + even.total / loads_.size(); }
+
+    // Every run in tiles of its own.
+    Even even_pieces() {
         Even best = even_at(std::numeric_limits<double>::infinity());
         const double largest = std::bit_cast<double>(~sorter_.items[0].key), share = best.total / loads_.size();
         if (best.end <= kEven * share) return best;  // as no cut makes less of the work
@@ -53,11 +82,7 @@ class Balance {
         return best;
     }
 
- private:
-    static constexpr int kSteps = 160, kHalvings = 16;
-    static constexpr double kPart = 0.97, kLeastPart = 0.2, kEven = 1.04, kSooner = 0.99;
-
-    Even even_at(double most) {
+    Even even_at(double most, const Tails* tails = nullptr, int64_t together = 1) {
         for (int64_t i = 0; i < runs_.count; ++i) {
             const int64_t longest = runs_.longest_piece(i, most, prices_);
             pieces_[i] = (runs_.length[i] + longest - 1) / longest;
@@ -66,13 +91,21 @@ class Balance {
         sorter_.items.clear();
         double total = 0;
         for (int64_t i = 0; i < runs_.count; ++i) {
+            if (tails && tails->shares[i]) continue;
             const int64_t longest = runs_.longest_piece(i, most, prices_), before = pieces_[i] - 1;
             const double rest = prices_.tile + merged_[i] * several_[i];
             total += add(before * (int64_t)blocks_[i], longest * token_[i] + rest);
             total += add((int64_t)blocks_[i], (runs_.length[i] - before * longest) * token_[i] + rest);
         }
+        if (tails) {
+            for (const Tails::Shared& tile : tails->tiles) {
+                const bool several =
+                    std::any_of(&several_[tile.first], &several_[tile.first] + tile.rows, std::identity());
+                total += add(1, Tails::cost(tile, prices_) + prices_.partial * tile.rows * several);
+            }
+        }
         sorter_.sort();
-        return {most, last_end(), total};
+        return {most, last_end(), total, together};
     }
 
     double add(int64_t count, double cost) {

@@ -153,30 +153,52 @@ MARCOT_API int64_t marcot_lay_out(Forest* forest, int32_t* slots, int64_t at) {
     return used;
 }
 
-// The most that a tile should cost, when the last worker is done, and what all tiles cost.
-MARCOT_API void marcot_even_cost(const int64_t* runs, int64_t count, int64_t workers, double token, double partial,
-                                 double tile, double product, int64_t block, Even* found) {
+// Whether any tails would rather share a tile.
+MARCOT_API int64_t marcot_may_share(Forest* forest, const int64_t* runs, int64_t count, double token, double partial,
+                                    double tile, double product, int64_t block) {
+    Tails tails;
+    const Prices prices{token, partial, tile, product, block};
+    tails.share(RunTable(runs, count), (int64_t)forest->order.twigs.size(), prices, block);
+    return !tails.tiles.empty();
+}
+
+// The most that a tile should cost, unless that is given, when the last worker is done, and what all tiles cost;
+// returns how many tails share one.
+MARCOT_API int64_t marcot_even_cost(const int64_t* runs, int64_t count, int64_t twigs, int64_t workers, double token,
+                                    double partial, double tile, double product, int64_t block, double most,
+                                    double* found) {
     const Prices prices{token, partial, tile, product, block};
     const RunTable table(runs, count);
-    *found = Balance(table, prices, workers).even_cost();
+    const Even even = Balance(table, prices, workers).even_cost(twigs, most);
+    found[0] = even.most;
+    found[1] = even.end;
+    found[2] = even.total;
+    return even.together;
 }
 
-// Cut runs into tiles: counts of tiles and of partial results.
+// Cut runs into tiles: counts of tiles, of partial results and of the places of tails.
 MARCOT_API void marcot_cut(Forest* forest, const int64_t* runs, int64_t count, double token, double partial,
-                           double tile, double product, int64_t block, double most, int64_t chunk, int64_t causal,
-                           const int64_t* positions, int64_t rows, int64_t* counts) {
+                           double tile, double product, int64_t block, double most, int64_t together, int64_t used,
+                           int64_t chunk, int64_t causal, const int64_t* positions, int64_t rows, int64_t* counts) {
     Cutting& cutting = forest->cutting;
     const Prices prices{token, partial, tile, product, block};
-    cutting.cut(RunTable(runs, count), prices, {most, chunk, chunk > 0, causal != 0}, positions, rows);
+    const int64_t twigs = chunk ? 0 : (int64_t)forest->order.twigs.size();
+    cutting.cut(RunTable(runs, count), prices, {most, twigs, together, used, chunk, chunk > 0, causal != 0}, positions,
+                rows);
     counts[0] = (int64_t)cutting.tiles.size();
     counts[1] = (int64_t)cutting.partials.size();
+    counts[2] = cutting.tails.places();
 }
 
-// The tables of the last cut, and of each run the tile that has its last token.
-MARCOT_API void marcot_tables(Forest* forest, Tile* tiles, int32_t* partials, int32_t* merges, int64_t* last) {
+// The tables of the last cut, and of each run the tile that has its last token, or where that is among `slots`. Returns
+// how many tokens each tail may grow by.
+MARCOT_API int64_t marcot_tables(Forest* forest, const int64_t* runs, int64_t count, Tile* tiles, int32_t* partials,
+                                 int32_t* merges, int32_t* starts, int32_t* slots, int64_t used, int64_t* last,
+                                 int64_t* places) {
     const Cutting& cutting = forest->cutting;
     std::copy(cutting.tiles.begin(), cutting.tiles.end(), tiles);
     std::copy(cutting.partials.begin(), cutting.partials.end(), partials);
     std::copy(cutting.merges.begin(), cutting.merges.end(), merges);
     std::copy(cutting.last.begin(), cutting.last.end(), last);
+    return cutting.tails.write(RunTable(runs, count), slots, used, starts, places);
 }

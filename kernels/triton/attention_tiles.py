@@ -20,7 +20,7 @@ _RIDGE = 128
 an H100 990 for 3.4, 16-bit values have 2 bytes, and attention reaches less of its products' peak than of memory's."""
 
 _Columns = NDArray[np.int64]
-_FIRST, _POSITION, _LENGTH, _FIRST_ROW, _ROWS, _PARTIAL = range(len(Tile._fields))
+_FIRST, _POSITION, _LENGTH, _FIRST_ROW, _ROWS, _PARTIAL, _WIDTH = range(len(Tile._fields))
 
 
 def cut(plan: Plan, page_size: int, group: int, tiling: Tiling) -> Tiles:
@@ -45,7 +45,8 @@ def cut(plan: Plan, page_size: int, group: int, tiling: Tiling) -> Tiles:
     tiles = _seen(_pieces(runs, rows, tiling.workers), _host(plan.positions))
     tiles = tiles[np.argsort(-tiles[:, _LENGTH], kind="stable")]
     partials, merges = _merges(tiles, len(plan.positions))
-    return Tiles(rows, *(_int32(x, plan.items.device) for x in (tiles, slots, partials, merges)))
+    no_tails = np.zeros(len(plan.positions), np.int64)
+    return Tiles(rows, *(_int32(x, plan.items.device) for x in (no_tails, tiles, slots, partials, merges)))
 
 
 def _host(x: Tensor) -> _Columns:
@@ -81,6 +82,7 @@ def _runs(items: _Columns) -> _Columns:
     runs[:, _POSITION] = position[starts]
     runs[:, _LENGTH] = np.add.reduceat(length, starts)
     runs[:, [_FIRST_ROW, _ROWS]] = items[starts, 4:]
+    runs[:, _WIDTH] = 0
     return runs
 
 

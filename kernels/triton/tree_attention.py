@@ -4,6 +4,10 @@ A tile is some rows times some tokens of their common path. A thread block takes
 through it once for all rows and all query heads of the group. These (row, head) pairs lie one after the other in the
 `BLOCK_M` rows of its products, so that 9 rows of a group of 7 fill 63 of 64 and no group is padded by itself.
 
+In a tile of tails every row sees the tokens in its own places alone, which begin at a multiple of the tile's width. So
+the places of the row that has place `n` end with `n | width - 1`, and a row sees `n` if what it sees last is neither
+before the one nor behind the other. In an ordinary tile all rows share all places, and nothing is behind.
+
 Blocks of tokens run by with the online softmax (arXiv 1805.02867, 2205.14135) in base 2. The factor `scale * log2(e)`
 meets the scores where the maximum is subtracted, in one fused multiply-add.
 
@@ -67,6 +71,7 @@ def _attend(
     k_scales,
     v_scales,
     positions,
+    tails,
     tiles,
     slots,
     scale,
@@ -86,6 +91,7 @@ def _attend(
     tile = tiles + tl.program_id(0) // kv_heads * _FIELDS
     first, position, length = tl.load(tile), tl.load(tile + 1), tl.load(tile + 2)
     first_row, rows, partial = tl.load(tile + 3), tl.load(tile + 4), tl.load(tile + 5)
+    width = tl.load(tile + 6)
     if length == 0:
         return
 
@@ -98,7 +104,10 @@ def _attend(
     nothing: tl.constexpr = 0.0 if is_padded else None
     place = (first_row + row).to(tl.int64) * (group * kv_heads) + head
     queries = tl.load(q + place[:, None] * HEAD_DIM + dim, inside, nothing)
-    seen = tl.minimum(tl.load(positions + first_row + row) + 1 - position, length)
+    begin = tl.load(tails + first_row + row, width > 0, position)
+    last = tl.minimum(tl.load(positions + first_row + row) - begin, tl.where(width > 0, width, length) - 1)
+    last += row * width
+    others = tl.where(width > 0, width - 1, (1 << 31) - 1)
 
     factor = scale * _LOG2_E
     if k_scales is not None:
@@ -113,13 +122,15 @@ def _attend(
     # Lanes behind the last token repeat it, as slots that are not in the plan may hold NaN. Slots are read a block
     # ahead of K and V, which wait for them.
     slot = tl.load(slots + first + tl.minimum(token, length - 1))
-    for start in range(0, tl.max(seen, axis=0), BLOCK_N):
+    for start in range(0, tl.max(last, axis=0) + 1, BLOCK_N):
         page = (slot // PAGE_SIZE).to(tl.int64)
         offset = (page * page_stride + slot % PAGE_SIZE * HEAD_DIM)[:, None] + dim
         slot = tl.load(slots + first + tl.minimum(start + BLOCK_N + token, length - 1))
         k = tl.load(k_head + offset, inside, nothing).to(queries.dtype)
         scores = tl.dot(queries, tl.trans(k), input_precision="ieee")
-        scores = tl.where(start + token[None, :] < seen[:, None], scores, float("-inf"))
+        number = start + token[None, :]
+        is_seen = (number <= last[:, None]) & (last[:, None] <= (number | others))
+        scores = tl.where(is_seen, scores, float("-inf"))
         weights, kept, maximum, total = _softmax_step(scores, factor, maximum, total)
         v = tl.load(v_head + offset, inside, nothing).to(queries.dtype)
         acc = tl.dot(weights.to(queries.dtype), v, acc * kept[:, None], input_precision="ieee")
@@ -219,7 +230,7 @@ def tree_attention(
     tiles = plan.tiles
     if tiles is None:
         tiles = cut(plan, page_size, group, tiling(arch, heads, kv_heads))
-    assert len(tiles.merges) == rows + 1
+    assert len(tiles.merges) == rows + 1 == len(tiles.tails) + 1
 
     out = torch.empty_like(q)
     partial_acc = torch.empty(len(tiles.partials), heads, head_dim, device=q.device)
@@ -229,8 +240,8 @@ def tree_attention(
     k_scales, v_scales = (None, None) if scales is None else scales
     if len(tiles.tiles):
         _attend[(len(tiles.tiles) * kv_heads,)](
-            out, partial_acc, partial_sums, q, k_pages, v_pages, k_scales, v_scales, plan.positions, tiles.tiles,
-            tiles.slots, scale, group, kv_heads, head_dim, page_size, block_m, shape.tokens, block_d,
+            out, partial_acc, partial_sums, q, k_pages, v_pages, k_scales, v_scales, plan.positions, tiles.tails,
+            tiles.tiles, tiles.slots, scale, group, kv_heads, head_dim, page_size, block_m, shape.tokens, block_d,
             num_warps=shape.warps, num_stages=shape.stages,
         )  # fmt: skip
     if len(tiles.partials):
@@ -260,7 +271,7 @@ def _attend_variant(arch: Arch, dtype: torch.dtype, pages: torch.dtype, head_dim
     shape = attention_shape(arch, block_m, _padded(head_dim), dtype)
     tensors = dict.fromkeys(("out", "q"), pointer_to(dtype)) | dict.fromkeys(("k_pages", "v_pages"), pointer_to(pages))
     tensors |= dict.fromkeys(("partial_acc", "partial_sums"), "*fp32")
-    tensors |= dict.fromkeys(("positions", "tiles", "slots"), "*i32")
+    tensors |= dict.fromkeys(("positions", "tails", "tiles", "slots"), "*i32")
     constants: dict[str, object] = {
         "HEAD_DIM": head_dim,
         "PAGE_SIZE": PAGE_SIZE,

@@ -23,7 +23,14 @@ def test_every_row_reads_its_path_in_the_pages_of_the_tree(tree: PagedTree, tili
         for tile in map(Tile._make, plan.tiles.tiles.tolist()):
             slots = plan.tiles.slots[tile.first : tile.first + tile.length].tolist()
             for row in range(tile.first_row, tile.first_row + tile.rows if tile.length else 0):
-                read[row] |= {tile.position + i: slot for i, slot in enumerate(slots)}
+                position, mine = tile.position, slots
+                if tile.width:
+                    position, mine = (
+                        int(plan.tiles.tails[row]),
+                        slots[: plan.positions[row] + 1 - plan.tiles.tails[row]],
+                    )
+                    slots = slots[tile.width :]
+                read[row] |= {position + i: slot for i, slot in enumerate(mine)}
     else:
         for item in map(WorkItem._make, plan.items.tolist()):
             pages = plan.pages[item.first_page :].tolist()

@@ -9,6 +9,7 @@ from random import Random
 import numpy as np
 import pytest
 import torch
+from marcot.engine.forest import Even
 from marcot.engine.job import Prefill
 from marcot.engine.kv_node import KVNode
 from marcot.engine.kv_tree import KVTree
@@ -21,10 +22,12 @@ from marcot.engine.tile_cost import L2_SHARE, TileCost, tile_cost
 from marcot.engine.tile_cutting import Runs
 from marcot.engine.tile_merging import solve
 from marcot.engine.tile_planner import CHUNK, TilePlanner
+from marcot.engine.tile_tails import ROOM, even_tails, shared, shared_costs
 from marcot.engine.usage import Usage
 from marcot.kernels import Plan, Tile, Tiling
 from reading_history import ReadingHistory
 
+_WIDTH = Tile._fields.index("width")
 QWEN = {"group": 7, "head_dim": 128, "value_bytes": 2}
 
 
@@ -32,6 +35,17 @@ def planner(
     rows: tuple[int, ...] = (2, 4, 9, 18), workers: int = 66, *, deterministic: bool = False, native: bool = True
 ) -> TilePlanner:
     return TilePlanner(Tiling(rows, workers), **QWEN, deterministic=deterministic, native=native)
+
+
+def seen_by(row: int, tile: Tile, plan: Plan, slots: list[int]) -> dict[int, int]:
+    """The slot of every position that a row sees in a tile."""
+    assert plan.tiles is not None
+    begin, first, places = tile.position, tile.first, tile.length
+    if tile.width:
+        begin, places = int(plan.tiles.tails[row]), tile.width
+        first += (row - tile.first_row) * tile.width
+    count = min(places, int(plan.positions[row]) + 1 - begin)
+    return {begin + j: slots[first + j] for j in range(count)}
 
 
 def check(readers: list[Reader], plan: Plan) -> None:
@@ -43,6 +57,13 @@ def check(readers: list[Reader], plan: Plan) -> None:
         "long ones first, apart from what they have grown"
     )
     assert all(tile.length > 0 and 1 <= tile.rows <= plan.tiles.rows for tile in tiles)
+    for tile in tiles:
+        if tile.width:
+            rows = range(tile.first_row, tile.first_row + tile.rows)
+            assert tile.rows > 1
+            assert tile.length == tile.rows * tile.width
+            assert tile.width & tile.width - 1 == 0
+            assert tile.position == max(plan.tiles.tails[row] for row in rows)
     results = {
         tile.partial + i: (tile.first_row + i, tile.position)
         for tile in tiles
@@ -63,17 +84,16 @@ def check(readers: list[Reader], plan: Plan) -> None:
         for i in range(reader.rows):
             position = reader.leaf.start + reader.first + i
             assert plan.positions[row] == position
-            seen = [
-                (tile.position + j, slots[tile.first + j])
-                for tile in by_row[row]
-                for j in range(min(tile.length, position + 1 - tile.position))
-            ]
+            seen = [entry for tile in by_row[row] for entry in seen_by(row, tile, plan, slots).items()]
             assert len(seen) == position + 1
             assert dict(seen) == {p: slot for p, slot in path.items() if p <= position}
             merged = [results[partial] for partial in partials[merges[row] : merges[row + 1]]]
             whole = sum(tile.partial < 0 for tile in by_row[row])
             assert (len(merged), whole) in ((len(by_row[row]), 0), (0, 1))
             assert merged == sorted((row, tile.position) for tile in by_row[row] if tile.partial >= 0)
+            for tile in by_row[row] if reader.rows == 1 else ():
+                first = tile.first + (row - tile.first_row) * tile.width
+                assert set(slots[first : first + (tile.width or tile.length)]) <= set(path.values())
             row += 1
     assert row == len(plan.positions) == len(merges) - 1
 
@@ -191,7 +211,7 @@ def same(one: Plan, other: Plan) -> None:
     assert one.tiles.rows == other.tiles.rows
     for mine, theirs in zip(one.tiles[1:], other.tiles[1:], strict=True):
         assert mine.shape == theirs.shape
-    for name in ("tiles", "partials", "merges"):
+    for name in ("tails", "tiles", "partials", "merges"):
         assert torch.equal(getattr(one.tiles, name), getattr(other.tiles, name)), name
 
 
@@ -241,13 +261,14 @@ def test_branches_that_all_fork_at_once() -> None:
     assert 1 <= len(nodes) < 768
 
 
-def branches(tree: KVTree, fork: KVNode, count: int) -> list[KVNode]:
-    """Growing nodes below `fork`, of one drawn token each."""
+def branches(tree: KVTree, fork: KVNode, count: int, own: int = 1) -> list[KVNode]:
+    """Growing nodes below `fork`, of so many drawn tokens each."""
     nodes = [tree.fork(fork) for _ in range(count)]
     for node in nodes:
         tree.pin(node)
-        node.tokens.append(1)
-        assert tree.reserve(node, 1)
+        node.tokens += [1] * own
+        assert tree.reserve(node, own)
+        node.computed = own - 1
     return nodes
 
 
@@ -274,15 +295,33 @@ def drawn(tree: KVTree, nodes: list[KVNode]) -> None:
 
 
 def test_a_step_that_only_appends_rebuilds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    tree = KVTree(pages=200)
-    nodes = branches(tree, cached(tree, 37), 5)
-    lasting = planner()
-    _, first = lasting.plan(next_tokens(nodes))
-    drawn(tree, nodes)
-    monkeypatch.setattr(lasting, "_replan", None)
-    for _ in range(40):
+    """As long as every tail that shares a tile has places left, and else for 40 steps."""
+    for own, steps in ((1, 15), (8, 8), (9, 23), (120, 8), (121, 40)):
+        tree = KVTree(pages=200)
+        nodes = branches(tree, cached(tree, 37), 5, own)
+        lasting = planner(workers=3)
+        _, first = lasting.plan(next_tokens(nodes))
+        assert any(tile[_WIDTH] for tile in first.tiles.tiles.tolist()) == (own < 121)
+        drawn(tree, nodes)
+        with monkeypatch.context() as patch:
+            patch.setattr(lasting, "_replan", None)
+            for _ in range(steps):
+                readers, plan = lasting.plan(next_tokens(nodes))
+                assert plan is first
+                check(readers, plan)
+                drawn(tree, nodes)
+        check(*lasting.plan(next_tokens(nodes)))
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["python", "c++"])
+@pytest.mark.parametrize("own", [1, 2, 3, 60])
+def test_branches_that_fill_their_regions(own: int, native: bool) -> None:
+    """No branch writes behind its own region, however long it grows from so many tokens on."""
+    tree = KVTree(pages=900)
+    nodes = branches(tree, cached(tree, 300), 3, own)
+    lasting = planner(native=native)
+    for _ in range(200):
         readers, plan = lasting.plan(next_tokens(nodes))
-        assert plan is first
         check(readers, plan)
         drawn(tree, nodes)
 
@@ -305,7 +344,7 @@ def test_branches_that_grow_and_multiply_beyond_every_table() -> None:
 
 
 def test_what_is_read_together() -> None:
-    """A long prefix is one run for all; short ones are taken along by their branches."""
+    """A long prefix is one run for all; short ones are taken along by their branches, whose tails share a tile."""
     tree = KVTree(pages=400)
     prompt = cached(tree, 3000)
     nodes = [node for token in range(2) for node in branches(tree, cached(tree, 3, prompt, token), 2)]
@@ -313,7 +352,11 @@ def test_what_is_read_together() -> None:
     check(readers, plan)
     assert plan.tiles is not None
     tiles = [Tile._make(tile) for tile in plan.tiles.tiles.tolist()]
-    assert [(tile.position, tile.length, tile.rows) for tile in tiles] == [(0, 3000, 4), *[(3000, 4, 1)] * 4]
+    assert [(tile.position, tile.length, tile.rows, tile.width) for tile in tiles] == [
+        (0, 3000, 4, 0),
+        (3000, 64, 4, 16),
+    ]
+    assert plan.tiles.tails.tolist() == [3000] * 4
 
 
 # --- deterministic ----------------------------------------------------------------------------------------------------
@@ -329,6 +372,7 @@ def tiles_of(readers: list[Reader], plan: Plan) -> dict[KVNode, list[list[tuple[
         for _ in range(reader.rows):
             position = int(plan.positions[row])
             mine = [tile for tile in tiles if tile.first_row <= row < tile.first_row + tile.rows]
+            assert not any(tile.width for tile in mine)
             assert all(tile.partial >= 0 for tile in mine)
             seen = sorted((tile.position, min(tile.length, position + 1 - tile.position)) for tile in mine)
             found.setdefault(reader.leaf, []).append([part for part in seen if part[1] > 0])
@@ -357,6 +401,50 @@ def test_in_deterministic_mode_a_row_s_tiles_depend_on_its_path_only(seed: int) 
                 [(begin, min(CHUNK, end - begin)) for begin in range(0, end, CHUNK)] for end in ends
             ]
         history.computed(given)
+
+
+# --- tails ------------------------------------------------------------------------------------------------------------
+
+
+def test_tails_share_a_tile_where_that_is_cheaper() -> None:
+    """Neighbours only, and no more than a tile may have; empty places cost products."""
+    random = Random(0)
+    for seed in range(200):
+        cost = TileCost(512, 3640, random.choice([0, 4096, 8192, 1e5]), random.choice([0, 28, 252, 504]), 9)
+        twigs, most = random.randint(1, 40), random.randint(2, 9)
+        lengths = np.array([random.choice([1, 8, 9, 24, 25, 56, 119, 120, 121, 300]) for _ in range(twigs)] + [20])
+        rows = np.cumsum([random.choice([1, 1, 1, 2]) for _ in lengths])
+        none = np.zeros_like(lengths)
+        tails = shared(Runs(none, none, lengths, rows, none + 1), twigs, cost, most)
+        assert not tails.others(len(lengths)).all() or not len(tails.rows)
+        end = 0
+        for first, count, width, tokens in zip(*tails, strict=True):
+            own = lengths[first : first + count]
+            assert end <= first <= first + count <= twigs, f"seed {seed}"
+            assert 2 <= count <= most
+            assert (np.diff(rows[first : first + count]) == 1).all()
+            assert tokens == own.sum()
+            assert width == max(16, 1 << int(own.max() + ROOM - 1).bit_length()) <= 128
+            alone = (max(cost.token, cost.product) * own + cost.tile).sum()
+            assert max(cost.token * tokens, cost.product * count * width) + cost.tile < alone
+            end = first + count
+
+
+@pytest.mark.parametrize("tails", [[32] * 256, [1] * 64, [*range(1, 60)] * 3, [5] * 9 + [200] * 9 + [5] * 10])
+def test_a_step_does_not_end_later_where_tails_share_tiles(tails: list[int]) -> None:
+    cost = tile_cost(**QWEN, block=9)
+    rows = np.arange(len(tails))
+    none = np.zeros(len(tails) + 1, np.int64)
+    runs = Runs(none, none, np.array([*tails, 500]), np.append(rows, 0), np.append(none[1:] + 1, len(tails)))
+    most, end = even_cost(runs, cost, 66)
+    total = float(piece_costs(runs, cost, longest_pieces(runs, cost, most)).sum())
+    even = even_tails(runs, len(tails), cost, 66, Even(most, end, total, 1))
+    assert even.together > 1
+    assert even.end <= end
+    assert even.total < total
+    costs = shared_costs(runs, cost, longest_pieces(runs, cost, most), shared(runs, len(tails), cost, even.together))
+    assert even.end == last_end(costs, 66)
+    assert even.total == costs.sum()
 
 
 # --- balance ----------------------------------------------------------------------------------------------------------

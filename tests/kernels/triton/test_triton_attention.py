@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
+from attention_cases import GARBAGE, PAGE_SIZE, TOLERANCE, Cache, attend, dense, int32, near, padded
 from forest import Forest, Query
 from interpreter_arithmetic import multiply_rows_apart
 from marcot.kernels import Kernels, KVScales, Plan, Tile, Tiles, Tiling, reference
@@ -18,54 +19,12 @@ from marcot.kernels.triton.attention_tiles import cut
 from marcot.kernels.triton.variant import pointer_to
 from torch import Tensor
 
-PAGE_SIZE = 16
-TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
-GARBAGE = torch.iinfo(torch.int32).max
-
-
-def int32(values: Any) -> Tensor:
-    return torch.tensor(values, dtype=torch.int32)
-
-
-def on(device: torch.device, plan: Plan) -> Plan:
-    tiles = plan.tiles and Tiles(plan.tiles.rows, *(table.to(device) for table in plan.tiles[1:]))
-    return Plan(*(table.to(device) for table in plan[:3]), tiles)
-
-
-def attend(
-    ops: Kernels,
-    device: torch.device,
-    q: Tensor,
-    k_pages: Tensor,
-    v_pages: Tensor,
-    plan: Plan,
-    scale: float = 0.3,
-    scales: KVScales | None = None,
-) -> Tensor:
-    """The op on `device`, its arguments and result here."""
-    q, k_pages, v_pages = (tensor.to(device) for tensor in (q, k_pages, v_pages))
-    scales = scales and KVScales(*(scale.to(device) for scale in scales))
-    return ops.tree_attention(q, k_pages, v_pages, on(device, plan), scale, scales).cpu()
-
-
-def dense(q: Tensor, k: Tensor, v: Tensor, scale: float = 0.3) -> Tensor:
-    """Attention of one row (`[heads, head_dim]`) over `k` and `v` (`[tokens, kv_heads, head_dim]`), in fp64."""
-    kv_heads = k.shape[1]
-    grouped = q.double().view(kv_heads, -1, q.shape[-1])
-    scores = torch.einsum("hgd,thd->hgt", grouped, k.double()) * scale
-    return torch.einsum("hgt,thd->hgd", scores.softmax(dim=-1), v.double()).view(q.shape)
-
 
 def dense_rows(forest: Forest, q: Tensor, queries: Sequence[Query]) -> Tensor:
     """`dense` of all rows; numbers are those of the dtype of `q`."""
     ends = [query._replace(end=end) for query in queries for end in range(query.end - query.rows + 1, query.end + 1)]
     tokens = [[forest.tokens(cache, query).to(q.dtype) for cache in (forest.k, forest.v)] for query in ends]
     return torch.stack([dense(row, *kv) for row, kv in zip(q, tokens, strict=True)])
-
-
-def near(out: Tensor, expected: Tensor) -> None:
-    tolerance = TOLERANCE[out.dtype]
-    torch.testing.assert_close(out.double(), expected, atol=tolerance, rtol=tolerance)
 
 
 def tree(head_dim: int, kv_heads: int = 1) -> tuple[Forest, list[Query]]:
@@ -114,17 +73,6 @@ def test_pages_in_fp8(
         torch.testing.assert_close(out.double(), expected, atol=3 * TOLERANCE[dtype], rtol=TOLERANCE[dtype])
 
 
-def padded(plan: Plan, tiles: Tiles, rows: int) -> Plan:
-    """The plan in the buffers of a captured graph: `rows` more rows, which do nothing, and room in every table."""
-    empty = int32([[GARBAGE, GARBAGE, 0, GARBAGE, GARBAGE, GARBAGE]] * 5)
-    garbage = int32([GARBAGE] * 100)
-    merges = torch.cat((tiles.merges, tiles.merges[-1:].expand(rows)))
-    tables = torch.cat((tiles.tiles, empty)), torch.cat((tiles.slots, garbage)), torch.cat((tiles.partials, garbage))
-    return plan._replace(
-        positions=torch.cat((plan.positions, garbage[:rows])), tiles=Tiles(tiles.rows, *tables, merges)
-    )
-
-
 def test_room_that_is_not_used(triton_ops: Kernels, device: torch.device) -> None:
     """Padded tables change no bit, and padded rows are not written."""
     forest, queries = tree(16)
@@ -141,41 +89,11 @@ def test_room_that_is_not_used(triton_ops: Kernels, device: torch.device) -> Non
 
 def test_only_empty_tiles(triton_ops: Kernels, device: torch.device) -> None:
     """A graph is captured before there is anything to do."""
-    nothing = Tiles(4, int32([[0] * 6] * 8), int32([0] * 64), int32([0] * 20), int32([0] * 4))
+    nothing = Tiles(4, int32([0] * 3), int32([Tile(*[0] * 6)] * 8), int32([0] * 64), int32([0] * 20), int32([0] * 4))
     plan = Plan(int32([0] * 3), int32([]).reshape(0, 6), int32([]), nothing)
     pages = torch.full((2, 1, PAGE_SIZE, 8), torch.nan)
     out = attend(triton_ops, device, torch.zeros(3, 7, 8), pages, pages, plan)
     assert device.type != "cpu" or out.isnan().all()
-
-
-class Scattered(NamedTuple):
-    """Tokens of a path in slots that have nothing to do with each other."""
-
-    k: Tensor
-    v: Tensor
-    slots: list[int]
-
-
-class Cache:
-    """Pages that are NaN where no path is."""
-
-    def __init__(self, pages: int, kv_heads: int, head_dim: int, dtype: torch.dtype, seed: int) -> None:
-        self.random = torch.Generator().manual_seed(seed)
-        self.k, self.v = torch.full((2, pages, kv_heads, PAGE_SIZE, head_dim), torch.nan, dtype=dtype)
-        self.free = torch.randperm(pages * PAGE_SIZE, generator=self.random).tolist()
-
-    def new(self, tokens: int) -> Scattered:
-        """A path of random K and V."""
-        shape = (2, tokens, self.k.shape[1], self.k.shape[3])
-        return self.copy(*torch.randn(shape, generator=self.random).to(self.k.dtype))
-
-    def copy(self, k: Tensor, v: Tensor) -> Scattered:
-        """A path of the given K and V."""
-        slots = [self.free.pop() for _ in k]
-        for cache, values in ((self.k, k), (self.v, v)):
-            for slot, value in zip(slots, values, strict=True):
-                cache[slot // PAGE_SIZE, :, slot % PAGE_SIZE] = value
-        return Scattered(k, v, slots)
 
 
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 130])
@@ -183,7 +101,8 @@ def test_tokens_anywhere(triton_ops: Kernels, device: torch.device, length: int)
     """Neither neighbours nor in order, in one tile."""
     cache = Cache(30, 2, 8, torch.float32, seed=length)
     path = cache.new(length)
-    tiles = Tiles(4, int32([[0, 0, length, 0, 1, -1]]), int32(path.slots), int32([]), int32([0, 0]))
+    tile = Tile(0, 0, length, 0, 1, -1)
+    tiles = Tiles(4, int32([GARBAGE]), int32([tile]), int32(path.slots), int32([]), int32([0, 0]))
     plan = Plan(int32([length - 1]), int32([]).reshape(0, 6), int32([]), tiles)
     q = torch.randn(1, 6, 8, generator=cache.random)
     near(attend(triton_ops, device, q, cache.k, cache.v, plan), dense(q[0], path.k, path.v)[None])
@@ -195,6 +114,7 @@ def test_a_row_that_sees_nothing_of_a_tile(triton_ops: Kernels, device: torch.de
     path = cache.new(101)
     tiles = Tiles(
         2,
+        int32([GARBAGE] * 2),
         int32([Tile(0, 0, 64, 0, 2, 0), Tile(64, 64, 37, 0, 2, 2)]),
         int32(path.slots),
         int32([0, 2, 1, 3]),
@@ -234,7 +154,8 @@ def fixed_tiles(rows: int, paths: Sequence[Sequence[int]], shared: int) -> Tiles
     merges = [0]
     for partial in mine:
         merges.append(merges[-1] + len(partial))
-    return Tiles(rows, int32(tiles), int32(slots), int32([*chain(*mine)]), int32(merges))
+    no_tails = int32([GARBAGE] * len(paths))
+    return Tiles(rows, no_tails, int32(tiles), int32(slots), int32([*chain(*mine)]), int32(merges))
 
 
 @pytest.mark.parametrize("length", [129, 192, 300])

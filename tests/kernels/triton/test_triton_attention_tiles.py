@@ -138,4 +138,4 @@ def test_rows_of_a_tile_follow_where_the_tokens_are() -> None:
 def test_a_plan_without_rows() -> None:
     empty = torch.zeros(0, dtype=torch.int32)
     tiles = cut(Plan(empty, empty.reshape(0, 6), empty), PAGE_SIZE, 7, Tiling((2, 4), 10))
-    assert [len(table) for table in tiles[1:]] == [0, 0, 0, 1]
+    assert [len(table) for table in tiles[1:]] == [0, 0, 0, 0, 1]
