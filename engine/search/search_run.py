@@ -135,8 +135,8 @@ class SearchRun:
         """
         before = self._writer.generated
         drafts = self._drafts(forks, shared=False)
-        for draft in drafts[:greedy_first]:
-            draft.greedy = True
+        for draft in drafts[:1]:
+            draft.greedy = greedy_first
         yield from self._writer.write(drafts)
         self._is_stuck = self._writer.generated == before
         if self._options.reflection and not self.action.guided:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from marcot.engine import Engine, Outcome
 from marcot.engine.cli import main
 
 
@@ -45,6 +46,20 @@ def marcot(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         return Ended(code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def ctrl_c_after_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes as soon as the first question is answered."""
+    stream = Engine.stream
+
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:
+        for event in stream(*arguments, **options):
+            yield event
+            if isinstance(event, Outcome):
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(Engine, "stream", interrupted)
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from marcot.engine import Engine, Outcome
+from marcot.engine import Engine
 
 QUICK = ["--strategies", "greedy,mcts:rollouts=2", "--set", "max_rollout_tokens=4"]
 
@@ -81,18 +81,8 @@ def test_ctrl_c_ends_it(marcot: Callable, talker: Path, tmp_path: Path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_keeps_what_was_answered(
-    marcot: Callable, talker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stream = Engine.stream
-
-    def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:
-        for event in stream(*arguments, **options):
-            yield event
-            if isinstance(event, Outcome):
-                raise KeyboardInterrupt
-
-    monkeypatch.setattr(Engine, "stream", interrupted)
+@pytest.mark.usefixtures("ctrl_c_after_an_answer")
+def test_ctrl_c_keeps_what_was_answered(marcot: Callable, talker: Path, tmp_path: Path) -> None:
     page = tmp_path / "r.json"
     ended = marcot("compare", "--models", talker, *QUICK, "--questions", "1-3", "--out", page)
     assert (ended.code, ended.err.splitlines()[-1]) == (

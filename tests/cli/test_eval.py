@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from marcot.engine import Engine, Outcome
+from marcot.engine import Engine
 from marcot.engine.evaluation import problems
 
 STRATEGIES = "greedy,mcts:rollouts=3,width=2,action=mini-step-2,best-of-n:rollouts=2,label=best of 2"
@@ -154,16 +154,9 @@ def test_a_run_that_is_killed_goes_on(evaluate: Callable, talker: Path, tmp_path
     assert sorted(entry["index"] for entry in lines(out)[name]) == list(range(40))
 
 
+@pytest.mark.usefixtures("ctrl_c_after_an_answer")
 def test_ctrl_c_keeps_what_is_finished(evaluate: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, stream = tmp_path / "out", Engine.stream
-
-    def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:
-        for event in stream(*arguments, **options):
-            yield event
-            if isinstance(event, Outcome):
-                raise KeyboardInterrupt
-
-    monkeypatch.setattr(Engine, "stream", interrupted)
+    out = tmp_path / "out"
     ended = evaluate("--out", out, "--concurrency", 1)
     assert (ended.code, ended.out) == (130, "")
     assert ended.err == f"interrupted: 1 questions were finished; the same command goes on from {out}\n"

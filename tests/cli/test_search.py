@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from marcot.engine import MCTS, Engine, Outcome
+from marcot.engine import MCTS, Engine
 
 QUICK = ["--rollouts", 2, "--max-rollout-tokens", 5, "--action", "mini-step-2", "--width", 2]
 
@@ -142,18 +142,10 @@ def test_a_question_that_fails_does_not_stop_the_others(search: Callable, tmp_pa
     assert [entry["index"] for entry in retried.objects] == [1]
 
 
+@pytest.mark.usefixtures("ctrl_c_after_an_answer")
 def test_ctrl_c_keeps_what_is_finished(search: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     questions, out = tmp_path / "q.txt", tmp_path / "out.jsonl"
     questions.write_text("One?\nTwo?\n", encoding="utf-8")
-    stream = Engine.stream
-
-    def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:
-        for event in stream(*arguments, **options):
-            yield event
-            if isinstance(event, Outcome):
-                raise KeyboardInterrupt
-
-    monkeypatch.setattr(Engine, "stream", interrupted)
     ended = search("--input", questions, "--out", out, "--concurrency", 1)
     assert ended.code == 130
     assert f"interrupted: 1 of 2 questions are finished; the same command goes on from {out}" in ended.err
