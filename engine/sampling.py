@@ -20,7 +20,7 @@ class Sampling:
     full row of logits (counted in `Usage.full_rows`).
 
     Attributes:
-        temperature: Divides the logits; 0 is greedy.
+        temperature: Divides the logits; 0 is greedy. The default is what searches were best at (docs/evaluation.md).
         top_k: Keep the `top_k` most probable tokens; 0 keeps all.
         top_p: Keep the smallest set of most probable tokens whose probability reaches `top_p`; 1 keeps all.
         min_p: Keep tokens at least `min_p` times as probable as the most probable one; 0 keeps all.
@@ -36,7 +36,7 @@ class Sampling:
         top_logprobs: Columns that `Node.top_ids` and `Node.top_logprobs` have at least; truncation may need more.
     """
 
-    temperature: float = 0.8
+    temperature: float = 0.5
     top_k: int = 20
     top_p: float = 0.95
     min_p: float = 0.0

@@ -23,7 +23,7 @@ def generate(
     samples: Annotated[int, typer.Option("--samples", "-n", help="Samples; the prompt is computed once.")] = 1,
     max_tokens: Annotated[int, typer.Option(help="Length of a sample.")] = 512,
     json: options.JsonOption = False,
-    temperature: options.TemperatureOption = 0.8,
+    temperature: options.TemperatureOption = 0.5,
     top_k: options.TopKOption = 20,
     top_p: options.TopPOption = 0.95,
     min_p: options.MinPOption = 0.0,

@@ -49,7 +49,7 @@ def search(
     max_tokens: options.MaxTokensBudget = None,
     max_seconds: options.MaxSecondsBudget = None,
     max_nodes: options.MaxNodesBudget = None,
-    temperature: options.TemperatureOption = 0.8,
+    temperature: options.TemperatureOption = 0.5,
     top_k: options.TopKOption = 20,
     top_p: options.TopPOption = 0.95,
     min_p: options.MinPOption = 0.0,
