@@ -26,8 +26,8 @@ def dataset(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            help="Files that marcot search --out wrote, and chain-of-thought samples (Marco-o1's, Open-O1's, or "
-            "messages; JSON lines or a JSON array), mixed at will.",
+            help="Files that marcot search --out or marcot eval --full wrote, and chain-of-thought samples "
+            "(Marco-o1's, Open-O1's, or messages; JSON lines or a JSON array), mixed at will.",
             show_default=False,
         ),
     ],

@@ -1,4 +1,4 @@
-"""A result line of `marcot search`, as traces."""
+"""A result line of `marcot search`, or of `marcot eval --full`, as traces."""
 
 from __future__ import annotations
 
@@ -20,6 +20,22 @@ ENDED = ("eos", "stop")
 def is_result_line(entry: Mapping[str, Any]) -> bool:
     """Whether `entry` looks like a result of `marcot search`."""
     return "rollouts" in entry and "question" in entry
+
+
+def is_trial_line(entry: Mapping[str, Any]) -> bool:
+    """Whether `entry` looks like an answer in a results file of `marcot eval`."""
+    return "label" in entry and is_result_line(entry)
+
+
+def result_of_trial(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The result of the search as `marcot search` would have written it.
+
+    Raises:
+        InputError: The evaluation did not keep it.
+    """
+    if not isinstance(entry.get("result"), dict):
+        raise InputError("has no texts, as marcot eval was run without --full")
+    return {**entry["result"], "settings": entry.get("settings")}
 
 
 def traces_of_result(entry: Mapping[str, Any]) -> list[Trace]:

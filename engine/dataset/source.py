@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..errors import InputError
 from .cot_sample import is_cot_sample, trace_of_sample
 from .json_array import elements_of
-from .result_line import is_result_line, traces_of_result
+from .result_line import is_result_line, is_trial_line, result_of_trial, traces_of_result
 from .trace import Trace
 
 _BOM = b"\xef\xbb\xbf"
@@ -38,7 +38,7 @@ class Entry:
     Attributes:
         question: The question.
         traces: Answers to it.
-        is_search: Whether it is a result of `marcot search`, rather than a sample of someone's data set.
+        is_search: Whether it is the result of a search, rather than a sample of someone's data set.
         model: The model that was searched with, if it says so.
     """
 
@@ -49,7 +49,10 @@ class Entry:
 
 
 class Source:
-    """A file of result lines of `marcot search`, or of chain-of-thought samples: JSON lines or one JSON array."""
+    """A file of JSON lines, or of one JSON array.
+
+    What is in it: results of `marcot search` or `marcot eval --full`, chain-of-thought samples of others, or both.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open `path`.
@@ -130,6 +133,8 @@ def _parse(data: bytes) -> Entry | FailedSearch:
         raise InputError("is nested too deeply") from None
     if not isinstance(entry, dict):
         raise InputError("is not an object")
+    if is_trial_line(entry):
+        entry = result_of_trial(entry)
     if is_result_line(entry):
         traces = tuple(traces_of_result(entry))
         model = entry["settings"].get("model")
@@ -143,6 +148,6 @@ def _parse(data: bytes) -> Entry | FailedSearch:
         trace = trace_of_sample(entry)
         return Entry(trace.question, (trace,), False, None)
     raise InputError(
-        'is neither a result of marcot search --out ("question", "rollouts", "tree") nor a sample ("instruction" and '
-        '"response", or "messages")'
+        'is neither a result of marcot search or marcot eval --full ("question", "rollouts", "tree") nor a sample '
+        '("instruction" and "response", or "messages")'
     )

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 from marcot.engine import Engine
+from marcot.engine.dataset.source import Entry, Source
 from marcot.engine.evaluation import problems
+from marcot.engine.search import answers_agree
 
 STRATEGIES = "greedy,mcts:rollouts=3,width=2,action=mini-step-2,best-of-n:rollouts=2,label=best of 2"
 QUESTIONS = [("How many clips?", "72"), ("How many apples?", "8"), ("小明有几个苹果？", "8"), ("And in May?", "24")]
@@ -94,6 +96,19 @@ def test_results_are_those_of_marcot_search(evaluate: Callable, talker: Path, tm
         assert entry["result"]["text"] == result.text
         assert entry["result"]["question"] == f"{QUESTIONS[entry['index']][0]}\n\nThink."
         assert entry["settings"]["instruction"] == "Think."
+
+
+def test_full_results_are_sources_of_training_data(evaluate: Callable, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert evaluate("--out", out, "--full").code == 0
+    source = Source(out / FILES[2])
+    for place, kept in zip(source.places(), lines(out)[FILES[2]], strict=True):
+        entry = source.read(place)
+        assert isinstance(entry, Entry)
+        assert entry.model == kept["settings"]["model"]
+        assert [trace.text for trace in entry.traces] == [rollout["text"] for rollout in kept["result"]["rollouts"]]
+        right = [answers_agree(answer, kept["reference"]) for answer in kept["rollouts"]["answer"]]
+        assert [trace.correct for trace in entry.traces] == right
 
 
 def test_what_is_there_is_not_done_again(evaluate: Callable, tmp_path: Path) -> None:

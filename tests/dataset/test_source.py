@@ -110,6 +110,7 @@ def broken(**fields: Any) -> dict[str, Any]:
         (broken(rollouts=[{**GOOD["rollouts"][0], "leaf": 7}]), "refers to node 7, and there are 3"),
         (broken(rollouts=[{**GOOD["rollouts"][0], "leaf": True}]), '"leaf" must be a whole number'),
         (broken(tree={"nodes": [{"parent": None}, {"parent": 2}, {"parent": 1}]}), "it must be an earlier node"),
+        (broken(label="mcts"), "marcot eval was run without --full"),
         ({"instruction": " ", "response": "t"}, "the question is empty"),
         ({"messages": [{"role": "user", "content": "Q?"}]}, "one user turn and one assistant turn"),
     ],
