@@ -20,7 +20,7 @@ class Sampling:
     full row of logits (counted in `Usage.full_rows`).
 
     Attributes:
-        temperature: Divides the logits; 0 is greedy. The default is what searches were best at (docs/evaluation.md).
+        temperature: Divides the logits; 0 is greedy. The default suits searches (docs/evaluation.md).
         top_k: Keep the `top_k` most probable tokens; 0 keeps all.
         top_p: Keep the smallest set of most probable tokens whose probability reaches `top_p`; 1 keeps all.
         min_p: Keep tokens at least `min_p` times as probable as the most probable one; 0 keeps all.
