@@ -103,10 +103,13 @@ def eval(
     shared = parse_parameters(parameters) | ({} if budget_tokens is None else {"max_tokens": str(budget_tokens)})
     chosen = DataSet.named(data, questions)
     loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic, not no_graphs)
+    specs = parse_strategies(strategies, shared)
+    if baseline is not None and baseline not in (labels := [spec.label for spec in specs]):
+        raise InputError(f"no strategy is called {baseline!r}: there are {', '.join(labels)}")
     run = EvalRun(
         data=chosen.wrong_in(read_series(only_wrong)) if only_wrong else chosen,
         models=options.split_names(models, "--models"),
-        specs=parse_strategies(strategies, shared),
+        specs=specs,
         numbers=loading.numbers,
         system=system,
         instruction=chosen.instruction if instruction is None else instruction,

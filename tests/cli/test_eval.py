@@ -297,7 +297,10 @@ ERRORS = {
     "two ranges": (["--data", "mgsm:en:1-2", "--questions", "1"], "either in --data mgsm:en:1-2 or in --questions 1"),
     "parameter without value": (["--set", "seed"], "'seed' is not of the form parameter=value"),
     "no concurrency": (["--concurrency", 0], "concurrency=0"),
-    "unknown baseline": (["--baseline", "luck", "--questions", "1"], "no strategy is called 'luck'"),
+    "unknown baseline, before any model is loaded": (
+        ["--baseline", "luck", "--models", "no-such-model"],
+        "no strategy is called 'luck'",
+    ),
     "results without --report": (["results.jsonl"], "result files are read with --report"),
     "report of nothing": (["--report"], "--report needs result files"),
     "report of a missing file": (["--report", "missing.jsonl"], "missing.jsonl: there is no such file"),
