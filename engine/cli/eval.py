@@ -83,7 +83,7 @@ def eval(
       marcot eval --report runs/en --baseline mcts --out runs/en
     """
     from ..errors import InputError
-    from ..evaluation import Report, parse_parameters, parse_strategies, read_series
+    from ..evaluation import Report, check_baseline, parse_parameters, parse_strategies, read_series
     from .data_set import DataSet
     from .eval_run import EvalRun
     from .loading import Loading
@@ -104,8 +104,7 @@ def eval(
     chosen = DataSet.named(data, questions)
     loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic, not no_graphs)
     specs = parse_strategies(strategies, shared)
-    if baseline is not None and baseline not in (labels := [spec.label for spec in specs]):
-        raise InputError(f"no strategy is called {baseline!r}: there are {', '.join(labels)}")
+    check_baseline(baseline, [spec.label for spec in specs])
     run = EvalRun(
         data=chosen.wrong_in(read_series(only_wrong)) if only_wrong else chosen,
         models=options.split_names(models, "--models"),

@@ -7,7 +7,7 @@ from .curve_plot import draw_curve
 from .interval import Interval, wilson
 from .mgsm import INSTRUCTIONS, Problem, problems
 from .pairs import Pairs
-from .report import Report
+from .report import Report, check_baseline
 from .series import Series, read_series
 from .strategy_spec import StrategySpec, parse_parameters, parse_strategies
 from .trial import Trial
@@ -26,6 +26,7 @@ __all__ = [
     "Series",
     "StrategySpec",
     "Trial",
+    "check_baseline",
     "comparison_markdown",
     "comparison_page",
     "draw_curve",

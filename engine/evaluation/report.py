@@ -76,9 +76,7 @@ class Report:
         if not members:
             raise InputError("there are no results to report")
         groups = [_group(data, model, each, baseline) for (data, model), each in members.items()]
-        if baseline is not None and all(group.baseline.label != baseline for group in groups):
-            labels = dict.fromkeys(each.label for group in groups for each in group.series)
-            raise InputError(f"no strategy is called {baseline!r}: there are {', '.join(labels)}")
+        check_baseline(baseline, [each.label for group in groups for each in group.series])
         trials = [trial for group in groups for each in group.series for trial in each.trials.values()]
         return cls(groups, budgets_up_to(budget or max(trial.tokens for trial in trials)))
 
@@ -172,6 +170,17 @@ class Report:
                     values = (group.data, group.model, each.label, *counts, *shares, *gap)
                     rows.append(dict(zip(_CURVE, map(_rounded, values), strict=True)))
         return rows
+
+
+def check_baseline(baseline: str | None, labels: Iterable[str]) -> None:
+    """Check that a strategy is called `baseline`, unless it is None.
+
+    Raises:
+        InputError: None of `labels` is that.
+    """
+    known = dict.fromkeys(labels)
+    if baseline is not None and baseline not in known:
+        raise InputError(f"no strategy is called {baseline!r}: there are {', '.join(known)}")
 
 
 def _group(data: str, model: str, series: Sequence[Series], baseline: str | None) -> Group:
