@@ -32,7 +32,7 @@ $(VENV)/.dev: $(VENV)/.engine
 	@touch $@
 
 demo: $(VENV)/.engine  ## install, bring a small real model, search a real question, show the tree
-	$(BIN)/marcot search --model $(MODEL) "$(QUESTION)"
+	$(BIN)/marcot search --model $(MODEL) --lead 0 "$(QUESTION)"
 
 # A file's tests stay together, as they share models. Two processes need 8 GB, where checkpoints meet transformers.
 # make test WORKERS=0 runs all in one process, in order.

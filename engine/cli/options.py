@@ -180,6 +180,13 @@ PatienceOption = Annotated[
     int | None,
     typer.Option(help="Stop when the answer has been the same for so many chains.", rich_help_panel=_BUDGETS),
 ]
+LeadOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Stop when an answer is so many chains ahead (2 for mcts); 0: never, all rollouts are made.",
+        rich_help_panel=_BUDGETS,
+    ),
+]
 StopDecidedOption = Annotated[
     bool | None,
     typer.Option(

@@ -1,4 +1,4 @@
-"""What a search would have answered with less: its accuracy at every budget, read off one run at the largest."""
+"""What searches would have answered with less: their accuracy at every cost, read off one run at the largest."""
 
 from __future__ import annotations
 
@@ -54,17 +54,20 @@ class Anytime:
 
 
 class Point(NamedTuple):
-    """A strategy at one budget.
+    """A strategy at one cost.
 
     Attributes:
-        budget: Tokens that a question may cost.
-        spent: Tokens that it cost, on average.
+        budget: Tokens that questions may cost on average.
+        limit: Tokens that none of them may exceed, so that they cost that: the budget itself for searches that never
+            stop before.
+        spent: Tokens that they cost, on average.
         questions: How many there were.
         right: How many were answered rightly.
         any_right: How many had a right rollout.
     """
 
     budget: int
+    limit: int
     spent: float
     questions: int
     right: int
@@ -86,11 +89,21 @@ def choose(rule: str, rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> 
     return rule_of(rule)(rollouts, tree).answer if rollouts else ""
 
 
-def point(runs: Sequence[Anytime], budget: int) -> Point:
-    """All questions of a strategy at one budget."""
-    at = [run.at(budget) for run in runs]
+def limit_for(costs: Sequence[int], budget: int) -> int:
+    """The largest limit for each question with which questions that cost `costs` without one cost `budget` on average.
+
+    A search that stops on easy questions leaves tokens for hard ones; the limit says how many. It is at most the
+    largest cost.
+    """
+    total = budget * len(costs)
+    return bisect_right(range(max(costs) + 1), total, key=lambda limit: sum(min(cost, limit) for cost in costs)) - 1
+
+
+def point(runs: Sequence[Anytime], budget: int, limit: int) -> Point:
+    """All questions of a strategy where none costs more than `limit`, which is `budget` on average."""
+    at = [run.at(limit) for run in runs]
     spent = sum(standing.spent for standing in at) / len(at)
-    return Point(budget, spent, len(at), sum(each.right for each in at), sum(each.any_right for each in at))
+    return Point(budget, limit, spent, len(at), sum(each.right for each in at), sum(each.any_right for each in at))
 
 
 def budgets_up_to(largest: int) -> list[int]:

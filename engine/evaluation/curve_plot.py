@@ -19,7 +19,8 @@ _COLORS = ("#0b62a4", "#d1480f", "#2f7d32", "#8a3ffc", "#b8860b", "#c2185b", "#0
 def draw_curve(report: Report, path: Path) -> None:
     """Write a PNG with a panel for each group: accuracy over tokens per question.
 
-    The band is the 95 % interval of the baseline, the bars at the right end are those of the others.
+    A line ends at what its strategy cost. The band is the 95 % interval of the baseline, the bars at the right end are
+    those of the others.
 
     Raises:
         InputError: matplotlib is not installed.
@@ -43,9 +44,9 @@ def _draw(panel, report: Report, group: Group) -> None:  # type: ignore[no-untyp
     for number, series in enumerate(group.series):
         color = _COLORS[number % len(_COLORS)]
         points = report.curve(series)
-        budgets = [point.budget for point in points]
+        spent = [point.spent for point in points]
         panel.plot(
-            budgets,
+            spent,
             [100 * point.accuracy for point in points],
             color=color,
             label=series.label,
@@ -58,14 +59,14 @@ def _draw(panel, report: Report, group: Group) -> None:  # type: ignore[no-untyp
         low = [100 * point.interval.low for point in points]
         high = [100 * point.interval.high for point in points]
         if series is group.baseline:
-            panel.fill_between(budgets, low, high, color=color, alpha=0.12, linewidth=0)
+            panel.fill_between(spent, low, high, color=color, alpha=0.12, linewidth=0)
         else:
-            panel.vlines(budgets[-1] * _BAR_STEP ** (number + 1), low[-1], high[-1], color=color, linewidth=1.5)
+            panel.vlines(report.budgets[-1] * _BAR_STEP ** (number + 1), low[-1], high[-1], color=color, linewidth=1.5)
     panel.set_xscale("log", base=2)
     panel.set_xticks(report.budgets[::4], [str(budget) for budget in report.budgets[::4]])
     panel.minorticks_off()
     panel.set_ylim(bottom=0)
-    panel.set_xlabel("tokens that a question may cost")
+    panel.set_xlabel("tokens that a question costs, on average")
     panel.set_ylabel("right answers, %")
     panel.grid(color="#e4e4e4", linewidth=0.6)
     panel.set_axisbelow(True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from .series import Series
 from .table import table
 
 _CURVE = (
-    *("data", "model", "strategy", "budget", "spent", "questions", "right", "accuracy", "low", "high"),
+    *("data", "model", "strategy", "budget", "limit", "spent", "questions", "right", "accuracy", "low", "high"),
     *("any_right", "difference", "difference_low", "difference_high"),
 )
 
@@ -64,7 +65,8 @@ class Report:
             series: Those without a single trial are left out.
             baseline: Label of the strategy that the others are compared with; by default greedy, where it is not
                 there the first of each group.
-            budget: Right end of the curve; by default the most tokens that any trial drew.
+            budget: Right end of the curve, in tokens of a question on average; by default the cost of the most
+                expensive strategy.
 
         Raises:
             InputError: No series has a trial, or none has that label.
@@ -77,8 +79,8 @@ class Report:
             raise InputError("there are no results to report")
         groups = [_group(data, model, each, baseline) for (data, model), each in members.items()]
         check_baseline(baseline, [each.label for group in groups for each in group.series])
-        trials = [trial for group in groups for each in group.series for trial in each.trials.values()]
-        return cls(groups, budgets_up_to(budget or max(trial.tokens for trial in trials)))
+        costs = [each.tokens for group in groups for each in group.series]
+        return cls(groups, budgets_up_to(budget or math.ceil(max(costs))))
 
     def markdown(self) -> str:
         """All tables."""
@@ -116,7 +118,7 @@ class Report:
             head = ("strategy", "questions", "only it right", f"only {group.baseline.label} right")
             rows = (_paired(each, each.pairs(group.baseline)) for each in group.others)
             parts += table((*head, "difference [95 %]", "p (McNemar)"), rows)
-        parts += ["Accuracy when a question may cost so many tokens:", ""]
+        parts += ["Accuracy when questions cost so many tokens, on average:", ""]
         shown = self.budgets[::4][-4:] if len(self.budgets) > 4 else self.budgets
         rows = ([each.label, *(_share(each.point(budget).accuracy) for budget in shown)] for each in group.series)
         parts += table(("strategy", *map(str, shown)), rows)
@@ -165,7 +167,7 @@ class Report:
                 for point in self.curve(each):
                     pairs = each.pairs(group.baseline, point.budget)
                     gap = (pairs.difference, *pairs.interval) if sum(pairs) else (None, None, None)
-                    counts = (point.budget, point.spent, point.questions, point.right)
+                    counts = (point.budget, point.limit, point.spent, point.questions, point.right)
                     shares = (point.accuracy, *point.interval, point.any_right)
                     values = (group.data, group.model, each.label, *counts, *shares, *gap)
                     rows.append(dict(zip(_CURVE, map(_rounded, values), strict=True)))

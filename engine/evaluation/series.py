@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .anytime import Anytime, Point, point
+from .anytime import Anytime, Point, limit_for, point
 from .interval import Interval, wilson
 from .pairs import Pairs
 from .trial import Trial
@@ -88,16 +88,26 @@ class Series:
         rule = self.settings["answer_rule"]
         return {question: Anytime(trial, rule) for question, trial in self.trials.items()}
 
+    def limit(self, budget: int) -> int:
+        """Tokens that no question may exceed, so that they cost `budget` on average."""
+        return limit_for([trial.tokens for trial in self.trials.values()], budget)
+
     def point(self, budget: int) -> Point:
-        """All trials at one budget."""
-        return point(list(self.anytime.values()), budget)
+        """All trials where questions cost `budget` tokens on average."""
+        return point(list(self.anytime.values()), budget, self.limit(budget))
 
     def pairs(self, other: Series, budget: int | None = None) -> Pairs:
-        """Answers of `other` and of this series, in that order, to the questions that both have."""
+        """Answers of `other` and of this series, in that order, to the questions that both have.
+
+        Args:
+            other: The one to compare with.
+            budget: Tokens that questions may cost on average; by default what they did cost.
+        """
         both = [question for question in self.trials if question in other.trials]
         if budget is None:
             return Pairs.of((other.trials[each].correct, self.trials[each].correct) for each in both)
-        return Pairs.of((other.anytime[each].at(budget).right, self.anytime[each].at(budget).right) for each in both)
+        theirs, ours = other.limit(budget), self.limit(budget)
+        return Pairs.of((other.anytime[each].at(theirs).right, self.anytime[each].at(ours).right) for each in both)
 
     def only(self, questions: Iterable[str]) -> Series:
         """The same with no other questions than these."""

@@ -48,6 +48,8 @@ class SearchOptions(ABC):
         prune: Give up a chain whose last tokens are less sure than those of this share of the finished chains were at
             their worst (DeepConf's early stop, arXiv 2508.15260); 0 never does.
         patience: Stop when the answer has been the same for so many chains in a row; None never does.
+        lead: Stop when the most frequent answer has so many chains more than any other; 0 never does. Only where chains
+            vote.
         stop_decided: Stop when no chain to come could change the answer.
         max_tokens: Tokens that a question may draw, never exceeded; None for no limit.
         max_seconds: When to cut what is running and conclude; chains cut by it count only if no other is there.
@@ -68,6 +70,7 @@ class SearchOptions(ABC):
     reflection: bool = False
     prune: float = 0.0
     patience: int | None = None
+    lead: int = 0
     stop_decided: bool = False
     max_tokens: int | None = None
     max_seconds: float | None = None
@@ -80,7 +83,7 @@ class SearchOptions(ABC):
             InputError: Names the parameter, its value and what it may be.
         """
         self.check_least(
-            rollouts=1, max_depth=1, max_rollout_tokens=1, parallel=1, max_tokens=1, max_nodes=2, patience=1
+            rollouts=1, max_depth=1, max_rollout_tokens=1, parallel=1, max_tokens=1, max_nodes=2, patience=1, lead=0
         )
         action_of(self.action), value_of(self.value), rule_of(self.answer_rule), parser_of(self.answer_from)
         if not 0 <= self.prune < 1:

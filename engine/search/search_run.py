@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .actions import action_of
-from .answers import Vote, agreement, answers_agree, normalise_answer, parser_of, rule_of
+from .answers import Vote, agreement, answers_agree, lead, normalise_answer, parser_of, rule_of
 from .draft import Draft
 from .piece import Piece
 from .pruning import Pruning
@@ -76,7 +76,8 @@ class SearchRun:
         """Whether the search is over: a budget is spent, the answer stands, or nothing more can be drawn."""
         late = self._deadline is not None and bool(self.rollouts) and time.monotonic() >= self._deadline
         spent = min(self.rollouts_left, self.tokens_left, self.nodes_left) < 1
-        return late or spent or self._is_stuck or bool(self._cancelled) or self._is_decided() or self._has_converged()
+        stopped = self._is_stuck or bool(self._cancelled)
+        return late or spent or stopped or self._votes_needed < 1 or self._is_decided() or self._has_converged()
 
     @property
     def rollouts_left(self) -> int:
@@ -99,12 +100,20 @@ class SearchRun:
     def admits(self, forks: Sequence[SearchNode]) -> bool:
         """Whether another chain may be in flight beside those from `forks`.
 
-        A chain that the token budget may cut short is worth least: it waits until it is the only one.
+        A chain that the token budget may cut short is worth least: it waits until it is the only one. One that may turn
+        out not to be needed waits too.
         """
-        if len(forks) >= min(self._options.parallel, self.rollouts_left, self.nodes_left):
+        if len(forks) >= min(self._options.parallel, self.rollouts_left, self.nodes_left, self._votes_needed):
             return False
         longest = self._options.max_rollout_tokens
         return not forks or self.tokens_left - sum(longest - fork.drawn for fork in forks) >= longest
+
+    @property
+    def _votes_needed(self) -> int:
+        """Chains that end the search by `lead`, if all of them agree with the most frequent answer."""
+        if not self._options.lead or not isinstance(self._rule, Vote):
+            return sys.maxsize
+        return self._options.lead - lead(self.rollouts)
 
     def _is_decided(self) -> bool:
         most = self._options.rollouts

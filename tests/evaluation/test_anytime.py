@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from marcot.engine.evaluation import Trial
-from marcot.engine.evaluation.anytime import Anytime, budgets_up_to, point
+from marcot.engine.evaluation.anytime import Anytime, budgets_up_to, limit_for, point
 from marcot.engine.search import DVTS, MCTS, REBASE, Beam, BestOfN, Greedy, SelfConsistency
 from marcot.engine.search.answers import ANSWER_RULES
 from toy_world import hashed_draw
@@ -43,7 +43,7 @@ def test_at_all_its_tokens_a_search_stands_where_it_ended(strategy: object, odds
 @pytest.mark.parametrize("rule", ANSWER_RULES)
 def test_after_some_rollouts_it_stands_where_a_search_of_so_many_ends(rule: str) -> None:
     whole = MCTS(
-        action="mini-step-3", rollouts=12, max_rollout_tokens=20, parallel=1, answer_rule=rule, exploration=0.3
+        action="mini-step-3", rollouts=12, max_rollout_tokens=20, parallel=1, answer_rule=rule, exploration=0.3, lead=0
     )
     long = searched(whole)
     for count in range(1, 13):
@@ -75,7 +75,7 @@ def test_the_curve_is_the_vote_of_the_rollouts_by_then(trials: list[Trial], budg
         chosen = Counter(by_then).most_common(1)
         right += bool(chosen) and chosen[0][0] == "1"
         any_right += "1" in by_then
-    found = point([Anytime(each, "majority") for each in trials], budget)
+    found = point([Anytime(each, "majority") for each in trials], budget, budget)
     assert (found.right, found.any_right, found.questions) == (right, any_right, len(trials))
     assert found.spent == pytest.approx(sum(min(budget, each.tokens) for each in trials) / len(trials))
 
@@ -92,3 +92,20 @@ def test_budgets_are_spread_evenly_and_end_at_the_largest() -> None:
     assert (budgets[0], budgets[-1], len(budgets)) == (64, 2048, 21)
     assert budgets[::4] == [64, 128, 256, 512, 1024, 2048]
     assert budgets_up_to(1) == [1]
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=8), st.integers(1, 70))
+def test_the_limit_is_the_largest_that_keeps_to_the_budget_on_average(costs: list[int], budget: int) -> None:
+    def mean(limit: int) -> float:
+        return sum(min(cost, limit) for cost in costs) / len(costs)
+
+    limit = limit_for(costs, budget)
+    assert mean(limit) <= budget
+    assert mean(limit + 1) > budget or limit == max(costs)
+
+
+def test_what_a_search_saves_where_it_stops_is_there_where_it_does_not() -> None:
+    """Two questions cost 10 tokens and one 100: 40 on average. With 30 on average the third may cost 70."""
+    assert limit_for([10, 10, 100], 30) == 70
+    assert limit_for([10, 10, 100], 40) == 100
+    assert limit_for([100, 100, 100], 30) == 30

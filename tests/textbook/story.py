@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -58,6 +59,7 @@ class Limits:
     chain: int = 40
     depth: int = 64
     parallel: int = 1
+    lead: int = 0
 
 
 class Story:
@@ -79,11 +81,20 @@ class Story:
 
     @property
     def told(self) -> bool:
-        return self.left < 1 or self.chains_left < 1
+        return self.left < 1 or self.chains_left < 1 or self.wanting < 1
+
+    @property
+    def wanting(self) -> int:
+        """Chains that the leading answer still needs to be far enough ahead of the next."""
+        if not self.limits.lead:
+            return 10**9
+        votes = Counter(end.answer for end in self.endings if end.reason in ("eos", "stop") and end.answer)
+        counts = [count for _, count in votes.most_common(2)]
+        return self.limits.lead - (counts[0] if counts else 0) + (counts[1] if len(counts) > 1 else 0)
 
     def fits(self, forks: Sequence[State]) -> bool:
         """Whether another chain may be written at the same time: all could reach their full length."""
-        if len(forks) >= min(self.limits.parallel, self.chains_left):
+        if len(forks) >= min(self.limits.parallel, self.chains_left, self.wanting):
             return False
         needed = sum(self.limits.chain - len(fork.tokens) for fork in forks) + self.limits.chain
         return not forks or needed <= self.left

@@ -95,6 +95,17 @@ def agreement(chosen: Rollout, rollouts: Sequence[Rollout]) -> float:
     return agreeing / total if total > 0 else 0.0
 
 
+def lead(rollouts: Sequence[Rollout]) -> int:
+    """How many rollouts more the most frequent answer has than the next; cut short ones, and those without, are none.
+
+    The sequential test of two hypotheses by the difference of their counts (Wald, 1945), applied to the first two
+    answers.
+    """
+    camps = _camps([rollout for rollout in rollouts if rollout.complete and rollout.answer])
+    second, first = [0, 0, *sorted(map(len, camps.values()))][-2:]
+    return first - second
+
+
 def _walk(
     rollouts: Sequence[Rollout], tree: Sequence[TreeNode], worth: Callable[[TreeNode], tuple[float, float]]
 ) -> Rollout:

@@ -23,8 +23,10 @@ class MCTS(SearchOptions):
     that a later rollout starts from any of them and pays only for its own tokens. `Walk` says how a node gets its
     children, and what rollouts in flight at once (`parallel`) change.
 
-    The paper leaves all numbers but `exploration` open; the defaults are ours. So is `greedy_first`: the most probable
-    chain is right more often than a sampled one, at least with small models, and should be among those that vote.
+    The paper leaves all numbers but `exploration` open; the defaults are ours, and two of them depart from it.
+    `greedy_first`: the most probable chain is right more often than a sampled one, at least with small models, and
+    should be among those that vote. `lead`: where chains agree the search stops, and leaves its tokens to questions
+    where they do not.
 
     Attributes:
         width: Children sampled from a node before UCT chooses among them.
@@ -37,6 +39,7 @@ class MCTS(SearchOptions):
     width: int = 3
     exploration: float = 1.414
     greedy_first: bool = True
+    lead: int = 2
 
     def __post_init__(self) -> None:
         """Check every range. See `SearchOptions`."""

@@ -15,7 +15,7 @@ from toy_world import EOS, ToyWorld, decode, hashed_draw, scripted_draw
 
 
 def search(world: ToyWorld, **options: Any) -> SearchResult:
-    result = world.run(MCTS(**{"max_rollout_tokens": 40} | options))
+    result = world.run(MCTS(**{"max_rollout_tokens": 40, "lead": 0} | options))
     check(world, result)
     return result
 
