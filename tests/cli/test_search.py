@@ -121,6 +121,17 @@ def test_resuming_with_other_settings_is_refused(search: Callable, tmp_path: Pat
     assert out.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("given", "lead"), [([], 2), (["--lead", 0], 0), (["--solutions", 2], 0), (["--solutions", 2, "--lead", 3], 3)]
+)
+def test_where_several_solutions_are_wanted_all_rollouts_are_made(
+    search: Callable, tmp_path: Path, given: list[object], lead: int
+) -> None:
+    out = tmp_path / "out.jsonl"
+    assert search("One?", "--out", out, *given).code == 0
+    assert lines(out)[0]["settings"]["lead"] == lead
+
+
 def test_what_cannot_change_a_result_may_change_between_runs(search: Callable, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     assert search("One?", "--out", out).code == 0
