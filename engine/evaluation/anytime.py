@@ -90,10 +90,13 @@ def choose(rule: str, rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> 
 
 
 def limit_for(costs: Sequence[int], budget: int) -> int:
-    """The largest limit for each question with which questions that cost `costs` without one cost `budget` on average.
+    """The largest limit for each question that keeps their mean cost within `budget`; at most the largest of `costs`.
 
-    A search that stops on easy questions leaves tokens for hard ones; the limit says how many. It is at most the
-    largest cost.
+    A search that stops on easy questions leaves tokens for hard ones; the limit says how many.
+
+    Args:
+        costs: Tokens that the questions cost without a limit.
+        budget: Tokens.
     """
     total = budget * len(costs)
     return bisect_right(range(max(costs) + 1), total, key=lambda limit: sum(min(cost, limit) for cost in costs)) - 1
