@@ -17,9 +17,9 @@ from marcot.engine import Engine  # before torch: it has OpenMP's threads wait, 
 # isort: split
 import torch
 from datasets import Dataset, load_dataset
-from marcot.engine.cli.question import Question, read_questions
 from marcot.engine.dataset.split import question_id, split_of
 from marcot.engine.evaluation import wilson
+from marcot.engine.question_file import Question, read_questions
 from marcot.engine.search import Greedy
 from marcot.engine.search.answers import answers_agree
 from marcot.model import locate

@@ -97,8 +97,8 @@ def compare(
 
 def _prompts(path: Path | None, questions: str | None) -> list[Prompt]:
     from ..evaluation import COMPARE_PROMPTS, Prompt
-    from .question import read_questions
-    from .question_range import QuestionRange
+    from ..evaluation.question_range import QuestionRange
+    from ..question_file import read_questions
 
     found = read_questions(path or COMPARE_PROMPTS)
     wanted = QuestionRange.parse(questions or "1-")
@@ -118,7 +118,7 @@ def _prompts(path: Path | None, questions: str | None) -> list[Prompt]:
 def _write(comparison: Comparison, pages: list[Path]) -> None:
     from ..errors import InputError
     from ..evaluation import comparison_markdown, comparison_page
-    from .json_form import to_line
+    from ..json_form import to_line
 
     for page in pages:
         kind = page.suffix.lower()

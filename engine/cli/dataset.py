@@ -149,8 +149,8 @@ def dataset(
     import sys
 
     from ..dataset import DatasetOptions, Production
+    from ..json_form import to_line
     from .dataset_view import ProgressBar, report
-    from .json_form import to_line
     from .token_counting import chosen_tokenizer
 
     kinds = tuple(options.split_names(make, "--make"))

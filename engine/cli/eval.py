@@ -84,10 +84,10 @@ def eval(
     """
     from ..errors import InputError
     from ..evaluation import Report, check_baseline, parse_parameters, parse_strategies, read_series
-    from .data_set import DataSet
+    from ..evaluation.data_set import DataSet
+    from ..evaluation.question_range import QuestionRange
     from .eval_run import EvalRun
     from .loading import Loading
-    from .question_range import QuestionRange
 
     if report:
         if not results:
@@ -130,7 +130,7 @@ def eval(
 
 def _deliver(report: Report, out: Path | None, json: bool) -> None:
     """Print a report, and write it into the folder `out`."""
-    from .json_form import to_line
+    from ..json_form import to_line
 
     if out is not None:
         _write(report, out)
@@ -140,7 +140,7 @@ def _deliver(report: Report, out: Path | None, json: bool) -> None:
 def _write(report: Report, out: Path) -> None:
     from ..errors import InputError
     from ..evaluation import draw_curve
-    from .json_form import to_line
+    from ..json_form import to_line
 
     try:
         out.mkdir(parents=True, exist_ok=True)

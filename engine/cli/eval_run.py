@@ -15,13 +15,13 @@ from typing import Any
 from ..engine import Engine
 from ..errors import InputError
 from ..evaluation import Series, StrategySpec, Trial, read_series
+from ..evaluation.data_set import DataSet
+from ..json_form import JsonObject, failure_object, search_object
 from ..outcome import Outcome
+from ..question_file import Question
+from ..results_file import ResultsFile
 from ..search import Question as Asked
-from .data_set import DataSet
 from .eval_view import EvalView
-from .json_form import JsonObject, failure_object, search_object
-from .question import Question
-from .results_file import ResultsFile
 
 
 @dataclass(frozen=True, slots=True)

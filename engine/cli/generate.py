@@ -60,8 +60,8 @@ def generate(
       marcot generate -m ./no-tokenizer --token-ids "1 2 3" --temperature 0 --json
     """
     from ..errors import InputError
+    from ..json_form import sample_object, to_line
     from ..sampling import Sampling
-    from .json_form import sample_object, to_line
     from .loading import Loading, waiting
 
     if (prompt is None) == (token_ids is None):

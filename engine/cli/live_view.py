@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..outcome import Outcome
+from ..question_file import Question
 from ..search import Progress
 from .printable import printable
-from .question import Question
 
 PLAIN_LINE_EVERY = 5.0
 """Seconds between two lines where stderr is no terminal."""

@@ -30,7 +30,7 @@ def models(
     """
     from ...model import BUILT_IN_MODELS, locate, models_folder
     from ..errors import InputError
-    from .json_form import to_line
+    from ..json_form import to_line
 
     if fetch is not None:
         if fetch not in BUILT_IN_MODELS:

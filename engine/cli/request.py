@@ -11,16 +11,16 @@ from textwrap import shorten
 from typing import Any
 
 from ..engine import Engine
+from ..json_form import failure_object, is_correct, search_object, to_line
 from ..outcome import Outcome
+from ..question_file import Question
+from ..results_file import ResultsFile
 from ..search import Question as Asked
 from ..search import SearchOptions, SearchResult, Solution, solutions
 from ..view import TreeFile
-from .json_form import failure_object, is_correct, search_object, to_line
 from .live_view import LiveView
 from .printable import printable
-from .question import Question
 from .report import print_report
-from .results_file import ResultsFile
 from .tally import Tally
 
 INTERRUPTED = 130

@@ -40,7 +40,7 @@ def score(
       marcot score -m ./no-tokenizer --token-ids "1 2 3" --top-k 3 --json
     """
     from ..errors import InputError
-    from .json_form import score_object, to_line
+    from ..json_form import score_object, to_line
     from .loading import Loading, waiting
 
     if (text is None) == (token_ids is None):

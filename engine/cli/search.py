@@ -88,10 +88,10 @@ def search(
       marcot search -m ./my-checkpoint --input gsm8k.jsonl --out results.jsonl --concurrency 32
     """
     from ..errors import InputError
+    from ..question_file import Question, read_questions
     from ..sampling import Sampling
     from ..view import TreeFile
     from .loading import Loading
-    from .question import Question, read_questions
     from .request import Request
     from .strategy import chosen_strategy
 

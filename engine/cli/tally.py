@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..json_form import is_correct
 from ..outcome import Outcome
-from .json_form import is_correct
-from .question import Question
+from ..question_file import Question
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ import math
 import pytest
 from marcot.engine import InputError, Outcome, Progress
 from marcot.engine.cli.live_view import LiveView
-from marcot.engine.cli.question import Question
+from marcot.engine.question_file import Question
 
 QUESTIONS = [Question(4, "How many [clips]?"), Question(7, "How\nmuch?")]
 EVENTS = [

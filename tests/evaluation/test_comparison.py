@@ -6,7 +6,6 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from marcot.engine.cli.question import Question, read_questions
 from marcot.engine.evaluation import (
     COMPARE_PROMPTS,
     Comparison,
@@ -16,6 +15,7 @@ from marcot.engine.evaluation import (
     comparison_markdown,
     comparison_page,
 )
+from marcot.engine.question_file import Question, read_questions
 from marcot.engine.search import extract_answer
 from marcot.engine.search.answers import answers_agree
 

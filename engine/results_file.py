@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ..errors import InputError
-from ..file_lock import lock
+from .errors import InputError
+from .file_lock import lock
 from .json_form import JsonObject, to_line
-from .question import Question
+from .question_file import Question
 
 
 class ResultsFile:

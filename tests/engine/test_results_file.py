@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from marcot.engine import InputError
-from marcot.engine.cli.question import Question
-from marcot.engine.cli.results_file import ResultsFile
+from marcot.engine.question_file import Question
+from marcot.engine.results_file import ResultsFile
 
 SETTINGS = {"model": "m", "sampling": {"stop": ("a", "b"), "seed": 1}, "system": None}
 ONE, TWO = Question(0, "One?"), Question(1, "小明?")

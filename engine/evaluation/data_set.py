@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..evaluation import INSTRUCTIONS, Series, problems
-from .question import Question, read_questions
+from ..question_file import Question, read_questions
+from .mgsm import INSTRUCTIONS, problems
 from .question_range import QuestionRange
+from .series import Series
 
 _MGSM = "mgsm"
 _RANGE = re.compile(r"[\d,\s-]+")

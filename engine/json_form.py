@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels import MarcotError
-from ..node import Node
-from ..scoring import Score
-from ..search import SearchResult, Solution, extract_answer, normalise_answer
-from ..strict_json import finite
-from .question import Question
+from ..kernels import MarcotError
+from .node import Node
+from .question_file import Question
+from .scoring import Score
+from .search import SearchResult, Solution, extract_answer, normalise_answer
+from .strict_json import finite
 
 JsonObject = dict[str, Any]
 """An object whose keys are documented where it is made."""
