@@ -10,9 +10,17 @@ from typing import Any
 import interpreted  # first of all: it decides how Triton runs kernels, before anything loads it
 import marcot.engine  # noqa: F401 - first: it decides how OpenMP waits, before torch loads it
 import pytest
+import system_tools
 import tiny
 import torch
 from marcot.kernels import select
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was not tested here, and what to install for it."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    for line in system_tools.summary(report.longrepr[2] for report in skipped):
+        terminalreporter.write_line(line, yellow=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

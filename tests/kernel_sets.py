@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from functools import cache, partial
@@ -18,6 +17,7 @@ from typing import Final, cast
 
 import interpreted
 import pytest
+import system_tools
 import torch
 from device_kernels import DeviceKernels
 from driver_library import DriverLibrary, built_driver
@@ -51,9 +51,8 @@ def _cpu(flags: Sequence[str], folder: Path) -> Kernels:
 
 def _neon(flags: Sequence[str], folder: Path) -> Kernels:
     """A driver for ARM, run by an emulator."""
-    for program, package in ((_NEON_COMPILER, "g++-aarch64-linux-gnu"), (_NEON_EMULATOR, "qemu-user")):
-        if not shutil.which(program):
-            pytest.skip(f"NEON on another machine needs {program} (Debian, Ubuntu: apt install {package})")
+    if reason := system_tools.missing(_NEON_COMPILER, _NEON_EMULATOR):
+        pytest.skip(reason)
     program = built_driver(_NEON_COMPILER, ("-static", *flags), folder)
     return CpuKernels(DriverLibrary([_NEON_EMULATOR, program]))
 
@@ -108,8 +107,8 @@ def kernel_set(name: str, folder: Path) -> Kernels:
     """The set `name`; what must be built for it goes to `folder`. Skips the test where this machine cannot have it."""
     try:
         return _SETS[name](folder)
-    except NoCompilerError as error:
-        pytest.skip(str(error))
+    except NoCompilerError:
+        pytest.skip(system_tools.why_skipped("g++"))
 
 
 def tokens_of_keys(ops: Kernels, k_pages: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import system_tools
 from headless_browser import Browser, find_chromium
 
 
@@ -11,7 +12,7 @@ from headless_browser import Browser, find_chromium
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     binary = find_chromium()
     if binary is None:
-        pytest.skip("there is no Chromium here; install one, or name it in the environment variable CHROMIUM")
+        pytest.skip(system_tools.why_skipped("chromium"))
     profile: Path = tmp_path_factory.mktemp("profile")
     with Browser(binary, profile) as browser:
         yield browser

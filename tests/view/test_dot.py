@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import system_tools
 from grown_tree import grown_tree
 from marcot.engine import SearchResult
 from marcot.engine.search import Rollout, TreeNode
@@ -28,8 +28,8 @@ HOSTILE = (
 
 def drawn(source: str) -> dict[str, Any]:
     """The graph as Graphviz understands it, with its layout."""
-    if shutil.which("dot") is None:
-        pytest.skip("there is no Graphviz here (its program dot)")
+    if reason := system_tools.missing("dot"):
+        pytest.skip(reason)
     finished = subprocess.run(
         ["dot", "-Tjson"], input=source.encode(errors="replace"), capture_output=True, check=False
     )
