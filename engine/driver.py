@@ -15,6 +15,7 @@ from .scheduler import Scheduler
 from .search.question import Question
 from .search.result import SearchResult, SearchStats
 from .search.strategy import Progress, Strategy, Task, Wave
+from .search.token_ends import with_token_ends
 from .token_codec import TokenCodec
 from .usage import Usage
 
@@ -93,7 +94,8 @@ class Driver:
         except StopIteration as stop:
             result: SearchResult = stop.value
             stats = run.stats(self._tree.pool.peak)
-            return Outcome(task.index, task.question, dataclasses.replace(result, stats=stats), None)
+            tree = with_token_ends(result.tree, task.decode)
+            return Outcome(task.index, task.question, dataclasses.replace(result, tree=tree, stats=stats), None)
         except MarcotError as error:
             return Outcome(task.index, task.question, None, error)
         return None

@@ -40,7 +40,7 @@ def search_object(
     entry: JsonObject = {"index": question.index}
     fields = dataclasses.asdict(result)
     for node in fields["tree"]:
-        del node["token_ids"], node["confidences"]
+        del node["token_ids"], node["confidences"], node["token_ends"]
     fields["tree"] = {"nodes": fields["tree"]}
     entry |= fields
     if found:

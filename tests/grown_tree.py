@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from marcot.engine.search import Rollout, SearchResult, SearchStats, TreeNode
+from marcot.engine.search import Rollout, SearchResult, SearchStats, TreeNode, with_token_ends
 
 LATIN = ("We", " add", " six", " and", " two", ".", "\n\n", " is", " not", " <b>", " \\boxed{8}")
 WORDS = (*LATIN, " 答案", "是", " é", " שלום", " 🌳")
@@ -65,7 +65,7 @@ def grown_tree(
         reason = chance.choice(["eos", "eos", "length"])
         counted.append(Rollout(text, chance.uniform(0.5, 1.0), answer, used, reason, at, 30 * (number + 1)))
     visits, values = replayed(nodes, counted, rollouts)
-    tree = tuple(replace(node, visits=visits[node.id], value=values[node.id]) for node in nodes)
+    tree = with_token_ends((replace(node, visits=visits[node.id], value=values[node.id]) for node in nodes), decode)
     best = max(counted, key=lambda rollout: rollout.value)
     stats = SearchStats(30 * rollouts, 20, 40, 0, 0, 0, 1.5, 20.0 * rollouts, 12)
     path = tuple(chain(nodes, best.leaf))

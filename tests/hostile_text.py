@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from grown_tree import grown_tree
+from grown_tree import decode, grown_tree
 from marcot.engine import SearchResult
+from marcot.engine.search import with_token_ends
 
 HOSTILE = (
     "</script><img src=x onerror=alert(1)>",
@@ -21,6 +22,6 @@ HOSTILE = (
 def everywhere(text: str) -> SearchResult:
     """A result that has `text` wherever a model's or a user's text can be."""
     result = grown_tree(1, 3)
-    tree = tuple(replace(node, text=text + node.text, kind=text) for node in result.tree)
+    tree = with_token_ends((replace(node, text=text + node.text, kind=text) for node in result.tree), decode)
     rollouts = tuple(replace(rollout, text=text, answer=text) for rollout in result.rollouts)
     return replace(result, question=text, answer=text, text=text, tree=tree, rollouts=rollouts)

@@ -94,7 +94,7 @@ class Request:
                 if isinstance(event, Outcome):
                     with view.paused():
                         self._deliver(todo[event.index], event, file)
-                        self._draw(engine, todo[event.index], event)
+                        self._draw(todo[event.index], event)
                     tally.count(todo[event.index], event)
 
     def _deliver(self, question: Question, outcome: Outcome, file: ResultsFile | None) -> None:
@@ -117,11 +117,10 @@ class Request:
         elif outcome.result is not None:
             print(_row(question, outcome.result), flush=True)
 
-    def _draw(self, engine: Engine, question: Question, outcome: Outcome) -> None:
+    def _draw(self, question: Question, outcome: Outcome) -> None:
         """Write the tree of a finished search."""
         if self.tree is not None and outcome.result is not None:
-            assert engine.tokenizer is not None, "there are no questions without one"
-            path = self.tree.write(question.index, outcome.result, engine.tokenizer.decode, self.settings)
+            path = self.tree.write(question.index, outcome.result, self.settings)
             if len(self.questions) == 1:
                 _say(f"the tree is in {path}")
 

@@ -10,6 +10,7 @@ from .search_tree import SearchNode
 from .solutions import Solution, solutions
 from .strategies import DVTS, MCTS, REBASE, STRATEGIES, Beam, BestOfN, Greedy, SelfConsistency
 from .strategy import Growing, Progress, Search, Strategy, Task, Wave
+from .token_ends import with_token_ends
 from .trace import Trace
 from .values import VALUES, GroundTruth, GroupConfidence, Judge, MarcoConfidence, MeanLogprob, Mixture, Value
 
@@ -56,4 +57,5 @@ __all__ = [
     "extract_answer",
     "normalise_answer",
     "solutions",
+    "with_token_ends",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ..completion import FinishReason
 
@@ -49,6 +50,7 @@ class TreeNode:
         kind: Kind of action that it is, such as "step" or "reflection"; empty for the root.
         token_ids: The tokens; as results of 100,000 questions would be large with them, JSON has them only on request.
         confidences: Confidence of each; NaN for a given token.
+        token_ends: Characters of `text` up to the end of each; empty until the engine fills it in.
     """
 
     id: int
@@ -60,6 +62,12 @@ class TreeNode:
     kind: str = ""
     token_ids: tuple[int, ...] = ()
     confidences: tuple[float, ...] = ()
+    token_ends: tuple[int, ...] = ()
+
+    @property
+    def token_texts(self) -> tuple[str, ...]:
+        """The text of each token, which add up to `text`; a character of several tokens is the text of the last."""
+        return tuple(self.text[start:end] for start, end in pairwise((0, *self.token_ends)))
 
 
 @dataclass(frozen=True, slots=True)

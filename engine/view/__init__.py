@@ -2,8 +2,7 @@
 
 from .dot import to_dot
 from .page import to_page
-from .token_texts import Decode, token_texts
 from .tree_file import TreeFile
 from .tree_json import read_tree, to_json
 
-__all__ = ["Decode", "TreeFile", "read_tree", "to_dot", "to_json", "to_page", "token_texts"]
+__all__ = ["TreeFile", "read_tree", "to_dot", "to_json", "to_page"]

@@ -11,14 +11,13 @@ from typing import Any
 
 from ..search import SearchResult, normalise_answer
 from .scale import STOPS
-from .token_texts import Decode
 from .tree_json import encodable, tree_object
 
 SCRIPTS = ("result.js", "boxes.js", "colours.js", "drawing.js", "details.js", "controls.js")
 """Parts of the page's script, in their order; together they are one module."""
 
 
-def to_page(result: SearchResult, decode: Decode, settings: Mapping[str, Any]) -> str:
+def to_page(result: SearchResult, settings: Mapping[str, Any]) -> str:
     """Return the page: `assets/` put into one file, with the result in it as JSON.
 
     It loads nothing and runs nothing but its own script, which its content security policy names by hash. Whatever a
@@ -26,12 +25,11 @@ def to_page(result: SearchResult, decode: Decode, settings: Mapping[str, Any]) -
 
     Args:
         result: The search.
-        decode: The decoder of the model that made it.
         settings: How it was made, by name.
     """
     style, script = _asset("page.css"), "\n".join(map(_asset, SCRIPTS))
     data = {
-        "result": tree_object(result, decode, settings),
+        "result": tree_object(result, settings),
         "answer_keys": [normalise_answer(rollout.answer) for rollout in result.rollouts],
         "scale": STOPS,
     }

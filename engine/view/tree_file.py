@@ -12,12 +12,11 @@ from ..errors import InputError
 from ..search import SearchResult
 from .dot import to_dot
 from .page import to_page
-from .token_texts import Decode
 from .tree_json import to_json
 
-_WRITERS: Mapping[str, Callable[[SearchResult, Decode, Mapping[str, Any]], str]] = {
+_WRITERS: Mapping[str, Callable[[SearchResult, Mapping[str, Any]], str]] = {
     ".html": to_page,
-    ".dot": lambda result, decode, settings: to_dot(result),
+    ".dot": lambda result, settings: to_dot(result),
     ".json": to_json,
 }
 
@@ -53,13 +52,12 @@ class TreeFile:
         path = self._path
         return path.with_name(f"{path.stem}-{index + 1:04}{path.suffix}") if self._numbered else path
 
-    def write(self, index: int, result: SearchResult, decode: Decode, settings: Mapping[str, Any]) -> Path:
+    def write(self, index: int, result: SearchResult, settings: Mapping[str, Any]) -> Path:
         """Write the tree of a question, whole or not at all, in place of what was there.
 
         Args:
             index: The question's position among those of the request.
             result: Its search.
-            decode: The decoder of the model.
             settings: How the search was made, by name.
 
         Returns:
@@ -70,7 +68,7 @@ class TreeFile:
         """
         path = self.path(index)
         # A graph cannot have halves of surrogate pairs in any other way.
-        content = self._write(result, decode, settings).encode(errors="replace")
+        content = self._write(result, settings).encode(errors="replace")
         beside = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             beside.write_bytes(content)

@@ -6,13 +6,13 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import InputError
 from ..search import Rollout, SearchResult, SearchStats, TreeNode
 from ..strict_json import finite
-from .token_texts import Decode, token_texts
 
 FORMAT = "marcot-tree"
 VERSION = 1
@@ -21,7 +21,7 @@ VERSION = 1
 _Record = TypeVar("_Record", Rollout, TreeNode, SearchStats)
 
 
-def tree_object(result: SearchResult, decode: Decode, settings: Mapping[str, Any]) -> dict[str, Any]:
+def tree_object(result: SearchResult, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the object that `.json` files hold and pages embed.
 
     It has `format`, `version`, the fields of `SearchResult` with the tree as `{"nodes": [...]}` as in the lines of
@@ -29,16 +29,17 @@ def tree_object(result: SearchResult, decode: Decode, settings: Mapping[str, Any
     which add up to its `text`. What is no finite number is null.
     """
     entry: dict[str, Any] = {"format": FORMAT, "version": VERSION, **asdict(result)}
-    for node, texts in zip(entry["tree"], token_texts(result.tree, decode), strict=True):
-        node["token_texts"] = texts
+    for entered, node in zip(entry["tree"], result.tree, strict=True):
+        entered["token_texts"] = node.token_texts
+        del entered["token_ends"]
     entry["tree"] = {"nodes": entry["tree"]}
     entry["settings"] = dict(settings)
     return {key: finite(value) for key, value in entry.items()}
 
 
-def to_json(result: SearchResult, decode: Decode, settings: Mapping[str, Any]) -> str:
+def to_json(result: SearchResult, settings: Mapping[str, Any]) -> str:
     """Return `tree_object` as strict JSON text, in UTF-8 whatever the model wrote."""
-    return encodable(json.dumps(tree_object(result, decode, settings), ensure_ascii=False, allow_nan=False)) + "\n"
+    return encodable(json.dumps(tree_object(result, settings), ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def read_tree(path: Path) -> SearchResult:
@@ -75,7 +76,10 @@ def encodable(json_text: str) -> str:
 
 def _node(entry: dict[str, Any]) -> TreeNode:
     confidences = tuple(math.nan if number is None else number for number in entry["confidences"])
-    return _record(TreeNode, entry | {"token_ids": tuple(entry["token_ids"]), "confidences": confidences})
+    ends = tuple(accumulate(map(len, entry["token_texts"])))
+    return _record(
+        TreeNode, entry | {"token_ids": tuple(entry["token_ids"]), "confidences": confidences, "token_ends": ends}
+    )
 
 
 def _record(make: Callable[..., _Record], entry: dict[str, Any]) -> _Record:

@@ -7,7 +7,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from grown_tree import decode, grown_tree
+from grown_tree import grown_tree
 from hostile_text import HOSTILE, everywhere
 from marcot.engine.view import to_page
 
@@ -31,8 +31,8 @@ def data(page: str) -> dict:
 
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
 def test_text_adds_no_element_and_arrives_as_it_is(text: str) -> None:
-    page = to_page(everywhere(text), decode, {text: text})
-    tame = to_page(everywhere("tame"), decode, {})
+    page = to_page(everywhere(text), {text: text})
+    tame = to_page(everywhere("tame"), {})
     assert Elements(page).tags[5:] == Elements(tame).tags[5:]
     page.encode()
     found = data(page)["result"]
@@ -41,7 +41,7 @@ def test_text_adds_no_element_and_arrives_as_it_is(text: str) -> None:
 
 
 def test_it_refers_to_nothing_outside() -> None:
-    page = to_page(grown_tree(1, 3), decode, {})
+    page = to_page(grown_tree(1, 3), {})
     for tag, attributes in Elements(page).tags:
         assert tag not in ("link", "img", "iframe", "base", "object", "embed")
         assert not {"src", "href", "style", "srcset", "action"} & set(attributes), tag
@@ -52,7 +52,7 @@ def test_it_refers_to_nothing_outside() -> None:
 
 
 def test_its_policy_allows_its_own_script_and_style_only() -> None:
-    page = to_page(grown_tree(1, 3), decode, {})
+    page = to_page(grown_tree(1, 3), {})
     elements = Elements(page)
     [policy] = [tag["content"] for name, tag in elements.tags if tag.get("http-equiv") == "Content-Security-Policy"]
     [style] = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
@@ -65,6 +65,6 @@ def test_its_policy_allows_its_own_script_and_style_only() -> None:
 
 
 def test_every_control_has_a_name() -> None:
-    page = to_page(grown_tree(1, 3), decode, {})
+    page = to_page(grown_tree(1, 3), {})
     for control in re.findall(r"<(?:button|input|canvas)\b[^>]*>[^<]*", page):
         assert "aria-label=" in control or re.search(r">\s*[A-Za-z]{2}", control), control

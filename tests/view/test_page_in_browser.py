@@ -13,7 +13,7 @@ from grown_tree import chain, decode, grown_tree, replayed
 from headless_browser import Browser
 from hostile_text import HOSTILE, everywhere
 from marcot.engine import SearchResult
-from marcot.engine.search import Rollout, TreeNode
+from marcot.engine.search import Rollout, TreeNode, with_token_ends
 from marcot.engine.view import to_page
 
 RESULT = grown_tree(11, 14)
@@ -22,7 +22,7 @@ RESULT = grown_tree(11, 14)
 def show(browser: Browser, folder: Path, result: SearchResult = RESULT, fragment: str = "") -> None:
     """Open the page of `result` in a window of usual size."""
     path = folder / "page.html"
-    path.write_text(to_page(result, decode, {"model": "toy", "sampling": {"seed": 1}}), encoding="utf-8")
+    path.write_text(to_page(result, {"model": "toy", "sampling": {"seed": 1}}), encoding="utf-8")
     browser.resize(1300, 800)
     browser.prefer("light")
     browser.open(path, fragment)
@@ -283,7 +283,9 @@ def test_tokens_tell_their_confidence(browser: Browser, tmp_path: Path) -> None:
     show(
         browser,
         tmp_path,
-        SearchResult("q", "", "A🌳B", 0.5, 1.0, (Rollout("A🌳B", 0.5, "", 6, "eos", 1),), tree, (0, 1)),
+        SearchResult(
+            "q", "", "A🌳B", 0.5, 1.0, (Rollout("A🌳B", 0.5, "", 6, "eos", 1),), with_token_ends(tree, decode), (0, 1)
+        ),
     )
     spans = browser.run(
         "[...document.querySelectorAll('#text .token')].map((span) => "

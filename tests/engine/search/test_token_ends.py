@@ -1,25 +1,28 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from grown_tree import BYTES, chain, decode, grown_tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from marcot.engine.search import TreeNode
-from marcot.engine.view import token_texts
+from marcot.engine.search import TreeNode, with_token_ends
 
 TREE = "🌳".encode()
+
+
+def texts(tree: Sequence[TreeNode], decoder: Callable) -> list[tuple[str, ...]]:
+    return [node.token_texts for node in with_token_ends(tree, decoder)]
 
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), rollouts=st.integers(1, 12), split=st.floats(0, 1))
 def test_they_add_up_to_the_nodes_text(seed: int, rollouts: int, split: float) -> None:
     tree = grown_tree(seed, rollouts, split=split).tree
-    for node, texts in zip(tree, token_texts(tree, decode), strict=True):
-        assert len(texts) == len(node.token_ids)
-        assert "".join(texts) == node.text
+    for node in with_token_ends(tree, decode):
+        assert len(node.token_texts) == len(node.token_ids)
+        assert "".join(node.token_texts) == node.text
 
 
 @settings(max_examples=60, deadline=None)
@@ -38,7 +41,7 @@ def test_on_whole_characters_they_are_those_of_an_incremental_decoder(text: str,
             TreeNode(len(tree), len(tree) - 1, "".join(parts), 1, 0.5, len(ids), "step", ids, (0.5,) * len(ids))
         )
         expected.append(parts)
-    assert token_texts(tree, decode) == expected
+    assert texts(tree, decode) == expected
 
 
 def test_a_character_belongs_to_the_token_that_ends_it_also_in_the_next_node() -> None:
@@ -48,7 +51,7 @@ def test_a_character_belongs_to_the_token_that_ends_it_also_in_the_next_node() -
         TreeNode(1, 0, "", 1, 0.5, 2, "step", first, (0.5, 0.5)),
         TreeNode(2, 1, "🌳!", 1, 0.5, 3, "step", second, (0.5, 0.5, 0.5)),
     ]
-    assert token_texts(tree, decode) == [(), ("", ""), ("", "🌳", "!")]
+    assert texts(tree, decode) == [(), ("", ""), ("", "🌳", "!")]
 
 
 def test_a_decoder_that_drops_a_leading_space_sees_what_came_before() -> None:
@@ -57,7 +60,7 @@ def test_a_decoder_that_drops_a_leading_space_sees_what_came_before() -> None:
         TreeNode(1, 0, "two", 1, 0.5, 1, "step", (7,), (0.5,)),
         TreeNode(2, 1, " two two", 1, 0.5, 2, "step", (7, 7), (0.5, 0.5)),
     ]
-    assert token_texts(tree, lambda ids: (" two" * len(ids))[1:]) == [(), ("two",), (" two", " two")]
+    assert texts(tree, lambda ids: (" two" * len(ids))[1:]) == [(), ("two",), (" two", " two")]
 
 
 @pytest.mark.parametrize(
@@ -65,13 +68,13 @@ def test_a_decoder_that_drops_a_leading_space_sees_what_came_before() -> None:
 )
 def test_the_nodes_text_holds_whatever_the_decoder_says(decoder: Callable) -> None:
     tree = grown_tree(5, 6).tree
-    for node, texts in zip(tree, token_texts(tree, decoder), strict=True):
-        assert "".join(texts) == node.text
+    for node in with_token_ends(tree, decoder):
+        assert "".join(node.token_texts) == node.text
 
 
 def test_nodes_without_tokens_have_none() -> None:
     tree = [TreeNode(0, None, "", 1, 0.5, 0), TreeNode(1, 0, "Text.", 1, 0.5, 2)]
-    assert token_texts(tree, decode) == [(), ()]
+    assert texts(tree, decode) == [(), ()]
 
 
 def test_the_sample_trees_are_what_they_say() -> None:
