@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .brief import brief_record
 from .sampling import CONFIDENCE_WIDTH
 
 FinishReason = Literal["eos", "stop", "length", "cancelled", "pruned"]
@@ -37,6 +38,9 @@ class Completion:
     top_logits: NDArray[np.float32]
     text: str
     finish_reason: FinishReason | None
+
+    def __repr__(self) -> str:
+        return brief_record(self)
 
     @cached_property
     def logprobs(self) -> NDArray[np.float32]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Self, overload
 
 import torch
@@ -39,7 +40,7 @@ from .search.result import SearchResult
 from .search.strategy import Progress, Strategy, Task
 from .token_codec import TokenCodec
 from .usage import Usage
-from .wishes import check_compute, compute_of, device_of, dtype_of, fp8_dtype_of, weights_of
+from .wishes import check_compute, compute_of, device_of, dtype_of, fp8_dtype_of, numbers_of, weights_of
 
 _KV_SHARE_OF_MEMORY = {"cpu": 0.25, "cuda": 0.8}
 """The default pool takes at most this share: of the machine's memory, or of what a GPU has left after the weights."""
@@ -56,6 +57,7 @@ class Engine:
         compute: How its weights are multiplied, `"exact"` or `"fast"`.
         deterministic: Whether a branch has the same bits alone and in every company.
         tokenizer: Its tokenizer, or None for a checkpoint without one (token ids still work).
+        settings: What it was loaded as, by the names in the settings of results; empty if not by `load`.
         usage: All work since loading.
         tree: The KV tree.
     """
@@ -90,8 +92,10 @@ class Engine:
         pages = tokens // PAGE_SIZE
         self.config: ModelConfig = decoder.config
         self.compute: Compute = decoder.compute
+        self._device = decoder.device
         self.deterministic = decoder.kernels.deterministic
         self.tokenizer = tokenizer
+        self.settings: Mapping[str, str] = {}
         self.usage = Usage()
         self.tree = KVTree(pages)
         cache = KVCache(decoder.config, pages, dtype, decoder.device, scales)
@@ -159,7 +163,14 @@ class Engine:
             tokenizer = beside.submit(checkpoint.tokenizer)
             decoder = Decoder(checkpoint, kernels, number, place, mode, kept)
             scales = None if pages is None else kv_scales(checkpoint, kept, pages, place)
-            return cls(decoder, tokenizer.result(), kv_tokens, graphs=graphs, scales=scales)
+            engine = cls(decoder, tokenizer.result(), kv_tokens, graphs=graphs, scales=scales)
+        engine.settings = {"model": model, **numbers_of(dtype, compute, weights, kv_dtype)}
+        return engine
+
+    def __repr__(self) -> str:
+        name = Path(self.settings["model"]).name if self.settings else self.config.architecture
+        used, size = (pages * PAGE_SIZE for pages in (self.tree.pool.in_use, self.tree.pool.capacity))
+        return f"Engine({name}, {self.compute}, {self._device}, {used:,} of {size:,} KV tokens in use)"
 
     # --- the tree ----------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from .brief import brief_record
 from .sampling import Sampling
 
 if TYPE_CHECKING:
@@ -25,3 +26,6 @@ class Expansion(NamedTuple):
     n: int
     sampling: Sampling
     first: int = 0
+
+    def __repr__(self) -> str:
+        return brief_record(self)

@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .brief import brief
 from .completion import Completion, FinishReason
 from .errors import InputError, ReleasedNodeError
 from .kv_node import Distribution, KVNode
@@ -142,5 +143,7 @@ class Node:
         self.release()
 
     def __repr__(self) -> str:
-        state = f"{self._kv.end} tokens" if self._finalizer.alive else "released"
-        return f"Node({state}, text={self.text!r})"
+        tokens = len(self.token_ids)
+        content = f"text={brief(self.text)}" if self.text else f"token_ids={brief(self.token_ids.tolist())}"
+        size = f"{tokens} of {self._kv.end} tokens" if self._finalizer.alive else f"{tokens} tokens, released"
+        return f"Node({content}, {size}, finish_reason={self.finish_reason!r})"

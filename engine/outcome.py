@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..kernels import MarcotError
+from .brief import brief_record
 from .search.result import SearchResult
 
 
@@ -23,3 +24,6 @@ class Outcome:
     question: str
     result: SearchResult | None
     error: MarcotError | None
+
+    def __repr__(self) -> str:
+        return brief_record(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from ..kernels import MAX_TOP_K
 from .errors import SamplingError
@@ -72,6 +72,10 @@ class Sampling:
         ):
             if not good:
                 raise SamplingError(f"{name}={getattr(self, name)!r}: must be {allowed}")
+
+    def __repr__(self) -> str:
+        changed = (field.name for field in fields(self) if getattr(self, field.name) != field.default)
+        return f"Sampling({', '.join(f'{name}={getattr(self, name)!r}' for name in changed)})"
 
     @property
     def greedy(self) -> bool:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..kernels import HeadTopK
+from .brief import brief_record
 from .job import Job
 from .kv_node import KVNode
 from .usage import Usage
@@ -28,6 +29,9 @@ class Score(NamedTuple):
     logprobs: NDArray[np.float32]
     top_ids: NDArray[np.int64]
     top_logprobs: NDArray[np.float32]
+
+    def __repr__(self) -> str:
+        return brief_record(self)
 
 
 class Scoring(Job):

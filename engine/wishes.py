@@ -31,6 +31,15 @@ def dtype_of(name: str, device: torch.device) -> torch.dtype:
     return _DTYPES[name]
 
 
+def numbers_of(dtype: str, compute: str, weights: str, kv_dtype: str) -> dict[str, str]:
+    """What results depend on, by the names in their settings.
+
+    The KV cache's is named only where it is not as by default: older files have none.
+    """
+    numbers = {"dtype": dtype, "compute": compute, "weights": weights}
+    return numbers if kv_dtype == "auto" else numbers | {"kv_dtype": kv_dtype}
+
+
 def weights_of(name: str) -> WeightFormat:
     """What weights are kept as."""
     if name not in get_args(WeightFormat):

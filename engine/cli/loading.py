@@ -39,9 +39,10 @@ class Loading:
 
     @property
     def numbers(self) -> dict[str, str]:
-        """What results depend on. The KV cache's is named only where it is not as by default: older files have none."""
-        numbers = {"dtype": self.dtype, "compute": self.compute, "weights": self.weights}
-        return numbers if self.kv_dtype == "auto" else numbers | {"kv_dtype": self.kv_dtype}
+        """What results depend on, by the names in their settings."""
+        from ..wishes import numbers_of
+
+        return numbers_of(self.dtype, self.compute, self.weights, self.kv_dtype)
 
 
 @contextmanager

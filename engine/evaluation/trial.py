@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import nan
 from typing import Any
 
+from ..brief import brief_record
 from ..errors import InputError
 from ..search import Rollout, SearchResult, TreeNode, extract_answer, normalise_answer
 
@@ -61,6 +62,9 @@ class Trial:
             rollouts=rollouts,
             parents=tuple(node.parent for node in result.tree),
         )
+
+    def __repr__(self) -> str:
+        return brief_record(self, "question", "reference", "answer", "value", "tokens")
 
     def agrees(self, answer: str) -> bool:
         """Whether `answer` is right."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from ..brief import brief, brief_record
 from ..completion import FinishReason
 
 
@@ -34,6 +35,9 @@ class Rollout:
     def complete(self) -> bool:
         """Whether the model ended the chain itself."""
         return self.finish_reason in ("eos", "stop")
+
+    def __repr__(self) -> str:
+        return brief_record(self, "text", "answer", "value", "tokens", "finish_reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,9 @@ class TreeNode:
     def token_texts(self) -> tuple[str, ...]:
         """The text of each token, which add up to `text`; a character of several tokens is the text of the last."""
         return tuple(self.text[start:end] for start, end in pairwise((0, *self.token_ends)))
+
+    def __repr__(self) -> str:
+        return brief_record(self, "id", "parent", "text", "visits", "value", "tokens", "kind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +129,12 @@ class SearchResult:
     tree: tuple[TreeNode, ...]
     best_path: tuple[int, ...]
     stats: SearchStats | None = None
+
+    def __repr__(self) -> str:
+        found = f"answer={brief(self.answer)}, confidence={self.confidence:.2f}, value={self.value:.3f}"
+        return f"SearchResult({found}, {self.size})"
+
+    @property
+    def size(self) -> str:
+        """How much was searched, in words."""
+        return f"{len(self.rollouts)} rollouts, {len(self.tree)} nodes"

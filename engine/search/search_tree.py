@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 
+from ..brief import brief
 from .piece import Piece
 from .result import TreeNode
 
@@ -41,6 +42,9 @@ class SearchNode:
     rating: float | None = None
     pending: int = 0
     closed: bool = False
+
+    def __repr__(self) -> str:
+        return f"SearchNode(id={self.id}, text={brief(self.piece.text)}, depth={self.depth}, visits={self.visits})"
 
     @property
     def chain(self) -> Iterator[SearchNode]:

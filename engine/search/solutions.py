@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..brief import brief_record
 from .answers import normalise_answer
 from .result import Rollout
 
@@ -34,6 +35,9 @@ class Solution:
     value: float
     confidence: float
     rollouts: int
+
+    def __repr__(self) -> str:
+        return brief_record(self)
 
 
 def solutions(rollouts: Sequence[Rollout], count: int) -> list[Solution]:

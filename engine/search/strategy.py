@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
+from ..brief import brief_record
 from ..expansion import Expansion
 from .result import SearchResult
 
@@ -33,6 +34,9 @@ class Progress:
     best_value: float
     best_answer: str
 
+    def __repr__(self) -> str:
+        return brief_record(self)
+
 
 class Wave(NamedTuple):
     """Expansions that a search wants done before it goes on; they run in one batch with those of other searches.
@@ -46,6 +50,9 @@ class Wave(NamedTuple):
     expansions: list[Expansion]
     progress: Progress
     deadline: float | None = None
+
+    def __repr__(self) -> str:
+        return brief_record(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,9 @@ class Task:
     context: int
     decode: Callable[[Sequence[int]], str]
     reference: str | None = None
+
+    def __repr__(self) -> str:
+        return brief_record(self, "index", "question", "reference", "prompt", "context")
 
 
 T = TypeVar("T")

@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ..brief import brief_record
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -33,6 +35,9 @@ class Trace:
     logprobs: NDArray[np.float32]
     top_logprobs: NDArray[np.float32]
     parse: Callable[[str], str]
+
+    def __repr__(self) -> str:
+        return brief_record(self, "question", "reference", "text", "complete", "confidences", "top_logprobs")
 
     @cached_property
     def answer(self) -> str:

@@ -1,0 +1,41 @@
+"""Records on one line: what they are, without their long texts and their arrays."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+
+LONGEST = 48
+"""Characters of a text that are shown."""
+
+_FEW = 4
+"""Items of a sequence that are shown."""
+
+
+def brief(value: object) -> str:
+    """`value` as short as a line of a list can have it; of a record what its own repr says."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= LONGEST else f"{value[: LONGEST - 3]}...")
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{list(value.shape)}"
+    if isinstance(value, BaseException):
+        return f"{type(value).__name__}({brief(str(value))})"
+    if type(value) in (tuple, list):
+        return _brief_items(list(value))  # type: ignore[call-overload]
+    return repr(value)
+
+
+def brief_record(record: object, *names: str) -> str:
+    """The repr of a dataclass or a `NamedTuple`: each of its fields, or those called `names`, in brief."""
+    shown = names or getattr(record, "_fields", ()) or [field.name for field in fields(record)]  # type: ignore[arg-type]
+    return f"{type(record).__name__}({', '.join(f'{name}={brief(getattr(record, name))}' for name in shown)})"
+
+
+def _brief_items(items: list[object]) -> str:
+    if items and not isinstance(items[0], int | float | str | list | tuple | None):
+        return f"[{len(items)} x {type(items[0]).__name__}]"
+    shown = ", ".join(map(brief, items[:_FEW]))
+    return f"[{shown}]" if len(items) <= _FEW else f"[{shown}, ... {len(items)} in all]"
