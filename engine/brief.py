@@ -12,6 +12,9 @@ LONGEST = 48
 _FEW = 4
 """Items of a sequence that are shown."""
 
+_PLAIN = (bool, int, float, str, list, tuple, type(None))
+"""Types of the items that are shown; of records there is only the number."""
+
 
 def brief(value: object) -> str:
     """`value` as short as a line of a list can have it; of a record what its own repr says."""
@@ -35,7 +38,7 @@ def brief_record(record: object, *names: str) -> str:
 
 
 def _brief_items(items: list[object]) -> str:
-    if items and not isinstance(items[0], int | float | str | list | tuple | None):
+    if items and type(items[0]) not in _PLAIN:
         return f"[{len(items)} x {type(items[0]).__name__}]"
     shown = ", ".join(map(brief, items[:_FEW]))
     return f"[{shown}]" if len(items) <= _FEW else f"[{shown}, ... {len(items)} in all]"
