@@ -10,7 +10,8 @@ QUESTION ?= A library has 3 shelves with 24 books each. It lends out 19 books an
 TORCH  := torch==2.13.0
 PINS   := transformers==5.23.0 accelerate==1.15.0 tokenizers==0.23.3 safetensors==0.8.0 numpy==2.4.6 gguf==0.19.0 \
           huggingface_hub==2.4.0 jinja2==3.1.6 typer==0.29.2 rich==15.0.0 setuptools==80.9.0 hypothesis==6.170.15 \
-          triton==3.7.1 matplotlib==3.11.2 pytest==9.2.0 pytest-xdist==3.8.0 pytest-benchmark==5.3.1 ruff==0.17.6 mypy==2.4.1 clang-format==23.1.5
+          triton==3.7.1 matplotlib==3.11.2 pytest==9.2.0 pytest-xdist==3.8.0 pytest-benchmark==5.3.1 ruff==0.17.6 mypy==2.4.1 clang-format==23.1.5 \
+          build==1.6.1 twine==7.0.0
 
 .PHONY: help demo test test-sanitized lint bench bench-cpu clean
 help:            ## show this list
@@ -23,7 +24,7 @@ $(BIN)/python:
 # The engine alone, for a user.
 $(VENV)/.engine: pyproject.toml Makefile | $(BIN)/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check $(TORCH)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[gguf,hub]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[hub]'
 	@touch $@
 
 # With everything that tests, benchmarks and checks need.
@@ -44,14 +45,14 @@ test-sanitized: $(VENV)/.dev  ## the CPU kernels under AddressSanitizer, UBSan a
 	KERNEL_SETS='sanitized*' $(PYTEST) tests/kernels -k sanitized
 
 # mypy follows relative imports only inside a package, so it is shown the folders under their installed name.
-$(VENV)/typing/marcot: | $(BIN)/python
-	mkdir -p $@ && cd $@ && for part in engine kernels model; do ln -sfn $(CURDIR)/$$part $$part; done
+$(VENV)/typing/marcot/__init__.py: | $(BIN)/python
+	mkdir -p $(@D) && cd $(@D) && ln -sfn $(CURDIR)/engine/root/*py* $(CURDIR)/engine $(CURDIR)/kernels $(CURDIR)/model .
 
-lint: $(VENV)/.dev $(VENV)/typing/marcot  ## ruff, clang-format and mypy --strict
+lint: $(VENV)/.dev $(VENV)/typing/marcot/__init__.py  ## ruff, clang-format and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror kernels/cpu/src/* engine/src/* tests/kernels/*.cpp
-	MYPYPATH=$(VENV)/typing $(BIN)/mypy -p marcot.kernels -p marcot.model -p marcot.engine
+	MYPYPATH=$(VENV)/typing $(BIN)/mypy -p marcot
 
 bench: $(VENV)/.dev    ## time a decode step of a tree against per-branch decoding and transformers
 	$(BIN)/python -m pytest bench/test_tree_decode.py --benchmark-only

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..kernels import MarcotError
     from .engine import Engine
     from .errors import InputError
     from .expansion import Expansion
@@ -14,11 +15,15 @@ if TYPE_CHECKING:
     from .outcome import Outcome
     from .sampling import Sampling
     from .scoring import Score
+    from .search.actions import Action
+    from .search.answers import AnswerRule
     from .search.question import Question
-    from .search.result import SearchResult
+    from .search.result import Rollout, SearchResult, TreeNode
     from .search.search_options import SearchOptions
     from .search.strategies import DVTS, MCTS, REBASE, Beam, BestOfN, Greedy, SelfConsistency
     from .search.strategy import Progress, Strategy
+    from .search.trace import Trace
+    from .search.values import Value
     from .usage import Usage
 
 # Before torch loads OpenMP: by default its threads spin at every barrier and, where other programs run, starve one
@@ -31,46 +36,60 @@ _HOMES = {
     "DVTS": ".search.strategies",
     "MCTS": ".search.strategies",
     "REBASE": ".search.strategies",
+    "Action": ".search.actions",
+    "AnswerRule": ".search.answers",
     "Beam": ".search.strategies",
     "BestOfN": ".search.strategies",
     "Engine": ".engine",
     "Expansion": ".expansion",
     "Greedy": ".search.strategies",
     "InputError": ".errors",
+    "MarcotError": "..kernels",
     "Node": ".node",
     "Outcome": ".outcome",
     "Progress": ".search.strategy",
     "Question": ".search.question",
+    "Rollout": ".search.result",
     "Sampling": ".sampling",
     "Score": ".scoring",
     "SearchOptions": ".search.search_options",
     "SearchResult": ".search.result",
     "SelfConsistency": ".search.strategies",
     "Strategy": ".search.strategy",
+    "Trace": ".search.trace",
+    "TreeNode": ".search.result",
     "Usage": ".usage",
+    "Value": ".search.values",
 }
 
 __all__ = [
     "DVTS",
     "MCTS",
     "REBASE",
+    "Action",
+    "AnswerRule",
     "Beam",
     "BestOfN",
     "Engine",
     "Expansion",
     "Greedy",
     "InputError",
+    "MarcotError",
     "Node",
     "Outcome",
     "Progress",
     "Question",
+    "Rollout",
     "Sampling",
     "Score",
     "SearchOptions",
     "SearchResult",
     "SelfConsistency",
     "Strategy",
+    "Trace",
+    "TreeNode",
     "Usage",
+    "Value",
 ]
 
 
@@ -78,3 +97,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

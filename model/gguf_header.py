@@ -130,9 +130,7 @@ def _block_formats(path: Path) -> dict[int, tuple[str, int, int]]:
     try:
         from gguf import GGML_QUANT_SIZES
     except ImportError as error:
-        raise CheckpointError(
-            f"{path}: reading .gguf files needs the gguf package: pip install 'marcot[gguf]'"
-        ) from error
+        raise CheckpointError(f"{path}: reading .gguf files needs the gguf package: pip install gguf") from error
     return {int(kind): (kind.name, block, size) for kind, (block, size) in GGML_QUANT_SIZES.items()}
 
 

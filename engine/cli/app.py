@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -21,7 +22,7 @@ app = typer.Typer(
     help="Tree search with language models on a KV cache that is itself a tree.\n\n"
     'Start with:  marcot search --model qwen2.5-coder-0.5b "What is 17 * 3 + 4?"',
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -32,6 +33,23 @@ app.command()(models)
 app.command()(eval)
 app.command()(compare)
 app.command()(dataset)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"marcot {version('marcot')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of the program itself; the help text is that of `app`."""
 
 
 def main() -> None:

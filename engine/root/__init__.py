@@ -1,0 +1,38 @@
+"""A decoding engine for tree search with language models.
+
+`from marcot import Engine, MCTS, Sampling`: everything in `__all__` is imported when it is first asked for, so that
+`import marcot` does not wait for torch. The parts are `marcot.engine`, `marcot.model` and `marcot.kernels`.
+
+This folder installs as `marcot` itself, so its imports are absolute: relative ones would not mean what their path says.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from marcot import engine
+
+if TYPE_CHECKING:
+    from marcot.engine import *  # noqa: F403
+
+    __version__: str
+
+__all__ = ["__version__"]
+__all__ += engine.__all__
+
+_PARTS = ("kernels", "model")
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version(__name__)
+    if name in _PARTS:
+        return import_module(f"{__name__}.{name}")
+    if name in engine.__all__:
+        return getattr(engine, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "engine", *_PARTS])

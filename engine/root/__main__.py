@@ -1,0 +1,5 @@
+"""`python -m marcot`, for where the `marcot` script is not on the path."""
+
+from marcot.engine.cli import main
+
+main()
