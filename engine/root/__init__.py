@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from marcot import engine
 
 if TYPE_CHECKING:
+    from marcot import kernels as kernels
+    from marcot import model as model
     from marcot.engine import *  # noqa: F403
 
     __version__: str
@@ -22,16 +24,18 @@ __all__ += engine.__all__
 _PARTS = ("kernels", "model")
 
 
-def __getattr__(name: str) -> object:
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # or every name would pass for one that is here
 
-        return version(__name__)
-    if name in _PARTS:
-        return import_module(f"{__name__}.{name}")
-    if name in engine.__all__:
-        return getattr(engine, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version(__name__)
+        if name in _PARTS:
+            return import_module(f"{__name__}.{name}")
+        if name in engine.__all__:
+            return getattr(engine, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from pathlib import Path
 
+import marcot as package
 import pytest
 from marcot.engine import MCTS, Sampling
 from marcot.engine.cli.generate import generate
 from marcot.engine.cli.search import search
+
+COMMANDS = ["search", "generate", "score", "models", "eval", "compare", "dataset"]
 
 
 def test_help_does_not_wait_for_torch() -> None:
@@ -18,7 +22,7 @@ def test_help_does_not_wait_for_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["search", "generate", "score", "models", "eval", "compare"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_teaches_by_example(marcot: Callable, command: str) -> None:
     ended = marcot(command, "--help")
     assert ended.code == 0
@@ -31,6 +35,26 @@ def test_without_arguments_there_is_help(marcot: Callable) -> None:
     assert (ended.code, ended.err) == (2, "")
     assert "Usage: " in ended.out
     assert "search" in ended.out
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids=" ".join)
+def test_help_has_a_short_name(marcot: Callable, command: tuple[str, ...]) -> None:
+    assert marcot(*command, "-h") == marcot(*command, "--help")
+
+
+def test_the_version_is_printed(marcot: Callable) -> None:
+    assert marcot("--version") == (0, f"marcot {package.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [("marcot se", "search\n"), ("marcot search --max-r", "--max-rollout-tokens\n"), ("marcot --vers", "--version\n")],
+)
+def test_a_shell_completes_commands_and_options(typed: str, found: str) -> None:
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "_MARCOT_COMPLETE": "complete_bash"}
+    program = Path(sys.executable).with_name("marcot")
+    ended = subprocess.run([program], env=os.environ | words, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, found, "")
 
 
 @pytest.mark.parametrize(("command", "noun"), [(search, Sampling), (generate, Sampling)])

