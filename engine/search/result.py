@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 from ..brief import brief, brief_record
 from ..completion import FinishReason
+from ..errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,31 @@ class SearchResult:
     def __repr__(self) -> str:
         found = f"answer={brief(self.answer)}, confidence={self.confidence:.2f}, value={self.value:.3f}"
         return f"SearchResult({found}, {self.size})"
+
+    def _repr_html_(self) -> str:
+        from ..view import to_notebook
+
+        return to_notebook(self)
+
+    def save_html(self, path: str | os.PathLike[str], settings: Mapping[str, Any] | None = None) -> Path:
+        """Write the search as the page that `marcot search --tree FILE.html` writes (docs/tree.md).
+
+        Args:
+            path: A name that ends in .html.
+            settings: How the search was made, for the page to say.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            InputError: The name has another ending, or the file cannot be written.
+        """
+        from ..view import TreeFile
+
+        path = Path(path)
+        if path.suffix.lower() != ".html":
+            raise InputError(f"{path}: give a name that ends in .html")
+        return TreeFile(path, numbered=False).write(0, self, settings or {})
 
     @property
     def size(self) -> str:

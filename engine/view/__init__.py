@@ -1,8 +1,9 @@
 """A finished search as a file to look at: a page for a browser, a graph for Graphviz, or JSON with every token."""
 
 from .dot import to_dot
+from .notebook import to_notebook
 from .page import to_page
 from .tree_file import TreeFile
 from .tree_json import read_tree, to_json
 
-__all__ = ["TreeFile", "read_tree", "to_dot", "to_json", "to_page"]
+__all__ = ["TreeFile", "read_tree", "to_dot", "to_json", "to_notebook", "to_page"]

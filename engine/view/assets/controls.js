@@ -38,9 +38,9 @@ function select(id, { middle = false } = {}) {
   state.selected = id;
   reveal(layout, layout.byNode[id], middle);
   showSelected();
-  // Last, as some browsers refuse it after a hundred times in half a minute.
+  // Last, as some browsers refuse it after a hundred times in half a minute. A page inside another has no address.
   const hash = `#node=${id}`;
-  if (location.hash !== hash) history.replaceState(null, "", hash);
+  if (location.protocol !== "about:" && location.hash !== hash) history.replaceState(null, "", hash);
 }
 
 function showSelected() {
