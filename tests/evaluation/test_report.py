@@ -4,10 +4,12 @@ import csv
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from marcot.engine import InputError
 from marcot.engine.evaluation import Report, Series, draw_curve, wilson
+from marcot.engine.evaluation.curve_plot import curve_figure
 from trials import series, trial
 
 
@@ -119,6 +121,64 @@ def test_the_picture_is_a_png(two: list[Series], tmp_path: Path) -> None:
         assert content.startswith(b"\x89PNG\r\n\x1a\n")
         sizes.append((int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")))
     assert sizes[1] == (sizes[0][0], 2 * sizes[0][1])
+
+
+def colours(panel: Any) -> list[str]:
+    """Colours of a panel's lines."""
+    return [line.get_color() for line in panel.get_lines()]
+
+
+def counted(label: str, right: int, questions: int = 4) -> Series:
+    return series(label, [trial(index, ["1" if index < right else "2"]) for index in range(questions)])
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 12, 19])
+def test_no_two_strategies_of_a_picture_look_alike(count: int) -> None:
+    pytest.importorskip("matplotlib")
+    labels = ["greedy", *(f"search {number}" for number in range(1, count))]
+    curve, ends = curve_figure(Report.of(counted(label, number % 5) for number, label in enumerate(labels))).axes
+    assert len(set(colours(curve))) == count
+    assert sorted(colours(curve)) == sorted(colours(ends))
+    by_colour = {line.get_color(): line for line in curve.get_lines()}
+    for line in ends.get_lines():
+        same = by_colour[line.get_color()]
+        assert (line.get_marker(), line.get_linestyle()) == (same.get_marker(), same.get_linestyle())
+    names = [text.get_text().split("\n")[0].removesuffix(" (baseline)") for text in ends.get_yticklabels()]
+    assert sorted(names) == sorted(labels)
+
+
+def test_rows_are_in_the_order_of_the_accuracy_at_the_end() -> None:
+    pytest.importorskip("matplotlib")
+    curve, ends = curve_figure(Report.of([counted("greedy", 1), counted("worse", 0), counted("better", 3)])).axes
+    rows = [text.get_text() for text in ends.get_yticklabels()]
+    assert rows == [
+        "better\n75.0 % at 10 tokens",
+        "greedy (baseline)\n25.0 % at 10 tokens",
+        "worse\n0.0 % at 10 tokens",
+    ]
+    assert [line.get_xdata()[0] for line in ends.get_lines()] == [75.0, 25.0, 0.0]
+    assert {line.get_ydata()[-1] for line in curve.get_lines()} == {75.0, 25.0, 0.0}
+    assert "tokens" in curve.get_xlabel()
+    assert "%" in curve.get_ylabel()
+
+
+@pytest.mark.parametrize("questions", [1, 4])
+def test_a_picture_of_few_questions_has_ticks_and_whole_intervals(questions: int, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    report = Report.of([counted("greedy", 0, questions), counted("$x_1$ wide " * 30, questions, questions)])
+    figure = curve_figure(report)
+    draw_curve(report, tmp_path / "few.png")
+    figure.draw_without_rendering()
+    curve, ends = figure.axes
+    inside = [tick for tick in curve.get_yticks() if 0 <= tick <= curve.get_ylim()[1]]
+    assert inside == [0, 25, 50, 75, 100]
+    assert len([tick for tick in curve.get_xticks() if curve.get_xlim()[0] <= tick <= curve.get_xlim()[1]]) >= 2
+    assert ends.get_xlim()[1] > 100
+    box = figure.bbox
+    for label in ends.get_yticklabels():
+        extent = label.get_window_extent()
+        assert 0 <= extent.x0 <= extent.x1 <= box.x1
+    assert curve.get_window_extent().width > 0.25 * box.width
 
 
 def test_without_matplotlib_it_says_what_to_install(
