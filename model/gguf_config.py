@@ -7,16 +7,43 @@ import math
 import numpy as np
 
 from .config import ModelConfig, RopeConfig, yarn_attention_factor
+from .end_tokens import ends_a_turn
 from .errors import UnsupportedConfigError
 from .fields import MAX_POSITIONS, Fields
 from .gguf_header import GgufHeader
 
 ARCHITECTURES = ("qwen2", "llama")
 
-END_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<|eom_id|>")
-"""Control tokens that end a turn or a document; llama.cpp stops at them too, because files name only one."""
+_OTHER_FORWARD_PASSES = {
+    "expert_count": 0,
+    "attention.sliding_window": 0,
+    "attention.causal": True,
+    "attention.scale": 0.0,
+    "attention.clamp_kqv": 0.0,
+    "logit_scale": 0.0,
+    "residual_scale": 0.0,
+    "embedding_scale": 0.0,
+}
+"""Keys that change what is computed, with the value that changes nothing."""
 
-_CONTROL_TOKEN = 3
+_END_KEYS = ("eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")
+_NORMAL_TOKEN = 1
+
+
+def gguf_architecture(header: GgufHeader, source: str) -> str:
+    """The architecture of a file.
+
+    Raises:
+        UnsupportedConfigError: It is none of `ARCHITECTURES`, or the file holds a part of a model.
+    """
+    fields = Fields(header.metadata, source)
+    if fields.values.get("general.type", "model") != "model":
+        raise fields.refuse("general.type", "this file is no model of its own; give the one that it belongs to")
+    architecture = fields.text("general.architecture")
+    if architecture not in ARCHITECTURES:
+        raise fields.refuse("general.architecture", f"only {' and '.join(map(repr, ARCHITECTURES))} are supported")
+    fields.require("split.count", 0, 1)
+    return architecture
 
 
 def config_from_gguf(header: GgufHeader, frequency_factors: tuple[float, ...], source: str) -> ModelConfig:
@@ -32,12 +59,9 @@ def config_from_gguf(header: GgufHeader, frequency_factors: tuple[float, ...], s
         UnsupportedConfigError: A key is missing, out of range, or asks for what this engine does not do.
     """
     fields = Fields(header.metadata, source)
-    architecture = fields.text("general.architecture")
-    if architecture not in ARCHITECTURES:
-        raise fields.refuse("general.architecture", f"only {' and '.join(map(repr, ARCHITECTURES))} are supported")
-    fields.require("split.count", 0, 1)
-    for name in ("expert_count", "attention.sliding_window"):
-        fields.require(f"{architecture}.{name}", 0)
+    architecture = gguf_architecture(header, source)
+    for name, harmless in _OTHER_FORWARD_PASSES.items():
+        fields.require(f"{architecture}.{name}", harmless)
 
     def key(name: str) -> str:
         return f"{architecture}.{name}"
@@ -80,13 +104,18 @@ def _rope(fields: Fields, architecture: str, head_dim: int, frequency_factors: t
     prefix = f"{architecture}.rope."
     theta = fields.number(f"{prefix}freq_base", 10_000.0, low=1.0)
     kind = fields.text(f"{prefix}scaling.type", "none")
+    if not fields.present(f"{prefix}scaling.type"):
+        for name in ("scaling.factor", "scale_linear"):  # llama.cpp takes a missing type for linear scaling
+            fields.require(f"{prefix}{name}", 0.0, 1.0)
     for name in ("attn_factor", "yarn_attn_factor", "yarn_ext_factor"):
         fields.require(f"{prefix}scaling.{name}", 1.0)
     fields.require(f"{prefix}scaling.yarn_log_multiplier", 0.0)
-    fields.require(f"{prefix}scale_linear", 1.0)
+    fields.require(f"{prefix}scale_linear", 0.0, 1.0)
     if kind not in ("none", "yarn"):
         raise fields.refuse(f"{prefix}scaling.type", "only 'none' and 'yarn' are supported")
     if frequency_factors:
+        if architecture != "llama":
+            raise UnsupportedConfigError(f"{fields.source}: tensor rope_freqs.weight has no place in {architecture}")
         if kind != "none":
             raise fields.refuse(f"{prefix}scaling.type", "not supported together with the tensor rope_freqs.weight")
         return _llama3(theta, head_dim, frequency_factors, fields.source)
@@ -137,12 +166,12 @@ def _vocab_size(header: GgufHeader, source: str) -> int:
 
 
 def _end_tokens(fields: Fields, vocab_size: int) -> tuple[int, ...]:
-    ids = fields.token_ids("tokenizer.ggml.eos_token_id", vocab_size)
-    ids += fields.token_ids("tokenizer.ggml.eot_token_id", vocab_size)
+    """What the file declares, and the tokens that llama.cpp knows by their texts."""
+    ids: tuple[int, ...] = ()
+    for key in _END_KEYS:
+        ids += fields.token_ids(f"tokenizer.ggml.{key}_token_id", vocab_size)
     tokens, types = (fields.values.get(f"tokenizer.ggml.{name}") for name in ("tokens", "token_type"))
     if isinstance(tokens, list) and isinstance(types, list):
-        control = {
-            token: id for id, (token, kind) in enumerate(zip(tokens, types, strict=False)) if kind == _CONTROL_TOKEN
-        }
-        ids += tuple(control[token] for token in END_TOKENS if control.get(token, vocab_size) < vocab_size)
+        named = zip(range(vocab_size), tokens, types, strict=False)
+        ids += tuple(id for id, token, kind in named if ends_a_turn(token, ordinary=kind == _NORMAL_TOKEN))
     return tuple(dict.fromkeys(ids))

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..kernels import BlockTensor, Weight
 from .checkpoint import Checkpoint
 from .errors import CheckpointError, UnsupportedConfigError
-from .gguf_config import config_from_gguf
+from .gguf_config import config_from_gguf, gguf_architecture
 from .gguf_header import GgufHeader, TensorInfo, read_header
 from .gguf_tokenizer import tokenizer_from_gguf
 from .parameters import EMBEDDING, FINAL_NORM, LM_HEAD
@@ -52,6 +52,7 @@ class GgufFile(Checkpoint):
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path}: cannot be mapped: {error}") from error
         self._header = read_header(path, self._data)
+        gguf_architecture(self._header, str(path))  # first: the tensors of another one would be called unknown
         self._infos = _by_hugging_face_name(self._header, path)
         super().__init__(path, config_from_gguf(self._header, self._frequency_factors(path), str(path)))
         unknown = self._infos.keys() - self._shapes.keys()

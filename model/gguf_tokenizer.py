@@ -8,11 +8,12 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 
 from .chat_template import ChatTemplate
+from .end_tokens import ends_a_turn
 from .errors import TokenizerError
 from .fields import Fields
 from .tokenizer import Tokenizer
 
-_CONTROL, _USER_DEFINED = 3, 4
+_NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4
 
 _SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|{digits}"
@@ -46,26 +47,27 @@ def tokenizer_from_gguf(metadata: Mapping[str, object], source: str) -> Tokenize
     return Tokenizer(
         backend,
         bos_token_id=bos[0] if bos else None,
-        adds_bos=fields.flag("tokenizer.ggml.add_bos_token", default=kind in _ADDS_BOS),
+        adds_bos=fields.flag("tokenizer.ggml.add_bos_token", default=kind in _LLAMA_3),
         chat_template=ChatTemplate(template, special) if template else None,
     )
 
 
 def _byte_level_bpe(kind: str, tokens: list[str], merges: list[str], source: str) -> tokenizers.Tokenizer:
-    if kind not in _PRE_TOKENIZERS:
-        known = ", ".join(sorted(_PRE_TOKENIZERS))
+    split = _SPLIT_OF.get(kind)
+    if split is None:
+        known = ", ".join(sorted(_SPLIT_OF))
         raise TokenizerError(f"{source}: tokenizer.ggml.pre is {kind!r}: an unknown way to split text; known: {known}")
     pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
     vocabulary = {token: id for id, token in enumerate(tokens)}
     try:
         # Llama 3's vocabulary has words that its merges do not reach; they are taken whole.
-        model = models.BPE(vocab=vocabulary, merges=pairs, ignore_merges=kind == "llama-bpe")
+        model = models.BPE(vocab=vocabulary, merges=pairs, ignore_merges=kind in _LLAMA_3)
     except Exception as error:  # the Rust side raises bare Exception
         raise TokenizerError(f"{source}: tokenizer.ggml.merges do not fit tokenizer.ggml.tokens: {error}") from error
     backend = tokenizers.Tokenizer(model)
-    if kind == "qwen2":
+    if kind in _COMPOSES:
         backend.normalizer = normalizers.NFC()
-    backend.pre_tokenizer = _PRE_TOKENIZERS[kind]
+    backend.pre_tokenizer = _PRE_TOKENIZERS[split]
     backend.decoder = decoders.ByteLevel()
     return backend
 
@@ -81,24 +83,41 @@ _PRE_TOKENIZERS: Mapping[str, pre_tokenizers.PreTokenizer] = {
     "smollm": pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     ),
+    "gpt-2": pre_tokenizers.ByteLevel(add_prefix_space=False),
 }
-"""How text is cut before the merges, by `tokenizer.ggml.pre`."""
+"""How text is cut before the merges."""
 
-_ADDS_BOS = {"llama-bpe"}
-"""Kinds whose files may leave `add_bos_token` out and mean true."""
+_LLAMA_3 = {"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"}
+"""Kinds whose words are taken whole where the vocabulary has them, and whose files may leave `add_bos_token` out and
+mean true."""
+
+_COMPOSES = {"qwen2", "deepseek-r1-qwen"}
+"""Kinds whose own tokenizers compose characters first (NFC)."""
+
+_SPLIT_OF = {
+    **dict.fromkeys(("qwen2", "deepseek-r1-qwen", "megrez", "kormo", "f2llmv2", "stablelm2", "hunyuan"), "qwen2"),
+    **dict.fromkeys((*_LLAMA_3, "smaug-bpe", "dbrx"), "llama-bpe"),
+    **dict.fromkeys(("smollm", "starcoder", "refact"), "smollm"),
+    "gpt-2": "gpt-2",
+}
+"""Which split a `tokenizer.ggml.pre` means. The converter names a kind after the tokenizer that it recognises, so that
+one split has many names; llama.cpp (src/llama-vocab.cpp) knows which are the same."""
 
 
 def _add_special_tokens(backend: tokenizers.Tokenizer, tokens: list[str], types: object, source: str) -> None:
-    """Tell the tokenizer which tokens are matched whole in a text: the control and the user-defined ones."""
+    """Tell the tokenizer which tokens are matched whole in a text: the control and the user-defined ones.
+
+    Some files type the end of a turn as a user-defined or an ordinary token; it is a control token all the same.
+    """
     if not isinstance(types, list) or len(types) != len(tokens):
         raise TokenizerError(
             f"{source}: tokenizer.ggml.token_type must have one entry for each of {len(tokens)} tokens"
         )
-    added = [
-        AddedToken(token, special=kind == _CONTROL, normalized=False)
-        for token, kind in zip(tokens, types, strict=True)
-        if kind in (_CONTROL, _USER_DEFINED)
-    ]
+    added = []
+    for token, kind in zip(tokens, types, strict=True):
+        special = kind == _CONTROL or ends_a_turn(token, ordinary=kind == _NORMAL)
+        if special or kind == _USER_DEFINED:
+            added.append(AddedToken(token, special=special, normalized=False))
     backend.add_tokens(added)
 
 

@@ -8,6 +8,7 @@ from .config import ModelConfig, RopeConfig, yarn_attention_factor
 from .fields import MAX_POSITIONS, Fields
 
 _ARCHITECTURES = {"Qwen2ForCausalLM": "qwen2", "LlamaForCausalLM": "llama"}
+"""The `model_type` of each; transformers goes by that, so the two must agree."""
 
 _ROPE_FIELDS = {
     "default": set[str](),
@@ -34,6 +35,8 @@ def config_from_hf(values: Mapping[str, object], generation: Mapping[str, object
     architecture = _architecture(fields)
     _refuse_variants(fields)
     hidden, heads = fields.integer("hidden_size"), fields.integer("num_attention_heads")
+    if architecture == "qwen2" and "num_key_value_heads" not in values:
+        raise fields.refuse("num_key_value_heads", "this field is required in a qwen2 model (null means one per head)")
     kv_heads = fields.integer("num_key_value_heads", heads)
     if heads % kv_heads:
         raise fields.refuse("num_key_value_heads", f"must divide num_attention_heads = {heads}")
@@ -74,7 +77,10 @@ def _architecture(fields: Fields) -> str:
     names = fields.values.get("architectures")
     if not isinstance(names, list) or len(names) != 1 or names[0] not in _ARCHITECTURES:
         raise fields.refuse("architectures", f"only {known} are supported")
-    return _ARCHITECTURES[names[0]]
+    architecture = _ARCHITECTURES[names[0]]
+    if fields.present("model_type") and fields.values["model_type"] != architecture:
+        raise fields.refuse("model_type", f"does not go with architectures = {names}, whose type is {architecture!r}")
+    return architecture
 
 
 def _refuse_variants(fields: Fields) -> None:
@@ -87,6 +93,9 @@ def _refuse_variants(fields: Fields) -> None:
     fields.require("partial_rotary_factor", 1.0, 1)
     fields.require("quantization_config")
     fields.require("original_max_position_embeddings")
+    fields.require("is_causal", True)
+    fields.require("text_config")
+    fields.require("per_layer_config")
     layer_types = fields.values.get("layer_types")
     if layer_types is not None and (
         not isinstance(layer_types, list) or set(map(str, layer_types)) - {"full_attention"}
@@ -95,9 +104,8 @@ def _refuse_variants(fields: Fields) -> None:
 
 
 def _rope(fields: Fields, positions: int) -> RopeConfig:
-    name = "rope_parameters" if fields.present("rope_parameters") else "rope_scaling"
-    section = fields.section(name)
-    theta = (section if section.present("rope_theta") else fields).number("rope_theta", 10_000.0, low=1.0)
+    section = _rope_section(fields)
+    theta = _rope_theta(section, fields)
     kind_field = "rope_type" if section.present("rope_type") else "type"
     kind = section.text(kind_field, "default")
     if kind not in _ROPE_FIELDS:
@@ -119,7 +127,8 @@ def _rope(fields: Fields, positions: int) -> RopeConfig:
         return RopeConfig(
             theta, "llama3", factor, original_positions=original, low_freq_factor=low, high_freq_factor=high
         )
-    section.require("truncate", True)
+    if section.values.get("truncate", True) is not True:
+        raise section.refuse("truncate", "only True is supported")
     if factor * original > MAX_POSITIONS:
         raise section.refuse("factor", f"stretches {original} positions beyond {MAX_POSITIONS}")
     return RopeConfig(
@@ -131,3 +140,23 @@ def _rope(fields: Fields, positions: int) -> RopeConfig:
         beta_slow=section.number("beta_slow", 1.0),
         attention_factor=section.number("attention_factor", yarn_attention_factor(factor)),
     )
+
+
+def _rope_section(fields: Fields) -> Fields:
+    """The object that counts: as in transformers 5, a `rope_scaling` replaces the whole of `rope_parameters`."""
+    scaling, parameters = fields.section("rope_scaling"), fields.section("rope_parameters")
+    if not (scaling.values and parameters.values):
+        return scaling if scaling.values else parameters
+    # transformers would not look for the base in the object that is replaced, and take its default instead.
+    theta = _rope_theta(scaling, fields)
+    if parameters.present("rope_theta") and _rope_theta(parameters, fields) != theta:
+        raise parameters.refuse(
+            "rope_theta", f"rope_scaling is there too and replaces it, with rope_theta = {theta:g}: keep one of the two"
+        )
+    return scaling
+
+
+def _rope_theta(section: Fields, fields: Fields) -> float:
+    holder = section if "rope_theta" in section.values else fields
+    # A null is none of the ways to leave it out: transformers fails on it.
+    return holder.number("rope_theta", low=1.0) if "rope_theta" in holder.values else 10_000.0

@@ -54,6 +54,6 @@ def _yarn(frequencies: Tensor, config: RopeConfig, head_dim: int) -> Tensor:
 
     first = max(math.floor(dimension(config.beta_fast)), 0)
     last = min(math.ceil(dimension(config.beta_slow)), head_dim - 1)
-    width = max(last - first, 0.001)
+    width = last - first or 0.001
     stretched = ((torch.arange(head_dim // 2, dtype=torch.float32) - first) / width).clamp(0, 1)
     return stretched * frequencies / config.factor + (1 - stretched) * frequencies

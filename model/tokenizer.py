@@ -42,7 +42,8 @@ class Tokenizer:
 
         Args:
             text: Any string.
-            bos: Put `bos_token_id` in front, if there is one. Chat templates write their own.
+            bos: Put `bos_token_id` in front, if there is one. A text that begins with it, such as a rendered chat, gets
+                no second one.
 
         Raises:
             TokenizerError: `text` is not valid Unicode (it holds half of a surrogate pair).
@@ -51,7 +52,8 @@ class Tokenizer:
             ids = self._backend.encode(text, add_special_tokens=False).ids
         except (UnicodeEncodeError, TypeError) as error:
             raise TokenizerError(f"this text cannot be encoded: {error}") from error
-        return [self.bos_token_id, *ids] if bos and self.bos_token_id is not None else ids
+        first = self.bos_token_id
+        return [first, *ids] if bos and first is not None and ids[:1] != [first] else ids
 
     def decode(self, ids: Iterable[int], *, keep_special: bool = False) -> str:
         """Return the text of `ids`; bytes that are not UTF-8 become U+FFFD, ids without a token nothing.

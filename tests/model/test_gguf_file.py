@@ -75,6 +75,21 @@ def test_yarn_metadata(tiny_checkpoint, tmp_path):
 REFUSED = {
     "linear scaling": (lambda w: w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR), "rope.scaling.type is 'linear'"),
     "yarn without factor": (lambda w: w.add_rope_scaling_type(gguf.RopeScalingType.YARN), "scaling.factor is missing"),
+    "factor without a type": (lambda w: w.add_rope_scaling_factor(4.0), "qwen2.rope.scaling.factor is 4.0"),
+    "another factor of attention": (
+        lambda w: (
+            w.add_rope_scaling_type(gguf.RopeScalingType.YARN),
+            w.add_rope_scaling_factor(4.0),
+            w.add_rope_scaling_attn_factors(0.5),
+        ),
+        "qwen2.rope.scaling.attn_factor is 0.5",
+    ),
+    "divisors outside llama": (
+        lambda w: w.add_tensor("rope_freqs.weight", np.ones(4, np.float32)),
+        "tensor rope_freqs.weight has no place in qwen2",
+    ),
+    "attends to what follows": (lambda w: w.add_causal_attention(False), "qwen2.attention.causal is False"),
+    "an adapter": (lambda w: w.add_type("adapter"), "general.type is 'adapter': this file is no model of its own"),
     "partial rotation": (lambda w: w.add_rope_dimension_count(4), "qwen2.rope.dimension_count is 4"),
     "experts": (lambda w: w.add_expert_count(8), "qwen2.expert_count is 8"),
     "sliding window": (lambda w: w.add_sliding_window(512), "qwen2.attention.sliding_window is 512"),
@@ -107,6 +122,40 @@ def test_unknown_architecture(tmp_path):
     writer.close()
     with pytest.raises(UnsupportedConfigError, match=r"general\.architecture is 'mamba'"):
         open_checkpoint(tmp_path / "mamba.gguf")
+
+
+def test_another_architecture_is_named_before_its_tensors(tiny_checkpoint, tmp_path):
+    def as_qwen3(writer: gguf.GGUFWriter) -> None:
+        writer.arch = "qwen3"
+        writer.add_key_value("general.architecture", "qwen3", gguf.GGUFValueType.STRING)
+        writer.add_tensor("blk.0.attn_q_norm.weight", np.ones(8, np.float32))
+
+    path = convert(tiny_checkpoint("qwen2"), tmp_path / "tiny.gguf", edit=as_qwen3)
+    with pytest.raises(UnsupportedConfigError, match=r"general\.architecture is 'qwen3': only 'qwen2' and 'llama'"):
+        open_checkpoint(path)
+
+
+TOKENS = ["a", "<|im_end|>", "<|endoftext|>", "</s>", "<|eom_id|>", "<|tool|>"]
+
+
+@pytest.mark.parametrize(
+    ("types", "keys", "ends"),
+    [
+        pytest.param([1, 3, 3, 1, 3, 3], {}, (1, 2, 4), id="by their texts"),
+        pytest.param([1, 4, 1, 1, 1, 1], {}, (1, 2, 4), id="whatever their type"),
+        pytest.param([1, 1, 1, 3, 1, 1], {}, (1, 2, 3, 4), id="a word where it is a control token"),
+        pytest.param([1, 3, 3, 1, 3, 3], {"eos": 5, "eot": 2, "eom": 0}, (5, 2, 0, 1, 4), id="and what is declared"),
+    ],
+)
+def test_end_tokens(types, keys, ends, tiny_checkpoint, tmp_path):
+    def add_tokens(writer: gguf.GGUFWriter) -> None:
+        writer.add_token_list(TOKENS)
+        writer.add_token_types(types)
+        for name, id in keys.items():
+            writer.add_uint32(f"tokenizer.ggml.{name}_token_id", id)
+
+    path = convert(tiny_checkpoint("qwen2"), tmp_path / "tiny.gguf", edit=add_tokens)
+    assert open_checkpoint(path).config.eos_token_ids == ends
 
 
 def test_wrong_shape(tiny_checkpoint, tmp_path):

@@ -74,6 +74,46 @@ def test_llama_bpe_splits_as_transformers_converter_for_llama_3():
         assert ours.pre_tokenize_str(case["text"]) == theirs.pre_tokenize_str(case["text"])
 
 
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("deepseek-r1-qwen", "qwen2"),
+        ("megrez", "qwen2"),
+        ("llama3", "llama-bpe"),
+        ("llama-v3", "llama-bpe"),
+        ("falcon3", "llama-bpe"),
+        ("smaug-bpe", "llama-bpe"),
+        ("refact", "smollm"),
+    ],
+)
+def test_names_of_the_same_split(name, known):
+    alias, original = (
+        tokenizer_from_gguf(MINIMAL | {"tokenizer.ggml.pre": pre}, "file")._backend for pre in (name, known)
+    )
+    for case in LLAMA_CPP:
+        splits = [tokenizer.pre_tokenizer.pre_tokenize_str(case["text"]) for tokenizer in (alias, original)]
+        assert splits[0] == splits[1]
+
+
+def test_deepseek_r1_qwen_composes_characters_as_qwen2():
+    assert tokenizer_from_gguf(MINIMAL | {"tokenizer.ggml.pre": "deepseek-r1-qwen"}, "file")._backend.normalizer
+
+
+@pytest.mark.parametrize("kind", [1, 3, 4], ids=["ordinary", "control", "user-defined"])
+def test_the_end_of_a_turn_is_a_control_token_however_it_is_typed(kind):
+    tokens = ["a", "b", "ab", "<|im_end|>"]
+    changes = {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": [1, 1, 1, kind]}
+    tokenizer = tokenizer_from_gguf(MINIMAL | changes, "file")
+    assert tokenizer.encode("a<|im_end|>b") == [0, 3, 1]
+    assert tokenizer.decode([0, 3, 1]) == "ab"
+
+
+def test_an_ordinary_word_that_looks_like_an_end_stays_one():
+    """`</s>` is one of Qwen2's words: it ends a stroke in HTML."""
+    changes = {"tokenizer.ggml.tokens": ["a", "b", "ab", "</s>"], "tokenizer.ggml.token_type": [1] * 4}
+    assert tokenizer_from_gguf(MINIMAL | changes, "file").decode([0, 3]) == "a</s>"
+
+
 def test_minimal_file():
     tokenizer = tokenizer_from_gguf(MINIMAL, "file")
     assert tokenizer.encode("abba<end>") == [2, 1, 0, 3]

@@ -60,6 +60,12 @@ def test_special_tokens_in_a_text():
 def test_bos_only_when_told():
     assert TOKENIZER.encode("hi", bos=True) == [0, *TOKENIZER.encode("hi")]
     assert Tokenizer(train_tokenizer(330)).encode("hi", bos=True) == TOKENIZER.encode("hi")
+    assert TOKENIZER.encode("", bos=True) == [0]
+
+
+def test_a_text_that_begins_with_bos_gets_no_second_one():
+    """As a rendered chat of Llama 3 does."""
+    assert TOKENIZER.encode("<|endoftext|>hi", bos=True) == [0, *TOKENIZER.encode("hi")]
 
 
 @pytest.mark.parametrize("adds", [True, False])
