@@ -50,7 +50,6 @@ class KVNode:
         readers: `pins` of the whole subtree.
         resident_children: Children that have pages.
         last_used: Tick of the last use, for least-recently-used eviction.
-        queued: Whether the node waits in the eviction queue of released nodes and in that of held ones.
         serial: Creation order; siblings sort by it.
         hidden: `[hidden]`, final hidden state of the last token, or None.
         distribution: What follows the last token, or None.
@@ -71,7 +70,6 @@ class KVNode:
         "pages",
         "parent",
         "pins",
-        "queued",
         "readers",
         "resident_children",
         "serial",
@@ -96,7 +94,6 @@ class KVNode:
         self.readers = 0
         self.resident_children = 0
         self.last_used = 0
-        self.queued = [False, False]
         self.serial = serial
         self.hidden: Tensor | None = None
         self.distribution: Distribution | None = None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Iterator
 
 from ..model import PAGE_SIZE
 from .errors import IntegrityError
+from .eviction_queue import EvictionQueue
 from .kv_node import KVNode
 from .page_pool import PagePool
 
@@ -32,7 +32,7 @@ class KVTree:
         self._serial = 0
         self._tick = 0
         self._dropped: deque[KVNode] = deque()
-        self._queues: tuple[list[tuple[int, int, KVNode]], list[tuple[int, int, KVNode]]] = ([], [])
+        self._queues = (EvictionQueue(), EvictionQueue())
         self.root = KVNode(None, [], 0)
 
     # --- structure ---------------------------------------------------------------------------------------------
@@ -68,6 +68,7 @@ class KVTree:
             self.drop(node)
         parent = _parent(node)
         parent.growing.remove(node)
+        self._leave_queues(node)
         self._prune(parent)
 
     def ancestor_at(self, node: KVNode, end: int) -> KVNode:
@@ -171,17 +172,15 @@ class KVTree:
     def _offer(self, node: KVNode) -> None:
         """Queue `node` for eviction if it may be evicted and does not wait already."""
         tier = _HELD if node.handles else _RELEASED
-        if self._evictable(node) and not node.queued[tier]:
-            node.queued[tier] = True
-            heapq.heappush(self._queues[tier], (node.last_used, node.serial, node))
+        if self._evictable(node):
+            self._queues[tier].push(node)
 
     def _evict_one(self) -> bool:
         """Take the pages of the least recently used node, released ones first; False if there is none."""
         for tier in (_RELEASED, _HELD):
             queue = self._queues[tier]
-            while queue:
-                seen, _, node = heapq.heappop(queue)
-                node.queued[tier] = False
+            while (entry := queue.pop()) is not None:
+                node, seen = entry
                 if not self._evictable(node) or (_HELD if node.handles else _RELEASED) != tier:
                     continue
                 if node.last_used != seen:
@@ -202,7 +201,13 @@ class KVTree:
             siblings.remove(node)
             if not siblings:
                 del parent.children[node.tokens[0]]
+            self._leave_queues(node)
             node = parent
+
+    def _leave_queues(self, node: KVNode) -> None:
+        """Forget a node that has left the tree."""
+        for queue in self._queues:
+            queue.remove(node)
 
     # --- proof -------------------------------------------------------------------------------------------------
 
@@ -226,7 +231,6 @@ class KVTree:
         owners: dict[int, str] = dict.fromkeys(self.pool.free_pages(), "the free list")
         if len(owners) != self.pool.free:
             raise IntegrityError("a page is free twice")
-        waiting = ({id(entry[2]) for entry in self._queues[0]}, {id(entry[2]) for entry in self._queues[1]})
         for node in [self.root, *self.nodes()]:
             name = f"node {node.serial} at {node.start}..{node.end}"
             children = [*node.growing, *(child for siblings in node.children.values() for child in siblings)]
@@ -253,7 +257,7 @@ class KVTree:
                     child.tokens[0] == token for token, siblings in node.children.items() for child in siblings
                 ),
                 "children know their parent": all(child.parent is node for child in children),
-                "evictable nodes are queued": not self._evictable(node) or id(node) in waiting[tier],
+                "evictable nodes are queued": not self._evictable(node) or node in self._queues[tier],
             }.items():
                 if not holds:
                     raise IntegrityError(f"{name}: broken rule: {rule}")

@@ -81,7 +81,11 @@ class Scheduler:
         """Queue the computation of `node` and everything above it; same errors as `expand`."""
         self._check_fits(node.end)
         prefill = Prefill(node, usage)
-        self._submit(prefill)
+        if prefill.finished:  # nothing to queue, but a use of what is cached
+            self._tree.pin(node)
+            self._tree.unpin(node)
+        else:
+            self._submit(prefill)
         return prefill
 
     def score(self, tokens: Sequence[int], top_k: int, usage: Usage) -> Scoring:
@@ -158,12 +162,24 @@ class Scheduler:
             raise IntegrityError("the scheduler has nothing to run")
         self._tree.settle()
         self._admit()
-        self._stepper.run(self._gather())
-        self._stepper.draw(job for job in self._running.values() if isinstance(job, Branch))
-        ended = [job for job in self._running.values() if job.finished]
-        for job in ended:
-            self._leave(job)
-            self._bury(job, keep_tokens=True)
+        try:
+            self._stepper.run(self._gather())
+            self._stepper.draw(job for job in self._running.values() if isinstance(job, Branch))
+        except BaseException:
+            self._rewind()
+            raise
+        finally:
+            ended = [job for job in self._running.values() if job.finished]
+            for job in ended:
+                self._leave(job)
+                self._bury(job, keep_tokens=True)
+
+    def _rewind(self) -> None:
+        """After half a step: whoever goes on decodes the last token of each branch again, and draws from that."""
+        self._stepper.forget()
+        for job in self._running.values():
+            if isinstance(job, Branch) and job.node.tokens:
+                job.node.computed = min(job.node.computed, len(job.node.tokens) - 1)
 
     def _admit(self) -> None:
         """Let waiting jobs in, oldest first, as long as their paths fit; one that never will ends with an error."""

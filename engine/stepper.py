@@ -91,6 +91,10 @@ class Stepper:
         head = self._decoder.kernels.lm_head_topk(hidden, self._decoder.head, scoring.top_k, targets=targets)
         scoring.take(reader.first, head)
 
+    def forget(self) -> None:
+        """Let go of what a pass has left for `draw`, as nobody will draw from it."""
+        self._decoded, self._hidden, self._head = [], [], None
+
     def draw(self, running: Iterable[Branch]) -> None:
         """Draw a token on every branch that the last pass decoded, and on those of `running` whose fork is ready."""
         starting = [branch for branch in running if not branch.node.tokens and branch.ready]
@@ -103,7 +107,7 @@ class Stepper:
             request, decoded = self._head
             self._drawer.from_head(request, *decoded)
             branches, blocks = [], []
-        self._decoded, self._hidden, self._head = [], [], None
+        self.forget()
         for branch, hidden in first:
             if hidden is not None:
                 branches.append(branch)
