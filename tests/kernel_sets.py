@@ -23,11 +23,12 @@ from device_kernels import DeviceKernels
 from driver_library import DriverLibrary, built_driver
 from marcot.kernels import Kernels, reference
 from marcot.kernels.cpu import CpuKernels, Library, load
-from marcot.kernels.cpu.build import _NATIVE, built_library
+from marcot.kernels.cpu.build import _NATIVE, _cpu_features, built_library
 from marcot.kernels.errors import NoCompilerError
 from torch import Tensor
 
 _ON_X86: Final = platform.machine().lower() in ("x86_64", "amd64")
+_AVX2, _AVX512 = "-march=x86-64-v3", "-march=x86-64-v4"
 _NEON_COMPILER, _NEON_EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
 
 
@@ -40,12 +41,15 @@ def _triton(folder: Path) -> Kernels:
     return kernels if device.type == "cpu" else cast(Kernels, DeviceKernels(kernels, device))
 
 
-def _cpu(flags: Sequence[str], folder: Path) -> Kernels:
-    """A library for this machine."""
+def _cpu(flags: Sequence[str], folder: Path, needs: Sequence[str] = ()) -> Kernels:
+    """A library for this machine, if the processor has what it `needs`."""
     if not flags:
         return load()
     if not _ON_X86:
         pytest.skip("its flags are those of x86")
+    lacks = set(needs) - set(_cpu_features().split())
+    if lacks:
+        pytest.skip(f"this processor has no {', '.join(sorted(lacks))}")
     return CpuKernels(Library(built_library(extra_flags=flags)))
 
 
@@ -74,9 +78,14 @@ _SETS: Final[dict[str, Callable[[Path], Kernels]]] = {
     "triton": _triton,
     "sse4": partial(_cpu, ("-march=x86-64-v2",)),
     "sse2": partial(_cpu, ("-march=x86-64",)),
-    "avx2-without-fma": partial(_cpu, ("-mno-fma",)),
-    "quad-dots": partial(_cpu, ("-DMARCOT_QUAD_DOTS=1",)),
-    "64-bytes": partial(_cpu, ("-DMARCOT_WIDTH=64", "-DMARCOT_QUAD_DOTS=1")),
+    "avx2": partial(_cpu, (_AVX2,), needs=("avx2", "fma")),
+    "avx2-without-fma": partial(_cpu, (_AVX2, "-mno-fma"), needs=("avx2",)),
+    "avx2-vnni": partial(_cpu, (_AVX2, "-mavxvnni"), needs=("avx2", "fma", "avx_vnni")),
+    "avx512": partial(_cpu, (_AVX512,), needs=("avx512bw", "avx512vl")),
+    "avx512-vnni": partial(_cpu, (_AVX512, "-mavx512vnni"), needs=("avx512bw", "avx512vl", "avx512_vnni")),
+    "16-bytes": partial(_cpu, (_AVX2, "-DMARCOT_WIDTH=16"), needs=("avx2", "fma")),
+    "quad-dots": partial(_cpu, (_AVX2, "-DMARCOT_QUAD_DOTS=1"), needs=("avx2", "fma")),
+    "64-bytes": partial(_cpu, (_AVX2, "-DMARCOT_WIDTH=64", "-DMARCOT_QUAD_DOTS=1"), needs=("avx2", "fma")),
     "neon": partial(_neon, ()),
     "neon-quad-dots": partial(_neon, ("-march=armv8.2-a+dotprod",)),
     "sanitized": partial(_sanitized, "address,undefined", ()),

@@ -57,6 +57,13 @@ def random_weight(format: str, rows: int, columns: int, random: torch.Generator)
     return _with_scales(data, format, rows, columns, torch.randn(blocks, 2, generator=random) / 64)
 
 
+def integer_weight(format: str, rows: int, columns: int, random: torch.Generator) -> BlockTensor:
+    """A matrix of this block format with any codes and inner scales below scales of 1: its values are integers."""
+    blocks = rows * columns // BLOCKS[format].columns
+    data = torch.randint(0, 256, (blocks, BLOCKS[format].bytes), generator=random, dtype=torch.uint8)
+    return _with_scales(data, format, rows, columns, torch.ones(blocks, 2))
+
+
 def filled_weight(format: str, rows: int, columns: int, byte: int) -> BlockTensor:
     """A matrix of this block format whose codes and inner scales consist of one byte, below scales of 1/64."""
     blocks = rows * columns // BLOCKS[format].columns
