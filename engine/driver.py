@@ -42,6 +42,7 @@ class Driver:
         strategy: Strategy,
         concurrency: int,
         total: Usage,
+        count: int | None,
     ) -> Iterator[Progress | Outcome]:
         """Search every question; yield progress after each wave and twice a second, and outcomes as they are reached.
 
@@ -51,10 +52,16 @@ class Driver:
             strategy: Starts the searches.
             concurrency: Questions that are open at a time.
             total: Where all work is counted, besides each question's own count.
+            count: How many questions there are, where that is known.
         """
         pending = enumerate(questions)
         runs: list[_Run] = []
         told = time.monotonic()
+        finished = 0
+
+        def seen(progress: Progress) -> Progress:
+            return dataclasses.replace(progress, finished=finished, running=len(runs), total=count)
+
         try:
             while True:
                 while len(runs) < concurrency and (entry := next(pending, None)) is not None:
@@ -62,6 +69,7 @@ class Driver:
                     try:
                         runs.append(_Run(open_task(index, question), strategy, self._scheduler, self._tree))
                     except MarcotError as error:
+                        finished += 1
                         yield Outcome(index, question.text, None, error)
                 if not runs:
                     return
@@ -72,14 +80,15 @@ class Driver:
                 for run in [run for run in runs if run.expanding.finished]:
                     outcome = self._advance(run)
                     if outcome is None:
-                        yield run.wave.progress
+                        yield seen(run.wave.progress)
                         continue
                     runs.remove(run)
                     run.close(total)
+                    finished += 1
                     yield outcome
                 if time.monotonic() - told >= PROGRESS_EVERY:
                     told = time.monotonic()
-                    yield from [run.progress for run in runs]
+                    yield from [seen(run.progress) for run in runs]
         finally:
             for run in runs:
                 run.close(total)

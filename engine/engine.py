@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self, overload
@@ -290,13 +290,16 @@ class Engine:
             concurrency: Questions that are searched at a time; their branches share every forward pass.
 
         Yields:
-            `Progress` after each wave of a search, and one `Outcome` per question, as they are reached.
+            `Progress` after each wave of a search, with the counts of the whole request (`total` if `questions` has a
+            length), and one `Outcome` per question, as they are reached.
 
         Raises:
             InputError: `concurrency` is less than 1.
         """
         if concurrency < 1:
             raise InputError(f"concurrency={concurrency}: must be at least 1")
+
+        count = len(questions) if isinstance(questions, Sized) else None
 
         def open_task(index: int, question: Question) -> Task:
             text, reference = question
@@ -306,7 +309,7 @@ class Engine:
             assert self.tokenizer is not None, "chat_ids needs one"
             return Task(index, text, prompt, self.config.max_positions, self.tokenizer.decode, reference)
 
-        return self._driver.run(map(Question.of, questions), open_task, strategy, concurrency, self.usage)
+        return self._driver.run(map(Question.of, questions), open_task, strategy, concurrency, self.usage, count)
 
     def chat_ids(self, question: str, system: str | None = None) -> list[int]:
         """Token ids of a question in the checkpoint's chat format; as plain text if it has none.

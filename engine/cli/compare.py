@@ -96,8 +96,7 @@ def compare(
 
 
 def _prompts(path: Path | None, questions: str | None) -> list[Prompt]:
-    from ..evaluation import COMPARE_PROMPTS, Prompt
-    from ..evaluation.question_range import QuestionRange
+    from ..evaluation import COMPARE_PROMPTS, Prompt, QuestionRange
     from ..question_file import read_questions
 
     found = read_questions(path or COMPARE_PROMPTS)

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..engine import Engine
-from ..evaluation import Comparison, Contestant, Prompt, Reply, StrategySpec
+from ..evaluation import Comparison, Contestant, EvalView, Leg, Prompt, Reply, StrategySpec
 from ..outcome import Outcome
 from ..search import Question as Asked
 from ..search.answers import answers_agree
-from .eval_view import EvalView
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +65,19 @@ class CompareRun:
         settings: dict[Contestant, dict[str, Any]],
     ) -> None:
         """Put every reply into `replies` as it comes."""
-        with EvalView(len(self.prompts) * len(self.models) * len(self.specs)) as view:
+        legs = [
+            Leg(f"{Path(model).name}, {spec.label}", len(self.prompts), spec.strategy)
+            for model in self.models
+            for spec in self.specs
+        ]
+        with EvalView(legs) as view:
             for model in self.models:
                 engine = load(model)
                 for spec in self.specs:
                     contestant = Contestant(Path(model).name, spec.label)
                     basis = {"model": contestant.model, **self.numbers, "instruction": self.instruction}
                     settings[contestant] = basis | {"system": self.system} | spec.strategy.settings()
-                    view.begin(", ".join(contestant), len(self.prompts), spec.strategy)
+                    view.begin()
                     for position, reply in self._replies(engine, spec, view):
                         replies[position, contestant] = reply
                 # Before the next one is loaded: two may be more than the memory holds.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,13 +12,19 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ..dataset import Produced
+from ..pace import time_left
+
+PLAIN_LINE_EVERY = 30.0
+"""Seconds between two lines where stderr is no terminal."""
 
 
 class ProgressBar:
-    """On a terminal, a bar on stderr for each stage; elsewhere nothing."""
+    """On a terminal, a bar on stderr for each stage; elsewhere, a line now and then."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
+        self._console = console = Console(stderr=True)
+        self._last_line = time.monotonic()
+        self._begun: dict[str, tuple[int, float]] = {}
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -30,11 +38,20 @@ class ProgressBar:
 
     def show(self, stage: str, done: int, total: int) -> None:
         """Say that `stage` has done `done` of `total`."""
-        if self._progress.disable:
-            return
-        if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(stage, total=total)
-        self._progress.update(self._tasks[stage], completed=done, total=total)
+        now = time.monotonic()
+        # What was done before the first call is no measure of speed: a run may go on where another was stopped.
+        first, started = self._begun.setdefault(stage, (done, now))
+        if not self._progress.disable:
+            if stage not in self._tasks:
+                self._tasks[stage] = self._progress.add_task(stage, total=total, completed=done)
+            self._progress.update(self._tasks[stage], completed=done, total=total)
+        elif now - self._last_line >= PLAIN_LINE_EVERY:
+            self._last_line = now
+            left = (now - started) / (done - first) * (total - done) if done > first else None
+            # Who cannot be told how far it is may still want the results.
+            with suppress(OSError):
+                line = f"{stage}: {done} of {total} ({done / max(total, 1):.0%}), {time_left(left)}"
+                self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def __enter__(self) -> Self:
         self._progress.start()

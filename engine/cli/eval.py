@@ -83,10 +83,17 @@ def eval(
       marcot eval --report runs/en --baseline mcts --out runs/en
     """
     from ..errors import InputError
-    from ..evaluation import Report, check_baseline, parse_parameters, parse_strategies, read_series
-    from ..evaluation.data_set import DataSet
-    from ..evaluation.question_range import QuestionRange
-    from .eval_run import EvalRun
+    from ..evaluation import (
+        DataSet,
+        EvalRun,
+        EvalView,
+        QuestionRange,
+        Report,
+        check_baseline,
+        parse_parameters,
+        parse_strategies,
+        read_series,
+    )
     from .loading import Loading
 
     if report:
@@ -117,15 +124,23 @@ def eval(
         full=full,
     )
 
+    failures = []
     try:
-        found = run.run(loading.load)
+        with run:
+            if run.there:
+                typer.echo(f"{run.there} of {run.wanted} answers are in {out} already", err=True)
+            with EvalView(run.legs) as view:
+                for failure in run.answer(loading.load, view):
+                    typer.echo(f"error: {failure}", err=True)
+                    failures.append(failure)
     except KeyboardInterrupt:
         resume = f"; the same command goes on from {out}" if out else ""
         typer.echo(f"interrupted: {run.finished} questions were finished{resume}", err=True)
         raise typer.Exit(_INTERRUPTED) from None
+    found = run.series()
     if any(each.trials for each in found):
         _deliver(Report.of(found, baseline, budget_tokens), out, json)
-    raise typer.Exit(run.exit_code)
+    raise typer.Exit(failures[0].error.exit_code if failures else 0)
 
 
 def _deliver(report: Report, out: Path | None, json: bool) -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..outcome import Outcome
+from ..pace import Pace, time_left
 from ..question_file import Question
 from ..search import Progress
 from .printable import printable
@@ -37,23 +38,14 @@ class LiveView:
         """
         self._questions = questions
         self._rollouts = rollouts
-        self._open: dict[int, Progress] = {}
-        self._finished = 0
-        self._finished_tokens = 0
-        self._started = time.monotonic()
-        self._last_line = self._started
+        self._pace = Pace(len(questions))
+        self._last_line = time.monotonic()
         self._console = Console(stderr=True)
         self._live: Live | None = None
 
     def show(self, event: Progress | Outcome) -> None:
         """Take the next event of `Engine.stream`."""
-        if isinstance(event, Progress):
-            self._open[event.index] = event
-        else:
-            self._open.pop(event.index, None)
-            self._finished += 1
-            if event.result is not None and event.result.stats is not None:
-                self._finished_tokens += event.result.stats.generated_tokens
+        self._pace.take(event)
         now = time.monotonic()
         if not self._console.is_terminal and now - self._last_line >= PLAIN_LINE_EVERY:
             self._last_line = now
@@ -87,18 +79,17 @@ class LiveView:
             self._live.stop()
             self._live = None
 
-    def _speed(self) -> str:
-        tokens = self._finished_tokens + sum(progress.generated_tokens for progress in self._open.values())
-        seconds = time.monotonic() - self._started
-        return f"{tokens} tokens, {tokens / max(seconds, 1e-9):.1f} tokens/s, {seconds:.0f} s"
+    def _state_of_all(self) -> str:
+        pace = self._pace
+        left = f", {time_left(pace.seconds_left)}" if pace.questions > 1 else ""
+        return f"{pace}, {pace.tokens} tokens, {pace.tokens_per_s:.1f} tokens/s, {pace.seconds:.0f} s{left}"
 
     def _plain_line(self) -> str:
-        head = f"{self._finished} of {len(self._questions)} questions, {self._speed()}"
         rows = [
             f"#{self._questions[index].index + 1}: {self._state(progress)}"
-            for index, progress in sorted(self._open.items())[:PLAIN_QUESTIONS]
+            for index, progress in list(self._pace.open.items())[:PLAIN_QUESTIONS]
         ]
-        return "; ".join([head, *rows])
+        return "; ".join([self._state_of_all(), *rows])
 
     def _state(self, progress: Progress) -> str:
         best = f", best {progress.best_value:.3f} ({printable(progress.best_answer)})" if progress.rollouts else ""
@@ -114,7 +105,7 @@ class LiveView:
         rows.add_column("best answer", no_wrap=True, overflow="ellipsis", max_width=24)
         rows.add_column("question", no_wrap=True, overflow="ellipsis", style="dim")
         rows.add_row("#", "rollouts", "nodes", "tokens", "best value", "best answer", "question", style="dim")
-        for index, progress in sorted(self._open.items()):
+        for index, progress in self._pace.open.items():
             question = self._questions[index]
             rows.add_row(
                 str(question.index + 1),
@@ -125,4 +116,4 @@ class LiveView:
                 Text(printable(progress.best_answer)),
                 Text(" ".join(question.text.split())),
             )
-        return Group(rows, Text(f"{self._finished} of {len(self._questions)} questions, {self._speed()}"))
+        return Group(rows, Text(self._state_of_all()))

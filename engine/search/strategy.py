@@ -25,6 +25,9 @@ class Progress:
         generated_tokens: Tokens drawn for this question so far.
         best_value: Value of the best rollout so far; NaN before the first.
         best_answer: Its answer, or an empty string.
+        finished: Questions of the request that have ended; the engine fills in this and what follows.
+        running: Questions that are being searched, this one included.
+        total: Questions of the request, where that is known beforehand.
     """
 
     index: int
@@ -33,6 +36,9 @@ class Progress:
     generated_tokens: int
     best_value: float
     best_answer: str
+    finished: int = 0
+    running: int = 1
+    total: int | None = None
 
     def __repr__(self) -> str:
         return brief_record(self)

@@ -30,7 +30,7 @@ def test_a_terminal_gets_a_table_that_goes_away(
         view.show(EVENTS[3])
     shown = capsys.readouterr()
     assert shown.out == "a result\n"
-    for part in ("2/8", "0.875", "[72]", "How many [clips]?", "How much?", "tokens/s", "1 of 2 questions"):
+    for part in ("2/8", "0.875", "[72]", "How many [clips]?", "How much?", "tokens/s", "1 of 2 questions", " left"):
         assert part in shown.err
 
 
@@ -41,8 +41,11 @@ def test_a_pipe_gets_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch
             view.show(event)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
-    assert lines[1].startswith("0 of 2 questions, 120 tokens, ")
+    assert lines[1].startswith("0 of 2 questions, 1 running, 1 not started, 120 tokens, ")
     assert lines[1].endswith("; #5: 2/8 rollouts, 9 nodes, best 0.875 ([72])")
+    assert ", no estimate yet; #5: " in lines[1]
+    assert lines[3].startswith("1 of 2 questions, 1 running, 180 tokens, ")
+    assert " left; #8: 1/8 rollouts" in lines[3]
     assert "\x1b" not in "".join(lines)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from held_nodes import held_nodes
-from marcot.engine import Engine, Sampling
+from marcot.engine import Engine, Outcome, Progress, Sampling
 from marcot.engine.search import STRATEGIES, SearchOptions, SearchResult
 from search_books import SMALL
 
@@ -26,6 +26,21 @@ def quick(name: str, **options: Any) -> SearchOptions:
     return STRATEGIES[name](
         **SMALL.get(name, {}) | {"rollouts": 5, "max_rollout_tokens": 12, "action": "mini-step-3"} | options
     )
+
+
+def test_progress_counts_the_whole_request(engine: Engine) -> None:
+    events = list(engine.stream([*QUESTIONS, "", "And in May?"], quick("mcts"), concurrency=2))
+    finished = 0
+    for event in events:
+        if isinstance(event, Outcome):
+            finished += 1
+        else:
+            assert (event.finished, event.total) == (finished, 5)
+            assert 1 <= event.running <= 2
+    assert finished == 5
+    assert any(isinstance(event, Progress) and event.running == 2 for event in events)
+    for event in engine.stream(iter(QUESTIONS), quick("greedy")):
+        assert isinstance(event, Outcome) or event.total is None
 
 
 def without_stats(results: list[SearchResult]) -> list[SearchResult]:

@@ -1,0 +1,133 @@
+"""What a person sees on stderr while an evaluation runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from ..outcome import Outcome
+from ..pace import Pace, time_left
+from ..search import Progress, SearchOptions
+
+PLAIN_LINE_EVERY = 30.0
+"""Seconds between two lines where stderr is no terminal."""
+
+
+class Leg(NamedTuple):
+    """A part of a run: one strategy of one model.
+
+    Attributes:
+        name: What it is called.
+        questions: How many it has to answer.
+        strategy: The strategy.
+    """
+
+    name: str
+    questions: int
+    strategy: SearchOptions
+
+    @property
+    def weight(self) -> float:
+        """Chains of a question, as far as the strategy says it: what its costs are in proportion to."""
+        most, budget = self.strategy.rollouts, self.strategy.max_tokens
+        by_tokens = None if budget is None else budget / self.strategy.max_rollout_tokens
+        return max(1.0, min((each for each in (most, by_tokens) if each is not None), default=1.0))
+
+
+class EvalView:
+    """On a terminal, a bar for all legs and one for the present one; elsewhere, a line now and then."""
+
+    def __init__(self, legs: Sequence[Leg]) -> None:
+        """Prepare a view of all `legs`, in the order in which they will begin."""
+        self._legs = legs
+        self._paces: list[Pace] = []
+        self._right = 0
+        self._last_line = time.monotonic()
+        self._console = Console(stderr=True)
+        self._bars = Bars(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            transient=True,
+        )
+        self._all = self._bars.add_task("all", total=self._questions, note="")
+        self._run = self._bars.add_task("", total=0, note="", visible=False)
+
+    def begin(self) -> None:
+        """The next leg begins."""
+        leg = self._legs[len(self._paces)]
+        self._paces.append(Pace(leg.questions))
+        self._right = 0
+        self._bars.reset(self._run, description=leg.name, total=leg.questions, visible=True, note="")
+
+    def show(self, event: Progress | Outcome, correct: bool = False) -> None:
+        """Take the next event of `Engine.stream`; for a result, whether it is right."""
+        pace = self._paces[-1]
+        pace.take(event)
+        self._right += correct
+        self._bars.update(self._all, completed=self._finished, note=self._speed())
+        self._bars.update(self._run, completed=pace.finished, note=f"{self._right} right")
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._last_line >= PLAIN_LINE_EVERY:
+            self._last_line = now
+            # Who cannot be told how far it is may still want the results.
+            with suppress(OSError):
+                self._console.print(self._plain_line(), soft_wrap=True, highlight=False, markup=False)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Of all legs, those that have not begun included; None as long as nothing is known."""
+        measured = {position: pace for position, pace in enumerate(self._paces) if pace.cost is not None}
+        if not measured:
+            return None
+        # What a strategy costs that has not been seen yet is taken to be in proportion to its chains.
+        chains = sum(self._legs[position].weight * pace.finished for position, pace in measured.items())
+        per_chain = sum(pace.finished * (pace.cost or 0.0) for pace in measured.values()) / chains
+        speed = sum(pace.tokens for pace in measured.values()) / sum(pace.seconds for pace in measured.values())
+        left = 0.0
+        for position, leg in enumerate(self._legs):
+            pace = self._paces[position] if position < len(self._paces) else Pace(leg.questions)
+            alike = [other for at, other in measured.items() if self._legs[at].strategy == leg.strategy]
+            known = measured.get(position, alike[-1] if alike else None)
+            cost = per_chain * leg.weight if known is None else known.cost or 0.0
+            left += pace.tokens_left(cost) / (speed if known is None else known.tokens_per_s)
+        return left
+
+    @property
+    def _questions(self) -> int:
+        return sum(leg.questions for leg in self._legs)
+
+    @property
+    def _finished(self) -> int:
+        return sum(pace.finished for pace in self._paces)
+
+    @property
+    def _tokens_per_s(self) -> float:
+        return sum(pace.tokens for pace in self._paces) / max(sum(pace.seconds for pace in self._paces), 1e-9)
+
+    def _speed(self) -> str:
+        return f"{self._tokens_per_s:.0f} tokens/s, {time_left(self.seconds_left)}"
+
+    def _plain_line(self) -> str:
+        run = f"{self._legs[len(self._paces) - 1].name}: {self._paces[-1]}, {self._right} right"
+        return f"{run}; in all {self._finished} of {self._questions}, {self._speed()}"

@@ -1,0 +1,107 @@
+"""How fast questions are answered, and how long the rest will take."""
+
+from __future__ import annotations
+
+import time
+
+from .outcome import Outcome
+from .search.strategy import Progress
+
+
+class Pace:
+    """Counts what one strategy does with a number of questions.
+
+    What is left is told in tokens, which do not depend on how many questions run at a time: a question costs what the
+    finished ones cost on average, and those that have not started cost as much as any other.
+
+    Attributes:
+        questions: How many there are.
+        finished: How many have ended, with a result or an error.
+    """
+
+    def __init__(self, questions: int) -> None:
+        """Start the clock for `questions` questions."""
+        self.questions = questions
+        self.finished = 0
+        self._open: dict[int, Progress] = {}
+        self._spent: list[int] = []
+        self._started = time.monotonic()
+        self._ended: float | None = None
+
+    def take(self, event: Progress | Outcome) -> None:
+        """Count the next event of `Engine.stream`."""
+        if isinstance(event, Progress):
+            self._open[event.index] = event
+            return
+        begun = self._open.pop(event.index, None)
+        self.finished += 1
+        if event.result is not None and event.result.stats is not None:
+            self._spent.append(event.result.stats.generated_tokens)
+        else:
+            self._spent.append(begun.generated_tokens if begun else 0)
+        if self.finished == self.questions:
+            self._ended = time.monotonic()
+
+    @property
+    def open(self) -> dict[int, Progress]:
+        """What is known of the questions that run, by position, in the order of the questions."""
+        return dict(sorted(self._open.items()))
+
+    @property
+    def not_started(self) -> int:
+        """Questions that are neither finished nor running."""
+        return max(0, self.questions - self.finished - len(self._open))
+
+    @property
+    def seconds(self) -> float:
+        """From the start to the last question's end, or till now."""
+        return max((self._ended or time.monotonic()) - self._started, 1e-9)
+
+    @property
+    def tokens(self) -> int:
+        """Drawn so far, those of running questions included."""
+        return sum(self._spent) + sum(progress.generated_tokens for progress in self._open.values())
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Over all that time."""
+        return self.tokens / self.seconds
+
+    @property
+    def cost(self) -> float | None:
+        """Tokens of a question; None until one has finished that drew any.
+
+        Running questions that drew more than the finished ones did on average count as well: the cheap ones end first.
+        """
+        if not any(self._spent):
+            return None
+        mean = sum(self._spent) / len(self._spent)
+        known = self._spent + [drawn for drawn in self._drawn if drawn > mean]
+        return sum(known) / len(known)
+
+    def tokens_left(self, cost: float) -> float:
+        """Tokens still to be drawn if a question takes `cost` of them."""
+        return self.not_started * cost + sum(max(0.0, cost - drawn) for drawn in self._drawn)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None as long as nothing is known."""
+        cost = self.cost
+        return None if cost is None else self.tokens_left(cost) / self.tokens_per_s
+
+    def __str__(self) -> str:
+        running = f", {len(self._open)} running" if self._open else ""
+        waiting = f", {self.not_started} not started" if self.not_started else ""
+        return f"{self.finished} of {self.questions} questions{running}{waiting}"
+
+    @property
+    def _drawn(self) -> list[int]:
+        return [progress.generated_tokens for progress in self._open.values()]
+
+
+def time_left(seconds: float | None) -> str:
+    """Such as `about 0:12:30 left`."""
+    if seconds is None:
+        return "no estimate yet"
+    whole = round(seconds)
+    return f"about {whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02} left"
