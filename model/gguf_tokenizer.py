@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import tokenizers
-from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
+from .byte_level import GPT2_SPLIT, LLAMA3_SPLIT, QWEN2_SPLIT, SMOLLM_SPLIT
 from .chat_template import ChatTemplate
 from .end_tokens import ends_a_turn
 from .errors import TokenizerError
@@ -14,12 +15,6 @@ from .fields import Fields
 from .tokenizer import Tokenizer
 
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4
-
-_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|{digits}"
-    r"| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-"""The split of cl100k, which Qwen2 and Llama 3 share but for the digits."""
 
 
 def tokenizer_from_gguf(metadata: Mapping[str, object], source: str) -> Tokenizer | None:
@@ -53,9 +48,9 @@ def tokenizer_from_gguf(metadata: Mapping[str, object], source: str) -> Tokenize
 
 
 def _byte_level_bpe(kind: str, tokens: list[str], merges: list[str], source: str) -> tokenizers.Tokenizer:
-    split = _SPLIT_OF.get(kind)
+    split = _SPLITS.get(kind)
     if split is None:
-        known = ", ".join(sorted(_SPLIT_OF))
+        known = ", ".join(sorted(_SPLITS))
         raise TokenizerError(f"{source}: tokenizer.ggml.pre is {kind!r}: an unknown way to split text; known: {known}")
     pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
     vocabulary = {token: id for id, token in enumerate(tokens)}
@@ -67,25 +62,10 @@ def _byte_level_bpe(kind: str, tokens: list[str], merges: list[str], source: str
     backend = tokenizers.Tokenizer(model)
     if kind in _COMPOSES:
         backend.normalizer = normalizers.NFC()
-    backend.pre_tokenizer = _PRE_TOKENIZERS[split]
+    backend.pre_tokenizer = split
     backend.decoder = decoders.ByteLevel()
     return backend
 
-
-def _split_then_bytes(digits: str) -> pre_tokenizers.PreTokenizer:
-    split = pre_tokenizers.Split(Regex(_SPLIT.format(digits=digits)), behavior="isolated")
-    return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-
-
-_PRE_TOKENIZERS: Mapping[str, pre_tokenizers.PreTokenizer] = {
-    "qwen2": _split_then_bytes(r"\p{N}"),
-    "llama-bpe": _split_then_bytes(r"\p{N}{1,3}"),
-    "smollm": pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    ),
-    "gpt-2": pre_tokenizers.ByteLevel(add_prefix_space=False),
-}
-"""How text is cut before the merges."""
 
 _LLAMA_3 = {"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"}
 """Kinds whose words are taken whole where the vocabulary has them, and whose files may leave `add_bos_token` out and
@@ -94,14 +74,14 @@ mean true."""
 _COMPOSES = {"qwen2", "deepseek-r1-qwen"}
 """Kinds whose own tokenizers compose characters first (NFC)."""
 
-_SPLIT_OF = {
-    **dict.fromkeys(("qwen2", "deepseek-r1-qwen", "megrez", "kormo", "f2llmv2", "stablelm2", "hunyuan"), "qwen2"),
-    **dict.fromkeys((*_LLAMA_3, "smaug-bpe", "dbrx"), "llama-bpe"),
-    **dict.fromkeys(("smollm", "starcoder", "refact"), "smollm"),
-    "gpt-2": "gpt-2",
+_SPLITS: Mapping[str, pre_tokenizers.PreTokenizer] = {
+    **dict.fromkeys(("qwen2", "deepseek-r1-qwen", "megrez", "kormo", "f2llmv2", "stablelm2", "hunyuan"), QWEN2_SPLIT),
+    **dict.fromkeys((*_LLAMA_3, "smaug-bpe", "dbrx"), LLAMA3_SPLIT),
+    **dict.fromkeys(("smollm", "starcoder", "refact"), SMOLLM_SPLIT),
+    "gpt-2": GPT2_SPLIT,
 }
-"""Which split a `tokenizer.ggml.pre` means. The converter names a kind after the tokenizer that it recognises, so that
-one split has many names; llama.cpp (src/llama-vocab.cpp) knows which are the same."""
+"""How text is cut before the merges, by `tokenizer.ggml.pre`. The converter names a kind after the tokenizer that it
+recognises, so that one split has many names; llama.cpp (src/llama-vocab.cpp) says which are the same."""
 
 
 def _add_special_tokens(backend: tokenizers.Tokenizer, tokens: list[str], types: object, source: str) -> None:

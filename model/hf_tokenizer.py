@@ -2,63 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import tokenizers
 
 from .chat_template import ChatTemplate
 from .errors import CheckpointError, TokenizerError
+from .hf_special_tokens import CONFIG_FILE, read_special_tokens
+from .hf_vocabulary import (
+    CLASS_DEFAULTS,
+    CONVERT,
+    MERGES_FILE,
+    VOCABULARY_FILE,
+    backend_from_vocabulary,
+    tokenizer_class,
+)
 from .json_file import read_json_if_present
 from .tokenizer import Tokenizer
+
+TOKENIZER_FILE = "tokenizer.json"
+OTHER_FILES = ("tokenizer.model", "tiktoken.model", "tekken.json", "spiece.model", VOCABULARY_FILE, MERGES_FILE)
+"""Tokenizers of other kinds, or halves of one."""
 
 MAX_TEMPLATE_BYTES = 4 * 2**20
 
 
 def tokenizer_from_folder(folder: Path) -> Tokenizer | None:
-    """Build the tokenizer of `tokenizer.json`, or return None when the folder has none.
+    """Build the tokenizer of a folder, or return None when it has none.
 
-    The chat template is `chat_template.jinja`, or else the one in `tokenizer_config.json` (the one called
-    `default` where there are several).
+    It is `tokenizer.json`, or else `vocab.json` with `merges.txt`; the tokens that the files beside it add are known to
+    it. The chat template is `chat_template.jinja`, or else the one in `tokenizer_config.json` (the one called `default`
+    where there are several).
 
     Raises:
-        TokenizerError: `tokenizer.json` is broken.
+        TokenizerError: A file is broken, or the tokenizer is stored in a way that this engine does not read.
         CheckpointError: `tokenizer_config.json` is broken.
         ChatTemplateError: The chat template is broken.
     """
-    file = folder / "tokenizer.json"
-    if not file.exists():
+    special = read_special_tokens(folder)
+    config = read_json_if_present(folder / CONFIG_FILE)
+    defaults: Mapping[str, str] = {}
+    adds_bos = False
+    if (folder / TOKENIZER_FILE).exists():
+        backend = _from_file(folder / TOKENIZER_FILE)
+    elif all((folder / name).exists() for name in (VOCABULARY_FILE, MERGES_FILE)):
+        name = tokenizer_class(folder)
+        backend, defaults = backend_from_vocabulary(folder, name), CLASS_DEFAULTS[name]
+        adds_bos = config.get("add_bos_token") is True
+    else:
+        _refuse_other_kinds(folder)
         return None
+    backend.add_tokens(special.to_add(defaults))
+    texts = {**defaults, **{name: token.content for name, token in special.named.items()}}
+    bos = backend.token_to_id(texts["bos_token"]) if "bos_token" in texts else None
+    source = template_source(folder, config)
+    return Tokenizer(
+        backend,
+        bos_token_id=bos,
+        adds_bos=bos is not None and (adds_bos or backend.encode("").ids[:1] == [bos]),
+        chat_template=None if source is None else ChatTemplate(source, texts),
+    )
+
+
+def _from_file(file: Path) -> tokenizers.Tokenizer:
     try:
         backend = tokenizers.Tokenizer.from_file(str(file))
     except Exception as error:  # the Rust side raises bare Exception
         raise TokenizerError(f"{file}: not a tokenizer: {error}") from error
     backend.no_padding()
     backend.no_truncation()
-    config_file = folder / "tokenizer_config.json"
-    config = read_json_if_present(config_file)
-    special_tokens = _special_tokens(config)
-    source = _template_source(folder, config)
-    bos = special_tokens.get("bos_token")
-    bos_token_id = None if bos is None else backend.token_to_id(bos)
-    return Tokenizer(
-        backend,
-        bos_token_id=bos_token_id,
-        adds_bos=bos_token_id is not None and backend.encode("").ids[:1] == [bos_token_id],
-        chat_template=None if source is None else ChatTemplate(source, special_tokens),
-    )
+    return backend
 
 
-def _special_tokens(config: dict[str, object]) -> dict[str, str]:
-    """`bos_token`, `eos_token` and their like, each a string or the object that AddedToken is stored as."""
-    found = {}
-    for name, value in config.items():
-        text = value.get("content") if isinstance(value, dict) else value
-        if name.endswith("_token") and isinstance(text, str):
-            found[name] = text
-    return found
+def _refuse_other_kinds(folder: Path) -> None:
+    """Refuse a tokenizer that is stored in another way, lest the checkpoint be said to have none."""
+    for name in OTHER_FILES:
+        if (folder / name).exists():
+            raise TokenizerError(f"{folder / name}: tokenizers of this kind are not read. {CONVERT}")
 
 
-def _template_source(folder: Path, config: dict[str, object]) -> str | None:
+def template_source(folder: Path, config: Mapping[str, object]) -> str | None:
+    """The text of the folder's chat template, if it has one.
+
+    Raises:
+        CheckpointError: It cannot be read, or is stored as something else.
+    """
     file = folder / "chat_template.jinja"
     try:
         if file.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from .checkpoint import Checkpoint
 from .errors import CheckpointError, UnsupportedConfigError
 from .hf_config import config_from_hf
+from .hf_end_tokens import end_tokens_of_folder
 from .hf_tokenizer import tokenizer_from_folder
 from .json_file import read_json, read_json_if_present
 from .parameters import EMBEDDING, LM_HEAD
@@ -32,13 +34,15 @@ class SafetensorsFolder(Checkpoint):
         """
         config_file = path / "config.json"
         generation = read_json_if_present(path / "generation_config.json")
-        super().__init__(path, config_from_hf(read_json(config_file), generation, str(config_file)))
+        config = config_from_hf(read_json(config_file), generation, str(config_file))
+        ends = dict.fromkeys(config.eos_token_ids + end_tokens_of_folder(path, config.vocab_size))
+        super().__init__(path, replace(config, eos_token_ids=tuple(ends)))
         self._weight_files = _weight_files(path)
         self._open_files = {file: _open(file) for file in sorted(set(self._weight_files.values()))}
         self._check_tied_head()
 
     def tokenizer(self) -> Tokenizer | None:
-        """Build the tokenizer from `tokenizer.json`; None when there is none."""
+        """Build the tokenizer from `tokenizer.json`, or `vocab.json` and `merges.txt`; None when there is none."""
         return tokenizer_from_folder(self.path)
 
     def has(self, name: str) -> bool:

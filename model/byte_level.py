@@ -1,0 +1,24 @@
+"""How byte-level BPE cuts a text into words before the merges."""
+
+from __future__ import annotations
+
+from tokenizers import Regex, pre_tokenizers
+
+_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|{digits}"
+    r"| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""The split of cl100k, which Qwen2 and Llama 3 share but for the digits."""
+
+
+def _split_then_bytes(digits: str) -> pre_tokenizers.PreTokenizer:
+    split = pre_tokenizers.Split(Regex(_SPLIT.format(digits=digits)), behavior="isolated")
+    return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+
+
+QWEN2_SPLIT = _split_then_bytes(r"\p{N}")
+LLAMA3_SPLIT = _split_then_bytes(r"\p{N}{1,3}")
+GPT2_SPLIT = pre_tokenizers.ByteLevel(add_prefix_space=False)
+SMOLLM_SPLIT = pre_tokenizers.Sequence(
+    [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+)
