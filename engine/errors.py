@@ -11,6 +11,12 @@ class InputError(MarcotError):
     exit_code = 2
 
 
+class OutputError(MarcotError):
+    """What was made cannot be written any more: a full disk, a device that fails."""
+
+    exit_code = 74
+
+
 class SamplingError(InputError):
     """A sampling parameter is out of its range."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .strict_json import is_deep, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ def read_questions(path: Path) -> list[Question]:
     Raises:
         InputError: The file is missing, empty, of another kind, or a line of it makes no sense; says which.
     """
-    parse = _PARSERS.get(path.suffix.lower())
-    if parse is None:
+    split = _PARSERS.get(path.suffix.lower())
+    if split is None:
         raise InputError(f"{path}: questions come from {', '.join(_PARSERS)} files")
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -56,7 +56,7 @@ def read_questions(path: Path) -> list[Question]:
     # Not `splitlines`, which would also break at characters that may stand inside a question.
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
-            question, fields = parse(line.rstrip("\r"), f"{path}, line {number}")
+            question, fields = split(line.rstrip("\r"), f"{path}, line {number}")
             if not question.strip():
                 raise InputError(f"{path}, line {number}: the question is empty")
             questions.append(Question(len(questions), question.strip(), fields))
@@ -71,9 +71,11 @@ def _parse_text(line: str, where: str) -> tuple[str, dict[str, Any]]:
 
 def _parse_json(line: str, where: str) -> tuple[str, dict[str, Any]]:
     try:
-        entry = json.loads(line)
+        entry = parse(line)
     except ValueError as error:
-        raise InputError(f"{where}: is not JSON: {error}") from error
+        raise InputError(f"{where}: {error}") from None
+    if is_deep(entry):
+        raise InputError(f"{where}: is nested too deeply")
     if not isinstance(entry, dict) or not isinstance(entry.get("question"), str):
         raise InputError(f'{where}: must be an object with a string under "question"')
     question: str = entry.pop("question")

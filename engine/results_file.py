@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
-from .errors import InputError
+from .added_settings import changes
+from .errors import InputError, OutputError
 from .file_lock import lock
 from .json_form import JsonObject, to_line
 from .question_file import Question
+from .strict_json import parse
+
+_TEXT = rb'"(?:[^"\\]|\\.)*"'
+_BEGINNINGS = tuple(
+    re.compile(pattern.replace(b"TEXT", _TEXT))
+    for pattern in (
+        rb'\{"index": \d+, "question": TEXT, "answer": TEXT, "text": "',
+        rb'\{"label": TEXT, "index": \d+, "question": "(?:[^"\\]|\\.)*:\d+:[0-9a-f]{8}", "reference": "',
+        rb'\{(?:"label": TEXT, )?"index": \d+, "question": TEXT, "error": TEXT, "(?:input|settings)": \{',
+    )
+)
+"""How lines of `marcot search`, of `marcot eval`, and about what failed begin, and hardly anything else."""
+
+_FIRST_BYTES = (b'{"index": ', b'{"label": "')
+
+_STDOUT = 1
+"""The number that its file has in every process."""
 
 
 class ResultsFile:
@@ -20,28 +40,43 @@ class ResultsFile:
 
     Opening it repairs such a torn line and finds what is done already: questions of the same position and text that
     have a result. Questions that failed are tried again; of two lines about a question, the later one counts.
+
+    Only what is recognised as the beginning of such a line is cut off: either there is enough of it, or it follows
+    lines of ours. A last line that only lacks its line feed, as an editor may leave it, is whole.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, Any], command: str = "marcot search") -> None:
         """Open `path`, or make it.
 
         Args:
             path: The file.
             settings: What results depend on; every line of the file must have been made with the same.
+            command: Whose results these are, for messages.
 
         Raises:
-            InputError: The file cannot be written, another run writes to it, it has other lines in it, or it was made
-                with other settings.
+            InputError: The file cannot be written or is none to resume from, another run writes to it, it has other
+                lines in it, or it was made with other settings. It is left as it was.
         """
         self._path = path
+        self._command = command
         self._done: set[tuple[int, str]] = set()
         try:
-            self._file = path.open("a+b")
+            if path.exists() and not path.is_file():
+                raise InputError(
+                    f"{path}: is not a regular file, so that no run could go on from it; give --out a file, or leave "
+                    "it away and redirect what --json prints"
+                )
+            self._file = path.open("a+b", buffering=0)
+            if _is_stdout(self._file.fileno()):
+                raise InputError(f"{path}: is where the output goes already; give --out another file")
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror}") from error
         lock(self._file, f"{path}: another run is writing to it; wait for it, or give --out another file")
         try:
             self._read(settings)
+        except OSError as error:
+            self._file.close()
+            raise InputError(f"{path}: cannot be gone on from: {error.strerror}") from error
         except BaseException:
             self._file.close()
             raise
@@ -51,10 +86,20 @@ class ResultsFile:
         return (question.index, question.text) in self._done
 
     def append(self, entry: JsonObject) -> None:
-        """Write `entry` and wait until it is on the disk."""
-        self._file.write(to_line(entry).encode(errors="backslashreplace") + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Write `entry` and wait until it is on the disk.
+
+        Raises:
+            OutputError: It cannot be written whole. What the file had before it has still.
+        """
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            self._write(to_line(entry).encode(errors="backslashreplace") + b"\n")
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._file.truncate(end)
+            raise OutputError(
+                f"{self._path}: {error.strerror}; when that is mended, the same command goes on from there"
+            ) from error
 
     def __enter__(self) -> Self:
         return self
@@ -65,33 +110,58 @@ class ResultsFile:
         self._file.close()
 
     def _read(self, settings: Mapping[str, Any]) -> None:
-        self._file.seek(0)
         # Through JSON and back, as the settings in the file have gone.
         wanted = json.loads(to_line(dict(settings)))
-        for number, line in enumerate(self._file, 1):
+        self._file.seek(0)
+        lines = BufferedReader(self._file)
+        whole, complete = 0, True
+        for number, line in enumerate(lines, 1):
             where = f"{self._path}, line {number}"
-            if not line.endswith(b"\n"):
-                self._file.truncate(self._file.tell() - len(line))
-                break
-            entry = _parse(line, where)
+            try:
+                entry = parse(line)
+            except ValueError:
+                if _is_beginning(line, follows_ours=number > 1):
+                    self._file.truncate(whole)
+                    break
+                entry = None
+            if not _is_result(entry):
+                raise InputError(f"{where}: is not a result of {self._command}; give --out another file")
             _check_settings(entry["settings"], wanted, where)
             if "error" not in entry:
                 self._done.add((entry["index"], entry["question"]))
-        self._file.seek(0, os.SEEK_END)
+            whole, complete = whole + len(line), line.endswith(b"\n")
+        lines.detach()
+        if not complete:
+            self._write(b"\n")
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            data = data[self._file.write(data) :]
 
 
-def _parse(line: bytes, where: str) -> JsonObject:
+def _is_stdout(number: int) -> bool:
     try:
-        entry = json.loads(line)
-    except ValueError:
-        entry = None
-    if not isinstance(entry, dict) or not {"index", "question", "settings"} <= entry.keys():
-        raise InputError(f"{where}: is not a result of marcot search; give --out another file")
-    return entry
+        return os.path.sameopenfile(number, _STDOUT)
+    except OSError:
+        return False
+
+
+def _is_result(entry: object) -> TypeGuard[JsonObject]:
+    kinds = {"index": int, "question": str, "settings": dict}
+    return isinstance(entry, dict) and all(isinstance(entry.get(name), kind) for name, kind in kinds.items())
+
+
+def _is_beginning(line: bytes, *, follows_ours: bool) -> bool:
+    """Whether `line`, which is no JSON, is what a crash left of a line of ours."""
+    if line.endswith(b"\n"):
+        return False
+    if follows_ours:
+        return any(line.startswith(each) or each.startswith(line) for each in _FIRST_BYTES)
+    return any(each.match(line) for each in _BEGINNINGS)
 
 
 def _check_settings(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
-    differing = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+    differing = changes(found, wanted)
     if differing:
-        changes = ", ".join(f"{key} was {found.get(key)!r}, is {wanted.get(key)!r}" for key in differing)
-        raise InputError(f"{where}: was made with other settings ({changes}); use the same, or another --out file")
+        told = ", ".join(f"{name} was {was!r}, is {now!r}" for name, was, now in differing)
+        raise InputError(f"{where}: was made with other settings ({told}); use the same, or another --out file")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from typing import Annotated
 
 import typer
 
+from . import streams
 from .compare import compare
 from .dataset import dataset
 from .eval import eval
@@ -55,18 +55,22 @@ def _every_command(
 def main() -> None:
     """Run the command line.
 
-    A `MarcotError` becomes one line on stderr and its exit code; `MARCOT_DEBUG=1` shows the traceback instead.
+    A `MarcotError` becomes one line on stderr and its exit code, and so does what the system refuses, such as writing
+    to a full disk; `MARCOT_DEBUG=1` shows the traceback instead.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # What is no valid Unicode (a lone surrogate in an argument) is written as an escape, which JSON reads back.
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    streams.prepare()
     try:
-        app()
+        try:
+            app()
+        finally:
+            streams.flush()
     except Exception as error:
         from ...kernels import MarcotError
 
-        if not isinstance(error, MarcotError) or os.environ.get("MARCOT_DEBUG") == "1":
+        if isinstance(error, OSError) and streams.is_broken_pipe(error):
+            sys.exit(1)
+        if not isinstance(error, MarcotError | OSError) or os.environ.get("MARCOT_DEBUG") == "1":
             raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        known = error if isinstance(error, MarcotError) else streams.as_output_error(error)
+        streams.say(f"error: {known}")
+        sys.exit(known.exit_code)

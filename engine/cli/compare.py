@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import options
+from .streams import say
 
 if TYPE_CHECKING:
     from ..evaluation import Comparison, Prompt
@@ -87,11 +88,11 @@ def compare(
     try:
         comparison = run.run(loading.load)
     except KeyboardInterrupt:
-        typer.echo("interrupted: nothing was written", err=True)
+        say("interrupted: nothing was written")
         raise typer.Exit(_INTERRUPTED) from None
     _write(comparison, pages)
     if comparison.interrupted:
-        typer.echo("interrupted: what was answered by then is in the report", err=True)
+        say("interrupted: what was answered by then is in the report")
         raise typer.Exit(_INTERRUPTED)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import options
+from .streams import say
 
 if TYPE_CHECKING:
     from ..evaluation import Report
@@ -128,14 +129,14 @@ def eval(
     try:
         with run:
             if run.there:
-                typer.echo(f"{run.there} of {run.wanted} answers are in {out} already", err=True)
+                say(f"{run.there} of {run.wanted} answers are in {out} already")
             with EvalView(run.legs) as view:
                 for failure in run.answer(loading.load, view):
-                    typer.echo(f"error: {failure}", err=True)
+                    say(f"error: {failure}")
                     failures.append(failure)
     except KeyboardInterrupt:
         resume = f"; the same command goes on from {out}" if out else ""
-        typer.echo(f"interrupted: {run.finished} questions were finished{resume}", err=True)
+        say(f"interrupted: {run.finished} questions were finished{resume}")
         raise typer.Exit(_INTERRUPTED) from None
     found = run.series()
     if any(each.trials for each in found):
@@ -167,4 +168,4 @@ def _write(report: Report, out: Path) -> None:
     try:
         draw_curve(report, out / "curve.png")
     except InputError as error:
-        typer.echo(f"no curve.png: {error}", err=True)
+        say(f"no curve.png: {error}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -49,7 +49,9 @@ class LiveView:
         now = time.monotonic()
         if not self._console.is_terminal and now - self._last_line >= PLAIN_LINE_EVERY:
             self._last_line = now
-            self._console.print(self._plain_line(), soft_wrap=True, highlight=False, markup=False)
+            # Who cannot be told how far it is may still want the results.
+            with suppress(OSError):
+                self._console.print(self._plain_line(), soft_wrap=True, highlight=False, markup=False)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -299,11 +299,16 @@ def read_text(argument: str, name: str) -> str:
         name: What it is, for messages.
 
     Raises:
-        InputError: It is blank.
+        InputError: It is blank, or stdin is no text.
     """
     from ..errors import InputError
 
-    text = sys.stdin.read().rstrip("\n") if argument == "-" else argument
+    try:
+        text = sys.stdin.read().rstrip("\n") if argument == "-" else argument
+    except UnicodeDecodeError as error:
+        raise InputError(f"stdin: is not UTF-8 text (byte {error.start})") from error
+    except OSError as error:
+        raise InputError(f"stdin: cannot be read: {error.strerror}") from error
     if not text.strip():
         raise InputError(f"the {name} is empty")
     return text

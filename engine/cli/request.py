@@ -11,6 +11,7 @@ from textwrap import shorten
 from typing import Any
 
 from ..engine import Engine
+from ..errors import OutputError
 from ..json_form import failure_object, is_correct, search_object, to_line
 from ..outcome import Outcome
 from ..question_file import Question
@@ -21,6 +22,7 @@ from ..view import TreeFile
 from .live_view import LiveView
 from .printable import printable
 from .report import print_report
+from .streams import as_output_error, is_broken_pipe, say
 from .tally import Tally
 
 INTERRUPTED = 130
@@ -72,7 +74,7 @@ class Request:
             if len(todo) < len(self.questions):
                 no_tree = ", and get no tree" if self.tree is not None else ""
                 done = len(self.questions) - len(todo)
-                _say(f"{done} of {len(self.questions)} questions are in {self.out} already{no_tree}")
+                say(f"{done} of {len(self.questions)} questions are in {self.out} already{no_tree}")
             if not todo:
                 return 0
             tally = Tally()
@@ -80,10 +82,14 @@ class Request:
                 self._search(load(self.model), todo, file, tally)
             except KeyboardInterrupt:
                 resume = f"; the same command goes on from {self.out}" if self.out else ""
-                _say(f"interrupted: {tally.finished} of {len(todo)} questions are finished{resume}")
+                say(f"interrupted: {tally.finished} of {len(todo)} questions are finished{resume}")
                 return INTERRUPTED
+            except OSError as error:
+                if self.out is None or is_broken_pipe(error):
+                    raise
+                raise OutputError(f"{as_output_error(error)}; the same command goes on from {self.out}") from error
         if len(self.questions) > 1:
-            _say(str(tally))
+            say(str(tally))
         return tally.exit_code
 
     def _search(self, engine: Engine, todo: Sequence[Question], file: ResultsFile | None, tally: Tally) -> None:
@@ -103,7 +109,7 @@ class Request:
         if outcome.error is not None:
             entry = failure_object(question, outcome.error, self.settings)
             name = f"question {question.index + 1}: " if len(self.questions) > 1 else ""
-            _say(f"error: {name}{outcome.error}")
+            say(f"error: {name}{outcome.error}")
         else:
             assert outcome.result is not None
             found = solutions(outcome.result.rollouts, self.solutions)
@@ -122,7 +128,7 @@ class Request:
         if self.tree is not None and outcome.result is not None:
             path = self.tree.write(question.index, outcome.result, self.settings)
             if len(self.questions) == 1:
-                _say(f"the tree is in {path}")
+                say(f"the tree is in {path}")
 
 
 def _row(question: Question, result: SearchResult) -> str:
@@ -131,7 +137,3 @@ def _row(question: Question, result: SearchResult) -> str:
     answer = shorten(printable(result.answer), 40, placeholder="...") or "(none)"
     text = shorten(question.text, 80, placeholder="...")
     return f"{question.index + 1}\t{answer}\t{result.confidence:.2f}\t{verdict}\t{text}"
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)

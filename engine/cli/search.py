@@ -91,6 +91,7 @@ def search(
     from ..question_file import Question, read_questions
     from ..sampling import Sampling
     from ..view import TreeFile
+    from ..whole_file import is_same_file
     from .loading import Loading
     from .request import Request
     from .strategy import chosen_strategy
@@ -129,12 +130,20 @@ def search(
         "max_nodes": max_nodes,
     }
     chosen = chosen_strategy(strategy, options_given, sampling)
+    if out is not None and is_same_file(out, input):
+        raise InputError(
+            f"--out {out}: holds the questions, and is not a result of marcot search; give --out another file"
+        )
+    if tree is not None and (is_same_file(tree, input) or is_same_file(tree, out)):
+        raise InputError(f"--tree {tree}: is the file of another option too; give --tree another one")
     if input is not None:
         questions = read_questions(input)
     else:
         text = options.read_text(question or "", "question")
         questions = [Question(0, text)]
     tree_file = None if tree is None else TreeFile(tree, numbered=input is not None)
+    if tree_file is not None:
+        tree_file.check(question.index for question in questions)
     loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic, not no_graphs)
     numbers = loading.numbers
     request = Request(questions, chosen, model, numbers, system, concurrency, out, json, tree_file, solutions)

@@ -198,7 +198,7 @@ class EvalRun:
             return Cell(model, spec, settings, None, None, self._data.questions)
         name = "--".join(_slug(part) for part in (self._data.name, Path(model).name, spec.label))
         path = self._out / f"{name}.jsonl"
-        file = stack.enter_context(ResultsFile(path, settings))
+        file = stack.enter_context(ResultsFile(path, settings, "marcot eval"))
         todo = [each for each in self._data.questions if not file.has(Question(each.index, self._data.identity(each)))]
         return Cell(model, spec, settings, path, file, todo)
 

@@ -9,7 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..added_settings import distinguishing
 from ..errors import InputError
+from ..strict_json import parse
 from .anytime import Anytime, Point, limit_for, point
 from .interval import Interval, wilson
 from .pairs import Pairs
@@ -142,7 +144,7 @@ def read_series(paths: Iterable[Path]) -> list[Series]:
                     label, settings, question, trial = _entry(line)
                 except InputError as error:
                     raise InputError(f"{file}, line {number}: {error}") from None
-                key = json.dumps(settings, sort_keys=True)
+                key = json.dumps(distinguishing(settings), sort_keys=True)
                 _, _, trials, failed = found.setdefault(key, (label, settings, {}, set()))
                 if trial is None:
                     failed.add(question)
@@ -154,20 +156,28 @@ def read_series(paths: Iterable[Path]) -> list[Series]:
     ]
 
 
-def _lines(file: Path) -> list[str]:
+def _lines(file: Path) -> list[bytes]:
     try:
-        text = file.read_text(encoding="utf-8")
+        *lines, last = file.read_bytes().split(b"\n")
     except FileNotFoundError:
         raise InputError(f"{file}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read: {error}") from error
-    # What follows the last line feed was torn off by a crash.
-    return text.split("\n")[:-1]
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+    return [*lines, last] if _is_whole(last) else lines
 
 
-def _entry(line: str) -> tuple[str, dict[str, Any], str, Trial | None]:
+def _is_whole(line: bytes) -> bool:
+    """Whether a line without a line feed lost only that, as in some editors, and was not torn off by a crash."""
     try:
-        entry = json.loads(line)
+        parse(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _entry(line: bytes) -> tuple[str, dict[str, Any], str, Trial | None]:
+    try:
+        entry = parse(line)
         label, settings, question = entry["label"], entry["settings"], entry["question"]
         settings["data"], settings["model"], settings["answer_rule"]
     except (ValueError, KeyError, TypeError):

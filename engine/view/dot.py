@@ -9,6 +9,10 @@ from textwrap import shorten, wrap
 from ..search import SearchResult
 from .scale import colour, value_range
 
+_MARK = "// Made by marcot search."
+_LAYOUT = "  graph [rankdir=LR, nodesep=0.12, ranksep=0.45];"
+"""In files without the mark, which were made before there was one, the second line."""
+
 LABEL_LINES = 4
 """Lines of its text that a node shows."""
 
@@ -30,7 +34,8 @@ def to_dot(result: SearchResult) -> str:
     low, high = value_range(node.value for node in result.tree)
     lines = [
         "digraph search {",
-        "  graph [rankdir=LR, nodesep=0.12, ranksep=0.45];",
+        f"  {_MARK}",
+        _LAYOUT,
         '  node [shape=box, style="filled,rounded", fontname="sans-serif", fontsize=10, fillcolor="#dddddd"];',
         '  edge [arrowhead=none, color="#888888"];',
     ]
@@ -50,6 +55,12 @@ def to_dot(result: SearchResult) -> str:
             bold = ' [penwidth=3, color="#000000"]' if node.id in best and node.parent in best else ""
             lines.append(f"  {node.parent} -> {node.id}{bold};")
     return "\n".join([*lines, "}", ""])
+
+
+def is_dot(head: bytes) -> bool:
+    """Whether a file that begins with `head` is from `to_dot`."""
+    first, _, second = head.decode(errors="replace").partition("\n")
+    return first == "digraph search {" and second.startswith((f"  {_MARK}", _LAYOUT))
 
 
 def _excerpt(text: str) -> str:

@@ -16,6 +16,9 @@ from .tree_json import encodable, tree_object
 SCRIPTS = ("result.js", "boxes.js", "colours.js", "drawing.js", "details.js", "controls.js")
 """Parts of the page's script, in their order; together they are one module."""
 
+_MARKS = (b'<meta name="generator" content="marcot search">', b"<title>marcot search</title>")
+"""What `page.html` has near its beginning; pages that were made before it had the first have the second."""
+
 
 def to_page(result: SearchResult, settings: Mapping[str, Any]) -> str:
     """Return the page: `assets/` put into one file, with the result in it as JSON.
@@ -40,6 +43,11 @@ def to_page(result: SearchResult, settings: Mapping[str, Any]) -> str:
     for place, part in (("POLICY", policy), ("STYLE", style), ("SCRIPT", script), ("DATA", text)):
         page = page.replace(f"{{{{{place}}}}}", part, 1)
     return page
+
+
+def is_page(head: bytes) -> bool:
+    """Whether a file that begins with `head` is from `to_page`."""
+    return head.startswith(b"<!doctype html>") and any(mark in head for mark in _MARKS)
 
 
 def _asset(name: str) -> str:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import InputError
 from ..search import SearchResult
-from .dot import to_dot
-from .page import to_page
-from .tree_json import to_json
+from ..whole_file import Recognise, check_replaceable, write_whole
+from .dot import is_dot, to_dot
+from .page import is_page, to_page
+from .tree_json import is_json, to_json
 
-_WRITERS: Mapping[str, Callable[[SearchResult, Mapping[str, Any]], str]] = {
-    ".html": to_page,
-    ".dot": lambda result, settings: to_dot(result),
-    ".json": to_json,
+
+class _Kind(NamedTuple):
+    write: Callable[[SearchResult, Mapping[str, Any]], str]
+    recognise: Recognise
+
+
+_KINDS: Mapping[str, _Kind] = {
+    ".html": _Kind(to_page, is_page),
+    ".dot": _Kind(lambda result, settings: to_dot(result), is_dot),
+    ".json": _Kind(to_json, is_json),
 }
 
 
@@ -32,11 +38,11 @@ class TreeFile:
             numbered: Write a file per question, with the question's number in its name.
 
         Raises:
-            InputError: The name has another ending, or nothing can be written there.
+            InputError: The name has another ending, nothing can be written there, or a file of somebody else is there.
         """
-        writer = _WRITERS.get(path.suffix.lower())
-        if writer is None:
-            raise InputError(f"--tree {path}: give a name that ends in {', '.join(_WRITERS)}")
+        kind = _KINDS.get(path.suffix.lower())
+        if kind is None:
+            raise InputError(f"--tree {path}: give a name that ends in {', '.join(_KINDS)}")
         if path.is_dir() and not numbered:
             raise InputError(f"--tree {path}: is a folder; give the name of a file")
         try:
@@ -44,16 +50,28 @@ class TreeFile:
         except OSError as error:
             raise InputError(f"--tree {path}: cannot be written: {path.parent}: {error.strerror}") from error
         self._path = path
-        self._write = writer
+        self._kind = kind
         self._numbered = numbered
+        if not numbered:
+            self.check([0])
 
     def path(self, index: int) -> Path:
         """Where the tree of the question at position `index` goes."""
         path = self._path
         return path.with_name(f"{path.stem}-{index + 1:04}{path.suffix}") if self._numbered else path
 
+    def check(self, indexes: Iterable[int]) -> None:
+        """Check that the trees of these questions would replace none but trees.
+
+        Raises:
+            InputError: A file of somebody else is in the way; it is named.
+        """
+        for index in indexes:
+            advice = "give --tree another name"
+            check_replaceable(self.path(index), self._kind.recognise, "a tree of marcot search", advice)
+
     def write(self, index: int, result: SearchResult, settings: Mapping[str, Any]) -> Path:
-        """Write the tree of a question, whole or not at all, in place of what was there.
+        """Write the tree of a question, whole or not at all, in place of the tree that was there.
 
         Args:
             index: The question's position among those of the request.
@@ -64,16 +82,11 @@ class TreeFile:
             The path of the file.
 
         Raises:
-            InputError: It cannot be written any more.
+            InputError: A file of somebody else is there now.
+            OutputError: It cannot be written any more.
         """
         path = self.path(index)
+        self.check([index])
         # A graph cannot have halves of surrogate pairs in any other way.
-        content = self._write(result, settings).encode(errors="replace")
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            beside.write_bytes(content)
-            beside.replace(path)
-        except OSError as error:
-            beside.unlink(missing_ok=True)
-            raise InputError(f"--tree {path}: cannot be written: {error.strerror}") from error
+        write_whole(path, self._kind.write(result, settings).encode(errors="replace"))
         return path

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ..errors import InputError
 from ..search import Rollout, SearchResult, SearchStats, TreeNode
-from ..strict_json import finite
+from ..strict_json import finite, parse
 
 FORMAT = "marcot-tree"
 VERSION = 1
@@ -49,11 +49,11 @@ def read_tree(path: Path) -> SearchResult:
         InputError: It cannot be read, or is not what `marcot search --tree FILE.json` writes.
     """
     try:
-        entry = json.loads(path.read_text(encoding="utf-8"))
+        entry = parse(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise InputError(f"{path}: is not JSON: {error}") from error
+        raise InputError(f"{path}: {error}") from error
     if not isinstance(entry, dict) or entry.get("format") != FORMAT:
         raise InputError(f"{path}: is not a tree of marcot search --tree FILE.json")
     if entry.get("version") != VERSION:
@@ -65,8 +65,13 @@ def read_tree(path: Path) -> SearchResult:
         known["best_path"] = tuple(entry["best_path"])
         known["stats"] = None if entry["stats"] is None else _record(SearchStats, entry["stats"])
         return SearchResult(**known)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: is damaged: {error}") from error
+
+
+def is_json(head: bytes) -> bool:
+    """Whether a file that begins with `head` is from `to_json`."""
+    return head.startswith(f'{{"format": "{FORMAT}"'.encode())
 
 
 def encodable(json_text: str) -> str:

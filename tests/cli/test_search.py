@@ -117,8 +117,55 @@ def test_resuming_with_other_settings_is_refused(search: Callable, tmp_path: Pat
     before = out.read_bytes()
     ended = search("One?", "--out", out, "--seed", 5)
     assert ended.code == 2
-    assert "made with other settings (sampling was" in ended.err
+    assert "made with other settings (sampling.seed was 0, is " in ended.err
     assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("link", ["itself", "another spelling", "a symbolic link", "a hard link", "an open file"])
+def test_questions_are_never_the_file_of_results(
+    search: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    questions = Path("q.jsonl")
+    questions.write_text('{"question": "One?", "answer": "4"}')
+    out = Path("other.jsonl")
+    with questions.open() as file:
+        if link == "a symbolic link":
+            out.symlink_to(questions)
+        elif link == "a hard link":
+            out.hardlink_to(questions)
+        else:
+            spelled = {"itself": "q.jsonl", "another spelling": "../" * 30 + f"{tmp_path}/./q.jsonl"}
+            out = Path(spelled.get(link, f"/dev/fd/{file.fileno()}"))
+        ended = search("--input", questions, "--out", out)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.endswith("is not a result of marcot search; give --out another file\n")
+    assert questions.read_text() == '{"question": "One?", "answer": "4"}'
+
+
+def test_a_tree_is_never_the_file_of_results(search: Callable, tmp_path: Path) -> None:
+    out = tmp_path / "r.json"
+    assert search("One?", "--out", out).code == 0
+    before = out.read_bytes()
+    for tree in (out, tmp_path / "new.json"):
+        ended = search("One?", "--out", tree, "--tree", tree)
+        assert (ended.code, ended.err) == (
+            2,
+            f"error: --tree {tree}: is the file of another option too; give --tree another one\n",
+        )
+    assert out.read_bytes() == before
+
+
+def test_a_tree_that_is_somebody_elses_is_refused_before_anything_is_loaded(
+    search: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions, page = tmp_path / "q.txt", tmp_path / "out-0002.html"
+    questions.write_text("One?\nTwo?\n", encoding="utf-8")
+    page.write_text("my page")
+    monkeypatch.setattr(Engine, "load", None)
+    ended = search("--input", questions, "--tree", tmp_path / "out.html")
+    assert (ended.code, page.read_text()) == (2, "my page")
+    assert "out-0002.html: is there already and is not a tree of marcot search" in ended.err
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,28 @@ def test_failures_count_until_a_result_follows(tmp_path: Path) -> None:
     assert (len(found.trials), found.failed) == (1, 1)
 
 
+def test_lines_of_before_an_option_came_are_of_the_same_series(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    new = {"lead": 0, "greedy_first": False, "prune": 0.0}
+    path.write_text(line(trial(0, ["1"])) + line(trial(1, ["1"]), **new) + line(trial(2, ["1"]), lead=2))
+    assert [len(each.trials) for each in read_series([path])] == [2, 1]
+
+
+def test_a_last_line_that_an_editor_left_without_a_line_feed_counts(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text((line(trial(0, ["1"])) + line(trial(1, ["1"])))[:-1])
+    [found] = read_series([path])
+    assert len(found.trials) == 2
+
+
+def test_a_last_line_may_be_torn_inside_a_character(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    torn = line("你").encode().replace(b"\\u4f60", "你".encode())
+    path.write_bytes(line(trial(0, ["1"])).encode() + torn[: torn.index("你".encode()) + 1])
+    [found] = read_series([path])
+    assert len(found.trials) == 1
+
+
 def test_a_torn_last_line_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text(line(trial(0, ["1"])) + line(trial(1, ["1"]))[:50])
     [found] = read_series([tmp_path])
