@@ -139,7 +139,7 @@ def _accuracy(model: str, questions: Sequence[Question], threads: int) -> dict[s
     """How many questions `model` gets right when it always says the most probable token."""
     engine = Engine.load(model, compute="exact", threads=threads)
     texts = [question.text for question in questions]
-    results = engine.search(texts, Greedy(max_rollout_tokens=_GENERATED), concurrency=_CONCURRENCY)
+    results = engine.search(texts, Greedy(max_rollout_tokens=_GENERATED), instruction=None, concurrency=_CONCURRENCY)
     pairs = zip(results, questions, strict=True)
     right = sum(answers_agree(result.answer, question.reference or "") for result, question in pairs)
     interval = wilson(right, len(questions))

@@ -47,8 +47,8 @@ def attempts(engine: Engine, asked: Sequence[Problem]) -> Iterator[Attempt]:
         MarcotError: A question cannot be answered.
     """
     greedy = MCTS(rollouts=1, max_depth=1, max_rollout_tokens=MAX_TOKENS, sampling=Sampling(temperature=0))
-    prompts = (f"{problem.question}\n\n{INSTRUCTION}" for problem in asked)
-    for event in engine.stream(prompts, greedy, concurrency=CONCURRENCY):
+    questions = (problem.question for problem in asked)
+    for event in engine.stream(questions, greedy, instruction=INSTRUCTION, concurrency=CONCURRENCY):
         if isinstance(event, Outcome):
             if event.result is None:
                 assert event.error is not None

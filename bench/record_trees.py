@@ -34,7 +34,7 @@ def main(questions: Path) -> None:
         question = lines[line - 1].split("\t")[0]
         shown = "\n\n".join(lines[len(lines) - examples :]).replace("\t", "\nAnswer: ")
         system = f"Solve the problem step by step. Solved problems:\n\n{shown}" if examples else None
-        [result] = engine.search(question, strategy, system=system)
+        [result] = engine.search(question, strategy, system=system, instruction=None)
         parents = [node.parent for node in result.tree]
         tokens = [len(engine.chat_ids(question, system)), *(node.tokens for node in result.tree[1:])]
         trees.append({"question": line, "width": width, "examples": examples, "parents": parents, "tokens": tokens})

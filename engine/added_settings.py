@@ -18,6 +18,7 @@ AS_BEFORE: Mapping[str, Any] = MappingProxyType(
         "greedy_first": False,
         "lead": 0,
         "kv_dtype": "auto",
+        "instruction": "",
     }
 )
 """For each setting that came later, the value that does what was done before it came.

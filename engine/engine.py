@@ -35,6 +35,7 @@ from .outcome import Outcome
 from .sampling import Sampling
 from .scheduler import Limits, Scheduler
 from .scoring import Score
+from .search.instruction import AUTO, instruction_for, with_instruction
 from .search.question import Question
 from .search.result import SearchResult
 from .search.strategy import Progress, Strategy, Task
@@ -257,6 +258,7 @@ class Engine:
         strategy: Strategy,
         *,
         system: str | None = None,
+        instruction: str | None = AUTO,
         concurrency: int = 8,
     ) -> list[SearchResult]:
         """Search every question and return the results in the order of the questions; see `stream`.
@@ -266,7 +268,7 @@ class Engine:
         """
         asked = [questions] if isinstance(questions, str) else list(questions)
         results: dict[int, SearchResult] = {}
-        for event in self.stream(asked, strategy, system=system, concurrency=concurrency):
+        for event in self.stream(asked, strategy, system=system, instruction=instruction, concurrency=concurrency):
             if isinstance(event, Outcome):
                 if event.result is None:
                     raise event.error or InputError(f"question {event.index + 1} has no result")
@@ -279,6 +281,7 @@ class Engine:
         strategy: Strategy,
         *,
         system: str | None = None,
+        instruction: str | None = AUTO,
         concurrency: int = 8,
     ) -> Iterator[Progress | Outcome]:
         """Search any number of questions in bounded memory.
@@ -287,6 +290,9 @@ class Engine:
             questions: Texts, or `Question`s whose answer is known. Taken one by one, as places become free.
             strategy: Such as `MCTS(rollouts=16)`.
             system: System message; the chat template's own by default.
+            instruction: What follows each question, after an empty line; None for nothing. By default a request to
+                reason step by step and to box the answer, but not where the checkpoint's template makes it reason by
+                itself, where it has no template, or where the strategy's `answer_from` is not `"auto"`.
             concurrency: Questions that are searched at a time; their branches share every forward pass.
 
         Yields:
@@ -298,6 +304,7 @@ class Engine:
         """
         if concurrency < 1:
             raise InputError(f"concurrency={concurrency}: must be at least 1")
+        following = instruction_for(self.tokenizer.chat_template if self.tokenizer else None, strategy, instruction)
 
         count = len(questions) if isinstance(questions, Sized) else None
 
@@ -305,9 +312,9 @@ class Engine:
             text, reference = question
             if not text.strip():
                 raise InputError(f"question {index + 1} is empty")
-            prompt = self._open(self.chat_ids(text, system))
+            prompt = self._open(self.chat_ids(with_instruction(text, following), system))
             assert self.tokenizer is not None, "chat_ids needs one"
-            return Task(index, text, prompt, self.config.max_positions, self.tokenizer.decode, reference)
+            return Task(index, text, prompt, self.config.max_positions, self.tokenizer.decode, reference, following)
 
         return self._driver.run(map(Question.of, questions), open_task, strategy, concurrency, self.usage, count)
 

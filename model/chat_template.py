@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import datetime
 from typing import Any, NoReturn
@@ -26,6 +27,10 @@ MAX_STEPS = 200_000
 MAX_CHARACTERS = 64 * 2**20
 """Bound on a rendered prompt, and on any string or list that a template builds by repetition."""
 
+_REASONS = re.compile(r"</?(think|thought|reasoning)>|step[ -]by[ -]step", re.IGNORECASE)
+"""R1's distills and QwQ open `<think>` or cut it off, Marco-o1 asks for `<Thought>` and `<Output>`, and others ask in
+their system message to reason step by step."""
+
 Message = Mapping[str, Any]
 """One message: `role`, `content` and whatever else the template reads."""
 
@@ -35,6 +40,9 @@ class ChatTemplate:
 
     Templates see what they see in transformers: `messages`, `add_generation_prompt`, the special tokens by name,
     `raise_exception`, `strftime_now`, a `tojson` that does not escape HTML, and loop controls.
+
+    Attributes:
+        reasons: Whether it speaks of the model's reasoning, which then needs no request.
     """
 
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
@@ -47,6 +55,7 @@ class ChatTemplate:
         Raises:
             ChatTemplateError: The text is not a valid template.
         """
+        self.reasons = _REASONS.search(source) is not None
         self._special_tokens = dict(special_tokens)
         if len(source) > MAX_TEMPLATE_CHARACTERS:
             raise ChatTemplateError(f"chat template: longer than {MAX_TEMPLATE_CHARACTERS} characters")

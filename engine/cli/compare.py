@@ -34,7 +34,7 @@ def compare(
     strategies: options.StrategiesOption = "greedy,mcts",
     budget_tokens: options.BudgetTokensOption = None,
     parameters: options.ParametersOption = "",
-    instruction: options.InstructionOption = None,
+    instruction: options.DataInstructionOption = "auto",
     system: options.SystemOption = None,
     out: Annotated[
         list[Path] | None,
@@ -82,7 +82,7 @@ def compare(
         specs=parse_strategies(strategies, shared),
         numbers=loading.numbers,
         system=system,
-        instruction=instruction if instruction is not None else "" if prompts else INSTRUCTIONS["en"],
+        instruction=options.parse_instruction(instruction, "" if prompts else INSTRUCTIONS["en"]),
     )
 
     try:

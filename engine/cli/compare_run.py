@@ -13,6 +13,7 @@ from ..evaluation import Comparison, Contestant, EvalView, Leg, Prompt, Reply, S
 from ..outcome import Outcome
 from ..search import Question as Asked
 from ..search.answers import answers_agree
+from ..search.instruction import with_instruction
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,8 @@ class CompareRun:
 
     def _replies(self, engine: Engine, spec: StrategySpec, view: EvalView) -> Iterator[tuple[int, Reply]]:
         """One prompt after the other, as times are compared too."""
-        ending = f"\n\n{self.instruction}" if self.instruction else ""
-        asked = (Asked(prompt.question + ending, prompt.reference) for prompt in self.prompts)
-        for event in engine.stream(asked, spec.strategy, system=self.system, concurrency=1):
+        asked = (Asked(with_instruction(each.question, self.instruction), each.reference) for each in self.prompts)
+        for event in engine.stream(asked, spec.strategy, system=self.system, instruction=None, concurrency=1):
             correct = False
             if isinstance(event, Outcome):
                 reply = _reply(event, self.prompts[event.index])

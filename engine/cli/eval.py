@@ -38,7 +38,7 @@ def eval(
     strategies: options.StrategiesOption = "greedy,mcts",
     budget_tokens: options.BudgetTokensOption = None,
     parameters: options.ParametersOption = "",
-    instruction: options.InstructionOption = None,
+    instruction: options.DataInstructionOption = "auto",
     system: options.SystemOption = None,
     concurrency: Annotated[int, typer.Option(help="Questions searched at a time.")] = 8,
     out: Annotated[
@@ -119,7 +119,7 @@ def eval(
         specs=specs,
         numbers=loading.numbers,
         system=system,
-        instruction=chosen.instruction if instruction is None else instruction,
+        instruction=options.parse_instruction(instruction, chosen.instruction),
         concurrency=concurrency,
         out=out,
         full=full,

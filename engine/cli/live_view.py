@@ -94,7 +94,7 @@ class LiveView:
         return "; ".join([self._state_of_all(), *rows])
 
     def _state(self, progress: Progress) -> str:
-        best = f", best {progress.best_value:.3f} ({printable(progress.best_answer)})" if progress.rollouts else ""
+        best = f", best {progress.best_value:.3f} ({_best(progress)})" if progress.rollouts else ""
         return f"{self._counted(progress)} rollouts, {progress.nodes} nodes{best}"
 
     def _counted(self, progress: Progress) -> str:
@@ -115,7 +115,13 @@ class LiveView:
                 str(progress.nodes),
                 str(progress.generated_tokens),
                 f"{progress.best_value:.3f}" if progress.rollouts else "",
-                Text(printable(progress.best_answer)),
+                Text(_best(progress)),
                 Text(" ".join(question.text.split())),
             )
         return Group(rows, Text(self._state_of_all()))
+
+
+def _best(progress: Progress) -> str:
+    """The best answer so far, and how many chains gave it."""
+    agreeing, answered = progress.votes
+    return f"{printable(progress.best_answer)}, {agreeing} of {answered}" if progress.best_answer else ""

@@ -237,8 +237,21 @@ BudgetTokensOption = Annotated[
     typer.Option(help="Tokens that a question may draw; no limit by default.", rich_help_panel=_SEARCH),
 ]
 InstructionOption = Annotated[
-    str | None,
-    typer.Option(help="What follows each question; for mgsm a request to reason and to box the answer, else nothing."),
+    str,
+    typer.Option(
+        metavar="TEXT",
+        help="What follows the question. auto: 'Reason step by step, and put your final answer within \\boxed{}.', but "
+        "nothing where the checkpoint's template makes it reason by itself, where it has none, or with --answer-from. "
+        "none: nothing.",
+    ),
+]
+DataInstructionOption = Annotated[
+    str,
+    typer.Option(
+        metavar="TEXT",
+        help="What follows each question. auto: for questions that come with marcot a request to reason and to box the "
+        "answer, else nothing. none: nothing.",
+    ),
 ]
 SystemOption = Annotated[str | None, typer.Option(help="System message; the chat template's own by default.")]
 QuestionsOption = Annotated[
@@ -256,6 +269,11 @@ TreeOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line and nothing else.")]
+
+
+def parse_instruction(text: str, auto: str = "auto") -> str:
+    """Return what follows a question: `none` is nothing, and `auto` is what it stands for."""
+    return {"none": "", "auto": auto}.get(text.strip(), text)
 
 
 def parse_token_ids(text: str, option: str) -> list[int]:

@@ -22,8 +22,11 @@ def print_report(result: SearchResult, out: IO[str], found: Sequence[Solution] =
     """Print the answer, the best chain, other solutions, and the tree with visits and values, the best path starred."""
     console = Console(file=out, highlight=False, width=None if out.isatty() else PIPED_WIDTH)
     console.print(Text.assemble("answer      ", (printable(result.answer) or "(none)", "bold")), soft_wrap=True)
-    console.print(f"confidence  {result.confidence:.2f}")
+    agreeing, answered = result.votes
+    console.print(f"confidence  {result.confidence:.2f}, {agreeing} of {answered} chains")
     console.print(f"value       {result.value:.3f}")
+    if result.instruction:
+        console.print(Text(f"instruction {printable(result.instruction)}", style="dim"), soft_wrap=True)
     console.print(Rule(Text("best chain"), align="left", style="dim"))
     console.print(Text(printable(result.text.strip())), soft_wrap=True)
     for number, solution in enumerate(found[1:], 2):

@@ -39,6 +39,7 @@ class Request:
         model: The model as the user named it.
         numbers: Number formats and compute mode, as the user named them.
         system: System message, or None for the chat template's own.
+        instruction: What follows each question, or `"auto"`.
         concurrency: Questions that are searched at a time.
         out: File to append results to and resume from.
         json: Print JSON lines instead of reports.
@@ -51,6 +52,7 @@ class Request:
     model: str
     numbers: Mapping[str, str]
     system: str | None
+    instruction: str
     concurrency: int
     out: Path | None
     json: bool
@@ -60,7 +62,8 @@ class Request:
     @property
     def settings(self) -> dict[str, Any]:
         """All that a result depends on; the device and the company of other questions are no part of it."""
-        return {"model": self.model, **self.numbers, "system": self.system, **self.strategy.settings()}
+        asked = {"system": self.system, "instruction": self.instruction}
+        return {"model": self.model, **self.numbers, **asked, **self.strategy.settings()}
 
     def run(self, load: Callable[[str], Engine]) -> int:
         """Search what is not in `out` yet, and return the exit code: 0, or that of the first question that failed.
@@ -94,8 +97,11 @@ class Request:
 
     def _search(self, engine: Engine, todo: Sequence[Question], file: ResultsFile | None, tally: Tally) -> None:
         asked = (Asked(question.text, question.reference) for question in todo)
+        events = engine.stream(
+            asked, self.strategy, system=self.system, instruction=self.instruction, concurrency=self.concurrency
+        )
         with LiveView(todo, self.strategy.rollouts) as view:
-            for event in engine.stream(asked, self.strategy, system=self.system, concurrency=self.concurrency):
+            for event in events:
                 view.show(event)
                 if isinstance(event, Outcome):
                     with view.paused():
@@ -136,4 +142,6 @@ def _row(question: Question, result: SearchResult) -> str:
     verdict = {True: "right", False: "wrong", None: "-"}[is_correct(question, result)]
     answer = shorten(printable(result.answer), 40, placeholder="...") or "(none)"
     text = shorten(question.text, 80, placeholder="...")
-    return f"{question.index + 1}\t{answer}\t{result.confidence:.2f}\t{verdict}\t{text}"
+    agreeing, answered = result.votes
+    sure = f"{result.confidence:.2f} ({agreeing} of {answered})"
+    return f"{question.index + 1}\t{answer}\t{sure}\t{verdict}\t{text}"

@@ -27,7 +27,8 @@ def search(
     ] = None,
     tree: options.TreeOption = None,
     json: options.JsonOption = False,
-    system: Annotated[str | None, typer.Option(help="System message; the chat template's own by default.")] = None,
+    instruction: options.InstructionOption = "auto",
+    system: options.SystemOption = None,
     concurrency: Annotated[int, typer.Option(help="Questions searched at a time.")] = 8,
     strategy: options.StrategyOption = "mcts",
     rollouts: options.RolloutsOption = None,
@@ -145,6 +146,17 @@ def search(
     if tree_file is not None:
         tree_file.check(question.index for question in questions)
     loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic, not no_graphs)
-    numbers = loading.numbers
-    request = Request(questions, chosen, model, numbers, system, concurrency, out, json, tree_file, solutions)
+    request = Request(
+        questions=questions,
+        strategy=chosen,
+        model=model,
+        numbers=loading.numbers,
+        system=system,
+        instruction=options.parse_instruction(instruction),
+        concurrency=concurrency,
+        out=out,
+        json=json,
+        tree=tree_file,
+        solutions=solutions,
+    )
     raise typer.Exit(request.run(loading.load))

@@ -20,6 +20,7 @@ from ..outcome import Outcome
 from ..question_file import Question
 from ..results_file import ResultsFile
 from ..search import Question as Asked
+from ..search.instruction import with_instruction
 from .data_set import DataSet
 from .eval_view import EvalView, Leg
 from .series import Series, read_series
@@ -204,10 +205,11 @@ class EvalRun:
 
     def _answer(self, engine: Engine, cell: Cell, view: EvalView) -> Iterator[Failure]:
         view.begin()
-        ending = f"\n\n{self._instruction}" if self._instruction else ""
-        asked = [Asked(question.text + ending, question.reference) for question in cell.todo]
+        asked = [Asked(with_instruction(each.text, self._instruction), each.reference) for each in cell.todo]
         last = time.monotonic()
-        for event in engine.stream(asked, cell.spec.strategy, system=self._system, concurrency=self._concurrency):
+        for event in engine.stream(
+            asked, cell.spec.strategy, system=self._system, instruction=None, concurrency=self._concurrency
+        ):
             correct = False
             if isinstance(event, Outcome):
                 now = time.monotonic()

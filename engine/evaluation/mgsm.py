@@ -6,15 +6,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from ..search.instruction import DEFAULT_INSTRUCTION
+
 _DATA = Path(__file__).parent / "data"
 
 INSTRUCTIONS = MappingProxyType(
     {
-        "en": "Reason step by step, and put your final answer within \\boxed{}.",
+        "en": DEFAULT_INSTRUCTION,
         "zh": "请逐步推理，并把最终答案放在 \\boxed{} 中。",
     }
 )
-"""By language, what follows each question: the words that the Qwen2.5 model cards ask for in mathematics."""
+"""By language, what follows each question."""
 
 
 class Problem(NamedTuple):

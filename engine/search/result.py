@@ -123,6 +123,7 @@ class SearchResult:
         tree: All nodes, parents before children.
         best_path: Ids of the tree nodes on the chosen rollout, root first.
         stats: What it cost; None until the engine fills it in.
+        instruction: What followed the question in the prompt.
     """
 
     question: str
@@ -134,6 +135,7 @@ class SearchResult:
     tree: tuple[TreeNode, ...]
     best_path: tuple[int, ...]
     stats: SearchStats | None = None
+    instruction: str = ""
 
     def __repr__(self) -> str:
         found = f"answer={brief(self.answer)}, confidence={self.confidence:.2f}, value={self.value:.3f}"
@@ -163,6 +165,13 @@ class SearchResult:
         if path.suffix.lower() != ".html":
             raise InputError(f"{path}: give a name that ends in .html")
         return TreeFile(path, numbered=False).write(0, self, settings or {})
+
+    @property
+    def votes(self) -> tuple[int, int]:
+        """How many rollouts gave `answer`, of how many that gave any."""
+        from .answers import votes
+
+        return votes(self.answer, self.rollouts)
 
     @property
     def size(self) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .actions import action_of
-from .answers import Vote, agreement, answers_agree, lead, normalise_answer, parser_of, rule_of
+from .answers import Vote, agreement, answers_agree, lead, normalise_answer, parser_of, rule_of, votes
 from .draft import Draft
 from .piece import Piece
 from .pruning import Pruning
@@ -282,6 +282,7 @@ class SearchRun:
             generated_tokens=self._writer.generated,
             best_value=best.value if best else math.nan,
             best_answer=best.answer if best else "",
+            votes=votes(best.answer if best else "", self.rollouts),
         )
 
     def result(self) -> SearchResult:
@@ -299,6 +300,7 @@ class SearchRun:
             rollouts=tuple(self.rollouts),
             tree=tree,
             best_path=tuple(node.id for node in self.tree.nodes[chosen.leaf].path),
+            instruction=self.task.instruction,
         )
 
     def _count_longest(self) -> None:

@@ -25,6 +25,7 @@ class Progress:
         generated_tokens: Tokens drawn for this question so far.
         best_value: Value of the best rollout so far; NaN before the first.
         best_answer: Its answer, or an empty string.
+        votes: How many rollouts gave that answer, of how many that gave any.
         finished: Questions of the request that have ended; the engine fills in this and what follows.
         running: Questions that are being searched, this one included.
         total: Questions of the request, where that is known beforehand.
@@ -36,6 +37,7 @@ class Progress:
     generated_tokens: int
     best_value: float
     best_answer: str
+    votes: tuple[int, int] = (0, 0)
     finished: int = 0
     running: int = 1
     total: int | None = None
@@ -72,6 +74,7 @@ class Task:
         context: Tokens that a state may have at most.
         decode: Text of token ids, without special tokens (`Tokenizer.decode`).
         reference: The right answer, where it is known.
+        instruction: What follows the question in the prompt.
     """
 
     index: int
@@ -80,6 +83,7 @@ class Task:
     context: int
     decode: Callable[[Sequence[int]], str]
     reference: str | None = None
+    instruction: str = ""
 
     def __repr__(self) -> str:
         return brief_record(self, "index", "question", "reference", "prompt", "context")

@@ -86,7 +86,7 @@ def test_results_are_those_of_marcot_search(evaluate: Callable, talker: Path, tm
     from marcot.engine import MCTS
 
     strategy = MCTS(rollouts=3, width=2, action="mini-step-2", max_rollout_tokens=6)
-    results = Engine.load(str(talker)).search([f"{question}\n\nThink." for question, _ in QUESTIONS], strategy)
+    results = Engine.load(str(talker)).search([question for question, _ in QUESTIONS], strategy, instruction="Think.")
     for entry in lines(out)[FILES[2]]:
         result = results[entry["index"]]
         assert entry["answer"] == result.answer

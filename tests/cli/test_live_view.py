@@ -10,8 +10,8 @@ from marcot.engine.question_file import Question
 QUESTIONS = [Question(4, "How many [clips]?"), Question(7, "How\nmuch?")]
 EVENTS = [
     Progress(0, 0, 1, 30, math.nan, ""),
-    Progress(0, 2, 9, 120, 0.875, "[72]"),
-    Progress(1, 1, 3, 60, 0.5, "3"),
+    Progress(0, 2, 9, 120, 0.875, "[72]", (1, 2)),
+    Progress(1, 1, 3, 60, 0.5, "3", (1, 1)),
     Outcome(0, "How many [clips]?", None, InputError("no")),
 ]
 
@@ -30,7 +30,16 @@ def test_a_terminal_gets_a_table_that_goes_away(
         view.show(EVENTS[3])
     shown = capsys.readouterr()
     assert shown.out == "a result\n"
-    for part in ("2/8", "0.875", "[72]", "How many [clips]?", "How much?", "tokens/s", "1 of 2 questions", " left"):
+    for part in (
+        "2/8",
+        "0.875",
+        "[72], 1 of 2",
+        "How many [clips]?",
+        "How much?",
+        "tokens/s",
+        "1 of 2 questions",
+        " left",
+    ):
         assert part in shown.err
 
 
@@ -42,7 +51,7 @@ def test_a_pipe_gets_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
     assert lines[1].startswith("0 of 2 questions, 1 running, 1 not started, 120 tokens, ")
-    assert lines[1].endswith("; #5: 2/8 rollouts, 9 nodes, best 0.875 ([72])")
+    assert lines[1].endswith("; #5: 2/8 rollouts, 9 nodes, best 0.875 ([72], 1 of 2)")
     assert ", no estimate yet; #5: " in lines[1]
     assert lines[3].startswith("1 of 2 questions, 1 running, 180 tokens, ")
     assert " left; #8: 1/8 rollouts" in lines[3]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 from marcot.engine import SearchResult
 from marcot.engine.cli.report import print_report
@@ -29,11 +30,17 @@ RESULT = SearchResult(
 )
 
 
+def test_it_shows_what_was_added_to_the_question() -> None:
+    out = io.StringIO()
+    print_report(replace(RESULT, instruction="Think \x1b[1mhard."), out)
+    assert out.getvalue().splitlines()[3] == "instruction Think ␛[1mhard."
+
+
 def test_it_shows_answer_chain_and_tree_of_one_line_per_node() -> None:
     out = io.StringIO()
     print_report(RESULT, out)
     lines = [line.rstrip() for line in out.getvalue().splitlines()]
-    assert lines[:3] == ["answer      8 [bold]", "confidence  0.62", "value       0.800"]
+    assert lines[:3] == ["answer      8 [bold]", "confidence  0.62, 1 of 3 chains", "value       0.800"]
     assert lines[4:7] == ["We add.", "", "It is 8."]
     assert lines[7].startswith("tree: visits, mean value, [answer], text")
     assert lines[8:13] == [

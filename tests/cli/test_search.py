@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from marcot.engine import MCTS, Engine
+from marcot.engine.search.instruction import DEFAULT_INSTRUCTION
 
 QUICK = ["--rollouts", 2, "--max-rollout-tokens", 5, "--action", "mini-step-2", "--width", 2]
 
@@ -25,8 +26,8 @@ def test_json_is_one_object_and_nothing_else(search: Callable) -> None:
     assert ended.code == 0
     [entry] = ended.objects
     assert set(entry) == {
-        *("index", "question", "answer", "text", "value", "confidence", "rollouts", "tree", "best_path", "stats"),
-        "settings",
+        *("index", "question", "instruction", "answer", "text", "value", "confidence", "rollouts", "tree", "best_path"),
+        *("stats", "settings"),
     }
     assert (entry["index"], entry["question"]) == (0, "How many clips?")
     assert len(entry["rollouts"]) == 2
@@ -38,6 +39,30 @@ def test_json_is_one_object_and_nothing_else(search: Callable) -> None:
     assert entry["stats"]["generated_tokens"] >= sum(node["tokens"] for node in nodes)
     assert {"prefill_tokens", "reused_tokens", "wall_s", "tokens_per_s", "kv_pages_peak"} <= set(entry["stats"])
     assert entry["settings"]["rollouts"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "setting", "follows"),
+    [
+        ([], "auto", DEFAULT_INSTRUCTION),
+        (["--instruction", "Think."], "Think.", "Think."),
+        (["--instruction", "none"], "", ""),
+        (["--instruction", ""], "", ""),
+        (["--answer-from", "text"], "auto", ""),
+    ],
+    ids=["by default", "a text", "none", "empty", "no box"],
+)
+def test_results_say_what_followed_the_question(
+    search: Callable, arguments: list[str], setting: str, follows: str
+) -> None:
+    [entry] = search("--json", *arguments, "How many?").objects
+    assert (entry["question"], entry["instruction"]) == ("How many?", follows)
+    assert entry["settings"]["instruction"] == setting
+
+
+def test_the_help_says_what_follows_a_question(search: Callable) -> None:
+    shown = " ".join(search("--help").out.replace("│", " ").split())
+    assert DEFAULT_INSTRUCTION in shown
 
 
 def test_it_finds_what_the_library_finds(search: Callable, talker: Path) -> None:

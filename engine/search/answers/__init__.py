@@ -1,7 +1,7 @@
 """Answers: how they are found in a text, when two are the same, and which of several stands."""
 
 from .answer import answers_agree, extract_answer, normalise_answer
-from .answer_rule import ANSWER_RULES, AnswerRule, Vote, agreement, lead, rule_of
+from .answer_rule import ANSWER_RULES, AnswerRule, Vote, agreement, lead, rule_of, votes
 from .parser import AnswerParser, parser_of
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "normalise_answer",
     "parser_of",
     "rule_of",
+    "votes",
 ]

@@ -95,6 +95,12 @@ def agreement(chosen: Rollout, rollouts: Sequence[Rollout]) -> float:
     return agreeing / total if total > 0 else 0.0
 
 
+def votes(answer: str, rollouts: Sequence[Rollout]) -> tuple[int, int]:
+    """How many of the rollouts gave `answer`, and how many gave any: what a share says little about."""
+    answered = [normalise_answer(rollout.answer) for rollout in rollouts if rollout.answer]
+    return answered.count(normalise_answer(answer)), len(answered)
+
+
 def lead(rollouts: Sequence[Rollout]) -> int:
     """How many rollouts more the most frequent answer has than the next; cut short ones, and those without, are none.
 
