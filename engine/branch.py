@@ -93,7 +93,10 @@ class Branch(Job):
             self.seen.add(token)
         if token in self._eos_token_ids:
             self.finish_reason = "eos"
-        elif token in self.sampling.stop_token_ids or (self._stream and self._reads_stop(self._stream.push(token))):
+        elif token in self.sampling.stop_token_ids:
+            self.finish_reason = "stop"
+            self._text += self._stream.finish() if self._stream else ""
+        elif self._stream and self._reads_stop(self._stream.push(token)):
             self.finish_reason = "stop"
         elif len(self.node.tokens) >= self._max_tokens:
             self.finish_reason = "length"

@@ -27,7 +27,8 @@ class Sampling:
         repetition_penalty: Divides positive and multiplies negative logits of tokens on the branch's path, prompt
             included (CTRL, arXiv 1909.05858); 1 is off.
         max_tokens: New tokens at most.
-        stop: Strings that end a branch as soon as its new text contains one, across token borders.
+        stop: Strings that end a branch as soon as its new text contains one, across token borders. One that is a
+            special token, such as `"<|im_end|>"`, ends it at that token; one that has such a token in it is refused.
         include_stop: Whether `text` keeps the stop string that ended the branch and the rest of its last token, so
             that it is exactly the text of the tokens. The tokens are kept either way.
         stop_token_ids: Tokens that end a branch, besides the model's own end-of-sequence tokens.

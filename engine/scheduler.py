@@ -15,6 +15,7 @@ from .kv_tree import KVTree
 from .planner import Reader
 from .sampling import Sampling
 from .scoring import Scoring
+from .special_stops import with_special_stops
 from .stepper import Stepper
 from .usage import Usage
 
@@ -67,7 +68,9 @@ class Scheduler:
         Raises:
             ContextOverflowError: `fork` fills the model's context, so that no token fits after it.
             PoolTooSmallError: The path is larger than the whole pool.
+            SamplingError: A stop string can never be read.
         """
+        sampling = with_special_stops(sampling, self._tokenizer)
         self._check_fits(fork.end + 1)
         room = self._config.max_positions - fork.end
         limit = min(sampling.max_tokens, room)

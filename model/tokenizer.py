@@ -17,6 +17,7 @@ class Tokenizer:
         bos_token_id: The token that documents start with, or None.
         adds_bos: The checkpoint was trained to see `bos_token_id` before every plain text.
         chat_template: How messages become a prompt, or None.
+        special_tokens: Ids of the tokens that `decode` drops, by their texts.
     """
 
     def __init__(
@@ -31,6 +32,8 @@ class Tokenizer:
         self.bos_token_id = bos_token_id
         self.adds_bos = adds_bos and bos_token_id is not None
         self.chat_template = chat_template
+        added = backend.get_added_tokens_decoder()
+        self.special_tokens = {token.content: id for id, token in added.items() if token.special}
 
     @property
     def vocab_size(self) -> int:
@@ -71,6 +74,10 @@ class Tokenizer:
     def token_id(self, token: str) -> int | None:
         """Return the id of a token by its text, such as `"<|im_end|>"`, or None."""
         return self._backend.token_to_id(token)
+
+    def special_token_in(self, text: str) -> str | None:
+        """Return a special token that is written out in `text`, or None."""
+        return next((token for token in self.special_tokens if token in text), None)
 
     def token(self, id: int) -> str | None:
         """Return the text of a token as the vocabulary spells it, or None."""

@@ -144,7 +144,10 @@ class Writer:
     def _is_own_stop(self, draft: Draft, stretch: Stretch) -> bool:
         """Whether it was the end of an action that stopped the draft, and nothing that the user asked for."""
         text = self._task.decode(draft.token_ids)
-        by_token = stretch.end > 0 and stretch.token_ids[-1] in self._sampling.stop_token_ids
+        last = stretch.token_ids[-1:]
+        # A stop string that is a special token ends a branch without a text.
+        special = bool(self._sampling.stop and last and not self._task.decode(last))
+        by_token = special or any(token in self._sampling.stop_token_ids for token in last)
         return not by_token and not any(stop in text for stop in self._sampling.stop)
 
     def _sample(self, starts: Sequence[tuple[Stretch, Sampling]]) -> Growing[list[Stretch]]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from marcot.engine import Engine, InputError, Node, Sampling
-from marcot.engine.errors import ReleasedNodeError
+from marcot.engine import Beam, Engine, InputError, Node, Sampling
+from marcot.engine.errors import ReleasedNodeError, SamplingError
 
 TEXT = "Natalia sold 48 clips in April, and then"
 
@@ -87,6 +87,48 @@ def test_stop_token_and_end_of_sequence(engine: Engine, free: Node) -> None:
         assert node.token_ids[-1] in engine.config.eos_token_ids
         assert not set(engine.config.eos_token_ids) & set(node.token_ids[:-1].tolist())
         assert "<|im_end|>" not in node.text
+
+
+def nearly_uniform(**overrides: object) -> Sampling:
+    """Draws that are now and then a special token."""
+    return sampling(temperature=50.0, **overrides)
+
+
+def test_stop_string_that_is_a_special_token(engine: Engine) -> None:
+    """It ends a branch as its token id does, alone and beside others."""
+    prompt = engine.prefill(TEXT)
+    by_text = engine.expand(prompt, 40, nearly_uniform(stop=("<|im_start|>",)))
+    by_id = engine.expand(prompt, 40, nearly_uniform(stop_token_ids=(1,)))
+    beside = engine.expand(prompt, 40, nearly_uniform(stop=("no such text", "<|im_start|>")))
+    stopped = 0
+    for nodes in zip(by_text, by_id, beside, strict=True):
+        assert len({(node.finish_reason, node.text, tuple(node.token_ids)) for node in nodes}) == 1
+        stopped += nodes[0].finish_reason == "stop" and nodes[0].token_ids[-1] == 1
+    assert stopped
+
+
+def test_stop_string_at_the_end_of_sequence(engine: Engine) -> None:
+    """A token that ends a branch anyway ends it as such."""
+    for node in engine.expand(engine.prefill(TEXT), 40, nearly_uniform(stop=("<|im_end|>",), ignore_eos=False)):
+        assert (node.finish_reason == "eos") == (2 in node.token_ids)
+
+
+def test_stop_string_with_a_special_token_in_it(engine: Engine) -> None:
+    prompt = engine.prefill(TEXT)
+    with pytest.raises(SamplingError, match=r"<\|im_end\|> is a special token.*stop_token_ids=\(2,\)"):
+        engine.expand(prompt, 3, sampling(stop=("done<|im_end|>",)))
+    engine.tree.check_integrity()
+
+
+@pytest.mark.parametrize("action", ["step", "mini-step-32"])
+def test_search_with_a_stop_string_that_is_a_special_token(engine: Engine, action: str) -> None:
+    """No end of an action, but of the chain."""
+    results = [
+        engine.search(TEXT, Beam(rollouts=4, action=action, sampling=nearly_uniform(**stop)))[0]
+        for stop in ({"stop": ("<|im_start|>",)}, {"stop_token_ids": (1,)})
+    ]
+    chains = [[(rollout.finish_reason, rollout.text) for rollout in result.rollouts] for result in results]
+    assert chains[0] == chains[1]
 
 
 def test_node_arrays(engine: Engine, free: Node) -> None:
