@@ -117,15 +117,20 @@ def _prompts(path: Path | None, questions: str | None) -> list[Prompt]:
 
 def _write(comparison: Comparison, pages: list[Path]) -> None:
     from ..errors import InputError
-    from ..evaluation import comparison_markdown, comparison_page
+    from ..evaluation import comparison_page, comparison_sections, to_markdown
     from ..json_form import to_line
+    from .tables import print_tables
 
     for page in pages:
         kind = page.suffix.lower()
         if kind == ".html":
             text = comparison_page(comparison)
         else:
-            text = comparison_markdown(comparison) if kind == ".md" else to_line(comparison.to_object()) + "\n"
+            text = (
+                to_markdown(comparison_sections(comparison))
+                if kind == ".md"
+                else to_line(comparison.to_object()) + "\n"
+            )
         try:
             page.write_text(text, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
@@ -135,4 +140,4 @@ def _write(comparison: Comparison, pages: list[Path]) -> None:
             total = comparison.total(contestant)
             print(f"{contestant.model}, {contestant.strategy}: {total.right} of {total.rated} right")
     else:
-        print(comparison_markdown(comparison))
+        print_tables(comparison_sections(comparison))

@@ -147,10 +147,14 @@ def eval(
 def _deliver(report: Report, out: Path | None, json: bool) -> None:
     """Print a report, and write it into the folder `out`."""
     from ..json_form import to_line
+    from .tables import print_tables
 
     if out is not None:
         _write(report, out)
-    print(to_line(report.to_object()) if json else report.markdown())
+    if json:
+        print(to_line(report.to_object()))
+    else:
+        print_tables(report.sections())
 
 
 def _write(report: Report, out: Path) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..printable import printable
 from . import options
-from .printable import printable
 
 if TYPE_CHECKING:
     from ..node import Node

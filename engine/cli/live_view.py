@@ -15,9 +15,9 @@ from rich.text import Text
 
 from ..outcome import Outcome
 from ..pace import Pace, time_left
+from ..printable import printable
 from ..question_file import Question
 from ..search import Progress
-from .printable import printable
 
 PLAIN_LINE_EVERY = 5.0
 """Seconds between two lines where stderr is no terminal."""

@@ -11,8 +11,8 @@ from rich.rule import Rule
 from rich.text import Text
 from rich.tree import Tree
 
+from ..printable import printable
 from ..search import SearchResult, Solution, TreeNode
-from .printable import printable
 
 PIPED_WIDTH = 120
 """Columns where stdout is no terminal."""

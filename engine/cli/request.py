@@ -14,13 +14,13 @@ from ..engine import Engine
 from ..errors import OutputError
 from ..json_form import failure_object, is_correct, search_object, to_line
 from ..outcome import Outcome
+from ..printable import printable
 from ..question_file import Question
 from ..results_file import ResultsFile
 from ..search import Question as Asked
 from ..search import SearchOptions, SearchResult, Solution, solutions
 from ..view import TreeFile
 from .live_view import LiveView
-from .printable import printable
 from .report import print_report
 from .streams import as_output_error, is_broken_pipe, say
 from .tally import Tally

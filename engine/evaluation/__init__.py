@@ -2,7 +2,7 @@
 
 from .comparison import COMPARE_PROMPTS, Comparison, Contestant, Prompt, Reply
 from .comparison_page import comparison_page
-from .comparison_text import comparison_markdown
+from .comparison_text import comparison_sections
 from .curve_plot import draw_curve
 from .data_set import DataSet
 from .eval_run import EvalRun, Failure
@@ -12,6 +12,7 @@ from .mgsm import INSTRUCTIONS, Problem, problems
 from .pairs import Pairs
 from .question_range import QuestionRange
 from .report import Report, check_baseline
+from .sections import Heading, Section, Table, print_sections, to_markdown, to_text
 from .series import Series, read_series
 from .strategy_spec import StrategySpec, parse_parameters, parse_strategies
 from .trial import Trial
@@ -25,6 +26,7 @@ __all__ = [
     "EvalRun",
     "EvalView",
     "Failure",
+    "Heading",
     "Interval",
     "Leg",
     "Pairs",
@@ -33,16 +35,21 @@ __all__ = [
     "QuestionRange",
     "Reply",
     "Report",
+    "Section",
     "Series",
     "StrategySpec",
+    "Table",
     "Trial",
     "check_baseline",
-    "comparison_markdown",
     "comparison_page",
+    "comparison_sections",
     "draw_curve",
     "parse_parameters",
     "parse_strategies",
+    "print_sections",
     "problems",
     "read_series",
+    "to_markdown",
+    "to_text",
     "wilson",
 ]

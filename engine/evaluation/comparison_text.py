@@ -1,14 +1,16 @@
-"""A comparison as markdown."""
+"""A comparison in words."""
 
 from __future__ import annotations
 
 from .comparison import Comparison, Reply
-from .table import table
+from .sections import Heading, Section, Table
+
+_REPLY = ("model", "strategy", "answer", "", "confidence", "value", "rollouts", "tokens", "s")
 
 
-def comparison_markdown(comparison: Comparison) -> str:
+def comparison_sections(comparison: Comparison) -> list[Section]:
     """A table of totals, and one of replies for each prompt."""
-    parts = ["# Models side by side", ""]
+    parts: list[Section] = [Heading("Models side by side", 1)]
     head = ("model", "strategy", "right", *comparison.situations, "tokens", "s")
     rows = []
     for contestant in comparison.contestants:
@@ -16,24 +18,18 @@ def comparison_markdown(comparison: Comparison) -> str:
         kinds = [comparison.total(contestant, positions) for positions in comparison.situations.values()]
         shares = [f"{each.right} of {each.rated}" if each.rated else "-" for each in (total, *kinds)]
         rows.append([contestant.model, contestant.strategy, *shares, f"{total.tokens:.0f}", f"{total.seconds:.1f}"])
-    parts += table(head, rows)
-    parts += ["Tokens and seconds are means over the prompts.", ""]
+    parts += [Table(head, rows), "Tokens and seconds are means over the prompts."]
     for situation, positions in comparison.situations.items():
-        parts += [f"## {situation}", ""]
+        parts.append(Heading(situation))
         for position in positions:
             prompt = comparison.prompts[position]
-            parts += ["> " + "\n> ".join(prompt.question.splitlines()), ""]
+            parts.append("> " + "\n> ".join(prompt.question.splitlines()))
             known = f"Right: {prompt.reference}. " if prompt.reference is not None else ""
             if known or prompt.why:
-                parts += [f"{known}{prompt.why}".strip(), ""]
-            parts += table(
-                ("model", "strategy", "answer", "", "confidence", "value", "rollouts", "tokens", "s"),
-                (
-                    [contestant.model, contestant.strategy, *_cells(comparison.replies[position, contestant])]
-                    for contestant in comparison.contestants
-                ),
-            )
-    return "\n".join(parts)
+                parts.append(f"{known}{prompt.why}".strip())
+            replies = ([*each, *_cells(comparison.replies[position, each])] for each in comparison.contestants)
+            parts.append(Table(_REPLY, list(replies)))
+    return parts
 
 
 def _cells(reply: Reply) -> list[str]:

@@ -14,8 +14,8 @@ from ..search.answers import ANSWER_RULES
 from .anytime import Point, budgets_up_to
 from .interval import Interval
 from .pairs import Pairs
+from .sections import Heading, Section, Table, to_markdown
 from .series import Series
-from .table import table
 
 _CURVE = (
     *("data", "model", "strategy", "budget", "limit", "spent", "questions", "right", "accuracy", "low", "high"),
@@ -82,9 +82,13 @@ class Report:
         costs = [each.tokens for group in groups for each in group.series]
         return cls(groups, budgets_up_to(budget or math.ceil(max(costs))))
 
+    def sections(self) -> list[Section]:
+        """All tables, with what stands between them."""
+        return [section for group in self.groups for section in self._sections(group)]
+
     def markdown(self) -> str:
-        """All tables."""
-        return "\n".join(part for group in self.groups for part in self._sections(group))
+        """All tables in markdown."""
+        return to_markdown(self.sections())
 
     def to_object(self) -> dict[str, Any]:
         """All numbers, as JSON."""
@@ -104,29 +108,25 @@ class Report:
 
     # --- inside ------------------------------------------------------------------------------------------------
 
-    def _sections(self, group: Group) -> list[str]:
-        parts = [f"## {group.data}, {group.model}", ""]
-        parts += table(
-            ("strategy", "questions", "right", "accuracy [95 %]", "pass@1", "pass@k", "k", "tokens", "s", "tokens/s"),
-            (_summary(each) for each in group.series),
-        )
+    def _sections(self, group: Group) -> list[Section]:
+        parts: list[Section] = [Heading(f"{group.data}, {group.model}"), summary(group.series)]
         failed = {each.label: each.failed for each in group.series if each.failed}
         if failed:
-            parts += ["Failed: " + ", ".join(f"{label} {count}" for label, count in failed.items()) + ".", ""]
+            parts.append("Failed: " + ", ".join(f"{label} {count}" for label, count in failed.items()) + ".")
         if group.others:
-            parts += [f"Beside {group.baseline.label}, on the same questions:", ""]
+            parts.append(f"Beside {group.baseline.label}, on the same questions:")
             head = ("strategy", "questions", "only it right", f"only {group.baseline.label} right")
-            rows = (_paired(each, each.pairs(group.baseline)) for each in group.others)
-            parts += table((*head, "difference [95 %]", "p (McNemar)"), rows)
-        parts += ["Accuracy when questions cost so many tokens, on average:", ""]
+            rows = [_paired(each, each.pairs(group.baseline)) for each in group.others]
+            parts.append(Table((*head, "difference [95 %]", "p (McNemar)"), rows))
+        parts.append("Accuracy when questions cost so many tokens, on average:")
         shown = self.budgets[::4][-4:] if len(self.budgets) > 4 else self.budgets
-        rows = ([each.label, *(_share(each.point(budget).accuracy) for budget in shown)] for each in group.series)
-        parts += table(("strategy", *map(str, shown)), rows)
+        rows = [[each.label, *(_share(each.point(budget).accuracy) for budget in shown)] for each in group.series]
+        parts.append(Table(("strategy", *map(str, shown)), rows))
         searches = [each for each in group.series if each.rollouts > 1]
         if searches:
-            parts += ["The same rollouts under other answer rules:", ""]
-            rows = ([each.label, *map(_share, _by_rule(each).values())] for each in searches)
-            parts += table(("strategy", *ANSWER_RULES), rows)
+            parts.append("The same rollouts under other answer rules:")
+            rows = [[each.label, *map(_share, _by_rule(each).values())] for each in searches]
+            parts.append(Table(("strategy", *ANSWER_RULES), rows))
         return parts
 
     def _object(self, group: Group) -> dict[str, Any]:
@@ -172,6 +172,12 @@ class Report:
                     values = (group.data, group.model, each.label, *counts, *shares, *gap)
                     rows.append(dict(zip(_CURVE, map(_rounded, values), strict=True)))
         return rows
+
+
+def summary(series: Iterable[Series]) -> Table:
+    """A row for each strategy: how often it is right, and what it costs."""
+    head = ("strategy", "questions", "right", "accuracy [95 %]", "pass@1", "pass@k", "k", "tokens", "s", "tokens/s")
+    return Table(head, [_summary(each) for each in series])
 
 
 def check_baseline(baseline: str | None, labels: Iterable[str]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def test_prompts_of_ones_own(marcot: Callable, talker: Path, tmp_path: Path) -> 
     assert ended.code == 0, ended.err
     assert "> Translate: hello." in ended.out
     assert "Six plus two?" not in ended.out
-    assert "| qwen2 | greedy | - | - |" in ended.out
+    assert re.search(r"^qwen2 +greedy +- +- ", ended.out, re.MULTILINE)
 
 
 def test_one_model_is_gone_before_the_next_is_loaded(

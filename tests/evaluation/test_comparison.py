@@ -12,8 +12,9 @@ from marcot.engine.evaluation import (
     Contestant,
     Prompt,
     Reply,
-    comparison_markdown,
     comparison_page,
+    comparison_sections,
+    to_markdown,
 )
 from marcot.engine.question_file import Question, read_questions
 from marcot.engine.search import extract_answer
@@ -132,7 +133,7 @@ def test_the_page_is_whole_and_needs_nothing_else(comparison: Comparison) -> Non
 
 
 def test_the_same_as_markdown_and_json(comparison: Comparison) -> None:
-    text = comparison_markdown(comparison)
+    text = to_markdown(comparison_sections(comparison))
     assert "| one | greedy | 1 of 1 | 1 of 1 | - | 50 | 1.5 |" in text
     assert "| one | mcts | no | wrong | 0.60 | 0.800 | 8 | 400 | 3.0 |" in text
     assert "> Is 1 < 2 & 2 > 1?\n> Say yes or no." in text

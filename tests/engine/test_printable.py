@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from marcot.engine.cli.printable import printable
+from marcot.engine.printable import printable
 
 
 def test_control_characters_become_visible_and_nothing_else_changes() -> None:

@@ -1,0 +1,20 @@
+"""Reports on stdout."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+
+from rich.console import Console
+
+from ..evaluation import Section, print_sections, to_text
+
+
+def print_tables(sections: Iterable[Section]) -> None:
+    """Print a report: on a terminal as wide as that is, elsewhere plainly and as wide as its tables, or as COLUMNS."""
+    if sys.stdout.isatty():
+        print_sections(sections, Console())
+    else:
+        columns = os.environ.get("COLUMNS", "")
+        print(to_text(sections, int(columns) if columns.isdecimal() else None), end="")
