@@ -23,6 +23,7 @@ from ..model import (
     kv_scales,
     load_checkpoint,
 )
+from .chat import chat_ids
 from .completion import Completion
 from .driver import Driver
 from .errors import InputError
@@ -318,21 +319,19 @@ class Engine:
 
         return self._driver.run(map(Question.of, questions), open_task, strategy, concurrency, self.usage, count)
 
-    def chat_ids(self, question: str, system: str | None = None) -> list[int]:
-        """Token ids of a question in the checkpoint's chat format; as plain text if it has none.
+    def chat_ids(self, chat: str | Sequence[Message], system: str | None = None) -> list[int]:
+        """Token ids of a question or a conversation in the checkpoint's chat format, ready for `prefill`.
+
+        Args:
+            chat: A question, or messages such as `{"role": "user", "content": "..."}`, oldest first. A question is
+                plain text where the checkpoint has no chat template.
+            system: System message; the chat template's own by default.
 
         Raises:
-            InputError: The checkpoint has no tokenizer.
-            ChatTemplateError: The template refuses the messages.
+            InputError: The checkpoint has no tokenizer, or `chat` is no conversation.
+            ChatTemplateError: The template refuses the messages, or there is none for a conversation.
         """
-        if self.tokenizer is None:
-            raise InputError("this checkpoint has no tokenizer, which a question in words needs")
-        if self.tokenizer.chat_template is None:
-            text = question if system is None else f"{system}\n\n{question}"
-            return self.tokenizer.encode(text, bos=self.tokenizer.adds_bos)
-        messages: list[Message] = [] if system is None else [{"role": "system", "content": system}]
-        messages.append({"role": "user", "content": question})
-        return self.tokenizer.encode(self.tokenizer.chat(messages))
+        return chat_ids(self.tokenizer, chat, system)
 
     # --- inside ------------------------------------------------------------------------------------------------
 

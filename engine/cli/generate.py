@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +20,11 @@ def generate(
     prompt: Annotated[str | None, typer.Argument(help="The prompt; - reads it from stdin.")] = None,
     token_ids: options.TokenIdsOption = None,
     chat: Annotated[bool, typer.Option("--chat", help="Put the prompt into the checkpoint's chat template.")] = False,
-    system: Annotated[str | None, typer.Option(help="System message, with --chat.")] = None,
+    messages: Annotated[
+        Path | None,
+        typer.Option(help="JSON file with a list of chat messages (role, content) in place of a prompt; - is stdin."),
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="System message, with --chat or --messages.")] = None,
     samples: Annotated[int, typer.Option("--samples", "-n", help="Samples; the prompt is computed once.")] = 1,
     max_tokens: Annotated[int, typer.Option(help="Length of a sample.")] = 512,
     json: options.JsonOption = False,
@@ -55,6 +60,8 @@ def generate(
 
       marcot generate -m smollm2-135m --chat "Name three primes."
 
+      marcot generate -m smollm2-135m --messages conversation.json
+
       marcot generate -m smollm2-135m -n 4 --max-tokens 16 --json "The capital of France is"
 
       marcot generate -m ./no-tokenizer --token-ids "1 2 3" --temperature 0 --json
@@ -63,13 +70,14 @@ def generate(
     from ..json_form import sample_object, to_line
     from ..sampling import Sampling
     from .loading import Loading, waiting
+    from .messages import read_messages
 
-    if (prompt is None) == (token_ids is None):
-        raise InputError("give either a prompt or --token-ids")
+    if [prompt, token_ids, messages].count(None) != 2:
+        raise InputError("give either a prompt, --token-ids or --messages")
     if token_ids is not None and chat:
         raise InputError("--chat needs a prompt in words, not --token-ids")
-    if system is not None and not chat:
-        raise InputError("--system needs --chat")
+    if system is not None and not chat and messages is None:
+        raise InputError("--system needs --chat or --messages")
     if samples < 1:
         raise InputError(f"samples={samples}: must be at least 1")
     sampling = Sampling(
@@ -85,11 +93,16 @@ def generate(
         seed=seed,
         top_logprobs=top_logprobs,
     )
-    start = options.prompt_or_ids(prompt, token_ids)
+    conversation = read_messages(messages) if messages is not None else None
+    start = options.prompt_or_ids(prompt, token_ids) if conversation is None else ""
     loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic, not no_graphs)
     engine = loading.load(model)
     with waiting(f"{samples} x {max_tokens} tokens at most"):
-        node = engine.prefill(engine.chat_ids(start, system) if chat and isinstance(start, str) else start)
+        if conversation is not None:
+            start = engine.chat_ids(conversation, system)
+        elif chat and isinstance(start, str):
+            start = engine.chat_ids(start, system)
+        node = engine.prefill(start)
         drawn = engine.expand(node, samples, sampling)
     for index, sample in enumerate(drawn):
         if json:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,45 @@ def test_chat_wraps_the_prompt(marcot: Callable, talker: Path) -> None:
     chat = marcot("generate", "-m", talker, "--chat", "--system", "Be brief.", *options, "How?")
     plain = marcot("generate", "-m", talker, *options, rendered)
     assert chat.objects == plain.objects
+
+
+CONVERSATION = [
+    {"role": "user", "content": "How many clips?"},
+    {"role": "assistant", "content": "48"},
+    {"role": "user", "content": "And in May?"},
+]
+
+
+@pytest.mark.parametrize("by", ["file", "stdin"])
+def test_a_conversation_of_several_turns(by: str, marcot: Callable, talker: Path, tmp_path: Path) -> None:
+    options = ("--max-tokens", 3, "--temperature", 0, "--json")
+    file = tmp_path / "conversation.json"
+    file.write_text(json.dumps(CONVERSATION))
+    source = {"file": (file, ""), "stdin": ("-", json.dumps(CONVERSATION))}[by]
+    chat = marcot("generate", "-m", talker, "--messages", source[0], "--system", "Be brief.", *options, stdin=source[1])
+    turns = [("system", "Be brief."), *((message["role"], message["content"]) for message in CONVERSATION)]
+    rendered = "".join(f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in turns)
+    plain = marcot("generate", "-m", talker, *options, f"{rendered}<|im_start|>assistant\n")
+    assert chat.objects == plain.objects
+    assert chat.code == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not valid JSON"),
+        ('{"role": "user"}', "must hold a list of messages"),
+        ("[]", "the conversation is empty"),
+        ('["hi"]', "message 1 of the conversation must be an object with a role and a content"),
+        ('[{"role": "user", "content": "hi"}, {"role": "user"}]', "message 2 of the conversation must be"),
+        ('[{"role": "system", "content": "hi"}]', "has a system message of its own"),
+    ],
+)
+def test_no_conversation(content: str, message: str, marcot: Callable, talker: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text(content)
+    ended = marcot("generate", "-m", talker, "--messages", tmp_path / "c.json", "--system", "Be brief.")
+    assert ended.code == 2
+    assert message in ended.err
 
 
 def test_text_is_for_people(marcot: Callable, talker: Path) -> None:

@@ -1,0 +1,27 @@
+"""A conversation in a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .options import read_text
+
+
+def read_messages(file: Path) -> list[dict[str, Any]]:
+    """Return the messages in the JSON file `file`; - reads stdin.
+
+    Raises:
+        InputError: It cannot be read, or holds anything but a list.
+    """
+    try:
+        messages = json.loads(read_text("-", "conversation") if str(file) == "-" else file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: not valid JSON: {error}") from error
+    if not isinstance(messages, list):
+        raise InputError(f'{file}: must hold a list of messages, such as [{{"role": "user", "content": "Hello"}}]')
+    return messages
