@@ -7,7 +7,7 @@ from collections import defaultdict
 from textwrap import shorten, wrap
 
 from ..search import SearchResult
-from .scale import colour, value_range
+from .scale import colour
 
 _MARK = "// Made by marcot search."
 _LAYOUT = "  graph [rankdir=LR, nodesep=0.12, ranksep=0.45];"
@@ -23,15 +23,14 @@ LABEL_COLUMNS = 36
 def to_dot(result: SearchResult) -> str:
     """Return the tree in the DOT language: visits, value, answers and the beginning of the text in every node.
 
-    The colour is the value, from the lowest of the tree (violet) to the highest (yellow); the path of the chosen
-    rollout is bold. `dot -Tsvg out.dot -o out.svg` draws it.
+    The colour is the value, from 0 (violet) to 1 (yellow); the path of the chosen rollout is bold.
+    `dot -Tsvg out.dot -o out.svg` draws it.
     """
     best = set(result.best_path)
     answers: dict[int, list[str]] = defaultdict(list)
     for rollout in result.rollouts:
         if rollout.answer not in answers[rollout.leaf]:
             answers[rollout.leaf].append(rollout.answer)
-    low, high = value_range(node.value for node in result.tree)
     lines = [
         "digraph search {",
         f"  {_MARK}",
@@ -46,7 +45,7 @@ def to_dot(result: SearchResult) -> str:
         text = result.question if node.parent is None and not node.text.strip() else node.text
         attributes = [f"label={_quoted(chr(10).join([head, *found, _excerpt(text)]))}"]
         if node.value is not None and math.isfinite(node.value):
-            fill, ink = colour(node.value, low, high)
+            fill, ink = colour(node.value)
             attributes.append(f'fillcolor="{fill}", fontcolor="{ink}"')
         if node.id in best:
             attributes.append("penwidth=3")

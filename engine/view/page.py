@@ -10,10 +10,15 @@ from importlib.resources import files
 from typing import Any
 
 from ..search import SearchResult, normalise_answer
-from .scale import STOPS
+from .formulas import answer_formulas, find_formulas
+from .mathml import Markup
+from .scale import DARK, EXPONENT, STOPS
 from .tree_json import encodable, tree_object
 
-SCRIPTS = ("result.js", "boxes.js", "colours.js", "drawing.js", "details.js", "controls.js")
+SCRIPTS = (
+    *("result.js", "formulas.js", "boxes.js", "colours.js", "drawing.js", "details.js", "legend.js", "controls.js"),
+    "pointer.js",
+)
 """Parts of the page's script, in their order; together they are one module."""
 
 _MARKS = (b'<meta name="generator" content="marcot search">', b"<title>marcot search</title>")
@@ -30,15 +35,16 @@ def to_page(result: SearchResult, settings: Mapping[str, Any]) -> str:
         result: The search.
         settings: How it was made, by name.
     """
-    style, script = _asset("page.css"), "\n".join(map(_asset, SCRIPTS))
+    style, script = "\n".join(map(asset, ("theme.css", "page.css"))), "\n".join(map(asset, SCRIPTS))
     data = {
         "result": tree_object(result, settings),
         "answer_keys": [normalise_answer(rollout.answer) for rollout in result.rollouts],
-        "scale": STOPS,
+        "scale": {"stops": STOPS, "dark": DARK, "exponent": EXPONENT},
+        **_formulas(result),
     }
     text = encodable(json.dumps(data, ensure_ascii=False, allow_nan=False)).replace("<", "\\u003c")
     policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}"
-    page = _asset("page.html")
+    page = asset("page.html")
     # The data last: it may contain what looks like a place of another part.
     for place, part in (("POLICY", policy), ("STYLE", style), ("SCRIPT", script), ("DATA", text)):
         page = page.replace(f"{{{{{place}}}}}", part, 1)
@@ -50,8 +56,29 @@ def is_page(head: bytes) -> bool:
     return head.startswith(b"<!doctype html>") and any(mark in head for mark in _MARKS)
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """What a file of `assets/` contains."""
     return (files(__package__) / "assets" / name).read_text(encoding="utf-8")
+
+
+def _formulas(result: SearchResult) -> dict[str, Any]:
+    """Where in which text a formula is, in UTF-16 code units as scripts count, and all MathML that there is."""
+    markups: dict[str, int] = {}
+    trees: list[Markup] = []
+    places: dict[str, list[tuple[int, int, int]]] = {}
+    answers = {result.answer, *(rollout.answer for rollout in result.rollouts)}
+    for text in {result.question, *answers, *(node.text for node in result.tree)}:
+        found = answer_formulas(text) if text in answers else find_formulas(text)
+        for start, end, markup in found:
+            key = markup.to_html()
+            if markups.setdefault(key, len(trees)) == len(trees):
+                trees.append(markup)
+            places.setdefault(text, []).append((_units(text[:start]), _units(text[:end]), markups[key]))
+    return {"formulas": places, "markups": trees}
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le", errors="surrogatepass")) // 2
 
 
 def _hash(source: str) -> str:

@@ -100,7 +100,16 @@ def test_one_unbroken_word_is_shown_too() -> None:
     ("value", "expected"), [(0.0, "#482475"), (1.0, "#fde725"), (-5.0, "#482475"), (9.0, "#fde725")]
 )
 def test_colours_span_the_scale(value: float, expected: str) -> None:
-    assert colour(value, 0.0, 1.0)[0] == expected
+    assert colour(value)[0] == expected
+
+
+def test_a_value_has_the_same_colour_in_every_tree() -> None:
+    fills = []
+    for other in (0.1, 0.95):
+        tree = tuple(replace(node, value=0.9 if node.id else other) for node in grown_tree(1, 3).tree)
+        lines = to_dot(replace(grown_tree(1, 3), tree=tree)).splitlines()
+        fills.append({re.findall(r'fillcolor="(#\w+)"', line)[0] for line in lines if line.startswith("  1 [")})
+    assert fills == [{colour(0.9)[0]}] * 2
 
 
 def contrast(one: str, other: str) -> float:
@@ -116,4 +125,4 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_text_is_readable_on_every_colour() -> None:
-    assert min(contrast(*colour(value / 100, 0.0, 1.0)) for value in range(101)) >= 4.0
+    assert min(contrast(*colour(value / 1000)) for value in range(1001)) >= 4.5

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -62,6 +63,15 @@ def test_its_policy_allows_its_own_script_and_style_only() -> None:
         return "'sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode() + "'"
 
     assert policy == f"default-src 'none'; style-src {digest(style)}; script-src {digest(script)}"
+
+
+def test_formulas_are_in_it_once_however_often_they_occur() -> None:
+    tree = grown_tree(1, 3)
+    nodes = tuple(replace(node, text="🌳 \\(x^2\\)" if node.id else "") for node in tree.tree)
+    found = data(to_page(replace(tree, question="\\(x^2\\)?", answer="x^2", rollouts=(), tree=nodes), {}))
+    assert len(found["markups"]) == 1
+    # Places are counted in UTF-16 code units, of which the tree has two.
+    assert found["formulas"] == {"🌳 \\(x^2\\)": [[3, 10, 0]], "\\(x^2\\)?": [[0, 7, 0]], "x^2": [[0, 3, 0]]}
 
 
 def test_every_control_has_a_name() -> None:

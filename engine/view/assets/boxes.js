@@ -46,13 +46,16 @@ function layOut(unfolded) {
   for (const box of boxes.toReversed()) {
     if (box.children.length) box.y = (box.children[0].y + box.children.at(-1).y) / 2;
     box.last = box.nodes.at(-1);
-    box.text = box.nodes.map((node) => node.text).join("");
-    if (box.last.parent === null && !box.text.trim()) box.text = result.question;
-    box.answers = [...new Set(box.last.ending.map((index) => rollouts[index].answer || "(none)"))];
+    const texts = box.nodes.map((node) => node.text);
+    const isEmptyRoot = box.last.parent === null && !texts.join("").trim();
+    box.text = isEmptyRoot ? result.question : texts.join("");
+    box.line = isEmptyRoot ? plain(result.question) : texts.map(plain).join("");
+    box.answers = [...new Set(box.last.ending.map((index) => plain(rollouts[index].answer) || "(none)"))];
+    box.cut = box.last.ending.length > 0 && box.last.ending.every((index) => isCut(rollouts[index]));
     box.best = bestPath.has(box.last.id);
     const tokens = box.nodes.flatMap((node) => node.confidences.filter((confidence) => confidence !== null));
     box.confidence = tokens.length ? tokens.reduce((sum, confidence) => sum + confidence, 0) / tokens.length : null;
   }
-  const width = rangeOf(boxes.map((box) => box.x))[1] + BOX.width;
+  const width = boxes.reduce((most, box) => Math.max(most, box.x), 0) + BOX.width;
   return { boxes, byNode, width, height: Math.max(row, 1) * (BOX.height + BOX.gapY) - BOX.gapY };
 }

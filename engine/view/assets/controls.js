@@ -1,6 +1,8 @@
 // What the reader does: every event changes `state`, and then all is shown anew from it.
 
-const state = { count: rollouts.length, selected: bestLeaf, unfolded: new Set(), query: "", hit: -1, colourBy: "value", playing: 0 };
+const state = {
+  count: rollouts.length, selected: bestLeaf, unfolded: new Set(), asWritten: false, query: "", hit: -1, colourBy: "value", playing: 0,
+};
 const kinds = new Set(nodes.slice(1).map((node) => node.kind)).size;
 let layout = layOut(state.unfolded);
 let theme = readTheme();
@@ -28,7 +30,7 @@ function look(box) {
   const { id } = box.last;
   const [visits, value] = [numbers.visits[id], numbers.values[id]];
   const shade = { value, visits, confidence: box.confidence }[state.colourBy];
-  const colours = shade === null ? { fill: theme.empty, ink: theme.ink } : colourAt(shareOf(shade, ranges[state.colourBy]));
+  const colours = shade === null ? { fill: theme.empty, ink: theme.ink } : colourAt(scales[state.colourBy].share(shade));
   return { visits, value, ...colours };
 }
 
@@ -45,7 +47,7 @@ function select(id, { middle = false } = {}) {
 
 function showSelected() {
   const box = layout.byNode[state.selected];
-  showBox(box, numbers, state.count, (id) => select(id));
+  showBox(box, numbers, state, (id) => select(id));
   canvas.setAttribute("aria-label", `Search tree. ${byId("node-title").textContent}: ${oneLine(box.text).slice(0, 120)}`);
   markText(state.query);
   redraw();
@@ -83,7 +85,7 @@ function goTo(count) {
   numbers = replay(state.count);
   byId("rollout").value = state.count;
   const last = rollouts[state.count - 1];
-  const found = last ? `: ${oneLine(last.answer) || "(no answer)"}, value ${shown(last.value)}${last.spent ? `, ${last.spent} tokens so far` : ""}` : "";
+  const found = last ? `: ${oneLine(plain(last.answer)) || "(no answer)"}, value ${shown(last.value)}${last.spent ? `, ${last.spent} tokens so far` : ""}` : "";
   byId("moment").textContent = `rollout ${state.count} of ${rollouts.length}${found}`;
   showAnswers(state.count, (id) => select(id));
   showSelected();
@@ -105,9 +107,15 @@ function play() {
   byId("play").ariaLabel = state.playing ? "Pause" : "Play the search";
 }
 
+/** Show TeX as it was written, or as mathematics. */
+function writeOut() {
+  state.asWritten = !state.asWritten;
+  showSelected();
+}
+
 function findHits() {
   const { query } = state;
-  const matches = (box) => [box.text, ...box.answers].some((text) => text.toLowerCase().includes(query));
+  const matches = (box) => [box.text, box.line, ...box.answers].some((text) => text.toLowerCase().includes(query));
   hits = query ? layout.boxes.filter(matches).sort((one, other) => one.y - other.y || one.x - other.x) : [];
 }
 
@@ -116,20 +124,6 @@ function nextHit(step) {
   state.hit = (state.hit + step + hits.length) % hits.length;
   select(hits[state.hit].last.id);
   byId("hits").textContent = `${state.hit + 1} of ${hits.length}`;
-}
-
-function showLegend() {
-  const [low, high] = ranges[state.colourBy];
-  const format = state.colourBy === "visits" ? String : shown;
-  const ramp = element("span", { className: "ramp" });
-  ramp.style.background = `linear-gradient(90deg, ${scale.join(", ")})`;
-  byId("legend").replaceChildren(format(low), ramp, format(high), element("b", { textContent: "━" }), "chosen path");
-}
-
-function showTokenLegend() {
-  const ramp = element("span", { className: "ramp" });
-  ramp.style.background = "linear-gradient(90deg, transparent, color-mix(in srgb, var(--doubt) 85%, transparent))";
-  byId("doubt-legend").replaceChildren(`token confidence ${shown(tokenRange[1])}`, ramp, shown(tokenRange[0]));
 }
 
 /** The box of the same column that is next above or below. */
@@ -155,6 +149,7 @@ const keys = {
   0: () => fit(layout),
   ",": () => goTo(state.count - 1),
   ".": () => goTo(state.count + 1),
+  t: writeOut,
 };
 
 canvas.addEventListener("keydown", (event) => {
@@ -162,46 +157,6 @@ canvas.addEventListener("keydown", (event) => {
   event.preventDefault();
   keys[event.key](layout.byNode[state.selected]);
   redraw();
-});
-
-canvas.addEventListener("wheel", (event) => {
-  event.preventDefault();
-  const pixels = event.deltaY * (event.deltaMode ? 30 : 1);
-  zoomAt(layout, Math.exp(-Math.min(Math.max(pixels, -200), 200) / 400), event.offsetX, event.offsetY);
-  redraw();
-}, { passive: false });
-
-let drag = null;
-canvas.addEventListener("pointerdown", (event) => {
-  canvas.setPointerCapture(event.pointerId);
-  drag = { x: event.offsetX, y: event.offsetY, moved: false };
-});
-canvas.addEventListener("pointermove", (event) => {
-  if (!drag) {
-    const { box, onMark } = boxAt(layout, event.offsetX, event.offsetY);
-    canvas.style.cursor = box ? "pointer" : "grab";
-    canvas.title = onMark ? (box.nodes.length > 1 ? `Show the ${box.nodes.length} nodes of this chain` : "Show this chain as one box") : "";
-    return;
-  }
-  const [dx, dy] = [event.offsetX - drag.x, event.offsetY - drag.y];
-  if (!drag.moved && Math.hypot(dx, dy) < 4) return;
-  drag = { x: event.offsetX, y: event.offsetY, moved: true };
-  view.x += dx;
-  view.y += dy;
-  redraw();
-});
-canvas.addEventListener("pointerup", (event) => {
-  const clicked = drag && !drag.moved;
-  drag = null;
-  if (!clicked) return;
-  const { box, onMark } = boxAt(layout, event.offsetX, event.offsetY);
-  if (box) select(box.last.id);
-  if (onMark) toggleChain(box);
-});
-canvas.addEventListener("pointercancel", () => (drag = null));
-canvas.addEventListener("dblclick", (event) => {
-  const { box, onMark } = boxAt(layout, event.offsetX, event.offsetY);
-  if (box && !onMark) open(box);
 });
 
 byId("query").addEventListener("input", (event) => {
@@ -235,9 +190,16 @@ byId("unfold").addEventListener("click", () => {
 });
 byId("colour-by").addEventListener("change", (event) => {
   state.colourBy = event.target.value;
-  showLegend();
+  showScale(state.colourBy);
   redraw();
 });
+byId("fold").addEventListener("click", () => toggleChain(layout.byNode[state.selected]));
+byId("as-written").addEventListener("click", writeOut);
+byId("more").addEventListener("click", () => {
+  const open = document.body.classList.toggle("more");
+  byId("more").setAttribute("aria-expanded", open);
+});
+
 
 const darkByDefault = matchMedia("(prefers-color-scheme: dark)");
 function changeTheme(name) {
@@ -250,17 +212,6 @@ byId("theme").addEventListener("click", () => {
   changeTheme(dark ? "light" : "dark");
 });
 darkByDefault.addEventListener("change", () => changeTheme());
-
-// Tokens are many, so one listener serves them all.
-document.addEventListener("pointerover", (event) => {
-  const tip = tips.get(event.target);
-  byId("tip").hidden = !tip;
-  if (!tip) return;
-  byId("tip").textContent = tip;
-  const { left, bottom } = event.target.getBoundingClientRect();
-  byId("tip").style.left = `${Math.min(left, innerWidth - byId("tip").offsetWidth - 8)}px`;
-  byId("tip").style.top = `${Math.min(bottom + 6, innerHeight - byId("tip").offsetHeight - 8)}px`;
-});
 
 function followHash() {
   const id = Number(/^#node=(\d+)$/.exec(location.hash)?.[1] ?? NaN);
@@ -285,12 +236,8 @@ new ResizeObserver(redraw).observe(canvas);
 byId("rollout").max = rollouts.length;
 byId("unfold").hidden = !longChains.size;
 showSearch();
-showLegend();
-showTokenLegend();
-fit(layout);
-if (view.zoom < READABLE && layout.boxes.length < 100) {
-  view.zoom = 0.75;
-  reveal(layout, layout.byNode[bestLeaf], true);
-}
+showScale(state.colourBy);
+showTokenScale();
+begin(layout);
 goTo(rollouts.length);
 followHash();

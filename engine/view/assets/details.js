@@ -15,26 +15,57 @@ const visible = (text) => text.replace(/[\0-\x08\x0b-\x1f]/g, (letter) => String
 const tips = new WeakMap();
 
 /** The text of a node, each token with its doubt as colour. */
-function heat(node) {
-  if (!node.token_texts.length) return [visible(node.text)];
-  const spans = [];
+function heat(node, asWritten) {
+  if (!node.token_texts.length) return asWritten ? [visible(node.text)] : typeset(node.text);
+  const tokens = [];
   let first = 0;
-  node.token_texts.forEach((text, index) => {
+  node.token_texts.forEach((text, last) => {
     // Tokens that end inside a character are shown with the one that ends it.
-    if (!text && index < node.token_texts.length - 1) return;
-    spans.push(tokenSpan(node, first, index, text));
-    first = index + 1;
+    if (!text && last < node.token_texts.length - 1) return;
+    tokens.push({ text, first, last });
+    first = last + 1;
   });
+  return woven(node, tokens, asWritten ? [] : formulasIn(node.text));
+}
+
+/** Spans of tokens, or of the parts of them that are outside of formulas, and of formulas, each with its tokens. */
+function woven(node, tokens, places) {
+  const spans = [];
+  let at = 0;
+  let inside = [];
+  for (const token of tokens) {
+    const end = at + token.text.length;
+    while (places.length && places[0].start < end) {
+      const [place] = places;
+      if (at < place.start) spans.push(tokenSpan(node, token, token.text.slice(at - end, place.start - end)));
+      inside.push(token);
+      at = Math.min(end, place.end);
+      if (place.end > end) break;
+      spans.push(formulaSpan(node, inside, node.text.slice(place.start, place.end), place.markup));
+      places.shift();
+      inside = [];
+    }
+    if (at < end || !token.text) spans.push(tokenSpan(node, token, token.text.slice(at - end)));
+    at = end;
+  }
   return spans;
 }
 
-function tokenSpan(node, first, last, text) {
-  const confidences = node.confidences.slice(first, last + 1).filter((confidence) => confidence !== null && confidence !== undefined);
-  const span = element("span", { className: "token", textContent: visible(text) });
-  span.classList.toggle("newline", /^\s*\n/.test(text));
+function tokenSpan(node, { first, last, text }, part) {
+  const span = shaded(node, first, last, text, visible(part));
+  span.classList.toggle("newline", /^\s*\n/.test(part));
   span.classList.toggle("silent", !text);
+  return span;
+}
+
+const formulaSpan = (node, tokens, text, markup) => shaded(node, tokens[0].first, tokens.at(-1).last, text, mathematics(markup));
+
+/** A span with the doubt of its least confident token, and a tip that tells all. */
+function shaded(node, first, last, text, content) {
+  const confidences = node.confidences.slice(first, last + 1).filter((confidence) => confidence !== null && confidence !== undefined);
+  const span = element("span", { className: "token" }, content);
   span.classList.toggle("given", !confidences.length);
-  const doubt = confidences.length ? 1 - Math.min(...confidences.map((confidence) => shareOf(confidence, tokenRange))) : 0;
+  const doubt = confidences.length ? Math.max(...confidences.map(doubtOf)) : 0;
   span.style.setProperty("--share", doubt.toFixed(3));
   const ids = node.token_ids.slice(first, last + 1).join(" ");
   const rating = confidences.length ? `confidence ${confidences.map(shown).join(", ")}` : "given, not drawn";
@@ -42,18 +73,24 @@ function tokenSpan(node, first, last, text) {
   return span;
 }
 
+/** A text with its formulas as mathematics. */
+const typeset = (text) => replaced(text, ({ markup }) => mathematics(markup)).map((part) => (typeof part === "string" ? visible(part) : part));
+
 function pairs(list) {
   return list.flatMap(([name, value, id]) => [element("dt", { textContent: name }), element("dd", { textContent: value, id: id ?? "" })]);
 }
 
 /** Show the selected box, with numbers as of the moment. */
-function showBox(box, { visits, values }, count, select) {
+function showBox(box, { visits, values }, { count, asWritten, unfolded }, select) {
   const { last } = box;
   const range = box.nodes.length > 1 ? `Nodes ${box.nodes[0].id} to ${last.id}` : `Node ${last.id}`;
   const marks = [last.id === bestLeaf ? "chosen" : box.best ? "on the chosen path" : "", births[last.id] > count ? "not there yet" : ""];
   byId("node-title").textContent = [last.parent === null ? "Root" : range, ...marks.filter(Boolean)].join(", ");
   const tokens = box.nodes.reduce((sum, node) => sum + node.tokens, 0);
-  const answers = last.ending.map((index) => `${rollouts[index].answer || "(none)"} (rollout ${index + 1})`).join(", ");
+  const answers = last.ending.map((index) => {
+    const { answer } = rollouts[index];
+    return `${plain(answer) || "(none)"} (rollout ${index + 1}${isCut(rollouts[index]) ? ", cut short" : ""})`;
+  }).join(", ");
   byId("facts").replaceChildren(...pairs([
     ["visits", visits[last.id], "visits"],
     ["mean value", shown(values[last.id]), "value"],
@@ -62,8 +99,12 @@ function showBox(box, { visits, values }, count, select) {
     ["token confidence", shown(box.confidence), "confidence"],
     ...(answers ? [["answer", answers, "answer"]] : []),
   ]));
-  byId("text").replaceChildren(...box.nodes.flatMap(heat));
+  byId("text").replaceChildren(...box.nodes.flatMap((node) => heat(node, asWritten)));
   byId("text").hidden = !byId("text").textContent;
+  const head = heads[last.id];
+  byId("fold").hidden = !longChains.has(head);
+  byId("fold").textContent = unfolded.has(head) ? "Show this chain as one box" : `Show its ${box.nodes.length} nodes one by one`;
+  byId("as-written").setAttribute("aria-pressed", asWritten);
   byId("doubt-legend").hidden = !box.nodes.some((node) => node.token_texts.length);
   const chain = [];
   for (let above = box; above.parent; above = above.parent) {
@@ -71,7 +112,7 @@ function showBox(box, { visits, values }, count, select) {
     const facts = [`${id}:`, visits[id], "×", shown(values[id]), kind].filter((fact) => fact !== "").join(" ");
     const link = element("button", { type: "button", className: "node", textContent: facts });
     link.onclick = () => select(id);
-    const text = element("div", { className: "text", dir: "auto" }, ...above.nodes.flatMap(heat));
+    const text = element("div", { className: "text", dir: "auto" }, ...above.nodes.flatMap((node) => heat(node, asWritten)));
     chain.unshift(element("li", { className: `${above.best ? "best" : ""} ${above === box ? "current" : ""}` }, link, text));
   }
   byId("chain").replaceChildren(...chain);
@@ -83,13 +124,13 @@ function showAnswers(count, select) {
     const bar = element("i");
     bar.style.width = `${100 * camp.share}%`;
     const head = element("button", { type: "button", className: "answer", title: "Go to its best rollout" },
-      element("bdi", { textContent: camp.answer ? oneLine(camp.answer) : "(no answer)" }),
+      element("bdi", { textContent: oneLine(plain(camp.answer)) || "(no answer)" }),
       element("span", { className: "bar" }, bar),
       element("span", { className: "share", textContent: `${Math.round(100 * camp.share)} %` }));
     head.onclick = () => select(rollouts[camp.best].leaf);
     const links = camp.rollouts.map((index) => {
       const { value, finish_reason: reason, tokens, leaf } = rollouts[index];
-      const cut = reason !== "eos" && reason !== "stop";
+      const cut = isCut(rollouts[index]);
       const link = element("button", { type: "button", textContent: `#${index + 1} ${shown(value)}` });
       link.className = `${cut ? "cut" : ""} ${index >= count ? "ahead" : ""}`;
       link.title = `Rollout ${index + 1}: value ${shown(value)}, ${tokens} tokens, ${cut ? "cut short" : "complete"} (${reason})`;
@@ -102,10 +143,11 @@ function showAnswers(count, select) {
 
 /** What does not change: question, outcome, settings and cost. */
 function showSearch() {
-  document.title = `${result.answer || "no answer"} – marcot search`;
-  byId("title").textContent = oneLine(result.question);
-  byId("question").textContent = visible(result.question);
-  byId("outcome").append("answer ", element("b", {}, element("bdi", { textContent: oneLine(result.answer) || "(none)" })),
+  document.title = `${oneLine(plain(result.answer)) || "no answer"} – marcot search`;
+  byId("title").textContent = oneLine(plain(result.question));
+  byId("question").append(...typeset(result.question));
+  byId("as-written").hidden = !Object.keys(formulas).length;
+  byId("outcome").append("answer ", element("b", {}, element("bdi", { textContent: oneLine(plain(result.answer)) || "(none)" })),
     ` with ${Math.round(100 * result.confidence)} % of the votes, value ${shown(result.value)}`);
   const flat = (object) => Object.entries(object ?? {}).flatMap(([name, value]) => {
     const nested = value !== null && typeof value === "object" && !Array.isArray(value);

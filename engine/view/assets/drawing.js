@@ -11,6 +11,16 @@ function zoomX(layout) {
   return Math.max(view.zoom, Math.min((canvas.clientWidth - 40) / layout.width, 0.9));
 }
 
+/** Show the whole tree, or on a canvas that is too small for it the root and what is next to it. */
+function begin(layout) {
+  fit(layout);
+  if (view.zoom >= READABLE || (layout.boxes.length >= 100 && canvas.clientWidth >= 600 && zoomX(layout) >= 0.05)) return;
+  view.zoom = 0.75;
+  const root = layout.boxes[0];
+  view.x = 16 - root.x * zoomX(layout);
+  view.y = (canvas.clientHeight - BOX.height * view.zoom) / 2 - root.y * view.zoom;
+}
+
 function fit(layout) {
   view.zoom = Math.min((canvas.clientHeight - 30) / layout.height, (canvas.clientWidth - 40) / layout.width, 1.1);
   view.x = (canvas.clientWidth - layout.width * zoomX(layout)) / 2;
@@ -97,12 +107,14 @@ function drawBox(scene, box, { left, top, width, height }) {
   // Zoomed far out, the chosen path is a line through the colours.
   const line = box.best && view.zoom <= 0.1;
   const tall = Math.max(height, line ? 3 : 1);
-  const outline = (colour, line, grow) => {
+  const outline = (colour, line, grow, dash = []) => {
     pen.strokeStyle = colour;
     pen.lineWidth = line;
+    pen.setLineDash(dash);
     pen.beginPath();
     pen.roundRect(left - grow, top - grow, width + 2 * grow, tall + 2 * grow, 7 * view.zoom + grow);
     pen.stroke();
+    pen.setLineDash([]);
   };
   pen.globalAlpha = scene.exists(box) ? 1 : 0.15;
   pen.fillStyle = line ? theme.best : look.fill;
@@ -110,6 +122,7 @@ function drawBox(scene, box, { left, top, width, height }) {
   pen.roundRect(left, top, width, tall, 7 * view.zoom);
   pen.fill();
   if (box.best && !line) outline(theme.best, 3, 0);
+  if (box.cut && view.zoom >= 0.2) outline(theme.ink, 1.5, 0, [5, 4]);
   if (scene.latest.has(box)) outline(theme.ink, 1.5, 4);
   if (scene.hits.has(box)) outline(theme.hit, 3, 3);
   if (box === scene.selected) outline(theme.ink, 3, Math.max(4 * view.zoom, 2));
@@ -136,7 +149,7 @@ function writeBox({ kinds }, box, look, left, top, width) {
   pen.textAlign = "left";
   // Wrapped anew only when the shape of the box changes, as measuring text is what costs time here.
   const shape = Math.round(room / zoom);
-  if (box.lines?.shape !== shape) box.lines = { shape, text: wrap(box.text, box.answers.length ? 1 : 2, room) };
+  if (box.lines?.shape !== shape) box.lines = { shape, text: wrap(box.line, box.answers.length ? 1 : 2, room) };
   box.lines.text.forEach((line, index) => write(isolated(line), 400, 13, 10, 36 + 16 * index));
   if (box.answers.length) write(fitting(`= ${isolated(box.answers.map(oneLine).join(", "))}`, room, 700, 13), 700, 13, 10, 53);
 }

@@ -1,6 +1,6 @@
 // The search as the page reads it, and the tree as it was after any number of rollouts.
 
-const { result, answer_keys: answerKeys, scale } = JSON.parse(document.getElementById("data").textContent);
+const { result, answer_keys: answerKeys, scale, formulas, markups } = JSON.parse(document.getElementById("data").textContent);
 const { rollouts, tree: { nodes } } = result;
 const bestPath = new Set(result.best_path);
 const bestLeaf = result.best_path.at(-1) ?? 0;
@@ -13,6 +13,9 @@ for (const node of nodes) {
   if (node.parent !== null) nodes[node.parent].children.push(node);
 }
 rollouts.forEach((rollout, index) => nodes[rollout.leaf].ending.push(index));
+
+/** Whether a rollout ended before the model did. */
+const isCut = ({ finish_reason: reason }) => reason !== "eos" && reason !== "stop";
 
 /** Nodes from the root to this one. */
 function chainOf(node) {

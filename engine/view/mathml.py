@@ -1,0 +1,125 @@
+"""TeX as MathML, which browsers show as mathematics without a script."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from html import escape, unescape
+from typing import NamedTuple
+from xml.etree.ElementTree import Element
+
+from latex2mathml.converter import convert_to_element
+
+LONGEST = 1000
+"""Characters of TeX that are converted; no formula of a solution is as long."""
+
+_DEEPEST = 40
+"""Elements inside each other; a page is read by recursive code."""
+
+_ELEMENTS = frozenset(
+    (
+        *(
+            "math",
+            "mrow",
+            "mi",
+            "mn",
+            "mo",
+            "mtext",
+            "mspace",
+            "mstyle",
+            "mpadded",
+            "mphantom",
+            "mfrac",
+            "msqrt",
+            "mroot",
+        ),
+        *("msub", "msup", "msubsup", "munder", "mover", "munderover", "mmultiscripts", "mtable", "mtr", "mtd"),
+    )
+)
+_CHILDREN = {
+    **dict.fromkeys(("mfrac", "mroot", "msub", "msup", "munder", "mover"), 2),
+    **dict.fromkeys(("msubsup", "munderover"), 3),
+}
+"""How many these have; browsers show others as errors, or not at all."""
+
+_ATTRIBUTES = {
+    name: re.compile(value)
+    for name, value in {
+        "display": "inline|block",
+        "displaystyle|stretchy|fence|separator|accent|accentunder|largeop|movablelimits": "true|false",
+        "scriptlevel": "[012]",
+        "form": "prefix|infix|postfix",
+        "mathvariant": "normal",
+        "columnalign": "left|right|center",
+        "linethickness": "0|0px",
+        "width|lspace|rspace|minsize|maxsize": r"-?\d?(\.\d+)?(em|ex)",
+    }.items()
+}
+"""What may be in a page, by name: nothing that links, colours or moves."""
+
+
+class Markup(NamedTuple):
+    """An element of MathML.
+
+    Attributes:
+        tag: Its name.
+        attributes: By name.
+        children: Elements and text.
+    """
+
+    tag: str
+    attributes: dict[str, str]
+    children: list[Markup | str]
+
+    def to_html(self) -> str:
+        """As it stands in a page."""
+        attributes = "".join(f' {name}="{escape(value)}"' for name, value in self.attributes.items())
+        inside = "".join(escape(each) if isinstance(each, str) else each.to_html() for each in self.children)
+        return f"<{self.tag}{attributes}>{inside}</{self.tag}>"
+
+
+@lru_cache(maxsize=4096)
+def mathml(tex: str, display: str = "inline") -> Markup | None:
+    """Convert TeX, without the delimiters around it.
+
+    Args:
+        tex: What a model took for TeX.
+        display: `"inline"` or `"block"`.
+
+    Returns:
+        The formula; None if this is no TeX, or has what is not known here.
+    """
+    if not tex.strip() or len(tex) > LONGEST:
+        return None
+    try:
+        root = convert_to_element(tex, display=display)
+    except Exception:
+        return None
+    markup = _checked(root, _DEEPEST)
+    return markup if markup is not None and any(_has_content(markup)) else None
+
+
+def _checked(element: Element, depth: int) -> Markup | None:
+    """`element` without what a page should not have; None if its meaning would be lost."""
+    tag, attributes = element.tag, {}
+    if tag == "menclose" and element.get("notation") == "box":
+        tag, attributes = "mrow", {"class": "boxed"}
+    if depth == 0 or tag not in _ELEMENTS:
+        return None
+    for name, value in element.attrib.items():
+        if any(re.fullmatch(names, name) and allowed.fullmatch(value) for names, allowed in _ATTRIBUTES.items()):
+            attributes[name] = value
+    text = unescape(element.text or "")
+    if "\\" in text:
+        return None
+    children: list[Markup | str] = [text] if text else []
+    for each in element:
+        child = _checked(each, depth - 1)
+        if child is None:
+            return None
+        children.append(child)
+    return Markup(tag, attributes, children) if len(children) == _CHILDREN.get(tag, len(children)) else None
+
+
+def _has_content(markup: Markup) -> list[bool]:
+    return [isinstance(each, str) or any(_has_content(each)) for each in markup.children]
