@@ -11,12 +11,10 @@ from . import options
 from .streams import say
 
 if TYPE_CHECKING:
-    from ..evaluation import Comparison, Prompt
+    from ..evaluation import Comparison, ComparisonFile, Prompt
 
 _INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
-
-_PAGES = (".html", ".md", ".json")
 
 
 def compare(
@@ -63,17 +61,11 @@ def compare(
 
       marcot compare --models ./marco-o1,./llama-3.2 --strategies greedy,mcts:rollouts=16 --out report.html
     """
-    from ..errors import InputError
-    from ..evaluation import INSTRUCTIONS, parse_parameters, parse_strategies
+    from ..evaluation import INSTRUCTIONS, ComparisonFile, parse_parameters, parse_strategies
     from .compare_run import CompareRun
     from .loading import Loading
 
-    pages = out or []
-    for page in pages:
-        if page.suffix.lower() not in _PAGES:
-            raise InputError(f"--out {page}: must end in {', '.join(_PAGES)}")
-        if not page.parent.is_dir():
-            raise InputError(f"--out {page}: there is no folder {page.parent}")
+    pages = [ComparisonFile(path) for path in out or []]
     shared = parse_parameters(parameters) | ({} if budget_tokens is None else {"max_tokens": str(budget_tokens)})
     loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic, not no_graphs)
     run = CompareRun(
@@ -115,26 +107,18 @@ def _prompts(path: Path | None, questions: str | None) -> list[Prompt]:
     ]
 
 
-def _write(comparison: Comparison, pages: list[Path]) -> None:
-    from ..errors import InputError
-    from ..evaluation import comparison_page, comparison_sections, to_markdown
-    from ..json_form import to_line
+def _write(comparison: Comparison, pages: list[ComparisonFile]) -> None:
+    """Write the pages, and print what came out: all of it if there is no page, or one that could not be written."""
+    from ..errors import OutputError
+    from ..evaluation import comparison_sections
     from .tables import print_tables
 
-    for page in pages:
-        kind = page.suffix.lower()
-        if kind == ".html":
-            text = comparison_page(comparison)
-        else:
-            text = (
-                to_markdown(comparison_sections(comparison))
-                if kind == ".md"
-                else to_line(comparison.to_object()) + "\n"
-            )
-        try:
-            page.write_text(text, encoding="utf-8", errors="backslashreplace")
-        except OSError as error:
-            raise InputError(f"{page}: cannot be written: {error.strerror}") from error
+    try:
+        for page in pages:
+            page.write(comparison)
+    except OutputError:
+        print_tables(comparison_sections(comparison))
+        raise
     if pages:
         for contestant in comparison.contestants:
             total = comparison.total(contestant)

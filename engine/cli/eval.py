@@ -91,12 +91,15 @@ def eval(
         QuestionRange,
         Report,
         check_baseline,
+        check_report_folder,
         parse_parameters,
         parse_strategies,
         read_series,
     )
     from .loading import Loading
 
+    if out is not None:
+        check_report_folder(out)
     if report:
         if not results:
             raise InputError("--report needs result files, or folders of them")
@@ -146,30 +149,15 @@ def eval(
 
 def _deliver(report: Report, out: Path | None, json: bool) -> None:
     """Print a report, and write it into the folder `out`."""
+    from ..evaluation import write_report
     from ..json_form import to_line
     from .tables import print_tables
 
     if out is not None:
-        _write(report, out)
+        no_picture = write_report(report, out)
+        if no_picture is not None:
+            say(f"no curve.png: {no_picture}")
     if json:
         print(to_line(report.to_object()))
     else:
         print_tables(report.sections())
-
-
-def _write(report: Report, out: Path) -> None:
-    from ..errors import InputError
-    from ..evaluation import draw_curve
-    from ..json_form import to_line
-
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "report.md").write_text(report.markdown(), encoding="utf-8")
-        (out / "report.json").write_text(to_line(report.to_object()) + "\n", encoding="utf-8")
-        (out / "curve.csv").write_text(report.curve_csv(), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written: {error.strerror}") from error
-    try:
-        draw_curve(report, out / "curve.png")
-    except InputError as error:
-        say(f"no curve.png: {error}")

@@ -1,6 +1,7 @@
 """Evaluation: how often which strategy is right, at what cost, and how sure that is."""
 
 from .comparison import COMPARE_PROMPTS, Comparison, Contestant, Prompt, Reply
+from .comparison_file import ComparisonFile
 from .comparison_page import comparison_page
 from .comparison_text import comparison_sections
 from .curve_plot import draw_curve
@@ -12,6 +13,7 @@ from .mgsm import INSTRUCTIONS, Problem, problems
 from .pairs import Pairs
 from .question_range import QuestionRange
 from .report import Report, check_baseline
+from .report_folder import check_report_folder, write_report
 from .sections import Heading, Section, Table, print_sections, to_markdown, to_text
 from .series import Series, read_series
 from .strategy_spec import StrategySpec, parse_parameters, parse_strategies
@@ -21,6 +23,7 @@ __all__ = [
     "COMPARE_PROMPTS",
     "INSTRUCTIONS",
     "Comparison",
+    "ComparisonFile",
     "Contestant",
     "DataSet",
     "EvalRun",
@@ -41,6 +44,7 @@ __all__ = [
     "Table",
     "Trial",
     "check_baseline",
+    "check_report_folder",
     "comparison_page",
     "comparison_sections",
     "draw_curve",
@@ -52,4 +56,5 @@ __all__ = [
     "to_markdown",
     "to_text",
     "wilson",
+    "write_report",
 ]

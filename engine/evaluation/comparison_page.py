@@ -21,6 +21,7 @@ def comparison_page(comparison: Comparison) -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta name="generator" content="marcot compare">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Models side by side</title>
 <style>
@@ -40,6 +41,12 @@ answer; a single chain agrees with itself. Made by marcot compare.</p>
 </body>
 </html>
 """
+
+
+def is_comparison_page(head: bytes) -> bool:
+    """Whether a file that begins with `head` is from `comparison_page`; earlier ones have but a title."""
+    marks = (b'<meta name="generator" content="marcot compare">', b"<title>Models side by side</title>")
+    return head.startswith(b"<!doctype html>") and any(mark in head for mark in marks)
 
 
 def _totals(comparison: Comparison) -> str:

@@ -7,10 +7,12 @@ from .sections import Heading, Section, Table
 
 _REPLY = ("model", "strategy", "answer", "", "confidence", "value", "rollouts", "tokens", "s")
 
+_TITLE = "Models side by side"
+
 
 def comparison_sections(comparison: Comparison) -> list[Section]:
     """A table of totals, and one of replies for each prompt."""
-    parts: list[Section] = [Heading("Models side by side", 1)]
+    parts: list[Section] = [Heading(_TITLE, 1)]
     head = ("model", "strategy", "right", *comparison.situations, "tokens", "s")
     rows = []
     for contestant in comparison.contestants:
@@ -30,6 +32,11 @@ def comparison_sections(comparison: Comparison) -> list[Section]:
             replies = ([*each, *_cells(comparison.replies[position, each])] for each in comparison.contestants)
             parts.append(Table(_REPLY, list(replies)))
     return parts
+
+
+def is_comparison_markdown(head: bytes) -> bool:
+    """Whether a file that begins with `head` has the sections of a comparison."""
+    return head.startswith(f"# {_TITLE}\n\n| model | strategy | right |".encode())
 
 
 def _cells(reply: Reply) -> list[str]:

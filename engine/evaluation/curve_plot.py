@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unicodedata import east_asian_width
 
 from ..errors import InputError
+from ..whole_file import check_replaceable, write_whole
 from .anytime import Point
 from .report import Group, Report
 from .series import Series
@@ -39,6 +41,13 @@ _DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 _BASELINE_COLOUR = "#000000"
 
 
+_MAKER, _US = "Software", "marcot eval"
+"""What the file says of who made it."""
+
+_UNNAMED_WIDTH, _UNNAMED_HEIGHT = 1140, 690
+"""Pixels of a panel in files of before they said so."""
+
+
 class _Look(NamedTuple):
     """How a strategy is drawn; no two of a picture share all three, and the first 19 not even the colour."""
 
@@ -48,16 +57,30 @@ class _Look(NamedTuple):
 
 
 def draw_curve(report: Report, path: Path) -> None:
-    """Write the picture of `report` as PNG.
+    """Write the picture of `report` as PNG, in place of such a picture.
 
     Raises:
-        InputError: matplotlib is not installed.
+        InputError: matplotlib is not installed, or a file of somebody else is there.
+        OutputError: It cannot be written.
     """
+    check_replaceable(path, is_curve, "a curve of marcot eval", "move it, or give another name")
     figure = curve_figure(report)
+    picture = BytesIO()
     with warnings.catch_warnings():
         # A label in a script that matplotlib's font lacks is drawn with boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing")
-        figure.savefig(path, format="png", pil_kwargs={"optimize": True})
+        figure.savefig(picture, format="png", metadata={_MAKER: _US}, pil_kwargs={"optimize": True})
+    write_whole(path, picture.getvalue())
+
+
+def is_curve(head: bytes) -> bool:
+    """Whether a file that begins with `head` is from `draw_curve`."""
+    if not head.startswith(b"\x89PNG\r\n\x1a\n") or f"tEXt{_MAKER}\0".encode() not in head:
+        return False
+    if f"tEXt{_MAKER}\0{_US}".encode() in head:
+        return True
+    width, height = (int.from_bytes(head[start : start + 4], "big") for start in (16, 20))
+    return b"\0Matplotlib " in head and width == _UNNAMED_WIDTH and height % _UNNAMED_HEIGHT == 0
 
 
 def curve_figure(report: Report) -> Figure:

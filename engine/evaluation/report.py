@@ -17,7 +17,11 @@ from .pairs import Pairs
 from .sections import Heading, Section, Table, to_markdown
 from .series import Series
 
-_CURVE = (
+SUMMARY_COLUMNS = (
+    *("strategy", "questions", "right", "accuracy [95 %]"),
+    *("pass@1", "pass@k", "k", "tokens", "s", "tokens/s"),
+)
+CURVE_COLUMNS = (
     *("data", "model", "strategy", "budget", "limit", "spent", "questions", "right", "accuracy", "low", "high"),
     *("any_right", "difference", "difference_low", "difference_high"),
 )
@@ -97,7 +101,7 @@ class Report:
     def curve_csv(self) -> str:
         """The cost-accuracy curve; a row is one strategy at one budget."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, _CURVE, lineterminator="\n")
+        writer = csv.DictWriter(text, CURVE_COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self._curve_rows())
         return text.getvalue()
@@ -170,14 +174,13 @@ class Report:
                     counts = (point.budget, point.limit, point.spent, point.questions, point.right)
                     shares = (point.accuracy, *point.interval, point.any_right)
                     values = (group.data, group.model, each.label, *counts, *shares, *gap)
-                    rows.append(dict(zip(_CURVE, map(_rounded, values), strict=True)))
+                    rows.append(dict(zip(CURVE_COLUMNS, map(_rounded, values), strict=True)))
         return rows
 
 
 def summary(series: Iterable[Series]) -> Table:
     """A row for each strategy: how often it is right, and what it costs."""
-    head = ("strategy", "questions", "right", "accuracy [95 %]", "pass@1", "pass@k", "k", "tokens", "s", "tokens/s")
-    return Table(head, [_summary(each) for each in series])
+    return Table(SUMMARY_COLUMNS, [_summary(each) for each in series])
 
 
 def check_baseline(baseline: str | None, labels: Iterable[str]) -> None:

@@ -95,6 +95,53 @@ def test_ctrl_c_keeps_what_was_answered(marcot: Callable, talker: Path, tmp_path
     assert errors.count("interrupted before it answered") == len(errors) - 1 == 2
 
 
+FOREIGN = {
+    "report.html": "<!doctype html>\n<title>Side by side</title>\n",
+    "report.md": "# Models side by side\n\nWhat I think of them.\n",
+    "report.json": '{"models": []}\n',
+}
+
+
+@pytest.mark.parametrize(("name", "content"), FOREIGN.items(), ids=FOREIGN)
+def test_a_page_of_somebody_else_is_refused_before_anything_is_loaded(
+    marcot: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str
+) -> None:
+    page = tmp_path / name
+    page.write_text(content)
+    monkeypatch.setattr(Engine, "load", None)
+    ended = marcot("compare", "--models", "m", "--out", tmp_path / "new.html", "--out", page)
+    assert (ended.code, ended.out, page.read_text()) == (2, "", content)
+    assert f"{name}: is there already and is not a comparison of marcot; give --out another name" in ended.err
+    assert list(tmp_path.iterdir()) == [page]
+
+
+def test_a_comparison_replaces_a_comparison(marcot: Callable, talker: Path, tmp_path: Path) -> None:
+    pages = [tmp_path / name for name in FOREIGN]
+    wanted = [part for page in pages for part in ("--out", page)]
+    for questions in ("1", "2"):
+        ended = marcot("compare", "--models", talker, *QUICK, "--questions", questions, *wanted)
+        assert ended.code == 0, ended.err
+    assert len(json.loads(pages[2].read_text(encoding="utf-8"))["prompts"]) == 1
+
+
+def test_a_comparison_that_cannot_be_written_is_printed(
+    marcot: Callable, talker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    load = Engine.load
+
+    def meanwhile(*arguments: Any, **options: Any) -> Engine:
+        folder.rmdir()
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(Engine, "load", meanwhile)
+    ended = marcot("compare", "--models", talker, *QUICK, "--questions", "1", "--out", folder / "report.html")
+    assert (ended.code, ended.err.count("\n")) == (74, 1)
+    assert "report.html: cannot be written: No such file or directory" in ended.err
+    assert ended.out.startswith("# Models side by side\n")
+
+
 ERRORS = {
     "no model": ([], "--models needs a name"),
     "a page of another kind": (["--models", "m", "--out", "report.pdf"], "must end in .html, .md, .json"),

@@ -275,6 +275,40 @@ def test_a_question_that_fails_does_not_stop_the_others(evaluate: Callable, tmp_
     assert (retried.code, "2 of 3 answers are in" in retried.err) == (2, True)
 
 
+FOREIGN = {
+    "report.md": "## Thoughts\n\non strategies\n",
+    "report.json": '{"groups": {}}\n',
+    "curve.csv": "data,model\n",
+    "curve.png": (
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (640).to_bytes(4) + (480).to_bytes(4) + b"\x08\6\0\0\0abcd"
+        b"\0\0\0\x1ftEXtSoftware\0Matplotlib version3.10"
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), FOREIGN.items(), ids=FOREIGN)
+def test_a_report_replaces_none_of_somebody_else(
+    evaluate: Callable, marcot: Callable, tmp_path: Path, name: str, content: str | bytes
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    before = (out / name).read_bytes()
+    for ended in (evaluate("--out", out), marcot("eval", "--report", out, "--out", out)):
+        assert (ended.code, ended.out) == (2, "")
+        assert f"{name}: is there already and is not part of a report of marcot eval; move it, or give" in ended.err
+    assert [path.name for path in out.iterdir()] == [name], "and nothing was run"
+    assert (out / name).read_bytes() == before
+
+
+def test_a_report_replaces_a_report(evaluate: Callable, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for questions in ("1-2", "1-3"):
+        ended = evaluate("--out", out, "--questions", questions)
+        assert ended.code == 0, ended.err
+        assert f"| greedy | {questions[-1]} |" in (out / "report.md").read_text(encoding="utf-8")
+
+
 def test_two_models_have_a_table_each(
     marcot: Callable, talker: Path, tiny_checkpoint: Callable[..., Path], questions: Path
 ) -> None:

@@ -51,4 +51,4 @@ def test_what_is_recorded_needs_no_model(
         assert done is not None, ended.err
         assert done[1] == done[2]
     assert {path.name: path.read_bytes() for path in folder.glob("*.jsonl")} == before
-    assert ended.out.startswith("## mgsm:")
+    assert "mgsm:" in ended.out

@@ -1,0 +1,57 @@
+"""The files that a comparison is written to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import InputError
+from ..json_form import to_line
+from ..whole_file import Recognise, check_replaceable, write_whole
+from .comparison import Comparison
+from .comparison_page import comparison_page, is_comparison_page
+from .comparison_text import comparison_sections, is_comparison_markdown
+from .sections import to_markdown
+
+
+class _Kind(NamedTuple):
+    write: Callable[[Comparison], str]
+    recognise: Recognise
+
+
+_KINDS: Mapping[str, _Kind] = {
+    ".html": _Kind(comparison_page, is_comparison_page),
+    ".md": _Kind(lambda comparison: to_markdown(comparison_sections(comparison)), is_comparison_markdown),
+    ".json": _Kind(
+        lambda comparison: to_line(comparison.to_object()) + "\n",
+        lambda head: head.startswith(b'{"contestants": [{"model": '),
+    ),
+}
+
+
+class ComparisonFile:
+    """A place for a comparison: a page (.html), text (.md) or numbers (.json)."""
+
+    def __init__(self, path: Path) -> None:
+        """Check the place, so that no model is asked in vain.
+
+        Raises:
+            InputError: The name has another ending, there is no such folder, or a file of somebody else is there.
+        """
+        kind = _KINDS.get(path.suffix.lower())
+        if kind is None:
+            raise InputError(f"--out {path}: must end in {', '.join(_KINDS)}")
+        if not path.parent.is_dir():
+            raise InputError(f"--out {path}: there is no folder {path.parent}")
+        check_replaceable(path, kind.recognise, "a comparison of marcot", "give --out another name")
+        self._path = path
+        self._kind = kind
+
+    def write(self, comparison: Comparison) -> None:
+        """Write `comparison`, whole or not at all, in place of the comparison that was there.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        write_whole(self._path, self._kind.write(comparison).encode(errors="backslashreplace"))
