@@ -67,9 +67,9 @@ def library() -> ctypes.CDLL | None:
     """The compiled library; None where it cannot be built."""
     try:
         path = built_library(_SOURCES, what="the planner", seconds=_BUILD_SECONDS, parallel=False)
-    except (NoCompilerError, KernelBuildError):
+        loaded = ctypes.CDLL(str(path))
+    except (NoCompilerError, KernelBuildError, OSError):
         return None
-    loaded = ctypes.CDLL(str(path))
     for name, (parameters, result) in _SIGNATURES.items():
         function = getattr(loaded, "marcot_" + name)
         function.argtypes = [_TYPES[kind] for kind in parameters]

@@ -43,20 +43,27 @@ class Compiler:
         returncode, said = _run(command, library.parent)
         if returncode != 0:
             end = "\n".join(said.splitlines()[-_SHOWN_LINES:])
+            what = "refuses the CPU kernels" if returncode > 0 else f"was ended by signal {-returncode}"
             raise KernelBuildError(
-                f"the C++ compiler refuses the CPU kernels\n{shlex.join(command)}\n{end}\n"
+                f"the C++ compiler {what}\n{shlex.join(command)}\n{end}\n"
                 f"choose another compiler, such as {ENVIRONMENT_VARIABLE}=g++, or run on the slow reference kernels "
                 "with MARCOT_KERNELS=reference"
             )
 
-    def accepts(self, flag: str, code: str = "") -> bool:
-        """Whether it makes a library of `code` with `flag`."""
-        with tempfile.TemporaryDirectory(prefix="marcot-") as folder:
-            source = Path(folder, "probe.cpp")
+    def accepts(self, flag: str, folder: Path, code: str = "") -> bool:
+        """Whether it makes a library of `code` with `flag`, in a folder of its own in `folder`.
+
+        Raises:
+            KernelBuildError: It makes none of no code without the flag either.
+        """
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            source, empty = Path(place, "probe.cpp"), Path(place, "empty.cpp")
             source.write_text(code, encoding="utf-8")
+            empty.touch()
             try:
                 self.compile(source, source.with_suffix(".so"), (flag,))
             except KernelBuildError:
+                self.compile(empty, empty.with_suffix(".so"), ())
                 return False
             return True
 

@@ -162,7 +162,7 @@ def test_a_cache_that_cannot_be_written_is_no_hindrance(
         [sys.executable, "-c", code, str(sources)], capture_output=True, text=True, timeout=120, check=False
     )
     assert ended.returncode == 0, ended.stderr
-    assert f"{in_the_way}/marcot/kernels cannot be written" in ended.stderr
+    assert f"{in_the_way}/marcot/kernels cannot be used" in ended.stderr
     assert ended.stderr.count("building the CPU kernels") == 1, "once per process"
     assert not Path(ended.stdout.strip()).parent.exists(), "it goes with the process"
 
@@ -174,6 +174,85 @@ def test_what_was_built_before_the_cache_became_read_only_is_used(
     library = built_library(sources)
     monkeypatch.setattr("os.mkdir", None)
     assert built_library(sources) == library
+
+
+@needs_compiler
+@pytest.mark.parametrize("size", [0, 6000])
+def test_a_library_that_was_cut_short_is_built_anew(
+    sources: Path, cache: Path, size: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Loading what is left would end the process by a signal."""
+    library = built_library(sources)
+    library.write_bytes(library.read_bytes()[:size])
+    capfd.readouterr()
+    assert number(built_library(sources)) == 7
+    assert capfd.readouterr().err.count("building the CPU kernels") == 1
+    assert number(built_library(sources)) == 7
+    assert capfd.readouterr() == ("", "")
+    assert len(list(cache.iterdir())) == 1
+
+
+@needs_compiler
+def test_a_folder_in_the_librarys_place_is_left_alone(sources: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    library = built_library(sources)
+    library.unlink()
+    (library / "somebody's").mkdir(parents=True)
+    assert number(built_library(sources)) == 7
+    assert "so what is built is lost at the end" in capfd.readouterr().err
+    assert (library / "somebody's").is_dir()
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [("kill -9 $$", r"the C\+\+ compiler was ended by signal 9"), ("exit 0", "what was built there cannot be loaded")],
+    ids=["killed", "done-too-early"],
+)
+def test_a_compiler_that_stops_in_the_middle_leaves_nothing(
+    sources: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, message: str
+) -> None:
+    script = f"""\
+case " $* " in *marcot.cpp*) ;; *) exec "$REAL" "$@";; esac
+"$REAL" "$@"
+for last; do :; done
+head -c 6000 "$last" > "$last.half"
+mv "$last.half" "$last"
+{end}
+"""
+    lone_compiler(tmp_path / "bin", monkeypatch, script)
+    with pytest.raises(KernelBuildError, match=message):
+        built_library(sources)
+    assert list(cache.iterdir()) == []
+
+
+@needs_compiler
+def test_a_mishap_while_trying_flags_costs_no_flag(
+    sources: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compiler that has no memory for a moment would otherwise leave a slow library for ever."""
+    calls = tmp_path / "call"
+    script = f"""\
+case "$1" in --version) exec "$REAL" "$@";; esac
+mkdir {calls}-1 || mkdir {calls}-2 || exec "$REAL" "$@"
+exit 1
+"""
+    lone_compiler(tmp_path / "bin", monkeypatch, script)
+    with pytest.raises(KernelBuildError, match="refuses"):
+        built_library(sources)
+    assert list(cache.iterdir()) == []
+    assert number(built_library(sources)) == 7
+
+
+@needs_compiler
+def test_a_full_disk_leaves_nothing_and_says_so(sources: Path, cache: Path) -> None:
+    """No file may grow beyond a few bytes, here or elsewhere."""
+    code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)); "
+    ended = subprocess.run(
+        [sys.executable, "-c", code + BUILD, str(sources)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 1
+    assert f"the CPU kernels cannot be built: {cache} cannot be used: File too large; and elsewhere" in ended.stderr
+    assert list(cache.iterdir()) == []
 
 
 @needs_compiler
