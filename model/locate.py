@@ -9,15 +9,15 @@ from .checkpoint import Checkpoint
 from .download import fetch
 from .errors import ModelNotFoundError
 from .formats import open_checkpoint
-from .hub import is_hub_id, snapshot
+from .hub import fetch_from_hub, hub_name
 
 
 def locate(name: str | Path) -> Path:
     """Return the folder or .gguf file of a model, fetching it when it is not on this machine.
 
     Args:
-        name: An existing folder or file, a built-in name (`BUILT_IN_MODELS`), or a hub id (`organisation/model`);
-            tried in this order.
+        name: An existing folder or file, a built-in name (`BUILT_IN_MODELS`), or a hub id (`organisation/model`, with
+            `@revision` or `:file.gguf` after it); tried in this order.
 
     Raises:
         ModelNotFoundError: Nothing answers to `name`.
@@ -28,11 +28,13 @@ def locate(name: str | Path) -> Path:
         return path
     if str(name) in BUILT_IN_MODELS:
         return fetch(BUILT_IN_MODELS[str(name)])
-    if isinstance(name, str) and is_hub_id(name) and path.suffix != ".gguf":
-        return snapshot(name)
+    on_hub = hub_name(name) if isinstance(name, str) else None
+    if on_hub is not None:
+        return fetch_from_hub(on_hub)
     raise ModelNotFoundError(
         f"no model called {str(name)!r}: give a folder with config.json and safetensors, a .gguf file, a hub id "
-        f"(organisation/model) or a built-in name: {', '.join(BUILT_IN_MODELS)}"
+        "(organisation/model, organisation/model@revision, organisation/model:file.gguf) or a built-in name: "
+        f"{', '.join(BUILT_IN_MODELS)}"
     )
 
 

@@ -18,7 +18,8 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="A checkpoint folder, a .gguf file, a hub id (organisation/model), or a name from marcot models.",
+        help="A checkpoint folder, a .gguf file, a hub id (organisation/model, @revision and :file.gguf after it), "
+        "or a name from marcot models.",
         rich_help_panel=_MODEL,
     ),
 ]
