@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ..kernels import MarcotError
     from .engine import Engine
     from .errors import InputError
+    from .evaluation import Evaluation, evaluate
     from .expansion import Expansion
     from .node import Node
     from .outcome import Outcome
@@ -41,6 +42,7 @@ _HOMES = {
     "Beam": ".search.strategies",
     "BestOfN": ".search.strategies",
     "Engine": ".engine",
+    "Evaluation": ".evaluation",
     "Expansion": ".expansion",
     "Greedy": ".search.strategies",
     "InputError": ".errors",
@@ -60,6 +62,7 @@ _HOMES = {
     "TreeNode": ".search.result",
     "Usage": ".usage",
     "Value": ".search.values",
+    "evaluate": ".evaluation",
 }
 
 __all__ = [
@@ -71,6 +74,7 @@ __all__ = [
     "Beam",
     "BestOfN",
     "Engine",
+    "Evaluation",
     "Expansion",
     "Greedy",
     "InputError",
@@ -90,6 +94,7 @@ __all__ = [
     "TreeNode",
     "Usage",
     "Value",
+    "evaluate",
 ]
 
 

@@ -8,6 +8,8 @@ from .curve_plot import draw_curve
 from .data_set import DataSet
 from .eval_run import EvalRun, Failure
 from .eval_view import EvalView, Leg
+from .evaluate import evaluate
+from .evaluation import Evaluation
 from .interval import Interval, wilson
 from .mgsm import INSTRUCTIONS, Problem, problems
 from .pairs import Pairs
@@ -28,6 +30,7 @@ __all__ = [
     "DataSet",
     "EvalRun",
     "EvalView",
+    "Evaluation",
     "Failure",
     "Heading",
     "Interval",
@@ -48,6 +51,7 @@ __all__ = [
     "comparison_page",
     "comparison_sections",
     "draw_curve",
+    "evaluate",
     "parse_parameters",
     "parse_strategies",
     "print_sections",

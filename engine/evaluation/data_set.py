@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 from ..question_file import Question, read_questions
+from ..search import Question as Asked
 from .mgsm import INSTRUCTIONS, problems
 from .question_range import QuestionRange
 from .series import Series
 
 _MGSM = "mgsm"
+_MGSM_NAME = re.compile(rf"{_MGSM}[:-](\w+)")
 _RANGE = re.compile(r"[\d,\s-]+")
 
 
@@ -33,6 +36,29 @@ class DataSet:
     questions: Sequence[Question]
 
     @classmethod
+    def of(cls, questions: Iterable[Asked | Mapping[str, Any]], name: str = "questions") -> DataSet:
+        """A data set of one's own.
+
+        Args:
+            questions: `Question`s with references, or objects with `question` and `answer`.
+            name: What results call it.
+
+        Raises:
+            InputError: There is none, or one is no question or has no answer; says which.
+        """
+        kept = []
+        for index, each in enumerate(questions):
+            text, reference = _asked(each)
+            if not isinstance(text, str) or not text.strip():
+                raise InputError(f"question {index + 1}: {each!r:.80} is none; give Question(text, reference)")
+            if reference is None:
+                raise InputError(f"question {index + 1} has no answer to compare with: give Question(text, reference)")
+            kept.append(Question(index, text.strip(), {"answer": reference}))
+        if not kept:
+            raise InputError("there are no questions")
+        return cls(name, "", kept)
+
+    @classmethod
     def named(cls, text: str, chosen: str | None = None) -> DataSet:
         """Open `mgsm:en`, `mgsm:zh` or a file of questions, each with `:RANGE` at its end if wanted.
 
@@ -48,17 +74,17 @@ class DataSet:
             name, range = text, ""
         if range and chosen:
             raise InputError(f"give the questions either in --data {text} or in --questions {chosen}")
-        kind, _, language = name.partition(":")
-        if kind == _MGSM:
+        known = ", ".join(f"{_MGSM}:{each}" for each in INSTRUCTIONS)
+        if match := _MGSM_NAME.fullmatch(name):
+            language = match[1]
             if language not in INSTRUCTIONS:
-                raise InputError(f"--data {text}: there are {', '.join(f'{_MGSM}:{each}' for each in INSTRUCTIONS)}")
+                raise InputError(f"data {text!r}: there are {known}")
             questions = [Question(each.number, each.question, {"answer": each.answer}) for each in problems(language)]
-            whole = cls(name, INSTRUCTIONS[language], questions)
+            whole = cls(f"{_MGSM}:{language}", INSTRUCTIONS[language], questions)
         else:
             path = Path(name)
             if not path.suffix:
-                known = ", ".join(f"{_MGSM}:{each}" for each in INSTRUCTIONS)
-                raise InputError(f"--data {text}: must be {known} or a .jsonl or .tsv file")
+                raise InputError(f"data {text!r}: must be {known} or a .jsonl or .tsv file")
             whole = cls(path.name, "", read_questions(path))
             for question in whole.questions:
                 if question.reference is None:
@@ -83,3 +109,12 @@ class DataSet:
         if not questions:
             raise InputError(f"--only-wrong: none of the chosen questions of {self.name} is wrong there")
         return DataSet(self.name, self.instruction, questions)
+
+
+def _asked(entry: object) -> tuple[object, object]:
+    """Text and reference of what a user gives as a question."""
+    if isinstance(entry, Mapping):
+        return entry.get("question"), entry.get("answer")
+    if isinstance(entry, tuple) and len(entry) == 2:
+        return entry[0], entry[1]
+    return entry, None

@@ -140,12 +140,12 @@ class EvalRun:
         """What is left to do, in its order."""
         return [cell.leg for cell in self.cells if cell.todo]
 
-    def answer(self, load: Callable[[str], Engine], view: EvalView) -> Iterator[Failure]:
+    def answer(self, load: Callable[[str], Engine], view: EvalView | None) -> Iterator[Failure]:
         """Answer what is not answered yet; each answer is kept as soon as it is there.
 
         Args:
             load: Loads a model by name; called only for models that have something to answer.
-            view: Is shown all that happens.
+            view: Is shown all that happens, if there is one.
 
         Yields:
             What fails.
@@ -203,8 +203,9 @@ class EvalRun:
         todo = [each for each in self._data.questions if not file.has(Question(each.index, self._data.identity(each)))]
         return Cell(model, spec, settings, path, file, todo)
 
-    def _answer(self, engine: Engine, cell: Cell, view: EvalView) -> Iterator[Failure]:
-        view.begin()
+    def _answer(self, engine: Engine, cell: Cell, view: EvalView | None) -> Iterator[Failure]:
+        if view is not None:
+            view.begin()
         asked = [Asked(with_instruction(each.text, self._instruction), each.reference) for each in cell.todo]
         last = time.monotonic()
         for event in engine.stream(
@@ -221,7 +222,8 @@ class EvalRun:
                     self._keep(cell, entry)
                 self.finished += 1
                 correct = entry.get("correct", False)
-            view.show(event, correct)
+            if view is not None:
+                view.show(event, correct)
             if isinstance(event, Outcome) and event.error is not None:
                 yield Failure(cell.spec.label, cell.todo[event.index].index, event.error)
 

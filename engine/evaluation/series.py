@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -34,6 +35,9 @@ class Series:
     trials: Mapping[str, Trial] = field(default_factory=dict)
     failed: int = 0
 
+    def __repr__(self) -> str:
+        return f"Series({self.label!r}, {self.right} of {len(self.trials)} right, {self.failed} failed)"
+
     @property
     def data(self) -> str:
         """Name of the data set."""
@@ -51,21 +55,21 @@ class Series:
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers."""
-        return self.right / len(self.trials)
+        """Share of right answers; NaN, like other means, if there are none."""
+        return self.right / len(self.trials) if self.trials else math.nan
 
     @property
     def interval(self) -> Interval:
         """95 % interval of `accuracy`."""
-        return wilson(self.right, len(self.trials))
+        return wilson(self.right, len(self.trials)) if self.trials else Interval(0.0, 1.0)
 
     @property
-    def one_right(self) -> float:
-        """Accuracy of a rollout taken at random (pass@1)."""
+    def pass_at_1(self) -> float:
+        """Accuracy of a rollout taken at random, pass@1."""
         return self._mean(trial.right_rollouts / max(1, len(trial.ended)) for trial in self.trials.values())
 
     @property
-    def any_right(self) -> float:
+    def pass_at_k(self) -> float:
         """Share of questions with a right rollout: pass@k for the k that there are, what an oracle would answer."""
         return self._mean(trial.right_rollouts > 0 for trial in self.trials.values())
 
@@ -125,7 +129,7 @@ class Series:
         return Series(self.label, self.settings, kept, self.failed)
 
     def _mean(self, values: Iterable[float]) -> float:
-        return sum(values) / len(self.trials)
+        return sum(values) / len(self.trials) if self.trials else math.nan
 
 
 def read_series(paths: Iterable[Path]) -> list[Series]:

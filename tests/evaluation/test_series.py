@@ -42,8 +42,8 @@ def test_a_value_that_is_no_number_is_null_in_json() -> None:
 def test_counts() -> None:
     found = series("s", [trial(0, ["1", "2"]), trial(1, ["2", "1", "1"]), trial(2, ["2"]), trial(3, ["1.0"])])
     assert (found.right, found.accuracy) == (2, 0.5)
-    assert found.one_right == pytest.approx((1 / 2 + 2 / 3 + 0 + 1) / 4)
-    assert found.any_right == 0.75
+    assert found.pass_at_1 == pytest.approx((1 / 2 + 2 / 3 + 0 + 1) / 4)
+    assert found.pass_at_k == 0.75
     assert found.rollouts == 7 / 4
     assert found.tokens == (20 + 30 + 10 + 10) / 4
     assert found.seconds == 2.0
@@ -57,7 +57,7 @@ def test_chains_that_were_cut_short_count_only_if_all_were() -> None:
     all_cut = replace(whole, rollouts=tuple(replace(each, finish_reason="cancelled") for each in whole.rollouts))
     for each, one, any_right, count in ((whole, 2 / 3, 1, 3), (cut, 0, 0, 1), (all_cut, 2 / 3, 1, 3)):
         found = series("s", [each])
-        assert (found.one_right, found.any_right, found.rollouts) == (pytest.approx(one), any_right, count)
+        assert (found.pass_at_1, found.pass_at_k, found.rollouts) == (pytest.approx(one), any_right, count)
         assert found.point(30).any_right == any_right
 
 
