@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,18 +13,19 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..strict_json import parse
 from .card import SourceFacts, card, dataset_info
-from .draft_folder import DraftFolder
+from .draft_folder import DraftFolder, discard_draft
 from .duplicates import ROW_BYTES, Seen, exact_key, row_of
 from .filters import HEURISTIC_FILTERS, QUALITY_FILTERS, Filter, first_failed
-from .options import DatasetOptions
+from .options import KINDS, DatasetOptions
 from .preference import preferences
 from .question_index import QuestionIndex
 from .records import Record, pair_record, sft_record, shown_text, step_record
 from .script import main_script
 from .shared_prefix import shared_length
 from .source import Source
-from .split import question_id, split_of
+from .split import SPLITS, question_id, split_of
 from .tally import Tally
 from .trace import Trace
 
@@ -37,6 +37,9 @@ CHECKPOINT_SECONDS = 2.0
 
 SUMMARY = "dataset.json"
 """Sources, options and counts for programs; also how a finished folder is recognised."""
+
+_CARD, _INFO = "README.md", "dataset_info.json"
+_FILES = (SUMMARY, _CARD, _INFO, *(f"{kind}/{split}.jsonl" for kind in KINDS for split in SPLITS))
 
 Encode = Callable[[str], list[int]]
 
@@ -102,7 +105,7 @@ class Production:
             if finished is not None:
                 return finished
             index = self._index(sources)
-            with DraftFolder(self._out, identity) as draft:
+            with DraftFolder(self._out, identity, _FILES) as draft:
                 return self._make(index, draft, facts, checkpoint_seconds)
         finally:
             for source in sources:
@@ -117,13 +120,15 @@ class Production:
         if not self._out.exists():
             return None
         try:
-            summary = json.loads((self._out / SUMMARY).read_text(encoding="utf-8"))
+            summary = parse((self._out / SUMMARY).read_bytes())
         except (OSError, ValueError):
-            raise InputError(f"{self._out}: is there already and no data set of ours; give another --out") from None
+            summary = None
+        if not isinstance(summary, dict) or not {*facts, "questions", "tally"} <= summary.keys():
+            raise InputError(f"{self._out}: is there already and no data set of ours; give another --out")
         if any(summary.get(key) != value for key, value in facts.items()):
             raise InputError(f"{self._out}: was made with other options or sources; remove it, or give another --out")
         # A run that was killed after its last step leaves this.
-        shutil.rmtree(self._out.with_name(self._out.name + ".partial"), ignore_errors=True)
+        discard_draft(self._out)
         return Produced(summary, summary["questions"], summary["questions"], was_there=True)
 
     def _index(self, sources: Sequence[Source]) -> QuestionIndex:
@@ -161,8 +166,8 @@ class Production:
         ]
         draft.finish(
             {
-                "README.md": card(self._out.name, self._options, sources, index.models, len(index), tally),
-                "dataset_info.json": dataset_info(self._options, tally),
+                _CARD: card(self._out.name, self._options, sources, index.models, len(index), tally),
+                _INFO: dataset_info(self._options, tally),
                 SUMMARY: json.dumps(summary, indent=2, ensure_ascii=False) + "\n",
             }
         )

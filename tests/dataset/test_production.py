@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import signal
 import tracemalloc
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from marcot.engine.dataset import DatasetOptions, Production
 from marcot.engine.dataset.draft_folder import DraftFolder
 from marcot.engine.dataset.features import FEATURES
 from marcot.engine.dataset.split import question_id, split_of
+from marcot.engine.errors import OutputError
 
 WORDS = ("eggs", "pens", "cups", "keys", "hats")
 
@@ -361,6 +363,143 @@ def test_a_draft_with_other_options_is_refused(results: Path, tmp_path: Path) ->
 def test_two_runs_do_not_write_to_the_same_folder(tmp_path: Path) -> None:
     with DraftFolder(tmp_path / "data", "a"), pytest.raises(InputError, match="another run is writing there"):
         DraftFolder(tmp_path / "data", "a")
+
+
+def stopped_draft(path: Path, out: Path) -> Path:
+    """The draft of a run that was stopped after its first checkpoint."""
+
+    def stop(written: int) -> None:
+        if written == 50:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        run_until(stop, lambda: Production([path], out, DatasetOptions(), encode).run(0))
+    return out.with_name(out.name + ".partial")
+
+
+THESES = (
+    "thesis.txt",
+    "files/keep.txt",
+    "files/sft/keep.txt",
+    "files/sft/train.jsonl",
+    "notes",
+    "lock",
+    "checkpoint.json",
+)
+
+
+@pytest.mark.parametrize("thesis", THESES)
+def test_a_folder_of_somebody_else_is_not_taken_for_a_draft(results: Path, tmp_path: Path, thesis: str) -> None:
+    mine = tmp_path / "data.partial" / thesis
+    mine.parent.mkdir(parents=True)
+    mine.write_text('{"mine": 1}\n')
+    with pytest.raises(InputError, match=r"data\.partial: is there already and is no draft of ours; move it"):
+        make([results], tmp_path / "data")
+    assert contents(tmp_path / "data.partial") == {thesis: b'{"mine": 1}\n'}
+    finished = make([results], tmp_path / "other")
+    (tmp_path / "data.partial").rename(tmp_path / "other.partial")
+    assert make([results], tmp_path / "other") == finished
+    assert contents(tmp_path / "other.partial") == {thesis: b'{"mine": 1}\n'}
+
+
+@pytest.mark.parametrize("kind", ["an empty folder", "a file", "a link to a draft", "a link to nothing"])
+def test_what_is_no_folder_of_ours_stays(results: Path, tmp_path: Path, kind: str) -> None:
+    draft = stopped_draft(results, tmp_path / "away" / "data")
+    before = contents(draft)
+    partial = tmp_path / "data.partial"
+    if kind == "an empty folder":
+        partial.mkdir()
+    elif kind == "a file":
+        partial.write_text("mine")
+    else:
+        partial.symlink_to(draft if kind == "a link to a draft" else tmp_path / "nowhere")
+    with pytest.raises(InputError, match="is no draft of ours"):
+        make([results], tmp_path / "data")
+    assert os.path.lexists(partial)
+    assert contents(draft) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted({"away", "data.partial", results.name})
+
+
+@pytest.mark.parametrize("thesis", ["thesis.txt", "files/keep.txt", "files/sft/keep.txt", "files/mine/train.jsonl"])
+def test_what_somebody_put_into_a_draft_stays(results: Path, tmp_path: Path, thesis: str) -> None:
+    draft = stopped_draft(results, tmp_path / "data")
+    (draft / thesis).parent.mkdir(exist_ok=True)
+    (draft / thesis).write_text("mine")
+    before = contents(draft)
+    with pytest.raises(InputError, match="is no part of a draft of ours; move it"):
+        make([results], tmp_path / "data")
+    assert contents(draft) == before
+
+
+@pytest.mark.parametrize("link", ["files/sft/train.jsonl", "files/sft", "notes"])
+def test_a_draft_does_not_write_through_links(results: Path, tmp_path: Path, link: str) -> None:
+    draft = stopped_draft(results, tmp_path / "data")
+    (draft / link).rename(tmp_path / "mine")
+    (draft / link).symlink_to(tmp_path / "mine")
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match="is no part of a draft of ours; move it"):
+        make([results], tmp_path / "data")
+    assert contents(tmp_path) == before
+
+
+def test_a_draft_from_before_it_had_a_mark_is_gone_on_with(results: Path, tmp_path: Path) -> None:
+    whole = make([results], tmp_path / "whole" / "data")
+    (stopped_draft(results, tmp_path / "data") / "lock").write_bytes(b"")
+    assert make([results], tmp_path / "data") == whole
+    assert not (tmp_path / "data.partial").exists()
+
+
+def test_a_checkpoint_that_does_not_fit_its_files_is_refused(results: Path, tmp_path: Path) -> None:
+    draft = stopped_draft(results, tmp_path / "data")
+    checkpoint = draft / "checkpoint.json"
+    good = checkpoint.read_text()
+    for name in ("../../results.jsonl", "/etc/passwd", "sft/train.jsonl", "sft/more.jsonl"):
+        saved = json.loads(good)
+        saved["sizes"][name] = 10**9
+        checkpoint.write_text(json.dumps(saved))
+        before = contents(tmp_path)
+        with pytest.raises(InputError, match=f"{name} is not as the checkpoint has it; remove the folder"):
+            make([results], tmp_path / "data")
+        assert contents(tmp_path) == before
+    for damaged in ("", "[]", good[:-5], "[" * 100_000):
+        checkpoint.write_text(damaged)
+        with pytest.raises(InputError, match=r"checkpoint\.json: is damaged; remove .*data\.partial, or give another"):
+            make([results], tmp_path / "data")
+
+
+def test_what_a_run_left_that_was_killed_after_its_last_step_goes(results: Path, tmp_path: Path) -> None:
+    draft = stopped_draft(results, tmp_path / "data")
+    files = draft / "files"
+    files.rename(tmp_path / "away")
+    made = make([results], tmp_path / "other")
+    (tmp_path / "other").rename(tmp_path / "data")
+    (draft / "thesis.txt").write_text("mine")
+    assert make([results], tmp_path / "data") == made
+    assert contents(draft) == {"thesis.txt": b"mine"}
+
+
+def test_a_full_disk_is_an_error_and_the_run_goes_on_when_there_is_room(results: Path, tmp_path: Path) -> None:
+    whole = make([results], tmp_path / "whole" / "data")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in (100, 3000, 9000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            with pytest.raises(OutputError, match=r"data\.partial: File too large; .* the same command goes on"):
+                make([results], tmp_path / "data", checkpoint_seconds=0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert make([results], tmp_path / "data") == whole
+    assert not (tmp_path / "data.partial").exists()
+
+
+@pytest.mark.parametrize(
+    "summary", ["[]", "{}", '{"questions": 1}', "[" * 100_000], ids=["list", "empty", "part", "deep"]
+)
+def test_a_folder_with_another_summary_is_none_of_ours(results: Path, tmp_path: Path, summary: str) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dataset.json").write_text(summary)
+    with pytest.raises(InputError, match="is there already and no data set of ours"):
+        make([results], tmp_path / "data")
 
 
 def test_bad_entries_are_counted_if_that_is_wanted(results: Path, tmp_path: Path) -> None:
