@@ -42,13 +42,13 @@ class TreeFile:
         """
         kind = _KINDS.get(path.suffix.lower())
         if kind is None:
-            raise InputError(f"--tree {path}: give a name that ends in {', '.join(_KINDS)}")
+            raise InputError(f"{path}: give a name that ends in {', '.join(_KINDS)}")
         if path.is_dir() and not numbered:
-            raise InputError(f"--tree {path}: is a folder; give the name of a file")
+            raise InputError(f"{path}: is a folder; give the name of a file")
         try:
             tempfile.TemporaryFile(dir=path.parent).close()
         except OSError as error:
-            raise InputError(f"--tree {path}: cannot be written: {path.parent}: {error.strerror}") from error
+            raise InputError(f"{path}: cannot be written: {path.parent}: {error.strerror}") from error
         self._path = path
         self._kind = kind
         self._numbered = numbered
@@ -67,7 +67,7 @@ class TreeFile:
             InputError: A file of somebody else is in the way; it is named.
         """
         for index in indexes:
-            advice = "give --tree another name"
+            advice = "give another name"
             check_replaceable(self.path(index), self._kind.recognise, "a tree of marcot search", advice)
 
     def write(self, index: int, result: SearchResult, settings: Mapping[str, Any]) -> Path:

@@ -117,6 +117,18 @@ def test_saving_says_where_it_cannot(tmp_path: Path) -> None:
         RESULT.save_html(tmp_path / "none" / "tree.html")
 
 
+def test_saving_replaces_such_a_page_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "tree.html"
+    path.write_text("<!doctype html><title>mine</title>\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"tree\.html: is there already and is not a tree of marcot search"):
+        RESULT.save_html(path)
+    assert path.read_text(encoding="utf-8") == "<!doctype html><title>mine</title>\n"
+    path.unlink()
+    replace(RESULT, answer="first").save_html(path)
+    RESULT.save_html(path)
+    assert path.read_text(encoding="utf-8") == to_page(RESULT, {})
+
+
 @pytest.mark.parametrize(
     "again", [copy.deepcopy, lambda result: pickle.loads(pickle.dumps(result))], ids=["copy", "pickle"]
 )
