@@ -107,8 +107,8 @@ StrategyOption = Annotated[
     str,
     typer.Option(
         metavar="NAME[:P=V,...]",
-        help="mcts, greedy, best-of-n, self-consistency, beam, dvts or rebase, with parameters of its own if wanted,"
-        " such as beam:beams=8,samples=4.",
+        help="mcts, greedy, best-of-n, self-consistency, beam, dvts, rebase or your own class as module:Class, with "
+        "parameters of its own if wanted, such as beam:beams=8,samples=4.",
         rich_help_panel=_SEARCH,
     ),
 ]
@@ -120,7 +120,8 @@ ActionOption = Annotated[
     str | None,
     typer.Option(
         help="What a node adds: step (the default), mini-step-64, mini-step-32, token, uncertain-8 (forks where the "
-        "model hesitated), marco-v2 (kinds of action that it is told), or a .toml file with kinds of your own.",
+        "model hesitated), marco-v2 (kinds of action that it is told), a .toml file with kinds of your own, or "
+        "your own class as module:Class.",
         rich_help_panel=_SEARCH,
     ),
 ]
@@ -128,22 +129,23 @@ ValueOption = Annotated[
     str | None,
     typer.Option(
         help="What a chain is worth: marco (the default), marco-kN, deepconf-group, deepconf-lowest, deepconf-tail, "
-        "logprob, ground-truth, your own function as module:function, or a mixture such as 0.7*marco+0.3*logprob.",
+        "logprob, ground-truth, your own as module:name, or a mixture such as 0.7*marco+0.3*logprob.",
         rich_help_panel=_SEARCH,
     ),
 ]
 AnswerRuleOption = Annotated[
     str | None,
     typer.Option(
-        help="Whose answer stands: confidence-vote, majority, best-rollout, best-value or most-visits.",
+        help="Whose answer stands: confidence-vote, majority, best-rollout, best-value, most-visits, or your own "
+        "function as module:name.",
         rich_help_panel=_SEARCH,
     ),
 ]
 AnswerFromOption = Annotated[
     str | None,
     typer.Option(
-        help="Where a chain's answer is: auto (<Output>, boxed, ####, ...; the default), text (all), or a regular "
-        "expression whose last match counts.",
+        help="Where a chain's answer is: auto (<Output>, boxed, ####, ...; the default), text (all), a regular "
+        "expression whose last match counts, or your own function as module:name.",
         rich_help_panel=_SEARCH,
     ),
 ]
@@ -220,7 +222,7 @@ StrategiesOption = Annotated[
     typer.Option(
         metavar="A,B",
         help="Strategies, separated by commas, each with parameters if wanted: greedy,mcts:action=token,rollouts=4. "
-        "label=NAME is what tables call one.",
+        "label=NAME is what tables call one; module:Class is one of your own.",
         rich_help_panel=_SEARCH,
     ),
 ]

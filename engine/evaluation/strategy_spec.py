@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from inspect import isabstract
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import InputError
 from ..sampling import Sampling
 from ..search import STRATEGIES, SearchOptions
+from ..search.imported import imported, is_path
 
+_OWN = re.compile(r"\s*([\w.]+:\w+)\s*(?::(.*))?", re.DOTALL)
+"""A class of one's own, `module:Class`, and what may follow it."""
 _PARAMETER = re.compile(r"\s*(\w+)\s*=(.*)", re.DOTALL)
 _LABEL = "label"
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -38,8 +42,9 @@ class StrategySpec:
 def parse_strategies(text: str, shared: Mapping[str, str] = NO_PARAMETERS) -> list[StrategySpec]:
     """Return the strategies of a list separated by commas.
 
-    Each is `NAME` or `NAME:PARAMETER=VALUE,PARAMETER=VALUE`; parameters are the fields of the strategy and of its
-    `Sampling`, and `label`, which is how tables call it (by default, what was typed).
+    Each is `NAME` or `NAME:PARAMETER=VALUE,PARAMETER=VALUE`, where `NAME` may be a class of one's own, `module:Class`.
+    Parameters are the fields of the strategy and of its `Sampling`, and `label`, which is how tables call it (by
+    default, what was typed).
 
     Args:
         text: The list.
@@ -53,8 +58,7 @@ def parse_strategies(text: str, shared: Mapping[str, str] = NO_PARAMETERS) -> li
         if _PARAMETER.fullmatch(part) and written:
             written[-1].append(part)
         else:
-            name, colon, first = part.partition(":")
-            written.append([name.strip(), *([first] if colon else [])])
+            written.append(_named(part))
     specs = [_spec(name, parts, shared) for name, *parts in written]
     for field in shared:
         if not any(field in _types(type(spec.strategy)) for spec in specs):
@@ -83,9 +87,7 @@ def _parameter(part: str, where: str) -> tuple[str, str]:
 
 
 def _spec(name: str, parts: list[str], shared: Mapping[str, str]) -> StrategySpec:
-    if name not in STRATEGIES:
-        raise InputError(f"no strategy is called {name!r}: there are {', '.join(STRATEGIES)}")
-    kind = STRATEGIES[name]
+    kind = _kind(name)
     types = _types(kind)
     given: dict[str, str] = {}
     for part in parts:
@@ -105,6 +107,30 @@ def _spec(name: str, parts: list[str], shared: Mapping[str, str]) -> StrategySpe
         raise InputError(f"{name}: {error}") from None
 
 
+def _named(part: str) -> list[str]:
+    """The name of a strategy, and its first parameter if it has one."""
+    if (match := _OWN.fullmatch(part)) and match[1].partition(":")[0] not in STRATEGIES:
+        name, first = match[1], match[2]
+    else:
+        name, colon, rest = part.partition(":")
+        first = rest if colon else None
+    return [name.strip()] if first is None else [name.strip(), first]
+
+
+def _kind(name: str) -> type[SearchOptions]:
+    if name in STRATEGIES:
+        return STRATEGIES[name]
+    if not is_path(name):
+        known = ", ".join(STRATEGIES)
+        raise InputError(f"no strategy is called {name!r}: there are {known}, and classes of your own as module:Class")
+    kind = imported(name, "strategy")
+    if not isinstance(kind, type) or not issubclass(kind, SearchOptions) or isabstract(kind):
+        raise InputError(f"strategy {name!r}: is {kind!r:.80}; it must be a class derived from SearchOptions with grow")
+    if not isinstance(getattr(kind, "name", None), str):
+        raise InputError(f'strategy {name!r}: the class needs a name, such as name = "{kind.__name__.lower()}"')
+    return kind
+
+
 def _build(kind: type[SearchOptions], values: Mapping[str, Any]) -> SearchOptions:
     own = {field.name for field in fields(kind)}
     drawing = {field: value for field, value in values.items() if field not in own}
@@ -114,7 +140,7 @@ def _build(kind: type[SearchOptions], values: Mapping[str, Any]) -> SearchOption
 
 def _types(kind: type[SearchOptions]) -> dict[str, str]:
     """The type of each parameter as its class writes it; those of no type that can be written are left out."""
-    own = {field.name: str(field.type) for field in fields(kind)}
+    own = {field.name: getattr(field.type, "__name__", str(field.type)) for field in fields(kind)}
     drawing = {field.name: str(field.type) for field in fields(Sampling) if field.name not in _UNUSED_SAMPLING}
     return {field: type for field, type in (own | drawing).items() if any(part in _READERS for part in _parts(type))}
 

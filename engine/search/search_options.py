@@ -31,10 +31,10 @@ class SearchOptions(ABC):
         rollouts: Chains to finish; None for as many as the other budgets allow. Strategies that draw action by action
             count whatever ends in their last wave, and so can finish some more.
         action: What a node adds: `"step"` (to a blank line, a step mark or the end of the thought), `"mini-step-64"`,
-            `"mini-step-32"` or another number of tokens, `"token"`, or an `Action`.
+            `"mini-step-32"` or another number of tokens, `"token"`, or an `Action`. This and the next three may also
+            name something of one's own, as `"module:name"`.
         value: What a chain is worth: `"marco"` (mean token confidence), another of `VALUES`, a function of a `Trace`,
-        or
-            a `Value`.
+            or a `Value`.
         answer_rule: Whose answer stands: `"confidence-vote"` (the answer whose chains have the highest sum of values),
             another of `ANSWER_RULES`, or a function. Chains that were cut short count only if all were.
         answer_from: Where a chain's answer is: `"auto"` (`extract_answer`), `"text"` (all of it), a regular expression

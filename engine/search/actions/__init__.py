@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from ...errors import InputError
+from ..imported import imported, instance, is_path
 from .action import Action, Decode, Opening
 from .action_file import read_actions
 from .guided import GuidedActions, Kind
@@ -37,7 +38,7 @@ def action_of(choice: str | Action) -> Action:
     """The action that `choice` names or is.
 
     Names are `"step"`, `"token"`, `"mini-step-N"` for `N` tokens, `"uncertain-N"` for forks at the `N` least certain
-    tokens, `"marco-v2"`, and `FILE.toml` for kinds of one's own.
+    tokens, `"marco-v2"`, `FILE.toml` for kinds of one's own, and `module:name` for an `Action` of one's own.
 
     Raises:
         InputError: There is no such action.
@@ -52,7 +53,12 @@ def action_of(choice: str | Action) -> Action:
         return Uncertain(int(match[1]))
     if choice.endswith(".toml"):
         return read_actions(Path(choice))
+    if is_path(choice):
+        found = instance(imported(choice, "action"), choice, "action")
+        if not isinstance(found, Action):
+            raise InputError(f"action {choice!r}: is {found!r:.60}; it must be a class derived from Action")
+        return found
     raise InputError(
         f"action {choice!r}: must be step, mini-step-64, mini-step-32 (or another number), token, uncertain-8 (or "
-        "another number), marco-v2, or a .toml file that declares kinds of action"
+        "another number), marco-v2, a .toml file that declares kinds of action, or one of your own as module:name"
     )

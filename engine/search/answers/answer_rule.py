@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from ...errors import InputError
+from ..imported import imported, instance, is_path
 from ..result import Rollout, TreeNode
 from .answer import normalise_answer
 
@@ -75,16 +76,25 @@ ANSWER_RULES: Mapping[str, AnswerRule] = MappingProxyType(
 
 
 def rule_of(choice: str | AnswerRule) -> AnswerRule:
-    """The rule that `choice` names or is.
+    """The rule that `choice` names or is; `module:name` is one of one's own.
 
     Raises:
         InputError: There is no such rule.
     """
     if not isinstance(choice, str):
         return choice
-    if choice not in ANSWER_RULES:
-        raise InputError(f"answer_rule {choice!r}: must be one of {', '.join(ANSWER_RULES)}")
-    return ANSWER_RULES[choice]
+    if choice in ANSWER_RULES:
+        return ANSWER_RULES[choice]
+    if is_path(choice):
+        found = instance(imported(choice, "answer_rule"), choice, "answer_rule")
+        if not callable(found):
+            raise InputError(
+                f"answer_rule {choice!r}: is {found!r:.60}; it must be a function of the rollouts and the tree"
+            )
+        return found
+    raise InputError(
+        f"answer_rule {choice!r}: must be one of {', '.join(ANSWER_RULES)}, or one of your own as module:name"
+    )
 
 
 def agreement(chosen: Rollout, rollouts: Sequence[Rollout]) -> float:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from ...errors import InputError
+from ..imported import imported, instance, is_path
 from .answer import extract_answer
 
 AnswerParser = Callable[[str], str]
@@ -13,7 +14,7 @@ AnswerParser = Callable[[str], str]
 
 
 def parser_of(choice: str | AnswerParser) -> AnswerParser:
-    """The parser that `choice` means: `"auto"`, a function, or a regular expression.
+    """The parser that `choice` means: `"auto"`, a function, its name as `module:name`, or a regular expression.
 
     `"auto"` is `extract_answer`; `"text"` takes the whole text, for questions that have no short answer. Of a regular
     expression the last match counts, and of that its first group if it has one.
@@ -27,6 +28,11 @@ def parser_of(choice: str | AnswerParser) -> AnswerParser:
         return extract_answer
     if choice == "text":
         return str.strip
+    if is_path(choice):  # as an expression it would find nothing but itself
+        found = instance(imported(choice, "answer_from"), choice, "answer_from")
+        if not callable(found):
+            raise InputError(f"answer_from {choice!r}: is {found!r:.60}; it must be a function of a text")
+        return found
     try:
         pattern = re.compile(choice, re.DOTALL)
     except re.error as error:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from importlib import import_module
 
 from ...errors import InputError
+from ..imported import imported, instance, is_path
 from ..trace import Trace
 from .ground_truth import GroundTruth
 from .group_confidence import GroupConfidence
@@ -39,10 +39,9 @@ VALUES: dict[str, Value] = {
         GroundTruth(),
     )
 }
-"""Values by name. There are also `marco-kN`, `module:function`, and mixtures such as `0.7*marco+0.3*logprob`."""
+"""Values by name. There are also `marco-kN`, one's own as `module:name`, and mixtures: `0.7*marco+0.3*logprob`."""
 
 _MARCO = re.compile(r"marco-k([1-9]\d?)")
-_FUNCTION = re.compile(r"\w+(?:\.\w+)*:\w+")
 _PART = re.compile(r"\s*(\d*\.?\d+)\s*\*\s*(.+?)\s*")
 
 
@@ -62,10 +61,10 @@ def value_of(choice: str | Value | Callable[[Trace], float]) -> Value:
         return VALUES[choice]
     if (match := _MARCO.fullmatch(choice)) and int(match[1]) <= 64:
         return MarcoConfidence(int(match[1]))
-    if _FUNCTION.fullmatch(choice):
-        return Judge(_imported(choice))
+    if is_path(choice):
+        return _own(choice)
     raise InputError(
-        f"value {choice!r}: must be one of {', '.join(VALUES)}, marco-kN (N up to 64), a function as module:function, "
+        f"value {choice!r}: must be one of {', '.join(VALUES)}, marco-kN (N up to 64), one of your own as module:name, "
         "or a mixture such as 0.7*marco+0.3*logprob"
     )
 
@@ -77,14 +76,10 @@ def _weighted(part: str, choice: str) -> tuple[float, Value]:
     return float(match[1]), value_of(match[2])
 
 
-def _imported(path: str) -> Callable[[Trace], float]:
-    module, _, name = path.partition(":")
-    try:
-        function = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InputError(
-            f"value {path!r}: {error}; the module must be importable (set PYTHONPATH to its folder)"
-        ) from error
-    if not callable(function):
-        raise InputError(f"value {path!r}: is not a function")
-    return function  # type: ignore[no-any-return]
+def _own(path: str) -> Value:
+    found = instance(imported(path, "value"), path, "value")
+    if isinstance(found, Value):
+        return found
+    if not callable(found):
+        raise InputError(f"value {path!r}: is {found!r:.60}; it must be a function of a Trace, or a Value")
+    return Judge(found)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +41,24 @@ def test_the_examples_do_what_the_page_says() -> None:
     assert any(node.text.endswith(".") for node in action.tree)
     first = {node.id: node.visits for node in strategy.tree if node.parent == 0}
     assert sum(visits > 1 for visits in first.values()) == 1
+
+
+def test_the_command_line_finds_the_examples_in_a_file(tiny_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from marcot import MCTS\n" + "\n".join(EXAMPLES), encoding="utf-8")
+    [command] = re.findall(r"```\n(marcot search [^`]*mine:[^`]*)```", PAGE)
+    words = shlex.split(command.replace("\\\n", ""))[1:]
+    words[words.index("qwen2.5-coder-0.5b")] = str(tiny_checkpoint("qwen2", tokenizer=True))
+    program = [Path(sys.executable).with_name("marcot"), *words, "--max-rollout-tokens", "4", "--json"]
+    ended = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    settings = json.loads(ended.stdout)["settings"]
+    assert {name: settings[name] for name in ("strategy", "tries", "action", "value", "answer_rule")} == {
+        "strategy": "first-step",
+        "tries": 3,
+        "action": "mine:Sentence",
+        "value": "mine:short_is_good",
+        "answer_rule": "mine:the_shortest",
+    }
 
 
 def test_the_page_names_every_choice() -> None:

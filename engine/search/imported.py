@@ -1,0 +1,62 @@
+"""What a user wrote in a module of their own, by the name that a command line can say: `module:attribute`."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from importlib import import_module
+
+from ..errors import InputError
+
+_PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+def is_path(text: str) -> bool:
+    """Whether `text` has the form `module:attribute`."""
+    return _PATH.fullmatch(text) is not None
+
+
+def imported(path: str, option: str) -> object:
+    """The object that `path` names, `module:attribute`; of a class, which is none that was asked for, an instance.
+
+    A module in the current folder is found as well, behind what is installed; not with `PYTHONSAFEPATH`.
+
+    Args:
+        path: Has that form, see `is_path`.
+        option: What it is for, for messages.
+
+    Raises:
+        InputError: There is no such module or attribute, or the module cannot be imported.
+    """
+    name, _, attribute = path.partition(":")
+    if not sys.flags.safe_path and not {"", os.getcwd()} & set(sys.path):
+        sys.path.append(os.getcwd())
+    try:
+        module = import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise InputError(f"{option} {path!r}: importing {name} failed: {error}") from error
+        raise InputError(
+            f"{option} {path!r}: there is no module {error.name} in {os.getcwd()} or among what is installed"
+        ) from error
+    except Exception as error:  # a module can do anything while it is imported
+        raise InputError(f"{option} {path!r}: importing {name} failed: {type(error).__name__}: {error}") from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        raise InputError(f"{option} {path!r}: {module.__file__ or name} has no {attribute}") from None
+
+
+def instance(found: object, path: str, option: str) -> object:
+    """`found`, or if it is a class, an object of it.
+
+    Raises:
+        InputError: The class needs arguments, or fails.
+    """
+    if not isinstance(found, type):
+        return found
+    try:
+        return found()
+    except Exception as error:
+        raise InputError(f"{option} {path!r}: {found.__name__}() failed: {error}; give an object of it") from error

@@ -1,0 +1,186 @@
+"""Choices of one's own by their names, `module:attribute`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from marcot import MCTS, InputError
+from marcot.engine.evaluation import parse_strategies
+from marcot.engine.search.actions import action_of
+from marcot.engine.search.answers import parser_of, rule_of
+from marcot.engine.search.imported import imported, is_path
+from marcot.engine.search.values import value_of
+
+MINE = """
+from dataclasses import dataclass
+
+from marcot import Action, Greedy, SearchOptions, Value
+
+NUMBER = 3
+
+
+class Half(Value):
+    name = "half"
+
+    def of(self, trace):
+        return 0.5
+
+
+class Whole(Action):
+    name = "whole"
+
+    def cut(self, token_ids, decode, confidences):
+        return [len(token_ids)] if len(token_ids) else []
+
+
+WHOLE = Whole()
+
+
+class Last:
+    def __call__(self, rollouts, tree):
+        return rollouts[-1]
+
+
+class Needy(Value):
+    name = "needy"
+
+    def __init__(self, model):
+        self.model = model
+
+
+def first(rollouts, tree):
+    return rollouts[0]
+
+
+def rate(trace):
+    return 0.25
+
+
+def end(text):
+    return text[-1:]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Often(Greedy):
+    name = "often"
+    times: int = 2
+    word: str = "a"
+    limit: int | None = None
+
+
+class Nameless(SearchOptions):
+    def grow(self, run):
+        yield
+
+
+class Growless(SearchOptions):
+    name = "growless"
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The current folder, with a module of the user's own in it that only this test knows."""
+    (tmp_path / "mine.py").write_text(MINE, encoding="utf-8")
+    (tmp_path / "broken.py").write_text("import nothing_of_this_name\n", encoding="utf-8")
+    (tmp_path / "failing.py").write_text("1 / 0\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
+    yield tmp_path
+    for name in ("mine", "broken", "failing"):
+        sys.modules.pop(name, None)
+
+
+def test_the_current_folder_is_looked_in_last(folder: Path) -> None:
+    (folder / "json.py").write_text("1 / 0\n", encoding="utf-8")
+    assert imported("json:dumps", "value") is __import__("json").dumps
+    assert imported("mine:NUMBER", "value") == 3
+    assert sys.path[-1] == str(folder)
+    assert sys.path.count(str(folder)) == 1
+
+
+def test_classes_become_objects_and_objects_stay() -> None:
+    assert value_of("mine:Half").name == "half"
+    assert value_of("mine:rate").name == "mine:rate"
+    assert value_of("0.5*mine:Half+0.5*marco").name
+    assert action_of("mine:Whole").name == "whole"
+    assert action_of("mine:WHOLE") is imported("mine:WHOLE", "action")
+    assert rule_of("mine:first")(["a", "b"], []) == "a"  # type: ignore[comparison-overlap, list-item]
+    assert rule_of("mine:Last")(["a", "b"], []) == "b"  # type: ignore[comparison-overlap, list-item]
+    assert parser_of("mine:end")("so 8") == "8"
+
+
+def test_results_name_what_was_chosen() -> None:
+    chosen = MCTS(action="mine:Whole", value="mine:Half", answer_rule="mine:first", answer_from="mine:end")
+    names = chosen.settings()
+    assert [names[key] for key in ("action", "value", "answer_rule", "answer_from")] == [
+        "mine:Whole",
+        "mine:Half",
+        "mine:first",
+        "mine:end",
+    ]
+
+
+def test_a_strategy_has_parameters_like_any_other() -> None:
+    often, mcts, again = parse_strategies("mine:Often:times=3,limit=none,temperature=0,mcts:width=2,mine:Often")
+    assert [spec.label for spec in (often, mcts, again)] == [
+        "mine:Often:times=3,limit=none,temperature=0",
+        "mcts:width=2",
+        "mine:Often",
+    ]
+    assert often.strategy == imported("mine:Often", "strategy")(times=3, sampling=often.strategy.sampling)  # type: ignore[operator]
+    assert often.strategy.sampling.temperature == 0
+    assert again.strategy.settings()["times"] == 2
+
+
+WRONG: dict[str, tuple[Callable[[str], Any], str, str]] = {
+    "no module": (value_of, "nowhere:rate", "value 'nowhere:rate': there is no module nowhere in .* or among what is"),
+    "no submodule": (value_of, "mine.sub:rate", "there is no module mine.sub in"),
+    "no attribute": (action_of, "mine:Hole", r"action 'mine:Hole': .*mine.py has no Hole"),
+    "an import in it fails": (rule_of, "broken:f", "importing broken failed: No module named 'nothing_of_this_name'"),
+    "it fails": (parser_of, "failing:f", "answer_from 'failing:f': importing failing failed: ZeroDivisionError"),
+    "a class that needs arguments": (value_of, "mine:Needy", r"Needy\(\) failed: .*model.*; give an object of it"),
+    "no value": (value_of, "mine:NUMBER", "is 3; it must be a function of a Trace, or a Value"),
+    "no action": (action_of, "mine:Half", "it must be a class derived from Action"),
+    "no rule": (rule_of, "mine:NUMBER", "is 3; it must be a function of the rollouts and the tree"),
+    "no parser": (parser_of, "mine:NUMBER", "is 3; it must be a function of a text"),
+    "no strategy": (parse_strategies, "mine:Half", "it must be a class derived from SearchOptions with grow"),
+    "a strategy without a name": (
+        parse_strategies,
+        "mine:Nameless",
+        'the class needs a name, such as name = "nameless"',
+    ),
+    "a strategy that cannot grow": (
+        parse_strategies,
+        "mine:Growless",
+        "must be a class derived from SearchOptions with",
+    ),
+    "no such parameter": (
+        parse_strategies,
+        "mine:Often:rows=3",
+        "mine:Often has no parameter 'rows': there are .*times",
+    ),
+    "a parameter of another type": (parse_strategies, "mine:Often:times=x", "times='x': must be an integer"),
+}
+
+
+@pytest.mark.parametrize(("read", "path", "message"), WRONG.values(), ids=WRONG)
+def test_what_cannot_be_used_is_named(read: Callable[[str], Any], path: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(path)
+
+
+@pytest.mark.parametrize("text", ["mine:rate", "my.own_module:Class", "_a:b2"])
+def test_what_is_a_path(text: str) -> None:
+    assert is_path(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["marco", "a:", ":b", "a:b:c", "2a:b", "Answer: x", r"answer:(\d+)", "a.:b", "mini-step-3"]
+)
+def test_what_is_none(text: str) -> None:
+    assert not is_path(text)
