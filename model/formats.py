@@ -6,12 +6,13 @@ from pathlib import Path
 
 from .checkpoint import Checkpoint
 from .errors import ModelNotFoundError
+from .folder_kind import gguf_in_folder
 from .gguf_file import GgufFile
 from .safetensors_folder import SafetensorsFolder
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """Open a Hugging Face folder or a .gguf file.
+    """Open a Hugging Face folder, a .gguf file, or a folder whose only weights are one .gguf file.
 
     Raises:
         ModelNotFoundError: There is nothing at `path`, or it is of neither kind.
@@ -19,9 +20,12 @@ def open_checkpoint(path: Path) -> Checkpoint:
         UnsupportedConfigError: It asks for what this engine does not do; the message names the field.
     """
     if path.is_dir():
-        return SafetensorsFolder(path)
+        inside = gguf_in_folder(path)
+        return SafetensorsFolder(path) if inside is None else GgufFile(inside)
     if not path.exists():
         raise ModelNotFoundError(f"{path}: no such file or folder")
     if path.suffix.lower() != ".gguf":
-        raise ModelNotFoundError(f"{path}: neither a .gguf file nor a folder with config.json and safetensors")
+        beside = (path.parent / "config.json").exists()
+        hint = f"; give the folder that it is in: {path.parent}" if beside else ""
+        raise ModelNotFoundError(f"{path}: neither a .gguf file nor a folder with config.json and safetensors{hint}")
     return GgufFile(path)

@@ -15,6 +15,7 @@ from .errors import CheckpointError, UnsupportedConfigError
 from .gguf_config import config_from_gguf, gguf_architecture
 from .gguf_header import GgufHeader, TensorInfo, read_header
 from .gguf_tokenizer import tokenizer_from_gguf
+from .git_lfs import refuse_lfs_pointer
 from .parameters import EMBEDDING, FINAL_NORM, LM_HEAD
 from .tokenizer import Tokenizer
 
@@ -46,6 +47,7 @@ class GgufFile(Checkpoint):
             CheckpointError: The file is truncated or broken, or the `gguf` package is missing.
             UnsupportedConfigError: It asks for what this engine does not do.
         """
+        refuse_lfs_pointer(path)
         try:
             # Copy-on-write: torch wants a writable buffer, and nothing ever reaches the file.
             self._data = np.memmap(path, dtype=np.uint8, mode="c")

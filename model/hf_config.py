@@ -91,7 +91,7 @@ def _refuse_variants(fields: Fields) -> None:
     fields.require("mlp_bias", False)
     fields.require("pretraining_tp", 1)
     fields.require("partial_rotary_factor", 1.0, 1)
-    fields.require("quantization_config")
+    _refuse_quantised(fields)
     fields.require("original_max_position_embeddings")
     fields.require("is_causal", True)
     fields.require("text_config")
@@ -101,6 +101,20 @@ def _refuse_variants(fields: Fields) -> None:
         not isinstance(layer_types, list) or set(map(str, layer_types)) - {"full_attention"}
     ):
         raise fields.refuse("layer_types", "only 'full_attention' is supported")
+
+
+def _refuse_quantised(fields: Fields) -> None:
+    """Refuse safetensors in blocks, under the names of transformers and of MLX."""
+    for name in ("quantization_config", "compression_config", "quantization"):
+        if fields.present(name):
+            method = fields.values[name]
+            method = method.get("quant_method", method.get("mode")) if isinstance(method, dict) else None
+            kind = f"weights quantised by {method}" if isinstance(method, str) else "quantised weights"
+            raise fields.refuse(
+                name,
+                f"{kind} are not supported in safetensors: give a GGUF file, or the unquantised model, which "
+                "--weights int4 rounds as it is loaded",
+            )
 
 
 def _rope(fields: Fields, positions: int) -> RopeConfig:

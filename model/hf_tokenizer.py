@@ -9,6 +9,7 @@ import tokenizers
 
 from .chat_template import ChatTemplate
 from .errors import CheckpointError, TokenizerError
+from .git_lfs import refuse_lfs_pointer
 from .hf_special_tokens import CONFIG_FILE, read_special_tokens
 from .hf_vocabulary import (
     CLASS_DEFAULTS,
@@ -66,6 +67,7 @@ def tokenizer_from_folder(folder: Path) -> Tokenizer | None:
 
 
 def _from_file(file: Path) -> tokenizers.Tokenizer:
+    refuse_lfs_pointer(file)
     try:
         backend = tokenizers.Tokenizer.from_file(str(file))
     except Exception as error:  # the Rust side raises bare Exception

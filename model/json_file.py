@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from .errors import CheckpointError
+from .git_lfs import refuse_lfs_pointer
 
 MAX_BYTES = 64 * 2**20
 """Bound on a JSON file: the largest shard index of a real model is well under a tenth of this."""
@@ -17,6 +18,7 @@ def read_json(path: Path) -> dict[str, object]:
     Raises:
         CheckpointError: The file cannot be read, is too large, or holds anything but one JSON object.
     """
+    refuse_lfs_pointer(path)
     try:
         if path.stat().st_size > MAX_BYTES:
             raise CheckpointError(f"{path}: larger than {MAX_BYTES >> 20} MiB, which no such file needs")

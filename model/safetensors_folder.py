@@ -11,15 +11,21 @@ from torch import Tensor
 
 from .checkpoint import Checkpoint
 from .errors import CheckpointError, UnsupportedConfigError
+from .folder_kind import (
+    CONFIG_FILE,
+    INDEX_FILE,
+    SINGLE_FILE,
+    explain_missing_config,
+    missing_weights,
+    refuse_adapter,
+)
+from .git_lfs import refuse_lfs_pointer
 from .hf_config import config_from_hf
 from .hf_end_tokens import end_tokens_of_folder
 from .hf_tokenizer import tokenizer_from_folder
 from .json_file import read_json, read_json_if_present
 from .parameters import EMBEDDING, LM_HEAD
 from .tokenizer import Tokenizer
-
-SINGLE_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
 
 
 class SafetensorsFolder(Checkpoint):
@@ -32,7 +38,9 @@ class SafetensorsFolder(Checkpoint):
             CheckpointError: A file is missing, truncated or broken.
             UnsupportedConfigError: The config asks for what this engine does not do.
         """
-        config_file = path / "config.json"
+        refuse_adapter(path)
+        explain_missing_config(path)
+        config_file = path / CONFIG_FILE
         generation = read_json_if_present(path / "generation_config.json")
         config = config_from_hf(read_json(config_file), generation, str(config_file))
         ends = dict.fromkeys(config.eos_token_ids + end_tokens_of_folder(path, config.vocab_size))
@@ -86,9 +94,7 @@ def _weight_files(folder: Path) -> dict[str, Path]:
     if single.exists():
         return dict.fromkeys(_open(single).keys(), single)  # type: ignore[no-untyped-call]
     if not index.exists():
-        pickles = sorted(file.name for pattern in ("*.bin", "*.pt", "*.pth") for file in folder.glob(pattern))
-        found = f"; {pickles[0]} is a pickle, which could run code and is never opened" if pickles else ""
-        raise CheckpointError(f"{folder}: neither {SINGLE_FILE} nor {INDEX_FILE} is there{found}")
+        raise missing_weights(folder)
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict):
         raise CheckpointError(f"{index}: weight_map must be an object")
@@ -105,6 +111,7 @@ def _weight_files(folder: Path) -> dict[str, Path]:
 
 
 def _open(file: Path) -> safe_open:
+    refuse_lfs_pointer(file)
     try:
         return safe_open(file, framework="pt")
     except (SafetensorError, OSError, ValueError) as error:
