@@ -13,6 +13,7 @@ import pytest
 import system_tools
 import tiny
 import torch
+from headless_browser import Browser, find_chromium
 from marcot.kernels import select
 
 
@@ -64,3 +65,14 @@ def poison() -> Iterator[None]:
     torch.use_deterministic_algorithms(True, warn_only=interpreted.DEVICE != "cpu")
     yield
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser with one page."""
+    binary = find_chromium()
+    if binary is None:
+        pytest.skip(system_tools.why_skipped("chromium"))
+    profile: Path = tmp_path_factory.mktemp("profile")
+    with Browser(binary, profile) as browser:
+        yield browser

@@ -71,10 +71,14 @@ class Browser:
         self.problems.clear()
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=path.as_uri() + fragment)
-        deadline = time.monotonic() + 60
-        while not self.run("document.readyState === 'complete' && location.protocol === 'file:'"):
-            assert time.monotonic() < deadline, "the page does not load"
+        self.wait_for("document.readyState === 'complete' && location.protocol === 'file:'")
         self.settle()
+
+    def wait_for(self, condition: str) -> None:
+        """Wait until a JavaScript expression is true; the page may be another by then."""
+        deadline = time.monotonic() + 60
+        while not self.run(condition):
+            assert time.monotonic() < deadline, condition
 
     def run(self, expression: str) -> Any:
         """The value of a JavaScript expression, awaited."""

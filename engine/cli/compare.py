@@ -37,7 +37,9 @@ def compare(
     out: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="FILE", help="A page (.html), .md or .json; may be given again. By default .md on stdout."
+            metavar="FILE",
+            help="A page (.html, with a page for every search in a folder beside it), .md or .json; may be given "
+            "again. By default .md on stdout.",
         ),
     ] = None,
     device: options.DeviceOption = "auto",

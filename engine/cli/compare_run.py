@@ -12,6 +12,7 @@ from ..engine import Engine
 from ..evaluation import Comparison, Contestant, EvalView, Leg, Prompt, Reply, StrategySpec
 from ..outcome import Outcome
 from ..search import Question as Asked
+from ..search import SearchResult
 from ..search.answers import answers_agree
 from ..search.instruction import with_instruction
 
@@ -46,10 +47,11 @@ class CompareRun:
             KeyboardInterrupt: Ctrl-C came before the first reply.
         """
         replies: dict[tuple[int, Contestant], Reply] = {}
+        searches: dict[tuple[int, Contestant], SearchResult] = {}
         settings: dict[Contestant, dict[str, Any]] = {}
         interrupted = False
         try:
-            self._ask(load, replies, settings)
+            self._ask(load, replies, searches, settings)
         except KeyboardInterrupt:
             if not replies:
                 raise
@@ -57,15 +59,16 @@ class CompareRun:
             for contestant in settings:
                 for position in range(len(self.prompts)):
                     replies.setdefault((position, contestant), Reply(error="interrupted before it answered"))
-        return Comparison(self.prompts, list(settings), replies, settings, interrupted)
+        return Comparison(self.prompts, list(settings), replies, settings, searches, interrupted)
 
     def _ask(
         self,
         load: Callable[[str], Engine],
         replies: dict[tuple[int, Contestant], Reply],
+        searches: dict[tuple[int, Contestant], SearchResult],
         settings: dict[Contestant, dict[str, Any]],
     ) -> None:
-        """Put every reply into `replies` as it comes."""
+        """Put every reply and the search behind it into `replies` and `searches` as it comes."""
         legs = [
             Leg(f"{Path(model).name}, {spec.label}", len(self.prompts), spec.strategy)
             for model in self.models
@@ -79,13 +82,17 @@ class CompareRun:
                     basis = {"model": contestant.model, **self.numbers, "instruction": self.instruction}
                     settings[contestant] = basis | {"system": self.system} | spec.strategy.settings()
                     view.begin()
-                    for position, reply in self._replies(engine, spec, view):
+                    for position, reply, result in self._replies(engine, spec, view):
                         replies[position, contestant] = reply
+                        if result is not None:
+                            searches[position, contestant] = result
                 # Before the next one is loaded: two may be more than the memory holds.
                 del engine
                 gc.collect()
 
-    def _replies(self, engine: Engine, spec: StrategySpec, view: EvalView) -> Iterator[tuple[int, Reply]]:
+    def _replies(
+        self, engine: Engine, spec: StrategySpec, view: EvalView
+    ) -> Iterator[tuple[int, Reply, SearchResult | None]]:
         """One prompt after the other, as times are compared too."""
         asked = (Asked(with_instruction(each.question, self.instruction), each.reference) for each in self.prompts)
         for event in engine.stream(asked, spec.strategy, system=self.system, instruction=None, concurrency=1):
@@ -93,7 +100,7 @@ class CompareRun:
             if isinstance(event, Outcome):
                 reply = _reply(event, self.prompts[event.index])
                 correct = bool(reply.correct)
-                yield event.index, reply
+                yield event.index, reply, event.result
             view.show(event, correct)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from ..search import SearchResult
 
 COMPARE_PROMPTS = Path(__file__).parent / "data" / "compare.jsonl"
 """Prompts of our own for the six situations of the published comparison of Marco-o1 and Llama 3.2."""
@@ -91,6 +93,7 @@ class Comparison:
         contestants: In the order of the columns; those of a model are neighbours.
         replies: By position of the prompt, and contestant.
         settings: By contestant, all that its answers depend on.
+        searches: By position of the prompt, and contestant, the search behind a reply that is no error.
         interrupted: Whether it was stopped; replies that are not there by then say so.
     """
 
@@ -98,6 +101,7 @@ class Comparison:
     contestants: Sequence[Contestant]
     replies: Mapping[tuple[int, Contestant], Reply]
     settings: Mapping[Contestant, Mapping[str, Any]]
+    searches: Mapping[tuple[int, Contestant], SearchResult] = field(default_factory=dict)
     interrupted: bool = False
 
     @property

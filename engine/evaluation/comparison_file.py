@@ -9,29 +9,30 @@ from typing import NamedTuple
 from ..errors import InputError
 from ..json_form import to_line
 from ..whole_file import Recognise, check_replaceable, write_whole
-from .comparison import Comparison
+from .comparison import Comparison, Contestant
 from .comparison_page import comparison_page, is_comparison_page
 from .comparison_text import comparison_sections, is_comparison_markdown
+from .comparison_trees import ComparisonTrees
 from .sections import to_markdown
 
 
 class _Kind(NamedTuple):
-    write: Callable[[Comparison], str]
+    write: Callable[[Comparison, Mapping[tuple[int, Contestant], str]], str]
     recognise: Recognise
 
 
 _KINDS: Mapping[str, _Kind] = {
     ".html": _Kind(comparison_page, is_comparison_page),
-    ".md": _Kind(lambda comparison: to_markdown(comparison_sections(comparison)), is_comparison_markdown),
+    ".md": _Kind(lambda comparison, trees: to_markdown(comparison_sections(comparison)), is_comparison_markdown),
     ".json": _Kind(
-        lambda comparison: to_line(comparison.to_object()) + "\n",
+        lambda comparison, trees: to_line(comparison.to_object()) + "\n",
         lambda head: head.startswith(b'{"contestants": [{"model": '),
     ),
 }
 
 
 class ComparisonFile:
-    """A place for a comparison: a page (.html), text (.md) or numbers (.json)."""
+    """A place for a comparison: a page (.html) with those of its trees in a folder, text (.md) or numbers (.json)."""
 
     def __init__(self, path: Path) -> None:
         """Check the place, so that no model is asked in vain.
@@ -47,11 +48,16 @@ class ComparisonFile:
         check_replaceable(path, kind.recognise, "a comparison of marcot", "give --out another name")
         self._path = path
         self._kind = kind
+        self._trees = ComparisonTrees(path) if kind.write is comparison_page else None
 
     def write(self, comparison: Comparison) -> None:
         """Write `comparison`, whole or not at all, in place of the comparison that was there.
 
         Raises:
+            InputError: A page of somebody else is among those of the trees now.
             OutputError: It cannot be written.
         """
-        write_whole(self._path, self._kind.write(comparison).encode(errors="backslashreplace"))
+        trees = self._trees.links(comparison) if self._trees is not None else {}
+        write_whole(self._path, self._kind.write(comparison, trees).encode(errors="backslashreplace"))
+        if self._trees is not None:
+            self._trees.write(comparison)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
+from ..view import asset
+from ..view.formulas import answer_formulas, find_formulas, to_html
 from .comparison import Comparison, Contestant, Reply
 
 _STYLE = Path(__file__).parent / "data" / "compare.css"
 
 
-def comparison_page(comparison: Comparison) -> str:
-    """The page: totals, then every prompt with the models beside each other and their chains to unfold."""
+def comparison_page(comparison: Comparison, trees: Mapping[tuple[int, Contestant], str]) -> str:
+    """The page: totals, then every prompt with the models beside each other and their chains to unfold.
+
+    Args:
+        comparison: All replies.
+        trees: Where the tree of a reply's search is, as a link, by position of the prompt, and contestant.
+    """
     situations = "\n".join(
-        _situation(comparison, situation, positions) for situation, positions in comparison.situations.items()
+        _situation(comparison, situation, positions, trees) for situation, positions in comparison.situations.items()
     )
     settings = "".join(_settings(comparison, each) for each in comparison.contestants)
     return f"""<!doctype html>
@@ -23,9 +31,10 @@ def comparison_page(comparison: Comparison) -> str:
 <meta charset="utf-8">
 <meta name="generator" content="marcot compare">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>Models side by side</title>
 <style>
-{_STYLE.read_text(encoding="utf-8")}</style>
+{asset("theme.css")}{_STYLE.read_text(encoding="utf-8")}</style>
 </head>
 <body>
 <main style="--models: {len(comparison.models)}">
@@ -61,25 +70,31 @@ def _totals(comparison: Comparison) -> str:
         rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in safe)}</tr>")
     names = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = "\n".join(rows)
-    return f'<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+    table = f"<table><thead><tr>{names}</tr></thead><tbody>\n{body}\n</tbody></table>"
+    return f'<div class="scroll" role="region" aria-label="Totals" tabindex="0">{table}</div>'
 
 
-def _situation(comparison: Comparison, situation: str, positions: list[int]) -> str:
-    prompts = "\n".join(_prompt(comparison, position) for position in positions)
+def _situation(
+    comparison: Comparison, situation: str, positions: list[int], trees: Mapping[tuple[int, Contestant], str]
+) -> str:
+    prompts = "\n".join(_prompt(comparison, position, trees) for position in positions)
     return f"<section>\n<h2>{escape(situation)}</h2>\n{prompts}\n</section>"
 
 
-def _prompt(comparison: Comparison, position: int) -> str:
+def _prompt(comparison: Comparison, position: int, trees: Mapping[tuple[int, Contestant], str]) -> str:
     prompt = comparison.prompts[position]
-    right = f"Right: <b>{escape(prompt.reference)}</b>. " if prompt.reference is not None else ""
+    right = f"Right: <b>{_answer(prompt.reference)}</b>. " if prompt.reference is not None else ""
     models = "\n".join(
         f'<div class="model"><h3>{escape(model)}</h3>\n'
-        + "\n".join(_reply(each, comparison.replies[position, each]) for each in comparison.of_model(model))
+        + "\n".join(
+            _reply(each, comparison.replies[position, each], trees.get((position, each)))
+            for each in comparison.of_model(model)
+        )
         + "</div>"
         for model in comparison.models
     )
     return f"""<article class="prompt">
-<p>{escape(prompt.question)}</p>
+<p class="text" dir="auto">{_text(prompt.question)}</p>
 <p class="dim">{right}{escape(prompt.why)}</p>
 <div class="scroll"><div class="models">
 {models}
@@ -87,7 +102,7 @@ def _prompt(comparison: Comparison, position: int) -> str:
 </article>"""
 
 
-def _reply(contestant: Contestant, reply: Reply) -> str:
+def _reply(contestant: Contestant, reply: Reply, tree: str | None) -> str:
     if reply.error is not None:
         return (
             f'<div class="reply wrong"><span class="verdict">failed</span><span class="dim">'
@@ -95,12 +110,22 @@ def _reply(contestant: Contestant, reply: Reply) -> str:
         )
     verdict = {True: "right", False: "wrong", None: ""}[reply.correct]
     chains = "1 chain" if reply.rollouts == 1 else f"{reply.rollouts} chains"
+    link = "" if tree is None else f'<a class="tree" href="{escape(tree)}">the tree</a>\n'
     return f"""<div class="reply {verdict}"><span class="verdict">{verdict}</span>
 <span class="dim">{escape(contestant.strategy)}</span><br>
-<span class="answer">{escape(reply.answer) or "(none)"}</span><br>
+<span class="answer" dir="auto">{_answer(reply.answer) or "(none)"}</span><br>
 <span class="dim">confidence {_meter(reply.confidence)} {reply.confidence:.2f} · value {reply.value:.3f}<br>
 {chains} · {reply.tokens} tokens · {reply.seconds:.1f} s</span>
-<details><summary>the chain</summary><pre>{escape(reply.text.strip())}</pre></details></div>"""
+{link}<details><summary>the chain</summary>
+<div class="chain text" dir="auto">{_text(reply.text.strip())}</div></details></div>"""
+
+
+def _text(text: str) -> str:
+    return to_html(text, find_formulas(text))
+
+
+def _answer(answer: str) -> str:
+    return to_html(answer, answer_formulas(answer))
 
 
 def _meter(share: float) -> str:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from marcot.engine import Engine
@@ -36,6 +37,9 @@ def test_own_prompts_to_two_models(marcot: Callable, models: str, tmp_path: Path
     page = pages[0].read_text(encoding="utf-8")
     assert page.count("<article") == 16
     assert page.count('class="reply') == 64
+    links = re.findall(r'href="([^"]*)"', page)
+    assert len(set(links)) == 64
+    assert all((tmp_path / unquote(link)).is_file() for link in links)
     assert "## letter counting" in pages[1].read_text(encoding="utf-8")
 
 

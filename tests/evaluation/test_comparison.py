@@ -3,12 +3,17 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
+from grown_tree import grown_tree
+from marcot.engine import InputError
 from marcot.engine.evaluation import (
     COMPARE_PROMPTS,
     Comparison,
+    ComparisonFile,
     Contestant,
     Prompt,
     Reply,
@@ -115,21 +120,70 @@ class Checker(HTMLParser):
 
 
 def test_the_page_is_whole_and_needs_nothing_else(comparison: Comparison) -> None:
-    page = comparison_page(comparison)
+    page = comparison_page(comparison, {})
     checker = Checker()
     checker.feed(page)
     checker.close()
     assert checker.open == []
     assert checker.references == []
     assert "script" not in checker.seen
-    assert "http" not in page
+    assert "://" not in page
     assert "url(" not in page
     assert checker.seen.count("article") == 2
-    assert "prefers-color-scheme: dark" in page
     assert "Is 1 &lt; 2 &amp; 2 &gt; 1?" in page
     assert "&lt;script&gt;alert(1)" in page
     assert "the prompt is &lt;too long&gt;" in page
     assert "<td><b>1 / 1</b></td><td>1 / 1</td><td>–</td><td>50</td><td>1.5</td>" in page
+
+
+def test_a_link_leads_to_the_tree_of_a_reply(comparison: Comparison) -> None:
+    page = comparison_page(comparison, {(0, B): 'trees/a"b.html'})
+    assert page.count("<a ") == 1
+    assert 'href="trees/a&quot;b.html"' in page
+    assert page.index("no</span>") < page.index("<a ") < page.index("no|no")
+
+
+def test_formulas_of_replies_bring_no_other_element(comparison: Comparison) -> None:
+    hostile = r"\(\href{javascript:alert(1)}{x}\) \boxed{</math><script>alert(1)</script>} \(\text{<img src=x>}\)"
+    replies = {**comparison.replies, (0, A): Reply(hostile, True, 1.0, 0.9, 1, 40, 1.0, hostile)}
+    checker = Checker()
+    checker.feed(comparison_page(replace(comparison, replies=replies), {}))
+    assert checker.open == []
+    assert not {"script", "img", "a"} & set(checker.seen)
+    assert checker.references == []
+    assert "math" in checker.seen
+
+
+def test_trees_are_in_a_folder_beside_the_page(comparison: Comparison, tmp_path: Path) -> None:
+    searches = {(0, A): grown_tree(1, 3), (0, B): grown_tree(2, 3)}
+    for page in (tmp_path / "r.html", tmp_path / "r.html", tmp_path / "s.json"):
+        ComparisonFile(page).write(replace(comparison, searches=searches))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r-trees", "r.html", "s.json"]
+    links = re.findall(r'href="([^"]*)"', (tmp_path / "r.html").read_text())
+    assert len(links) == 2
+    for link, result in zip(links, searches.values(), strict=True):
+        assert json.dumps(result.rollouts[0].value) in (tmp_path / link).read_text()
+
+
+def test_labels_that_would_make_the_same_name_have_trees_of_their_own(comparison: Comparison, tmp_path: Path) -> None:
+    twins = [Contestant("one", "a b"), Contestant("one", "a/b")]
+    replies = {(position, each): Reply("yes") for position in range(2) for each in twins}
+    searches = {key: grown_tree(1, 3) for key in replies}
+    ComparisonFile(tmp_path / "r.html").write(
+        Comparison(comparison.prompts, twins, replies, {each: {} for each in twins}, searches)
+    )
+    assert len(list((tmp_path / "r-trees").iterdir())) == 4
+
+
+@pytest.mark.parametrize("foreign", ["r-trees", "r-trees/mine.html"], ids=["a file", "a page in the folder"])
+def test_trees_replace_nothing_but_trees(foreign: str, tmp_path: Path) -> None:
+    path = tmp_path / foreign
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("mine")
+    with pytest.raises(InputError, match="give --out another name"):
+        ComparisonFile(tmp_path / "r.html")
+    ComparisonFile(tmp_path / "r.md")
+    assert path.read_text() == "mine"
 
 
 def test_the_same_as_markdown_and_json(comparison: Comparison) -> None:
