@@ -73,7 +73,7 @@ def generate(
     from .messages import read_messages
 
     if [prompt, token_ids, messages].count(None) != 2:
-        raise InputError("give either a prompt, --token-ids or --messages")
+        raise InputError("give either a prompt or --token-ids, or a conversation with --messages")
     if token_ids is not None and chat:
         raise InputError("--chat needs a prompt in words, not --token-ids")
     if system is not None and not chat and messages is None:
