@@ -10,6 +10,9 @@ from .fields import MAX_POSITIONS, Fields
 _ARCHITECTURES = {"Qwen2ForCausalLM": "qwen2", "LlamaForCausalLM": "llama"}
 """The `model_type` of each; transformers goes by that, so the two must agree."""
 
+_LLAMA_EOS = 2
+"""What a llama config that leaves `eos_token_id` out means; qwen2 has no such default."""
+
 _ROPE_FIELDS = {
     "default": set[str](),
     "llama3": {"factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor"},
@@ -52,6 +55,8 @@ def config_from_hf(values: Mapping[str, object], generation: Mapping[str, object
         positions = max(positions, int(rope.factor * rope.original_positions))
     eos = fields.token_ids("eos_token_id", vocab_size)
     eos += Fields(generation, source, "generation_config.").token_ids("eos_token_id", vocab_size)
+    if architecture == "llama" and not generation and "eos_token_id" not in values:
+        eos = (_LLAMA_EOS,)
     bos = fields.token_ids("bos_token_id", vocab_size)
     return ModelConfig(
         architecture=architecture,
@@ -75,10 +80,13 @@ def config_from_hf(values: Mapping[str, object], generation: Mapping[str, object
 def _architecture(fields: Fields) -> str:
     known = " and ".join(_ARCHITECTURES)
     names = fields.values.get("architectures")
+    kind = fields.values.get("model_type")
+    if names is None and kind in _ARCHITECTURES.values():
+        return str(kind)
     if not isinstance(names, list) or len(names) != 1 or names[0] not in _ARCHITECTURES:
         raise fields.refuse("architectures", f"only {known} are supported")
     architecture = _ARCHITECTURES[names[0]]
-    if fields.present("model_type") and fields.values["model_type"] != architecture:
+    if kind is not None and kind != architecture:
         raise fields.refuse("model_type", f"does not go with architectures = {names}, whose type is {architecture!r}")
     return architecture
 

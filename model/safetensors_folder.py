@@ -63,7 +63,15 @@ class SafetensorsFolder(Checkpoint):
         return False
 
     def _check_tied_head(self) -> None:
-        """Refuse a head of its own where the config ties it: versions of transformers disagree on which one counts."""
+        """Refuse a head of its own where the config ties it, and none where it does not.
+
+        Versions of transformers disagree on which of two counts, and draw one at random where there is none.
+        """
+        if not self.config.tied_embeddings and self.has(EMBEDDING) and not self.has(LM_HEAD):
+            raise UnsupportedConfigError(
+                f"{self.path / CONFIG_FILE}: tie_word_embeddings is False or missing, but no tensor {LM_HEAD} is "
+                f"stored: set the field to true if {EMBEDDING} is the LM head too"
+            )
         if not (self.config.tied_embeddings and self.has(LM_HEAD) and self.has(EMBEDDING)):
             return
         if not torch.equal(self._read(LM_HEAD), self._read(EMBEDDING)):

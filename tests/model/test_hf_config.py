@@ -115,9 +115,33 @@ def test_end_tokens_of_both_files_are_merged(config_eos, generation_eos, expecte
     assert parse({"eos_token_id": generation_eos}, eos_token_id=config_eos).eos_token_ids == expected
 
 
+def test_the_end_token_that_llama_has_by_default():
+    """Where neither file names one, as in transformers; a null names none."""
+    without = {name: value for name, value in QWEN2.items() if name != "eos_token_id"}
+    llama = without | {"architectures": ["LlamaForCausalLM"]}
+    assert config_from_hf(llama, {}, "").eos_token_ids == (LlamaConfig().eos_token_id,) == (2,)
+    assert config_from_hf(llama | {"eos_token_id": None}, {}, "").eos_token_ids == ()
+    assert config_from_hf(llama, {"eos_token_id": 7}, "").eos_token_ids == (7,)
+    assert config_from_hf(without, {}, "").eos_token_ids == ()
+
+
+def test_the_type_alone_names_the_architecture():
+    assert parse(architectures=None, model_type="llama").architecture == "llama"
+
+
 REFUSED = {
     "architecture": ({"architectures": ["MixtralForCausalLM"]}, "architectures"),
     "no architecture": ({"architectures": None}, "architectures"),
+    "two architectures": ({"model_type": "llama"}, "model_type is 'llama': does not go with architectures"),
+    "type of another": ({"architectures": None, "model_type": "qwen3"}, "architectures is None"),
+    "sees what follows": ({"is_causal": False}, "is_causal is False"),
+    "nested config": ({"text_config": {"hidden_size": 8}}, "text_config"),
+    "two bases": (
+        {"rope_parameters": {"rope_theta": 1e5}, "rope_scaling": YARN},
+        "rope_parameters.rope_theta is 100000.0: rope_scaling is there too",
+    ),
+    "yarn half truncated": ({"rope_scaling": YARN | {"truncate": None}}, "rope_scaling.truncate is None"),
+    "theta null": ({"rope_theta": None}, "rope_theta is None"),
     "sliding window": ({"use_sliding_window": True}, "use_sliding_window is True"),
     "sliding layer": ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types"),
     "activation": ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),

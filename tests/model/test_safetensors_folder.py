@@ -104,6 +104,15 @@ def test_tied_head_must_not_differ(head, folder):
         open_checkpoint(folder)
 
 
+def test_untied_head_must_be_there(tiny_checkpoint, tmp_path):
+    path = Path(shutil.copytree(tiny_checkpoint("qwen2-untied"), tmp_path / "headless"))
+    rewrite(path, lambda tensors: tensors.pop("lm_head.weight"))
+    with pytest.raises(
+        UnsupportedConfigError, match=r"config\.json: tie_word_embeddings is False .* lm_head\.weight is"
+    ):
+        open_checkpoint(path)
+
+
 def test_parameter_that_the_model_does_not_have(folder):
     with pytest.raises(CheckpointError, match=r"no parameter lm_head\.weight"):
         open_checkpoint(folder).tensor("lm_head.weight")
