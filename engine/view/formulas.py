@@ -57,6 +57,8 @@ _OPENING = re.compile(
     rf"|(?P<dollars>\$(?![\s$])(?:[^$\\\n]|\\.){{1,{LONGEST}}}?(?<!\s)\$(?!\d))"
     rf"|\\(?P<command>{'|'.join(_GROUPS)})(?![a-zA-Z])"
 )
+_BREAK_BEFORE = re.compile(r"\n[ \t]*\Z")
+_BREAK_AFTER = re.compile(r"[ \t]{0,40}\n")
 _CLOSING = {r"\(": r"\)", r"\[": r"\]", "$$": "$$"}
 _WORDS_OF_TEX = re.compile(r"\\(?:text|textbf|mathrm|mbox|operatorname)\s*\{[^{}]*\}|\\[a-zA-Z]+")
 _PROSE = re.compile(r"[^\W\d_]{3,}")
@@ -124,10 +126,10 @@ def _delimited(text: str, opening: re.Match[str]) -> Formula | None:
     content = text[start:end] if opening["name"] else text[opening.end() : inside]
     if opening["inline"]:
         return _converted(text, start, end, content)
-    # A formula in a line of its own needs no other breaks around it.
-    start -= text.startswith("\n", start - 1) if start else 0
-    end += text.startswith("\n", end)
-    return _converted(text, start, end, content, "block")
+    # A formula in a line of its own needs no other breaks around it, nor what indents it.
+    around = (_BREAK_BEFORE.search(text, max(0, start - 40), start), _BREAK_AFTER.match(text, end))
+    before, after = (found[0] if found else "" for found in around)
+    return _converted(text, start - len(before), end + len(after), content, "block")
 
 
 def _converted(text: str, start: int, end: int, tex: str, display: str = "inline") -> Formula | None:

@@ -26,6 +26,7 @@ def words(markup: str) -> str:
     [
         (r"So \(3 \times 24 = 72\) and \(x\).", [r"\(3 \times 24 = 72\)", r"\(x\)"]),
         ("Here:\n\\[\n72 - 18 = 54\n\\]\nSo", ["\n\\[\n72 - 18 = 54\n\\]\n"]),
+        ("a:\n   \\[ x \\]  \n\n   b", ["\n   \\[ x \\]  \n"]),
         ("$$a+b$$", ["$$a+b$$"]),
         (r"Let $x^2 = \$4$ be", [r"$x^2 = \$4$"]),
         ("It is \\boxed{60}, \\boxed{\\frac{1}{2}}.", ["\\boxed{60}", "\\boxed{\\frac{1}{2}}"]),
@@ -34,7 +35,18 @@ def words(markup: str) -> str:
         (r"\begin{align*} a &= b \\ c &= d \end{align*}", [r"\begin{align*} a &= b \\ c &= d \end{align*}"]),
         ("答案是 \\(\\frac{1}{2}\\)。", ["\\(\\frac{1}{2}\\)"]),
     ],
-    ids=["inline", "display", "dollars twice", "dollars", "boxed", "bare", "signs", "environment", "chinese"],
+    ids=[
+        "inline",
+        "display",
+        "indented",
+        "dollars twice",
+        "dollars",
+        "boxed",
+        "bare",
+        "signs",
+        "environment",
+        "chinese",
+    ],
 )
 def test_formulas_are_found(text: str, expected: list[str]) -> None:
     assert found(text) == expected

@@ -53,7 +53,8 @@ function woven(node, tokens, places) {
 
 function tokenSpan(node, { first, last, text }, part) {
   const span = shaded(node, first, last, text, visible(part));
-  span.classList.toggle("newline", /^\s*\n/.test(part));
+  // The rest of a token beside a formula in a line of its own is no line that the model began.
+  span.classList.toggle("newline", part === text && /^\s*\n/.test(part));
   span.classList.toggle("silent", !text);
   return span;
 }
