@@ -31,6 +31,7 @@ from .expanding import Expanding
 from .expansion import Expansion
 from .job import Job
 from .kv_tree import KVTree
+from .live_text import LiveText
 from .node import Node
 from .outcome import Outcome
 from .sampling import Sampling
@@ -224,6 +225,42 @@ class Engine:
         if isinstance(node, Node):
             return self._expand([Expansion(node, n, sampling or Sampling(), first)])[0]
         return self._expand(node)
+
+    def stream_text(self, node: Node, sampling: Sampling | None = None, *, first: int = 0) -> Iterator[str | Node]:
+        """Continue a node by one sample, and tell its text while it is drawn.
+
+        Args:
+            node: The node.
+            sampling: How to sample; `Sampling()` by default.
+            first: Index of the sample; the child is that of `expand(node, 1, sampling, first=first)`.
+
+        Yields:
+            Pieces of the text, which end neither inside a character nor inside what may become a stop string, and last
+            the child, whose `text` they make up. Without a tokenizer there is the child alone.
+
+        Raises:
+            ContextOverflowError: The node fills the model's context.
+            PoolTooSmallError: The branch outgrows the KV pool.
+        """
+        expansion = Expansion(node, 1, sampling or Sampling(), first)
+        expanding = Expanding(self._scheduler, self.tree, [expansion], self.usage)
+        try:
+            [[branch]] = expanding.branches
+            text = None if self.tokenizer is None else LiveText(branch, self.tokenizer)
+            told = 0
+            while not expanding.finished:
+                self._scheduler.step()
+                if text is not None and not branch.finished and (piece := text.more()):
+                    told += len(piece)
+                    yield piece
+            if expanding.error is not None:
+                raise expanding.error
+            [[child]] = expanding.nodes(self._codec)
+        finally:
+            expanding.cancel()
+        if rest := child.text[told:]:
+            yield rest
+        yield child
 
     def score(self, sequences: Iterable[str | Sequence[int]], top_k: int = 5) -> list[Score]:
         """Rate given tokens: the raw log-probability of each, and the most probable tokens in its place.

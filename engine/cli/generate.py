@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +14,10 @@ from . import options
 
 if TYPE_CHECKING:
     from ..node import Node
+
+
+_INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 
 def generate(
@@ -27,6 +33,14 @@ def generate(
     system: Annotated[str | None, typer.Option(help="System message, with --chat or --messages.")] = None,
     samples: Annotated[int, typer.Option("--samples", "-n", help="Samples; the prompt is computed once.")] = 1,
     max_tokens: Annotated[int, typer.Option(help="Length of a sample.")] = 512,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--no-stream",
+            help="Print a single sample while it is drawn (on a terminal it is); else when it is whole.",
+            show_default=False,
+        ),
+    ] = None,
     json: options.JsonOption = False,
     temperature: options.TemperatureOption = 0.5,
     top_k: options.TopKOption = 20,
@@ -80,6 +94,8 @@ def generate(
         raise InputError("--system needs --chat or --messages")
     if samples < 1:
         raise InputError(f"samples={samples}: must be at least 1")
+    if stream and (json or samples > 1):
+        raise InputError(f"--stream prints a single sample as text; leave out {'--json' if json else '-n'}")
     sampling = Sampling(
         temperature=temperature,
         top_k=top_k,
@@ -96,19 +112,38 @@ def generate(
     conversation = read_messages(messages) if messages is not None else None
     start = options.prompt_or_ids(prompt, token_ids) if conversation is None else ""
     loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic, not no_graphs)
-    engine = loading.load(model)
-    with waiting(f"{samples} x {max_tokens} tokens at most"):
-        if conversation is not None:
-            start = engine.chat_ids(conversation, system)
-        elif chat and isinstance(start, str):
-            start = engine.chat_ids(start, system)
-        node = engine.prefill(start)
-        drawn = engine.expand(node, samples, sampling)
+    streaming = samples == 1 and not json and (sys.stdout.isatty() if stream is None else stream)
+    try:
+        engine = loading.load(model)
+        with waiting("reading the prompt" if streaming else f"{samples} x {max_tokens} tokens at most"):
+            if conversation is not None:
+                start = engine.chat_ids(conversation, system)
+            elif chat and isinstance(start, str):
+                start = engine.chat_ids(start, system)
+            node = engine.prefill(start)
+            drawn = [] if streaming else engine.expand(node, samples, sampling)
+        if streaming:
+            _print_live(engine.stream_text(node, sampling))
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(_INTERRUPTED) from None
     for index, sample in enumerate(drawn):
         if json:
             print(to_line(sample_object(index, sample, top_logprobs)))
         else:
             _print(index, sample, samples)
+
+
+def _print_live(events: Iterator[str | Node]) -> None:
+    """The pieces of a text as they come, and a line's end whatever happens; token ids where there is no text."""
+    try:
+        for event in events:
+            if isinstance(event, str):
+                print(printable(event), end="", flush=True)
+            elif not event.text:
+                print(" ".join(map(str, event.token_ids.tolist())), end="")
+    finally:
+        print(flush=True)
 
 
 def _print(index: int, sample: Node, samples: int) -> None:

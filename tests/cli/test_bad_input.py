@@ -99,8 +99,8 @@ def test_search(marcot: Callable, talker: Path, arguments: list[Any], code: int,
 
 
 GENERATE = {
-    "no prompt": ([], 2, "give either a prompt or --token-ids"),
-    "prompt and ids": (["one", "--token-ids", "1"], 2, "give either a prompt or --token-ids"),
+    "no prompt": ([], 2, "give either a prompt, --token-ids or --messages"),
+    "prompt and ids": (["one", "--token-ids", "1"], 2, "give either a prompt, --token-ids or --messages"),
     "empty prompt": ([""], 2, "the prompt is empty"),
     "no samples": (["one", "-n", 0], 2, "samples=0: must be at least 1"),
     "no tokens": (["one", "--max-tokens", 0], 2, "max_tokens=0: must be"),

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from marcot import Engine
+from marcot.engine.printable import printable
 
 
 def test_json_is_one_object_per_sample(marcot: Callable, talker: Path) -> None:
@@ -103,3 +106,39 @@ def test_stop_token_ids_end_a_sample(marcot: Callable, mute: Path) -> None:
     [stopped] = marcot("generate", "-m", mute, "--max-tokens", 6, "--stop-token-ids", stop, *options).objects
     assert stopped["finish_reason"] == "stop"
     assert stopped["token_ids"] == free["token_ids"][: free["token_ids"].index(stop) + 1]
+
+
+def test_a_stream_is_the_same_text(marcot: Callable, talker: Path) -> None:
+    options = ("--max-tokens", 30, "--temperature", 1.5, "--stop", "mn")
+    whole, live = (marcot("generate", "-m", talker, *options, how, "How?") for how in ("--no-stream", "--stream"))
+    assert whole.code == live.code == 0
+    assert whole.out == live.out
+    assert len(live.out) > 20
+
+
+def test_a_stream_without_a_tokenizer_ends_in_ids(marcot: Callable, mute: Path) -> None:
+    options = ("--token-ids", "5", "--max-tokens", 3, "--ignore-eos")
+    assert len(marcot("generate", "-m", mute, "--stream", *options).out.split()) == 3
+
+
+def test_what_was_told_stays_after_ctrl_c(marcot: Callable, talker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream_text = Engine.stream_text
+
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:
+        events = stream_text(*arguments, **options)
+        told.extend([next(events), next(events)])
+        yield from told
+        raise KeyboardInterrupt
+
+    told: list[Any] = []
+    monkeypatch.setattr(Engine, "stream_text", interrupted)
+    ended = marcot("generate", "-m", talker, "--stream", "--ignore-eos", "--temperature", 1.5, "How?")
+    assert (ended.code, ended.err) == (130, "interrupted\n")
+    assert ended.out == printable("".join(told)) + "\n"
+
+
+@pytest.mark.parametrize(("option", "named"), [(["-n", 2], "-n"), (["--json"], "--json")])
+def test_a_stream_is_of_one_sample_as_text(marcot: Callable, talker: Path, option: list[object], named: str) -> None:
+    ended = marcot("generate", "-m", talker, "--stream", *option, "How?")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == f"error: --stream prints a single sample as text; leave out {named}\n"

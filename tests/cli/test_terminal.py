@@ -73,3 +73,10 @@ def test_two_questions_leave_two_lines(talker: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "marcot.engine.cli", "search", "--model", str(talker), "--rollouts", "2"]
     shown = screen(run_on_terminal([*command, "--max-rollout-tokens", "40", "--input", str(questions)]))
     assert sorted(line[-4:] for line in shown if "\t" in line) == ["One?", "Two?"]
+
+
+def test_a_sample_is_printed_while_it_is_drawn(talker: Path) -> None:
+    command = [sys.executable, "-m", "marcot.engine.cli", "generate", "--model", str(talker), "--max-tokens", "40"]
+    live = run_on_terminal([*command, "--ignore-eos", "--temperature", "1.5", "How?"])
+    whole = run_on_terminal([*command, "--ignore-eos", "--temperature", "1.5", "--no-stream", "How?"])
+    assert screen(live)[-2:] == screen(whole)[-2:]
