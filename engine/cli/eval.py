@@ -75,7 +75,8 @@ def eval(
 
       marcot eval --models qwen2.5-coder-0.5b --data mgsm:en --questions 1-64 --strategies greedy,mcts --out runs/en
 
-      marcot eval --models qwen2.5-coder-0.5b --strategies "mcts:rollouts=8,mcts:action=mini-step-32,label=mini-32" \
+      marcot eval --models qwen2.5-coder-0.5b --questions 1-64 \
+        --strategies "mcts:rollouts=8,mcts:action=mini-step-32,label=mini-32" \
         --budget-tokens 2048 --set max_rollout_tokens=320 --out runs/steps
 
       marcot eval --only-wrong runs/en/mgsm_en--qwen2.5-coder-0.5b--greedy.jsonl --models qwen2.5-coder-0.5b \
