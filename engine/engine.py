@@ -48,6 +48,9 @@ from .wishes import check_compute, compute_of, device_of, dtype_of, fp8_dtype_of
 _KV_SHARE_OF_MEMORY = {"cpu": 0.25, "cuda": 0.8}
 """The default pool takes at most this share: of the machine's memory, or of what a GPU has left after the weights."""
 
+MAX_THREADS = 1024
+"""What OpenMP starts without complaint; some thousands end the process."""
+
 _DEFAULT_KV_TOKENS = 131_072
 """The default pool's upper bound in tokens: dozens of trees of a few thousand tokens each."""
 
@@ -85,13 +88,16 @@ class Engine:
             scales: One for each layer, see `kv_scales`, keep K and V in fp8; by default they are kept as computed.
 
         Raises:
-            InputError: `kv_tokens` is less than a page.
+            InputError: `kv_tokens` is less than a page, or more than the memory holds.
         """
         dtype = decoder.dtype if scales is None else decoder.kernels.fp8_dtype
         assert dtype is not None, "scales are for kernel sets that have pages in fp8"
         tokens = _default_kv_tokens(decoder, dtype) if kv_tokens is None else kv_tokens
         if tokens < PAGE_SIZE:
             raise InputError(f"kv_tokens={tokens}: the KV pool must hold at least one page of {PAGE_SIZE} tokens")
+        most = _memory(decoder) // KVCache.token_bytes(decoder.config, dtype)
+        if tokens > most:
+            raise InputError(f"kv_tokens={tokens}: the memory holds at most {most}, with nothing beside them")
         pages = tokens // PAGE_SIZE
         self.config: ModelConfig = decoder.config
         self.compute: Compute = decoder.compute
@@ -153,6 +159,8 @@ class Engine:
         if threads is not None:
             if threads < 1:
                 raise InputError(f"threads={threads}: must be at least 1")
+            if threads > MAX_THREADS:
+                raise InputError(f"threads={threads}: must be at most {MAX_THREADS}; there are {os.cpu_count()} cores")
             torch.set_num_threads(threads)
         place = device_of(device)
         number = dtype_of(dtype, place)
@@ -402,12 +410,15 @@ class Engine:
                 raise job.error
 
 
+def _memory(decoder: Decoder) -> int:
+    """Bytes that the machine has, or a GPU has left."""
+    if decoder.device.type == "cuda":
+        return torch.cuda.mem_get_info(decoder.device)[0]
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def _default_kv_tokens(decoder: Decoder, dtype: torch.dtype) -> int:
     """What a share of the memory holds of K and V in `dtype`."""
-    if decoder.device.type == "cuda":
-        memory, _ = torch.cuda.mem_get_info(decoder.device)
-    else:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    share = int(memory * _KV_SHARE_OF_MEMORY[decoder.device.type])
+    share = int(_memory(decoder) * _KV_SHARE_OF_MEMORY[decoder.device.type])
     fitting = share // KVCache.token_bytes(decoder.config, dtype)
     return max(min(fitting, _DEFAULT_KV_TOKENS), PAGE_SIZE)

@@ -11,6 +11,10 @@ from .errors import SamplingError
 CONFIDENCE_WIDTH = 5
 """How many of the most probable tokens a token's confidence is measured against (Marco-o1, arXiv 2411.14405)."""
 
+_LEAST, _MOST = 1e-9, 1e9
+_RANGE = f"from {_LEAST:g} to {_MOST:g}"
+"""What logits can be divided and multiplied by in fp32: beyond it they overflow, or nothing of their order is left."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -58,7 +62,9 @@ class Sampling:
         """
         for name, good, allowed in (
             ("temperature", math.isfinite(self.temperature) and self.temperature >= 0, "a finite number >= 0"),
+            ("temperature", self.greedy or _computes(self.temperature), f"0 (greedy) or {_RANGE}"),
             ("top_k", self.top_k >= 0, "an integer >= 0 (0 keeps all)"),
+            ("top_k", self.top_k < 2**31, "an integer below 2**31 (0 keeps all)"),
             ("top_p", 0 < self.top_p <= 1, "in (0, 1]"),
             ("min_p", 0 <= self.min_p <= 1, "in [0, 1]"),
             (
@@ -66,6 +72,7 @@ class Sampling:
                 math.isfinite(self.repetition_penalty) and self.repetition_penalty > 0,
                 "a finite number > 0",
             ),
+            ("repetition_penalty", _computes(self.repetition_penalty), _RANGE),
             ("max_tokens", self.max_tokens >= 1, "an integer >= 1"),
             ("stop", all(isinstance(text, str) and text for text in self.stop), "a tuple of non-empty strings"),
             ("top_logprobs", 1 <= self.top_logprobs <= MAX_TOP_K, f"an integer from 1 to {MAX_TOP_K}"),
@@ -108,3 +115,7 @@ class Sampling:
         else:
             wanted = MAX_TOP_K if self.truncated else 1
         return max(wanted, self.top_logprobs, CONFIDENCE_WIDTH)
+
+
+def _computes(factor: float) -> bool:
+    return _LEAST <= factor <= _MOST

@@ -143,11 +143,15 @@ def test_frequencies_follow_the_softmax(folder: Path) -> None:
     [
         ("temperature", -1.0, "temperature=-1.0: must be a finite number >= 0"),
         ("temperature", float("nan"), "temperature=nan"),
+        ("temperature", 1e-310, r"temperature=1e-310: must be 0 \(greedy\) or from 1e-09 to 1e\+09"),
+        ("temperature", 1e39, r"temperature=1e\+39: must be 0 \(greedy\) or from"),
         ("top_k", -1, "top_k=-1: must be an integer >= 0"),
+        ("top_k", 2**63, r"top_k=9223372036854775808: must be an integer below 2\*\*31"),
         ("top_p", 0.0, r"top_p=0.0: must be in \(0, 1\]"),
         ("top_p", 1.5, "top_p=1.5"),
         ("min_p", -0.1, "min_p=-0.1"),
         ("repetition_penalty", 0.0, "repetition_penalty=0.0"),
+        ("repetition_penalty", 5e-324, r"repetition_penalty=5e-324: must be from 1e-09 to 1e\+09"),
         ("max_tokens", 0, "max_tokens=0"),
         ("stop", ("",), "stop="),
         ("top_logprobs", 65, "top_logprobs=65: must be an integer from 1 to 64"),
@@ -157,3 +161,17 @@ def test_frequencies_follow_the_softmax(folder: Path) -> None:
 def test_sampling_out_of_range_is_refused_by_name(field: str, value: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Sampling(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "extreme",
+    [{"temperature": 1e-9}, {"temperature": 1e9}, {"repetition_penalty": 1e-9}, {"repetition_penalty": 1e9}],
+    ids=str,
+)
+@pytest.mark.filterwarnings("error")
+def test_at_the_ends_of_a_range_all_numbers_are_finite(folder: Path, extreme: dict[str, float]) -> None:
+    engine = Engine.load(str(folder), kv_tokens=4096)
+    node = engine.prefill(PROMPT)
+    for child in engine.expand(node, 4, Sampling(**extreme, max_tokens=5, top_k=0)):
+        assert np.isfinite(child.logprobs).all()
+        assert np.isfinite(child.confidence)

@@ -42,6 +42,8 @@ def read_actions(path: Path) -> GuidedActions:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is not TOML: {error}") from error
+    except RecursionError:
+        raise InputError(f"{path}: is nested too deeply") from None
     _check_fields(path, "the tree", tree, _TREE_FIELDS)
     kinds = tree.get("kinds")
     if not isinstance(kinds, dict) or not kinds:
