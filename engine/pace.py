@@ -7,6 +7,9 @@ import time
 from .outcome import Outcome
 from .search.strategy import Progress
 
+_LEAST_REST = 0.25
+"""Of what a question costs: what is left of one that runs, however much it drew already."""
+
 
 class Pace:
     """Counts what one strategy does with a number of questions.
@@ -81,7 +84,7 @@ class Pace:
 
     def tokens_left(self, cost: float) -> float:
         """Tokens still to be drawn if a question takes `cost` of them."""
-        return self.not_started * cost + sum(max(0.0, cost - drawn) for drawn in self._drawn)
+        return self.not_started * cost + sum(max(cost - drawn, cost * _LEAST_REST) for drawn in self._drawn)
 
     @property
     def seconds_left(self) -> float | None:

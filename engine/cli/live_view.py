@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -24,6 +24,16 @@ PLAIN_LINE_EVERY = 5.0
 
 PLAIN_QUESTIONS = 3
 """Open questions that such a line tells about."""
+
+_COLUMNS = ("#", "rollouts", "nodes", "tokens", "best value", "best answer", "question")
+_FEW_COLUMNS = ("#", "rollouts", "best answer")
+"""Of a narrow terminal."""
+
+_WIDE = 80
+"""Columns that have room for all of these."""
+
+_WORDS: Mapping[str, dict[str, Any]] = {"best answer": {"max_width": 24}, "question": {"style": "dim"}}
+"""Those that are not numbers."""
 
 
 class LiveView:
@@ -102,22 +112,25 @@ class LiveView:
 
     def _table(self) -> Group:
         rows = Table.grid(padding=(0, 2))
-        for name in ("#", "rollouts", "nodes", "tokens", "best value"):
-            rows.add_column(name, justify="right", no_wrap=True)
-        rows.add_column("best answer", no_wrap=True, overflow="ellipsis", max_width=24)
-        rows.add_column("question", no_wrap=True, overflow="ellipsis", style="dim")
-        rows.add_row("#", "rollouts", "nodes", "tokens", "best value", "best answer", "question", style="dim")
+        columns = _COLUMNS if self._console.width >= _WIDE else _FEW_COLUMNS
+        for name in columns:
+            if name in _WORDS:
+                rows.add_column(name, no_wrap=True, overflow="ellipsis", **_WORDS[name])
+            else:
+                rows.add_column(name, justify="right", no_wrap=True)
+        rows.add_row(*columns, style="dim")
         for index, progress in self._pace.open.items():
             question = self._questions[index]
-            rows.add_row(
-                str(question.index + 1),
-                self._counted(progress),
-                str(progress.nodes),
-                str(progress.generated_tokens),
-                f"{progress.best_value:.3f}" if progress.rollouts else "",
-                Text(_best(progress)),
-                Text(" ".join(question.text.split())),
-            )
+            cells: dict[str, str | Text] = {
+                "#": str(question.index + 1),
+                "rollouts": self._counted(progress),
+                "nodes": str(progress.nodes),
+                "tokens": str(progress.generated_tokens),
+                "best value": f"{progress.best_value:.3f}" if progress.rollouts else "",
+                "best answer": Text(_best(progress)),
+                "question": Text(" ".join(question.text.split())),
+            }
+            rows.add_row(*(cells[name] for name in columns))
         return Group(rows, Text(self._state_of_all()))
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
 
 from ..outcome import Outcome
 from ..pace import Pace, time_left
@@ -18,6 +19,12 @@ from ..search import Progress, SearchOptions
 
 PLAIN_LINE_EVERY = 30.0
 """Seconds between two lines where stderr is no terminal."""
+
+_WIDE = 90
+"""Columns of a terminal that has room for bars."""
+
+_NUMBERS = 28
+"""Columns of what is left without them."""
 
 
 class Leg(NamedTuple):
@@ -51,12 +58,16 @@ class EvalView:
         self._right = 0
         self._last_line = time.monotonic()
         self._console = Console(stderr=True)
+        self._is_narrow = self._console.width < _WIDE
+        name = Column(no_wrap=True, max_width=max(8, self._console.width - _NUMBERS) if self._is_narrow else None)
         self._bars = Bars(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}", style="dim", markup=False),
-            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False, table_column=name),
+            *([] if self._is_narrow else [BarColumn(bar_width=24)]),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn(
+                "{task.fields[note]}", style="dim", markup=False, table_column=Column(no_wrap=True, min_width=18)
+            ),
+            *([] if self._is_narrow else [TimeElapsedColumn()]),
             console=self._console,
             disable=not self._console.is_terminal,
             transient=True,
@@ -76,7 +87,7 @@ class EvalView:
         pace = self._paces[-1]
         pace.take(event)
         self._right += correct
-        self._bars.update(self._all, completed=self._finished, note=self._speed())
+        self._bars.update(self._all, completed=self._finished, note=self._note())
         self._bars.update(self._run, completed=pace.finished, note=f"{self._right} right")
         now = time.monotonic()
         if not self._console.is_terminal and now - self._last_line >= PLAIN_LINE_EVERY:
@@ -127,6 +138,9 @@ class EvalView:
 
     def _speed(self) -> str:
         return f"{self._tokens_per_s:.0f} tokens/s, {time_left(self.seconds_left)}"
+
+    def _note(self) -> str:
+        return time_left(self.seconds_left) if self._is_narrow else self._speed()
 
     def _plain_line(self) -> str:
         run = f"{self._legs[len(self._paces) - 1].name}: {self._paces[-1]}, {self._right} right"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 from marcot.engine import InputError, Outcome, Progress
@@ -41,6 +42,20 @@ def test_a_terminal_gets_a_table_that_goes_away(
         " left",
     ):
         assert part in shown.err
+
+
+def test_a_narrow_terminal_gets_fewer_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    with LiveView(QUESTIONS, 8) as view:
+        for event in EVENTS[:3]:
+            view.show(event)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    assert "#  rollouts  best answer" in shown
+    assert "…" not in shown
 
 
 def test_a_pipe_gets_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

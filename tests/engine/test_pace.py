@@ -64,6 +64,14 @@ def test_cheap_questions_end_first(clock: list[float]) -> None:
     assert pace.cost == 400
 
 
+def test_what_runs_is_never_taken_to_be_over(clock: list[float]) -> None:
+    pace = Pace(2)
+    for event in (ended(0, 100), running(1, 300)):
+        pace.take(event)
+    clock[0] += 40
+    assert pace.seconds_left == pytest.approx(0.25 * 200 / 10)
+
+
 def test_at_the_end_nothing_is_left_and_the_clock_stands(clock: list[float]) -> None:
     pace = Pace(2)
     clock[0] += 10

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -34,6 +35,20 @@ def test_a_terminal_gets_bars_that_go_away(capsys: pytest.CaptureFixture[str], m
     assert shown.out == ""
     for part in ("tiny, greedy", "2/4", "1/2", "0 right", "tokens/s", "left"):
         assert part in shown.err
+
+
+def test_a_narrow_terminal_gets_numbers_without_bars(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    with EvalView([Leg("qwen2.5-coder-0.5b, mcts:action=mini-step-32", 2, SEARCH)]) as view:
+        view.begin()
+        view.show(Outcome(0, "How many?", RESULT, None), correct=True)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err).replace("\r", "\n")
+    assert re.search(r"^all +1/2 about \d+:\d\d:\d\d left *$", shown, re.MULTILINE)
+    assert re.search(r"^qwen2.5-cod… 1/2 1 right *$", shown, re.MULTILINE)
 
 
 def test_a_pipe_gets_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
