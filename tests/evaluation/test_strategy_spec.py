@@ -19,7 +19,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "reflection": st.booleans(),
     "max_tokens": st.none() | st.integers(1, 9999),
     "max_seconds": st.none() | st.floats(0.1, 1e6),
-    "temperature": st.floats(0, 5),
+    "temperature": st.just(0.0) | st.floats(1e-9, 5),
     "top_k": st.integers(0, 100),
     "top_p": st.floats(0.01, 1),
     "seed": st.integers(-(2**63), 2**63 - 1),
