@@ -27,7 +27,7 @@ _ROW = 0.33
 """Inches that a strategy needs beside the curve."""
 
 _LABEL_LETTERS = 42
-"""Longer labels are cut."""
+"""Longer labels and names are cut."""
 
 _HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 """Colours that are told apart with any colour vision (Okabe and Ito, Color Universal Design), but for black, which is
@@ -39,7 +39,6 @@ _SHADES = (0.0, 0.45, -0.4)
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d")
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 _BASELINE_COLOUR = "#000000"
-
 
 _MAKER, _US = "Software", "marcot eval"
 """What the file says of who made it."""
@@ -132,7 +131,8 @@ def _draw_curve(panel: Axes, report: Report, group: Group, looks: Mapping[str, _
 
     questions = max(len(each.trials) for each in group.series)
     noun = "question" if questions == 1 else "questions"
-    panel.set_title(f"{group.data}, {group.model}, {questions} {noun}", loc="left", fontsize=11)
+    title = f"{_short(group.data)}, {_short(group.model)}, {questions} {noun}"
+    panel.set_title(title, loc="left", fontsize=11)
     highest, costs = 0.0, []
     for number, series in enumerate(group.series):
         points = _until_it_ends(report.curve(series))
@@ -205,7 +205,7 @@ def _until_it_ends(points: Sequence[Point]) -> Sequence[Point]:
 
 
 def _short(label: str) -> str:
-    """A label of bearable length, without what matplotlib would take for a formula."""
+    """A name of bearable length, without what matplotlib would take for a formula."""
     room, shown = _LABEL_LETTERS, ""
     for letter in " ".join(label.split()):
         room -= 2 if east_asian_width(letter) in "WF" else 1

@@ -27,26 +27,8 @@ class Formula(NamedTuple):
 _GROUPS: Mapping[str, int] = {
     **dict.fromkeys(("frac", "dfrac", "tfrac"), 2),
     **dict.fromkeys(("boxed", "sqrt", "text", "mathrm", "mathbf", "textbf"), 1),
-    **dict.fromkeys(
-        (
-            "times",
-            "div",
-            "cdot",
-            "pm",
-            "le",
-            "leq",
-            "ge",
-            "geq",
-            "neq",
-            "approx",
-            "infty",
-            "pi",
-            "circ",
-            "dots",
-            "ldots",
-        ),
-        0,
-    ),
+    **dict.fromkeys(("times", "div", "cdot", "pm", "le", "leq", "ge", "geq", "neq", "approx"), 0),
+    **dict.fromkeys(("infty", "pi", "circ", "dots", "ldots"), 0),
 }
 """Commands that are taken for TeX without delimiters, too, and how many arguments they have."""
 

@@ -16,26 +16,10 @@ LONGEST = 1000
 _DEEPEST = 40
 """Elements inside each other; a page is read by recursive code."""
 
-_ELEMENTS = frozenset(
-    (
-        *(
-            "math",
-            "mrow",
-            "mi",
-            "mn",
-            "mo",
-            "mtext",
-            "mspace",
-            "mstyle",
-            "mpadded",
-            "mphantom",
-            "mfrac",
-            "msqrt",
-            "mroot",
-        ),
-        *("msub", "msup", "msubsup", "munder", "mover", "munderover", "mmultiscripts", "mtable", "mtr", "mtd"),
-    )
-)
+_ELEMENTS = {
+    *("math", "mrow", "mi", "mn", "mo", "mtext", "mspace", "mstyle", "mpadded", "mphantom"),
+    *("mfrac", "msqrt", "mroot", "msub", "msup", "msubsup", "munder", "mover", "munderover", "mtable", "mtr", "mtd"),
+}
 _CHILDREN = {
     **dict.fromkeys(("mfrac", "mroot", "msub", "msup", "munder", "mover"), 2),
     **dict.fromkeys(("msubsup", "munderover"), 3),
@@ -94,9 +78,10 @@ def mathml(tex: str, display: str = "inline") -> Markup | None:
     try:
         root = convert_to_element(tex, display=display)
     except Exception:
+        # Malformed TeX raises whatever the library's parser stumbles over.
         return None
     markup = _checked(root, _DEEPEST)
-    return markup if markup is not None and any(_has_content(markup)) else None
+    return None if markup is None or _is_empty(markup) else markup
 
 
 def _checked(element: Element, depth: int) -> Markup | None:
@@ -121,5 +106,5 @@ def _checked(element: Element, depth: int) -> Markup | None:
     return Markup(tag, attributes, children) if len(children) == _CHILDREN.get(tag, len(children)) else None
 
 
-def _has_content(markup: Markup) -> list[bool]:
-    return [isinstance(each, str) or any(_has_content(each)) for each in markup.children]
+def _is_empty(markup: Markup) -> bool:
+    return all(isinstance(each, Markup) and _is_empty(each) for each in markup.children)

@@ -16,8 +16,8 @@ from .scale import DARK, EXPONENT, STOPS
 from .tree_json import encodable, tree_object
 
 SCRIPTS = (
-    *("result.js", "formulas.js", "boxes.js", "colours.js", "drawing.js", "details.js", "legend.js", "controls.js"),
-    "pointer.js",
+    *("result.js", "formulas.js", "boxes.js", "colours.js", "drawing.js"),
+    *("details.js", "legend.js", "controls.js", "pointer.js"),
 )
 """Parts of the page's script, in their order; together they are one module."""
 
@@ -66,8 +66,8 @@ def _formulas(result: SearchResult) -> dict[str, Any]:
     markups: dict[str, int] = {}
     trees: list[Markup] = []
     places: dict[str, list[tuple[int, int, int]]] = {}
-    answers = {result.answer, *(rollout.answer for rollout in result.rollouts)}
-    for text in {result.question, *answers, *(node.text for node in result.tree)}:
+    answers = dict.fromkeys([result.answer, *(rollout.answer for rollout in result.rollouts)])
+    for text in dict.fromkeys([result.question, *answers, *(node.text for node in result.tree)]):
         found = answer_formulas(text) if text in answers else find_formulas(text)
         for start, end, markup in found:
             key = markup.to_html()

@@ -128,8 +128,14 @@ def colours(panel: Any) -> list[str]:
     return [line.get_color() for line in panel.get_lines()]
 
 
-def counted(label: str, right: int, questions: int = 4) -> Series:
-    return series(label, [trial(index, ["1" if index < right else "2"]) for index in range(questions)])
+def counted(label: str, right: int, questions: int = 4, **settings: Any) -> Series:
+    return series(label, [trial(index, ["1" if index < right else "2"]) for index in range(questions)], **settings)
+
+
+def test_names_are_no_formulas(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    draw_curve(Report.of([counted("$\\frac$", 1, data="$a_{$", model="$^$")]), tmp_path / "one.png")
+    assert (tmp_path / "one.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("count", [1, 2, 10, 12, 19])

@@ -3,9 +3,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from grown_tree import grown_tree
@@ -72,6 +76,23 @@ def test_formulas_are_in_it_once_however_often_they_occur() -> None:
     assert len(found["markups"]) == 1
     # Places are counted in UTF-16 code units, of which the tree has two.
     assert found["formulas"] == {"🌳 \\(x^2\\)": [[3, 10, 0]], "\\(x^2\\)?": [[0, 7, 0]], "x^2": [[0, 3, 0]]}
+
+
+def test_the_same_search_gives_the_same_page() -> None:
+    script = (
+        "from grown_tree import grown_tree; from marcot.engine.view import to_page; import sys;"
+        "sys.stdout.buffer.write(to_page(grown_tree(2, 20), {}).encode())"
+    )
+    pages = set()
+    for seed in ("1", "2"):
+        environment = os.environ | {
+            "PYTHONHASHSEED": seed,
+            "PYTHONPATH": str(Path(grown_tree.__code__.co_filename).parent),
+        }
+        pages.add(
+            subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True).stdout
+        )
+    assert len(pages) == 1
 
 
 def test_every_control_has_a_name() -> None:

@@ -200,7 +200,6 @@ byId("more").addEventListener("click", () => {
   byId("more").setAttribute("aria-expanded", open);
 });
 
-
 const darkByDefault = matchMedia("(prefers-color-scheme: dark)");
 function changeTheme(name) {
   if (name) document.documentElement.dataset.theme = name;

@@ -187,3 +187,14 @@ function markText(query) {
   }
   CSS.highlights.set("hits", new Highlight(...ranges));
 }
+
+// Tokens are many, so one listener serves them all.
+document.addEventListener("pointerover", (event) => {
+  const tip = tips.get(event.target);
+  byId("tip").hidden = !tip;
+  if (!tip) return;
+  byId("tip").textContent = tip;
+  const { left, bottom } = event.target.getBoundingClientRect();
+  byId("tip").style.left = `${Math.min(left, innerWidth - byId("tip").offsetWidth - 8)}px`;
+  byId("tip").style.top = `${Math.min(bottom + 6, innerHeight - byId("tip").offsetHeight - 8)}px`;
+});

@@ -15,7 +15,7 @@ function zoomX(layout) {
 function begin(layout) {
   fit(layout);
   if (view.zoom >= READABLE || (layout.boxes.length >= 100 && canvas.clientWidth >= 600 && zoomX(layout) >= 0.05)) return;
-  view.zoom = 0.75;
+  view.zoom = 0.85;
   const root = layout.boxes[0];
   view.x = 16 - root.x * zoomX(layout);
   view.y = (canvas.clientHeight - BOX.height * view.zoom) / 2 - root.y * view.zoom;
