@@ -18,7 +18,7 @@ def documented_commands() -> list[list[str]]:
     """The words of each command, as the shell makes them of the blocks."""
     text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
     section = re.split(r"^## ", text.partition("\n## Repeating the numbers\n")[2], flags=re.MULTILINE)[0]
-    blocks = "".join(re.findall(r"^```\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL))
+    blocks = "".join(re.findall(r"^```sh\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL))
     echo = 'marcot() { printf "%s\\0" "$@"; echo; }\n'
     printed = subprocess.run(["bash", "-eu", "-c", echo + blocks], capture_output=True, text=True, check=True).stdout
     return [line.split("\0")[:-1] for line in printed.splitlines()]
