@@ -75,8 +75,8 @@ def config_from_gguf(header: GgufHeader, frequency_factors: tuple[float, ...], s
         raise fields.refuse(key("attention.head_count"), f"makes a head_dim of {head_dim}, which must be even")
     for name in ("attention.value_length", "rope.dimension_count"):
         fields.require(key(name), head_dim)
-    rope = _rope(fields, architecture, head_dim, frequency_factors)
     positions = fields.integer(key("context_length"), high=MAX_POSITIONS)
+    rope = _rope(fields, architecture, head_dim, positions, frequency_factors)
     if rope.scaling == "yarn":
         positions = max(positions, int(rope.factor * rope.original_positions))
     vocab_size = _vocab_size(header, source)
@@ -100,7 +100,9 @@ def config_from_gguf(header: GgufHeader, frequency_factors: tuple[float, ...], s
     )
 
 
-def _rope(fields: Fields, architecture: str, head_dim: int, frequency_factors: tuple[float, ...]) -> RopeConfig:
+def _rope(
+    fields: Fields, architecture: str, head_dim: int, positions: int, frequency_factors: tuple[float, ...]
+) -> RopeConfig:
     prefix = f"{architecture}.rope."
     theta = fields.number(f"{prefix}freq_base", 10_000.0, low=1.0)
     kind = fields.text(f"{prefix}scaling.type", "none")
@@ -122,7 +124,7 @@ def _rope(fields: Fields, architecture: str, head_dim: int, frequency_factors: t
     if kind == "none":
         return RopeConfig(theta)
     factor = fields.number(f"{prefix}scaling.factor")
-    original = fields.integer(f"{prefix}scaling.original_context_length", high=MAX_POSITIONS)
+    original = fields.integer(f"{prefix}scaling.original_context_length", positions, high=MAX_POSITIONS)
     if factor < 1 or factor * original > MAX_POSITIONS:
         raise fields.refuse(
             f"{prefix}scaling.factor", f"must be at least 1, and stretch to {MAX_POSITIONS} positions at most"

@@ -36,9 +36,10 @@ def tokenizer_class(folder: Path) -> str:
     Raises:
         TokenizerError: It is none that this engine knows.
     """
-    if read_json_if_present(folder / "config.json").get("model_type") == "qwen2":
+    config = read_json_if_present(folder / "config.json")
+    if config.get("model_type") == "qwen2":
         return "Qwen2Tokenizer"
-    name = read_json_if_present(folder / CONFIG_FILE).get("tokenizer_class")
+    name = read_json_if_present(folder / CONFIG_FILE).get("tokenizer_class") or config.get("tokenizer_class")
     known = name.removesuffix("Fast") if isinstance(name, str) else ""
     if known not in CLASS_DEFAULTS:
         raise TokenizerError(

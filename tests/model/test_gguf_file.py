@@ -60,11 +60,13 @@ def test_llama3_scaling_is_recognised_from_its_divisors(tiny_checkpoint, tmp_pat
         open_checkpoint(path)
 
 
-def test_yarn_metadata(tiny_checkpoint, tmp_path):
+@pytest.mark.parametrize("original", [64, None], ids=["original context", "context length is the original"])
+def test_yarn_metadata(original, tiny_checkpoint, tmp_path):
     def add_yarn(writer: gguf.GGUFWriter) -> None:
         writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
         writer.add_rope_scaling_factor(4.0)
-        writer.add_rope_scaling_orig_ctx_len(64)
+        if original is not None:
+            writer.add_rope_scaling_orig_ctx_len(original)
 
     folder = tiny_checkpoint("qwen2.5-yarn")
     ours = open_checkpoint(convert(folder, tmp_path / "tiny.gguf", edit=add_yarn)).config

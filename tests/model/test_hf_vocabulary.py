@@ -26,17 +26,19 @@ def token(content: str, **flags: bool) -> dict[str, object]:
 
 @pytest.fixture
 def vocabulary_folder(tiny_checkpoint, tmp_path):
-    """`vocabulary_folder(kind, config, **files)`: a checkpoint with vocab.json, merges.txt and more JSON files."""
+    """`vocabulary_folder(kind, tokenizer_config, **files)`: vocab.json, merges.txt and more JSON files."""
 
-    def write(kind: str, config: dict[str, object] | None, **files: object) -> Path:
+    def write(kind: str, tokenizer_config: dict[str, object] | None, /, **files: object) -> Path:
         folder = Path(shutil.copytree(tiny_checkpoint(kind), tmp_path / kind))
         model = json.loads(train_tokenizer(320).to_str())["model"]
         (folder / "vocab.json").write_text(json.dumps(model["vocab"]))
         (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in model["merges"]))
-        if config is not None:
-            (folder / "tokenizer_config.json").write_text(json.dumps(config))
+        if tokenizer_config is not None:
+            (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
         for name, content in files.items():
-            (folder / f"{name}.json").write_text(json.dumps(content))
+            file = folder / f"{name}.json"
+            kept = json.loads(file.read_text()) if name == "config" else {}
+            file.write_text(json.dumps(kept | content if isinstance(content, dict) else content))
         return folder
 
     return write
@@ -77,6 +79,7 @@ LAYOUTS = {
     ),
     "adds bos": ("qwen2", QWEN2 | {"bos_token": "<|im_start|>", "add_bos_token": True}, {}),
     "llama with gpt2": ("smollm2", {"tokenizer_class": "GPT2Tokenizer", "eos_token": "<|im_end|>"}, {}),
+    "class in config.json": ("smollm2", {}, {"config": {"tokenizer_class": "GPT2Tokenizer"}}),
     "llama with qwen2": ("smollm2", {"tokenizer_class": "Qwen2TokenizerFast"}, {}),
 }
 

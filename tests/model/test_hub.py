@@ -79,6 +79,7 @@ print(json.dumps(answers))
 def ask(address: str, cache: str, **environment: str) -> dict[str, str]:
     """What a process with this hub makes of all `NAMES`: the client reads the address when it is imported."""
     settings = {"HF_ENDPOINT": address, "HF_HOME": cache, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
+    settings["NO_PROXY"] = "127.0.0.1"
     command = [sys.executable, "-c", SCRIPT, json.dumps(list(NAMES))]
     done = subprocess.run(
         command, env=os.environ | settings | environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
