@@ -37,6 +37,13 @@ def brief_record(record: object, *names: str) -> str:
     return f"{type(record).__name__}({', '.join(f'{name}={brief(getattr(record, name))}' for name in shown)})"
 
 
+def brief_changes(record: object) -> str:
+    """The repr of a dataclass of options: those that are not as by default, as they would be typed."""
+    options = ((field, getattr(record, field.name)) for field in fields(record))  # type: ignore[arg-type]
+    changed = (f"{field.name}={value!r}" for field, value in options if value != field.default)
+    return f"{type(record).__name__}({', '.join(changed)})"
+
+
 def _brief_items(items: list[object]) -> str:
     if items and type(items[0]) not in _PLAIN:
         return f"[{len(items)} x {type(items[0]).__name__}]"

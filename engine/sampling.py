@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from ..kernels import MAX_TOP_K
+from .brief import brief_changes
 from .errors import SamplingError
 
 CONFIDENCE_WIDTH = 5
@@ -82,8 +83,7 @@ class Sampling:
                 raise SamplingError(f"{name}={getattr(self, name)!r}: must be {allowed}")
 
     def __repr__(self) -> str:
-        changed = (field.name for field in fields(self) if getattr(self, field.name) != field.default)
-        return f"Sampling({', '.join(f'{name}={getattr(self, name)!r}' for name in changed)})"
+        return brief_changes(self)
 
     @property
     def greedy(self) -> bool:

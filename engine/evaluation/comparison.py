@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..brief import brief_record
 from ..search import SearchResult
 
 COMPARE_PROMPTS = Path(__file__).parent / "data" / "compare.jsonl"
@@ -67,6 +68,9 @@ class Reply:
     text: str = ""
     error: str | None = None
 
+    def __repr__(self) -> str:
+        return brief_record(self, "answer", "correct", "confidence", "value", "rollouts", "text", "error")
+
 
 class Total(NamedTuple):
     """A contestant over several prompts.
@@ -103,6 +107,9 @@ class Comparison:
     settings: Mapping[Contestant, Mapping[str, Any]]
     searches: Mapping[tuple[int, Contestant], SearchResult] = field(default_factory=dict)
     interrupted: bool = False
+
+    def __repr__(self) -> str:
+        return brief_record(self, "prompts", "contestants")
 
     @property
     def models(self) -> list[str]:

@@ -75,7 +75,7 @@ class Evaluation(Mapping[str, Series]):
         Args:
             width: Columns that there are; a table that is wider is written row by row. By default, as many as it takes.
         """
-        return to_text([summary(self.values())], width)
+        return to_text([summary(self.values())], width).rstrip()
 
     def __getitem__(self, label: str) -> Series:
         return self.series[label]
@@ -92,7 +92,7 @@ class Evaluation(Mapping[str, Series]):
         return f"Evaluation({group.data}, {group.model}: {', '.join(found)})"
 
     def __str__(self) -> str:
-        return to_text(self.report.sections())
+        return to_text(self.report.sections()).rstrip()
 
     def _repr_markdown_(self) -> str:
         return self.report.markdown()

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..brief import brief_record
 from ..errors import InputError
 from ..search.answers import ANSWER_RULES
 from .anytime import Point, budgets_up_to
@@ -60,6 +61,9 @@ class Report:
 
     groups: Sequence[Group]
     budgets: Sequence[int]
+
+    def __repr__(self) -> str:
+        return brief_record(self)
 
     @classmethod
     def of(cls, series: Iterable[Series], baseline: str | None = None, budget: int | None = None) -> Report:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+from ..brief import brief_changes
 from ..errors import InputError
 from ..sampling import Sampling
 from .actions import Action, action_of
@@ -103,6 +104,9 @@ class SearchOptions(ABC):
             value = getattr(self, name)
             if value is not None and value < amount:
                 raise InputError(f"{name}={value!r}: must be an integer >= {amount}")
+
+    def __repr__(self) -> str:
+        return brief_changes(self)
 
     @abstractmethod
     def grow(self, run: SearchRun) -> Growing[None]:

@@ -14,7 +14,7 @@ from grown_tree import grown_tree
 from hostile_text import HOSTILE, everywhere
 from marcot.engine import Engine, Expansion, InputError, Outcome, Progress, Sampling, Usage
 from marcot.engine.brief import brief
-from marcot.engine.search import Rollout, SearchNode, Solution, Trace, Wave
+from marcot.engine.search import STRATEGIES, Rollout, SearchNode, SearchOptions, Solution, Trace, Wave
 from marcot.engine.search.piece import Piece
 from marcot.engine.search.signal import Signal
 from marcot.engine.search.stretch import Stretch
@@ -118,6 +118,14 @@ def test_sampling_names_what_was_chosen() -> None:
     chosen = Sampling(temperature=0.8, stop=("\n\n",), seed=7)
     assert repr(chosen) == "Sampling(temperature=0.8, stop=('\\n\\n',), seed=7)"
     assert eval(repr(chosen)) == chosen
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
+def test_a_strategy_names_what_was_chosen(strategy: type[SearchOptions]) -> None:
+    chosen = strategy(rollouts=7, action="mini-step-32", sampling=Sampling(seed=3))
+    assert eval(repr(chosen), {strategy.__name__: strategy, "Sampling": Sampling}) == chosen
+    assert "action='mini-step-32'" in short(chosen)
+    assert "max_depth" not in repr(chosen)
 
 
 @pytest.mark.parametrize(

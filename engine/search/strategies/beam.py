@@ -13,7 +13,7 @@ from ..search_tree import SearchNode
 from ..strategy import Growing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Beam(SearchOptions):
     """Beam search guided by values, as in arXiv 2408.03314.
 

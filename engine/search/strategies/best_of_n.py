@@ -12,7 +12,7 @@ from ..search_tree import SearchNode
 from ..strategy import Growing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class BestOfN(SearchOptions):
     """`rollouts` chains that know nothing of each other; the one of the highest value stands."""
 

@@ -13,7 +13,7 @@ from ..strategy import Growing
 from .beam import best
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class DVTS(SearchOptions):
     """Independent greedy subtrees (Beeching, Tunstall and Rush, "Scaling test-time compute with open models", 2024).
 

@@ -10,7 +10,7 @@ from ..search_run import SearchRun
 from ..strategy import Growing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Greedy(SearchOptions):
     """One chain of most probable tokens: chain-of-thought prompting without a search, and the baseline of all others.
 

@@ -14,7 +14,7 @@ from ..strategy import Growing
 from .uct import Walk
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class MCTS(SearchOptions):
     """Marco-o1's search (arXiv 2411.14405): UCT over actions, rewarded by the model's own confidence.
 

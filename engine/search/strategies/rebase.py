@@ -13,7 +13,7 @@ from ..search_run import SearchRun
 from ..strategy import Growing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class REBASE(SearchOptions):
     """Reward-balanced search (arXiv 2408.00724).
 

@@ -9,7 +9,7 @@ from ..answers import AnswerRule
 from .best_of_n import BestOfN
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class SelfConsistency(BestOfN):
     """`rollouts` independent chains; the most frequent answer stands (arXiv 2203.11171)."""
 
