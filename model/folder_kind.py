@@ -15,7 +15,8 @@ ADAPTER_FILE = "adapter_config.json"
 _SAVE = "AutoModelForCausalLM.from_pretrained(folder).save_pretrained(folder)"
 _OTHER_WEIGHTS = {
     "adapter_model.*": "has the weights of a PEFT adapter, no model of its own: merge it into its base first",
-    "*.bin": f"is a pickle, which could run code and is never opened: {_SAVE} of transformers writes safetensors",
+    "pytorch_model*.bin": f"is a pickle, which could run code and is never opened: {_SAVE} of transformers writes "
+    "safetensors",
     "*.pt": "is a pickle, which could run code and is never opened",
     "*.pth": "is a pickle, which could run code and is never opened: take the checkpoint in Hugging Face's format",
     "*.onnx": "is an ONNX export: take the checkpoint that it was made from",
@@ -25,6 +26,7 @@ _OTHER_WEIGHTS = {
     "*.msgpack": "is a checkpoint of Flax: take the one in safetensors",
     "*-00001-of-*.safetensors": f"is a shard whose index is missing: bring {INDEX_FILE} from where it came from",
     "*.safetensors": f"has another name than {SINGLE_FILE}",
+    "*.bin": "is a pickle, which could run code and is never opened",
     "*.incomplete": "was not downloaded to its end: start the download again",
     "*.part": "was not downloaded to its end: start the download again",
 }
@@ -35,9 +37,12 @@ def gguf_in_folder(folder: Path) -> Path | None:
     """Return the GGUF file of a folder whose only weights it is, or None.
 
     Raises:
-        CheckpointError: There are several.
+        CheckpointError: There are several, or the folder cannot be read.
     """
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".gguf")
+    try:
+        files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".gguf")
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be read: {error.strerror}") from error
     if not files or any((folder / name).exists() for name in (SINGLE_FILE, INDEX_FILE)):
         return None
     if len(files) > 1:

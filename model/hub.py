@@ -73,7 +73,7 @@ def fetch_from_hub(name: HubName) -> Path:
 
 
 def _gguf_file(name: HubName, wanted: str) -> Path:
-    if wanted.lower().endswith(".gguf") and ".." not in PurePosixPath(wanted).parts:
+    if wanted.lower().endswith(".gguf") and not {"..", "/"} & set(PurePosixPath(wanted).parts):
         path = _snapshot(name, [escape(wanted)]) / wanted
         if path.is_file():
             return path

@@ -1,6 +1,7 @@
 """Folders and files that people give in place of a checkpoint: one line that says what they are and what to do."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -63,6 +64,10 @@ NO_WEIGHTS = {
         {"pytorch_model.bin": ""},
         "pytorch_model.bin is a pickle, which could run code and is never opened: "
         "AutoModelForCausalLM.from_pretrained(folder).save_pretrained(folder) of transformers writes safetensors",
+    ),
+    "pickle of a training run": (
+        {"training_args.bin": "", "model.onnx": ""},
+        "model.onnx is an ONNX export",
     ),
     "onnx": ({"model.onnx": ""}, "model.onnx is an ONNX export"),
     "flax": ({"flax_model.msgpack": ""}, "flax_model.msgpack is a checkpoint of Flax"),
@@ -153,6 +158,16 @@ def test_folder_of_one_gguf_file_is_that_file(with_config, folder, tmp_path):
 def test_gguf_file_beside_safetensors_is_left_alone(folder):
     write(folder, {"other.gguf": ""})
     assert open_checkpoint(folder).path == folder
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_folder_that_must_not_be_read(folder):
+    folder.chmod(0)
+    try:
+        with pytest.raises(CheckpointError, match="cannot be read: Permission denied"):
+            open_checkpoint(folder)
+    finally:
+        folder.chmod(0o700)
 
 
 def test_weights_file_in_place_of_its_folder(folder):

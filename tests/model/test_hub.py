@@ -51,6 +51,8 @@ NAMES = {
     "org/some-GGUF": "has no safetensors; its GGUF files: org/some-GGUF:deep/some-IQ2_M.gguf, "
     "org/some-GGUF:some-Q4_K_M.gguf",
     "org/some-GGUF:missing.gguf": "has no file missing.gguf; its GGUF files: org/some-GGUF:deep",
+    "org/some-GGUF:../../other.gguf": "no GGUF file is called ../../other.gguf",
+    "org/some-GGUF:/etc/other.gguf": "no GGUF file is called /etc/other.gguf",
     "org/some-GGUF:Q6_K": "no GGUF file is called Q6_K; its GGUF files: org/some-GGUF:deep",
     "org/some-GGUF:Q5_K_M": "Q5_K_M fits 2 files; its GGUF files:",
     "org/folder:Q4_K_M": "no GGUF file is called Q4_K_M; it has no GGUF file either, but README.md, added_tokens.json",
