@@ -132,8 +132,8 @@ class Engine:
         """Load a model by name.
 
         Args:
-            model: A checkpoint folder, a `.gguf` file, a hub id such as `"Qwen/Qwen2.5-0.5B-Instruct"`, or a built-in
-                name (`marcot models` lists them).
+            model: A checkpoint folder, a `.gguf` file, a hub id such as `"Qwen/Qwen2.5-0.5B-Instruct"` (perhaps with
+                `@revision` or `:file.gguf` after it), or a built-in name (`marcot models` lists them).
             device: `"cpu"`, `"cuda"`, or `"auto"` for a GPU if there is one.
             dtype: `"float32"`, `"bfloat16"`, `"float16"`, or `"auto"`: fp32 on the CPU, bf16 on a GPU.
             compute: `"exact"`: fp32 throughout; `"fast"`: where weights are quantised, activations are rounded to int8;

@@ -34,15 +34,16 @@ def gguf_architecture(header: GgufHeader, source: str) -> str:
     """The architecture of a file.
 
     Raises:
-        UnsupportedConfigError: It is none of `ARCHITECTURES`, or the file holds a part of a model.
+        UnsupportedConfigError: It is none of `ARCHITECTURES`, or the file holds no whole model.
     """
     fields = Fields(header.metadata, source)
+    if fields.values.get("split.count", 0) not in (0, 1):
+        raise fields.refuse("split.count", "join the parts first: llama-gguf-split --merge FIRST_PART WHOLE_FILE")
     if fields.values.get("general.type", "model") != "model":
         raise fields.refuse("general.type", "this file is no model of its own; give the one that it belongs to")
     architecture = fields.text("general.architecture")
     if architecture not in ARCHITECTURES:
         raise fields.refuse("general.architecture", f"only {' and '.join(map(repr, ARCHITECTURES))} are supported")
-    fields.require("split.count", 0, 1)
     return architecture
 
 

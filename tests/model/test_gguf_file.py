@@ -95,7 +95,7 @@ REFUSED = {
     "partial rotation": (lambda w: w.add_rope_dimension_count(4), "qwen2.rope.dimension_count is 4"),
     "experts": (lambda w: w.add_expert_count(8), "qwen2.expert_count is 8"),
     "sliding window": (lambda w: w.add_sliding_window(512), "qwen2.attention.sliding_window is 512"),
-    "split file": (lambda w: w.add_uint16("split.count", 3), "split.count is 3"),
+    "split file": (lambda w: w.add_uint16("split.count", 3), "split.count is 3: join the parts first"),
     "end token outside": (lambda w: w.add_eos_token_id(331), "tokenizer.ggml.eos_token_id is 331"),
     "unknown tensor": (
         lambda w: w.add_tensor("blk.0.attn_q_norm.weight", np.ones(8, np.float32)),
