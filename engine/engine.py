@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Generator, Iterable, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Self, overload
 
@@ -24,6 +25,7 @@ from ..model import (
     load_checkpoint,
 )
 from .chat import chat_ids
+from .checking import whole
 from .completion import Completion
 from .driver import Driver
 from .errors import InputError
@@ -36,12 +38,14 @@ from .node import Node
 from .outcome import Outcome
 from .sampling import Sampling
 from .scheduler import Limits, Scheduler
-from .scoring import Score
+from .scoring import Score, Scoring
 from .search.instruction import AUTO, instruction_for, with_instruction
-from .search.question import Question
+from .search.question import Asked, Question, one_or_many
 from .search.result import SearchResult
-from .search.strategy import Progress, Strategy, Task
+from .search.strategy import Progress, Strategy, Task, check_strategy
+from .stream import Stream
 from .token_codec import TokenCodec
+from .turn import check_team
 from .usage import Usage
 from .wishes import check_compute, compute_of, device_of, dtype_of, fp8_dtype_of, numbers_of, weights_of
 
@@ -56,7 +60,10 @@ _DEFAULT_KV_TOKENS = 131_072
 
 
 class Engine:
-    """A model with its KV tree, for one thread at a time.
+    """A model with its KV tree, for one thread at a time, in the process that loaded it.
+
+    Threads may take turns; one that calls while another is at work gets an `EngineBusyError`, a forked process a
+    `ForkedEngineError`. Between two events of a `stream` nobody is at work.
 
     Attributes:
         config: The model's shape.
@@ -155,6 +162,7 @@ class Engine:
             BlockFormatError: Its matrices cannot be rounded to `weights`.
             InputError: An argument makes no sense here.
             KernelsUnavailableError: The kernels that fit here cannot do what is asked for.
+            ForkedEngineError: The process is a fork in which several threads do not work.
         """
         if threads is not None:
             if threads < 1:
@@ -162,6 +170,7 @@ class Engine:
             if threads > MAX_THREADS:
                 raise InputError(f"threads={threads}: must be at most {MAX_THREADS}; there are {os.cpu_count()} cores")
             torch.set_num_threads(threads)
+        check_team(torch.get_num_threads())
         place = device_of(device)
         number = dtype_of(dtype, place)
         check_compute(compute)
@@ -196,13 +205,14 @@ class Engine:
             ContextOverflowError: It is longer than the model's context.
             PoolTooSmallError: It is larger than the KV pool.
         """
-        node = self._open(prompt)
-        try:
-            self._run([self._scheduler.prefill(node.kv, self.usage)])
-        except BaseException:
-            node.release()
-            raise
-        return node
+        with self.tree.turn:
+            node = self._open(prompt)
+            try:
+                self._run([self._scheduler.prefill(node.kv, self.usage)])
+            except BaseException:
+                node.release()
+                raise
+            return node
 
     @overload
     def expand(self, node: Node, n: int = 1, sampling: Sampling | None = None, *, first: int = 0) -> list[Node]: ...
@@ -234,7 +244,7 @@ class Engine:
             return self._expand([Expansion(node, n, sampling or Sampling(), first)])[0]
         return self._expand(node)
 
-    def stream_text(self, node: Node, sampling: Sampling | None = None, *, first: int = 0) -> Iterator[str | Node]:
+    def stream_text(self, node: Node, sampling: Sampling | None = None, *, first: int = 0) -> Stream[str | Node]:
         """Continue a node by one sample, and tell its text while it is drawn.
 
         Args:
@@ -250,25 +260,7 @@ class Engine:
             ContextOverflowError: The node fills the model's context.
             PoolTooSmallError: The branch outgrows the KV pool.
         """
-        expansion = Expansion(node, 1, sampling or Sampling(), first)
-        expanding = Expanding(self._scheduler, self.tree, [expansion], self.usage)
-        try:
-            [[branch]] = expanding.branches
-            text = None if self.tokenizer is None else LiveText(branch, self.tokenizer)
-            told = 0
-            while not expanding.finished:
-                self._scheduler.step()
-                if text is not None and not branch.finished and (piece := text.more()):
-                    told += len(piece)
-                    yield piece
-            if expanding.error is not None:
-                raise expanding.error
-            [[child]] = expanding.nodes(self._codec)
-        finally:
-            expanding.cancel()
-        if rest := child.text[told:]:
-            yield rest
-        yield child
+        return Stream(self.tree.turn, self._told(Expansion(node, 1, sampling or Sampling(), first)))
 
     def score(self, sequences: Iterable[str | Sequence[int]], top_k: int = 5) -> list[Score]:
         """Rate given tokens: the raw log-probability of each, and the most probable tokens in its place.
@@ -286,21 +278,22 @@ class Engine:
         if not 1 <= top_k <= limit:
             raise InputError(f"top_k={top_k}: must be from 1 to {limit}")
         encoded = [self._codec.encode(sequence, bos=True) for sequence in sequences]
-        scorings = []
-        try:
-            for ids in encoded:
-                scorings.append(self._scheduler.score(ids, top_k, self.usage))
-        except BaseException:
-            self._scheduler.cancel(scorings)
-            raise
-        self._run(scorings)
+        scorings: list[Scoring] = []
+        with self.tree.turn:
+            try:
+                for ids in encoded:
+                    scorings.append(self._scheduler.score(ids, top_k, self.usage))
+            except BaseException:
+                self._scheduler.cancel(scorings)
+                raise
+            self._run(scorings)
         return [scoring.score() for scoring in scorings]
 
     # --- searching ---------------------------------------------------------------------------------------------
 
     def search(
         self,
-        questions: str | Iterable[str | Question],
+        questions: Asked | Iterable[Asked],
         strategy: Strategy,
         *,
         system: str | None = None,
@@ -312,28 +305,32 @@ class Engine:
         Raises:
             MarcotError: The first question that failed; use `stream` to go on past it.
         """
-        asked = [questions] if isinstance(questions, str) else list(questions)
+        asked = [Question.of(question) for question in one_or_many(questions)]
         results: dict[int, SearchResult] = {}
-        for event in self.stream(asked, strategy, system=system, instruction=instruction, concurrency=concurrency):
-            if isinstance(event, Outcome):
-                if event.result is None:
-                    raise event.error or InputError(f"question {event.index + 1} has no result")
-                results[event.index] = event.result
+        stream = self.stream(asked, strategy, system=system, instruction=instruction, concurrency=concurrency)
+        with self.tree.turn, closing(stream) as events:
+            for event in events:
+                if isinstance(event, Outcome):
+                    if event.result is None:
+                        raise event.error or InputError(f"question {event.index + 1} has no result")
+                    results[event.index] = event.result
         return [results[index] for index in range(len(asked))]
 
     def stream(
         self,
-        questions: Iterable[str | Question],
+        questions: Asked | Iterable[Asked],
         strategy: Strategy,
         *,
         system: str | None = None,
         instruction: str | None = AUTO,
         concurrency: int = 8,
-    ) -> Iterator[Progress | Outcome]:
+    ) -> Stream[Progress | Outcome]:
         """Search any number of questions in bounded memory.
 
         Args:
-            questions: Texts, or `Question`s whose answer is known. Taken one by one, as places become free.
+            questions: Texts, `Question`s whose answer is known, or objects with both as in a .jsonl file; or one of
+                these. Taken one by one, as places become free; if that raises an error, the questions that are open are
+                finished first.
             strategy: Such as `MCTS(rollouts=16)`.
             system: System message; the chat template's own by default.
             instruction: What follows each question, after an empty line; None for nothing. By default a request to
@@ -343,16 +340,19 @@ class Engine:
 
         Yields:
             `Progress` after each wave of a search, with the counts of the whole request (`total` if `questions` has a
-            length), and one `Outcome` per question, as they are reached.
+            length), and one `Outcome` per question, as they are reached. What goes wrong with one question, in code of
+            yours as well (`CallableError`), is its outcome; the others go on.
 
         Raises:
-            InputError: `concurrency` is less than 1.
+            InputError: An argument makes no sense.
         """
-        if concurrency < 1:
-            raise InputError(f"concurrency={concurrency}: must be at least 1")
+        concurrency = whole("concurrency", concurrency, "at least 1", least=1)
+        check_strategy(strategy)
+        if not isinstance(system, str | None):
+            raise InputError(f"system={system!r:.100}: must be a text or None")
         following = instruction_for(self.tokenizer.chat_template if self.tokenizer else None, strategy, instruction)
-
-        count = len(questions) if isinstance(questions, Sized) else None
+        asked = one_or_many(questions)
+        count = len(asked) if isinstance(asked, Sized) else None
 
         def open_task(index: int, question: Question) -> Task:
             text, reference = question
@@ -362,7 +362,8 @@ class Engine:
             assert self.tokenizer is not None, "chat_ids needs one"
             return Task(index, text, prompt, self.config.max_positions, self.tokenizer.decode, reference, following)
 
-        return self._driver.run(map(Question.of, questions), open_task, strategy, concurrency, self.usage, count)
+        events = self._driver.run(asked, open_task, strategy, concurrency, self.usage, count)
+        return Stream(self.tree.turn, events)
 
     def chat_ids(self, chat: str | Sequence[Message], system: str | None = None) -> list[int]:
         """Token ids of a question or a conversation in the checkpoint's chat format, ready for `prefill`.
@@ -387,15 +388,36 @@ class Engine:
         return Node(self.tree, kv, Completion.given(ids, text), self._codec)
 
     def _expand(self, expansions: Iterable[Expansion]) -> list[list[Node]]:
-        expanding = Expanding(self._scheduler, self.tree, expansions, self.usage)
+        with self.tree.turn:
+            expanding = Expanding(self._scheduler, self.tree, expansions, self.usage)
+            try:
+                while not expanding.finished:
+                    self._scheduler.step()
+                if expanding.error is not None:
+                    raise expanding.error
+                return expanding.nodes(self._codec)
+            finally:
+                expanding.cancel()
+
+    def _told(self, expansion: Expansion) -> Generator[str | Node]:
+        expanding = Expanding(self._scheduler, self.tree, [expansion], self.usage)
         try:
+            [[branch]] = expanding.branches
+            text = None if self.tokenizer is None else LiveText(branch, self.tokenizer)
+            told = 0
             while not expanding.finished:
                 self._scheduler.step()
+                if text is not None and not branch.finished and (piece := text.more()):
+                    told += len(piece)
+                    yield piece
             if expanding.error is not None:
                 raise expanding.error
-            return expanding.nodes(self._codec)
+            [[child]] = expanding.nodes(self._codec)
         finally:
             expanding.cancel()
+        if rest := child.text[told:]:
+            yield rest
+        yield child
 
     def _run(self, jobs: Sequence[Job]) -> None:
         """Step until all of `jobs` are over; raise the first error among them."""

@@ -25,6 +25,13 @@ class ContextOverflowError(InputError):
     """A prompt is longer than the model's context."""
 
 
+class CallableError(InputError):
+    """A value, action, answer rule, parser or strategy of somebody's raised an error or returned what makes no sense.
+
+    The message names it and the question; `__cause__` is the error that it raised, if it did.
+    """
+
+
 class PoolTooSmallError(MarcotError):
     """A single branch needs more KV pages than the whole pool has."""
 
@@ -35,6 +42,14 @@ class ReleasedNodeError(MarcotError):
     """A node was used after its release."""
 
     exit_code = 2
+
+
+class EngineBusyError(MarcotError):
+    """An engine was used by one thread while it was at work in another."""
+
+
+class ForkedEngineError(MarcotError):
+    """An engine was used in a fork of the process that loaded it."""
 
 
 class IntegrityError(MarcotError):

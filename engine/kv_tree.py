@@ -10,6 +10,7 @@ from .errors import IntegrityError
 from .eviction_queue import EvictionQueue
 from .kv_node import KVNode
 from .page_pool import PagePool
+from .turn import Turn
 
 _RELEASED, _HELD = 0, 1
 """Eviction queues: nodes that nobody holds go first; held ones lose their pages too, never their tokens."""
@@ -24,11 +25,13 @@ class KVTree:
     Attributes:
         root: The empty prefix.
         pool: The pages.
+        turn: Who may work with it now.
     """
 
     def __init__(self, pages: int) -> None:
         """Start with an empty tree over `pages` free pages."""
         self.pool = PagePool(pages)
+        self.turn = Turn()
         self._serial = 0
         self._tick = 0
         self._dropped: deque[KVNode] = deque()
@@ -119,8 +122,9 @@ class KVTree:
         self._prune(node)
 
     def release_later(self, node: KVNode) -> None:
-        """Take a handle back at the next `settle`: safe to call from a finalizer, which may run at any moment."""
+        """Take a handle back as soon as nobody is at work; from any thread, and from a finalizer at any moment."""
         self._dropped.append(node)
+        self.turn.later(self.settle)
 
     def settle(self) -> None:
         """Carry out every `release_later`."""

@@ -32,6 +32,7 @@ class Node:
         self._kv = kv
         self._completion = completion
         self._codec = codec
+        self._length = kv.end
         self._finalizer = weakref.finalize(self, tree.release_later, kv)
         self._finalizer.atexit = False
 
@@ -42,8 +43,7 @@ class Node:
         Raises:
             ReleasedNodeError: The node was released.
         """
-        if not self._finalizer.alive:
-            raise ReleasedNodeError("this node was released; keep it, or prefill its path_ids again")
+        self._check_held()
         return self._kv
 
     @property
@@ -89,12 +89,14 @@ class Node:
     @property
     def length(self) -> int:
         """Tokens from the root to the end of this node."""
-        return self.kv.end
+        self._check_held()
+        return self._length
 
     @property
     def path_ids(self) -> list[int]:
         """All tokens from the root to the end of this node."""
-        return self.kv.path_ids()
+        with self._tree.turn:
+            return self.kv.path_ids()
 
     def append(self, tokens: str | Sequence[int]) -> Node:
         """The state after `tokens`; they are computed when it is first expanded.
@@ -107,7 +109,8 @@ class Node:
         """
         ids = self._codec.encode(tokens)
         text = tokens if isinstance(tokens, str) else self._codec.decode(ids)
-        return Node(self._tree, self._tree.insert(self.kv, ids), Completion.given(ids, text), self._codec)
+        with self._tree.turn:
+            return Node(self._tree, self._tree.insert(self.kv, ids), Completion.given(ids, text), self._codec)
 
     def prefix(self, tokens: int) -> Node:
         """The state after the first `tokens` tokens of this node; shares their KV pages.
@@ -120,19 +123,27 @@ class Node:
             raise InputError(f"prefix of {tokens} tokens: the node has {own}, ask for 1 to {own}")
         text = self._codec.decode(self.token_ids[:tokens].tolist())
         head = self._completion.head(tokens, text) if tokens < own else self._completion
-        kv = self._tree.ancestor_at(self.kv, self.kv.end - own + tokens)
-        if kv.distribution is None and tokens < len(self._completion.lse):
-            kv.distribution = Distribution(
-                self._completion.top_ids[tokens],
-                self._completion.top_logits[tokens],
-                float(self._completion.lse[tokens]),
-            )
-        return Node(self._tree, kv, head, self._codec)
+        with self._tree.turn:
+            kv = self._tree.ancestor_at(self.kv, self.length - own + tokens)
+            if kv.distribution is None and tokens < len(self._completion.lse):
+                kv.distribution = Distribution(
+                    self._completion.top_ids[tokens],
+                    self._completion.top_logits[tokens],
+                    float(self._completion.lse[tokens]),
+                )
+            return Node(self._tree, kv, head, self._codec)
 
     def release(self) -> None:
-        """Let go of the node; its pages stay as cache until they are wanted. Doing it twice is harmless."""
+        """Let go of the node; its pages stay as cache until they are wanted. Doing it twice is harmless.
+
+        It may be done in any thread, whatever the engine does meanwhile.
+        """
         if self._finalizer.detach():
-            self._tree.release(self._kv)
+            self._tree.release_later(self._kv)
+
+    def _check_held(self) -> None:
+        if not self._finalizer.alive:
+            raise ReleasedNodeError("this node was released; keep it, or prefill its path_ids again")
 
     def __enter__(self) -> Self:
         return self
@@ -145,5 +156,5 @@ class Node:
     def __repr__(self) -> str:
         tokens = len(self.token_ids)
         content = f"text={brief(self.text)}" if self.text else f"token_ids={brief(self.token_ids.tolist())}"
-        size = f"{tokens} of {self._kv.end} tokens" if self._finalizer.alive else f"{tokens} tokens, released"
+        size = f"{tokens} of {self._length} tokens" if self._finalizer.alive else f"{tokens} tokens, released"
         return f"Node({content}, {size}, finish_reason={self.finish_reason!r})"

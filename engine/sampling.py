@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..kernels import MAX_TOP_K
 from .brief import brief_changes
+from .checking import flag, real, texts, whole, wholes
 from .errors import SamplingError
 
 CONFIDENCE_WIDTH = 5
@@ -32,11 +33,12 @@ class Sampling:
         repetition_penalty: Divides positive and multiplies negative logits of tokens on the branch's path, prompt
             included (CTRL, arXiv 1909.05858); 1 is off.
         max_tokens: New tokens at most.
-        stop: Strings that end a branch as soon as its new text contains one, across token borders. One that is a
-            special token, such as `"<|im_end|>"`, ends it at that token; one that has such a token in it is refused.
+        stop: Strings, or one string, that end a branch as soon as its new text contains one, across token borders. One
+            that is a special token, such as `"<|im_end|>"`, ends it at that token; one that has such a token in it is
+            refused.
         include_stop: Whether `text` keeps the stop string that ended the branch and the rest of its last token, so
             that it is exactly the text of the tokens. The tokens are kept either way.
-        stop_token_ids: Tokens that end a branch, besides the model's own end-of-sequence tokens.
+        stop_token_ids: Tokens, or one, that end a branch, besides the model's own end-of-sequence tokens.
         ignore_eos: Do not stop at the model's end-of-sequence tokens.
         seed: Together with the branch's tokens and its sample index, all that a draw depends on.
         top_logprobs: Columns that `Node.top_ids` and `Node.top_logprobs` have at least; truncation may need more.
@@ -56,31 +58,33 @@ class Sampling:
     top_logprobs: int = CONFIDENCE_WIDTH
 
     def __post_init__(self) -> None:
-        """Check every range.
+        """Check every type and range; numbers of numpy become Python's, and a single stop a tuple of it.
 
         Raises:
             SamplingError: Names the parameter, its value and what it may be.
         """
+        self._check(real, "temperature", allowed="a finite number >= 0", least=0)
+        self._check(whole, "top_k", allowed="an integer >= 0 (0 keeps all)", least=0)
+        self._check(real, "top_p", allowed="in (0, 1]", above=0, most=1)
+        self._check(real, "min_p", allowed="in [0, 1]", least=0, most=1)
+        self._check(real, "repetition_penalty", allowed="a finite number > 0", above=0)
+        self._check(whole, "max_tokens", allowed="an integer >= 1", least=1)
+        self._check(texts, "stop")
+        self._check(flag, "include_stop")
+        self._check(wholes, "stop_token_ids")
+        self._check(flag, "ignore_eos")
+        self._check(whole, "seed", allowed="a 64-bit integer", least=-(2**63), most=2**63 - 1)
+        self._check(whole, "top_logprobs", allowed=f"an integer from 1 to {MAX_TOP_K}", least=1, most=MAX_TOP_K)
         for name, good, allowed in (
-            ("temperature", math.isfinite(self.temperature) and self.temperature >= 0, "a finite number >= 0"),
             ("temperature", self.greedy or _computes(self.temperature), f"0 (greedy) or {_RANGE}"),
-            ("top_k", self.top_k >= 0, "an integer >= 0 (0 keeps all)"),
             ("top_k", self.top_k < 2**31, "an integer below 2**31 (0 keeps all)"),
-            ("top_p", 0 < self.top_p <= 1, "in (0, 1]"),
-            ("min_p", 0 <= self.min_p <= 1, "in [0, 1]"),
-            (
-                "repetition_penalty",
-                math.isfinite(self.repetition_penalty) and self.repetition_penalty > 0,
-                "a finite number > 0",
-            ),
             ("repetition_penalty", _computes(self.repetition_penalty), _RANGE),
-            ("max_tokens", self.max_tokens >= 1, "an integer >= 1"),
-            ("stop", all(isinstance(text, str) and text for text in self.stop), "a tuple of non-empty strings"),
-            ("top_logprobs", 1 <= self.top_logprobs <= MAX_TOP_K, f"an integer from 1 to {MAX_TOP_K}"),
-            ("seed", -(2**63) <= self.seed < 2**63, "a 64-bit integer"),
         ):
             if not good:
                 raise SamplingError(f"{name}={getattr(self, name)!r}: must be {allowed}")
+
+    def _check(self, check: Callable[..., object], name: str, **rules: object) -> None:
+        object.__setattr__(self, name, check(name, getattr(self, name), error=SamplingError, **rules))
 
     def __repr__(self) -> str:
         return brief_changes(self)

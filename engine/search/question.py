@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from numbers import Number
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import InputError
 
 
 class Question(NamedTuple):
@@ -17,6 +23,41 @@ class Question(NamedTuple):
     reference: str | None = None
 
     @staticmethod
-    def of(question: str | Question) -> Question:
-        """A question without a known answer, if it is a string."""
-        return Question(question) if isinstance(question, str) else question
+    def of(question: object) -> Question:
+        """What is asked by a text, a `Question`, or an object with `question` and perhaps `answer`.
+
+        Raises:
+            InputError: It is none of these, or has no text; says what to write.
+        """
+        text, reference = question, None
+        if isinstance(question, Mapping) and "question" in question:
+            text, reference = question["question"], question.get("answer")
+        elif isinstance(question, tuple) and len(question) == 2:
+            text, reference = question
+        if not isinstance(text, str):
+            raise InputError(
+                f"question {question!r:.100}: must be a text, Question(text, answer) or "
+                '{"question": text, "answer": answer}'
+            )
+        if reference is None or isinstance(reference, str):
+            return Question(text, reference)
+        if isinstance(reference, bool | np.bool_) or not isinstance(reference, Number) or str(reference) == "nan":
+            raise InputError(f"question {text!r:.100}: its answer {reference!r:.100} must be a text or a number")
+        return Question(text, str(reference))
+
+
+Asked = str | Question | Mapping[str, Any]
+"""What is read as a question: see `Question.of`."""
+
+
+def one_or_many(questions: object) -> Iterable[object]:
+    """Questions, not read yet: the one that was given, or those that were.
+
+    Raises:
+        InputError: They cannot be taken one by one.
+    """
+    if isinstance(questions, str | Question | Mapping):
+        return [questions]
+    if isinstance(questions, bytes) or not isinstance(questions, Iterable):
+        raise InputError(f"questions={questions!r:.100}: must be a text, a Question, or an iterable of them")
+    return questions

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from ..brief import brief_changes
+from ..checking import flag, no_class, real, whole
 from ..errors import InputError
 from ..sampling import Sampling
 from .actions import Action, action_of
@@ -17,6 +18,7 @@ from .answers import AnswerParser, AnswerRule, parser_of, rule_of
 from .search_run import SearchRun
 from .strategy import Growing, Search, Task
 from .trace import Trace
+from .user_code import name_of
 from .values import Value, value_of
 
 
@@ -78,32 +80,54 @@ class SearchOptions(ABC):
     max_nodes: int | None = None
 
     def __post_init__(self) -> None:
-        """Check every range.
+        """Check every type and range; numbers of numpy become Python's.
 
         Raises:
             InputError: Names the parameter, its value and what it may be.
         """
-        self.check_least(
-            rollouts=1, max_depth=1, max_rollout_tokens=1, parallel=1, max_tokens=1, max_nodes=2, patience=1, lead=0
-        )
+        self.check_least(max_depth=1, max_rollout_tokens=1, parallel=1, lead=0)
+        for name, least in {"rollouts": 1, "max_tokens": 1, "max_nodes": 2, "patience": 1}.items():
+            if getattr(self, name) is not None:
+                self._set(name, whole(name, getattr(self, name), f"an integer >= {least} or None", least=least))
         action_of(self.action), value_of(self.value), rule_of(self.answer_rule), parser_of(self.answer_from)
-        if not 0 <= self.prune < 1:
-            raise InputError(f"prune={self.prune!r}: must be a share from 0 to below 1")
-        if self.max_seconds is not None and not (math.isfinite(self.max_seconds) and self.max_seconds > 0):
-            raise InputError(f"max_seconds={self.max_seconds!r}: must be a finite number > 0")
+        no_class("sampling", self.sampling, Sampling)
+        if not isinstance(self.sampling, Sampling):
+            raise InputError(f"sampling={self.sampling!r:.100}: must be a Sampling")
+        self._set("prune", real("prune", self.prune, "a share from 0 to below 1", least=0, below=1))
+        if self.max_seconds is not None:
+            self.check_real("max_seconds", "a finite number > 0", above=0)
+        self.check_flags("reflection", "stop_decided")
         if self.rollouts is None and self.max_tokens is None and self.max_seconds is None:
             raise InputError("rollouts=None: without it max_tokens or max_seconds must end the search")
 
     def check_least(self, **least: int) -> None:
-        """Check that each of these options is None or at least so much.
+        """Check that each of these options is an integer and at least so much.
 
         Raises:
             InputError: Names the first that is not.
         """
         for name, amount in least.items():
-            value = getattr(self, name)
-            if value is not None and value < amount:
-                raise InputError(f"{name}={value!r}: must be an integer >= {amount}")
+            self._set(name, whole(name, getattr(self, name), f"an integer >= {amount}", least=amount))
+
+    def check_real(self, name: str, allowed: str, *, least: float = -math.inf, above: float = -math.inf) -> None:
+        """Check that the option `name` is a finite number, not less than `least` and greater than `above`.
+
+        Raises:
+            InputError: It is not; says that it must be `allowed`.
+        """
+        self._set(name, real(name, getattr(self, name), allowed, least=least, above=above))
+
+    def check_flags(self, *names: str) -> None:
+        """Check that each of these options is True or False.
+
+        Raises:
+            InputError: Names the first that is not.
+        """
+        for name in names:
+            self._set(name, flag(name, getattr(self, name)))
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         return brief_changes(self)
@@ -116,7 +140,14 @@ class SearchOptions(ABC):
         """Start searching `task`; the caller drives the generator."""
         with ExitStack() as held:
             run = SearchRun(self, task, held)
-            yield from self.grow(run)
+            with run.code.running(f"strategy {self.name!r}"):
+                growing = self.grow(run)
+                if not isinstance(growing, Generator):
+                    raise run.code.error(
+                        f"strategy {self.name!r}: grow returned {growing!r:.100}: must be a generator (yield from "
+                        "run.roll_out(...))"
+                    )
+                yield from growing
             return run.result()
 
     def settings(self) -> dict[str, Any]:
@@ -131,5 +162,5 @@ def _plain(choice: object) -> object:
     if isinstance(choice, Action | Value):
         return choice.name
     if callable(choice):
-        return f"{choice.__module__}:{getattr(choice, '__qualname__', type(choice).__name__)}"
+        return name_of(choice)
     return choice

@@ -11,19 +11,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from .actions import action_of
+from .actions import CheckedAction, action_of
 from .answers import Vote, agreement, answers_agree, lead, normalise_answer, parser_of, rule_of, votes
 from .draft import Draft
 from .piece import Piece
 from .pruning import Pruning
 from .reflection import REFLECTION, conclusion
-from .result import Rollout, SearchResult
+from .result import Rollout, SearchResult, TreeNode
 from .search_tree import SearchNode, SearchTree
 from .signal import Signal
 from .strategy import Growing, Progress, Task
 from .stretch import Stretch
 from .trace import Trace
-from .values import value_of
+from .user_code import UserCode, name_of
+from .values import rating, value_of
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class SearchRun:
         task: The question.
         tree: What was written so far.
         rollouts: Finished chains, in the order in which they were counted.
+        action: What a node adds.
+        code: Calls what users have written for this search.
     """
 
     def __init__(self, options: SearchOptions, task: Task, held: ExitStack) -> None:
@@ -51,7 +54,8 @@ class SearchRun:
         self.task = task
         self.tree = SearchTree(Piece.prompt(Stretch.whole(task.prompt)), options.max_depth)
         self.rollouts: list[Rollout] = []
-        self.action = action_of(options.action)
+        self.code = UserCode(task.question)
+        self.action = CheckedAction(action_of(options.action), self.code)
         self._options = options
         self._value = value_of(options.value)
         if self._value.needs_reference and task.reference is None:
@@ -127,7 +131,7 @@ class SearchRun:
             return False
         tree = () if isinstance(self._rule, Vote) else self.tree.export()
         counts = range(len(self.rollouts) - patience, len(self.rollouts) + 1)
-        answers = {normalise_answer(self._rule(self.rollouts[:count], tree).answer) for count in counts}
+        answers = {normalise_answer(self._chosen(self.rollouts[:count], tree).answer) for count in counts}
         return len(answers) == 1
 
     # --- growing -----------------------------------------------------------------------------------------------
@@ -255,21 +259,44 @@ class SearchRun:
             spent = min(spent + draft.spent, self._writer.generated)
             self.tree.backup(leaf, value)
             reason = draft.ended or "length"
-            answer = self._parse(conclusion(leaf.text))
+            answer = self._answer(leaf.text)
             self.rollouts.append(Rollout(leaf.text, value, answer, leaf.drawn, reason, leaf.id, spent))
             if draft.complete:
                 self._pruning.learn(draft.signal.confidences)
 
     def _rate(self, ends: Sequence[tuple[SearchNode, bool]]) -> list[float]:
         """Values of the chains that end in these nodes, complete or not."""
-        return self._value.rate([self._trace(node, complete) for node, complete in ends]) if ends else []
+        if not ends:
+            return []
+        traces = [self._trace(node, complete) for node, complete in ends]
+        with self.code.calling(f"value {self._value.name!r}"):
+            values = [rating(self._value.name, value) for value in self._value.rate(traces)]
+            if len(values) != len(traces):
+                raise InputError(f"rated {len(traces)} chains by {len(values)} values")
+        return values
 
     def _trace(self, node: SearchNode, complete: bool) -> Trace:
         signal = Signal.joined([each.piece.signal for each in node.path[1:]]).drawn()
         return Trace(
             self.task.question, self.task.reference, node.text, complete, *signal,
-            parse=lambda text: self._parse(conclusion(text)),
+            parse=self._answer,
         )  # fmt: skip
+
+    def _answer(self, text: str) -> str:
+        """The answer of a chain, or of a part of one, that reads so."""
+        with self.code.calling(f"answer_from {_name(self._options.answer_from)}"):
+            answer = self._parse(conclusion(text))
+            if not isinstance(answer, str):
+                raise InputError(f"found {answer!r}: an answer must be a string, empty if there is none")
+        return answer
+
+    def _chosen(self, rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollout:
+        """The one of `rollouts` whose answer stands."""
+        with self.code.calling(f"answer rule {_name(self._options.answer_rule)}"):
+            chosen = self._rule(rollouts, tree)
+            if chosen not in rollouts:
+                raise InputError(f"chose {chosen!r:.100}: must be one of the rollouts that it was given")
+        return chosen
 
     # --- the outcome -------------------------------------------------------------------------------------------
 
@@ -286,11 +313,20 @@ class SearchRun:
         )
 
     def result(self) -> SearchResult:
-        """Settle on an answer. If no chain was finished, the longest part of one is all there is."""
+        """Settle on an answer. If no chain was finished, the longest part of one is all there is.
+
+        Raises:
+            CallableError: The strategy has written nothing, or something else that a user has written is at fault.
+        """
         if not self.rollouts:
+            if not (self._writer.generated or self._cancelled):
+                raise self.code.error(
+                    f"strategy {self._options.name!r} has written nothing: its grow must yield from run.roll_out(...) "
+                    "or run.extend(...)"
+                )
             self._count_longest()
         tree = self.tree.export()
-        chosen = self._rule(self.rollouts, tree)
+        chosen = self._chosen(self.rollouts, tree)
         return SearchResult(
             question=self.task.question,
             answer=chosen.answer,
@@ -311,3 +347,8 @@ class SearchRun:
         else:
             leaf = self._insert(draft, max(1, self.nodes_left))
         self._count([leaf], [draft], self._writer.generated)
+
+
+def _name(choice: object) -> str:
+    """What a message calls a choice that has a name or is a function."""
+    return repr(choice if isinstance(choice, str) else name_of(choice))

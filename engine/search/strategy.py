@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from ..brief import brief_record
+from ..errors import InputError
 from ..expansion import Expansion
 from .result import SearchResult
 
@@ -104,3 +105,15 @@ class Strategy(Protocol):
     def search(self, task: Task) -> Search:
         """Start searching `task`; the caller drives the generator."""
         ...
+
+
+def check_strategy(strategy: object) -> None:
+    """See that `strategy` is one.
+
+    Raises:
+        InputError: It is not; says what to write.
+    """
+    if isinstance(strategy, type):
+        raise InputError(f"strategy={strategy.__name__}: is a class; write {strategy.__name__}()")
+    if not callable(getattr(strategy, "search", None)):
+        raise InputError(f"strategy={strategy!r:.100}: must be a strategy such as MCTS(rollouts=8)")

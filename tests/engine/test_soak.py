@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from held_nodes import held_nodes
+from held_nodes import check_nothing_is_left
 from marcot.engine import MCTS, Beam, Engine, Outcome, Sampling
-from marcot.engine.kv_node import KVNode
 
 SMALL, LARGE = 640, 65_536
 """KV tokens: with the first every question evicts what others left, with the second none does."""
@@ -30,25 +28,6 @@ def engine(folder: str, request: pytest.FixtureRequest) -> Iterator[Engine]:
 
 
 EACH_POOL = pytest.mark.parametrize("engine", [SMALL, LARGE], ids=["small-pool", "large-pool"], indirect=True)
-
-
-def check_nothing_is_left(engine: Engine) -> None:
-    """Every node that is alive is in the tree, every node of the tree has pages, and nothing waits or is held."""
-    engine.tree.check_integrity()
-    assert held_nodes(engine) == 0
-    in_tree = [engine.tree.root, *engine.tree.nodes()]
-    alive = [each for each in gc.get_objects() if type(each) is KVNode and root_of(each) is engine.tree.root]
-    assert len(alive) == len(in_tree)
-    assert all(node.pages for node in in_tree[1:])
-    assert engine._scheduler.idle
-    for queue in engine.tree._queues:
-        assert len(queue._heap) <= 2 * len(in_tree) + 64
-
-
-def root_of(node: KVNode) -> KVNode:
-    while node.parent is not None:
-        node = node.parent
-    return node
 
 
 @EACH_POOL

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ...checking import no_class
 from ...errors import InputError
 from ..imported import imported, instance, is_path
 from .action import Action, Decode, Opening
 from .action_file import read_actions
+from .checked_action import CheckedAction
 from .guided import GuidedActions, Kind
 from .marco_v2 import MARCO_V2
 from .mini_step import MiniStep
@@ -18,6 +20,7 @@ from .uncertain import Uncertain
 __all__ = [
     "MARCO_V2",
     "Action",
+    "CheckedAction",
     "Decode",
     "GuidedActions",
     "Kind",
@@ -41,10 +44,13 @@ def action_of(choice: str | Action) -> Action:
     tokens, `"marco-v2"`, `FILE.toml` for kinds of one's own, and `module:name` for an `Action` of one's own.
 
     Raises:
-        InputError: There is no such action.
+        InputError: There is no such action, or `choice` is none at all.
     """
     if isinstance(choice, Action):
         return choice
+    no_class("action", choice, Action)
+    if not isinstance(choice, str):
+        raise InputError(f"action={choice!r}: must be a name or an Action")
     if choice in _NAMED:
         return _NAMED[choice]
     if match := _MINI_STEP.fullmatch(choice):

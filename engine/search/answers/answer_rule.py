@@ -79,9 +79,11 @@ def rule_of(choice: str | AnswerRule) -> AnswerRule:
     """The rule that `choice` names or is; `module:name` is one of one's own.
 
     Raises:
-        InputError: There is no such rule.
+        InputError: There is no such rule, or `choice` is none at all.
     """
     if not isinstance(choice, str):
+        if isinstance(choice, type) or not callable(choice):
+            raise InputError(f"answer_rule={choice!r}: must be a name, or a function of the rollouts and the tree")
         return choice
     if choice in ANSWER_RULES:
         return ANSWER_RULES[choice]

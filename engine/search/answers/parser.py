@@ -20,9 +20,13 @@ def parser_of(choice: str | AnswerParser) -> AnswerParser:
     expression the last match counts, and of that its first group if it has one.
 
     Raises:
-        InputError: The regular expression is none.
+        InputError: The regular expression is none, or `choice` is nothing of these.
     """
     if not isinstance(choice, str):
+        if not callable(choice):
+            raise InputError(
+                f"answer_from={choice!r}: must be auto, text, a regular expression, or a function of a text"
+            )
         return choice
     if choice == "auto":
         return extract_answer

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...errors import InputError
 from ..search_options import SearchOptions
 from ..search_run import SearchRun
 from ..search_tree import SearchNode
@@ -45,8 +43,8 @@ class MCTS(SearchOptions):
         """Check every range. See `SearchOptions`."""
         super(MCTS, self).__post_init__()
         self.check_least(width=1)
-        if not (math.isfinite(self.exploration) and self.exploration >= 0):
-            raise InputError(f"exploration={self.exploration!r}: must be a finite number >= 0")
+        self.check_real("exploration", "a finite number >= 0", least=0)
+        self.check_flags("greedy_first")
 
     def grow(self, run: SearchRun) -> Growing[None]:
         """Select forks, sample a rollout from each, back up, until a budget is spent."""

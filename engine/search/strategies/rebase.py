@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...errors import InputError
 from ..search_options import SearchOptions
 from ..search_run import SearchRun
 from ..strategy import Growing
@@ -35,8 +34,7 @@ class REBASE(SearchOptions):
         """Check every range. See `SearchOptions`."""
         super(REBASE, self).__post_init__()
         self.check_least(samples=1)
-        if not (math.isfinite(self.balance) and self.balance > 0):
-            raise InputError(f"balance={self.balance!r}: must be a finite number > 0")
+        self.check_real("balance", "a finite number > 0", above=0)
 
     def grow(self, run: SearchRun) -> Growing[None]:
         """Grow level after level."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from ...checking import no_class
 from ...errors import InputError
 from ..imported import imported, instance, is_path
 from ..trace import Trace
@@ -14,7 +15,7 @@ from .judge import Judge
 from .marco_confidence import MarcoConfidence
 from .mean_logprob import MeanLogprob
 from .mixture import Mixture
-from .value import Value
+from .value import Value, rating
 
 __all__ = [
     "VALUES",
@@ -25,6 +26,7 @@ __all__ = [
     "MeanLogprob",
     "Mixture",
     "Value",
+    "rating",
     "value_of",
 ]
 
@@ -49,11 +51,14 @@ def value_of(choice: str | Value | Callable[[Trace], float]) -> Value:
     """The value that `choice` names, is, or computes.
 
     Raises:
-        InputError: There is no such value.
+        InputError: There is no such value, or `choice` is none at all.
     """
     if isinstance(choice, Value):
         return choice
+    no_class("value", choice, Value)
     if not isinstance(choice, str):
+        if not callable(choice):
+            raise InputError(f"value={choice!r}: must be a name, a Value, or a function of a Trace")
         return Judge(choice)
     if "*" in choice:
         return Mixture(tuple(_weighted(part, choice) for part in choice.split("+")))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...errors import InputError
 from ..trace import Trace
-from .value import Value
+from ..user_code import name_of
+from .value import Value, rating
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +25,12 @@ class Judge(Value):
     @property
     def name(self) -> str:
         """Where the function, or the class of an object that is called, is defined: `"module:function"`."""
-        return f"{self.function.__module__}:{getattr(self.function, '__qualname__', type(self.function).__name__)}"
+        return name_of(self.function)
 
     def of(self, trace: Trace) -> float:
         """What the function says.
 
         Raises:
-            InputError: It says something that is no number from 0 to 1.
+            CallableError: It says something that is no number from 0 to 1.
         """
-        value = float(self.function(trace))
-        if not (math.isfinite(value) and 0.0 <= value <= 1.0):
-            raise InputError(f"{self.name} rated a chain {value!r}: a value must be from 0 to 1")
-        return value
+        return rating(self.name, self.function(trace))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from ...errors import CallableError
 from ..trace import Trace
+
+_ROUNDING = 1e-6
+"""How far a value may be out of its range: means and products of probabilities end there by rounding."""
 
 
 class Value(ABC):
@@ -36,3 +41,18 @@ class Value(ABC):
     def rate(self, traces: Sequence[Trace]) -> list[float]:
         """The values of chains that ended at the same time."""
         return [self.of(trace) for trace in traces]
+
+
+def rating(name: str, value: object) -> float:
+    """What the value called `name` says of a chain, as a float.
+
+    Raises:
+        CallableError: It is no number from 0 to 1.
+    """
+    try:
+        number = math.nan if isinstance(value, str | bytes) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):  # an array or a tensor of several
+        number = math.nan
+    if not -_ROUNDING <= number <= 1 + _ROUNDING:
+        raise CallableError(f"{name} rated a chain {value!r}: a value must be from 0 to 1")
+    return min(max(number, 0.0), 1.0)

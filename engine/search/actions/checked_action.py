@@ -1,0 +1,99 @@
+"""An action whose mistakes are found where they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...checking import flag, texts, whole
+from ...errors import InputError
+from ..user_code import UserCode
+from .action import Action, Decode, Opening
+
+
+class CheckedAction(Action):
+    """Asks another action, and sees that what it says makes sense.
+
+    Whatever that action raises, or returns in vain, becomes a `CallableError` that names its method.
+    """
+
+    def __init__(self, action: Action, code: UserCode) -> None:
+        """Ask `action` on behalf of the question of `code`."""
+        self._action = action
+        self._code = code
+        with self._calling("name"):
+            self._name = action.name
+
+    def _calling(self, method: str) -> AbstractContextManager[None]:
+        return self._code.calling(f"action {type(self._action).__qualname__}.{method}")
+
+    @property
+    def name(self) -> str:
+        """See `Action.name`."""
+        return self._name
+
+    def cut(self, token_ids: Sequence[int], decode: Decode, confidences: NDArray[np.float32]) -> list[int]:
+        """See `Action.cut`."""
+        total = len(token_ids)
+        with self._calling("cut"):
+            ends = [
+                whole("an end", end, f"an integer from 0 to {total}", least=0, most=total)
+                for end in self._action.cut(token_ids, decode, confidences)
+            ]
+            if ends != sorted(ends) or (total and ends[-1:] != [total]):
+                raise InputError(f"{ends} must be the ends of actions of {total} tokens: in their order, {total} last")
+        return ends
+
+    @property
+    def max_tokens(self) -> int | None:
+        """See `Action.max_tokens`."""
+        with self._calling("max_tokens"):
+            return _count("max_tokens", self._action.max_tokens)
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """See `Action.stops`."""
+        with self._calling("stops"):
+            return texts("stops", self._action.stops)
+
+    @property
+    def guided(self) -> bool:
+        """See `Action.guided`."""
+        with self._calling("guided"):
+            return flag("guided", self._action.guided)
+
+    def opening(self, kinds: Sequence[str], sample: int) -> Opening | None:
+        """See `Action.opening`."""
+        with self._calling("opening"):
+            opening = self._action.opening(kinds, sample)
+            return None if opening is None else _opening(opening)
+
+    def width(self, kinds: Sequence[str]) -> int | None:
+        """See `Action.width`."""
+        with self._calling("width"):
+            return _count("width", self._action.width(kinds))
+
+    def retreat(self) -> tuple[int, Opening] | None:
+        """See `Action.retreat`."""
+        with self._calling("retreat"):
+            retreat = self._action.retreat()
+            if retreat is None:
+                return None
+            levels, opening = retreat
+            return whole("levels", levels, "an integer >= 1", least=1), _opening(opening)
+
+
+def _count(name: str, count: int | None) -> int | None:
+    return None if count is None else whole(name, count, "None or an integer >= 1", least=1)
+
+
+def _opening(opening: Opening) -> Opening:
+    if not isinstance(opening, Opening):
+        raise InputError(f"{opening!r} must be an Opening")
+    if not isinstance(opening.text, str) or not isinstance(opening.kind, str):
+        raise InputError(f"{opening!r} must have a text and a kind that are strings")
+    longest = whole("max_tokens", opening.max_tokens, "an integer >= 1", least=1)
+    return opening._replace(close=texts("close", opening.close), max_tokens=longest)

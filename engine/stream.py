@@ -1,0 +1,40 @@
+"""Work under way, as the caller sees it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Generator, Iterator
+from typing import TypeVar
+
+from .turn import Turn
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Stream(Iterator[T_co]):
+    """Events of an engine: it is at work while the next one is waited for, and free between two of them.
+
+    Where a stream is closed, or dropped, before its end, what is under way is given up.
+    """
+
+    def __init__(self, turn: Turn, events: Generator[T_co]) -> None:
+        """Pass on `events`, each in a `turn`."""
+        self._turn = turn
+        self._events = events
+        self._finalizer = weakref.finalize(self, turn.later, events.close)
+        self._finalizer.atexit = False
+
+    def __next__(self) -> T_co:
+        """The next event.
+
+        Raises:
+            EngineBusyError: The engine is at work in another thread.
+            ForkedEngineError: The process is a fork of the one that loaded the engine.
+        """
+        with self._turn:
+            return next(self._events)
+
+    def close(self) -> None:
+        """Give up what is not finished. Doing it twice is harmless."""
+        if self._finalizer.detach():
+            self._turn.later(self._events.close)

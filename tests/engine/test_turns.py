@@ -1,0 +1,246 @@
+"""One thread at a time, in one process: everything else is told so at once, and harms nothing."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from held_nodes import check_nothing_is_left
+from marcot.engine import MCTS, Engine, Expansion, Node, Outcome, Sampling, SearchResult
+from marcot.engine.errors import EngineBusyError, ForkedEngineError
+from marcot.engine.search import Trace
+
+QUICK = MCTS(rollouts=3, max_rollout_tokens=12, action="mini-step-3", lead=0)
+FEW = Sampling(max_tokens=4, ignore_eos=True, seed=5)
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_checkpoint: Callable[..., Path]) -> str:
+    return str(tiny_checkpoint("qwen2", tokenizer=True, num_hidden_layers=1))
+
+
+@pytest.fixture
+def engine(folder: str) -> Iterator[Engine]:
+    engine = Engine.load(folder, kv_tokens=8192)
+    yield engine
+    check_nothing_is_left(engine)
+
+
+class Elsewhere(threading.Thread):
+    """Runs `work` in another thread; `outcome` is what it returned or raised."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        super().__init__(daemon=True)
+        self._work = work
+        self.outcome: Any = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.outcome = self._work()
+        except BaseException as error:
+            self.outcome = error
+
+    def result(self) -> Any:
+        self.join(60)
+        assert not self.is_alive(), "it hangs"
+        return self.outcome
+
+
+class AtWork:
+    """A search in another thread that stays within the engine until it is let go on."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._inside, self._go_on = threading.Event(), threading.Event()
+        self._thread = Elsewhere(lambda: engine.search(["How many?", "What?"], replace(QUICK, value=self._value)))
+        assert self._inside.wait(60)
+
+    def _value(self, chain: Trace) -> float:
+        self._inside.set()
+        assert self._go_on.wait(60)
+        return 0.5
+
+    def results(self) -> list[SearchResult]:
+        self._go_on.set()
+        found: list[SearchResult] = self._thread.result()
+        return found
+
+
+CALLS: dict[str, Callable[[Engine, Node, Any], object]] = {
+    "prefill": lambda engine, node, stream: engine.prefill("How"),
+    "expand": lambda engine, node, stream: engine.expand(node, 1, FEW),
+    "expand-many": lambda engine, node, stream: engine.expand([Expansion(node, 1, FEW)]),
+    "score": lambda engine, node, stream: engine.score(["How many?"]),
+    "search": lambda engine, node, stream: engine.search("How?", QUICK),
+    "stream": lambda engine, node, stream: next(engine.stream(["How?"], QUICK)),
+    "text": lambda engine, node, stream: next(engine.stream_text(node, FEW)),
+    "next-of-a-stream": lambda engine, node, stream: next(stream),
+    "append": lambda engine, node, stream: node.append("many"),
+    "prefix": lambda engine, node, stream: node.prefix(1),
+    "path_ids": lambda engine, node, stream: node.path_ids,
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_second_thread_is_told(engine: Engine, call: str) -> None:
+    expected = engine.search(["How many?", "What?"], replace(QUICK, value=lambda chain: 0.5))
+    with engine.prefill("How many clips?") as node:
+        stream = engine.stream(["How?", "When?"], QUICK)
+        next(stream)
+        busy = AtWork(engine)
+        with pytest.raises(EngineBusyError, match="at work in another thread: it serves one thread at a time"):
+            CALLS[call](engine, node, stream)
+        assert [replace(each, stats=None) for each in busy.results()] == [
+            replace(each, stats=None) for each in expected
+        ]
+        kept = CALLS[call](engine, node, stream)  # now it is our turn
+        del kept
+        stream.close()
+
+
+def test_nodes_are_let_go_of_while_another_thread_is_at_work(engine: Engine) -> None:
+    nodes = [engine.prefill([5, 6, 7, number]) for number in range(3, 43)]
+    children = [child for family in engine.expand([Expansion(node, 2, FEW) for node in nodes]) for child in family]
+    kvs = [child.kv for child in children]
+    stream = engine.stream(["How?"] * 3, QUICK)
+    next(stream)
+    busy = AtWork(engine)
+    lengths = [node.length for node in nodes]
+    for node in nodes[::2]:
+        node.release()
+    del node, nodes, children
+    gc.collect()
+    stream.close()
+    dropped = engine.stream(["How?"] * 3, QUICK)
+    del dropped
+    assert lengths == [4] * 40
+    assert {kv.handles for kv in kvs} == {1}, "not while somebody is at work"
+    busy.results()
+    assert {kv.handles for kv in kvs} == {0}
+
+
+def test_a_node_is_let_go_of_at_once_where_nobody_is_at_work(engine: Engine) -> None:
+    node, other = engine.prefill("How"), engine.prefill("What")
+    kvs = [node.kv, other.kv]
+    node.release()
+    assert isinstance(Elsewhere(other.release).result(), type(None))
+    assert [kv.handles for kv in kvs] == [0, 0]
+
+
+def test_threads_take_turns(engine: Engine) -> None:
+    """One after the other, with a stream that waits meanwhile."""
+    expected = [replace(result, stats=None) for result in engine.search(["How?", "When?"], QUICK)]
+    stream = engine.stream(["How?", "When?"], QUICK, concurrency=1)
+    events = [next(stream)]
+    [result] = Elsewhere(lambda: engine.search("How?", QUICK)).result()
+    assert replace(result, stats=None) == expected[0]
+    events += Elsewhere(lambda: list(stream)).result()
+    results = [event.result for event in events if isinstance(event, Outcome)]
+    assert [replace(result, stats=None) for result in results if result] == expected
+
+
+def test_many_threads_at_once_leave_a_sound_tree(engine: Engine) -> None:
+    """Whoever is told to wait does so and tries again; nobody's result is another's."""
+    texts = [f"How many clips in {number} days?" for number in range(6)]
+    expected = {text: engine.search(text, QUICK)[0].answer for text in texts}
+
+    def search(text: str) -> bool:
+        for _ in range(5):
+            while True:
+                try:
+                    [result] = engine.search(text, QUICK)
+                    break
+                except EngineBusyError:
+                    time.sleep(0.001)
+            if result.answer != expected[text]:
+                return False
+        return True
+
+    assert [thread.result() for thread in [Elsewhere(lambda text=text: search(text)) for text in texts]] == [True] * 6
+
+
+def in_a_fork(work: Callable[[], object]) -> int:
+    """The exit status of a fork that does `work` and ends as processes do; it is killed after a minute."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    for _ in range(600):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.1)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    raise AssertionError("the fork hangs")
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "at-work"])
+def test_a_fork_is_told(engine: Engine, busy: bool) -> None:
+    with engine.prefill("How many clips?") as node:
+        stream = engine.stream(["How?", "When?"], QUICK)
+        events = [next(stream)]
+        other = AtWork(engine) if busy else None
+
+        def work() -> None:
+            for call in CALLS.values():
+                with pytest.raises(ForkedEngineError, match="does not work in its fork"):
+                    call(engine, node, stream)
+            assert node.length == len(node.token_ids)
+            stream.close()
+            node.release()
+
+        assert in_a_fork(work) == 0
+        if other is not None:
+            other.results()
+        events += stream
+        assert all(event.error is None for event in events if isinstance(event, Outcome))
+
+
+_SCRIPT = """
+import os, sys
+from marcot.engine import Engine
+from marcot.engine.errors import ForkedEngineError
+folder, before, after = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+engine = Engine.load(folder, threads=before, kv_tokens=1024)
+node = engine.prefill([5, 6, 7])
+[child] = engine.expand(node)
+fork = os.fork()
+if fork:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]))
+try:
+    own = Engine.load(folder, threads=after, kv_tokens=1024)
+    [again] = own.expand(own.prefill([5, 6, 7]))
+    assert again.token_ids.tolist() == child.token_ids.tolist()
+    print("the same")
+except ForkedEngineError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (1, 1, "the same"),
+        (1, 2, "the same"),
+        (2, 1, "the same"),
+        (2, 2, "is a fork of one that has loaded an engine on several threads, and 2 threads would wait for these"),
+    ],
+)
+def test_a_fork_loads_its_own(folder: str, before: int, after: int, said: str) -> None:
+    """And both end as programs do: nothing waits at the exit."""
+    command = [sys.executable, "-c", _SCRIPT, folder, str(before), str(after)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, said in done.stdout) == (0, True), done.stdout + done.stderr
