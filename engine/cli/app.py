@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import streams
+from . import option_names, streams
 from .compare import compare
 from .dataset import dataset
 from .eval import eval
@@ -22,13 +22,13 @@ app = typer.Typer(
     help="Tree search with language models on a KV cache that is itself a tree.\n\n"
     'Start with:  marcot search --model qwen2.5-coder-0.5b "What is 17 * 3 + 4?"',
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": option_names.present},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
 app.command()(search)
 app.command()(generate)
-app.command()(score)
+app.command(context_settings={"token_normalize_func": option_names.present_of_score})(score)
 app.command()(models)
 app.command()(eval)
 app.command()(compare)

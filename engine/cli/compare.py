@@ -23,9 +23,10 @@ def compare(
     prompts: Annotated[
         Path | None,
         typer.Option(
+            "--input",
             help="A .jsonl file of prompts (question, and if wanted answer, situation and why), a .tsv or a .txt; by "
             "default 16 of marcot's own: logic, letter counting, geometry, arithmetic step by step and with "
-            "distracting detail, contradictory statements."
+            "distracting detail, contradictory statements.",
         ),
     ] = None,
     questions: options.QuestionsOption = None,
@@ -59,9 +60,9 @@ def compare(
 
     For example:
 
-      marcot compare --models qwen2.5-coder-0.5b,smollm2-135m --out report.html
+      marcot compare --model qwen2.5-coder-0.5b,smollm2-135m --out report.html
 
-      marcot compare --models ./marco-o1,./llama-3.2 --strategies greedy,mcts:rollouts=16 --out report.html
+      marcot compare --model ./marco-o1,./llama-3.2 --strategy greedy,mcts:rollouts=16 --out report.html
     """
     from ..evaluation import INSTRUCTIONS, ComparisonFile, parse_parameters, parse_strategies
     from .compare_run import CompareRun
@@ -72,7 +73,7 @@ def compare(
     loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic, not no_graphs)
     run = CompareRun(
         prompts=_prompts(prompts, questions),
-        models=options.split_names(models, "--models"),
+        models=options.split_names(models, "--model"),
         specs=parse_strategies(strategies, shared),
         numbers=loading.numbers,
         system=system,

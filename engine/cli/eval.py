@@ -25,6 +25,7 @@ def eval(
     data: Annotated[
         str,
         typer.Option(
+            "--input",
             metavar="NAME|FILE",
             help="mgsm:en, mgsm:zh, or a .jsonl or .tsv file of questions with answers; :RANGE may follow.",
         ),
@@ -73,14 +74,14 @@ def eval(
 
     For example:
 
-      marcot eval --models qwen2.5-coder-0.5b --data mgsm:en --questions 1-64 --strategies greedy,mcts --out runs/en
+      marcot eval --model qwen2.5-coder-0.5b --input mgsm:en --questions 1-64 --strategy greedy,mcts --out runs/en
 
-      marcot eval --models qwen2.5-coder-0.5b --questions 1-64 \
-        --strategies "mcts:rollouts=8,mcts:action=mini-step-32,label=mini-32" \
-        --budget-tokens 2048 --set max_rollout_tokens=320 --out runs/steps
+      marcot eval --model qwen2.5-coder-0.5b --questions 1-64 \
+        --strategy "mcts:rollouts=8,mcts:action=mini-step-32,label=mini-32" \
+        --max-tokens 2048 --set max_rollout_tokens=320 --out runs/steps
 
-      marcot eval --only-wrong runs/en/mgsm_en--qwen2.5-coder-0.5b--greedy.jsonl --models qwen2.5-coder-0.5b \
-        --strategies "mcts,mcts:reflection=on" --out runs/reflection
+      marcot eval --only-wrong runs/en/mgsm_en--qwen2.5-coder-0.5b--greedy.jsonl --model qwen2.5-coder-0.5b \
+        --strategy "mcts,mcts:reflection=on" --out runs/reflection
 
       marcot eval --report runs/en --baseline mcts --out runs/en
     """
@@ -111,7 +112,7 @@ def eval(
         _deliver(Report.of(series, baseline, budget_tokens), out, json)
         return
     if results:
-        raise InputError(f"{results[0]}: result files are read with --report; without it, give --data, --models, ...")
+        raise InputError(f"{results[0]}: result files are read with --report; without it, give --input, --model, ...")
     shared = parse_parameters(parameters) | ({} if budget_tokens is None else {"max_tokens": str(budget_tokens)})
     chosen = DataSet.named(data, questions)
     loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic, not no_graphs)
@@ -119,7 +120,7 @@ def eval(
     check_baseline(baseline, [spec.label for spec in specs])
     run = EvalRun(
         data=chosen.wrong_in(read_series(only_wrong)) if only_wrong else chosen,
-        models=options.split_names(models, "--models"),
+        models=options.split_names(models, "--model"),
         specs=specs,
         numbers=loading.numbers,
         system=system,

@@ -209,7 +209,7 @@ MaxNodesBudget = Annotated[
 ModelsOption = Annotated[
     str,
     typer.Option(
-        "--models",
+        "--model",
         "-m",
         metavar="A,B",
         help="Checkpoint folders, .gguf files, hub ids or names from marcot models, separated by commas; they are "
@@ -220,6 +220,7 @@ ModelsOption = Annotated[
 StrategiesOption = Annotated[
     str,
     typer.Option(
+        "--strategy",
         metavar="A,B",
         help="Strategies, separated by commas, each with parameters if wanted: greedy,mcts:action=token,rollouts=4. "
         "label=NAME is what tables call one; module:Class is one of your own.",
@@ -237,7 +238,7 @@ ParametersOption = Annotated[
 ]
 BudgetTokensOption = Annotated[
     int | None,
-    typer.Option(help="Tokens that a question may draw; no limit by default.", rich_help_panel=_SEARCH),
+    typer.Option("--max-tokens", help="Tokens that a question may draw; no limit by default.", rich_help_panel=_SEARCH),
 ]
 InstructionOption = Annotated[
     str,

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 def score(
     *,
     model: options.ModelOption,
-    text: Annotated[str | None, typer.Option(help="The text to rate; - reads it from stdin.")] = None,
+    text: Annotated[str | None, typer.Argument(help="The text to rate; - reads it from stdin.")] = None,
+    text_by_name: Annotated[str | None, typer.Option("--text", hidden=True)] = None,
     token_ids: options.TokenIdsOption = None,
-    top_k: Annotated[int, typer.Option(help="Most probable tokens listed per position.")] = 5,
+    top_logprobs: Annotated[int, typer.Option(help="Most probable tokens listed per position.")] = 5,
     json: options.JsonOption = False,
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
@@ -35,21 +36,21 @@ def score(
 
     For example:
 
-      marcot score -m smollm2-135m --text "The capital of France is Paris."
+      marcot score -m smollm2-135m "The capital of France is Paris."
 
-      marcot score -m ./no-tokenizer --token-ids "1 2 3" --top-k 3 --json
+      marcot score -m ./no-tokenizer --token-ids "1 2 3" --top-logprobs 3 --json
     """
     from ..errors import InputError
     from ..json_form import score_object, to_line
     from .loading import Loading, waiting
 
-    if (text is None) == (token_ids is None):
-        raise InputError("give either --text or --token-ids")
-    tokens = options.prompt_or_ids(text, token_ids)
+    if [text, text_by_name, token_ids].count(None) != 2:
+        raise InputError("give either a text or --token-ids")
+    tokens = options.prompt_or_ids(text_by_name if text is None else text, token_ids)
     loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic)
     engine = loading.load(model)
     with waiting("scoring"):
-        [rated] = engine.score([tokens], top_k)
+        [rated] = engine.score([tokens], top_logprobs)
     if json:
         print(to_line(score_object(rated)))
     else:

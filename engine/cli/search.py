@@ -21,6 +21,7 @@ def search(
             "or .tsv (question, then reference answer)."
         ),
     ] = None,
+    questions: options.QuestionsOption = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Append a JSON line for each finished question; what is in the file already is skipped."),
@@ -89,6 +90,7 @@ def search(
       marcot search -m ./my-checkpoint --input gsm8k.jsonl --out results.jsonl --concurrency 32
     """
     from ..errors import InputError
+    from ..evaluation.question_range import QuestionRange
     from ..question_file import Question, read_questions
     from ..sampling import Sampling
     from ..view import TreeFile
@@ -138,16 +140,19 @@ def search(
     if tree is not None and (is_same_file(tree, input) or is_same_file(tree, out)):
         raise InputError(f"--tree {tree}: is the file of another option too; give --tree another one")
     if input is not None:
-        questions = read_questions(input)
+        wanted, whole = QuestionRange.parse(questions or "1-"), read_questions(input)
+        wanted.check(len(whole))
+        asked = [each for each in whole if each.index + 1 in wanted]
+    elif questions is not None:
+        raise InputError(f"--questions {questions}: needs --input FILE")
     else:
-        text = options.read_text(question or "", "question")
-        questions = [Question(0, text)]
+        asked = [Question(0, options.read_text(question or "", "question"))]
     tree_file = None if tree is None else TreeFile(tree, numbered=input is not None)
     if tree_file is not None:
-        tree_file.check(question.index for question in questions)
+        tree_file.check(each.index for each in asked)
     loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic, not no_graphs)
     request = Request(
-        questions=questions,
+        questions=asked,
         strategy=chosen,
         model=model,
         numbers=loading.numbers,

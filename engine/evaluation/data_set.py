@@ -73,7 +73,7 @@ class DataSet:
         if not (colon and _RANGE.fullmatch(range)):
             name, range = text, ""
         if range and chosen:
-            raise InputError(f"give the questions either in --data {text} or in --questions {chosen}")
+            raise InputError(f"give the questions either in --input {text} or in --questions {chosen}")
         known = ", ".join(f"{_MGSM}:{each}" for each in INSTRUCTIONS)
         if match := _MGSM_NAME.fullmatch(name):
             language = match[1]

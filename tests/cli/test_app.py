@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,8 +12,10 @@ from pathlib import Path
 import marcot as package
 import pytest
 from marcot.engine import MCTS, Sampling
+from marcot.engine.cli.app import app
 from marcot.engine.cli.generate import generate
 from marcot.engine.cli.search import search
+from typer.main import get_command
 
 COMMANDS = ["search", "generate", "score", "models", "eval", "compare", "dataset"]
 
@@ -86,3 +89,53 @@ def test_a_reader_that_goes_away_ends_it_quietly(mute: Path) -> None:
     pipe.stderr.close()
     assert pipe.wait(timeout=120) == 1
     assert errors == b""
+
+
+def options_of(command: str) -> set[str]:
+    return {name for parameter in get_command(app).commands[command].params for name in parameter.opts}  # type: ignore[attr-defined]
+
+
+def test_one_thing_has_one_name() -> None:
+    """What commands share is called the same, and by none of the names of before."""
+    for command in COMMANDS:
+        assert not options_of(command) & {"--models", "--strategies", "--data", "--prompts", "--budget-tokens"}
+    for command in ("search", "eval", "compare"):
+        shared = {"--input", "--questions", "--model", "--strategy", "--max-tokens", "--instruction", "--system"}
+        assert shared <= options_of(command)
+    assert "--top-k" not in options_of("score")
+    assert "--top-logprobs" in options_of("score") & options_of("generate")
+
+
+SMALL = ("--max-rollout-tokens", "4", "--json")
+COMPARE = ("compare", "-m", "M", "--out", "O.json")
+NAMES = {
+    "search": (
+        ["search", "--model", "M", "--input", "Q", "--strategy", "greedy", "--max-tokens", "9", *SMALL],
+        ["search", "--models", "M", "--data", "Q", "--strategies", "greedy", "--budget-tokens", "9", *SMALL],
+    ),
+    "eval": (
+        ["eval", "-m", "M", "--input", "Q", "--strategy", "greedy", "--max-tokens", "4", "--json"],
+        ["eval", "--models", "M", "--data", "Q", "--strategies", "greedy", "--budget-tokens", "4", "--json"],
+    ),
+    "compare": (
+        [*COMPARE, "--input", "Q", "--strategy", "greedy", "--max-tokens", "4"],
+        [*COMPARE, "--prompts", "Q", "--strategies", "greedy", "--budget-tokens", "4"],
+    ),
+    "score": (
+        ["score", "-m", "M", "How many?", "--top-logprobs", "2", "--json"],
+        ["score", "-m", "M", "--text", "How many?", "--top-k", "2", "--json"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("now", "before"), NAMES.values(), ids=NAMES)
+def test_older_names_are_taken(
+    marcot: Callable, talker: Path, tmp_path: Path, now: list[str], before: list[str]
+) -> None:
+    questions = tmp_path / "q.tsv"
+    questions.write_text("How many?\t3\nHow much?\t4\n", encoding="utf-8")
+    places = {"M": str(talker), "Q": str(questions), "O.json": str(tmp_path / "o.json")}
+    ends = [marcot(*(places.get(word, word) for word in words)) for words in (now, before)]
+    assert [end.code for end in ends] == [0, 0]
+    first, second = ([re.sub(r'"(wall_s|tokens_per_s|seconds)": [^,}]*', "", end.out)] for end in ends)
+    assert first == second

@@ -118,8 +118,8 @@ def test_search(marcot: Callable, talker: Path, arguments: list[Any], code: int,
 
 
 GENERATE = {
-    "no prompt": ([], 2, "give either a prompt, --token-ids or --messages"),
-    "prompt and ids": (["one", "--token-ids", "1"], 2, "give either a prompt, --token-ids or --messages"),
+    "no prompt": ([], 2, "give either a prompt or --token-ids"),
+    "prompt and ids": (["one", "--token-ids", "1"], 2, "give either a prompt or --token-ids"),
     "empty prompt": ([""], 2, "the prompt is empty"),
     "no samples": (["one", "-n", 0], 2, "samples=0: must be at least 1"),
     "no tokens": (["one", "--max-tokens", 0], 2, "max_tokens=0: must be"),
@@ -139,8 +139,9 @@ def test_generate(marcot: Callable, talker: Path, arguments: list[Any], code: in
 
 
 SCORE = {
-    "nothing": ([], 2, "give either --text or --token-ids"),
-    "text and ids": (["--text", "one", "--token-ids", "1"], 2, "give either --text or --token-ids"),
+    "nothing": ([], 2, "give either a text or --token-ids"),
+    "two texts": (["one", "--text", "two"], 2, "give either a text or --token-ids"),
+    "text and ids": (["--text", "one", "--token-ids", "1"], 2, "give either a text or --token-ids"),
     "empty text": (["--text", ""], 2, "the prompt is empty"),
     "text without tokenizer": (["--text", "one"], 2, "this checkpoint has no tokenizer"),
     "top-k of 100": (["--token-ids", "1 2", "--top-k", 100], 2, "top_k=100: must be from 1 to 64"),

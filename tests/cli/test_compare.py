@@ -147,7 +147,7 @@ def test_a_comparison_that_cannot_be_written_is_printed(
 
 
 ERRORS = {
-    "no model": ([], "--models needs a name"),
+    "no model": ([], "--model needs a name"),
     "a page of another kind": (["--models", "m", "--out", "report.pdf"], "must end in .html, .md, .json"),
     "a page in no folder": (["--models", "m", "--out", "nowhere/report.md"], "there is no folder nowhere"),
     "no such prompts": (["--models", "m", "--prompts", "p.jsonl"], "p.jsonl: there is no such file"),

@@ -342,7 +342,7 @@ def test_mgsm_is_asked_with_its_instruction(evaluate: Callable, monkeypatch: pyt
 
 
 ERRORS = {
-    "no model": (["--models", ""], "--models needs a name"),
+    "no model": (["--models", ""], "--model needs a name"),
     "a model twice": (["--models", "a,a"], "a is there twice"),
     "two models of a name": (["--models", "x/a,y/a"], "the names of two models are both 'a'"),
     "unknown strategy": (["--strategies", "luck"], "no strategy is called 'luck'"),
@@ -358,7 +358,7 @@ ERRORS = {
     "no range": (["--questions", "first"], "must be numbers and runs of numbers"),
     "backward range": (["--questions", "5-2"], "must be numbers and runs of numbers"),
     "question 0": (["--questions", "0"], "must be numbers and runs of numbers"),
-    "two ranges": (["--data", "mgsm:en:1-2", "--questions", "1"], "either in --data mgsm:en:1-2 or in --questions 1"),
+    "two ranges": (["--data", "mgsm:en:1-2", "--questions", "1"], "either in --input mgsm:en:1-2 or in --questions 1"),
     "parameter without value": (["--set", "seed"], "'seed' is not of the form parameter=value"),
     "no concurrency": (["--concurrency", 0], "concurrency=0"),
     "unknown baseline, before any model is loaded": (

@@ -11,7 +11,7 @@ IDS = [5, 17, 300, 4, 4, 9, 230]
 
 
 def test_json_agrees_with_transformers(marcot: Callable, mute: Path) -> None:
-    ended = marcot("score", "--model", mute, "--token-ids", " ".join(map(str, IDS)), "--top-k", 3, "--json")
+    ended = marcot("score", "--model", mute, "--token-ids", " ".join(map(str, IDS)), "--top-logprobs", 3, "--json")
     assert ended.code == 0
     [entry] = ended.objects
     assert entry["token_ids"] == IDS
@@ -27,13 +27,13 @@ def test_json_agrees_with_transformers(marcot: Callable, mute: Path) -> None:
 
 
 def test_text_is_encoded_first(marcot: Callable, talker: Path) -> None:
-    by_text = marcot("score", "--model", talker, "--text", "How many 苹果?", "--json").objects[0]
+    by_text = marcot("score", "--model", talker, "How many 苹果?", "--json").objects[0]
     by_ids = marcot("score", "--model", talker, "--token-ids", " ".join(map(str, by_text["token_ids"])), "--json")
     assert by_ids.objects == [by_text]
 
 
 def test_a_person_sees_a_table(marcot: Callable, talker: Path, mute: Path) -> None:
-    ended = marcot("score", "--model", talker, "--text", "How many", "--top-k", 2)
+    ended = marcot("score", "--model", talker, "How many", "--top-logprobs", 2)
     assert "expected" in ended.out.splitlines()[0]
     assert "'H'" in ended.out
     assert "sum of" in ended.out.splitlines()[-1]

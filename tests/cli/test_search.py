@@ -245,3 +245,27 @@ def test_progress_is_a_line_now_and_then_when_piped(search: Callable, monkeypatc
     *_, last = ended.err.splitlines()
     assert last.startswith("1 of 1 questions, ")
     assert "tokens/s" in last
+
+
+def test_chosen_questions_of_a_file(search: Callable, tmp_path: Path) -> None:
+    questions = tmp_path / "q.txt"
+    questions.write_text("One?\nTwo?\nThree?\nFour?\n", encoding="utf-8")
+    found = search("--input", questions, "--questions", "2-3", "--json").objects
+    assert sorted((entry["index"], entry["question"]) for entry in found) == [(1, "Two?"), (2, "Three?")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--questions", "1", "One?"], "--questions 1: needs --input FILE"),
+        (["--input", "q.txt", "--questions", "3"], "3"),
+    ],
+)
+def test_questions_that_are_not_there(
+    search: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("q.txt").write_text("One?\nTwo?\n", encoding="utf-8")
+    ended = search(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert message in ended.err

@@ -45,7 +45,7 @@ def test_the_examples_do_what_the_page_says() -> None:
 
 def test_the_command_line_finds_the_examples_in_a_file(tiny_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("from marcot import MCTS\n" + "\n".join(EXAMPLES), encoding="utf-8")
-    [command] = re.findall(r"```\n(marcot search [^`]*mine:[^`]*)```", PAGE)
+    [command] = re.findall(r"```sh\n(marcot search [^`]*mine:[^`]*)```", PAGE)
     words = shlex.split(command.replace("\\\n", ""))[1:]
     words[words.index("qwen2.5-coder-0.5b")] = str(tiny_checkpoint("qwen2", tokenizer=True))
     program = [Path(sys.executable).with_name("marcot"), *words, "--max-rollout-tokens", "4", "--json"]
