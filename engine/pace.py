@@ -27,7 +27,7 @@ class Pace:
         self.questions = questions
         self.finished = 0
         self._open: dict[int, Progress] = {}
-        self._spent: list[int] = []
+        self._spent = 0
         self._started = time.monotonic()
         self._ended: float | None = None
 
@@ -39,9 +39,9 @@ class Pace:
         begun = self._open.pop(event.index, None)
         self.finished += 1
         if event.result is not None and event.result.stats is not None:
-            self._spent.append(event.result.stats.generated_tokens)
-        else:
-            self._spent.append(begun.generated_tokens if begun else 0)
+            self._spent += event.result.stats.generated_tokens
+        elif begun is not None:
+            self._spent += begun.generated_tokens
         if self.finished == self.questions:
             self._ended = time.monotonic()
 
@@ -63,7 +63,7 @@ class Pace:
     @property
     def tokens(self) -> int:
         """Drawn so far, those of running questions included."""
-        return sum(self._spent) + sum(progress.generated_tokens for progress in self._open.values())
+        return self._spent + sum(self._drawn)
 
     @property
     def tokens_per_s(self) -> float:
@@ -76,11 +76,10 @@ class Pace:
 
         Running questions that drew more than the finished ones did on average count as well: the cheap ones end first.
         """
-        if not any(self._spent):
+        if not self._spent:
             return None
-        mean = sum(self._spent) / len(self._spent)
-        known = self._spent + [drawn for drawn in self._drawn if drawn > mean]
-        return sum(known) / len(known)
+        dear = [drawn for drawn in self._drawn if drawn * self.finished > self._spent]
+        return (self._spent + sum(dear)) / (self.finished + len(dear))
 
     def tokens_left(self, cost: float) -> float:
         """Tokens still to be drawn if a question takes `cost` of them."""

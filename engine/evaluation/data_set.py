@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import InputError
 from ..question_file import Question, read_questions
-from ..search import Question as Asked
+from ..search import Question as SearchQuestion
+from ..search.question import Asked, one_or_many
 from .mgsm import INSTRUCTIONS, problems
 from .question_range import QuestionRange
 from .series import Series
@@ -26,7 +26,7 @@ class DataSet:
     """Questions to evaluate on.
 
     Attributes:
-        name: What results call it: `mgsm:en`, `mgsm:zh` or the name of the file.
+        name: What results call it: `mgsm:en`, `mgsm:zh`, the name of the file, or another.
         instruction: What follows each question by default.
         questions: Each with its reference.
     """
@@ -36,22 +36,22 @@ class DataSet:
     questions: Sequence[Question]
 
     @classmethod
-    def of(cls, questions: Iterable[Asked | Mapping[str, Any]], name: str = "questions") -> DataSet:
+    def of(cls, questions: Asked | Iterable[Asked], name: str = "questions") -> DataSet:
         """A data set of one's own.
 
         Args:
-            questions: `Question`s with references, or objects with `question` and `answer`.
+            questions: `Question`s with references, or objects with `question` and `answer`; or one of them.
             name: What results call it.
 
         Raises:
             InputError: There is none, or one is no question or has no answer; says which.
         """
         kept = []
-        for index, each in enumerate(questions):
-            text, reference = _asked(each)
-            if not isinstance(text, str) or not text.strip():
-                raise InputError(f"question {index + 1}: {each!r:.80} is none; give Question(text, reference)")
-            if reference is None:
+        for index, each in enumerate(one_or_many(questions)):
+            text, reference = SearchQuestion.of(each)
+            if not text.strip():
+                raise InputError(f"question {index + 1} is empty")
+            if reference is None or not reference.strip():
                 raise InputError(f"question {index + 1} has no answer to compare with: give Question(text, reference)")
             kept.append(Question(index, text.strip(), {"answer": reference}))
         if not kept:
@@ -109,12 +109,3 @@ class DataSet:
         if not questions:
             raise InputError(f"--only-wrong: none of the chosen questions of {self.name} is wrong there")
         return DataSet(self.name, self.instruction, questions)
-
-
-def _asked(entry: object) -> tuple[object, object]:
-    """Text and reference of what a user gives as a question."""
-    if isinstance(entry, Mapping):
-        return entry.get("question"), entry.get("answer")
-    if isinstance(entry, tuple) and len(entry) == 2:
-        return entry[0], entry[1]
-    return entry, None

@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..search import Question, SearchOptions
+from ..search import SearchOptions
 from ..search.instruction import AUTO
+from ..search.question import Asked
 from .data_set import DataSet
 from .eval_run import EvalRun
 from .eval_view import EvalView
@@ -22,7 +23,7 @@ from .strategy_spec import StrategySpec, parse_strategies
 if TYPE_CHECKING:
     from ..engine import Engine
 
-Questions = str | Path | Iterable[Question | Mapping[str, Any]]
+Questions = str | Path | Asked | Iterable[Asked]
 Strategies = str | SearchOptions | Iterable[SearchOptions] | Mapping[str, SearchOptions]
 
 
@@ -99,7 +100,7 @@ def evaluate(
 def _data_set(questions: Questions, name: str) -> DataSet:
     if isinstance(questions, str | Path):
         return DataSet.named(str(questions))
-    return DataSet.of([questions] if isinstance(questions, Question | Mapping) else questions, name)
+    return DataSet.of(questions, name)
 
 
 def _specs(strategies: Strategies) -> list[StrategySpec]:
@@ -107,6 +108,8 @@ def _specs(strategies: Strategies) -> list[StrategySpec]:
         return parse_strategies(strategies)
     if isinstance(strategies, SearchOptions):
         strategies = [strategies]
+    if not isinstance(strategies, Iterable):
+        raise InputError(f"strategies={strategies!r:.80}: give one such as MCTS(rollouts=8), or several")
     if not isinstance(strategies, Mapping):
         given = list(strategies)
         strategies = {getattr(each, "name", str(each)): each for each in given}

@@ -157,7 +157,8 @@ class SearchResult:
             The path of the file.
 
         Raises:
-            InputError: The name has another ending, or the file cannot be written.
+            InputError: The name has another ending, or a file of somebody else is there.
+            OutputError: It cannot be written.
         """
         from ..view import TreeFile
 

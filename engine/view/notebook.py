@@ -23,7 +23,9 @@ def to_notebook(result: SearchResult) -> str:
     scripts still have the answer and its chain.
     """
     answer = f"<b>{_text(result.answer) or '(none)'}</b>"
-    numbers = f"confidence {result.confidence:.2f}, value {result.value:.3f}, {result.size}"
+    agreeing, answered = result.votes
+    sure = f"confidence {result.confidence:.2f}, {agreeing} of {answered} chains"
+    numbers = f"{sure}, value {result.value:.3f}, {result.size}"
     chain = (
         f"<details><summary>{answer} &nbsp; {numbers}</summary>"
         f'<pre style="white-space: pre-wrap">{_text(result.text.strip())}</pre></details>'

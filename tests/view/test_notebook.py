@@ -44,7 +44,7 @@ class Cell(HTMLParser):
 def test_a_cell_has_the_answer_its_chain_and_the_page() -> None:
     cell = Cell(RESULT._repr_html_())
     assert cell.tags == ["div", "details", "summary", "b", "pre", "iframe"]
-    assert cell.text.startswith(f"60 \N{NO-BREAK SPACE} confidence 0.50, value {RESULT.value:.3f}, 14 rollouts, ")
+    assert cell.text.startswith(f"60 \N{NO-BREAK SPACE} confidence 0.50, 0 of 9 chains, value {RESULT.value:.3f}, 14 ")
     assert RESULT.text.strip() in cell.text
     assert cell.page == to_page(RESULT, {})
 
