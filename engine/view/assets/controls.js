@@ -237,6 +237,7 @@ byId("unfold").hidden = !longChains.size;
 showSearch();
 showScale(state.colourBy);
 showTokenScale();
-begin(layout);
 goTo(rollouts.length);
+// Only now, as all that was written above takes its room from the canvas.
+begin(layout);
 followHash();

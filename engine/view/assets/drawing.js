@@ -11,14 +11,18 @@ function zoomX(layout) {
   return Math.max(view.zoom, Math.min((canvas.clientWidth - 40) / layout.width, 0.9));
 }
 
-/** Show the whole tree, or on a canvas that is too small for it the root and what is next to it. */
+/** Show the whole tree, or on a canvas that is too small for it the root, with the nearest of its children if there is room. */
 function begin(layout) {
   fit(layout);
   if (view.zoom >= READABLE || (layout.boxes.length >= 100 && canvas.clientWidth >= 600 && zoomX(layout) >= 0.05)) return;
-  view.zoom = 0.85;
   const root = layout.boxes[0];
+  const room = canvas.clientHeight - 40;
+  let reach = Math.min(...root.children.map((child) => Math.abs(child.y - root.y)));
+  if (!((reach + BOX.height) * 0.65 <= room)) reach = 0;
+  view.zoom = Math.min(room / (reach + BOX.height), 0.85);
+  const near = root.children.find((child) => Math.abs(child.y - root.y) === reach) ?? root;
   view.x = 16 - root.x * zoomX(layout);
-  view.y = (canvas.clientHeight - BOX.height * view.zoom) / 2 - root.y * view.zoom;
+  view.y = (canvas.clientHeight - BOX.height * view.zoom - (root.y + near.y) * view.zoom) / 2;
 }
 
 function fit(layout) {
