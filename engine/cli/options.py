@@ -280,6 +280,10 @@ def parse_instruction(text: str, auto: str = "auto") -> str:
     return {"none": "", "auto": auto}.get(text.strip(), text)
 
 
+_ID_DIGITS = 18
+"""More than any vocabulary's; the numbers fit into 64 bits."""
+
+
 def parse_token_ids(text: str, option: str) -> list[int]:
     """Return the integers of `text`, separated by blanks or commas.
 
@@ -290,7 +294,7 @@ def parse_token_ids(text: str, option: str) -> list[int]:
 
     ids = []
     for word in text.replace(",", " ").split():
-        if not (word.isascii() and word.isdigit()):
+        if not (word.isascii() and word.isdigit() and len(word) <= _ID_DIGITS):
             raise InputError(f'{option}: {word!r} is not a token id; give integers >= 0, such as "1 2 3"')
         ids.append(int(word))
     return ids
@@ -321,7 +325,7 @@ def read_text(argument: str, name: str) -> str:
         name: What it is, for messages.
 
     Raises:
-        InputError: It is blank, or stdin is no text.
+        InputError: It is blank or no text.
     """
     from ..errors import InputError
 
@@ -333,6 +337,9 @@ def read_text(argument: str, name: str) -> str:
         raise InputError(f"stdin: cannot be read: {error.strerror}") from error
     if not text.strip():
         raise InputError(f"the {name} is empty")
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        # What Python makes of an argument's bytes that are not UTF-8.
+        raise InputError(f"the {name} is not UTF-8 text")
     return text
 
 

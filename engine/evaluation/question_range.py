@@ -8,7 +8,7 @@ from typing import Self
 
 from ..errors import InputError
 
-_RUN = re.compile(r"\s*(\d+)\s*(?:(-)\s*(\d*)\s*)?")
+_RUN = re.compile(r"\s*(\d{1,18})\s*(?:(-)\s*(\d{0,18})\s*)?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,7 +183,9 @@ def _entry(line: bytes) -> tuple[str, dict[str, Any], str, Trial | None]:
     try:
         entry = parse(line)
         label, settings, question = entry["label"], entry["settings"], entry["question"]
-        settings["data"], settings["model"], settings["answer_rule"]
+        names: tuple[object, ...] = (label, question, settings["data"], settings["model"], settings["answer_rule"])
     except (ValueError, KeyError, TypeError):
-        raise InputError("is not a result of marcot eval") from None
+        names = (None,)
+    if not all(isinstance(name, str) for name in names):
+        raise InputError("is not a result of marcot eval")
     return label, settings, question, None if "error" in entry else Trial.from_object(entry)

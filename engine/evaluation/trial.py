@@ -115,7 +115,7 @@ class Trial:
                 Rollout("", _number(value), answer, tokens, reason, leaf, spent)
                 for answer, value, tokens, reason, leaf, spent in rows
             )
-            return cls(
+            trial = cls(
                 index=entry["index"],
                 question=entry["question"],
                 reference=entry["reference"],
@@ -129,6 +129,26 @@ class Trial:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError("is not a result of marcot eval") from error
+        if not trial._is_sound():
+            raise InputError("is not a result of marcot eval")
+        return trial
+
+    def _is_sound(self) -> bool:
+        """Whether all that was read is of its type, and leaves and parents are nodes of one tree."""
+        texts = [self.question, self.reference, self.answer]
+        counts = [self.index, self.tokens]
+        for rollout in self.rollouts:
+            texts += [rollout.answer, rollout.finish_reason]
+            counts += [rollout.tokens, rollout.leaf, rollout.spent]
+        root, *others = self.parents or (0,)
+        return (
+            all(isinstance(text, str) for text in texts)
+            and all(isinstance(count, int) and count >= 0 for count in counts)
+            and isinstance(self.seconds, int | float)
+            and root is None
+            and all(isinstance(parent, int) and 0 <= parent <= at for at, parent in enumerate(others))
+            and all(rollout.leaf < len(self.parents) for rollout in self.rollouts)
+        )
 
     def after(self, budget: int) -> tuple[list[Rollout], list[TreeNode]]:
         """The rollouts that had been counted when `budget` tokens were drawn, and the tree as they had grown it.

@@ -357,6 +357,7 @@ ERRORS = {
     "too many questions": (["--data", "mgsm:en:240-260"], "questions 240-260: there are 1 to 250"),
     "no range": (["--questions", "first"], "must be numbers and runs of numbers"),
     "backward range": (["--questions", "5-2"], "must be numbers and runs of numbers"),
+    "a question of many digits": (["--questions", "1-" + "9" * 5000], "must be numbers and runs of numbers"),
     "question 0": (["--questions", "0"], "must be numbers and runs of numbers"),
     "two ranges": (["--data", "mgsm:en:1-2", "--questions", "1"], "either in --input mgsm:en:1-2 or in --questions 1"),
     "parameter without value": (["--set", "seed"], "'seed' is not of the form parameter=value"),

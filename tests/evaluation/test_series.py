@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from marcot.engine import InputError
-from marcot.engine.evaluation import Series, Trial, read_series
+from marcot.engine.evaluation import Report, Series, Trial, read_series
 from marcot.engine.search import MCTS
 from trials import searched, series, trial
 
@@ -134,6 +134,39 @@ def test_a_line_without_its_rollouts_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text(json.dumps(entry) + "\n")
     with pytest.raises(InputError, match="line 1: is not a result of marcot eval"):
         read_series([tmp_path])
+
+
+ODD = (None, [], {}, "x", -1, 1e300, [[]], [{}], [None, 5], [None, 1], "[" * 9)
+
+
+@pytest.mark.parametrize(
+    "name", ["index", "question", "reference", "answer", "tokens", "seconds", "rollouts", "parents"]
+)
+def test_a_line_with_something_odd_in_it_is_read_or_refused(tmp_path: Path, name: str) -> None:
+    whole = json.loads(line(trial(0, ["1", "2"])))
+    changed = [whole | {name: odd} for odd in ODD]
+    if name == "rollouts":
+        changed += [whole | {name: whole[name] | {column: odd}} for column in whole[name] for odd in (*ODD, ["x", -1])]
+    refused = 0
+    for entry in changed:
+        (tmp_path / "a.jsonl").write_text(json.dumps(entry) + "\n")
+        try:
+            [found] = read_series([tmp_path / "a.jsonl"])
+        except InputError:
+            refused += 1
+        else:
+            Report.of([found]).markdown()
+    assert refused >= 5
+
+
+@pytest.mark.parametrize("name", ["label", "settings", "data", "model", "answer_rule"])
+def test_a_head_of_another_type_is_refused(tmp_path: Path, name: str) -> None:
+    for odd in (None, [], {}, 5):
+        entry = json.loads(line(trial(0, ["1"])))
+        (entry if name in entry else entry["settings"])[name] = odd
+        (tmp_path / "a.jsonl").write_text(json.dumps(entry) + "\n")
+        with pytest.raises(InputError, match="line 1: is not a result of marcot eval"):
+            read_series([tmp_path / "a.jsonl"])
 
 
 def test_a_part_of_a_series() -> None:
