@@ -72,11 +72,11 @@ class Pace:
 
     @property
     def cost(self) -> float | None:
-        """Tokens of a question; None until one has finished that drew any.
+        """Tokens of a question; None until as many have finished as are running, as the cheap ones end first.
 
-        Running questions that drew more than the finished ones did on average count as well: the cheap ones end first.
+        For the same reason those that run count as well if they drew more than the finished ones did on average.
         """
-        if not self._spent:
+        if not self._spent or self.finished < len(self._open):
             return None
         dear = [drawn for drawn in self._drawn if drawn * self.finished > self._spent]
         return (self._spent + sum(dear)) / (self.finished + len(dear))
