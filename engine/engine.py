@@ -334,8 +334,8 @@ class Engine:
             strategy: Such as `MCTS(rollouts=16)`.
             system: System message; the chat template's own by default.
             instruction: What follows each question, after an empty line; None for nothing. By default a request to
-                reason step by step and to box the answer, but not where the checkpoint's template makes it reason by
-                itself, where it has no template, or where the strategy's `answer_from` is not `"auto"`.
+                reason step by step and to box the answer, but not where the checkpoint's template or `system` speaks of
+                reasoning, where there is no template, or where the strategy's `answer_from` is not `"auto"`.
             concurrency: Questions that are searched at a time; their branches share every forward pass.
 
         Yields:
@@ -350,7 +350,8 @@ class Engine:
         check_strategy(strategy)
         if not isinstance(system, str | None):
             raise InputError(f"system={system!r:.100}: must be a text or None")
-        following = instruction_for(self.tokenizer.chat_template if self.tokenizer else None, strategy, instruction)
+        template = self.tokenizer.chat_template if self.tokenizer else None
+        following = instruction_for(template, strategy, instruction, system)
         asked = one_or_many(questions)
         count = len(asked) if isinstance(asked, Sized) else None
 

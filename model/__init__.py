@@ -2,7 +2,7 @@
 
 from .cache import cached_model, models_folder
 from .catalog import BUILT_IN_MODELS, BuiltInModel
-from .chat_template import ChatTemplate, Message
+from .chat_template import ChatTemplate, Message, speaks_of_reasoning
 from .checkpoint import Checkpoint
 from .config import ModelConfig, RopeConfig
 from .cuda_graphs import decode_graphs
@@ -53,4 +53,5 @@ __all__ = [
     "locate",
     "models_folder",
     "open_checkpoint",
+    "speaks_of_reasoning",
 ]

@@ -55,7 +55,7 @@ class ChatTemplate:
         Raises:
             ChatTemplateError: The text is not a valid template.
         """
-        self.reasons = _REASONS.search(source) is not None
+        self.reasons = speaks_of_reasoning(source)
         self._special_tokens = dict(special_tokens)
         if len(source) > MAX_TEMPLATE_CHARACTERS:
             raise ChatTemplateError(f"chat template: longer than {MAX_TEMPLATE_CHARACTERS} characters")
@@ -89,6 +89,11 @@ class ChatTemplate:
         except Exception as error:  # a template can raise anything, and whatever it is, it is the template's error
             raise ChatTemplateError(f"chat template: {error}") from error
         return "".join(pieces)
+
+
+def speaks_of_reasoning(text: str) -> bool:
+    """Whether a template or a system message names the tags of a thought, or steps."""
+    return _REASONS.search(text) is not None
 
 
 class _GenerationTag(Extension):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...model import speaks_of_reasoning
 from ..errors import InputError
 
 if TYPE_CHECKING:
@@ -18,11 +19,14 @@ DEFAULT_INSTRUCTION = "Reason step by step, and put your final answer within \\b
 makes 51, twice of two chains; with this it makes 55."""
 
 
-def instruction_for(template: ChatTemplate | None, strategy: Strategy, wanted: str | None) -> str:
+def instruction_for(
+    template: ChatTemplate | None, strategy: Strategy, wanted: str | None, system: str | None = None
+) -> str:
     """What follows each question.
 
-    `"auto"` is nothing where the model reasons in a way of its own (`ChatTemplate.reasons`), where it has no template,
-    so that a question is a text to be continued, and where the strategy looks for answers in another place than a box.
+    `"auto"` is nothing where the model reasons in a way of its own (`ChatTemplate.reasons`) or is told to by `system`,
+    where it has no template, so that a question is a text to be continued, and where the strategy looks for answers in
+    another place than a box.
 
     Raises:
         InputError: `wanted` is no text.
@@ -33,8 +37,9 @@ def instruction_for(template: ChatTemplate | None, strategy: Strategy, wanted: s
         raise InputError(f"instruction={wanted!r}: must be a text, auto, or None")
     if wanted != AUTO:
         return wanted.strip()
+    reasons = template is None or template.reasons or speaks_of_reasoning(system or "")
     boxed = getattr(strategy, "answer_from", AUTO) == AUTO
-    return DEFAULT_INSTRUCTION if boxed and template is not None and not template.reasons else ""
+    return DEFAULT_INSTRUCTION if boxed and not reasons else ""
 
 
 def with_instruction(question: str, instruction: str) -> str:

@@ -36,6 +36,12 @@ def test_a_model_that_reasons_by_itself_is_left_alone(source: str) -> None:
     assert instruction_for(template(source), MCTS(), "Be brief.") == "Be brief."
 
 
+@pytest.mark.parametrize("system", ["Think in <Thought>, and answer in <Output>.", "Think step by step."])
+def test_a_system_message_that_asks_to_reason_is_enough(system: str) -> None:
+    assert instruction_for(template(PLAIN), MCTS(), "auto", system) == ""
+    assert instruction_for(template(PLAIN), MCTS(), "auto", "You teach arithmetic.") == DEFAULT_INSTRUCTION
+
+
 def test_a_text_to_be_continued_stays_as_it_is() -> None:
     assert instruction_for(None, MCTS(), "auto") == ""
 
