@@ -80,14 +80,18 @@ def flag(name: str, value: object, *, error: type[InputError] = InputError) -> b
     return bool(value)
 
 
-def texts(name: str, value: object, *, error: type[InputError] = InputError) -> tuple[str, ...]:
-    """`value` as a tuple of texts that are not empty; a single text is a tuple of one, not of its letters.
+def texts(
+    name: str, value: object, *, may_be_empty: bool = False, error: type[InputError] = InputError
+) -> tuple[str, ...]:
+    """`value` as a tuple of texts, none of which is empty unless it may be; a single one is not one of its letters.
 
     Raises:
         InputError: It is something else; of the kind `error`.
     """
     parts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (None,)
-    if isinstance(value, bytes | Mapping) or not all(isinstance(part, str) and part for part in parts):
+    if isinstance(value, bytes | Mapping) or not all(
+        isinstance(part, str) and (part or may_be_empty) for part in parts
+    ):
         raise error(f"{name}={value!r}: must be a tuple of non-empty strings, or one such string")
     return tuple(map(str, parts))
 

@@ -25,11 +25,11 @@ from ..model import (
     load_checkpoint,
 )
 from .chat import chat_ids
-from .checking import whole
+from .checking import flag, whole
 from .completion import Completion
 from .driver import Driver
 from .errors import InputError
-from .expanding import Expanding
+from .expanding import Expanding, expansion_of
 from .expansion import Expansion
 from .job import Job
 from .kv_tree import KVTree
@@ -124,7 +124,7 @@ class Engine:
     @classmethod
     def load(
         cls,
-        model: str,
+        model: str | os.PathLike[str],
         *,
         device: str = "auto",
         dtype: str = "auto",
@@ -164,9 +164,14 @@ class Engine:
             KernelsUnavailableError: The kernels that fit here cannot do what is asked for.
             ForkedEngineError: The process is a fork in which several threads do not work.
         """
+        if not isinstance(model, str | os.PathLike):
+            raise InputError(f"model={model!r:.100}: must be the name of a model or the path of a checkpoint")
+        model = os.fspath(model)
+        if kv_tokens is not None:
+            kv_tokens = whole("kv_tokens", kv_tokens, "an integer or None")
+        deterministic, graphs = flag("deterministic", deterministic), flag("graphs", graphs)
         if threads is not None:
-            if threads < 1:
-                raise InputError(f"threads={threads}: must be at least 1")
+            threads = whole("threads", threads, "at least 1", least=1)
             if threads > MAX_THREADS:
                 raise InputError(f"threads={threads}: must be at most {MAX_THREADS}; there are {os.cpu_count()} cores")
             torch.set_num_threads(threads)
@@ -218,31 +223,44 @@ class Engine:
     def expand(self, node: Node, n: int = 1, sampling: Sampling | None = None, *, first: int = 0) -> list[Node]: ...
 
     @overload
-    def expand(self, node: Iterable[Expansion]) -> list[list[Node]]: ...
+    def expand(self, node: Expansion) -> list[Node]: ...  # type: ignore[overload-overlap]  # it is a tuple as well
+
+    @overload
+    def expand(
+        self, node: Iterable[Node | Expansion], n: int = 1, sampling: Sampling | None = None, *, first: int = 0
+    ) -> list[list[Node]]: ...
 
     def expand(
-        self, node: Node | Iterable[Expansion], n: int = 1, sampling: Sampling | None = None, *, first: int = 0
+        self,
+        node: Node | Expansion | Iterable[Node | Expansion],
+        n: int = 1,
+        sampling: Sampling | None = None,
+        *,
+        first: int = 0,
     ) -> list[Node] | list[list[Node]]:
         """Continue a node by `n` samples, or many nodes at once, all in one batch.
 
         The same call gives the same samples, alone or in any company.
 
         Args:
-            node: The node, or any number of `Expansion`s.
-            n: Samples of a single node.
+            node: A node or an `Expansion`, or any number of them.
+            n: Samples of each node; an `Expansion` says its own.
             sampling: How to sample; `Sampling()` by default.
             first: Index of the first sample: 0 to 3 are other samples than 4 to 7.
 
         Returns:
-            One child per sample, or one list of children per expansion, in order.
+            One child per sample, or one list of children per node or expansion, in order. A node that the model has
+            ended (`finish_reason` is `"eos"`) has nothing after it: its children have no tokens, and end like it,
+            unless `sampling.ignore_eos` lets it go on. `Node.append` goes on from there as well.
 
         Raises:
+            InputError: It is no node of this engine, or another argument makes no sense.
             ContextOverflowError: A node fills the model's context.
             PoolTooSmallError: A branch outgrows the KV pool.
         """
-        if isinstance(node, Node):
-            return self._expand([Expansion(node, n, sampling or Sampling(), first)])[0]
-        return self._expand(node)
+        if isinstance(node, Node | Expansion | str | Mapping) or not isinstance(node, Iterable):
+            return self._expand([expansion_of(node, n, sampling, first)])[0]
+        return self._expand(expansion_of(each, n, sampling, first) for each in node)
 
     def stream_text(self, node: Node, sampling: Sampling | None = None, *, first: int = 0) -> Stream[str | Node]:
         """Continue a node by one sample, and tell its text while it is drawn.
@@ -260,13 +278,13 @@ class Engine:
             ContextOverflowError: The node fills the model's context.
             PoolTooSmallError: The branch outgrows the KV pool.
         """
-        return Stream(self.tree.turn, self._told(Expansion(node, 1, sampling or Sampling(), first)))
+        return Stream(self.tree.turn, self._told(expansion_of(node, 1, sampling, first)))
 
-    def score(self, sequences: Iterable[str | Sequence[int]], top_k: int = 5) -> list[Score]:
+    def score(self, sequences: str | Sequence[int] | Iterable[str | Sequence[int]], top_k: int = 5) -> list[Score]:
         """Rate given tokens: the raw log-probability of each, and the most probable tokens in its place.
 
         Args:
-            sequences: Texts or token ids.
+            sequences: Texts or sequences of token ids; a single one gives a list of one score.
             top_k: Columns of `Score.top_ids`, at most 64.
 
         Raises:
@@ -275,9 +293,8 @@ class Engine:
             PoolTooSmallError: A sequence is larger than the KV pool.
         """
         limit = min(MAX_TOP_K, self.config.vocab_size)
-        if not 1 <= top_k <= limit:
-            raise InputError(f"top_k={top_k}: must be from 1 to {limit}")
-        encoded = [self._codec.encode(sequence, bos=True) for sequence in sequences]
+        top_k = whole("top_k", top_k, f"from 1 to {limit}", least=1, most=limit)
+        encoded = self._codec.encode_each(sequences, bos=True)
         scorings: list[Scoring] = []
         with self.tree.turn:
             try:

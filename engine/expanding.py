@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator
 
 from ..kernels import MarcotError
 from .branch import Branch
+from .checking import no_class, whole
 from .errors import InputError
 from .expansion import Expansion
 from .kv_tree import KVTree
 from .node import Node
+from .sampling import Sampling
 from .scheduler import Scheduler
 from .token_codec import TokenCodec
 from .usage import Usage
@@ -26,20 +28,20 @@ class Expanding:
         """Submit every sample of `expansions`; none is left behind if one of them is refused.
 
         Raises:
-            InputError: An expansion asks for less than one sample.
+            InputError: An expansion asks for less than one sample, or is none of a node of this tree.
             MarcotError: What `Scheduler.expand` refuses.
         """
         self.branches: list[list[Branch]] = []
         self._scheduler = scheduler
         self._tree = tree
         try:
-            for node, n, sampling, first in expansions:
-                if n < 1:
-                    raise InputError(f"n={n}: an expansion needs at least one sample")
+            for expansion in expansions:
+                node, n, sampling, first = _checked(expansion, tree)
+                is_over = node.finish_reason == "eos" and not sampling.ignore_eos
                 samples: list[Branch] = []
                 self.branches.append(samples)
                 for sample in range(first, first + n):
-                    samples.append(scheduler.expand(node.kv, sampling, sample, usage))
+                    samples.append(scheduler.expand(node.kv, sampling, sample, usage, is_over=is_over))
         except BaseException:
             self.cancel()
             raise
@@ -83,3 +85,34 @@ class Expanding:
 
     def _all(self) -> Iterator[Branch]:
         return (branch for samples in self.branches for branch in samples)
+
+
+def expansion_of(asked: object, n: int, sampling: Sampling | None, first: int) -> Expansion:
+    """What a user asks for: an expansion, a tuple of its fields, or a node, of which the other arguments say the rest.
+
+    Raises:
+        InputError: It is none of these; says what to write.
+    """
+    if isinstance(asked, Node):
+        return Expansion(asked, n, Sampling() if sampling is None else sampling, first)
+    if not (isinstance(asked, tuple) and 2 <= len(asked) <= 4 and isinstance(asked[0], Node)):
+        raise InputError(f"cannot expand {asked!r:.100}: pass a Node, an Expansion(node, n, sampling), or several")
+    if (n, sampling, first) != (1, None, 0):
+        raise InputError("n, sampling and first are for nodes: an Expansion has its own, so write them in it")
+    return asked if isinstance(asked, Expansion) else Expansion(*asked, *[Sampling()][len(asked) - 2 :])
+
+
+def _checked(expansion: object, tree: KVTree) -> Expansion:
+    if not isinstance(expansion, Expansion):
+        raise InputError(f"{expansion!r:.100} must be an Expansion")
+    node, n, sampling, first = expansion
+    if not isinstance(node, Node) or not node.is_of(tree):
+        raise InputError(f"cannot expand {node!r:.100}: must be a Node of this engine")
+    n = whole("n", n, "an integer >= 1")
+    if n < 1:
+        raise InputError(f"n={n}: an expansion needs at least one sample")
+    first = whole("first", first, "an integer >= 0", least=0)
+    no_class("sampling", sampling, Sampling)
+    if not isinstance(sampling, Sampling):
+        raise InputError(f"sampling={sampling!r:.100}: must be a Sampling")
+    return Expansion(node, n, sampling, first)

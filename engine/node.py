@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .brief import brief
+from .checking import whole
 from .completion import Completion, FinishReason
 from .errors import InputError, ReleasedNodeError
 from .kv_node import Distribution, KVNode
@@ -98,6 +99,10 @@ class Node:
         with self._tree.turn:
             return self.kv.path_ids()
 
+    def is_of(self, tree: KVTree) -> bool:
+        """Whether it is a node of `tree`."""
+        return self._tree is tree
+
     def append(self, tokens: str | Sequence[int]) -> Node:
         """The state after `tokens`; they are computed when it is first expanded.
 
@@ -119,6 +124,7 @@ class Node:
             InputError: `tokens` is not between 1 and the node's own length.
         """
         own = len(self.token_ids)
+        tokens = whole("tokens", tokens, "an integer")
         if not 1 <= tokens <= own:
             raise InputError(f"prefix of {tokens} tokens: the node has {own}, ask for 1 to {own}")
         text = self._codec.decode(self.token_ids[:tokens].tolist())

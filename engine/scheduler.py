@@ -62,8 +62,8 @@ class Scheduler:
 
     # --- what can be asked for ---------------------------------------------------------------------------------
 
-    def expand(self, fork: KVNode, sampling: Sampling, sample: int, usage: Usage) -> Branch:
-        """Queue sample number `sample` of what follows `fork`.
+    def expand(self, fork: KVNode, sampling: Sampling, sample: int, usage: Usage, *, is_over: bool = False) -> Branch:
+        """Queue sample number `sample` of what follows `fork`; nothing does if the model has said that it `is_over`.
 
         Raises:
             ContextOverflowError: `fork` fills the model's context, so that no token fits after it.
@@ -71,11 +71,16 @@ class Scheduler:
             SamplingError: A stop string can never be read.
         """
         sampling = with_special_stops(sampling, self._tokenizer)
-        self._check_fits(fork.end + 1)
+        if not is_over:
+            self._check_fits(fork.end + 1)
         room = self._config.max_positions - fork.end
         limit = min(sampling.max_tokens, room)
         node = self._tree.fork(fork)
         branch = Branch(fork, node, sampling, sample, usage, limit, self._eos_token_ids, self._tokenizer)
+        if is_over:
+            branch.finish_reason = "eos"
+            self._tree.discard(node)
+            return branch
         usage.reused_tokens += sum(node.computed for node in fork.path())
         self._submit(branch)
         return branch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -47,7 +46,7 @@ def grown_tree(
             decoder.setstate(decoders[at])
             text = "".join(decoder.decode(_bytes(id)) for id in ids)
             given = chance.random() < 0.05
-            confidences = tuple(math.nan if given else chance.uniform(0.2, 1.0) for _ in ids)
+            confidences = tuple(None if given else chance.uniform(0.2, 1.0) for _ in ids)
             kind = "reflection" if given else "step"
             node = TreeNode(len(nodes), at, text, 0, None, len(ids), kind, ids, confidences)
             decoders[node.id] = decoder.getstate()

@@ -29,9 +29,9 @@ class Piece(NamedTuple):
     origin: Stretch
 
     @property
-    def confidences(self) -> tuple[float, ...]:
-        """Confidence of each token; for a given one always the same NaN object, so that equal tuples compare equal."""
-        return tuple(math.nan if math.isnan(each) else each for each in self.signal.confidences.tolist())
+    def confidences(self) -> tuple[float | None, ...]:
+        """Confidence of each token; None for a given one."""
+        return tuple(None if math.isnan(each) else each for each in self.signal.confidences.tolist())
 
     def joined(self, later: Piece) -> Piece:
         """The two pieces as one."""

@@ -58,7 +58,7 @@ class TreeNode:
         tokens: Tokens that this node adds, given ones included.
         kind: Kind of action that it is, such as "step" or "reflection"; empty for the root.
         token_ids: The tokens; as results of 100,000 questions would be large with them, JSON has them only on request.
-        confidences: Confidence of each; NaN for a given token.
+        confidences: Confidence of each; None for a given token.
         token_ends: Characters of `text` up to the end of each; empty until the engine fills it in.
     """
 
@@ -70,7 +70,7 @@ class TreeNode:
     tokens: int
     kind: str = ""
     token_ids: tuple[int, ...] = ()
-    confidences: tuple[float, ...] = ()
+    confidences: tuple[float | None, ...] = ()
     token_ends: tuple[int, ...] = ()
 
     @property

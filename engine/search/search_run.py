@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -307,7 +306,7 @@ class SearchRun:
             rollouts=len(self.rollouts),
             nodes=len(self.tree.nodes),
             generated_tokens=self._writer.generated,
-            best_value=best.value if best else math.nan,
+            best_value=best.value if best else None,
             best_answer=best.answer if best else "",
             votes=votes(best.answer if best else "", self.rollouts),
         )

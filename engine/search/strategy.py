@@ -24,7 +24,7 @@ class Progress:
         rollouts: Finished rollouts.
         nodes: Nodes of the search tree.
         generated_tokens: Tokens drawn for this question so far.
-        best_value: Value of the best rollout so far; NaN before the first.
+        best_value: Value of the best rollout so far; None before the first.
         best_answer: Its answer, or an empty string.
         votes: How many rollouts gave that answer, of how many that gave any.
         finished: Questions of the request that have ended; the engine fills in this and what follows.
@@ -36,7 +36,7 @@ class Progress:
     rollouts: int
     nodes: int
     generated_tokens: int
-    best_value: float
+    best_value: float | None
     best_answer: str
     votes: tuple[int, int] = (0, 0)
     finished: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from itertools import accumulate
@@ -42,20 +42,24 @@ def to_json(result: SearchResult, settings: Mapping[str, Any]) -> str:
     return encodable(json.dumps(tree_object(result, settings), ensure_ascii=False, allow_nan=False)) + "\n"
 
 
-def read_tree(path: Path) -> SearchResult:
+def read_tree(path: str | os.PathLike[str]) -> SearchResult:
     """Read a `.json` file back: the same result, but for numbers that were not finite.
 
     Raises:
         InputError: It cannot be read, or is not what `marcot search --tree FILE.json` writes.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"path={path!r:.100}: must be the name of a file")
     try:
-        entry = parse(path.read_bytes())
+        content = Path(path).read_bytes()
+        entry = parse(content)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}{_hint(content)}") from error
     if not isinstance(entry, dict) or entry.get("format") != FORMAT:
-        raise InputError(f"{path}: is not a tree of marcot search --tree FILE.json")
+        hint = _hint(content) if isinstance(entry, dict) else ""
+        raise InputError(f"{path}: is not a tree of marcot search --tree FILE.json{hint}")
     if entry.get("version") != VERSION:
         raise InputError(f"{path}: has layout {entry.get('version')}; this marcot reads layout {VERSION}")
     try:
@@ -69,6 +73,15 @@ def read_tree(path: Path) -> SearchResult:
         raise InputError(f"{path}: is damaged: {error}") from error
 
 
+def _hint(content: bytes) -> str:
+    """What a file that is no tree may be instead, with what to do."""
+    if content.lstrip().startswith(b"<"):
+        return "; a page shows a tree, and --tree FILE.json writes one that can be read"
+    if b'"question"' in content[: content.find(b"\n") + 1 or None]:
+        return "; results of --json and --out are lines of JSON without tokens, for json.loads one by one"
+    return ""
+
+
 def is_json(head: bytes) -> bool:
     """Whether a file that begins with `head` is from `to_json`."""
     return head.startswith(f'{{"format": "{FORMAT}"'.encode())
@@ -80,7 +93,7 @@ def encodable(json_text: str) -> str:
 
 
 def _node(entry: dict[str, Any]) -> TreeNode:
-    confidences = tuple(math.nan if number is None else number for number in entry["confidences"])
+    confidences = tuple(entry["confidences"])
     ends = tuple(accumulate(map(len, entry["token_texts"])))
     return _record(
         TreeNode, entry | {"token_ids": tuple(entry["token_ids"]), "confidences": confidences, "token_ends": ends}

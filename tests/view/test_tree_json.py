@@ -48,7 +48,7 @@ def test_layout(tmp_path: Path) -> None:
     for node, given_node in zip(nodes, tree, strict=True):
         assert len(node["token_ids"]) == len(node["confidences"]) == len(node["token_texts"])
         assert "".join(node["token_texts"]) == node["text"] == given_node.text
-        assert [number is None for number in node["confidences"]] == [math.isnan(c) for c in given_node.confidences]
+        assert [number is None for number in node["confidences"]] == [each is None for each in given_node.confidences]
     assert entry["rollouts"][0]["leaf"] == result.rollouts[0].leaf
 
 
@@ -64,10 +64,17 @@ def test_halves_of_surrogate_pairs_survive(tmp_path: Path) -> None:
         ("{", "is not JSON"),
         ("[]", "is not a tree of marcot search"),
         ('{"question": "x"}', "is not a tree of marcot search"),
+        ('{"question": "x"}\n{"question": "y"}\n', "is not JSON: .*; results of --json and --out are lines of JSON"),
+        ('{"question": "x", "tree": {"nodes": []}}\n', "is not a tree of .*; results of --json and --out are lines"),
+        (
+            "<!doctype html>\n<p>",
+            "is not JSON: .*; a page shows a tree, and --tree FILE.json writes one",
+        ),
+        ("\xff", "is not JSON"),
         ('{"format": "marcot-tree", "version": 99}', "has layout 99"),
         ('{"format": "marcot-tree", "version": 1}', "is damaged"),
     ],
-    ids=["torn", "list", "other", "newer", "empty"],
+    ids=["torn", "list", "other", "lines", "line", "page", "letters", "newer", "empty"],
 )
 def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "in.json").write_text(content)
@@ -78,3 +85,13 @@ def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         read_tree(tmp_path / "none.json")
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+        read_tree(tmp_path)
+    with pytest.raises(InputError, match="path=3: must be the name of a file"):
+        read_tree(3)  # type: ignore[arg-type]
+
+
+def test_a_path_may_be_a_text(tmp_path: Path) -> None:
+    result = grown_tree(4, 2)
+    (tmp_path / "out.json").write_text(to_json(result, {}), encoding="utf-8")
+    assert same(read_tree(str(tmp_path / "out.json")), result)

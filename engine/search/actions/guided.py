@@ -9,6 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from ...checking import texts, whole
 from ...errors import InputError
 from .action import Action, Decode, Opening
 
@@ -36,6 +37,20 @@ class Kind:
     close: tuple[str, ...] = ()
     followers: Followers = ()
     max_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        """Check texts and length; a single text is taken for several.
+
+        Raises:
+            InputError: Names what is wrong.
+        """
+        where = f"kind {self.name!r}: "
+        openings = texts(where + "openings", self.openings, may_be_empty=True) or ("",)
+        object.__setattr__(self, "openings", openings)
+        object.__setattr__(self, "close", texts(where + "close", self.close))
+        if self.tags is not None and len(texts(where + "tags", self.tags, may_be_empty=True)) != 2:
+            raise InputError(f"{where}tags={self.tags!r}: must be two texts, before and after")
+        whole(where + "max_tokens", self.max_tokens, "an integer >= 0", least=0)
 
     @property
     def final(self) -> bool:

@@ -71,7 +71,7 @@ def test_openings_are_given_and_have_no_part_in_the_value() -> None:
         while at is not None:
             chain.append(result.tree[at])
             at = result.tree[at].parent
-        drawn = [each for node in chain[::-1] for each in node.confidences if each == each]
+        drawn = [each for node in chain[::-1] for each in node.confidences if each is not None]
         assert len(drawn) == rollout.tokens < sum(node.tokens for node in chain)
         assert rollout.value == pytest.approx(sum(drawn) / len(drawn))
 

@@ -141,7 +141,7 @@ def test_progress_counts_up() -> None:
     search(world, rollouts=9, parallel=2)
     first, *later = [wave.progress for wave in world.waves]
     assert (first.rollouts, first.nodes, first.generated_tokens, first.best_answer) == (0, 1, 0, "")
-    assert math.isnan(first.best_value)
+    assert first.best_value is None
     assert [progress.rollouts for progress in later] == [2, 4, 6, 8]
     assert later[-1].best_value == max(progress.best_value for progress in later)
 

@@ -136,7 +136,7 @@ def test_a_chain_of_given_tokens_does_not_count_as_drawn(name: str) -> None:
         assert rollout.tokens <= 60
         chain, drawn = rollout.leaf, 0
         while (parent := result.tree[chain].parent) is not None:
-            drawn += sum(confidence == confidence for confidence in result.tree[chain].confidences)
+            drawn += sum(confidence is not None for confidence in result.tree[chain].confidences)
             chain = parent
         assert drawn == rollout.tokens
 
