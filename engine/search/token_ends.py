@@ -39,10 +39,10 @@ def with_token_ends(tree: Iterable[TreeNode], decode: Decode) -> tuple[TreeNode,
         tree: All nodes, parents before children.
         decode: Token ids to text, with U+FFFD for bytes that are not UTF-8, as `Tokenizer.decode` does it.
     """
-    states: dict[int, _State] = {}
+    states: dict[int | None, _State] = {}
     nodes = []
     for node in tree:
-        state = _State() if node.parent is None else states[node.parent]
+        state = states.get(node.parent, _State())
         ends, states[node.id] = _decoded(node, state, decode)
         bounds = [min(max(end - state.shown, 0), len(node.text)) for end in ends]
         nodes.append(replace(node, token_ends=(*bounds[:-1], len(node.text))) if bounds else node)

@@ -82,3 +82,12 @@ def test_the_sample_trees_are_what_they_say() -> None:
     for rollout in result.rollouts:
         ids = [token for id in chain(result.tree, rollout.leaf) for token in result.tree[id].token_ids]
         assert decode(ids) == rollout.text
+
+
+def test_a_strategy_that_names_a_parent_later_or_never_still_gets_its_texts() -> None:
+    tree = [
+        TreeNode(0, None, "", 1, 0.5, 0),
+        TreeNode(1, 2, "é", 1, 0.5, 2, "step", tuple(BYTES + byte for byte in "é".encode()), (0.5, 0.5)),
+        TreeNode(2, 7, "ok", 1, 0.5, 2, "step", (BYTES + ord("o"), BYTES + ord("k")), (0.5, 0.5)),
+    ]
+    assert texts(tree, decode) == [(), ("", "é"), ("o", "k")]
