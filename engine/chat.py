@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..model import Message, Tokenizer
 from .errors import InputError
@@ -35,6 +35,8 @@ def chat_ids(tokenizer: Tokenizer | None, chat: str | Sequence[Message], system:
 
 def _checked(chat: Sequence[Message]) -> list[Message]:
     """The messages of a conversation; what else there is in a message is for the template to read."""
+    if not isinstance(chat, Iterable):
+        raise InputError(f"{chat!r:.100}: must be a question or the messages of a conversation")
     messages: list[Message] = [chat] if isinstance(chat, Mapping) else list(chat)
     if not messages:
         raise InputError("the conversation is empty: give at least one message")

@@ -87,6 +87,8 @@ def _token_ids(tokens: object) -> list[int]:
         tokens = tokens.tolist()
     ids = list(tokens) if isinstance(tokens, Iterable) else [tokens]
     for token in ids:
+        if isinstance(token, Mapping):
+            raise InputError(f"{token!r:.100} among token ids: Engine.chat_ids makes such of the messages of a chat")
         if not _is_one(token):
             raise InputError(f"{token!r:.100} among token ids: pass one text, or one sequence of integers")
     return [whole("token id", token, "an integer") for token in ids]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from marcot.engine import Engine, InputError
@@ -75,11 +76,17 @@ def test_a_rendered_conversation_gets_no_second_bos(engine: Engine) -> None:
         pytest.param(["hi"], "message 1 of the conversation", id="text"),
         pytest.param([QUESTION, {"role": "assistant"}], "message 2 of the conversation", id="no content"),
         pytest.param([QUESTION, {"content": "hi"}], "message 2 of the conversation", id="no role"),
+        pytest.param(None, "None: must be a question or the messages of a conversation", id="nothing"),
     ],
 )
-def test_no_conversation(chat: list, message: str, engine: Engine) -> None:
+def test_no_conversation(chat: Any, message: str, engine: Engine) -> None:
     with pytest.raises(InputError, match=message):
         engine.chat_ids(chat)
+
+
+def test_messages_are_no_prompt_yet(engine: Engine) -> None:
+    with pytest.raises(InputError, match=r"among token ids: Engine\.chat_ids makes such of the messages of a chat"):
+        engine.prefill(TURNS)  # type: ignore[arg-type]
 
 
 def test_two_system_messages(engine: Engine) -> None:
