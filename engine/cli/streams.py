@@ -15,8 +15,17 @@ if TYPE_CHECKING:
 _MODES = {"stdin": "r", "stdout": "w", "stderr": "w"}
 
 
+MAX_COLUMNS = 10_000
+"""More than any terminal has; what is that wide is padded with so many blanks."""
+
+
 def prepare() -> None:
-    """Make all three usable: UTF-8 whatever the locale says, and nowhere where they are closed."""
+    """Make all three usable: UTF-8 whatever the locale says, nowhere where they are closed, and of a sensible size."""
+    for name in ("COLUMNS", "LINES"):
+        size = os.environ.get(name, "")
+        if size and not (size.isascii() and size.isdecimal() and 0 < int(size[:9]) <= MAX_COLUMNS):
+            # Then the terminal is asked.
+            del os.environ[name]
     for name, mode in _MODES.items():
         stream = getattr(sys, name)
         if stream is None:

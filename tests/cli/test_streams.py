@@ -82,7 +82,7 @@ def test_stdin_that_is_no_text_is_one_line(talker: Path) -> None:
 
 @pytest.mark.parametrize(
     "environment",
-    [{"LC_ALL": "C"}, {"LC_ALL": "POSIX", "PYTHONUTF8": "0"}, {"COLUMNS": "0"}, {"COLUMNS": "1"}, {"TERM": ""}],
+    [{"LC_ALL": "C"}, {"LC_ALL": "POSIX", "PYTHONUTF8": "0"}, {"COLUMNS": "1"}, {"TERM": ""}],
     ids=str,
 )
 def test_a_question_is_answered_in_any_environment(talker: Path, environment: dict[str, str]) -> None:
@@ -91,9 +91,14 @@ def test_a_question_is_answered_in_any_environment(talker: Path, environment: di
     assert "小明有几个苹果？" in ended.stdout.decode().replace("\n", "")
 
 
-def test_help_is_printed_in_no_columns(talker: Path) -> None:
-    ended = shell(talker, ("search", "--help"), COLUMNS="0")
+@pytest.mark.parametrize("columns", ["0", "-5", "wide", "²", "999999999999"])
+@pytest.mark.parametrize("command", [("search", "--help"), (*SEARCH, "hi")], ids=["help", "search"])
+def test_columns_that_make_no_sense_are_those_of_the_terminal(
+    talker: Path, command: tuple[str, ...], columns: str
+) -> None:
+    ended = shell(talker, command, COLUMNS=columns)
     assert (ended.returncode, ended.stderr) == (0, b"")
+    assert max(map(len, ended.stdout.decode().splitlines())) < 1000
 
 
 def test_results_do_not_go_where_the_output_goes(talker: Path, tmp_path: Path) -> None:
