@@ -18,12 +18,12 @@ def is_path(text: str) -> bool:
 
 
 def imported(path: str, option: str) -> object:
-    """The object that `path` names, `module:attribute`; of a class, which is none that was asked for, an instance.
+    """The object that `path` names.
 
     A module in the current folder is found as well, behind what is installed; not with `PYTHONSAFEPATH`.
 
     Args:
-        path: Has that form, see `is_path`.
+        path: Of the form `module:attribute`, see `is_path`.
         option: What it is for, for messages.
 
     Raises:
