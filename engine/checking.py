@@ -57,16 +57,14 @@ def real(
         InputError: `name=value: must be <allowed>`, of the kind `error`.
     """
     number = math.nan
-    if type(value) is float or type(value) is int:
-        number = value
-    elif isinstance(value, SupportsFloat) and not isinstance(value, bool | np.bool_):
+    if isinstance(value, SupportsFloat) and not isinstance(value, bool | np.bool_):
         try:
             number = float(value)
-        except (TypeError, ValueError, RuntimeError):  # an array of several, a tensor of several
+        except (TypeError, ValueError, RuntimeError, OverflowError):  # several at once, or an integer of 400 digits
             number = math.nan
     if not (math.isfinite(number) and least <= number <= most and above < number < below):
-        raise error(f"{name}={value!r}: must be {allowed}")
-    return number
+        raise error(f"{name}={value!r:.100}: must be {allowed}")
+    return value if isinstance(value, int) else number
 
 
 def flag(name: str, value: object, *, error: type[InputError] = InputError) -> bool:

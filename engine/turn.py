@@ -84,9 +84,11 @@ class Turn:
             return
         self._later.append(work)
         if self._depth == 0 and self._lock.acquire(blocking=False):
+            self._depth += 1  # what the garbage collector brings meanwhile waits
             try:
                 self._settle()
             finally:
+                self._depth -= 1
                 self._lock.release()
 
     def _settle(self) -> None:

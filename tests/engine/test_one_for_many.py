@@ -69,6 +69,7 @@ def test_sampling(given: dict[str, Any], meant: dict[str, Any]) -> None:
     [
         ({"temperature": "hot"}, "temperature='hot': must be a finite number >= 0"),
         ({"temperature": None}, "temperature=None: must be"),
+        ({"temperature": 10**400}, "temperature=1000.*: must be"),
         ({"temperature": True}, "temperature=True: must be"),
         ({"top_p": np.ones(3)}, "top_p=.*: must be in"),
         ({"top_k": 20.0}, "top_k=20.0: must be an integer >= 0"),

@@ -51,7 +51,7 @@ def rating(name: str, value: object) -> float:
     """
     try:
         number = math.nan if isinstance(value, str | bytes) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, RuntimeError):  # an array or a tensor of several
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # an array or a tensor of several
         number = math.nan
     if not -_ROUNDING <= number <= 1 + _ROUNDING:
         raise CallableError(f"{name} rated a chain {value!r}: a value must be from 0 to 1")
