@@ -14,7 +14,7 @@ from ..kernels import MarcotError
 from .node import Node
 from .question_file import Question
 from .scoring import Score
-from .search import SearchResult, Solution, extract_answer, normalise_answer
+from .search import SearchResult, Solution, answers_agree
 from .strict_json import finite
 
 JsonObject = dict[str, Any]
@@ -85,9 +85,7 @@ def score_object(score: Score) -> JsonObject:
 
 def is_correct(question: Question, result: SearchResult) -> bool | None:
     """Whether the answer is the reference answer; None if there is no reference."""
-    if question.reference is None:
-        return None
-    return normalise_answer(result.answer) == normalise_answer(extract_answer(question.reference))
+    return None if question.reference is None else answers_agree(result.answer, question.reference)
 
 
 def _context(question: Question, settings: Mapping[str, Any]) -> JsonObject:

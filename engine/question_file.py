@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .search.answers import known_reference
 from .strict_json import is_deep, parse
 
 
@@ -26,9 +27,8 @@ class Question:
 
     @property
     def reference(self) -> str | None:
-        """The answer that the file says is right, if it says so."""
-        answer = self.fields.get("answer")
-        return None if answer is None else str(answer)
+        """The answer that the file says is right; None if it says none, or a blank one."""
+        return known_reference(self.fields.get("answer"))
 
 
 def read_questions(path: Path) -> list[Question]:

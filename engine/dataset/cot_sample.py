@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InputError
-from ..search.answers import answers_agree, extract_answer
+from ..search.answers import answers_agree, extract_answer, known_reference
 from .thought_output import parse_thought_output
 from .trace import Trace
 
@@ -44,7 +44,7 @@ def trace_of_sample(entry: Mapping[str, Any]) -> Trace:
     if not question.strip():
         raise InputError("the question is empty")
     parts = parse_thought_output(text)
-    reference = entry.get("answer")
+    reference = known_reference(entry.get("answer"))
     answer = extract_answer(text)
     return Trace(
         question=question,
@@ -52,7 +52,7 @@ def trace_of_sample(entry: Mapping[str, Any]) -> Trace:
         # The whole output: a text that explains is an answer too.
         answer=parts.output if parts else answer,
         system=system,
-        correct=None if reference is None else answers_agree(answer, str(reference)),
+        correct=None if reference is None else answers_agree(answer, reference),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from ..errors import InputError
-from ..search.answers import extract_answer, normalise_answer
+from ..search.answers import answers_agree, known_reference, normalise_answer
 from .trace import Step, Trace
 
 Kind = TypeVar("Kind")
@@ -47,10 +47,12 @@ def traces_of_result(entry: Mapping[str, Any]) -> list[Trace]:
     question = _field(entry, "question", str)
     rollouts = [_object(each, "rollouts") for each in _field(entry, "rollouts", list)]
     nodes = [_object(each, "tree.nodes") for each in _field(_field(entry, "tree", dict), "nodes", list)]
-    answers = [normalise_answer(_field(rollout, "answer", str)) for rollout in rollouts]
-    votes = Counter(answers)
-    reference = _reference(entry)
-    correct = [None if reference is None else answer == reference for answer in answers]
+    answers = [_field(rollout, "answer", str) for rollout in rollouts]
+    keys = [normalise_answer(answer) for answer in answers]
+    votes = Counter(keys)
+    given = entry.get("input")
+    reference = known_reference(given.get("answer")) if isinstance(given, dict) else None
+    correct = [None if reference is None else answers_agree(answer, reference) for answer in answers]
     values = [_number(rollout, "value") for rollout in rollouts]
     known = [value for value in values if value is not None]
     chains = [_chain(rollout, nodes) for rollout in rollouts]
@@ -66,25 +68,20 @@ def traces_of_result(entry: Mapping[str, Any]) -> list[Trace]:
         Trace(
             question=question,
             text=_field(rollout, "text", str),
-            answer=_field(rollout, "answer", str),
+            answer=answer,
             complete=rollout.get("finish_reason") in ENDED,
             system=system if isinstance(system, str) else None,
             value=value,
             confidence=_number(entry, "confidence"),
-            agreement=votes[answer] / len(rollouts),
+            agreement=votes[key] / len(rollouts),
             correct=hit,
             baseline=math.fsum(known) / len(known) if known else None,
             steps=tuple(step(node) for node in chain),
         )
-        for rollout, value, answer, hit, chain in zip(rollouts, values, answers, correct, chains, strict=True)
+        for rollout, value, answer, key, hit, chain in zip(
+            rollouts, values, answers, keys, correct, chains, strict=True
+        )
     ]
-
-
-def _reference(entry: Mapping[str, Any]) -> str | None:
-    """The key of the reference answer; None if the questions came without one."""
-    given = entry.get("input")
-    answer = given.get("answer") if isinstance(given, dict) else None
-    return None if answer is None else normalise_answer(extract_answer(str(answer)))
 
 
 def _chain(rollout: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> list[int]:

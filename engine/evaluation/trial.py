@@ -9,7 +9,7 @@ from typing import Any
 
 from ..brief import brief_record
 from ..errors import InputError
-from ..search import Rollout, SearchResult, TreeNode, extract_answer, normalise_answer
+from ..search import Rollout, SearchResult, TreeNode, answers_agree, reference_answer
 
 _COLUMNS = ("answer", "value", "tokens", "finish_reason", "leaf", "spent")
 
@@ -44,7 +44,7 @@ class Trial:
 
     @classmethod
     def of(cls, index: int, question: str, reference: str, result: SearchResult, seconds: float) -> Trial:
-        """What `result` is to an evaluation; the reference is searched for its answer as texts are."""
+        """What `result` is to an evaluation."""
         assert result.stats is not None
         rollouts = tuple(
             Rollout("", each.value, each.answer, each.tokens, each.finish_reason, each.leaf, each.spent)
@@ -53,7 +53,7 @@ class Trial:
         return cls(
             index=index,
             question=question,
-            reference=extract_answer(reference),
+            reference=reference_answer(reference),
             answer=result.answer,
             value=result.value,
             confidence=result.confidence,
@@ -68,7 +68,7 @@ class Trial:
 
     def agrees(self, answer: str) -> bool:
         """Whether `answer` is right."""
-        return normalise_answer(answer) == normalise_answer(self.reference)
+        return answers_agree(answer, self.reference)
 
     @property
     def correct(self) -> bool:

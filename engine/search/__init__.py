@@ -1,7 +1,7 @@
 """Search: how a tree grows, what an action is, what a chain is worth, and which answer stands, chosen independently."""
 
 from .actions import Action, MiniStep, Opening, Step
-from .answers import ANSWER_RULES, AnswerRule, answers_agree, extract_answer, normalise_answer
+from .answers import ANSWER_RULES, AnswerRule, answers_agree, extract_answer, normalise_answer, reference_answer
 from .question import Question
 from .result import Rollout, SearchResult, SearchStats, TreeNode
 from .search_options import SearchOptions
@@ -56,6 +56,7 @@ __all__ = [
     "answers_agree",
     "extract_answer",
     "normalise_answer",
+    "reference_answer",
     "solutions",
     "with_token_ends",
 ]

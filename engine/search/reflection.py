@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 REFLECTION = "Wait! Maybe I made some mistakes! I need to rethink from scratch."
 """The paper's sentence, letter by letter."""
 
-_THOUGHT_END = re.compile(r"\s*</(?:thought|think)>", re.IGNORECASE)
+_THOUGHT_END = re.compile(r"</(?:thought|think)>", re.IGNORECASE)
+_TAG = re.compile(r"</?[\w|]+>")
 
 
 def thought_length(token_ids: Sequence[int], ended_by_eos: bool, decode: Callable[[Sequence[int]], str]) -> int:
@@ -23,11 +24,12 @@ def thought_length(token_ids: Sequence[int], ended_by_eos: bool, decode: Callabl
         decode: Text of token ids.
     """
     words = len(token_ids) - ended_by_eos
-    match = _THOUGHT_END.search(decode(token_ids[:words]))
+    text = decode(token_ids[:words])
+    match = _THOUGHT_END.search(text)
     if match is None:
         return words
-    counts = range(words + 1)
-    return bisect_right(counts, match.start(), key=lambda count: len(decode(token_ids[:count]))) - 1
+    end = len(text[: match.start()].rstrip())
+    return bisect_right(range(words + 1), end, key=lambda count: len(decode(token_ids[:count]))) - 1
 
 
 def separated(text: str, before: str) -> str:
@@ -36,6 +38,13 @@ def separated(text: str, before: str) -> str:
 
 
 def conclusion(text: str) -> str:
-    """Return what a chain says after its last reflection; the whole text if it says nothing there."""
+    """Return what a chain says after its thought and its last reflection; the whole text if it says nothing there.
+
+    A thought ends with its last `</think>` or `</Thought>`; where the template has opened it, the text has no other
+    mark of it. One that does not end has no conclusion yet: what answers it has are guesses, as in every chain that was
+    cut short.
+    """
+    for end in [match.end() for match in _THOUGHT_END.finditer(text)][-1:]:
+        text = text[end:] if _TAG.sub("", text[end:]).strip() else text
     after = text.rpartition(REFLECTION)[2]
     return after if after.strip() else text

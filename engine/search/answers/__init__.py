@@ -1,8 +1,10 @@
 """Answers: how they are found in a text, when two are the same, and which of several stands."""
 
-from .answer import answers_agree, extract_answer, normalise_answer
 from .answer_rule import ANSWER_RULES, AnswerRule, Vote, agreement, lead, rule_of, votes
+from .extraction import extract_answer, reference_answer
+from .key import normalise_answer
 from .parser import AnswerParser, parser_of
+from .verdict import answers_agree, known_reference
 
 __all__ = [
     "ANSWER_RULES",
@@ -12,9 +14,11 @@ __all__ = [
     "agreement",
     "answers_agree",
     "extract_answer",
+    "known_reference",
     "lead",
     "normalise_answer",
     "parser_of",
+    "reference_answer",
     "rule_of",
     "votes",
 ]

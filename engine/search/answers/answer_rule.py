@@ -11,7 +11,7 @@ from typing import Protocol
 from ...errors import InputError
 from ..imported import imported, instance, is_path
 from ..result import Rollout, TreeNode
-from .answer import normalise_answer
+from .key import normalise_answer
 
 
 class AnswerRule(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ...errors import InputError
 from ..imported import imported, instance, is_path
-from .answer import extract_answer
+from .extraction import extract_answer
 
 AnswerParser = Callable[[str], str]
 """Finds the answer in a text; empty if there is none."""
