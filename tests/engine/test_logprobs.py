@@ -6,10 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import kernel_sets
 import numpy as np
 import pytest
 import torch
 from marcot.engine import Engine, Sampling
+from marcot.kernels import BlockTensor
+from marcot.model import WeightFormat
 from transformers import AutoModelForCausalLM
 
 CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -23,6 +26,14 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "smollm2-group-3": ("smollm2", {}),
     "smollm2-untied-one-layer": ("smollm2", {"tie_word_embeddings": False, "num_hidden_layers": 1}),
 }
+STEEP: dict[str, tuple[str, dict[str, Any]]] = {
+    "qwen2": ("qwen2", {"hidden_size": 448, "intermediate_size": 608, "num_hidden_layers": 4, "vocab_size": 1000}),
+    "qwen2-untied": ("qwen2-untied", {"intermediate_size": 160}),
+    "qwen2.5-yarn": ("qwen2.5-yarn", {"intermediate_size": 160}),
+    "llama3.2": ("llama3.2", {"hidden_size": 256, "intermediate_size": 640, "num_hidden_layers": 6}),
+    "smollm2": ("smollm2", {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 6}),
+}
+"""Models with logits of some 10 nats and more, and rows that can be cut into blocks of 32."""
 TOLERANCE = 1e-4
 Checkpoints = Callable[..., Path]
 
@@ -99,3 +110,39 @@ def test_bfloat16_is_as_close_to_fp32_as_transformers_in_bfloat16(checkpoint: Pa
     ours, theirs = (np.abs(x - exact.numpy()).mean() for x in (score.logprobs[1:], rounded.numpy()))
     assert ours < 1.5 * theirs + 1e-3
     assert ours < 0.5
+
+
+@pytest.mark.parametrize("weights", ["stored", "int8"])
+@pytest.mark.parametrize("kernels", ["cpu", "sse2"])
+def test_exact_is_as_close_to_fp64_as_torch_in_fp32(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_checkpoint: Checkpoints,
+    kernels: str,
+    weights: WeightFormat,
+) -> None:
+    """By the root of the mean square error over all models; builds for other widths give the bits of one of these."""
+    ops = kernel_sets.kernel_set(kernels, request.config.cache.mkdir("kernels"))
+    monkeypatch.setattr("marcot.kernels.cpu.load", lambda: ops)
+    ratios = []
+    for kind, overrides in STEEP.values():
+        folder = tiny_checkpoint(kind, **overrides)
+        ids = torch.tensor(random_ids(250, overrides.get("vocab_size", 331)))
+        wide, narrow = (stored_logprobs(folder, ids, dtype, weights) for dtype in (torch.float64, torch.float32))
+        (score,) = Engine.load(str(folder), compute="exact", weights=weights, kv_tokens=512).score([ids.tolist()])
+        ours, theirs = (
+            (logprobs - wide).square().mean().sqrt().item()
+            for logprobs in (torch.from_numpy(score.logprobs[1:]).double(), narrow.double())
+        )
+        ratios.append(ours / theirs)
+    assert np.sqrt(np.mean(np.square(ratios))) < 1
+
+
+@torch.inference_mode()
+def stored_logprobs(folder: Path, ids: torch.Tensor, dtype: torch.dtype, weights: WeightFormat) -> torch.Tensor:
+    """Log-probabilities `[tokens - 1]` of `ids` by transformers, with its matrices as `weights` keeps them."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    for weight in model.parameters():
+        if weight.ndim == 2 and weights == "int8":
+            weight.copy_(BlockTensor.quantize(weight, "Q8_0").dequantize())
+    return model.to(dtype)(ids[None]).logits[0, :-1].log_softmax(dim=-1).gather(1, ids[1:, None])[:, 0]

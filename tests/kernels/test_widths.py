@@ -8,6 +8,9 @@ from pathlib import Path
 
 import kernel_sets
 import pytest
+import torch
+from layer_stacks import EPS, MODELS, Model, step
+from marcot.kernels import Compute, Draw
 from marcot.kernels.cpu import CpuKernels
 from marcot.kernels.cpu.build import SOURCES
 from marcot.kernels.cpu.compiler import find_compiler
@@ -29,6 +32,12 @@ WIDTHS = {
     "sanitized-64-bytes": 64,
 }
 
+ALIKE = {
+    "fused": ("16-bytes", "avx2", "avx2-vnni", "quad-dots", "avx512", "avx512-vnni", "neon", "neon-quad-dots"),
+    "unfused": ("sse2", "sse4", "avx2-without-fma", "64-bytes"),
+}
+"""Sets that multiply and add in one rounding, and those that do so in two."""
+
 _DOTS = """
 #include "simd.h"
 using namespace marcot;
@@ -44,6 +53,34 @@ def test_vectors_have_the_width_of_the_set(request: pytest.FixtureRequest, name:
     ops = kernel_sets.kernel_set(name, request.config.cache.mkdir("kernels"))
     assert isinstance(ops, CpuKernels)
     assert ops._library.call("width") == WIDTHS[name]
+
+
+@pytest.mark.parametrize("compute", ["exact", "fast"])
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [pytest.param(name, first, id=name) for first, *names in ALIKE.values() for name in names],
+)
+def test_every_width_gives_the_same_bits(
+    request: pytest.FixtureRequest, name: str, first: str, model: Model, compute: Compute
+) -> None:
+    """Whatever a processor has for integer products, and in whatever lanes sums are kept."""
+    if name not in kernel_sets.NAMES or first not in kernel_sets.NAMES:
+        pytest.skip("KERNEL_SETS leaves one of the two out")
+    results = []
+    for ops in (kernel_sets.kernel_set(each, request.config.cache.mkdir("kernels")) for each in (name, first)):
+        fused = ops.fuse([model.layer(ops, compute, seed) for seed in range(3)], EPS, model.head_dim)
+        assert fused is not None
+        output, residual = fused(*step(ops, model, 3))
+        head = model.layer(ops, compute, 3).gate_up
+        rows = torch.arange(len(output))
+        normed, _ = ops.rms_norm(output, torch.ones(model.hidden), EPS, residual)
+        draw = Draw(torch.full((len(output),), 0.7), rows * 12345, rows)
+        results.append((output, residual, *ops.lm_head_topk(normed, head, 5, rows, draw)))
+    for ours, theirs in zip(*results, strict=True):
+        assert ours is not None
+        assert theirs is not None
+        assert torch.equal(ours, theirs)
 
 
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="these are processors of x86")

@@ -3,8 +3,8 @@
 // A unit of work is a few neighbouring query rows times one KV head. Of every work item that covers some of the rows it
 // reads K once for all of them and all query heads of the group, which gives every score of the rows' paths. Then each
 // query's scores are turned into probabilities with the exact maximum of its path, and V is read once in the same way.
-// Scores are kept by absolute position and summed in the order of positions, so the result does not depend on how the
-// tree is cut into items, on the other rows, or on the threads.
+// Scores are kept by absolute position and summed in the order of positions, in runs that begin at multiples of 64, so
+// the result does not depend on how the tree is cut into items, on the other rows, or on the threads.
 #pragma once
 
 #include <algorithm>
@@ -37,20 +37,29 @@ constexpr int64_t kUnitFloats = 1 << 20;
 
 namespace attention {
 
-constexpr int64_t kRunPages = 4;  // 64 tokens of V: 16 KB with a head of 64
+constexpr int64_t kRunPages = 4;                    // 64 tokens of V: 16 KB with a head of 64
+constexpr int64_t kRunTokens = kRunPages * kPanel;  // of one sum; runs begin at absolute positions
 
-// out[r][d..d+16) (+)= p[r][first..end) * V, where slot s lies in pages[s / 16]. With `Fetch`, it also fetches what the
-// next run will read: the same place, kRunPages further in `pages`. Not inlined, see multiply_tile.
+// Where the sum of a query goes: while its run goes on, to `run`; with the last token of the run, to `out`, and `run`
+// is zero again.
+struct Target {
+    float *run, *out;
+    bool ends;
+};
+
+// Adds p[r][first..end) * V to dimensions [d, d + 16) of each target, where slot s lies in pages[s / 16]. With `Fetch`,
+// it also fetches what the next run will read: the same place, kRunPages further in `pages`. Not inlined, see
+// multiply_tile.
 template <int Rows, bool Fetch>
 __attribute__((noinline)) void gather_tile(const float* const* p, int64_t first, int64_t end, const float* const* pages,
-                                           int64_t dim, int64_t d, bool accumulate, float* const* out) {
+                                           int64_t dim, int64_t d, const Target* targets) {
     const float* weights[Rows];
     F32 acc[Rows][kVectors];
 #pragma GCC unroll 12
     for (int r = 0; r < Rows; r++) {
         weights[r] = p[r];
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) acc[r][v] = accumulate ? load<F32>(out[r] + d + v * kLanes) : F32{};
+        for (int v = 0; v < kVectors; v++) acc[r][v] = load<F32>(targets[r].run + d + v * kLanes);
     }
     for (int64_t slot = first; slot < end;) {
         const int64_t offset = slot % kPanel * dim + d;
@@ -73,14 +82,19 @@ __attribute__((noinline)) void gather_tile(const float* const* p, int64_t first,
 #pragma GCC unroll 12
     for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) store(out[r] + d + v * kLanes, acc[r][v]);
+        for (int v = 0; v < kVectors; v++) {
+            float *run = targets[r].run + d + v * kLanes, *out = targets[r].out + d + v * kLanes;
+            store(run, targets[r].ends ? F32{} : acc[r][v]);
+            if (targets[r].ends) store(out, load<F32>(out) + acc[r][v]);
+        }
 }
 
 // One query head of one row.
 struct Query {
     const float* q;
     float* scores;  // by absolute position
-    float* out;
+    float* run;     // sum of probabilities times V over the run of positions that is not at its end
+    float* out;     // over those before
     int64_t position;
 };
 
@@ -113,18 +127,22 @@ class Unit {
         for (int64_t row = first_row_; row < last_row_; row++)
             longest = std::max<int64_t>(longest, plan_.positions[row] + 1);
         stride_ = (longest + 2 * kPanel) / kPanel * kPanel;
-        float* scores = scratch.of<float>((last_row_ - first_row_) * shape_.group * stride_);
+        const int64_t count = (last_row_ - first_row_) * shape_.group;
+        float* scores = scratch.of<float>(count * (stride_ + shape_.head_dim));
+        float* run = scores + count * stride_;
+        std::fill_n(run, count * shape_.head_dim, 0.f);
         queries.clear();
         for (int64_t row = first_row_; row < last_row_; row++) {
             const int64_t at = (row * shape_.heads() + kv_head_ * shape_.group) * shape_.head_dim;
-            for (int64_t head = 0; head < shape_.group; head++, scores += stride_)
-                queries.push_back({q_ + at + head * shape_.head_dim, scores, out_ + at + head * shape_.head_dim,
+            std::fill_n(out_ + at, shape_.group * shape_.head_dim, 0.f);
+            for (int64_t head = 0; head < shape_.group; head++, scores += stride_, run += shape_.head_dim)
+                queries.push_back({q_ + at + head * shape_.head_dim, scores, run, out_ + at + head * shape_.head_dim,
                                    plan_.positions[row]});
         }
         queries_ = queries.data();
         for (const WorkItem* item : items) score(*item);
         for (const Query& query : queries) normalize(query);
-        for (const WorkItem* item : items) gather(*item, item->position == 0);
+        for (const WorkItem* item : items) gather(*item);
     }
 
  private:
@@ -193,55 +211,58 @@ class Unit {
         F32 most = splat(kMinusInfinity);
         for (int64_t i = 0; i < whole; i += kLanes) most = maximum(load<F32>(s + i), most);
         const F32 largest = splat(horizontal_max(most));
-        F32 sum{};
+        WideSum sum;
         for (int64_t i = 0; i < whole; i += kLanes) {
             const F32 p = exp((load<F32>(s + i) - largest) * scale_);
             store(s + i, p);
-            sum += p;
+            sum.add(i, p);
         }
-        const F32 inverse = splat(1 / horizontal_sum(sum));
+        const F32 inverse = splat(1 / sum.total());
         for (int64_t i = 0; i < whole; i += kLanes) store(s + i, load<F32>(s + i) * inverse);
         for (int64_t i = whole; i < stride_; i++) s[i] = 0;
     }
 
-    // out += probabilities times V; `begins` where the item is the first of its path. A run of V that fits the first
-    // cache level is used by every query before the next one is read.
-    void gather(const WorkItem& item, bool begins) const {
+    // Adds probabilities times V. A run of V that fits the first cache level is used by every query before the next one
+    // is read.
+    void gather(const WorkItem& item) const {
         const Readers readers = readers_of(item);
         const int64_t dim = shape_.head_dim, last = item.first_slot + item.length - 1;
-        const float* pages[2 * kRunPages];  // of a run, and of the next
+        const float* pages[2 * kRunPages + 1];  // of a run, which may begin inside a page, and of the next
         for (int64_t done = 0, count; done < item.length; done += count) {
-            const int64_t first = (item.first_slot + done) % kPanel;
-            count = std::min(kRunPages * kPanel - first, item.length - done);
-            for (int64_t p = 0; p < 2 * kRunPages; p++)
-                pages[p] = page(v_pages_, item, std::min(item.first_slot + done - first + p * kPanel, last));
+            const int64_t position = item.position + done, slot = item.first_slot + done, first = slot % kPanel;
+            count = std::min(kRunTokens - position % kRunTokens, item.length - done);
+            for (int64_t p = 0; p <= 2 * kRunPages; p++)
+                pages[p] = page(v_pages_, item, std::min(slot - first + p * kPanel, last));
             for_tiles<kTileRows>(readers.count, [&](int64_t index, auto rows) {
                 constexpr int kRows = decltype(rows)::value;
                 const Query* query = readers.first + index;
                 const float* p[kRows];
-                float* to[kRows];
+                Target targets[kRows];
                 int64_t last_position = 0;  // a row that ends earlier has probability 0 from there on
                 for (int r = 0; r < kRows; r++) {
-                    p[r] = query[r].scores + item.position + done - first;
-                    to[r] = query[r].out;
+                    p[r] = query[r].scores + position - first;
                     last_position = std::max(last_position, query[r].position);
                 }
-                const int64_t end = first + std::min(count, last_position + 1 - item.position - done);
-                if (end <= first) return;
-                const bool accumulate = !(begins && done == 0);
+                const int64_t added = std::min(count, last_position + 1 - position), end = first + added;
+                if (added <= 0) return;
+                for (int r = 0; r < kRows; r++) {
+                    const int64_t next = position + added;
+                    targets[r] = {query[r].run, query[r].out, next % kRunTokens == 0 || next > query[r].position};
+                }
                 int64_t d = 0;
                 for (; d + kPanel <= dim; d += kPanel) {
                     if (index == 0)
-                        gather_tile<kRows, true>(p, first, end, pages, dim, d, accumulate, to);
+                        gather_tile<kRows, true>(p, first, end, pages, dim, d, targets);
                     else
-                        gather_tile<kRows, false>(p, first, end, pages, dim, d, accumulate, to);
+                        gather_tile<kRows, false>(p, first, end, pages, dim, d, targets);
                 }
                 for (; d < dim; d++)
                     for (int r = 0; r < kRows; r++) {
-                        float sum = accumulate ? to[r][d] : 0;
-                        for (int64_t slot = first; slot < end; slot++)
-                            sum += p[r][slot] * pages[slot / kPanel][slot % kPanel * dim + d];
-                        to[r][d] = sum;
+                        float sum = targets[r].run[d];
+                        for (int64_t at = first; at < end; at++)
+                            sum += p[r][at] * pages[at / kPanel][at % kPanel * dim + d];
+                        targets[r].run[d] = targets[r].ends ? 0 : sum;
+                        if (targets[r].ends) targets[r].out[d] += sum;
                     }
             });
         }

@@ -60,12 +60,35 @@ inline F32 log1p(F32 x) {
     return log(u) - ((u - 1.f) - x) / u;
 }
 
-// Sum of the lanes, in one fixed order.
-inline float horizontal_sum(F32 v) {
-    float sum = v[0];
-    for (int lane = 1; lane < kLanes; lane++) sum += v[lane];
-    return sum;
-}
+// A long sum, alike for every width of vectors: number i goes to lane i % 64, and at the end the lanes are added in
+// pairs.
+class WideSum {
+ public:
+    // Adds numbers i, i + 1, ..., with i a multiple of kLanes.
+    void add(int64_t i, F32 numbers) {
+        float* lanes = lanes_ + i % kCount;
+        store(lanes, load<F32>(lanes) + numbers);
+    }
+    // Adds their squares.
+    void add_squares(int64_t i, F32 numbers) {
+        float* lanes = lanes_ + i % kCount;
+        store(lanes, fma(numbers, numbers, load<F32>(lanes)));
+    }
+    // Adds the square of number i alone.
+    void add_square(int64_t i, float number) {
+        float& lane = lanes_[i % kCount];
+        lane = fma(splat(number), splat(number), splat(lane))[0];
+    }
+    float total() {
+        for (int half = kCount / 2; half > 0; half /= 2)
+            for (int i = 0; i < half; i++) lanes_[i] += lanes_[i + half];
+        return lanes_[0];
+    }
+
+ private:
+    static constexpr int kCount = 64;
+    alignas(64) float lanes_[kCount] = {};
+};
 
 inline float horizontal_max(F32 v) {
     float most = v[0];

@@ -20,6 +20,17 @@ constexpr int kFewPanels = Rows == 1 && kVectors < 4 ? 4 / kVectors : 1;
 template <int Rows, int Panels>
 using Sums = F32[Rows][Panels][kVectors];
 
+// Calls use(r, p, v) for each of them.
+template <int Rows, int Panels, typename Use>
+__attribute__((always_inline)) inline void for_sums(const Use& use) {
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 4
+        for (int p = 0; p < Panels; p++)
+#pragma GCC unroll 4
+            for (int v = 0; v < kVectors; v++) use(r, p, v);
+}
+
 // acc[r][p] += x[r] * value, one column of panel p.
 template <int Rows, int Panels>
 __attribute__((always_inline)) inline void add_column(const float* x, int64_t stride, int p, int v, F32 value,
@@ -78,38 +89,33 @@ __attribute__((noinline)) void multiply_few(const uint8_t* panels, const Activat
     const Ahead ahead{panels + Panels * bytes, Panels * bytes / (x.columns / (L::kQuantized ? kBlock : 1))};
     for (int64_t first = 0; first < x.columns; first += kExactColumns) {
         const int64_t end = std::min(first + kExactColumns, x.columns);
-        Sums<Rows, Panels> acc;
-#pragma GCC unroll 8
-        for (int r = 0; r < Rows; r++)
-#pragma GCC unroll 4
-            for (int p = 0; p < Panels; p++)
-#pragma GCC unroll 4
-                for (int v = 0; v < kVectors; v++) acc[r][p][v] = F32{};
-        if constexpr (L::kQuantized) {
-            for (int64_t block = first / kBlock; block < end / kBlock; block++) {
-                ahead.fetch(block);
-                add_block<F, Rows, Panels>(panels, bytes, block, x.values + block * kBlock, x.columns, acc);
-            }
-        } else {
-            for (int64_t k = first; k < end; k++) {
-                ahead.fetch(k);
-#pragma GCC unroll 4
-                for (int p = 0; p < Panels; p++)
-#pragma GCC unroll 4
-                    for (int v = 0; v < kVectors; v++)
-                        add_column<Rows, Panels>(x.values + k, x.columns, p, v,
-                                                 dense_value<F>(panels + p * bytes, k * kPanel + v * kLanes), acc);
-            }
-        }
-#pragma GCC unroll 8
-        for (int r = 0; r < Rows; r++)
-#pragma GCC unroll 4
-            for (int p = 0; p < Panels; p++)
-#pragma GCC unroll 4
-                for (int v = 0; v < kVectors; v++) {
-                    float* to = out + r * stride + p * kPanel + v * kLanes;
-                    store(to, first ? load<F32>(to) + acc[r][p][v] : acc[r][p][v]);
+        Sums<Rows, Panels> total = {};
+        for (int64_t begin = first; begin < end; begin += kRunColumns) {
+            const int64_t stop = std::min(begin + kRunColumns, end);
+            Sums<Rows, Panels> acc = {};
+            if constexpr (L::kQuantized) {
+                for (int64_t block = begin / kBlock; block < stop / kBlock; block++) {
+                    ahead.fetch(block);
+                    add_block<F, Rows, Panels>(panels, bytes, block, x.values + block * kBlock, x.columns, acc);
                 }
+            } else {
+                for (int64_t k = begin; k < stop; k++) {
+                    ahead.fetch(k);
+#pragma GCC unroll 4
+                    for (int p = 0; p < Panels; p++)
+#pragma GCC unroll 4
+                        for (int v = 0; v < kVectors; v++)
+                            add_column<Rows, Panels>(x.values + k, x.columns, p, v,
+                                                     dense_value<F>(panels + p * bytes, k * kPanel + v * kLanes), acc);
+                }
+            }
+            for_sums<Rows, Panels>([&](int r, int p, int v)
+                                       __attribute__((always_inline)) { total[r][p][v] += acc[r][p][v]; });
+        }
+        for_sums<Rows, Panels>([&](int r, int p, int v) __attribute__((always_inline)) {
+            float* to = out + r * stride + p * kPanel + v * kLanes;
+            store(to, first ? load<F32>(to) + total[r][p][v] : total[r][p][v]);
+        });
     }
 }
 

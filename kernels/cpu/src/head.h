@@ -65,17 +65,17 @@ inline TileSum tile_sum(const float* values, int64_t count, float temperature) {
     F32 most = splat(kMinusInfinity);
     for (int64_t i = 0; i < count; i += kLanes) most = maximum(load<F32>(values + i) / divisor, most);
     const float largest = horizontal_max(most);
-    F32 sum{};
-    for (int64_t i = 0; i < count; i += kLanes) sum += exp(load<F32>(values + i) / divisor - largest);
-    return {largest, horizontal_sum(sum)};
+    WideSum sum;
+    for (int64_t i = 0; i < count; i += kLanes) sum.add(i, exp(load<F32>(values + i) / divisor - largest));
+    return {largest, sum.total()};
 }
 
 inline float merge(const TileSum* tiles, int64_t count) {
     float largest = kMinusInfinity;
     for (int64_t t = 0; t < count; t++) largest = std::max(largest, tiles[t].largest);
-    float sum = 0;
-    for (int64_t t = 0; t < count; t++) sum += tiles[t].sum * std::exp(tiles[t].largest - largest);
-    return largest + std::log(sum);
+    double sum = 0;
+    for (int64_t t = 0; t < count; t++) sum += (double)tiles[t].sum * exp(splat(tiles[t].largest - largest))[0];
+    return (float)(largest + std::log(sum));
 }
 
 // What a thread has drawn for a row.

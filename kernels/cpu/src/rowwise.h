@@ -42,24 +42,21 @@ inline void rms_norm(Team& team, const float* x, const float* residual, const fl
     team.run(rows, 1, [&](int64_t first, int64_t last) {
         for (int64_t row = first; row < last; row++) {
             const int64_t at = row * hidden;
-            F32 squares[4] = {};
-            float rest = 0;
+            WideSum squares;
             for_lanes(
                 hidden,
                 [&](int64_t i) {
                     F32 h = load<F32>(x + at + i);
                     if (residual) h += load<F32>(residual + at + i);
                     store(sum + at + i, h);
-                    F32& s = squares[i / kLanes % 4];
-                    s = fma(h, h, s);
+                    squares.add_squares(i, h);
                 },
                 [&](int64_t i) {
                     const float h = x[at + i] + (residual ? residual[at + i] : 0);
                     sum[at + i] = h;
-                    rest += h * h;
+                    squares.add_square(i, h);
                 });
-            const float total = horizontal_sum((squares[0] + squares[1]) + (squares[2] + squares[3])) + rest;
-            const float factor = 1 / std::sqrt(total / (float)hidden + eps);
+            const float factor = 1 / std::sqrt(squares.total() / (float)hidden + eps);
             for_lanes(
                 hidden,
                 [&](int64_t i) { store(normed + at + i, load<F32>(sum + at + i) * factor * load<F32>(weight + i)); },

@@ -251,7 +251,9 @@ inline I16 load_i8_words(const uint8_t* from) {
 inline F32 load_bf16(const void* from) { return (F32)(load_u16(from) << 16); }
 
 inline F32 load_f16(const void* from) {
-#if defined(__F16C__) && MARCOT_WIDTH == 32
+#if defined(__AVX512F__) && MARCOT_WIDTH == 64
+    return (F32)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)from));
+#elif defined(__F16C__) && MARCOT_WIDTH == 32
     return (F32)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)from));
 #else
     // The exponent is moved by a multiplication, which is exact and takes subnormal numbers along; infinities and NaN
