@@ -14,6 +14,7 @@ namespace marcot {
 
 constexpr int64_t kRunColumns = 32;     // of one sum
 constexpr int64_t kExactColumns = 448;  // of a stretch: 28 KB of fp32, most of the first cache level
+// Whether sums of runs and their totals both fit the registers.
 #if defined(__AVX512F__)
 constexpr bool kManyRegisters = true;
 #else
