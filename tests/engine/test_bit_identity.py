@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import system_tools
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -53,7 +54,7 @@ class OneByOne(CpuKernels):
 @pytest.fixture(scope="module", autouse=True)
 def _cpu_kernels() -> None:
     if select(CPU).name != "cpu":
-        pytest.skip("the CPU kernels cannot be built here")
+        pytest.skip(system_tools.why_skipped("g++"))
 
 
 class Loader:

@@ -8,6 +8,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
+import system_tools
 import tiny_gguf
 import torch
 from marcot.engine import Engine, InputError
@@ -34,7 +35,7 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("MARCOT_KERNELS", raising=False)
     if select(CPU).name != request.param:
         if request.param == "cpu":
-            pytest.skip("the CPU kernels cannot be built here")
+            pytest.skip(system_tools.why_skipped("g++"))
         monkeypatch.setenv("MARCOT_KERNELS", request.param)
     return request.param
 

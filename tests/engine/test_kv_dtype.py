@@ -10,6 +10,7 @@ from typing import Any
 import interpreted
 import numpy as np
 import pytest
+import system_tools
 import torch
 from interpreter_arithmetic import round_fp8
 from marcot.engine import Engine, Expansion, InputError, Node, Sampling, engine
@@ -112,7 +113,7 @@ def test_twice_as_many_tokens_fit(load: Load, monkeypatch: pytest.MonkeyPatch) -
 
 def test_kernels_without_it_say_what_to_do(load: Load) -> None:
     if select(CPU).name != "cpu":
-        pytest.skip("the CPU kernels cannot be built here")
+        pytest.skip(system_tools.why_skipped("g++"))
     with pytest.raises(InputError, match=r"the cpu kernels keep K and V .* leave it at auto, or run on a GPU"):
         load("cpu", kv_dtype="fp8")
     with pytest.raises(InputError, match="kv_dtype='int4': must be auto or fp8"):

@@ -11,13 +11,14 @@ import time
 from pathlib import Path
 
 import pytest
+import system_tools
 from interruptible import start
 from marcot.kernels import MarcotError
 from marcot.kernels.cpu.build import built_library
 from marcot.kernels.errors import KernelBuildError, KernelsUnavailableError, NoCompilerError
 
 needs_compiler = pytest.mark.skipif(
-    not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="this machine has no C++ compiler"
+    not any(map(shutil.which, ("c++", "g++", "clang++"))), reason=system_tools.why_skipped("g++")
 )
 
 SOURCE = """\

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import system_tools
 import torch
 from marcot.kernels import select
 from marcot.kernels.errors import KernelsUnavailableError
@@ -17,7 +18,7 @@ from marcot.kernels.triton.arch import INTERPRETED
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 needs_compiler = pytest.mark.skipif(
-    not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="this machine has no C++ compiler"
+    not any(map(shutil.which, ("c++", "g++", "clang++"))), reason=system_tools.why_skipped("g++")
 )
 
 TWICE = """
