@@ -129,7 +129,7 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
 
 @pytest.mark.real
 def test_the_table_of_commands_runs(bash: Callable[[str], str]) -> None:
-    rows = re.findall(r"^\| `(marcot [^`]+)` \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| `(marcot [^`]+)`", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert len(rows) >= len(COMMANDS)
     bash("\n".join(filled(row, folder=f"folder-{number}") for number, row in enumerate(rows)))
 
