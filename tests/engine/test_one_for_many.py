@@ -256,7 +256,18 @@ def test_what_cannot_be_expanded_is_refused(engine: Engine, folder: Path) -> Non
         np.array(["How many?"]),
         iter(["How many?"]),
     ],
-    ids=str,
+    ids=[
+        "text",
+        "question",
+        "object",
+        "object-with-a-number",
+        "questions",
+        "objects",
+        "pairs",
+        "pair-of-text-and-none",
+        "array",
+        "iterator",
+    ],
 )
 def test_questions_in_every_form(engine: Engine, questions: Any) -> None:
     [result] = engine.search(questions, QUICK)
