@@ -39,7 +39,7 @@ from .outcome import Outcome
 from .sampling import Sampling
 from .scheduler import Limits, Scheduler
 from .scoring import Score, Scoring
-from .search.instruction import AUTO, instruction_for, with_instruction
+from .search.instruction import AUTO, instruction_for, says_where_to_answer, with_instruction
 from .search.question import Asked, Question, one_or_many
 from .search.result import SearchResult
 from .search.strategy import Progress, Strategy, Task, check_strategy
@@ -342,7 +342,7 @@ class Engine:
         instruction: str | None = AUTO,
         concurrency: int = 8,
     ) -> Stream[Progress | Outcome]:
-        """Search any number of questions in bounded memory.
+        r"""Search any number of questions in bounded memory.
 
         Args:
             questions: Texts, `Question`s whose answer is known, or objects with both as in a .jsonl file; or one of
@@ -352,7 +352,8 @@ class Engine:
             system: System message; the chat template's own by default.
             instruction: What follows each question, after an empty line; None for nothing. By default a request to
                 reason step by step and to box the answer, but not where the checkpoint's template or `system` speaks of
-                reasoning, where there is no template, or where the strategy's `answer_from` is not `"auto"`.
+                reasoning, where there is no template, where the strategy's `answer_from` is not `"auto"`, or after a
+                question that says itself where its answer goes (`\boxed`, `<Output>`, `####`).
             concurrency: Questions that are searched at a time; their branches share every forward pass.
 
         Yields:
@@ -376,9 +377,10 @@ class Engine:
             text, reference = question
             if not text.strip():
                 raise InputError(f"question {index + 1} is empty")
-            prompt = self._open(self.chat_ids(with_instruction(text, following), system))
+            added = "" if instruction == AUTO and says_where_to_answer(text) else following
+            prompt = self._open(self.chat_ids(with_instruction(text, added), system))
             assert self.tokenizer is not None, "chat_ids needs one"
-            return Task(index, text, prompt, self.config.max_positions, self.tokenizer.decode, reference, following)
+            return Task(index, text, prompt, self.config.max_positions, self.tokenizer.decode, reference, added)
 
         events = self._driver.run(asked, open_task, strategy, concurrency, self.usage, count)
         return Stream(self.tree.turn, events)

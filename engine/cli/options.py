@@ -245,8 +245,8 @@ InstructionOption = Annotated[
     typer.Option(
         metavar="TEXT",
         help="What follows the question. auto: 'Reason step by step, and put your final answer within \\boxed{}.', but "
-        "nothing where the checkpoint's template or --system speaks of reasoning, where there is no template, or with "
-        "--answer-from. none: nothing.",
+        "nothing where the checkpoint's template or --system speaks of reasoning, where there is no template, with "
+        "--answer-from, or where the question itself speaks of a box. none: nothing.",
     ),
 ]
 DataInstructionOption = Annotated[

@@ -42,6 +42,11 @@ def instruction_for(
     return DEFAULT_INSTRUCTION if boxed and not reasons else ""
 
 
+def says_where_to_answer(question: str) -> bool:
+    """Whether `question` itself asks for an answer in a box or behind another mark, so that nothing need be added."""
+    return "\\boxed" in question or "<output>" in question.lower() or "####" in question
+
+
 def with_instruction(question: str, instruction: str) -> str:
     """The words of the user's message."""
     return f"{question}\n\n{instruction}" if instruction else question

@@ -83,6 +83,13 @@ def test_search_has_it_by_default(engine: Engine) -> None:
     assert found(engine, "How many?") == found(engine, "How many?", instruction=DEFAULT_INSTRUCTION)
 
 
+@pytest.mark.parametrize("asked", ["Answer with \\boxed{...} only.", "Put it in <Output>.", "End with #### and it."])
+def test_a_question_that_says_where_its_answer_goes_is_left_alone(engine: Engine, asked: str) -> None:
+    question = f"How many? {asked}"
+    assert found(engine, question) == found(engine, question, instruction=None)
+    assert found(engine, question, instruction="Think.").instruction == "Think."
+
+
 def rollout(answer: str) -> Rollout:
     return Rollout("", 0.5, answer, 3, "eos", 0)
 
