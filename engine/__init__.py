@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..kernels import MarcotError
     from .engine import Engine
-    from .errors import InputError
+    from .errors import CallableError, EngineBusyError, ForkedEngineError, InputError
     from .evaluation import Evaluation, evaluate
     from .expansion import Expansion
     from .node import Node
@@ -41,9 +41,12 @@ _HOMES = {
     "AnswerRule": ".search.answers",
     "Beam": ".search.strategies",
     "BestOfN": ".search.strategies",
+    "CallableError": ".errors",
     "Engine": ".engine",
+    "EngineBusyError": ".errors",
     "Evaluation": ".evaluation",
     "Expansion": ".expansion",
+    "ForkedEngineError": ".errors",
     "Greedy": ".search.strategies",
     "InputError": ".errors",
     "MarcotError": "..kernels",
@@ -73,9 +76,12 @@ __all__ = [
     "AnswerRule",
     "Beam",
     "BestOfN",
+    "CallableError",
     "Engine",
+    "EngineBusyError",
     "Evaluation",
     "Expansion",
+    "ForkedEngineError",
     "Greedy",
     "InputError",
     "MarcotError",

@@ -16,7 +16,7 @@ class Question(NamedTuple):
 
     Attributes:
         text: The question.
-        reference: A text that gives the right answer, or None.
+        reference: A text that gives the right answer, or None where it is not known.
     """
 
     text: str
@@ -24,7 +24,7 @@ class Question(NamedTuple):
 
     @staticmethod
     def of(question: object) -> Question:
-        """What is asked by a text, a `Question`, or an object with `question` and perhaps `answer`.
+        """What is asked by a text, a `Question`, or an object with `question` and perhaps `answer`, not blank.
 
         Raises:
             InputError: It is none of these, or has no text; says what to write.
@@ -39,7 +39,9 @@ class Question(NamedTuple):
                 f"question {question!r:.100}: must be a text, Question(text, answer) or "
                 '{"question": text, "answer": answer}'
             )
-        if reference is None or isinstance(reference, str):
+        if reference is None or (isinstance(reference, str) and not reference.strip()):
+            return Question(text)
+        if isinstance(reference, str):
             return Question(text, reference)
         if isinstance(reference, bool | np.bool_) or not isinstance(reference, Number) or str(reference) == "nan":
             raise InputError(f"question {text!r:.100}: its answer {reference!r:.100} must be a text or a number")

@@ -274,7 +274,9 @@ def test_questions_in_every_form(engine: Engine, questions: Any) -> None:
     assert result.question == "How many?"
 
 
-@pytest.mark.parametrize(("answer", "text"), [(4, "4"), (np.int64(4), "4"), (0.5, "0.5"), ("4", "4"), (None, None)])
+@pytest.mark.parametrize(
+    ("answer", "text"), [(4, "4"), (np.int64(4), "4"), (0.5, "0.5"), ("4", "4"), (None, None), (" ", None)]
+)
 def test_an_answer_that_is_a_number_is_a_text(answer: Any, text: str | None) -> None:
     assert Question.of(Question("How many?", answer)) == Question("How many?", text)
     assert Question.of(("How many?", answer)) == Question("How many?", text)
