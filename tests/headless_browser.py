@@ -54,6 +54,13 @@ class Browser:
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send a command and return its result."""
+        answer = self._answer(method, **parameters)
+        assert "error" not in answer, (method, answer)
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    def _answer(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Send a command and return what comes back, with `result` or `error`."""
         self._count += 1
         message = {"id": self._count, "method": method, "params": parameters}
         if self._session:
@@ -62,9 +69,7 @@ class Browser:
         while True:
             received = self._receive()
             if received.get("id") == self._count:
-                assert "error" not in received, (method, received)
-                result: dict[str, Any] = received["result"]
-                return result
+                return received
 
     def open(self, path: Path, fragment: str = "") -> None:
         """Load a file and wait until it has been shown."""
@@ -77,8 +82,12 @@ class Browser:
     def wait_for(self, condition: str) -> None:
         """Wait until a JavaScript expression is true; the page may be another by then."""
         deadline = time.monotonic() + 60
-        while not self.run(condition):
-            assert time.monotonic() < deadline, condition
+        while True:
+            answer = self._answer("Runtime.evaluate", expression=condition, returnByValue=True)
+            # An error means that the page went while it was asked.
+            if "error" not in answer and answer["result"]["result"].get("value"):
+                return
+            assert time.monotonic() < deadline, (condition, answer)
 
     def run(self, expression: str) -> Any:
         """The value of a JavaScript expression, awaited."""

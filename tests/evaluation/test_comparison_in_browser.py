@@ -58,7 +58,7 @@ def test_every_reply_leads_to_its_tree(browser: Browser, page: Path) -> None:
     assert len(set(links)) == 7
     for number, link in enumerate(links):
         browser.open(page)
-        browser.run(f"document.querySelectorAll('.reply a')[{number}].click()")
+        browser.run(f"setTimeout(() => document.querySelectorAll('.reply a')[{number}].click(), 0)")
         browser.wait_for(f"location.href === {link!r} && document.readyState === 'complete'")
         assert browser.run("document.querySelector('#settings').textContent").startswith("nodes")
     assert len(list((page.parent / "my report-trees").iterdir())) == 7
