@@ -54,14 +54,16 @@ def screen(sent: str) -> list[str]:
 
 
 def test_live_table_comes_and_goes_and_the_report_stays_whole(talker: Path) -> None:
-    command = [sys.executable, "-m", "marcot.engine.cli", "search", "--model", str(talker), "--rollouts", "40"]
-    sent = run_on_terminal([*command, "--max-rollout-tokens", "60", "--action", "mini-step-8", "How many clips?"])
-    assert re.search(r"\d+/40", sent), "the table was shown"
+    # The table is drawn four times a second, so the search has to take longer than that.
+    options = ["--rollouts", "200", "--lead", "0", "--max-rollout-tokens", "60", "--action", "mini-step-8"]
+    command = [sys.executable, "-m", "marcot.engine.cli", "search", "--model", str(talker), *options]
+    sent = run_on_terminal([*command, "How many clips?"])
+    assert re.search(r"\d+/200", sent), "the table was shown"
     shown = screen(sent)
-    assert not any("/40" in line for line in shown), "and taken away"
+    assert not any("/200" in line for line in shown), "and taken away"
     text = "\n".join(shown)
     report = [
-        text.find(part) for part in ("loaded ", "answer ", "confidence ", "best chain", "tree: ", "40 rollouts, ")
+        text.find(part) for part in ("loaded ", "answer ", "confidence ", "best chain", "tree: ", "200 rollouts, ")
     ]
     assert -1 not in report
     assert report == sorted(report)
