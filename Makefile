@@ -107,6 +107,12 @@ bench-bytes: $(VENV)/.dev  ## count what attention over trees reads: our plans b
 bench-planner: $(VENV)/.dev  ## time the planning of decode steps, and plot how it grows with the tree
 	$(BIN)/python bench/planner_cost.py $(if $(CHECK),--check)
 
+# tests/attack/README.md lists them. make attack ATTACK=kills MINUTES=60; SEED=1 makes other trials, COUNT=1000 so many.
+.PHONY: attack
+attack: $(VENV)/.dev     ## try to break marcot with one of the programs in tests/attack
+	PYTHONPATH=tests $(BIN)/python -m attack.$(ATTACK) $(if $(SEED),--seed=$(SEED)) $(if $(COUNT),--count=$(COUNT)) \
+	  $(if $(MINUTES),--minutes=$(MINUTES))
+
 clean:           ## remove the environment and every cache (downloaded models stay)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
