@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import MarcotError
+from ..model.strict_json import finite
 from .node import Node
 from .question_file import Question
 from .scoring import Score
 from .search import SearchResult, Solution, answers_agree
-from .strict_json import finite
 
 JsonObject = dict[str, Any]
 """An object whose keys are documented where it is made."""

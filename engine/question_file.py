@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..model.strict_json import parse
 from .errors import InputError
 from .search.answers import known_reference
-from .strict_json import is_deep, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,6 @@ def _parse_json(line: str, where: str) -> tuple[str, dict[str, Any]]:
         entry = parse(line)
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
-    if is_deep(entry):
-        raise InputError(f"{where}: is nested too deeply")
     if not isinstance(entry, dict) or not isinstance(entry.get("question"), str):
         raise InputError(f'{where}: must be an object with a string under "question"')
     question: str = entry.pop("question")

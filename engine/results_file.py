@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -11,12 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeGuard
 
+from ..model.strict_json import parse
 from .added_settings import changes
 from .errors import InputError, OutputError
 from .file_lock import lock
 from .json_form import JsonObject, to_line
 from .question_file import Question
-from .strict_json import parse
 
 _TEXT = rb'"(?:[^"\\]|\\.)*"'
 _BEGINNINGS = tuple(
@@ -111,7 +110,7 @@ class ResultsFile:
 
     def _read(self, settings: Mapping[str, Any]) -> None:
         # Through JSON and back, as the settings in the file have gone.
-        wanted = json.loads(to_line(dict(settings)))
+        wanted = parse(to_line(dict(settings)))
         self._file.seek(0)
         lines = BufferedReader(self._file)
         whole, complete = 0, True

@@ -1,11 +1,12 @@
-"""Checked access to the loose fields of a checkpoint's config."""
+"""Checked access to the loose fields of an object that a file holds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ..kernels import MarcotError
 from .errors import UnsupportedConfigError
 
 MAX_SIZE = 2**24
@@ -25,17 +26,19 @@ class Fields:
         values: The raw fields, as JSON or GGUF metadata gives them.
         source: The file, for messages.
         prefix: Put before a field's name in messages, such as `"rope_scaling."`.
+        error: What refusals are.
     """
 
     values: Mapping[str, object]
     source: str
     prefix: str = ""
+    error: type[MarcotError] = UnsupportedConfigError
 
-    def refuse(self, name: str, why: str) -> UnsupportedConfigError:
+    def refuse(self, name: str, why: str) -> MarcotError:
         """Return the error to raise about the field `name`."""
         shown = repr(self.values[name]) if name in self.values else "missing"
         shown = shown if len(shown) <= 80 else shown[:77] + "..."
-        return UnsupportedConfigError(f"{self.source}: {self.prefix}{name} is {shown}: {why}")
+        return self.error(f"{self.source}: {self.prefix}{name} is {shown}: {why}")
 
     def present(self, name: str) -> bool:
         """True when the field is there and not null."""
@@ -90,7 +93,7 @@ class Fields:
         value = self.values.get(name)
         if value is not None and not isinstance(value, dict):
             raise self.refuse(name, "must be an object")
-        return Fields(value or {}, self.source, f"{self.prefix}{name}.")
+        return replace(self, values=value or {}, prefix=f"{self.prefix}{name}.")
 
     def _value(self, name: str, default: object) -> object:
         if self.present(name):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from . import strict_json
 from .errors import CheckpointError
 from .git_lfs import refuse_lfs_pointer
 
@@ -20,13 +20,11 @@ def read_json(path: Path) -> dict[str, object]:
     """
     refuse_lfs_pointer(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise CheckpointError(f"{path}: larger than {MAX_BYTES >> 20} MiB, which no such file needs")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = strict_json.read(path, MAX_BYTES)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not valid JSON: {error}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: must hold a JSON object, not {type(values).__name__}")
     return values

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from ...model import strict_json
 from ..errors import InputError
 from .options import read_text
 
@@ -17,11 +17,11 @@ def read_messages(file: Path) -> list[dict[str, Any]]:
         InputError: It cannot be read, or holds anything but a list.
     """
     try:
-        messages = json.loads(read_text("-", "conversation") if str(file) == "-" else file.read_text(encoding="utf-8"))
+        messages = strict_json.parse(read_text("-", "conversation")) if str(file) == "-" else strict_json.read(file)
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not valid JSON: {error}") from error
+    except ValueError as error:
+        raise InputError(f"{file}: {error}") from error
     if not isinstance(messages, list):
         raise InputError(f'{file}: must hold a list of messages, such as [{{"role": "user", "content": "Hello"}}]')
     return messages

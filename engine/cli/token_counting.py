@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...model import BUILT_IN_MODELS, cached_model, load_checkpoint
+from ...model.strict_json import parse
 from ..errors import InputError
 
 Encode = Callable[[str], list[int]]
@@ -43,7 +43,7 @@ def _model_of(path: Path) -> str | None:
     """The model that the first line of `path` says it was searched with."""
     try:
         with path.open("rb") as file:
-            entry = json.loads(file.readline(1 << 24))
+            entry = parse(file.readline(1 << 24))
     except (OSError, ValueError):
         # Whoever reads the file says what is wrong with it.
         return None

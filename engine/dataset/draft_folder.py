@@ -11,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from ...model.strict_json import parse
 from ..errors import InputError, OutputError
 from ..file_lock import lock
-from ..strict_json import parse
 
 State = dict[str, Any]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ...model.strict_json import parse
 from ..errors import InputError
-from ..strict_json import parse
 from .card import SourceFacts, card, dataset_info
 from .draft_folder import DraftFolder, discard_draft
 from .duplicates import ROW_BYTES, Seen, exact_key, row_of

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...model.strict_json import parse
 from ..errors import InputError
 from .cot_sample import is_cot_sample, trace_of_sample
 from .json_array import elements_of
@@ -123,14 +123,10 @@ class Source:
 
 def _parse(data: bytes) -> Entry | FailedSearch:
     try:
-        entry: Any = json.loads(data)
-    except UnicodeDecodeError as error:
-        raise InputError(f"is not UTF-8 text (byte {error.start})") from None
+        entry: Any = parse(data)
     except ValueError as error:
         torn = "" if data.endswith(b"\n") else " (is the file cut off there?)"
-        raise InputError(f"is not JSON: {error}{torn}") from None
-    except RecursionError:
-        raise InputError("is nested too deeply") from None
+        raise InputError(f"{error}{torn}") from None
     if not isinstance(entry, dict):
         raise InputError("is not an object")
     if is_trial_line(entry):

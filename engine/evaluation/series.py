@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ...model.strict_json import parse
 from ..added_settings import distinguishing
 from ..errors import InputError
-from ..strict_json import parse
 from .anytime import Anytime, Point, limit_for, point
 from .interval import Interval, wilson
 from .pairs import Pairs

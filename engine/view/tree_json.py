@@ -10,9 +10,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ...model.strict_json import finite, parse
 from ..errors import InputError
 from ..search import Rollout, SearchResult, SearchStats, TreeNode
-from ..strict_json import finite, parse
 
 FORMAT = "marcot-tree"
 VERSION = 1

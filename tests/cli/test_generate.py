@@ -76,7 +76,7 @@ def test_a_conversation_of_several_turns(by: str, marcot: Callable, talker: Path
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "not valid JSON"),
+        ("{", "is not JSON"),
         ('{"role": "user"}', "must hold a list of messages"),
         ("[]", "the conversation is empty"),
         ('["hi"]', "message 1 of the conversation must be an object with a role and a content"),

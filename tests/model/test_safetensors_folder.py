@@ -195,12 +195,12 @@ def test_folder_without_weights(folder):
 
 BROKEN_CONFIGS = {
     "missing": (None, "cannot be read"),
-    "empty": (b"", "not valid JSON"),
-    "cut": (b'{"architectures": ["Qwen2', "not valid JSON"),
-    "binary": (b"\xff\xfe\x00", "not valid JSON"),
+    "empty": (b"", "is not JSON"),
+    "cut": (b'{"architectures": ["Qwen2', "is not JSON"),
+    "binary": (b"\xff\xfe\x00", "is not UTF-8 text"),
     "list": (b"[]", "must hold a JSON object, not list"),
-    "nested too deep": (b"[" * 100_000, "not valid JSON"),
-    "number too long": (b'{"vocab_size": ' + b"9" * 5000 + b"}", "not valid JSON"),
+    "nested too deep": (b"[" * 100_000, "is nested too deeply"),
+    "number too long": (b'{"vocab_size": ' + b"9" * 5000 + b"}", "has an integer of too many digits"),
 }
 
 

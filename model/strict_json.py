@@ -1,0 +1,111 @@
+"""JSON as its standard has it, and no more of it than a reader can take: the one way in for JSON that others wrote."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import chain
+from pathlib import Path
+from typing import Any, NoReturn
+
+MAX_DEPTH = 200
+"""Lists and objects inside one another; what is read has to be written again, with more around it."""
+
+MAX_BYTES = 2**29
+"""Bound on one text: far above any tree or result of a search, below what would exhaust a machine."""
+
+_BLOCK = 2**20
+
+
+def parse(text: str | bytes | bytearray, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401  (what a file holds)
+    """Read JSON that somebody gives, however odd it is.
+
+    Args:
+        text: In UTF-8 if in bytes; a byte order mark does not count.
+        max_bytes: What is longer is refused.
+
+    Raises:
+        ValueError: It is no JSON, not UTF-8, too long or nested too deeply, names a key of an object twice, or has a
+            number that is not finite or an integer of thousands of digits; the message says which, in words that follow
+            the name of a file.
+    """
+    if len(text) > max_bytes:
+        raise _RefusedError(f"is larger than {max_bytes >> 20} MiB, which no such file needs")
+    try:
+        value = _DECODER.decode(text if isinstance(text, str) else text.decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise _RefusedError(f"is not JSON: {error}") from None
+    except UnicodeDecodeError as error:
+        raise _RefusedError(f"is not UTF-8 text (byte {error.start})") from None
+    except RecursionError:
+        raise _RefusedError("is nested too deeply") from None
+    except _RefusedError:
+        raise
+    except ValueError:
+        raise _RefusedError("has an integer of too many digits") from None
+    if is_deep(value):
+        raise _RefusedError("is nested too deeply")
+    return value
+
+
+def read(path: Path, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401  (what a file holds)
+    """`parse` what the file `path` holds; no more than `max_bytes` are read of one that has no end.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: As `parse`.
+    """
+    content = bytearray()
+    with path.open("rb") as file:
+        while len(content) <= max_bytes and (block := file.read(_BLOCK)):
+            content += block
+    return parse(content, max_bytes)
+
+
+def is_deep(value: object, depth: int = MAX_DEPTH) -> bool:
+    """Whether more than `depth` lists and objects of `value` are inside one another."""
+    level = [value] if isinstance(value, dict | list | tuple) else []
+    for _ in range(depth):
+        if not level:
+            return False
+        entries = chain.from_iterable(each.values() if isinstance(each, dict) else each for each in level)
+        level = [entry for entry in entries if isinstance(entry, dict | list | tuple)]
+    return bool(level)
+
+
+def finite(value: object) -> object:
+    """`value`, of dicts, lists and scalars no deeper than `MAX_DEPTH`, with None for a number that is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(entry) for entry in value]
+    return value
+
+
+class _RefusedError(ValueError):
+    """JSON that `parse` does not take."""
+
+
+def _number(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise _RefusedError(f"has the number {digits:.40}, which is too large")
+    return number
+
+
+def _constant(name: str) -> NoReturn:
+    raise _RefusedError(f"has {name}, which JSON does not know")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise _RefusedError(f"has {twice!r:.80} twice in one object")
+    return entries
+
+
+_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_constant, object_pairs_hook=_object)
