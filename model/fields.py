@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ..kernels import MarcotError
@@ -11,6 +11,9 @@ from .errors import UnsupportedConfigError
 
 MAX_SIZE = 2**24
 """Bound on every width and count: far above any real model, far below what would exhaust an int32 or a machine."""
+
+MAX_COUNT = 2**53
+"""Bound on what a program has counted, such as bytes and tokens: JSON's numbers are exact up to it."""
 
 MAX_POSITIONS = 2**31 - 1
 """Bound on context lengths: positions travel as int32."""
@@ -94,6 +97,18 @@ class Fields:
         if value is not None and not isinstance(value, dict):
             raise self.refuse(name, "must be an object")
         return replace(self, values=value or {}, prefix=f"{self.prefix}{name}.")
+
+    def sections(self, name: str) -> Iterator[tuple[str, Fields]]:
+        """The objects in the object that the field is, with their names."""
+        section = self.section(name)
+        return ((key, section.section(key)) for key in section.values)
+
+    def records(self, name: str) -> list[Fields]:
+        """The objects in the list that the field is."""
+        value = self._value(name, _REQUIRED)
+        if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+            raise self.refuse(name, "must be a list of objects")
+        return [replace(self, values=each, prefix=f"{self.prefix}{name}[{at}].") for at, each in enumerate(value)]
 
     def _value(self, name: str, default: object) -> object:
         if self.present(name):

@@ -81,8 +81,8 @@ def report(produced: Produced, out: Path) -> str:
     counted = produced.summary["options"]["tokenizer"] is not None
     for key, count in sorted(tally["records"].items()):
         if count:
-            tokens = f", {tally['tokens'][key]} tokens" if counted else ""
-            lines.append(f"{out / key}.jsonl: {count} records of {tally['questions'][key]} questions{tokens}")
+            tokens = f", {tally['tokens'].get(key, 0)} tokens" if counted else ""
+            lines.append(f"{out / key}.jsonl: {count} records of {tally['questions'].get(key, 0)} questions{tokens}")
     if not any(tally["records"].values()):
         lines.append(f"nothing passed the filters; {out / 'README.md'} says which of them dropped what")
     if not counted:

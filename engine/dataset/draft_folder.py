@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -9,13 +10,15 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
-from ...model.strict_json import parse
+from ...model import strict_json
+from ...model.fields import MAX_COUNT, Fields
 from ..errors import InputError, OutputError
 from ..file_lock import lock
+from .growing_file import GrowingFile, Mark
 
-State = dict[str, Any]
+State = Mapping[str, Any]
 
 _MARK = b"marcot dataset writes here; when the data set is finished this folder goes.\n"
 """What the file `lock` says, so that the folder is known as ours."""
@@ -27,9 +30,9 @@ _OWN = (_LOCK, _NOTES, _CHECKPOINT, _FRESH)
 class DraftFolder:
     """Files that only grow, beside their final place in `NAME.partial`.
 
-    A checkpoint says how long each file was at one moment, and what the writer has to know to go on from there. Opening
+    A checkpoint says what each file held at one moment, and what the writer has to know to go on from there. Opening
     the folder again cuts every file back to it: what a killed run wrote later is written anew. A folder that is not
-    known as a draft, or has anything else in it, is not touched.
+    known as a draft, has anything else in it, or is not as its checkpoint has it, is not touched.
 
     Attributes:
         state: What the last checkpoint said; None if there is none yet.
@@ -44,13 +47,14 @@ class DraftFolder:
             names: The files that may be written, as relative paths.
 
         Raises:
-            InputError: It is somebody else's or cannot be written, another run writes to it, or its bytes are others.
+            InputError: It is somebody else's, damaged or cannot be written, another run writes to it, or its bytes are
+                others.
         """
         self._final = final
         self._folder = _folder(final)
         self._identity = identity
         self._names = set(names)
-        self._files: dict[str, BinaryIO] = {}
+        self._files: dict[str, GrowingFile] = {}
         try:
             if not os.path.lexists(self._folder):
                 _make(self._folder)
@@ -65,6 +69,9 @@ class DraftFolder:
         try:
             self._check_entries()
             self.state = self._restore()
+        except OSError as error:
+            self._close()
+            raise InputError(f"{self._folder}: cannot be gone on from: {error.strerror}") from error
         except BaseException:
             self._close()
             raise
@@ -77,10 +84,8 @@ class DraftFolder:
         """
         with self._writing():
             if name not in self._files:
-                path = self._folder / _FILES / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._files[name] = path.open("ab")
-            self._files[name].write(data)
+                self._files[name] = GrowingFile(self._folder / _FILES / name)
+            self._files[name].append(data)
 
     def note(self, data: bytes) -> None:
         """Add `data` to what is kept between runs, and is no part of the finished folder."""
@@ -98,11 +103,9 @@ class DraftFolder:
             OutputError: It cannot be written.
         """
         with self._writing():
-            for file in self._files.values():
-                file.flush()
-                os.fsync(file.fileno())
-            sizes = {name: file.tell() for name, file in sorted(self._files.items())}
-            text = json.dumps({"identity": self._identity, "sizes": sizes, "state": dict(state)})
+            files = {name: file.sync()._asdict() for name, file in sorted(self._files.items())}
+            saved = {"identity": self._identity, "files": files, "state": dict(state)}
+            text = json.dumps({**saved, "sha256": _digest(saved)})
             fresh = self._folder / _FRESH
             with fresh.open("wb") as new:
                 new.write(text.encode())
@@ -153,35 +156,39 @@ class DraftFolder:
         files = {Path(name) for name in _OWN} | {Path(_FILES) / name for name in self._names}
         for path in sorted(self._folder.rglob("*")):
             entry = path.relative_to(self._folder)
-            known = entry in folders if path.is_dir() else entry in files
+            known = entry in folders if path.is_dir() else entry in files and path.is_file()
             if not known or path.is_symlink():
                 raise InputError(f"{path}: is no part of a draft of ours; move it, or give another --out")
 
     def _restore(self) -> State | None:
         """Cut the files back to the last checkpoint, and return its state."""
-        sizes: dict[str, int] = {}
-        state: State | None = None
+        paths = {name: self._folder / _FILES / name for name in (f"../{_NOTES}", *sorted(self._names))}
         checkpoint = self._folder / _CHECKPOINT
+        state: State | None = None
         if checkpoint.exists():
             saved = _read(checkpoint)
             if saved is None:
-                raise InputError(f"{checkpoint}: is damaged; remove {self._folder}, or give another --out")
-            if saved["identity"] != self._identity:
+                raise InputError(
+                    f"{checkpoint}: is damaged, or of another version; remove {self._folder}, or give another --out"
+                )
+            if saved.text("identity") != self._identity:
                 raise InputError(
                     f"{self._folder}: was begun with other options or sources; use the same, remove it, or give "
                     "another --out"
                 )
-            sizes, state = saved["sizes"], saved["state"]
-        paths = {name: self._folder / _FILES / name for name in (f"../{_NOTES}", *sorted(self._names))}
-        for name, size in sizes.items():
-            if name not in paths or not paths[name].is_file() or paths[name].stat().st_size < size:
-                raise InputError(
-                    f"{self._folder}: {name} is not as the checkpoint has it; remove the folder, or give another --out"
-                )
+            for name, mark in saved.sections("files"):
+                held = Mark(mark.integer("size", low=0, high=MAX_COUNT), mark.text("sha256"))
+                file = GrowingFile.cut_back(paths[name], held) if name in paths and paths[name].exists() else None
+                if file is None:
+                    raise InputError(
+                        f"{self._folder}: {name} is not as the checkpoint has it; remove the folder, or give another "
+                        "--out"
+                    )
+                self._files[name] = file
+            state = saved.section("state").values
         for name, path in paths.items():
-            if name in sizes:
-                os.truncate(path, sizes[name])
-                self.append(name, b"")
+            if name in self._files:
+                self._files[name].drop_rest()
             else:
                 path.unlink(missing_ok=True)
         return state
@@ -209,21 +216,27 @@ def _make(folder: Path) -> None:
 def _is_draft(folder: Path) -> bool:
     """Whether `folder` is known as ours, by its mark or, where it was begun before there was one, its checkpoint."""
     try:
-        if folder.is_symlink():
+        if folder.is_symlink() or not (folder / _LOCK).is_file():
             return False
         return (folder / _LOCK).read_bytes() == _MARK or _read(folder / _CHECKPOINT) is not None
     except OSError:
         return False
 
 
-def _read(checkpoint: Path) -> dict[str, Any] | None:
-    """What `checkpoint` holds; None if it is something else."""
+def _read(checkpoint: Path) -> Fields | None:
+    """What `checkpoint` holds; None if it is something else, or not as it was written."""
     try:
-        saved = parse(checkpoint.read_bytes())
+        saved = strict_json.read(checkpoint)
     except ValueError:
         return None
-    kinds = {"identity": str, "sizes": dict, "state": dict}
-    return saved if isinstance(saved, dict) and all(isinstance(saved.get(k), kinds[k]) for k in kinds) else None
+    digest = saved.pop("sha256", None) if isinstance(saved, dict) else None
+    whole = digest is not None and digest == _digest(saved)
+    return Fields(saved, str(checkpoint), error=InputError) if whole else None
+
+
+def _digest(saved: Mapping[str, Any]) -> str:
+    """What shows that a checkpoint is as it was written."""
+    return hashlib.sha256(json.dumps(saved, sort_keys=True).encode()).hexdigest()
 
 
 def _remove(folder: Path) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ...model.strict_json import parse
+from ...model import strict_json
+from ...model.fields import MAX_COUNT, Fields
 from ..errors import InputError
 from .card import SourceFacts, card, dataset_info
 from .draft_folder import DraftFolder, discard_draft
@@ -119,17 +120,21 @@ class Production:
         """
         if not self._out.exists():
             return None
+        path = self._out / SUMMARY
         try:
-            summary = parse((self._out / SUMMARY).read_bytes())
+            summary = strict_json.read(path)
         except (OSError, ValueError):
             summary = None
         if not isinstance(summary, dict) or not {*facts, "questions", "tally"} <= summary.keys():
             raise InputError(f"{self._out}: is there already and no data set of ours; give another --out")
-        if any(summary.get(key) != value for key, value in facts.items()):
+        if any(summary[key] != value for key, value in facts.items()):
             raise InputError(f"{self._out}: was made with other options or sources; remove it, or give another --out")
+        fields = Fields(summary, str(path), error=InputError)
+        questions = fields.integer("questions", low=0, high=MAX_COUNT)
+        summary["tally"] = Tally.read(fields.section("tally")).as_object()
         # A run that was killed after its last step leaves this.
         discard_draft(self._out)
-        return Produced(summary, summary["questions"], summary["questions"], was_there=True)
+        return Produced(summary, questions, questions, was_there=True)
 
     def _index(self, sources: Sequence[Source]) -> QuestionIndex:
         total = sum(source.size for source in sources)
@@ -146,8 +151,9 @@ class Production:
         return index
 
     def _make(self, index: QuestionIndex, draft: DraftFolder, facts: dict[str, Any], every: float) -> Produced:
-        state = draft.state or {"next": 0, "tally": None}
-        start, tally, seen = state["next"], Tally(state["tally"]), Seen(self._options.max_similarity)
+        state = Fields(draft.state or {"next": 0, "tally": {}}, str(self._out), error=InputError)
+        start = state.integer("next", low=0, high=len(index))
+        tally, seen = Tally.read(state.section("tally")), Seen(self._options.max_similarity)
         for row in np.frombuffer(draft.notes(), np.uint32).reshape(-1, ROW_BYTES // 4):
             seen.add(row)
         saved = time.monotonic()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
+from ...model.fields import MAX_COUNT, Fields
 from .split import SPLITS
 
 
@@ -20,17 +20,29 @@ class Tally:
         questions: By split, those with at least one record; and by script, all.
     """
 
-    def __init__(self, state: Mapping[str, Mapping[str, int]] | None = None) -> None:
-        """Go on from `state`, or from nothing."""
-        saved = state or {}
-        self.dropped = Counter(saved.get("dropped", {}))
-        self.passed = Counter(saved.get("passed", {}))
-        self.records = Counter(saved.get("records", {}))
-        self.tokens = Counter(saved.get("tokens", {}))
-        self.questions = Counter(saved.get("questions", {}))
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.dropped: Counter[str] = Counter()
+        self.passed: Counter[str] = Counter()
+        self.records: Counter[str] = Counter()
+        self.tokens: Counter[str] = Counter()
+        self.questions: Counter[str] = Counter()
+
+    @classmethod
+    def read(cls, fields: Fields) -> Tally:
+        """Go on from what `as_object` wrote.
+
+        Raises:
+            MarcotError: Of the kind that `fields` raises: it is something else.
+        """
+        tally = cls()
+        for name, counts in vars(tally).items():
+            saved = fields.section(name)
+            counts.update({key: saved.integer(key, low=0, high=MAX_COUNT) for key in saved.values})
+        return tally
 
     def as_object(self) -> dict[str, Any]:
-        """For JSON, and for `Tally(state)`."""
+        """For JSON, and for `read`."""
         return {name: dict(sorted(counts.items())) for name, counts in sorted(vars(self).items())}
 
     def splits(self, kind: str) -> list[str]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 import signal
 import tracemalloc
 from collections.abc import Callable
@@ -449,22 +450,92 @@ def test_a_draft_from_before_it_had_a_mark_is_gone_on_with(results: Path, tmp_pa
     assert not (tmp_path / "data.partial").exists()
 
 
+def forged(checkpoint: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a checkpoint as if it had been written so."""
+    saved = json.loads(checkpoint.read_text())
+    del saved["sha256"]
+    change(saved)
+    whole = json.dumps(saved, sort_keys=True).encode()
+    checkpoint.write_text(json.dumps(saved | {"sha256": hashlib.sha256(whole).hexdigest()}))
+
+
 def test_a_checkpoint_that_does_not_fit_its_files_is_refused(results: Path, tmp_path: Path) -> None:
     draft = stopped_draft(results, tmp_path / "data")
     checkpoint = draft / "checkpoint.json"
     good = checkpoint.read_text()
-    for name in ("../../results.jsonl", "/etc/passwd", "sft/train.jsonl", "sft/more.jsonl"):
-        saved = json.loads(good)
-        saved["sizes"][name] = 10**9
-        checkpoint.write_text(json.dumps(saved))
+    mark = {"size": 10**9, "sha256": hashlib.sha256(b"").hexdigest()}
+    for name in ("../../results.jsonl", "/etc/passwd", "sft/train.jsonl", "sft/more.jsonl", "lock"):
+        checkpoint.write_text(good)
+        forged(checkpoint, lambda saved, name=name: saved["files"].update({name: mark}))  # type: ignore[misc]
         before = contents(tmp_path)
         with pytest.raises(InputError, match=f"{name} is not as the checkpoint has it; remove the folder"):
             make([results], tmp_path / "data")
         assert contents(tmp_path) == before
-    for damaged in ("", "[]", good[:-5], "[" * 100_000):
+    for damaged in (
+        "",
+        "[]",
+        good[:-5],
+        "[" * 100_000,
+        good.replace('"next": ', '"next": 1'),
+        good.replace("sft", "pft"),
+    ):
         checkpoint.write_text(damaged)
-        with pytest.raises(InputError, match=r"checkpoint\.json: is damaged; remove .*data\.partial, or give another"):
+        with pytest.raises(
+            InputError, match=r"checkpoint\.json: is damaged, .*; remove .*data\.partial, or give another"
+        ):
             make([results], tmp_path / "data")
+
+
+FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "no identity": lambda saved: saved.pop("identity"),
+    "size below none": lambda saved: saved["files"]["../notes"].update(size=-1),
+    "size of half a byte": lambda saved: saved["files"]["../notes"].update(size=0.5),
+    "files in a list": lambda saved: saved.update(files=[1]),
+    "question beyond the last": lambda saved: saved["state"].update(next=10**6),
+    "no next question": lambda saved: saved["state"].pop("next"),
+    "count of counts": lambda saved: saved["state"]["tally"].update(passed={"traces": {}}),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_checkpoint_that_says_what_none_can_say_is_refused(results: Path, tmp_path: Path, forgery: str) -> None:
+    draft = stopped_draft(results, tmp_path / "data")
+    forged(draft / "checkpoint.json", FORGERIES[forgery])
+    with pytest.raises(InputError, match=r"must be|required"):
+        make([results], tmp_path / "data")
+
+
+CHANGES: dict[str, Callable[[bytes], bytes]] = {
+    "shorter": lambda content: content[:-1],
+    "longer": lambda content: content + b"\0",
+    "another byte": lambda content: content[: len(content) // 2] + b"~" + content[len(content) // 2 + 1 :],
+    "another size": lambda content: content.replace(b'"size": ', b'"size": 1'),
+}
+
+
+def test_a_changed_draft_gives_the_same_bytes_or_is_refused(tmp_path: Path) -> None:
+    results = write_lines(tmp_path / "results.jsonl", searches(9))
+    whole = make([results], tmp_path / "whole" / "data")
+    draft = stopped_draft(results, tmp_path / "data")
+    good = contents(draft)
+    for name in (*good, "checkpoint.new"):
+        for change in (*CHANGES, "missing", "a pipe"):
+            shutil.rmtree(tmp_path / "data", ignore_errors=True)
+            shutil.rmtree(draft, ignore_errors=True)
+            for each, content in good.items():
+                (draft / each).parent.mkdir(parents=True, exist_ok=True)
+                (draft / each).write_bytes(content)
+            (draft / name).unlink(missing_ok=True)
+            if change == "a pipe":
+                os.mkfifo(draft / name)
+            elif change != "missing":
+                (draft / name).write_bytes(CHANGES[change](good.get(name, b"?")))
+            try:
+                made = make([results], tmp_path / "data")
+            except InputError:
+                assert not (tmp_path / "data").exists()
+            else:
+                assert made == whole, (name, change)
 
 
 def test_what_a_run_left_that_was_killed_after_its_last_step_goes(results: Path, tmp_path: Path) -> None:
