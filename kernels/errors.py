@@ -23,4 +23,8 @@ class NoCompilerError(KernelsUnavailableError):
 
 
 class KernelBuildError(KernelsUnavailableError):
-    """The compiler of this machine refuses a kernel set."""
+    """The compiler of this machine makes no library of a kernel set; the message says why."""
+
+
+class CompilerMishapError(KernelBuildError):
+    """The compiler of this machine could not do its work, for want of room or memory say; later it may."""

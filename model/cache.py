@@ -5,16 +5,30 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ..kernels.user_cache import user_cache
+from .errors import DownloadError
+
 ENVIRONMENT_VARIABLE = "MARCOT_CACHE"
 
 
 def models_folder() -> Path:
-    """Return `$MARCOT_CACHE`, or `marcot/models` in the user's cache directory; it need not exist yet."""
+    """Return `$MARCOT_CACHE`, or `marcot/models` in the user's cache directory; it need not exist yet.
+
+    Raises:
+        DownloadError: There is no such directory.
+    """
     override = os.environ.get(ENVIRONMENT_VARIABLE)
     if override:
-        return Path(override).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "marcot" / "models"
+        try:
+            return Path(override).expanduser()
+        except RuntimeError as error:
+            raise DownloadError(f"{ENVIRONMENT_VARIABLE}={override}: there is no such home directory") from error
+    ours = user_cache()
+    if ours is None:
+        raise DownloadError(
+            f"nowhere to keep built-in models: this user has no home directory; set {ENVIRONMENT_VARIABLE} to a folder"
+        )
+    return ours / "models"
 
 
 def cached_model(name: str, size: int) -> Path | None:

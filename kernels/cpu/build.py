@@ -12,11 +12,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import KernelBuildError
+from ..programs import find_program, running
 from .compiler import Compiler, find_compiler
 from .library_cache import cache_folder, find, keep, make_own
+from .workshop import workshop
 
 SOURCES = Path(__file__).parent / "src"
 """The folder of the C++ sources."""
@@ -33,9 +36,12 @@ _FLAGS = (
 )
 _NATIVE = "-march=native" if platform.machine().lower() in ("x86_64", "amd64") else "-mcpu=native"
 _OPENMP = "-fopenmp"
+_OPENMP_PROBE = "#include <omp.h>\nint threads() { return omp_get_max_threads(); }\n"
+_OPTIONAL = {_NATIVE: "", _OPENMP: _OPENMP_PROBE}
+"""Flags that a compiler may refuse, and a source that needs each."""
+
 _ROOM = 32 << 20
 """Bytes: several times what the compiler's files take at most."""
-_OPENMP_PROBE = "#include <omp.h>\nint threads() { return omp_get_max_threads(); }\n"
 
 
 def built_library(
@@ -47,9 +53,9 @@ def built_library(
 ) -> Path:
     """Return the shared library of `sources`, building it if this machine has not done so yet.
 
-    It is kept in the user's cache directory under a name that changes with the sources, the compiler, the flags and the
-    CPU, and is built anew where that file is damaged or somebody else's. Any number of processes may build at once:
-    each has a folder of its own and moves the finished file in place.
+    It is kept in the user's cache directory under a name that changes with the sources, the compiler, the flags that it
+    takes and the CPU, and is built anew where that file is damaged or somebody else's. Any number of processes may
+    build at once: each has a folder of its own and moves the finished file in place.
 
     Args:
         sources: A folder of headers and one translation unit, `marcot.cpp`.
@@ -60,62 +66,76 @@ def built_library(
 
     Raises:
         NoCompilerError: There is no C++ compiler.
+        CompilerMishapError: It cannot do its work for now; nothing is kept.
         KernelBuildError: It refuses the sources, or no disk has room for the library.
     """
-    compiler = find_compiler()
-    name = f"marcot-{_digest(sources, compiler, extra_flags)}"
+    build = _Build(find_compiler(), sources.resolve(), tuple(extra_flags), what, seconds, parallel)
     folder = cache_folder()
-
-    def build(folder: Path) -> Path:
-        _say(f"building {what} for this machine (once, about {seconds} s) ...")
-        library, flags = _build(compiler, sources, extra_flags, folder, name)
-        if _OPENMP not in flags and parallel:
-            _say(
-                f"{compiler.command[0]} has no OpenMP: the CPU kernels will run on one thread; to change that, install "
-                f"libomp (or g++) and remove {library}"
-            )
-        return library
-
-    known = find(folder, name)
+    known = find(folder, build.name(list(_OPTIONAL)))
     if known is not None:
         return known
     try:
         make_own(folder)
-        return find(folder, name) or build(folder)
+        return build.found_or_made(folder, [folder])
     except OSError as error:
         reason = f"{folder} cannot be used: {error.strerror or error}"
     try:
         spare = _temporary_folder(reason)
-        return find(spare, name) or build(spare)
+        return build.found_or_made(spare, [folder, spare])
     except OSError as error:
         raise KernelBuildError(f"{what} cannot be built: {reason}; and elsewhere: {error.strerror or error}") from error
 
 
-def _build(
-    compiler: Compiler, sources: Path, extra_flags: Sequence[str], folder: Path, name: str
-) -> tuple[Path, list[str]]:
-    """Build the library `name` in `folder`; return its path, and the usual flags that the compiler knows.
+@dataclass(frozen=True, slots=True)
+class _Build:
+    """How a library is made, see `built_library`."""
 
-    Raises:
-        KernelBuildError: The compiler refuses the sources.
-        OSError: The folder is to blame, not the compiler.
-    """
-    with tempfile.TemporaryDirectory(prefix="building-", dir=folder) as workshop:
-        fresh = Path(workshop, "marcot.so")
-        try:
-            flags = _accepted_flags(compiler, fresh.parent)
-            compiler.compile(sources / _TRANSLATION_UNIT, fresh, [*flags, *extra_flags])
-        except KernelBuildError:
-            _check_room(fresh.parent)
-            raise
-        _check_loads(fresh)
-        return keep(fresh, folder, name), flags
+    compiler: Compiler
+    sources: Path
+    extra_flags: tuple[str, ...]
+    what: str
+    seconds: int
+    parallel: bool
 
+    def name(self, optional: Sequence[str]) -> str:
+        """A name for all that the library depends on if the compiler takes the flags `optional`."""
+        digest = hashlib.sha256()
+        for file in sorted(self.sources.iterdir()):
+            if file.suffix in (".h", ".cpp"):
+                digest.update(f"{file.name} {file.stat().st_size}\n".encode() + file.read_bytes())
+        flags = (*_FLAGS, *optional, *self.extra_flags)
+        about = (*self.compiler.command, self.compiler.version, *flags, _cpu_features())
+        digest.update("\0".join(about).encode())
+        return f"marcot-{digest.hexdigest()[:20]}"
 
-def _accepted_flags(compiler: Compiler, folder: Path) -> list[str]:
-    """The usual flags, less what this compiler refuses."""
-    optional = {_NATIVE: "", _OPENMP: _OPENMP_PROBE}
-    return [*_FLAGS, *(flag for flag, probe in optional.items() if compiler.accepts(flag, folder, probe))]
+    def found_or_made(self, folder: Path, shelves: Sequence[Path]) -> Path:
+        """Return the library with the flags that the compiler takes, from one of `shelves`, or built in `folder`.
+
+        Raises:
+            CompilerMishapError: The compiler cannot do its work for now, and `folder` is not to blame.
+            KernelBuildError: The compiler refuses the sources.
+            OSError: The folder is to blame, not the compiler.
+        """
+        with workshop(folder) as place:
+            try:
+                optional = [flag for flag, probe in _OPTIONAL.items() if self.compiler.accepts(flag, place, probe)]
+                name = self.name(optional)
+                known = next(filter(None, (find(shelf, name) for shelf in shelves)), None)
+                if known is not None:
+                    return known
+                _say(f"building {self.what} for this machine (once, about {self.seconds} s) ...")
+                fresh = place / "marcot.so"
+                self.compiler.compile(self.sources / _TRANSLATION_UNIT, fresh, [*_FLAGS, *optional, *self.extra_flags])
+            except KernelBuildError:
+                _check_room(place)
+                raise
+            _check_loads(fresh)
+            if _OPENMP not in optional and self.parallel:
+                _say(
+                    f"{self.compiler.command[0]} has no OpenMP: the CPU kernels will run on one thread; to change "
+                    "that, install libomp (or g++)"
+                )
+            return keep(fresh, folder, name)
 
 
 def _check_room(folder: Path) -> None:
@@ -129,21 +149,12 @@ def _check_room(folder: Path) -> None:
 def _check_loads(library: Path) -> None:
     """Raise OSError if `library` cannot be loaded, by a process of its own: half a library may end it by a signal."""
     command = [sys.executable, "-I", "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", str(library)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode != 0:
-        *_, last = done.stderr.splitlines() or [f"it ended with {done.returncode}"]
+    with running(command, library.parent, subprocess.PIPE) as process:
+        assert process.stdout is not None
+        said, code = process.stdout.read().decode(errors="replace"), process.wait()
+    if code != 0:
+        *_, last = said.splitlines() or [f"it ended with {code}"]
         raise OSError(f"what was built there cannot be loaded: {last}")
-
-
-def _digest(sources: Path, compiler: Compiler, extra_flags: Sequence[str]) -> str:
-    """A name for all that a library depends on."""
-    digest = hashlib.sha256()
-    for file in sorted(sources.iterdir()):
-        if file.suffix in (".h", ".cpp"):
-            digest.update(f"{file.name} {file.stat().st_size}\n".encode() + file.read_bytes())
-    about = (*compiler.command, compiler.version, *_FLAGS, _NATIVE, _OPENMP, *extra_flags, _cpu_features())
-    digest.update("\0".join(about).encode())
-    return digest.hexdigest()[:20]
 
 
 def _cpu_features() -> str:
@@ -152,7 +163,7 @@ def _cpu_features() -> str:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             return next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
     except OSError:
-        brand = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        brand = [find_program("sysctl") or "/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
         return subprocess.run(brand, capture_output=True, text=True, check=False).stdout
 
 

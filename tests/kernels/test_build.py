@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,9 @@ import system_tools
 from interruptible import start
 from marcot.kernels import MarcotError
 from marcot.kernels.cpu.build import built_library
-from marcot.kernels.errors import KernelBuildError, KernelsUnavailableError, NoCompilerError
+from marcot.kernels.cpu.library_cache import make_own
+from marcot.kernels.cpu.workshop import workshop
+from marcot.kernels.errors import CompilerMishapError, KernelBuildError, KernelsUnavailableError, NoCompilerError
 
 needs_compiler = pytest.mark.skipif(
     not any(map(shutil.which, ("c++", "g++", "clang++"))), reason=system_tools.why_skipped("g++")
@@ -128,7 +132,7 @@ def test_cxx_may_have_arguments(sources: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @needs_compiler
-def test_flags_that_the_compiler_refuses_are_left_out(
+def test_flags_that_the_compiler_refuses_are_left_out_until_it_takes_them(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     refuse = 'case " $* " in *=native*|*-fopenmp*) echo "unknown option" >&2; exit 1;; esac\nexec "$REAL" "$@"\n'
@@ -137,7 +141,12 @@ def test_flags_that_the_compiler_refuses_are_left_out(
     assert number(library) == 7
     said = capfd.readouterr().err
     assert f"{tmp_path}/bin/c++ has no OpenMP: the CPU kernels will run on one thread" in said
-    assert f"remove {library}" in said
+    assert built_library(sources) == library
+    assert capfd.readouterr() == ("", "")
+    (tmp_path / "bin" / "c++").write_text('#!/bin/sh\nexec "$REAL" "$@"\n')
+    whole = built_library(sources)
+    assert whole != library
+    assert "no OpenMP" not in capfd.readouterr().err
 
 
 @needs_compiler
@@ -245,6 +254,57 @@ exit 1
 
 
 @needs_compiler
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ("echo '/tmp/cc1.s: No space left on device'; exit 1", "No space left on device"),
+        ("echo 'cc1plus: out of memory allocating 65536 bytes'; exit 1", "out of memory"),
+        ("echo 'virtual memory exhausted: Cannot allocate memory'; exit 1", "memory exhausted"),
+        ("echo 'c++: fatal error: Killed signal terminated program cc1plus'; exit 1", "Killed signal"),
+        ("echo 'collect2: fatal error: ld terminated with signal 9 [Killed]'; exit 1", "ld terminated with signal 9"),
+        ("echo 'clang++: error: unable to execute command: Killed'; exit 254", "signal 126"),
+        ("echo 'c++: fatal error: cannot execute cc1plus'; exit 1", "cannot execute cc1plus"),
+        ("kill -9 $$", "ended by signal 9"),
+        ("exit 137", "ended by signal 9"),
+    ],
+    ids=["space", "clang-memory", "memory", "killed", "linker", "clang-killed", "no-cc1plus", "signal", "shell"],
+)
+def test_a_compiler_that_cannot_work_does_not_refuse_a_flag(
+    sources: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, reason: str
+) -> None:
+    """Even where it goes on like that for this flag alone."""
+    lone_compiler(tmp_path / "bin", monkeypatch, f'case "$*" in *-fopenmp*) {end};; esac\nexec "$REAL" "$@"\n')
+    with pytest.raises(CompilerMishapError, match=reason):
+        built_library(sources)
+    assert list(cache.iterdir()) == []
+
+
+@needs_compiler
+def test_what_fails_once_is_no_refusal(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script = f'case "$*" in *-fopenmp*) mkdir {tmp_path}/once && exit 1;; esac\nexec "$REAL" "$@"\n'
+    lone_compiler(tmp_path / "bin", monkeypatch, script)
+    assert number(built_library(sources)) == 7
+    assert "no OpenMP" not in capfd.readouterr().err
+
+
+@needs_compiler
+@pytest.mark.parametrize("files", [3, 7])
+def test_no_process_can_be_started(sources: Path, cache: Path, files: int) -> None:
+    code = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({files}, {files})); "
+    body = (
+        "import sys, pathlib; from marcot.kernels.cpu.build import built_library as b; from marcot import MarcotError\n"
+    )
+    body += code + "\ntry: b(pathlib.Path(sys.argv[1]))\nexcept MarcotError as error: print(error)"
+    ended = subprocess.run(
+        [sys.executable, "-c", body, str(sources)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "Too many open files" in ended.stdout, ended.stderr
+    assert not cache.exists() or list(cache.iterdir()) == []
+
+
+@needs_compiler
 def test_a_full_disk_leaves_nothing_and_says_so(sources: Path, cache: Path) -> None:
     """No file may grow beyond a few bytes, here or elsewhere."""
     code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)); "
@@ -256,12 +316,7 @@ def test_a_full_disk_leaves_nothing_and_says_so(sources: Path, cache: Path) -> N
     assert list(cache.iterdir()) == []
 
 
-@needs_compiler
-def test_ctrl_c_leaves_nothing_behind(
-    sources: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The compiler is caught with half a library written and a child of its own at work."""
-    script = """\
+HALF_DONE = """\
 case " $* " in *marcot.cpp*) ;; *) exec "$REAL" "$@";; esac
 for last; do :; done
 echo half > "$last"
@@ -269,18 +324,24 @@ sleep 1000 &
 echo $! > "$PID_FILE"
 wait
 """
-    lone_compiler(tmp_path / "bin", monkeypatch, script)
-    pid_file = tmp_path / "pid"
-    monkeypatch.setenv("PID_FILE", str(pid_file))
+"""A compiler that stays with half a library written and a child of its own at work."""
+
+
+@pytest.fixture
+def pid_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the compiler, which does half its work, writes the number of its child."""
+    lone_compiler(tmp_path / "bin", monkeypatch, HALF_DONE)
+    monkeypatch.setenv("PID_FILE", str(tmp_path / "pid"))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
+    return tmp_path / "pid"
+
+
+@needs_compiler
+def test_ctrl_c_leaves_nothing_behind(sources: Path, cache: Path, tmp_path: Path, pid_file: Path) -> None:
     builder = start([sys.executable, "-c", BUILD, str(sources)])
-    deadline = time.monotonic() + 60
-    while not (pid_file.exists() and pid_file.read_text().endswith("\n")):
-        assert time.monotonic() < deadline
-        assert builder.poll() is None
-        time.sleep(0.02)
-    assert [len(list(folder.iterdir())) for folder in cache.iterdir()] == [1], "half a library is there"
+    wait_until(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"))
+    assert len(list(cache.glob("building-*/marcot.so"))) == 1, "half a library is there"
     builder.send_signal(signal.SIGINT)
     _, said = builder.communicate(timeout=60)
     assert builder.returncode != 0
@@ -288,6 +349,64 @@ wait
     assert list(cache.iterdir()) == []
     assert list((tmp_path / "temporary").iterdir()) == []
     assert not is_running(int(pid_file.read_text()))
+
+
+@needs_compiler
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_killed_builder_takes_the_compiler_with_it(
+    sources: Path, cache: Path, tmp_path: Path, pid_file: Path, number: signal.Signals
+) -> None:
+    builder = start([sys.executable, "-c", BUILD, str(sources)])
+    wait_until(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"))
+    builder.send_signal(number)
+    builder.communicate(timeout=60)
+    wait_until(lambda: not is_running(int(pid_file.read_text())))
+    wait_until(lambda: not list(cache.iterdir()))
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@needs_compiler
+def test_what_killed_builders_left_goes_with_the_next_build(sources: Path, cache: Path) -> None:
+    make_own(cache)
+    (cache / "building-x" / "half").mkdir(parents=True)
+    with workshop(cache) as mine:
+        assert not (cache / "building-x").exists()
+        (mine / "file").touch()
+        library = built_library(sources)
+        assert {*cache.iterdir()} == {mine, library}, "somebody is at work in there"
+        assert (mine / "file").exists()
+    assert list(cache.iterdir()) == [library]
+
+
+@needs_compiler
+@pytest.mark.parametrize("variable", ["PATH", "CPATH", "LIBRARY_PATH", "COMPILER_PATH", "DEPENDENCIES_OUTPUT"])
+def test_nothing_in_the_current_folder_is_run_or_read(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    hostile = tmp_path / "hostile"
+    hostile.mkdir()
+    for name in ("c++", "g++", "clang++", "as", "ld", "cc1plus", "collect2", "ld.bfd", "sysctl"):
+        (hostile / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\nexit 1\n")
+        (hostile / name).chmod(0o755)
+    for name in ("omp.h", "cstdint", "libstdc++.so", "libc.so", "crti.o"):
+        (hostile / name).write_text("#error hostile\n")
+    monkeypatch.chdir(hostile)
+    before = {*hostile.iterdir()}
+    if variable == "PATH":
+        monkeypatch.setenv("PATH", f":.:../hostile:{os.environ['PATH']}::")
+    else:
+        monkeypatch.setenv(variable, "dependencies" if variable == "DEPENDENCIES_OUTPUT" else ":.:")
+    assert number(built_library(sources)) == 7
+    assert not (tmp_path / "ran").exists()
+    assert {*hostile.iterdir()} == before
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    """Wait for another process."""
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def is_running(pid: int) -> bool:
