@@ -75,7 +75,8 @@ class Drawer:
         scaled_lse = np.full_like(lse, np.nan)
         if head.scaled_lse is not None:
             scaled_lse[streamed] = _host(head.scaled_lse)[streamed]
-        choice = choose(Candidates(top_ids, top_logits, _widths(branches, top_ids), scaled_lse, complete=False), rows)
+        candidates = Candidates(top_ids, top_logits, _widths(branches, top_ids), scaled_lse, complete=False)
+        choice = choose(candidates, rows)
         if head.drawn_ids is not None and head.drawn_logits is not None:
             pure = np.array([branch.sampling.pure for branch in branches])
             choice = Choice(
@@ -83,7 +84,7 @@ class Drawer:
                 np.where(pure, _host(head.drawn_logits), choice.logits),
                 pure | choice.exact,
             )
-        choice = self._settle(branches, hidden, rows, choice)
+        choice = self._settle(branches, hidden, rows, choice, scaled_lse)
         for row, branch in enumerate(branches):
             if not branch.node.tokens:
                 branch.fork.distribution = Distribution(top_ids[row].copy(), top_logits[row].copy(), float(lse[row]))
@@ -105,7 +106,14 @@ class Drawer:
         candidates = Candidates(ids, logits, _widths(branches, ids), unknown, complete=False)
         _append(branches, choose(candidates, _sampling_rows(branches)), ids, logits, lse)
 
-    def _settle(self, branches: Sequence[Branch], hidden: Tensor, rows: SamplingRows, choice: Choice) -> Choice:
+    def _settle(
+        self,
+        branches: Sequence[Branch],
+        hidden: Tensor,
+        rows: SamplingRows,
+        choice: Choice,
+        scaled_lse: NDArray[np.float32],
+    ) -> Choice:
         """Decide on the full row of logits where the candidates were too few."""
         if choice.exact.all():
             return choice
@@ -116,8 +124,7 @@ class Drawer:
         logits = self._decoder.kernels.linear(unsettled, self._decoder.head).float()
         sorted_logits, ids = logits.sort(dim=1, descending=True, stable=True)
         width = np.full_like(open_rows, self._vocab)
-        unknown = np.full(len(open_rows), np.nan, np.float32)
-        everything = Candidates(_host(ids), _host(sorted_logits), width, unknown, complete=True)
+        everything = Candidates(_host(ids), _host(sorted_logits), width, scaled_lse[open_rows], complete=True)
         settled = choose(everything, rows.select(open_rows))
         choice.ids[open_rows], choice.logits[open_rows] = settled.ids, settled.logits
         return choice
@@ -137,7 +144,7 @@ def _sampling_rows(branches: Sequence[Branch]) -> SamplingRows:
     return SamplingRows(
         np.array([s.temperature for s in samplings], np.float32),
         np.array([s.top_k for s in samplings], np.int64),
-        np.array([s.top_p for s in samplings], np.float32),
+        np.array([s.top_p for s in samplings], np.float64),
         np.array([s.min_p for s in samplings], np.float32),
         np.array([s.repetition_penalty for s in samplings], np.float32),
         [branch.seen for branch in branches],

@@ -34,7 +34,7 @@ class SamplingRows(NamedTuple):
     Attributes:
         temperature: fp32; 0 is greedy.
         top_k: int64; 0 keeps all.
-        top_p: fp32.
+        top_p: fp64.
         min_p: fp32.
         penalty: fp32, repetition penalty.
         seen: Per row the distinct tokens on its path, for the penalty; None where the penalty is off.
@@ -44,7 +44,7 @@ class SamplingRows(NamedTuple):
 
     temperature: NDArray[np.float32]
     top_k: NDArray[np.int64]
-    top_p: NDArray[np.float32]
+    top_p: NDArray[np.float64]
     min_p: NDArray[np.float32]
     penalty: NDArray[np.float32]
     seen: list[set[int] | None]
@@ -119,19 +119,22 @@ def _nucleus(
     """How many of the `kept` candidates remain after top-p, and whether their probabilities reach it; `[rows]` each.
 
     The nucleus is that of the top-k where these are among the candidates (`limited`), else of the whole vocabulary,
-    whose sum only the LM head knows.
+    whose sum the LM head knows; the full row is decided on by the same sum, and so as the candidates are.
     """
     best = scaled[:, 0]
     weights = np.where(np.arange(scaled.shape[1]) < kept[:, None], np.exp(scaled - best[:, None]), np.float32(0))
-    mass = total = weights.sum(axis=1)
-    if not candidates.complete:
-        whole = (rows.top_k == 0) & (rows.penalty == 1)
-        total = np.where(whole, np.exp(candidates.scaled_lse - best), np.where(limited, mass, np.float32(np.nan)))
+    # A cumulative sum adds one column after the other: what a row has reached does not depend on the columns behind,
+    # which are as many as the widest row needs. `sum` adds them in blocks that do.
+    reached = weights.cumsum(axis=1, dtype=np.float64)
+    mass = reached[:, -1]
+    whole = (rows.top_k == 0) & (rows.penalty == 1)
+    total = np.where(limited | candidates.complete, mass, np.nan)
+    total = np.where(whole, np.exp(candidates.scaled_lse - best), total)
     enough = rows.top_p * total
-    before = weights.cumsum(axis=1, dtype=np.float64) - weights
-    within = np.minimum(kept, (before < enough[:, None]).sum(axis=1))
+    # All that have reached less, and the one that comes after them; none where the total is not known.
+    within = (enough > 0) + (reached[:, :-1] < enough[:, None]).sum(axis=1)
     nucleus = rows.top_p < 1
-    return np.where(nucleus, within, kept), nucleus & (mass >= enough)
+    return np.where(nucleus, np.minimum(kept, within), kept), nucleus & (mass >= enough)
 
 
 def _penalise(

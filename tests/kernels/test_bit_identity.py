@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
 import torch
 from forest import Forest, Query, Shape, shapes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marcot.kernels import Compute, Draw, Kernels
 from stored_weights import BLOCKS, MODES, random_weight
+from tied_draws import tied_draws
 from torch import Tensor
 
 CPU = torch.device("cpu")
@@ -114,6 +116,12 @@ def test_lm_head(
             assert field is not None
             assert expected is not None
             assert torch.equal(field, expected[chosen])
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_draws_that_the_last_bit_decides(compiled: Kernels, threads: int) -> None:
+    torch.set_num_threads(threads)
+    tied_draws(rows=13, vocab=1003).check_company(compiled, CPU, range(1, 65))
 
 
 @settings(max_examples=30, deadline=None)

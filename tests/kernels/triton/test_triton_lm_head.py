@@ -22,6 +22,7 @@ from marcot.kernels.triton.lm_head_shape import DENSE, head_shape
 from marcot.kernels.triton.lm_head_topk import lm_head_variants
 from marcot.kernels.triton.philox import gumbel_noise, gumbel_of
 from stored_weights import product, random_weight
+from tied_draws import tied_draws
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -163,6 +164,12 @@ def test_a_row_has_the_same_bits_in_every_company(
         some = ops.lm_head_topk(hidden[rows], packed, 9, None, Draw(*(field[rows] for field in draw)))
         for part, full in zip(some, whole, strict=True):
             assert part is full or torch.equal(part, full[rows])
+
+
+def test_draws_that_the_last_bit_decides(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
+    multiply_rows_apart(monkeypatch)
+    ops = TritonKernels(arch_of(device), deterministic=True)
+    tied_draws(rows=17, vocab=150).check_company(ops, device, (1, 5, 20))
 
 
 class Sizes(TorchDispatchMode):
