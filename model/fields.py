@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from ..kernels import MarcotError
 from .errors import UnsupportedConfigError
@@ -15,10 +16,15 @@ MAX_SIZE = 2**24
 MAX_COUNT = 2**53
 """Bound on what a program has counted, such as bytes and tokens: JSON's numbers are exact up to it."""
 
+MAX_NUMBER = 1e300
+"""Bound on numbers that may be anything: some of them can be added without an overflow."""
+
 MAX_POSITIONS = 2**31 - 1
 """Bound on context lengths: positions travel as int32."""
 
 _REQUIRED = object()
+
+T = TypeVar("T", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,14 @@ class Fields:
             raise self.refuse(name, "must be a string")
         return value
 
+    def choice(self, name: str, accepted: Sequence[T]) -> T:
+        """The field as one of the strings `accepted`."""
+        value = self.text(name)
+        for good in accepted:
+            if value == good:
+                return good
+        raise self.refuse(name, f"must be one of {', '.join(map(str, accepted))}")
+
     def token_ids(self, name: str, vocab_size: int) -> tuple[int, ...]:
         """The field as token ids below `vocab_size`; it may be absent, null, one id or a list."""
         value = self.values.get(name)
@@ -108,7 +122,30 @@ class Fields:
         value = self._value(name, _REQUIRED)
         if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
             raise self.refuse(name, "must be a list of objects")
-        return [replace(self, values=each, prefix=f"{self.prefix}{name}[{at}].") for at, each in enumerate(value)]
+        return [Fields(each, self.source, f"{self.prefix}{name}[{at}].", self.error) for at, each in enumerate(value)]
+
+    def integers(self, name: str, *, low: int = 0, high: int = MAX_COUNT) -> tuple[int, ...]:
+        """The field as a list of ints in `[low, high]`."""
+        value = self._value(name, _REQUIRED)
+        if not isinstance(value, list) or not all(type(each) is int and low <= each <= high for each in value):
+            raise self.refuse(name, f"must be a list of whole numbers from {low} to {high}")
+        return tuple(value)
+
+    def numbers(self, name: str, *, low: float = -MAX_NUMBER, high: float = MAX_NUMBER) -> tuple[float | None, ...]:
+        """The field as a list of finite floats in `[low, high]`, or None for null."""
+        value = self._value(name, _REQUIRED)
+        if not isinstance(value, list) or not all(
+            each is None or (type(each) in (int, float) and low <= each <= high) for each in value
+        ):
+            raise self.refuse(name, f"must be a list of numbers from {low:g} to {high:g}, or null")
+        return tuple(None if each is None else float(each) for each in value)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """The field as a list of strings."""
+        value = self._value(name, _REQUIRED)
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise self.refuse(name, "must be a list of strings")
+        return tuple(value)
 
     def _value(self, name: str, default: object) -> object:
         if self.present(name):

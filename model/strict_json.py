@@ -17,7 +17,7 @@ MAX_BYTES = 2**29
 _BLOCK = 2**20
 
 
-def parse(text: str | bytes | bytearray, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401  (what a file holds)
+def parse(text: str | bytes, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401  (what a file holds)
     """Read JSON that somebody gives, however odd it is.
 
     Args:
@@ -48,18 +48,29 @@ def parse(text: str | bytes | bytearray, max_bytes: int = MAX_BYTES) -> Any:  # 
     return value
 
 
+def content(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """What the file `path` holds; if it is longer than `max_bytes`, or has no end, a little more than that.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    blocks: list[bytes] = []
+    left = max_bytes + 1
+    with path.open("rb") as file:
+        while left > 0 and (block := file.read(_BLOCK)):
+            blocks.append(block)
+            left -= len(block)
+    return b"".join(blocks)
+
+
 def read(path: Path, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401  (what a file holds)
-    """`parse` what the file `path` holds; no more than `max_bytes` are read of one that has no end.
+    """`parse` what the file `path` holds.
 
     Raises:
         OSError: The file cannot be read.
         ValueError: As `parse`.
     """
-    content = bytearray()
-    with path.open("rb") as file:
-        while len(content) <= max_bytes and (block := file.read(_BLOCK)):
-            content += block
-    return parse(content, max_bytes)
+    return parse(content(path, max_bytes), max_bytes)
 
 
 def is_deep(value: object, depth: int = MAX_DEPTH) -> bool:

@@ -17,6 +17,12 @@ from ..search import SearchResult, Solution, TreeNode
 PIPED_WIDTH = 120
 """Columns where stdout is no terminal."""
 
+_INDENT = 4
+"""Columns that rich indents a level by."""
+
+_LINE = 24
+"""Columns that are left of the deepest lines at least: the numbers of a node, and the beginning of its text."""
+
 
 def print_report(result: SearchResult, out: IO[str], found: Sequence[Solution] = ()) -> None:
     """Print the answer, the best chain, other solutions, and the tree with visits and values, the best path starred."""
@@ -34,7 +40,7 @@ def print_report(result: SearchResult, out: IO[str], found: Sequence[Solution] =
         console.print(Rule(Text(title), align="left", style="dim"))
         console.print(Text(printable(solution.text.strip())), soft_wrap=True)
     console.print(Rule(Text("tree: visits, mean value, [answer], text"), align="left", style="dim"))
-    console.print(_Drawing(result).tree())
+    console.print(_Drawing(result).tree((console.width - _LINE) // _INDENT))
     console.print(Rule(style="dim"))
     console.print(Text(_cost(result), style="dim"), soft_wrap=True)
 
@@ -61,21 +67,29 @@ class _Drawing:
         for node in result.tree:
             if node.parent is not None:
                 self._children[node.parent].append(node)
+        self._below = [0] * len(result.tree)
+        for node in reversed(result.tree):
+            if node.parent is not None:
+                self._below[node.parent] += 1 + self._below[node.id]
 
-    def tree(self) -> Tree:
-        """The drawing, with the question as its root."""
+    def tree(self, levels: int) -> Tree:
+        """The drawing, with the question as its root; of what is deeper than `levels` it says how much there is."""
         root = self._result.tree[0]
         tree = Tree(self._line(root, root, self._result.question), guide_style="dim")
-        self._grow(tree, root)
+        waiting = [(tree, root, 1)]
+        while waiting:
+            drawn, node, level = waiting.pop()
+            for child in self._children[node.id]:
+                last, texts = child, [child.text]
+                while child.visits == 1 and len(self._children[last.id]) == 1:
+                    [last] = self._children[last.id]
+                    texts.append(last.text)
+                added = drawn.add(self._line(child, last, "".join(texts)))
+                if level < levels:
+                    waiting.append((added, last, level + 1))
+                elif self._below[last.id]:
+                    added.add(Text(f"+ {self._below[last.id]} nodes", style="dim"))
         return tree
-
-    def _grow(self, drawn: Tree, node: TreeNode) -> None:
-        for child in self._children[node.id]:
-            last, text = child, child.text
-            while child.visits == 1 and self._children[last.id]:
-                [last] = self._children[last.id]
-                text += last.text
-            self._grow(drawn.add(self._line(child, last, text)), last)
 
     def _line(self, first: TreeNode, last: TreeNode, text: str) -> Text:
         star = "*" if first.id in self._best else " "

@@ -136,10 +136,10 @@ class DraftFolder:
         self._close()
 
     def _close(self) -> None:
-        for file in (*self._files.values(), self._lock):
+        for close in (*(file.close for file in self._files.values()), self._lock.close):
             # What cannot be written now was not in a checkpoint either.
             with suppress(OSError):
-                file.close()
+                close()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 _BLOCK = 2**20
 
@@ -28,7 +28,7 @@ class GrowingFile:
     def __init__(self, path: Path) -> None:
         """Make `path`, or begin it anew."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("wb")
+        self._file: BinaryIO = path.open("wb")
         self._digest = hashlib.sha256()
 
     @classmethod

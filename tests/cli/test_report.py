@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
+import pytest
+from deep_tree import deep_tree, wide_tree
 from marcot.engine import SearchResult
 from marcot.engine.cli.report import print_report
 from marcot.engine.search import Rollout, TreeNode
@@ -54,3 +56,28 @@ def test_it_shows_answer_chain_and_tree_of_one_line_per_node() -> None:
     assert lines[11].endswith("…")
     assert lines[-1] == "3 rollouts, 6 nodes"
     assert max(map(len, lines)) <= 120
+
+
+def test_what_is_too_deep_for_its_width_is_counted() -> None:
+    out = io.StringIO()
+    print_report(deep_tree(40), out)
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) == 120
+    assert any(line.endswith("└── + 32 nodes") for line in lines)
+    assert sum("step" in line or "other" in line for line in lines) + 32 == 80
+
+
+@pytest.mark.parametrize(
+    "result", [deep_tree(5000), deep_tree(5000, branches=False), wide_tree(5000)], ids=["deep", "chain", "wide"]
+)
+def test_no_shape_of_a_tree_is_too_much(result: SearchResult) -> None:
+    out = io.StringIO()
+    print_report(result, out)
+    assert f"{len(result.tree)} nodes" in out.getvalue()
+
+
+def test_counts_that_do_not_add_up_are_drawn_as_they_are() -> None:
+    result = deep_tree(2)
+    out = io.StringIO()
+    print_report(replace(result, tree=tuple(replace(node, visits=1) for node in result.tree)), out)
+    assert "other 1" in out.getvalue()

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from deep_tree import deep_tree, wide_tree
 from grown_tree import chain, decode, grown_tree, replayed
 from headless_browser import Browser
 from hostile_text import HOSTILE, everywhere
@@ -88,6 +89,18 @@ def test_two_thousand_nodes_are_quick(browser: Browser, tmp_path: Path) -> None:
     # Generous: 0.5 s and 1.5 s were seen on a machine with two cores at work.
     assert opened < 15
     assert zoomed < 20
+
+
+@pytest.mark.parametrize(
+    "result",
+    [deep_tree(12_000), deep_tree(12_000, branches=False), wide_tree(3000)],
+    ids=["deep", "chain", "wide"],
+)
+def test_a_tree_of_any_shape_is_shown(browser: Browser, tmp_path: Path, result: SearchResult) -> None:
+    show(browser, tmp_path, result)
+    assert ink(browser) > 1000
+    assert content(browser, "#node-title").startswith("Node")
+    assert "…" not in content(browser, "#chain li:last-child")
 
 
 @pytest.mark.parametrize("fragment", ["", "#node=3"], ids=["chosen leaf", "by address"])

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deep_tree import deep_tree, wide_tree
 from grown_tree import grown_tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marcot.engine import InputError, SearchResult
-from marcot.engine.view import read_tree, to_json
+from marcot.engine.view import read_tree, to_dot, to_json
 
 NAN = math.nan
 
@@ -72,7 +73,7 @@ def test_halves_of_surrogate_pairs_survive(tmp_path: Path) -> None:
         ),
         ("\xff", "is not JSON"),
         ('{"format": "marcot-tree", "version": 99}', "has layout 99"),
-        ('{"format": "marcot-tree", "version": 1}', "is damaged"),
+        ('{"format": "marcot-tree", "version": 1}', r"tree\.nodes is missing: this field is required"),
     ],
     ids=["torn", "list", "other", "lines", "line", "page", "letters", "newer", "empty"],
 )
@@ -95,3 +96,50 @@ def test_a_path_may_be_a_text(tmp_path: Path) -> None:
     result = grown_tree(4, 2)
     (tmp_path / "out.json").write_text(to_json(result, {}), encoding="utf-8")
     assert same(read_tree(str(tmp_path / "out.json")), result)
+
+
+@pytest.mark.parametrize(
+    "result", [deep_tree(3000), deep_tree(3000, branches=False), wide_tree(3000)], ids=["deep", "chain", "wide"]
+)
+def test_a_tree_of_any_shape_is_written_and_read(tmp_path: Path, result: SearchResult) -> None:
+    path = tmp_path / "out.json"
+    path.write_text(to_json(result, {}), encoding="utf-8")
+    assert read_tree(path) == result
+    assert to_dot(result).count(" -> ") == len(result.tree) - 1
+
+
+BROKEN: dict[str, tuple[tuple[str | int, ...], object, str]] = {
+    "cycle": (("tree", "nodes", 1, "parent"), 2, r"tree\.nodes\[1\]\.parent is 2: must be a whole number from 0 to 0"),
+    "own parent": (("tree", "nodes", 2, "parent"), 2, r"tree\.nodes\[2\]\.parent is 2"),
+    "second root": (("tree", "nodes", 2, "parent"), None, r"tree\.nodes\[2\]\.parent is None: this field is required"),
+    "parent of the root": (("tree", "nodes", 0, "parent"), 0, r"tree\.nodes\[0\]\.parent is 0: the root has none"),
+    "parent of a kind": (("tree", "nodes", 2, "parent"), True, r"parent is True: must be a whole number"),
+    "place": (("tree", "nodes", 2, "id"), 1, r"tree\.nodes\[2\]\.id is 1"),
+    "no tree": (("tree",), [], r"tree is \[\]: must be an object"),
+    "no nodes": (("tree", "nodes"), [], "must have at least one node"),
+    "node": (("tree", "nodes", 0), 3, r"tree\.nodes is .*: must be a list of objects"),
+    "visits": (("tree", "nodes", 1, "visits"), -1, r"visits is -1"),
+    "text": (("tree", "nodes", 1, "text"), 1.5, "text is 1.5: must be a string"),
+    "ids": (("tree", "nodes", 1, "token_ids"), "12", "token_ids is '12': must be a list of whole numbers"),
+    "fewer confidences": (("tree", "nodes", 1, "confidences"), [], "must be one for each token"),
+    "texts": (("tree", "nodes", 1, "token_texts", 0), "other", "must be one for each token, and add up"),
+    "huge value": (("value",), 10**400, "value is 1000.*: must be a finite number"),
+    "leaf": (("rollouts", 0, "leaf"), 10**6, r"rollouts\[0\]\.leaf is 1000000"),
+    "reason": (("rollouts", 0, "finish_reason"), "bored", "must be one of eos, stop, length"),
+    "path": (("best_path", 0), 1, "must lead from the root to a node"),
+    "path to nowhere": (("best_path",), [99999], "must be a list of whole numbers"),
+    "stats": (("stats",), {"wall_s": 1}, r"stats\.generated_tokens is missing: this field is required"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_every_field_is_checked_and_named(tmp_path: Path, name: str) -> None:
+    (*way, last), value, message = BROKEN[name]
+    entry = json.loads(to_json(grown_tree(4, 5), {}))
+    inner: Any = entry
+    for key in way:
+        inner = inner[key]
+    inner[last] = value
+    (tmp_path / "in.json").write_text(json.dumps(entry))
+    with pytest.raises(InputError, match=rf"in\.json: .*{message}"):
+        read_tree(tmp_path / "in.json")

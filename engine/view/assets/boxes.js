@@ -41,7 +41,7 @@ function layOut(unfolded) {
   while (waiting.length) {
     const box = waiting.pop();
     if (!box.children.length) box.y = row++ * (BOX.height + BOX.gapY);
-    waiting.push(...box.children.toReversed());
+    for (const child of box.children.toReversed()) waiting.push(child);
   }
   for (const box of boxes.toReversed()) {
     if (box.children.length) box.y = (box.children[0].y + box.children.at(-1).y) / 2;

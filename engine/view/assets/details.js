@@ -5,9 +5,18 @@ const byId = (id) => document.getElementById(id);
 /** A new element with properties and children; strings become text. */
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
+  for (const child of children) made.append(child);
   return made;
 }
+
+/** Put these into an element, in place of what is there. They may be more than a call has arguments. */
+function fill(parent, children) {
+  parent.replaceChildren();
+  for (const child of children) parent.append(child);
+}
+
+const LONGEST_CHAIN = 500; // boxes of the chain above the selected one that are listed
+const MOST_HEATED = 5000; // nodes of a box whose tokens are shown one by one
 
 /** Text with control characters made visible. */
 const visible = (text) => text.replace(/[\0-\x08\x0b-\x1f]/g, (letter) => String.fromCharCode(0x2400 + letter.charCodeAt(0)));
@@ -26,6 +35,13 @@ function heat(node, asWritten) {
     first = last + 1;
   });
   return woven(node, tokens, asWritten ? [] : formulasIn(node.text));
+}
+
+/** The text of a chain of nodes. */
+function heats(nodes, asWritten) {
+  const heated = nodes.slice(0, MOST_HEATED).flatMap((node) => heat(node, asWritten));
+  const rest = nodes.slice(MOST_HEATED).map((node) => visible(node.text)).join("");
+  return rest ? [...heated, rest] : heated;
 }
 
 /** Spans of tokens, or of the parts of them that are outside of formulas, and of formulas, each with its tokens. */
@@ -66,7 +82,7 @@ function shaded(node, first, last, text, content) {
   const confidences = node.confidences.slice(first, last + 1).filter((confidence) => confidence !== null && confidence !== undefined);
   const span = element("span", { className: "token" }, content);
   span.classList.toggle("given", !confidences.length);
-  const doubt = confidences.length ? Math.max(...confidences.map(doubtOf)) : 0;
+  const doubt = confidences.length ? confidences.map(doubtOf).reduce((most, doubt) => Math.max(most, doubt)) : 0;
   span.style.setProperty("--share", doubt.toFixed(3));
   const ids = node.token_ids.slice(first, last + 1).join(" ");
   const rating = confidences.length ? `confidence ${confidences.map(shown).join(", ")}` : "given, not drawn";
@@ -92,7 +108,7 @@ function showBox(box, { visits, values }, { count, asWritten, unfolded }, select
     const { answer } = rollouts[index];
     return `${plain(answer) || "(none)"} (rollout ${index + 1}${isCut(rollouts[index]) ? ", cut short" : ""})`;
   }).join(", ");
-  byId("facts").replaceChildren(...pairs([
+  fill(byId("facts"), pairs([
     ["visits", visits[last.id], "visits"],
     ["mean value", shown(values[last.id]), "value"],
     ...(last.kind ? [["kind", last.kind, "kind"]] : []),
@@ -100,7 +116,7 @@ function showBox(box, { visits, values }, { count, asWritten, unfolded }, select
     ["token confidence", shown(box.confidence), "confidence"],
     ...(answers ? [["answer", answers, "answer"]] : []),
   ]));
-  byId("text").replaceChildren(...box.nodes.flatMap((node) => heat(node, asWritten)));
+  fill(byId("text"), heats(box.nodes, asWritten));
   byId("text").hidden = !byId("text").textContent;
   const head = heads[last.id];
   byId("fold").hidden = !longChains.has(head);
@@ -109,19 +125,24 @@ function showBox(box, { visits, values }, { count, asWritten, unfolded }, select
   byId("doubt-legend").hidden = !box.nodes.some((node) => node.token_texts.length);
   const chain = [];
   for (let above = box; above.parent; above = above.parent) {
+    if (chain.length === LONGEST_CHAIN) {
+      chain.push(element("li", { textContent: "…" }));
+      break;
+    }
     const { id, kind } = above.last;
     const facts = [`${id}:`, visits[id], "×", shown(values[id]), kind].filter((fact) => fact !== "").join(" ");
     const link = element("button", { type: "button", className: "node", textContent: facts });
     link.onclick = () => select(id);
-    const text = element("div", { className: "text", dir: "auto" }, ...above.nodes.flatMap((node) => heat(node, asWritten)));
-    chain.unshift(element("li", { className: `${above.best ? "best" : ""} ${above === box ? "current" : ""}` }, link, text));
+    const text = element("div", { className: "text", dir: "auto" });
+    fill(text, heats(above.nodes, asWritten));
+    chain.push(element("li", { className: `${above.best ? "best" : ""} ${above === box ? "current" : ""}` }, link, text));
   }
-  byId("chain").replaceChildren(...chain);
+  fill(byId("chain"), chain.reverse());
 }
 
 /** Show the answers with their shares of the vote as of the moment. */
 function showAnswers(count, select) {
-  byId("answers").replaceChildren(...vote(count).map((camp) => {
+  fill(byId("answers"), vote(count).map((camp) => {
     const bar = element("i");
     bar.style.width = `${100 * camp.share}%`;
     const head = element("button", { type: "button", className: "answer", title: "Go to its best rollout" },
@@ -129,7 +150,8 @@ function showAnswers(count, select) {
       element("span", { className: "bar" }, bar),
       element("span", { className: "share", textContent: `${Math.round(100 * camp.share)} %` }));
     head.onclick = () => select(rollouts[camp.best].leaf);
-    const links = camp.rollouts.map((index) => {
+    const links = element("div", { className: "rollouts" });
+    fill(links, camp.rollouts.map((index) => {
       const { value, finish_reason: reason, tokens, leaf } = rollouts[index];
       const cut = isCut(rollouts[index]);
       const link = element("button", { type: "button", textContent: `#${index + 1} ${shown(value)}` });
@@ -137,8 +159,8 @@ function showAnswers(count, select) {
       link.title = `Rollout ${index + 1}: value ${shown(value)}, ${tokens} tokens, ${cut ? "cut short" : "complete"} (${reason})`;
       link.onclick = () => select(leaf);
       return link;
-    });
-    return element("li", { className: camp.chosen ? "chosen" : "" }, head, element("div", { className: "rollouts" }, ...links));
+    }));
+    return element("li", { className: camp.chosen ? "chosen" : "" }, head, links);
   }));
 }
 
@@ -146,7 +168,7 @@ function showAnswers(count, select) {
 function showSearch() {
   document.title = `${oneLine(plain(result.answer)) || "no answer"} – marcot search`;
   byId("title").textContent = oneLine(plain(result.question));
-  byId("question").append(...typeset(result.question));
+  fill(byId("question"), typeset(result.question));
   byId("as-written").hidden = !Object.keys(formulas).length;
   byId("outcome").append("answer ", element("b", {}, element("bdi", { textContent: oneLine(plain(result.answer)) || "(none)" })),
     ` with ${Math.round(100 * result.confidence)} % of the votes, value ${shown(result.value)}`);
@@ -154,7 +176,7 @@ function showSearch() {
     const nested = value !== null && typeof value === "object" && !Array.isArray(value);
     return nested ? flat(value) : [[name.replaceAll("_", " "), readable(value)]];
   });
-  byId("settings").replaceChildren(...pairs([["nodes", nodes.length], ["rollouts", rollouts.length], ...flat(result.stats), ...flat(result.settings)]));
+  fill(byId("settings"), pairs([["nodes", nodes.length], ["rollouts", rollouts.length], ...flat(result.stats), ...flat(result.settings)]));
 }
 
 function readable(value) {
@@ -185,7 +207,9 @@ function markText(query) {
       ranges.push(range);
     }
   }
-  CSS.highlights.set("hits", new Highlight(...ranges));
+  const hits = new Highlight();
+  for (const range of ranges) hits.add(range);
+  CSS.highlights.set("hits", hits);
 }
 
 // Tokens are many, so one listener serves them all.

@@ -17,7 +17,7 @@ function begin(layout) {
   if (view.zoom >= READABLE || (layout.boxes.length >= 100 && canvas.clientWidth >= 600 && zoomX(layout) >= 0.05)) return;
   const root = layout.boxes[0];
   const room = canvas.clientHeight - 40;
-  let reach = Math.min(...root.children.map((child) => Math.abs(child.y - root.y)));
+  let reach = root.children.reduce((least, child) => Math.min(least, Math.abs(child.y - root.y)), Infinity);
   if (!((reach + BOX.height) * 0.65 <= room)) reach = 0;
   view.zoom = Math.min(room / (reach + BOX.height), 0.85);
   const near = root.children.find((child) => Math.abs(child.y - root.y) === reach) ?? root;

@@ -12,7 +12,7 @@ function formulasIn(text) {
 function mathematics([tag, attributes, children]) {
   const made = document.createElementNS(MATHML, tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children.map((child) => (typeof child === "string" ? child : mathematics(child))));
+  for (const child of children) made.append(typeof child === "string" ? child : mathematics(child));
   return made;
 }
 

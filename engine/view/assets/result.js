@@ -20,8 +20,8 @@ const isCut = ({ finish_reason: reason }) => reason !== "eos" && reason !== "sto
 /** Nodes from the root to this one. */
 function chainOf(node) {
   const chain = [node];
-  while (chain[0].parent !== null) chain.unshift(nodes[chain[0].parent]);
-  return chain;
+  while (chain.at(-1).parent !== null) chain.push(nodes[chain.at(-1).parent]);
+  return chain.reverse();
 }
 
 /** After how many rollouts each node was there. */
