@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from marcot.kernels import BlockTensor, Weight
@@ -27,6 +28,9 @@ class Decoded(Checkpoint):
 
     def close(self) -> None:
         self._inner.close()
+
+    def _described(self) -> Iterator[bytes | memoryview]:
+        yield self._inner.fingerprint().encode()
 
     def _read(self, name: str) -> Weight:
         weight = self._inner.tensor(name)

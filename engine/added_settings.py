@@ -28,6 +28,11 @@ with. The value need not be the option's default: `lead` came with one of 2, and
 """
 
 
+FOUND = frozenset({"checkpoint", "date", "code"})
+"""Settings that nobody gives and a run finds: the checkpoint's fingerprint, the date that its chat template shows, and
+hashes of files with code of the user's. Results of earlier versions do not name them: they may be of any."""
+
+
 class Change(NamedTuple):
     """A setting in which two results differ; one without a value is None."""
 
@@ -42,13 +47,22 @@ def distinguishing(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
-    """In what results with the settings `was` and `now` differ; of settings in groups, such as `sampling`, which."""
+    """In what results with the settings `was` and `now` differ; of settings in groups, such as `sampling`, which.
+
+    Where only one of them names what a run finds, that is no difference.
+    """
     before, after = _flat({**AS_BEFORE, **was}), _flat({**AS_BEFORE, **now})
     return [
         Change(name, before.get(name), after.get(name))
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
+        and (name in before.keys() & after.keys() or name.partition(".")[0] not in FOUND)
     ]
+
+
+def found_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of `settings` that a run found."""
+    return {name: value for name, value in settings.items() if name in FOUND}
 
 
 def _flat(settings: Mapping[str, Any], group: str = "") -> dict[str, Any]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date as Date
+from datetime import datetime, time
 
 from ..model import Message, Tokenizer
 from .errors import InputError
 
 
-def chat_ids(tokenizer: Tokenizer | None, chat: str | Sequence[Message], system: str | None) -> list[int]:
+def chat_ids(
+    tokenizer: Tokenizer | None, chat: str | Sequence[Message], system: str | None, date: Date | None = None
+) -> list[int]:
     """Token ids of `chat` in the checkpoint's chat format, which ends with the opening of the answer.
 
     Args:
         tokenizer: The checkpoint's.
         chat: A question, or the messages of a conversation; without a chat template a question is plain text.
         system: System message before it; None for the template's own.
+        date: What the template shows as today's date; None for the time that it is.
 
     Raises:
         InputError: There is no tokenizer, or `chat` is no conversation.
@@ -30,7 +35,8 @@ def chat_ids(tokenizer: Tokenizer | None, chat: str | Sequence[Message], system:
         if messages[0]["role"] == "system":
             raise InputError("the conversation has a system message of its own: leave one of the two out")
         messages = [{"role": "system", "content": system}, *messages]
-    return tokenizer.encode(tokenizer.chat(messages))
+    now = None if date is None else datetime.combine(date, time.min)
+    return tokenizer.encode(tokenizer.chat(messages, now=now))
 
 
 def _checked(chat: Sequence[Message]) -> list[Message]:

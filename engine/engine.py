@@ -6,6 +6,7 @@ import os
 from collections.abc import Generator, Iterable, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import date as Date
 from pathlib import Path
 from typing import Self, overload
 
@@ -186,10 +187,12 @@ class Engine:
         mode = compute_of(compute, checkpoint, kept, kernels)
         with ThreadPoolExecutor(1) as beside:  # packing weights leaves the interpreter free
             tokenizer = beside.submit(checkpoint.tokenizer)
+            fingerprint = beside.submit(checkpoint.fingerprint)
             decoder = Decoder(checkpoint, kernels, number, place, mode, kept)
             scales = None if pages is None else kv_scales(checkpoint, kept, pages, place)
             engine = cls(decoder, tokenizer.result(), kv_tokens, graphs=graphs, scales=scales)
-        engine.settings = {"model": model, **numbers_of(dtype, compute, weights, kv_dtype)}
+            numbers = numbers_of(dtype, compute, weights, kv_dtype)
+            engine.settings = {"model": model, **numbers, "checkpoint": fingerprint.result()}
         return engine
 
     def __repr__(self) -> str:
@@ -316,6 +319,7 @@ class Engine:
         system: str | None = None,
         instruction: str | None = AUTO,
         concurrency: int = 8,
+        date: Date | None = None,
     ) -> list[SearchResult]:
         """Search every question and return the results in the order of the questions; see `stream`.
 
@@ -324,7 +328,9 @@ class Engine:
         """
         asked = [Question.of(question) for question in one_or_many(questions)]
         results: dict[int, SearchResult] = {}
-        stream = self.stream(asked, strategy, system=system, instruction=instruction, concurrency=concurrency)
+        stream = self.stream(
+            asked, strategy, system=system, instruction=instruction, concurrency=concurrency, date=date
+        )
         with self.tree.turn, closing(stream) as events:
             for event in events:
                 if isinstance(event, Outcome):
@@ -341,6 +347,7 @@ class Engine:
         system: str | None = None,
         instruction: str | None = AUTO,
         concurrency: int = 8,
+        date: Date | None = None,
     ) -> Stream[Progress | Outcome]:
         r"""Search any number of questions in bounded memory.
 
@@ -355,6 +362,8 @@ class Engine:
                 reasoning, where there is no template, where the strategy's `answer_from` is not `"auto"`, or after a
                 question that says itself where its answer goes (`\boxed`, `<Output>`, `####`).
             concurrency: Questions that are searched at a time; their branches share every forward pass.
+            date: What a chat template shows as today's date, for all questions (and 00:00 as the time); by default the
+                day on which the first is asked.
 
         Yields:
             `Progress` after each wave of a search, with the counts of the whole request (`total` if `questions` has a
@@ -368,6 +377,9 @@ class Engine:
         check_strategy(strategy)
         if not isinstance(system, str | None):
             raise InputError(f"system={system!r:.100}: must be a text or None")
+        if not isinstance(date, Date | None):
+            raise InputError(f"date={date!r:.100}: must be a datetime.date or None")
+        day = date or Date.today()
         template = self.tokenizer.chat_template if self.tokenizer else None
         following = instruction_for(template, strategy, instruction, system)
         asked = one_or_many(questions)
@@ -378,26 +390,27 @@ class Engine:
             if not text.strip():
                 raise InputError(f"question {index + 1} is empty")
             added = "" if instruction == AUTO and says_where_to_answer(text) else following
-            prompt = self._open(self.chat_ids(with_instruction(text, added), system))
+            prompt = self._open(self.chat_ids(with_instruction(text, added), system, day))
             assert self.tokenizer is not None, "chat_ids needs one"
             return Task(index, text, prompt, self.config.max_positions, self.tokenizer.decode, reference, added)
 
         events = self._driver.run(asked, open_task, strategy, concurrency, self.usage, count)
         return Stream(self.tree.turn, events)
 
-    def chat_ids(self, chat: str | Sequence[Message], system: str | None = None) -> list[int]:
+    def chat_ids(self, chat: str | Sequence[Message], system: str | None = None, date: Date | None = None) -> list[int]:
         """Token ids of a question or a conversation in the checkpoint's chat format, ready for `prefill`.
 
         Args:
             chat: A question, or messages such as `{"role": "user", "content": "..."}`, oldest first. A question is
                 plain text where the checkpoint has no chat template.
             system: System message; the chat template's own by default.
+            date: What the chat template shows as today's date, with 00:00 as the time; the time that it is by default.
 
         Raises:
             InputError: The checkpoint has no tokenizer, or `chat` is no conversation.
             ChatTemplateError: The template refuses the messages, or there is none for a conversation.
         """
-        return chat_ids(self.tokenizer, chat, system)
+        return chat_ids(self.tokenizer, chat, system, date)
 
     # --- inside ------------------------------------------------------------------------------------------------
 

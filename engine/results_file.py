@@ -11,11 +11,12 @@ from types import TracebackType
 from typing import Any, Self, TypeGuard
 
 from ..model.strict_json import parse
-from .added_settings import changes
+from .added_settings import changes, found_of
 from .errors import InputError, OutputError
 from .file_lock import lock
 from .json_form import JsonObject, to_line
 from .question_file import Question
+from .search.answers import known_reference
 
 _TEXT = rb'"(?:[^"\\]|\\.)*"'
 _BEGINNINGS = tuple(
@@ -42,6 +43,9 @@ class ResultsFile:
 
     Only what is recognised as the beginning of such a line is cut off: either there is enough of it, or it follows
     lines of ours. A last line that only lacks its line feed, as an editor may leave it, is whole.
+
+    Attributes:
+        found: What its lines name of the settings that nobody gives (`added_settings.FOUND`).
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], command: str = "marcot search") -> None:
@@ -58,7 +62,8 @@ class ResultsFile:
         """
         self._path = path
         self._command = command
-        self._done: set[tuple[int, str]] = set()
+        self._done: dict[tuple[int, str], str | None] = {}
+        self.found: dict[str, Any] = {}
         try:
             if path.exists() and not path.is_file():
                 raise InputError(
@@ -81,8 +86,17 @@ class ResultsFile:
             raise
 
     def has(self, question: Question) -> bool:
-        """Whether the file has a result of `question`."""
-        return (question.index, question.text) in self._done
+        """Whether the file has a result of `question`, judged by the reference that it has now."""
+        missing = object()
+        return self._done.get((question.index, question.text), missing) == question.reference
+
+    def check(self, settings: Mapping[str, Any]) -> None:
+        """Check what has been found out since the file was opened.
+
+        Raises:
+            InputError: Its results were made with other settings.
+        """
+        _check_settings(self.found, found_of(settings), str(self._path))
 
     def append(self, entry: JsonObject) -> None:
         """Write `entry` and wait until it is on the disk.
@@ -125,9 +139,10 @@ class ResultsFile:
                 entry = None
             if not _is_result(entry):
                 raise InputError(f"{where}: is not a result of {self._command}; give --out another file")
-            _check_settings(entry["settings"], wanted, where)
+            _check_settings(entry["settings"], wanted | self.found, where)
+            self.found |= found_of(entry["settings"])
             if "error" not in entry:
-                self._done.add((entry["index"], entry["question"]))
+                self._done[entry["index"], entry["question"]] = _reference(entry)
             whole, complete = whole + len(line), line.endswith(b"\n")
         lines.detach()
         if not complete:
@@ -159,8 +174,26 @@ def _is_beginning(line: bytes, *, follows_ours: bool) -> bool:
     return any(each.match(line) for each in _BEGINNINGS)
 
 
+def _reference(entry: JsonObject) -> str | None:
+    """The right answer that a result was compared with: of an evaluation, or as the file of questions had it."""
+    given = entry.get("input")
+    return known_reference(entry.get("reference", given.get("answer") if isinstance(given, dict) else None))
+
+
 def _check_settings(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
     differing = changes(found, wanted)
+    for name, _, _ in differing:
+        if name == "checkpoint":
+            raise InputError(
+                f"{where}: was made with another checkpoint, whose files have changed since; bring back the one of "
+                "before, or give another --out"
+            )
+        group, _, file = name.partition(".")
+        if group == "code":
+            raise InputError(
+                f"{where}: was made with another {file}, which has changed since; bring back the one of before, or "
+                "give another --out"
+            )
     if differing:
         told = ", ".join(f"{name} was {was!r}, is {now!r}" for name, was, now in differing)
         raise InputError(f"{where}: was made with other settings ({told}); use the same, or another --out file")

@@ -19,7 +19,7 @@ from .errors import (
 from .formats import open_checkpoint
 from .kv_cache import PAGE_SIZE, KVCache
 from .kv_scales import kv_scales
-from .locate import load_checkpoint, locate
+from .locate import find_here, load_checkpoint, locate
 from .tokenizer import TextStream, Tokenizer
 from .weight_format import WeightFormat
 
@@ -48,6 +48,7 @@ __all__ = [
     "WeightFormat",
     "cached_model",
     "decode_graphs",
+    "find_here",
     "kv_scales",
     "load_checkpoint",
     "locate",

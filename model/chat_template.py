@@ -31,6 +31,7 @@ class ChatTemplate:
 
     Attributes:
         reasons: Whether it speaks of the model's reasoning, which then needs no request.
+        shows_date: Whether it may tell the model what day it is, so that a prompt is another one tomorrow.
     """
 
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
@@ -44,26 +45,37 @@ class ChatTemplate:
             ChatTemplateError: The text is not a valid template.
         """
         self.reasons = speaks_of_reasoning(source)
+        self.shows_date = "strftime_now" in source
         self._special_tokens = dict(special_tokens)
         if len(source) > MAX_TEMPLATE_CHARACTERS:
             raise ChatTemplateError(f"chat template: longer than {MAX_TEMPLATE_CHARACTERS} characters")
+        self._now: datetime | None = None
         self._environment = Sandbox({"strftime_now": self._strftime_now})
         try:
             self._template = self._environment.compile_counted(source)
         except (jinja2.TemplateError, RecursionError, ValueError, OverflowError, MemoryError) as error:
             raise ChatTemplateError(f"chat template: cannot be compiled: {error}") from error
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True, **variables: object) -> str:
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = True,
+        now: datetime | None = None,
+        **variables: object,
+    ) -> str:
         """Return the prompt that stands for `messages`.
 
         Args:
             messages: The chat, oldest first.
             add_generation_prompt: End with the opening of the assistant's answer.
+            now: The time that `strftime_now` tells; None for the time that it is.
             variables: Further variables of this template, such as `tools`.
 
         Raises:
             ChatTemplateError: The template refuses the messages, fails, or exceeds a bound.
         """
+        self._now = now
         self._environment.steps = 0
         scope = {**self._special_tokens, "tools": None, "documents": None, **variables}
         scope |= {"messages": list(messages), "add_generation_prompt": add_generation_prompt}
@@ -79,8 +91,8 @@ class ChatTemplate:
         return "".join(pieces)
 
     def _strftime_now(self, format: str) -> str:
-        """Today's date and time, for the templates that tell it to the model."""
-        return datetime.now().strftime(format)
+        """Today's date and time, or those of this rendering, for the templates that tell it to the model."""
+        return (self._now or datetime.now()).strftime(format)
 
 
 def speaks_of_reasoning(text: str) -> bool:

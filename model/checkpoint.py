@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import torch
 
-from ..kernels import Weight
+from ..kernels import BlockTensor, Weight
 from .config import ModelConfig
 from .errors import CheckpointError
 from .parameters import parameter_shapes
 from .tokenizer import Tokenizer
 
 FLOAT_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+_SAMPLE_BYTES = 4096
+"""A page: of each tensor the first, one in the middle and the last are part of the fingerprint."""
 
 
 class Checkpoint(ABC):
@@ -55,6 +60,10 @@ class Checkpoint(ABC):
         """True when a matrix is stored in quantised blocks."""
 
     @abstractmethod
+    def _described(self) -> Iterator[bytes | memoryview]:
+        """Everything but the tensors' bytes that results depend on: headers, config, tokenizer, chat template."""
+
+    @abstractmethod
     def _read(self, name: str) -> Weight:
         """Return the stored tensor `name`, unchecked."""
 
@@ -65,6 +74,28 @@ class Checkpoint(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of the files; `tensor` must not be called afterwards."""
+
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits that are others when the checkpoint is another one, wherever it lies.
+
+        They come from all of its headers, config, tokenizer and chat template, and from samples of every tensor, not
+        from all of its bytes: a billion parameters take milliseconds.
+
+        Raises:
+            CheckpointError: A tensor cannot be read.
+        """
+        digest = hashlib.sha256()
+        for part in self._described():
+            digest.update(len(part).to_bytes(8, "little"))
+            digest.update(part)
+        for name in sorted(filter(self.has, self._shapes)):
+            weight = self._read(name)
+            stored = weight.data if isinstance(weight, BlockTensor) else weight
+            content = stored.reshape(-1).view(torch.uint8).numpy()
+            last = max(0, len(content) - _SAMPLE_BYTES)
+            for begin in sorted({0, last // 2, last}):
+                digest.update(content[begin : begin + _SAMPLE_BYTES].tobytes())
+        return digest.hexdigest()[:32]
 
     def tensor(self, name: str) -> Weight:
         """Return a parameter by its Hugging Face name, such as `"model.layers.0.self_attn.q_proj.weight"`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,11 @@ class GgufFile(Checkpoint):
 
     def _file_of(self, name: str) -> Path:
         return self.path
+
+    def _described(self) -> Iterator[bytes | memoryview]:
+        yield self._data.data[: min((info.offset for info in self._header.tensors.values()), default=None)]
+        if factors := self._header.tensors.get(_ROPE_FREQS):  # part of the config, not a parameter
+            yield self._data.data[factors.offset :][: factors.nbytes]
 
     def _read(self, name: str) -> Weight:
         info = self._infos[name]

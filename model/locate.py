@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .cache import cached_model
 from .catalog import BUILT_IN_MODELS
 from .checkpoint import Checkpoint
 from .download import fetch
@@ -37,6 +38,15 @@ def locate(name: str | Path) -> Path:
         "(organisation/model, organisation/model@revision, organisation/model:file.gguf) or a built-in name: "
         f"{', '.join(BUILT_IN_MODELS)}"
     )
+
+
+def find_here(name: str | Path) -> Path | None:
+    """What `locate` would return for a path or a built-in name, if nothing has to be fetched for it; else None."""
+    path = Path(name).expanduser()
+    if str(name) and path.exists():
+        return path
+    built_in = BUILT_IN_MODELS.get(str(name))
+    return None if built_in is None else cached_model(built_in.name, built_in.size)
 
 
 def load_checkpoint(name: str | Path) -> Checkpoint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePath
 
@@ -23,6 +24,7 @@ from .git_lfs import refuse_lfs_pointer
 from .hf_config import config_from_hf
 from .hf_end_tokens import end_tokens_of_folder
 from .hf_tokenizer import tokenizer_from_folder
+from .hub import WANTED_FILES
 from .json_file import read_json, read_json_if_present
 from .parameters import EMBEDDING, LM_HEAD
 from .tokenizer import Tokenizer
@@ -82,6 +84,14 @@ class SafetensorsFolder(Checkpoint):
 
     def _file_of(self, name: str) -> Path:
         return self._weight_files.get(name, self.path)
+
+    def _described(self) -> Iterator[bytes | memoryview]:
+        for file in sorted({file for pattern in WANTED_FILES for file in self.path.glob(pattern)}):
+            yield file.name.encode()
+            yield file.read_bytes()
+        for name in sorted(filter(self.has, self._shapes)):
+            tensor = self._read(name)
+            yield f"{name} {tensor.dtype} {list(tensor.shape)}".encode()
 
     def _read(self, name: str) -> Tensor:
         file = self._weight_files[name]

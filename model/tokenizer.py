@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 import tokenizers
 
@@ -83,7 +84,14 @@ class Tokenizer:
         """Return the text of a token as the vocabulary spells it, or None."""
         return self._backend.id_to_token(id)
 
-    def chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True, **variables: object) -> str:
+    def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = True,
+        now: datetime | None = None,
+        **variables: object,
+    ) -> str:
         """Render `messages` with the checkpoint's chat template; see `ChatTemplate.render`.
 
         Raises:
@@ -91,7 +99,7 @@ class Tokenizer:
         """
         if self.chat_template is None:
             raise ChatTemplateError("this checkpoint has no chat template; give the prompt as plain text")
-        return self.chat_template.render(messages, add_generation_prompt=add_generation_prompt, **variables)
+        return self.chat_template.render(messages, add_generation_prompt=add_generation_prompt, now=now, **variables)
 
 
 class TextStream:

@@ -35,6 +35,7 @@ def compare(
     parameters: options.ParametersOption = "",
     instruction: options.DataInstructionOption = "auto",
     system: options.SystemOption = None,
+    date: options.DateOption = None,
     out: Annotated[
         list[Path] | None,
         typer.Option(
@@ -65,6 +66,7 @@ def compare(
       marcot compare --model ./marco-o1,./llama-3.2 --strategy greedy,mcts:rollouts=16 --out report.html
     """
     from ..evaluation import INSTRUCTIONS, ComparisonFile, parse_parameters, parse_strategies
+    from ..world import run_date
     from .compare_run import CompareRun
     from .loading import Loading
 
@@ -78,6 +80,7 @@ def compare(
         numbers=loading.numbers,
         system=system,
         instruction=options.parse_instruction(instruction, "" if prompts else INSTRUCTIONS["en"]),
+        day=run_date(options.parse_date(date)),
     )
 
     try:

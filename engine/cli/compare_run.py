@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..search import Question as Asked
 from ..search import SearchResult
 from ..search.answers import answers_agree
 from ..search.instruction import with_instruction
+from ..world import world_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class CompareRun:
         numbers: Number format, compute mode and weights, as the user named them.
         system: System message, or None for the chat template's own.
         instruction: What follows each prompt.
+        day: What chat templates show as today's date.
     """
 
     prompts: Sequence[Prompt]
@@ -36,6 +39,7 @@ class CompareRun:
     numbers: dict[str, str]
     system: str | None
     instruction: str
+    day: date
 
     def run(self, load: Callable[[str], Engine]) -> Comparison:
         """Ask every model everything, or what there is time for until Ctrl-C.
@@ -81,6 +85,7 @@ class CompareRun:
                     contestant = Contestant(Path(model).name, spec.label)
                     basis = {"model": contestant.model, **self.numbers, "instruction": self.instruction}
                     settings[contestant] = basis | {"system": self.system} | spec.strategy.settings()
+                    settings[contestant] |= world_of(engine, self.day)
                     view.begin()
                     for position, reply, result in self._replies(engine, spec, view):
                         replies[position, contestant] = reply
@@ -95,7 +100,8 @@ class CompareRun:
     ) -> Iterator[tuple[int, Reply, SearchResult | None]]:
         """One prompt after the other, as times are compared too."""
         asked = (Asked(with_instruction(each.question, self.instruction), each.reference) for each in self.prompts)
-        for event in engine.stream(asked, spec.strategy, system=self.system, instruction=None, concurrency=1):
+        events = engine.stream(asked, spec.strategy, system=self.system, instruction=None, concurrency=1, date=self.day)
+        for event in events:
             correct = False
             if isinstance(event, Outcome):
                 reply = _reply(event, self.prompts[event.index])

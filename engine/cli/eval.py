@@ -41,6 +41,7 @@ def eval(
     parameters: options.ParametersOption = "",
     instruction: options.DataInstructionOption = "auto",
     system: options.SystemOption = None,
+    date: options.DateOption = None,
     concurrency: Annotated[int, typer.Option(help="Questions searched at a time.")] = 8,
     out: Annotated[
         Path | None,
@@ -128,6 +129,7 @@ def eval(
         concurrency=concurrency,
         out=out,
         full=full,
+        day=options.parse_date(date),
     )
 
     failures = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -258,6 +259,13 @@ DataInstructionOption = Annotated[
     ),
 ]
 SystemOption = Annotated[str | None, typer.Option(help="System message; the chat template's own by default.")]
+DateOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="YYYY-MM-DD",
+        help="What a chat template that shows today's date shows; by default that of the results in --out, or today's.",
+    ),
+]
 QuestionsOption = Annotated[
     str | None, typer.Option(metavar="RANGE", help="Only these questions, counted from 1: 1-64,100.")
 ]
@@ -278,6 +286,20 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 def parse_instruction(text: str, auto: str = "auto") -> str:
     """Return what follows a question: `none` is nothing, and `auto` is what it stands for."""
     return {"none": "", "auto": auto}.get(text.strip(), text)
+
+
+def parse_date(text: str | None) -> date | None:
+    """Return the day that `--date` names.
+
+    Raises:
+        InputError: It names none.
+    """
+    from ..errors import InputError
+
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"--date {text}: must be a day such as 2026-07-31") from None
 
 
 _ID_DIGITS = 18

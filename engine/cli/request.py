@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -20,6 +21,7 @@ from ..results_file import ResultsFile
 from ..search import Question as Asked
 from ..search import SearchOptions, SearchResult, Solution, solutions
 from ..view import TreeFile
+from ..world import check_unchanged, run_date, world_of
 from .live_view import LiveView
 from .report import print_report
 from .streams import as_output_error, is_broken_pipe, say
@@ -45,6 +47,7 @@ class Request:
         json: Print JSON lines instead of reports.
         tree: Where the search trees go.
         solutions: How many different solutions to show; 0 for the answer alone.
+        date: What the chat template shows as today's date; None for that of `out`, or else today's.
     """
 
     questions: Sequence[Question]
@@ -58,10 +61,11 @@ class Request:
     json: bool
     tree: TreeFile | None = None
     solutions: int = 0
+    date: date | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that a result depends on; the device and the company of other questions are no part of it."""
+        """What was asked for, as far as a result depends on it: not the device, nor the company of other questions."""
         asked = {"system": self.system, "instruction": self.instruction}
         return {"model": self.model, **self.numbers, **asked, **self.strategy.settings()}
 
@@ -79,6 +83,8 @@ class Request:
                 done = len(self.questions) - len(todo)
                 say(f"{done} of {len(self.questions)} questions are in {self.out} already{no_tree}")
             if not todo:
+                if file is not None:
+                    check_unchanged(self.model, file)
                 return 0
             tally = Tally()
             try:
@@ -96,30 +102,41 @@ class Request:
         return tally.exit_code
 
     def _search(self, engine: Engine, todo: Sequence[Question], file: ResultsFile | None, tally: Tally) -> None:
+        day = run_date(self.date, file)
+        settings = self.settings | world_of(engine, day)
+        if file is not None:
+            file.check(settings)
         asked = (Asked(question.text, question.reference) for question in todo)
         events = engine.stream(
-            asked, self.strategy, system=self.system, instruction=self.instruction, concurrency=self.concurrency
+            asked,
+            self.strategy,
+            system=self.system,
+            instruction=self.instruction,
+            concurrency=self.concurrency,
+            date=day,
         )
         with LiveView(todo, self.strategy.rollouts) as view:
             for event in events:
                 view.show(event)
                 if isinstance(event, Outcome):
                     with view.paused():
-                        self._deliver(todo[event.index], event, file)
-                        self._draw(todo[event.index], event)
+                        self._deliver(todo[event.index], event, settings, file)
+                        self._draw(todo[event.index], event, settings)
                     tally.count(todo[event.index], event)
 
-    def _deliver(self, question: Question, outcome: Outcome, file: ResultsFile | None) -> None:
+    def _deliver(
+        self, question: Question, outcome: Outcome, settings: Mapping[str, Any], file: ResultsFile | None
+    ) -> None:
         """Write an outcome to where it belongs: file, stdout, and for a failure stderr."""
         found: list[Solution] = []
         if outcome.error is not None:
-            entry = failure_object(question, outcome.error, self.settings)
+            entry = failure_object(question, outcome.error, settings)
             name = f"question {question.index + 1}: " if len(self.questions) > 1 else ""
             say(f"error: {name}{outcome.error}")
         else:
             assert outcome.result is not None
             found = solutions(outcome.result.rollouts, self.solutions)
-            entry = search_object(question, outcome.result, self.settings, found)
+            entry = search_object(question, outcome.result, settings, found)
         if file is not None:
             file.append(entry)
         if self.json:
@@ -129,10 +146,10 @@ class Request:
         elif outcome.result is not None:
             print(_row(question, outcome.result), flush=True)
 
-    def _draw(self, question: Question, outcome: Outcome) -> None:
+    def _draw(self, question: Question, outcome: Outcome, settings: Mapping[str, Any]) -> None:
         """Write the tree of a finished search."""
         if self.tree is not None and outcome.result is not None:
-            path = self.tree.write(question.index, outcome.result, self.settings)
+            path = self.tree.write(question.index, outcome.result, settings)
             if len(self.questions) == 1:
                 say(f"the tree is in {path}")
 

@@ -30,6 +30,7 @@ def search(
     json: options.JsonOption = False,
     instruction: options.InstructionOption = "auto",
     system: options.SystemOption = None,
+    date: options.DateOption = None,
     concurrency: Annotated[int, typer.Option(help="Questions searched at a time.")] = 8,
     strategy: options.StrategyOption = "mcts",
     rollouts: options.RolloutsOption = None,
@@ -163,5 +164,6 @@ def search(
         json=json,
         tree=tree_file,
         solutions=solutions,
+        date=options.parse_date(date),
     )
     raise typer.Exit(request.run(loading.load))

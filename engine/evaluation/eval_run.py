@@ -8,7 +8,8 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -20,7 +21,9 @@ from ..outcome import Outcome
 from ..question_file import Question
 from ..results_file import ResultsFile
 from ..search import Question as Asked
+from ..search import reference_answer
 from ..search.instruction import with_instruction
+from ..world import check_unchanged, run_date, world_of
 from .data_set import DataSet
 from .eval_view import EvalView, Leg
 from .series import Series, read_series
@@ -38,7 +41,7 @@ class Cell:
     Attributes:
         model: As the user named it.
         spec: The strategy.
-        settings: All that an answer depends on.
+        settings: All that an answer depends on, once the model is loaded; before that, what was asked for.
         path: Where its results are kept, or None.
         file: That file, open; None if nothing is kept.
         todo: Questions that have no result yet.
@@ -50,6 +53,17 @@ class Cell:
     path: Path | None
     file: ResultsFile | None
     todo: Sequence[Question]
+
+    def of_day(self, engine: Engine, day: date) -> Cell:
+        """The same with all settings.
+
+        Raises:
+            InputError: The results that are kept already were made with others.
+        """
+        settings = {**self.settings, **world_of(engine, day)}
+        if self.file is not None:
+            self.file.check(settings)
+        return replace(self, settings=settings)
 
     @property
     def leg(self) -> Leg:
@@ -95,6 +109,7 @@ class EvalRun:
         concurrency: int,
         out: Path | None,
         full: bool,
+        day: date | None = None,
     ) -> None:
         """Prepare a run.
 
@@ -108,6 +123,7 @@ class EvalRun:
             concurrency: Questions that are searched at a time.
             out: Folder of the result files, or None to keep nothing.
             full: Keep texts and trees.
+            day: What chat templates show as today's date; None for that of the results that are there, or else today's.
 
         Raises:
             InputError: Two models or strategies would write to the same file.
@@ -123,10 +139,11 @@ class EvalRun:
         self._concurrency = concurrency
         self._out = out
         self._full = full
+        self._day = day
         self._trials: dict[tuple[str, str], dict[str, Trial]] = defaultdict(dict)
         self._failed: Counter[tuple[str, str]] = Counter()
         self._stack = ExitStack()
-        self.cells: Sequence[Cell] = ()
+        self.cells: list[Cell] = []
         self.finished = 0
         self.wanted = len(models) * len(specs) * len(data.questions)
 
@@ -152,10 +169,12 @@ class EvalRun:
         """
         for model in self._models:
             engine: Engine | None = None
-            for cell in self.cells:
+            for position, cell in enumerate(self.cells):
                 if cell.model == model and cell.todo:
                     engine = engine or load(model)
-                    yield from self._answer(engine, cell, view)
+                    day = run_date(self._day, cell.file)
+                    self.cells[position] = cell.of_day(engine, day)
+                    yield from self._answer(engine, self.cells[position], day, view)
             # Before the next one is loaded: two may be more than the memory holds.
             del engine
             gc.collect()
@@ -176,7 +195,7 @@ class EvalRun:
         """Open the result files.
 
         Raises:
-            InputError: One cannot be opened, or holds results of other settings.
+            InputError: One cannot be opened, or holds results of other settings or of another checkpoint.
         """
         if self._out is not None:
             _make_folder(self._out)
@@ -200,16 +219,28 @@ class EvalRun:
         name = "--".join(_slug(part) for part in (self._data.name, Path(model).name, spec.label))
         path = self._out / f"{name}.jsonl"
         file = stack.enter_context(ResultsFile(path, settings, "marcot eval"))
-        todo = [each for each in self._data.questions if not file.has(Question(each.index, self._data.identity(each)))]
+        todo = [each for each in self._data.questions if not file.has(self._asked(each))]
+        if not todo and "checkpoint" not in settings:  # an engine that is loaded knows its own
+            check_unchanged(model, file)
         return Cell(model, spec, settings, path, file, todo)
 
-    def _answer(self, engine: Engine, cell: Cell, view: EvalView | None) -> Iterator[Failure]:
+    def _asked(self, question: Question) -> Question:
+        """`question` as result files have it."""
+        assert question.reference is not None
+        return Question(question.index, self._data.identity(question), {"answer": reference_answer(question.reference)})
+
+    def _answer(self, engine: Engine, cell: Cell, day: date, view: EvalView | None) -> Iterator[Failure]:
         if view is not None:
             view.begin()
         asked = [Asked(with_instruction(each.text, self._instruction), each.reference) for each in cell.todo]
         last = time.monotonic()
         for event in engine.stream(
-            asked, cell.spec.strategy, system=self._system, instruction=None, concurrency=self._concurrency
+            asked,
+            cell.spec.strategy,
+            system=self._system,
+            instruction=None,
+            concurrency=self._concurrency,
+            date=day,
         ):
             correct = False
             if isinstance(event, Outcome):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
+from datetime import date as Date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ def evaluate(
     baseline: str | None = None,
     full: bool = False,
     progress: bool = False,
+    date: Date | None = None,
 ) -> Evaluation:
     """Measure how often strategies are right (docs/evaluation.md).
 
@@ -62,6 +64,7 @@ def evaluate(
         baseline: Label of the strategy that the others are compared with; by default greedy, or the first.
         full: Keep texts and trees in `out` as well.
         progress: Show on stderr how far it is.
+        date: What a chat template shows as today's date; by default that of the results in `out`, or else today's.
 
     Raises:
         InputError: An argument makes no sense, a question has no answer, or `out` has results of other settings.
@@ -85,6 +88,7 @@ def evaluate(
         concurrency=concurrency,
         out=folder,
         full=full,
+        day=date,
     )
     with run, EvalView(run.legs) if progress else nullcontext() as view:
         failures = list(run.answer(lambda model: engine, view))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...model.strict_json import parse
-from ..added_settings import distinguishing
+from ..added_settings import distinguishing, found_of
 from ..errors import InputError
 from .anytime import Anytime, Point, limit_for, point
 from .interval import Interval, wilson
@@ -143,11 +143,16 @@ def read_series(paths: Iterable[Path]) -> list[Series]:
     found: dict[str, tuple[str, dict[str, Any], dict[str, Trial], set[str]]] = {}
     for path in paths:
         for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
+            entries = []
             for number, line in enumerate(_lines(file), 1):
                 try:
-                    label, settings, question, trial = _entry(line)
+                    entries.append(_entry(line))
                 except InputError as error:
                     raise InputError(f"{file}, line {number}: {error}") from None
+            # Lines of an earlier version do not name what later ones of the same file do.
+            named = {name: value for entry in entries for name, value in found_of(entry[1]).items()}
+            for label, own, question, trial in entries:
+                settings = named | own
                 key = json.dumps(distinguishing(settings), sort_keys=True)
                 _, _, trials, failed = found.setdefault(key, (label, settings, {}, set()))
                 if trial is None:

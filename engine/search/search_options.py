@@ -18,7 +18,7 @@ from .answers import AnswerParser, AnswerRule, parser_of, rule_of
 from .search_run import SearchRun
 from .strategy import Growing, Search, Task
 from .trace import Trace
-from .user_code import name_of
+from .user_code import name_of, source_hashes
 from .values import Value, value_of
 
 
@@ -151,8 +151,11 @@ class SearchOptions(ABC):
             return run.result()
 
     def settings(self) -> dict[str, Any]:
-        """All parameters as JSON has them: choices by their names."""
-        return {"strategy": self.name} | {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        """All parameters as JSON has them: choices by their names, and code of the user's also by its hash."""
+        plain = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        names = [name_of(type(self)), *(each for each in plain.values() if isinstance(each, str))]
+        code = source_hashes(names)
+        return {"strategy": self.name} | plain | ({"code": code} if code else {})
 
 
 def _plain(choice: object) -> object:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import re
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from textwrap import shorten
 from types import TracebackType
 
 from ...kernels import MarcotError
 from ..errors import CallableError
+
+_PACKAGE = __name__.partition(".")[0]
+
+_MODULE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):[A-Za-z_]")
 
 _EXCERPT = 60
 """Characters of a question in a message."""
@@ -17,6 +25,27 @@ _EXCERPT = 60
 def name_of(code: object) -> str:
     """Where a function, or the class of an object that is called, is defined: `"module:function"`."""
     return f"{code.__module__}:{getattr(code, '__qualname__', type(code).__name__)}"
+
+
+def source_hashes(names: Iterable[str]) -> dict[str, str]:
+    """What files with code of the user's hold, so that results can tell when it has changed.
+
+    Args:
+        names: What may name code or kinds of action of the user's: `module:name`, also in a mixture, or `FILE.toml`.
+
+    Returns:
+        Eight hexadecimal digits by module or file. A script that was started or a notebook is not among them, nor is
+        what a module imports.
+    """
+    files: dict[str, Path] = {}
+    for name in names:
+        if name.endswith(".toml"):
+            files[name] = Path(name)
+        for module in _MODULE.findall(name):
+            file = getattr(sys.modules.get(module), "__file__", None)
+            if file and module != "__main__" and module.partition(".")[0] != _PACKAGE:
+                files[module] = Path(file)
+    return {name: hashlib.sha256(file.read_bytes()).hexdigest()[:8] for name, file in files.items() if file.is_file()}
 
 
 class UserCode:
@@ -62,7 +91,6 @@ class UserCode:
 
 def _outside(traceback: TracebackType | None) -> TracebackType | None:
     """The part of `traceback` from the first call that is not in this package; None if all are."""
-    package = __name__.partition(".")[0]
-    while traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0] == package:
+    while traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
         traceback = traceback.tb_next
     return traceback
