@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -91,7 +92,8 @@ class BlockTensor:
             ) from error
         data = self.data if rows is None else self.data[rows]
         try:
-            values = dequantize(data.numpy(), GGMLQuantizationType[self.format])
+            with np.errstate(all="ignore"):  # scales of any bits: what is not finite is found where it is used
+                values = dequantize(data.numpy(), GGMLQuantizationType[self.format])
         except (KeyError, NotImplementedError) as error:
             raise BlockFormatError(
                 f"the gguf package cannot decode {self.format} blocks; use a file in a common format such as Q4_K_M"

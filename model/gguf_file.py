@@ -16,8 +16,8 @@ from .errors import CheckpointError, UnsupportedConfigError
 from .gguf_config import config_from_gguf, gguf_architecture
 from .gguf_header import GgufHeader, TensorInfo, read_header
 from .gguf_tokenizer import tokenizer_from_gguf
-from .git_lfs import refuse_lfs_pointer
 from .parameters import EMBEDDING, FINAL_NORM, LM_HEAD
+from .plain_file import open_plain
 from .tokenizer import Tokenizer
 
 _DENSE_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -48,10 +48,10 @@ class GgufFile(Checkpoint):
             CheckpointError: The file is truncated or broken, or the `gguf` package is missing.
             UnsupportedConfigError: It asks for what this engine does not do.
         """
-        refuse_lfs_pointer(path)
         try:
-            # Copy-on-write: torch wants a writable buffer, and nothing ever reaches the file.
-            self._data = np.memmap(path, dtype=np.uint8, mode="c")
+            with open_plain(path) as opened:
+                # Copy-on-write: torch wants a writable buffer, and nothing ever reaches the file.
+                self._data = np.memmap(opened, dtype=np.uint8, mode="c")
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path}: cannot be mapped: {error}") from error
         self._header = read_header(path, self._data)

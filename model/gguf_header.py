@@ -7,8 +7,9 @@ has a reader too; it takes seconds where this one takes a fraction, because it m
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 
@@ -20,6 +21,9 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 DEFAULT_ALIGNMENT = 32
 MAX_ALIGNMENT = 65536
+MAX_HEADER_BYTES = 2**27
+"""A vocabulary of 250,000 words with its merges takes less than a tenth of this; what is read from it several times."""
+
 MAX_NAME_BYTES = 65535
 MAX_DIMENSIONS = 4
 MAX_DIMENSION = 2**40
@@ -80,7 +84,7 @@ def read_header(path: Path, data: np.ndarray[tuple[int], np.dtype[np.uint8]]) ->
             which knows the block formats, is not installed.
     """
     formats = _block_formats(path)
-    cursor = _Cursor(path, data.data)
+    cursor = _Cursor(path, data.data[:MAX_HEADER_BYTES])
     if data.size < 24 or bytes(cursor.take(4)) != MAGIC:
         raise CheckpointError(f"{path}: not a GGUF file (it does not begin with {MAGIC.decode()})")
     version = cursor.u32()
@@ -122,7 +126,16 @@ def read_header(path: Path, data: np.ndarray[tuple[int], np.dtype[np.uint8]]) ->
                 f"the file at {data.size}: it is truncated"
             )
         tensors[name] = TensorInfo(name, shape, tensor_format, start + offset, nbytes)
+    _refuse_overlaps(path, tensors.values())
     return GgufHeader(metadata, tensors)
+
+
+def _refuse_overlaps(path: Path, tensors: Iterable[TensorInfo]) -> None:
+    """Refuse tensors that share bytes, which would let a small file stand for any amount of weights."""
+    ordered = sorted(tensors, key=lambda tensor: tensor.offset)
+    for before, after in pairwise(ordered):
+        if before.offset + before.nbytes > after.offset:
+            raise CheckpointError(f"{path}: tensors {before.name} and {after.name} lie over one another")
 
 
 def _block_formats(path: Path) -> dict[int, tuple[str, int, int]]:
@@ -226,6 +239,8 @@ class _Cursor:
 
     def _need(self, size: int) -> None:
         if size > len(self.data) - self.position:
+            if len(self.data) == MAX_HEADER_BYTES:
+                raise CheckpointError(f"{self.path}: the header is larger than {MAX_HEADER_BYTES >> 20} MiB")
             raise CheckpointError(
                 f"{self.path}: the file ends inside its header, at byte {self.position}: it is truncated"
             )

@@ -12,6 +12,7 @@ from .chat_template import ChatTemplate
 from .end_tokens import ends_a_turn
 from .errors import TokenizerError
 from .fields import Fields
+from .rust_errors import translated
 from .tokenizer import Tokenizer
 
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4
@@ -57,8 +58,9 @@ def _byte_level_bpe(kind: str, tokens: list[str], merges: list[str], source: str
     try:
         # Llama 3's vocabulary has words that its merges do not reach; they are taken whole.
         model = models.BPE(vocab=vocabulary, merges=pairs, ignore_merges=kind in _LLAMA_3)
-    except Exception as error:  # the Rust side raises bare Exception
-        raise TokenizerError(f"{source}: tokenizer.ggml.merges do not fit tokenizer.ggml.tokens: {error}") from error
+    except BaseException as error:
+        what = f"{source}: tokenizer.ggml.merges do not fit tokenizer.ggml.tokens"
+        raise translated(error, what, TokenizerError) from error
     backend = tokenizers.Tokenizer(model)
     if kind in _COMPOSES:
         backend.normalizer = normalizers.NFC()

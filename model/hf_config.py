@@ -83,9 +83,10 @@ def _architecture(fields: Fields) -> str:
     kind = fields.values.get("model_type")
     if names is None and kind in _ARCHITECTURES.values():
         return str(kind)
-    if not isinstance(names, list) or len(names) != 1 or names[0] not in _ARCHITECTURES:
+    name = names[0] if isinstance(names, list) and len(names) == 1 else None
+    if not isinstance(name, str) or name not in _ARCHITECTURES:
         raise fields.refuse("architectures", f"only {known} are supported")
-    architecture = _ARCHITECTURES[names[0]]
+    architecture = _ARCHITECTURES[name]
     if kind is not None and kind != architecture:
         raise fields.refuse("model_type", f"does not go with architectures = {names}, whose type is {architecture!r}")
     return architecture

@@ -36,8 +36,8 @@ def _ids_of_added(folder: Path, special: SpecialTokens) -> dict[str, int]:
         return {token.content: id for id, token in special.added.items()}
     listed = read_json_if_present(folder / TOKENIZER_FILE).get("added_tokens")
     entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-    found = {entry.get("content"): entry.get("id") for entry in entries}
-    return {text: id for text, id in found.items() if isinstance(text, str) and isinstance(id, int)}
+    found = [(entry.get("content"), entry.get("id")) for entry in entries]
+    return {text: id for text, id in found if isinstance(text, str) and isinstance(id, int)}
 
 
 def _ids_of_words(folder: Path) -> dict[str, int]:

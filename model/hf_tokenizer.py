@@ -9,7 +9,6 @@ import tokenizers
 
 from .chat_template import ChatTemplate
 from .errors import CheckpointError, TokenizerError
-from .git_lfs import refuse_lfs_pointer
 from .hf_special_tokens import CONFIG_FILE, read_special_tokens
 from .hf_vocabulary import (
     CLASS_DEFAULTS,
@@ -19,7 +18,9 @@ from .hf_vocabulary import (
     backend_from_vocabulary,
     tokenizer_class,
 )
-from .json_file import read_json_if_present
+from .json_file import MAX_BYTES, read_json_if_present
+from .plain_file import read_plain, read_plain_text
+from .rust_errors import translated
 from .tokenizer import Tokenizer
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -67,11 +68,11 @@ def tokenizer_from_folder(folder: Path) -> Tokenizer | None:
 
 
 def _from_file(file: Path) -> tokenizers.Tokenizer:
-    refuse_lfs_pointer(file)
+    content = read_plain(file, MAX_BYTES)
     try:
-        backend = tokenizers.Tokenizer.from_file(str(file))
-    except Exception as error:  # the Rust side raises bare Exception
-        raise TokenizerError(f"{file}: not a tokenizer: {error}") from error
+        backend = tokenizers.Tokenizer.from_buffer(content)
+    except BaseException as error:
+        raise translated(error, f"{file}: not a tokenizer", TokenizerError) from error
     backend.no_padding()
     backend.no_truncation()
     return backend
@@ -91,16 +92,12 @@ def template_source(folder: Path, config: Mapping[str, object]) -> str | None:
         CheckpointError: It cannot be read, or is stored as something else.
     """
     file = folder / "chat_template.jinja"
-    try:
-        if file.exists():
-            with file.open(encoding="utf-8") as opened:
-                return opened.read(MAX_TEMPLATE_BYTES)
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{file}: cannot be read: {error}") from error
+    if file.exists():
+        return read_plain_text(file, MAX_TEMPLATE_BYTES)
     template = config.get("chat_template")
     if isinstance(template, list):
-        named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
-        template = named.get("default")
+        named = [entry for entry in template if isinstance(entry, dict) and entry.get("name") == "default"]
+        template = named[-1].get("template") if named else None
     if template is not None and not isinstance(template, str):
         raise CheckpointError(
             f"{folder / 'tokenizer_config.json'}: chat_template must be a string or a list of named ones"

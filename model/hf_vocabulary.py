@@ -11,7 +11,9 @@ from tokenizers import decoders, models, normalizers
 from .byte_level import GPT2_SPLIT, QWEN2_SPLIT
 from .errors import TokenizerError
 from .hf_special_tokens import CONFIG_FILE
-from .json_file import MAX_BYTES, read_json_if_present
+from .json_file import MAX_BYTES, read_json, read_json_if_present
+from .plain_file import read_plain_text
+from .rust_errors import translated
 
 VOCABULARY_FILE = "vocab.json"
 MERGES_FILE = "merges.txt"
@@ -53,20 +55,36 @@ def backend_from_vocabulary(folder: Path, name: str) -> tokenizers.Tokenizer:
     """Build the tokenizer of class `name` without its special tokens.
 
     Raises:
+        CheckpointError: A file cannot be read.
         TokenizerError: The files are broken or do not fit each other.
     """
-    vocabulary, merges = folder / VOCABULARY_FILE, folder / MERGES_FILE
+    vocabulary = folder / VOCABULARY_FILE
     try:
-        for file in (vocabulary, merges):
-            if file.stat().st_size > MAX_BYTES:
-                raise TokenizerError(f"{file}: larger than {MAX_BYTES >> 20} MiB, which no such file needs")
-        backend = tokenizers.Tokenizer(models.BPE.from_file(str(vocabulary), str(merges)))
-    except TokenizerError:
-        raise
-    except Exception as error:  # the Rust side raises bare Exception
-        raise TokenizerError(f"{vocabulary} and {MERGES_FILE}: not a vocabulary with its merges: {error}") from error
+        backend = tokenizers.Tokenizer(models.BPE(_words(vocabulary), _merges(folder / MERGES_FILE)))
+    except BaseException as error:
+        what = f"{vocabulary} and {MERGES_FILE}: not a vocabulary with its merges"
+        raise translated(error, what, TokenizerError) from error
     if name == "Qwen2Tokenizer":
         backend.normalizer = normalizers.NFC()
     backend.pre_tokenizer = QWEN2_SPLIT if name == "Qwen2Tokenizer" else GPT2_SPLIT
     backend.decoder = decoders.ByteLevel()
     return backend
+
+
+def _words(file: Path) -> dict[str, int]:
+    listed = read_json(file)
+    words = {text: id for text, id in listed.items() if isinstance(id, int)}
+    if len(words) < len(listed):
+        raise TokenizerError(f"{file}: must map words to token ids")
+    return words
+
+
+def _merges(file: Path) -> list[tuple[str, str]]:
+    merges = []
+    for number, line in enumerate(read_plain_text(file, MAX_BYTES).removesuffix("\n").split("\n"), 1):
+        if not line.startswith("#version"):
+            left, space, right = line.removesuffix("\r").partition(" ")
+            if not space or " " in right:
+                raise TokenizerError(f"{file}: line {number} is no two words: {line!r:.80}")
+            merges.append((left, right))
+    return merges

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import strict_json
 from .errors import CheckpointError
-from .git_lfs import refuse_lfs_pointer
+from .plain_file import read_plain
 
 MAX_BYTES = 64 * 2**20
 """Bound on a JSON file: the largest shard index of a real model is well under a tenth of this."""
@@ -18,11 +18,9 @@ def read_json(path: Path) -> dict[str, object]:
     Raises:
         CheckpointError: The file cannot be read, is too large, or holds anything but one JSON object.
     """
-    refuse_lfs_pointer(path)
+    content = read_plain(path, MAX_BYTES)
     try:
-        values = strict_json.read(path, MAX_BYTES)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+        values = strict_json.parse(content, MAX_BYTES)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
     if not isinstance(values, dict):

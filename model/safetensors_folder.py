@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from .checkpoint import Checkpoint
@@ -20,13 +20,14 @@ from .folder_kind import (
     missing_weights,
     refuse_adapter,
 )
-from .git_lfs import refuse_lfs_pointer
 from .hf_config import config_from_hf
 from .hf_end_tokens import end_tokens_of_folder
 from .hf_tokenizer import tokenizer_from_folder
 from .hub import WANTED_FILES
 from .json_file import read_json, read_json_if_present
 from .parameters import EMBEDDING, LM_HEAD
+from .plain_file import open_plain
+from .rust_errors import translated
 from .tokenizer import Tokenizer
 
 
@@ -76,7 +77,8 @@ class SafetensorsFolder(Checkpoint):
             )
         if not (self.config.tied_embeddings and self.has(LM_HEAD) and self.has(EMBEDDING)):
             return
-        if not torch.equal(self._read(LM_HEAD), self._read(EMBEDDING)):
+        head, embedding = self._read(LM_HEAD), self._read(EMBEDDING)
+        if head.dtype != embedding.dtype or not torch.equal(head, embedding):
             raise UnsupportedConfigError(
                 f"{self.path / 'config.json'}: tie_word_embeddings is True, but {self._file_of(LM_HEAD)} holds another "
                 f"{LM_HEAD} than {EMBEDDING}: set the field to false to use it, or remove the tensor"
@@ -97,8 +99,8 @@ class SafetensorsFolder(Checkpoint):
         file = self._weight_files[name]
         try:
             tensor: Tensor = self._open_files[file].get_tensor(name)  # type: ignore[no-untyped-call]
-        except (SafetensorError, OSError, ValueError, TypeError) as error:
-            raise CheckpointError(f"{file}: tensor {name} cannot be read: {error}") from error
+        except BaseException as error:
+            raise translated(error, f"{file}: tensor {name} cannot be read") from error
         return tensor
 
     def close(self) -> None:
@@ -129,8 +131,8 @@ def _weight_files(folder: Path) -> dict[str, Path]:
 
 
 def _open(file: Path) -> safe_open:
-    refuse_lfs_pointer(file)
+    open_plain(file).close()
     try:
         return safe_open(file, framework="pt")
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{file}: not a whole safetensors file: {error}") from error
+    except BaseException as error:
+        raise translated(error, f"{file}: not a whole safetensors file") from error

@@ -9,6 +9,7 @@ import tokenizers
 
 from .chat_template import ChatTemplate, Message
 from .errors import ChatTemplateError, TokenizerError
+from .rust_errors import translated
 
 
 class Tokenizer:
@@ -54,8 +55,8 @@ class Tokenizer:
         """
         try:
             ids = self._backend.encode(text, add_special_tokens=False).ids
-        except (UnicodeEncodeError, TypeError) as error:
-            raise TokenizerError(f"this text cannot be encoded: {error}") from error
+        except BaseException as error:
+            raise translated(error, "this text cannot be encoded", TokenizerError) from error
         first = self.bos_token_id
         return [first, *ids] if bos and first is not None and ids[:1] != [first] else ids
 
@@ -65,8 +66,14 @@ class Tokenizer:
         Args:
             ids: Token ids.
             keep_special: Write special tokens out instead of dropping them.
+
+        Raises:
+            TokenizerError: The tokenizer's decoder fails on them.
         """
-        return self._backend.decode(list(ids), skip_special_tokens=not keep_special)
+        try:
+            return self._backend.decode(list(ids), skip_special_tokens=not keep_special)
+        except BaseException as error:
+            raise translated(error, "these tokens cannot be decoded", TokenizerError) from error
 
     def stream(self, *, keep_special: bool = False) -> TextStream:
         """Return a decoder for tokens that arrive one by one, such as those of one branch."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from marcot.engine import Engine
-from marcot.model import TokenizerError, open_checkpoint
+from marcot.model import CheckpointError, TokenizerError, open_checkpoint
 from tiny import CHAT_TEMPLATE, train_tokenizer
 from transformers import AutoTokenizer
 
@@ -131,7 +131,7 @@ REFUSED = {
         "tokenizer_config.json is 'LlamaTokenizer'",
     ),
     "no class": ("smollm2", None, {}, "tokenizer_class in tokenizer_config.json is None"),
-    "words are a list": ("qwen2", None, {"vocab": ["a"]}, "vocab.json and merges.txt: not a vocabulary"),
+    "words are a list": ("qwen2", None, {"vocab": ["a"]}, "vocab.json: must hold a JSON object"),
     "words do not fit": ("qwen2", QWEN2, {"vocab": {"a": 0}}, "vocab.json and merges.txt: not a vocabulary"),
     "decoder is a list": ("qwen2", {"added_tokens_decoder": [1]}, {}, "added_tokens_decoder must map token ids"),
     "added without an id": ("qwen2", QWEN2, {"added_tokens": {"x": "y"}}, "added_tokens.json: must map texts"),
@@ -141,7 +141,7 @@ REFUSED = {
 @pytest.mark.parametrize(("kind", "config", "files", "message"), REFUSED.values(), ids=REFUSED.keys())
 def test_refusal_names_the_file(kind, config, files, message, vocabulary_folder):
     folder = vocabulary_folder(kind, config, **files)
-    with pytest.raises(TokenizerError, match=re.escape(message)):
+    with pytest.raises(CheckpointError, match=re.escape(message)):
         open_checkpoint(folder).tokenizer()
 
 
