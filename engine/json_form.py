@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..kernels import MarcotError
 from ..model.strict_json import finite
 from .node import Node
+from .printable import escaped
 from .question_file import Question
 from .scoring import Score
 from .search import SearchResult, Solution, answers_agree
@@ -22,11 +23,14 @@ JsonObject = dict[str, Any]
 
 
 def to_line(entry: JsonObject) -> str:
-    """Return strict JSON on one line: readable Unicode, and null for what is no finite number."""
+    """Return strict JSON on one line: readable Unicode, and null for what is no finite number.
+
+    What a terminal must not get is escaped, so that the line means the same wherever it is printed.
+    """
     try:
-        return json.dumps(entry, ensure_ascii=False, allow_nan=False)
+        return escaped(json.dumps(entry, ensure_ascii=False, allow_nan=False))
     except ValueError:
-        return json.dumps(finite(entry), ensure_ascii=False, allow_nan=False)
+        return escaped(json.dumps(finite(entry), ensure_ascii=False, allow_nan=False))
 
 
 def search_object(

@@ -1,5 +1,10 @@
 """The command line."""
 
-from .app import main
+from __future__ import annotations
 
-__all__ = ["main"]
+
+def main() -> None:
+    """Run the command line in a process that has other things to do; see `app.main`. The program is `program.main`."""
+    from .app import main
+
+    main()

@@ -1,5 +1,5 @@
 """`python -m marcot.engine.cli`, for where the `marcot` script is not on the path."""
 
-from .app import main
+from .program import main
 
 main()

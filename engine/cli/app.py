@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -16,6 +16,7 @@ from .generate import generate
 from .models import models
 from .score import score
 from .search import search
+from .signals import INTERRUPTED
 
 app = typer.Typer(
     name="marcot",
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+_UsageError = cast(type[Exception], typer.BadParameter.__base__)  # the way to it that every version of typer has
 app.command()(search)
 app.command()(generate)
 app.command(context_settings={"token_normalize_func": option_names.present_of_score})(score)
@@ -52,6 +54,14 @@ def _every_command(
     """Options of the program itself; the help text is that of `app`."""
 
 
+def _refuse(error: Any) -> int:  # noqa: ANN401  (a _UsageError, which is no type that can be named)
+    """Say what is wrong with the arguments, if there are any, and return the exit code."""
+    message = error.format_message().rstrip(".")
+    if message:
+        streams.say(f"error: {message}. Try '{error.ctx.command_path} --help'.")
+    return int(error.exit_code)
+
+
 def main() -> None:
     """Run the command line.
 
@@ -61,9 +71,14 @@ def main() -> None:
     streams.prepare()
     try:
         try:
-            app()
+            code = app(standalone_mode=False)
         finally:
             streams.flush()
+        sys.exit(code)
+    except typer.Abort:
+        sys.exit(INTERRUPTED)
+    except _UsageError as error:
+        sys.exit(_refuse(error))
     except Exception as error:
         from ...kernels import MarcotError
 

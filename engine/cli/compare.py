@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import options
+from .signals import INTERRUPTED
 from .streams import say
 
 if TYPE_CHECKING:
     from ..evaluation import Comparison, ComparisonFile, Prompt
-
-_INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 
 
 def compare(
@@ -87,11 +85,11 @@ def compare(
         comparison = run.run(loading.load)
     except KeyboardInterrupt:
         say("interrupted: nothing was written")
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     _write(comparison, pages)
     if comparison.interrupted:
         say("interrupted: what was answered by then is in the report")
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(INTERRUPTED)
 
 
 def _prompts(path: Path | None, questions: str | None) -> list[Prompt]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import options
+from .signals import INTERRUPTED
+from .streams import say
 
 if TYPE_CHECKING:
     from ..dataset import Produced
@@ -16,9 +18,6 @@ _CONTENT = "What is made"
 _HEURISTIC = "Heuristic filters, for every text"
 _QUALITY = "Quality filters, for what is imitated or preferred"
 _SPLITS = "Limits and splits"
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 
 
 def dataset(
@@ -146,8 +145,6 @@ def dataset(
 
       marcot dataset cot_demo.json more.jsonl --make sft --validation 0.05 --test 0.05 --out cot
     """
-    import sys
-
     from ..dataset import DatasetOptions, Production
     from ..json_form import to_line
     from .dataset_view import ProgressBar, report
@@ -182,6 +179,6 @@ def dataset(
         with ProgressBar() as bar:
             produced: Produced = Production(sources, out, chosen, encode, bar.show).run()
     except KeyboardInterrupt:
-        print(f"interrupted: the same command goes on; so far is in {out}.partial", file=sys.stderr)
+        say(f"interrupted: the same command goes on; so far is in {out}.partial")
         raise typer.Exit(INTERRUPTED) from None
     print(to_line(produced.summary) if json else report(produced, out))

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ..dataset import Produced
 from ..pace import time_left
+from ..terminal import Terminal
 
 PLAIN_LINE_EVERY = 30.0
 """Seconds between two lines where stderr is no terminal."""
@@ -22,7 +22,7 @@ class ProgressBar:
     """On a terminal, a bar on stderr for each stage; elsewhere, a line now and then."""
 
     def __init__(self) -> None:
-        self._console = console = Console(stderr=True)
+        self._console = console = Terminal(stderr=True)
         self._last_line = time.monotonic()
         self._begun: dict[str, tuple[int, float]] = {}
         self._progress = Progress(
@@ -51,7 +51,7 @@ class ProgressBar:
             # Who cannot be told how far it is may still want the results.
             with suppress(OSError):
                 line = f"{stage}: {done} of {total} ({done / max(total, 1):.0%}), {time_left(left)}"
-                self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+                self._console.print(line, soft_wrap=True)
 
     def __enter__(self) -> Self:
         self._progress.start()

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import options
+from .signals import INTERRUPTED
 from .streams import say
 
 if TYPE_CHECKING:
     from ..evaluation import Report
-
-_INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 
 
 def eval(
@@ -144,7 +142,7 @@ def eval(
     except KeyboardInterrupt:
         resume = f"; the same command goes on from {out}" if out else ""
         say(f"interrupted: {run.finished} questions were finished{resume}")
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     found = run.series()
     if any(each.trials for each in found):
         _deliver(Report.of(found, baseline, budget_tokens), out, json)

@@ -11,13 +11,11 @@ import typer
 
 from ..printable import printable
 from . import options
+from .signals import INTERRUPTED
+from .streams import say
 
 if TYPE_CHECKING:
     from ..node import Node
-
-
-_INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 
 
 def generate(
@@ -125,8 +123,8 @@ def generate(
         if streaming:
             _print_live(engine.stream_text(node, sampling))
     except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        raise typer.Exit(_INTERRUPTED) from None
+        say("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
     for index, sample in enumerate(drawn):
         if json:
             print(to_line(sample_object(index, sample, top_logprobs)))

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +18,7 @@ from ..pace import Pace, time_left
 from ..printable import printable
 from ..question_file import Question
 from ..search import Progress
+from ..terminal import Terminal
 
 PLAIN_LINE_EVERY = 5.0
 """Seconds between two lines where stderr is no terminal."""
@@ -50,7 +51,7 @@ class LiveView:
         self._rollouts = rollouts
         self._pace = Pace(len(questions))
         self._last_line = time.monotonic()
-        self._console = Console(stderr=True)
+        self._console = Terminal(stderr=True)
         self._live: Live | None = None
 
     def show(self, event: Progress | Outcome) -> None:
@@ -61,7 +62,7 @@ class LiveView:
             self._last_line = now
             # Who cannot be told how far it is may still want the results.
             with suppress(OSError):
-                self._console.print(self._plain_line(), soft_wrap=True, highlight=False, markup=False)
+                self._console.print(self._plain_line(), soft_wrap=True)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -128,7 +129,7 @@ class LiveView:
                 "tokens": str(progress.generated_tokens),
                 "best value": f"{progress.best_value:.3f}" if progress.rollouts else "",
                 "best answer": Text(_best(progress)),
-                "question": Text(" ".join(question.text.split())),
+                "question": Text(printable(" ".join(question.text.split()))),
             }
             rows.add_row(*(cells[name] for name in columns))
         return Group(rows, Text(self._state_of_all()))

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from .streams import say
+
 if TYPE_CHECKING:
     from ..engine import Engine
 
@@ -34,7 +36,7 @@ class Loading:
         started = time.monotonic()
         engine = Engine.load(model, **asdict(self))
         if sys.stderr.isatty():
-            print(f"loaded {model} in {time.monotonic() - started:.1f} s", file=sys.stderr)
+            say(f"loaded {model} in {time.monotonic() - started:.1f} s")
         return engine
 
     @property
@@ -48,9 +50,9 @@ class Loading:
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """On a terminal, a spinner on stderr that says `what` is going on; elsewhere nothing."""
-    from rich.console import Console
+    from ..terminal import Terminal
 
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     if not console.is_terminal:
         yield
         return

@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import IO
 
-from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 from rich.tree import Tree
 
 from ..printable import printable
 from ..search import SearchResult, Solution, TreeNode
+from ..terminal import Terminal
 
 PIPED_WIDTH = 120
 """Columns where stdout is no terminal."""
@@ -26,7 +26,7 @@ _LINE = 24
 
 def print_report(result: SearchResult, out: IO[str], found: Sequence[Solution] = ()) -> None:
     """Print the answer, the best chain, other solutions, and the tree with visits and values, the best path starred."""
-    console = Console(file=out, highlight=False, width=None if out.isatty() else PIPED_WIDTH)
+    console = Terminal(out, width=None if out.isatty() else PIPED_WIDTH)
     console.print(Text.assemble("answer      ", (printable(result.answer) or "(none)", "bold")), soft_wrap=True)
     agreeing, answered = result.votes
     console.print(f"confidence  {result.confidence:.2f}, {agreeing} of {answered} chains")

@@ -24,11 +24,9 @@ from ..view import TreeFile
 from ..world import check_unchanged, run_date, world_of
 from .live_view import LiveView
 from .report import print_report
+from .signals import INTERRUPTED
 from .streams import as_output_error, is_broken_pipe, say
 from .tally import Tally
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +156,7 @@ def _row(question: Question, result: SearchResult) -> str:
     """A line about one question of many."""
     verdict = {True: "right", False: "wrong", None: "-"}[is_correct(question, result)]
     answer = shorten(printable(result.answer), 40, placeholder="...") or "(none)"
-    text = shorten(question.text, 80, placeholder="...")
+    text = shorten(printable(question.text), 80, placeholder="...")
     agreeing, answered = result.votes
     sure = f"{result.confidence:.2f} ({agreeing} of {answered})"
     return f"{question.index + 1}\t{answer}\t{sure}\t{verdict}\t{text}"

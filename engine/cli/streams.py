@@ -6,8 +6,11 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
+
+from ..printable import printable
 
 if TYPE_CHECKING:
     from ..errors import OutputError
@@ -18,9 +21,68 @@ _MODES = {"stdin": "r", "stdout": "w", "stderr": "w"}
 MAX_COLUMNS = 10_000
 """More than any terminal has; what is that wide is padded with so many blanks."""
 
+_HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+
+
+class PrintableStream:
+    """A stream that makes printable what is printed to it by whatever, warnings and tracebacks included.
+
+    Consoles of rich, which command the terminal and see to their text themselves, write past it to
+    `rich_proxied_file`, a name that rich looks for.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        """Print to `stream`."""
+        self._stream = stream
+        self.rich_proxied_file = ConsoleStream(stream)
+
+    def write(self, text: str) -> int:
+        """Write `text`, made printable."""
+        self._stream.write(printable(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write `lines`, made printable."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever the stream has)
+        return getattr(self._stream, name)
+
+
+class ConsoleStream:
+    """A stream for consoles. It remembers whether the cursor is hidden."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        """Print to `stream`."""
+        self._stream = stream
+        self._is_hidden = False
+
+    def write(self, text: str) -> int:
+        """Write `text` as it is."""
+        hidden, shown = text.rfind(_HIDE_CURSOR), text.rfind(_SHOW_CURSOR)
+        if hidden != shown:
+            self._is_hidden = hidden > shown
+        return self._stream.write(text)
+
+    def show_cursor(self) -> None:
+        """Show the cursor again, if whoever hid it was stopped before it could."""
+        if self._is_hidden:
+            self._is_hidden = False
+            # Not through the stream, which may be in the middle of a write.
+            with suppress(OSError):
+                os.write(self._stream.fileno(), _SHOW_CURSOR.encode())
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever the stream has)
+        return getattr(self._stream, name)
+
 
 def prepare() -> None:
-    """Make all three usable: UTF-8 whatever the locale says, nowhere where they are closed, and of a sensible size."""
+    """Make all three usable: UTF-8 whatever the locale says, nowhere where they are closed, and of a sensible size.
+
+    What goes to a terminal is made printable from now on, and so is all of stderr, which is for people wherever it
+    goes; data on their way to a file or a program stay as they are.
+    """
     for name in ("COLUMNS", "LINES"):
         size = os.environ.get(name, "")
         if size and not (size.isascii() and size.isdecimal() and 0 < int(size[:9]) <= MAX_COLUMNS):
@@ -29,19 +91,35 @@ def prepare() -> None:
     for name, mode in _MODES.items():
         stream = getattr(sys, name)
         if stream is None:
-            # Its number is the lowest that is free. Left free, the next file would have it, and get what is printed.
+            # Its number is the lowest that is free. Left free, the next file would have it, and get what is printed;
+            # so it would in a program that is started from here.
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  (for as long as it runs)
+            os.set_inheritable(getattr(sys, name).fileno(), True)
         elif isinstance(stream, io.TextIOWrapper) and name == "stdin":
             stream.reconfigure(encoding="utf-8-sig", errors="strict")
         elif isinstance(stream, io.TextIOWrapper):
             # What is no valid Unicode (a lone surrogate in an argument) is written as an escape, which JSON reads back.
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if not isinstance(stream, PrintableStream) and (name == "stderr" or stream.isatty()):
+            setattr(sys, name, PrintableStream(stream))
+
+
+def show_cursor() -> None:
+    """Show the cursor again where a console has hidden it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, PrintableStream):
+            stream.rich_proxied_file.show_cursor()
 
 
 def say(message: str) -> None:
-    """Print `message` on stderr; if that cannot be written, nobody reads it, and the work goes on."""
+    """Print `message` on stderr; if that cannot be written, nobody reads it, and the work goes on.
+
+    Where it has several lines, the others are set in, so that none of them can pass for a message of its own.
+    """
     with suppress(OSError):
-        print(message, file=sys.stderr, flush=True)
+        print(message.replace("\n", "\n  "), file=sys.stderr, flush=True)
 
 
 def flush() -> None:

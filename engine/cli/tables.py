@@ -6,15 +6,14 @@ import os
 import sys
 from collections.abc import Iterable
 
-from rich.console import Console
-
 from ..evaluation import Section, print_sections, to_text
+from ..terminal import Terminal
 
 
 def print_tables(sections: Iterable[Section]) -> None:
     """Print a report: on a terminal as wide as that is, elsewhere plainly and as wide as its tables, or as COLUMNS."""
     if sys.stdout.isatty():
-        print_sections(sections, Console())
+        print_sections(sections, Terminal())
     else:
         columns = os.environ.get("COLUMNS", "")
         print(to_text(sections, int(columns) if columns.isdecimal() else None), end="")

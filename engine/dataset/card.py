@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from ..printable import printable
 from .features import features_header
 from .filters import HEURISTIC_FILTERS, QUALITY_FILTERS, Filter
 from .options import DatasetOptions
@@ -64,7 +65,7 @@ def card(
         "## Options",
         _table(("option", "value"), ((key, f"`{json.dumps(value)}`") for key, value in options.as_object().items())),
     ]
-    return "\n\n".join(parts) + "\n"
+    return printable("\n\n".join(parts) + "\n")
 
 
 def dataset_info(options: DatasetOptions, tally: Tally) -> str:

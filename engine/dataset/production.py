@@ -15,6 +15,7 @@ import numpy as np
 from ...model import strict_json
 from ...model.fields import MAX_COUNT, Fields
 from ..errors import InputError
+from ..printable import escaped
 from .card import SourceFacts, card, dataset_info
 from .draft_folder import DraftFolder, discard_draft
 from .duplicates import ROW_BYTES, Seen, exact_key, row_of
@@ -174,7 +175,7 @@ class Production:
             {
                 _CARD: card(self._out.name, self._options, sources, index.models, len(index), tally),
                 _INFO: dataset_info(self._options, tally),
-                SUMMARY: json.dumps(summary, indent=2, ensure_ascii=False) + "\n",
+                SUMMARY: escaped(json.dumps(summary, indent=2, ensure_ascii=False)) + "\n",
             }
         )
         return Produced(summary, start, len(index))

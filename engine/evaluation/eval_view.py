@@ -8,14 +8,15 @@ from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Column
 
 from ..outcome import Outcome
 from ..pace import Pace, time_left
+from ..printable import printable
 from ..search import Progress, SearchOptions
+from ..terminal import Terminal
 
 PLAIN_LINE_EVERY = 30.0
 """Seconds between two lines where stderr is no terminal."""
@@ -57,7 +58,7 @@ class EvalView:
         self._paces: list[Pace] = []
         self._right = 0
         self._last_line = time.monotonic()
-        self._console = Console(stderr=True)
+        self._console = Terminal(stderr=True)
         self._is_narrow = self._console.width < _WIDE
         name = Column(no_wrap=True, max_width=max(8, self._console.width - _NUMBERS) if self._is_narrow else None)
         self._bars = Bars(
@@ -80,7 +81,7 @@ class EvalView:
         leg = self._legs[len(self._paces)]
         self._paces.append(Pace(leg.questions))
         self._right = 0
-        self._bars.reset(self._run, description=leg.name, total=leg.questions, visible=True, note="")
+        self._bars.reset(self._run, description=printable(leg.name), total=leg.questions, visible=True, note="")
 
     def show(self, event: Progress | Outcome, correct: bool = False) -> None:
         """Take the next event of `Engine.stream`; for a result, whether it is right."""
@@ -94,7 +95,7 @@ class EvalView:
             self._last_line = now
             # Who cannot be told how far it is may still want the results.
             with suppress(OSError):
-                self._console.print(self._plain_line(), soft_wrap=True, highlight=False, markup=False)
+                self._console.print(self._plain_line(), soft_wrap=True)
 
     def __enter__(self) -> Self:
         self._bars.start()

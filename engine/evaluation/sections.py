@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
 from ..printable import printable
+from ..terminal import Terminal
 
 _UNLIMITED = 10_000
 """Columns that hold every table."""
@@ -49,7 +50,7 @@ Section: TypeAlias = Heading | Table | str
 
 def to_markdown(sections: Iterable[Section]) -> str:
     """The sections with an empty line after each."""
-    return "\n".join(line for section in sections for line in [*_markdown(section), ""])
+    return printable("\n".join(line for section in sections for line in [*_markdown(section), ""]))
 
 
 def to_text(sections: Iterable[Section], width: int | None = None) -> str:
@@ -60,11 +61,11 @@ def to_text(sections: Iterable[Section], width: int | None = None) -> str:
         width: Columns that there are; by default, as many as it takes.
     """
     out = io.StringIO()
-    print_sections(sections, Console(file=out, width=width or _UNLIMITED, force_terminal=False, no_color=True))
+    print_sections(sections, Terminal(out, width=width or _UNLIMITED, force_terminal=False, no_color=True))
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
-def print_sections(sections: Iterable[Section], console: Console) -> None:
+def print_sections(sections: Iterable[Section], console: Terminal) -> None:
     """Print the sections. A table that is wider than the console is printed row by row, a column to a line."""
     for section in sections:
         if isinstance(section, Table):
@@ -78,7 +79,7 @@ def print_sections(sections: Iterable[Section], console: Console) -> None:
         console.print()
 
 
-def _grid(table: Table, console: Console) -> Grid:
+def _grid(table: Table, console: Terminal) -> Grid:
     is_terminal = console.is_terminal
     grid = Grid(
         box=SIMPLE_HEAD if is_terminal else None,

@@ -1,5 +1,5 @@
 """`python -m marcot`, for where the `marcot` script is not on the path."""
 
-from marcot.engine.cli import main
+from marcot.engine.cli.program import main
 
 main()
