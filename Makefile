@@ -47,15 +47,16 @@ test-sanitized: $(VENV)/.dev  ## the CPU kernels under AddressSanitizer, UBSan a
 # mypy follows relative imports only inside a package, so it is shown the folders under their installed name.
 $(VENV)/typing/marcot/__init__.py: | $(BIN)/python
 	mkdir -p $(@D) && cd $(@D) && ln -sfn $(CURDIR)/engine/root/*py* $(CURDIR)/engine $(CURDIR)/kernels $(CURDIR)/model .
+	ln -sfn $(CURDIR)/bench $(VENV)/typing/bench
 
 lint: $(VENV)/.dev $(VENV)/typing/marcot/__init__.py  ## ruff, clang-format and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror kernels/cpu/src/* engine/src/* tests/kernels/*.cpp
-	MYPYPATH=$(VENV)/typing $(BIN)/mypy -p marcot
+	MYPYPATH=$(VENV)/typing $(BIN)/mypy -p marcot -p bench
 
 bench: $(VENV)/.dev    ## time a decode step of a tree against per-branch decoding and transformers
-	$(BIN)/python -m pytest bench/test_tree_decode.py --benchmark-only
+	$(BIN)/python -m pytest bench/cpu/test_tree_decode.py --benchmark-only
 
 # The engines that marcot is compared with. One that does not install leaves its column empty. llama.cpp is compiled for
 # this very machine.
@@ -69,7 +70,7 @@ $(VENV)/.bench: $(VENV)/.dev
 # With BENCH_PYTHON=/path/to/python the other engines run in that interpreter and nothing is installed.
 # LLAMA_BATCHED_BENCH="/path/to/llama-batched-bench -rtr -fa on" adds that program; CHECK=1 fails if a bar is missed.
 bench-cpu: $(if $(BENCH_PYTHON),$(VENV)/.dev,$(VENV)/.bench)  ## time decoding on the CPU beside other engines
-	BENCH_PYTHON="$(BENCH_PYTHON)" $(BIN)/python -m pytest bench/test_cpu_decode.py -v --benchmark-quiet \
+	BENCH_PYTHON="$(BENCH_PYTHON)" $(BIN)/python -m pytest bench/cpu/test_engines.py -v --benchmark-quiet \
 	  $(if $(MODELS),--models="$(MODELS)") $(if $(BRANCHES),--branches="$(BRANCHES)") \
 	  $(if $(CONTESTANTS),--contestants="$(CONTESTANTS)") $(if $(CHECK),--check) \
 	  $(if $(LLAMA_BATCHED_BENCH),--batched-bench="$(LLAMA_BATCHED_BENCH)")
@@ -78,7 +79,7 @@ bench-cpu: $(if $(BENCH_PYTHON),$(VENV)/.dev,$(VENV)/.bench)  ## time decoding o
 # on where it was. CHECK=1 fails if accuracy changes by more than chance explains.
 .PHONY: bench-quality
 bench-quality: $(VENV)/.dev  ## measure what fast compute costs in predictions and answers
-	$(BIN)/python bench/quality.py $(if $(MODELS),--models="$(MODELS)") $(if $(QUESTIONS),--questions=$(QUESTIONS)) \
+	$(BIN)/python -m bench.quality $(if $(MODELS),--models="$(MODELS)") $(if $(QUESTIONS),--questions=$(QUESTIONS)) \
 	  $(if $(TEXT_TOKENS),--text-tokens=$(TEXT_TOKENS)) $(if $(THREADS),--threads=$(THREADS)) $(if $(CHECK),--check)
 
 # A part of it: make kernel-report TARGETS="sm_80 sm_90" VARIANTS="lm_head*, embed*" WORKERS=1; CHANGED=1 compiles only what is not
@@ -86,7 +87,7 @@ bench-quality: $(VENV)/.dev  ## measure what fast compute costs in predictions a
 # the table is better or outdated.
 .PHONY: kernel-report
 kernel-report: $(VENV)/.dev  ## compile every GPU kernel for every kind of GPU, without one, and look at the binaries
-	$(BIN)/python bench/kernel_report.py $(if $(TARGETS),--targets="$(TARGETS)") $(if $(VARIANTS),--variants="$(VARIANTS)") \
+	$(BIN)/python -m bench.kernel_report $(if $(TARGETS),--targets="$(TARGETS)") $(if $(VARIANTS),--variants="$(VARIANTS)") \
 	  $(if $(CHANGED),--changed) $(if $(WORKERS),--workers=$(WORKERS)) $(if $(CHECK),--check) $(if $(UPDATE),--update)
 
 # A part of it: make gpu-check SECTIONS="tests kernels" MODEL=/path/to/checkpoint; the sections are tests, logprobs,
@@ -95,17 +96,17 @@ kernel-report: $(VENV)/.dev  ## compile every GPU kernel for every kind of GPU, 
 # says "Error 3" and ends with 2).
 .PHONY: gpu-check
 gpu-check: $(VENV)/.dev  ## on a machine with a GPU: prove and time everything there, in one report
-	$(BIN)/python bench/gpu_check.py --model="$(MODEL)" $(if $(SECTIONS),--sections="$(SECTIONS)")
+	$(BIN)/python -m bench.gpu.check --model="$(MODEL)" $(if $(SECTIONS),--sections="$(SECTIONS)")
 
 # CHECK=1 fails if a bar is missed.
 .PHONY: bench-bytes
 bench-bytes: $(VENV)/.dev  ## count what attention over trees reads: our plans beside those of other systems
-	$(BIN)/python bench/attention_bytes.py $(if $(CHECK),--check)
+	$(BIN)/python -m bench.attention.bytes_read $(if $(CHECK),--check)
 
 # CHECK=1 fails if a bar is missed.
 .PHONY: bench-planner
 bench-planner: $(VENV)/.dev  ## time the planning of decode steps, and plot how it grows with the tree
-	$(BIN)/python bench/planner_cost.py $(if $(CHECK),--check)
+	$(BIN)/python -m bench.attention.planner_cost $(if $(CHECK),--check)
 
 # tests/attack/README.md lists them. make attack ATTACK=kills MINUTES=60; SEED=1 makes other trials, COUNT=1000 so many.
 .PHONY: attack

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from marcot.kernels.cpu import Library
+from torch import Tensor
 
 
 class KernelClock:
@@ -22,16 +23,16 @@ class KernelClock:
     def __enter__(self) -> Self:
         self._call = call = Library.call
 
-        def timed(library: Library, name: str, *arguments: Any) -> int:
+        def timed(library: Library, name: str, *arguments: Tensor | float | None) -> int:
             start = time.perf_counter()
             result = call(library, name, *arguments)
             self.seconds += time.perf_counter() - start
             return result
 
-        Library.call = timed
+        Library.call = timed  # type: ignore[method-assign, assignment]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        Library.call = self._call
+        Library.call = self._call  # type: ignore[method-assign]

@@ -1,0 +1,208 @@
+"""Ways to read a tree of K and V: who reads which tokens together, and in what pieces.
+
+The rivals are written after their papers, FastTree's rule also after the constants of its published kernel benchmark.
+Each is given the tile rows that our planner chose, and where its authors state no rule for cutting runs into pieces,
+ours.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from marcot.engine.tile_balance import even_cost, longest_pieces
+from marcot.engine.tile_cost import TileCost
+from marcot.engine.tile_cutting import Runs
+
+from .workloads import AttentionTree
+
+DEFT_PIECE = 128
+"""Tokens of a piece of DeFT-flatten."""
+
+FASTTREE_PRICES = (0.66, 0.33, 0.1)
+"""FastTree's prices of a padded query row per token, of a padded token per row, and of a row's partial result."""
+
+FASTTREE_ROWS, FASTTREE_TOKENS = (64, 16), 32
+"""(Row, head) pairs of its two kinds of tiles, and tokens of a block."""
+
+FASTTREE_PIECES, FASTTREE_ENOUGH = (1024, 128), (132, 528)
+"""Tokens of the pieces of either kind: the longer ones if these make so many tiles of many rows, so many of few."""
+
+
+class Piece(NamedTuple):
+    """Tokens that are read together: by all of these rows, in one tile per block of rows.
+
+    Attributes:
+        tokens: How many.
+        rows: Which rows.
+        places: Tokens that are multiplied with all rows, where that is more: in a tile of tails the empty places too.
+    """
+
+    tokens: int
+    rows: Sequence[int]
+    places: int = 0
+
+
+class Device(NamedTuple):
+    """Who reads.
+
+    Attributes:
+        cost: The prices, and the rows of a tile.
+        workers: Tiles that run side by side if each KV head has one.
+        group: Query heads per KV head.
+        kv_heads: KV heads.
+    """
+
+    cost: TileCost
+    workers: int
+    group: int
+    kv_heads: int
+
+
+Policy = Callable[[AttentionTree, Device], list[Piece]]
+
+
+class _Order(NamedTuple):
+    """Rows in depth-first order: of each node, the first row at or below it and how many there are."""
+
+    nodes: list[int]
+    first_row: list[int]
+    rows: list[int]
+
+
+def per_branch(tree: AttentionTree, device: Device) -> list[Piece]:
+    """Paged attention of every row over its whole path."""
+    return _balanced([(_tokens(tree, tree.path(end)), (row, row + 1)) for row, end in enumerate(_ends(tree))], device)
+
+
+def one_level(tree: AttentionTree, device: Device) -> list[Piece]:
+    """The common prefix of all rows once, the rest per row: Hydragen (arXiv 2402.05099), FlashInfer's cascade."""
+    paths = [tree.path(end) for end in _ends(tree)]
+    common = 0
+    while all(len(path) > common and path[common] == paths[0][common] for path in paths):
+        common += 1
+    runs = [(_tokens(tree, paths[0][:common]), (0, len(paths)))]
+    runs += [(_tokens(tree, path[common:]), (row, row + 1)) for row, path in enumerate(paths)]
+    return _balanced([run for run in runs if run[0]], device)
+
+
+def deft_flatten(tree: AttentionTree, device: Device) -> list[Piece]:
+    """All tokens in depth-first order in pieces of equal length; masks tell the rows of a piece apart."""
+    return flattened(tree, DEFT_PIECE)
+
+
+def flattened(tree: AttentionTree, piece: int) -> list[Piece]:
+    """DeFT-flatten with pieces of any length."""
+    order = _order(tree)
+    ends = np.cumsum([tree.tokens[node] for node in order.nodes])
+    pieces = []
+    for begin in range(0, int(ends[-1]), piece):
+        end = min(begin + piece, int(ends[-1]))
+        inside = range(int(np.searchsorted(ends, begin, "right")), int(np.searchsorted(ends, end, "left")) + 1)
+        nodes = [order.nodes[i] for i in inside]
+        first = min(order.first_row[node] for node in nodes)
+        last = max(order.first_row[node] + order.rows[node] for node in nodes)
+        pieces.append(Piece(end - begin, range(first, last)))
+    return pieces
+
+
+def fast_tree(tree: AttentionTree, device: Device) -> list[Piece]:
+    """FastTree: from the root on, a child takes its parent's tokens along where that is cheaper for the two of them."""
+    order = _order(tree)
+    row_price, token_price, partial_price = FASTTREE_PRICES
+    blocks = [max(1, pairs // device.group) for pairs in FASTTREE_ROWS]
+
+    def padding(rows: int, tokens: int) -> float:
+        idle_rows = -rows % (blocks[0] if rows > blocks[1] else blocks[1])
+        idle_tokens = max(0, FASTTREE_TOKENS - tokens)
+        return device.group * (row_price * idle_rows * tokens + token_price * idle_tokens * rows)
+
+    tokens, reading = list(tree.tokens), list(order.rows)
+    takes_along = [False] * len(tokens)
+    children: list[list[int]] = [[] for _ in tokens]
+    for node, parent in enumerate(tree.parents):
+        if parent is not None:
+            children[parent].append(node)
+    pending = deque(node for node, parent in enumerate(tree.parents) if parent is None)
+    while pending:
+        node = pending.popleft()
+        for child in children[node]:
+            rows, own = order.rows[child], tokens[child]
+            shared = padding(reading[node], tokens[node]) + padding(rows, own) + partial_price * rows
+            apart = padding(reading[node] - rows, tokens[node]) + padding(rows, own + tokens[node])
+            if shared > apart:
+                takes_along[child] = True
+                reading[node] -= rows
+                tokens[child] += tokens[node]
+            pending.append(child)
+
+    readers: defaultdict[int, list[int]] = defaultdict(list)
+    for row, end in enumerate(_ends(tree)):
+        at: int | None = end
+        while at is not None:
+            readers[at].append(row)
+            while at is not None and takes_along[at]:
+                at = tree.parents[at]
+            at = None if at is None else tree.parents[at]
+    kinds: tuple[list[Piece], list[Piece]] = ([], [])
+    for node, rows_of_node in readers.items():
+        kinds[len(rows_of_node) <= blocks[1]].append(Piece(tokens[node], rows_of_node))
+    return [
+        Piece(min(length, run.tokens - begin), run.rows)
+        for runs, block, enough in zip(kinds, blocks, FASTTREE_ENOUGH, strict=True)
+        for length in (_fast_tree_piece(runs, block, enough, device.kv_heads),)
+        for run in runs
+        for begin in range(0, run.tokens, length)
+    ]
+
+
+def _fast_tree_piece(runs: Sequence[Piece], block: int, enough: int, kv_heads: int) -> int:
+    """Tokens of the pieces of `runs`: long ones if these are enough."""
+    long, short = FASTTREE_PIECES
+    tiles = sum(-(-run.tokens // long) * -(-len(run.rows) // block) for run in runs)
+    return long if tiles * kv_heads >= enough else short
+
+
+def _balanced(runs: Sequence[tuple[int, tuple[int, int]]], device: Device) -> list[Piece]:
+    """Cut runs of tokens, each with its first row and the one behind its last, by the rule of our planner."""
+    tokens, first, last = np.array([(tokens, *rows) for tokens, rows in runs], np.int64).T
+    table = Runs(tokens * 0, tokens * 0, tokens, first, last - first)
+    most, _ = even_cost(table, device.cost, device.workers)
+    pieces = []
+    for (length, rows), longest in zip(runs, longest_pieces(table, device.cost, most).tolist(), strict=True):
+        pieces += [Piece(min(longest, length - begin), range(*rows)) for begin in range(0, length, longest)]
+    return pieces
+
+
+def _tokens(tree: AttentionTree, nodes: Sequence[int]) -> int:
+    return sum(tree.tokens[node] for node in nodes)
+
+
+def _order(tree: AttentionTree) -> _Order:
+    children: list[list[int]] = [[] for _ in tree.tokens]
+    pending: list[int] = []
+    for node, parent in enumerate(tree.parents):
+        (pending if parent is None else children[parent]).append(node)
+    pending.reverse()
+    nodes: list[int] = []
+    while pending:
+        node = pending.pop()
+        nodes.append(node)
+        pending += reversed(children[node])
+    first_row, rows = [0] * len(nodes), list(tree.rows)
+    row = 0
+    for node in nodes:
+        first_row[node] = row
+        row += tree.rows[node]
+    for node in reversed(range(len(nodes))):
+        parent = tree.parents[node]
+        if parent is not None:
+            rows[parent] += rows[node]
+    return _Order(nodes, first_row, rows)
+
+
+def _ends(tree: AttentionTree) -> list[int]:
+    """Nodes in which rows end, in depth-first order."""
+    return [node for node in _order(tree).nodes if tree.rows[node]]

@@ -1,0 +1,1 @@
+"""What the benchmarks share: recorded trees, workloads, the machine's limits, an engine in a process of its own."""

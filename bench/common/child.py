@@ -1,0 +1,93 @@
+"""What the program does that an engine of `make bench-cpu` runs in: one JSON object per line in, one per line out.
+
+`{"do": NAME, ...}` calls the command of that name with the other members as arguments. The answer is
+`{"result": ...}`, or `{"error": TEXT, "missing": MODULE or null}`. What libraries print goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+from .peak_memory import peak_memory
+from .prompt import random_ids
+
+
+class Child:
+    """Runs one peer. The public methods are the commands."""
+
+    def load(self, peer: str, model: str, packages: list[str], options: dict[str, Any]) -> dict[str, Any]:
+        """Import `peer` ("module:Class" in `bench.peers`) and load `model`; returns the seconds and the versions."""
+        module, _, name = peer.partition(":")
+        engine = getattr(import_module(f"bench.peers.{module}"), name)
+        start = time.perf_counter()
+        self._peer = engine(Path(model), **options)
+        seconds = time.perf_counter() - start
+        self._prompts = 0
+        return {"seconds": seconds, "versions": {package: metadata.version(package) for package in packages}}
+
+    def probe(self, peer: str) -> None:
+        """Import `peer` only, so that a missing package shows before a model is converted for it."""
+        import_module("bench.peers." + peer.partition(":")[0])
+
+    def prefill(self, tokens: int) -> None:
+        """Compute a prompt of `tokens` tokens that no cache knows."""
+        self._prompts += 1
+        self._peer.prefill(random_ids(tokens, self._prompts))
+
+    def fork(self, tokens: int, branches: int) -> None:
+        """Compute a prefix of `tokens` tokens and let `branches` branches follow it."""
+        self._peer.fork(random_ids(tokens), branches)
+
+    def fork_leaves(self, paths: list[list[int]]) -> None:
+        """Let one branch follow each path."""
+        self._peer.fork_leaves(paths)
+
+    def first_token(self, tokens: int) -> None:
+        """Compute a prompt and draw a token."""
+        self._peer.first_token(random_ids(tokens))
+
+    def facts(self) -> dict[str, Any]:
+        """What the peer says about itself."""
+        facts: dict[str, Any] = self._peer.facts()
+        return facts
+
+    def overhead(self, passes: int) -> float:
+        """Share of a round that is not spent in kernels."""
+        return float(self._peer.overhead(passes))
+
+    def start(self, passes: int) -> None:
+        """Prepare a round."""
+        self._peer.start(passes)
+
+    def decode(self) -> None:
+        """Run the round."""
+        self._peer.decode()
+
+    def peak_memory(self) -> int:
+        """The most memory that this process has held at once, in bytes: pages of mapped files included."""
+        return peak_memory()
+
+
+def main() -> None:
+    """Answer until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    child = Child()
+    for line in sys.stdin:
+        command = json.loads(line)
+        try:
+            answer = {"result": getattr(child, command.pop("do"))(**command)}
+        except Exception as error:
+            traceback.print_exc()
+            answer = {
+                "error": f"{type(error).__name__}: {error}",
+                "missing": error.name if isinstance(error, ModuleNotFoundError) else None,
+            }
+        print(json.dumps(answer), file=answers, flush=True)

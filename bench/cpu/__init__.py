@@ -1,0 +1,1 @@
+"""Decoding on the CPU: `make bench` and `make bench-cpu`."""

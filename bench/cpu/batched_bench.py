@@ -1,0 +1,76 @@
+"""Any `llama-batched-bench` program: it times its own decoding of many sequences over a shared prompt.
+
+The command is the reader's, flags included: `LLAMA_BATCHED_BENCH="/path/to/llama-batched-bench -rtr -fa 1"`. The
+program draws nothing and computes no probabilities, so its numbers leave out what every other engine pays for.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import statistics
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from ..common.peak_memory import peak_memory
+
+_ROW = re.compile(r"^\|" + r"\s*([0-9.]+)\s*\|" * 10, re.MULTILINE)
+"""A row of its table: PP, TG, B, N_KV, T_PP, S_PP, T_TG, S_TG, T, S."""
+
+
+class BatchedRun(NamedTuple):
+    """What one run has shown.
+
+    Attributes:
+        prefill: Prompt tokens/s, median of the rounds.
+        decode: Tokens/s over all sequences, median of the rounds.
+        rounds: Rounds of the table.
+        peak_memory: Most bytes that the process held at once.
+    """
+
+    prefill: float
+    decode: float
+    rounds: int
+    peak_memory: int
+
+
+def run_batched_bench(
+    command: str, model: Path, threads: int, prompt: int, branches: int, passes: int, rounds: int
+) -> BatchedRun:
+    """Run `command` on `model` with a shared prompt of `prompt` tokens and `passes` tokens per sequence.
+
+    Raises:
+        RuntimeError: The program failed, or its output has no table that is known here.
+    """
+    context = prompt + 64 * (passes + 1)
+    arguments = ["-m", str(model), "-t", str(threads), "-c", str(context), "-b", "2048", "-ub", "512", "-pps"]
+    arguments += ["-npp", str(prompt), "-ntg", str(passes), "-npl", ",".join([str(branches)] * rounds)]
+    program, *flags = shlex.split(command)
+    program = shutil.which(program) or program
+    with (
+        tempfile.TemporaryDirectory() as folder,  # some versions leave a log where they are started
+        subprocess.Popen(
+            [str(Path(program).absolute()), *flags, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=folder,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        output, peak = "", 0
+        for line in process.stdout:  # a row of the table when a round is done
+            output += line
+            peak = max(peak, peak_memory(process.pid))
+    rows = _ROW.findall(output)
+    if process.returncode or len(rows) != rounds:
+        raise RuntimeError(f"{command}: status {process.returncode}, {len(rows)} rows of {rounds}\n{output[-2000:]}")
+    return BatchedRun(
+        prefill=statistics.median(float(row[5]) for row in rows),
+        decode=statistics.median(float(row[7]) for row in rows),
+        rounds=rounds,
+        peak_memory=peak,
+    )

@@ -1,0 +1,76 @@
+"""The table of `make kernel-report` as people read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from .binary import Loads
+from .occupancy import LIMITS, SCHEDULERS
+from .table import Key, Row, Rows
+from .target import TARGETS
+
+_UNKNOWN = "unknown"
+"""What stands in the columns of instructions where no disassembler here knows the target."""
+
+_NUMBERS = ("registers", "spills", "stack", "shared", "threads", "blocks", "warps", "loads", "copies")
+
+LEGEND = (
+    "Registers and bytes of stack are a thread's, shared bytes a block's. Spills: bytes stored and loaded by a thread; "
+    "scalar registers that are parked in lanes of vector registers are none. "
+    "Blocks and warps are those that a processor holds, in brackets the share of its places for warps. Tensor, loads, "
+    "copies: instructions in the code, loops counted once; of the loads from global memory and the asynchronous copies "
+    "to shared memory those of 128 bits and more."
+)
+
+
+def target_tables(rows: Rows) -> Iterator[Table]:
+    """A table for each kind of GPU."""
+    for name, group in groupby(rows.items(), lambda item: item[0].target):
+        target = TARGETS[name]
+        table = Table(
+            title=f"{name} ({target.card}, {target.arch.processors} processors)", title_justify="left", box=SIMPLE_HEAD
+        )
+        for column in ("variant", "tensor", *_NUMBERS):
+            table.add_column(column, justify="right" if column in _NUMBERS else "left", no_wrap=True)
+        for key, row in group:
+            table.add_row(*_cells(key, row))
+        yield table
+
+
+def _cells(key: Key, row: Row) -> list[str]:
+    warps = row.blocks * row.threads // TARGETS[key.target].arch.warp
+    most = LIMITS[key.target].warps * SCHEDULERS
+    return [
+        key.variant,
+        _tensor(row),
+        str(row.registers),
+        _spills(row),
+        str(row.stack),
+        str(row.shared),
+        str(row.threads),
+        str(row.blocks),
+        f"{warps} ({warps / most:.0%})",
+        _loads(row.loads),
+        _loads(row.copies),
+    ]
+
+
+def _tensor(row: Row) -> str:
+    if row.tensor is None:
+        return _UNKNOWN
+    return ", ".join(f"{count} {name}" for name, count in row.tensor.items())
+
+
+def _spills(row: Row) -> str:
+    parked = f" ({row.parked} parked)" if row.parked else ""
+    return f"{_UNKNOWN if row.stored is None else f'{row.stored}, {row.loaded}' if row.spills else 0}{parked}"
+
+
+def _loads(loads: Loads | None) -> str:
+    if loads is None:
+        return _UNKNOWN
+    return f"{loads.wide} of {loads.all}" if loads.all else ""

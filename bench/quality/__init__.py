@@ -1,0 +1,1 @@
+"""What fast compute costs in predictions and answers: `make bench-quality`."""

@@ -1,0 +1,109 @@
+"""What `compute="fast"` costs in quality: `make bench-quality`, or `python -m bench.quality --help`."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import marcot.engine  # noqa: F401  (before torch: it has OpenMP's threads wait, not spin)
+import typer
+
+from .. import RESULTS
+from ..common.progress import progress_bars
+
+_MODELS = "qwen2.5-coder-0.5b smollm2-135m"
+_QUESTIONS = 250
+_TEXT_TOKENS = 2048
+_INTERRUPTED = 130
+"""Exit code of a program that was stopped by Ctrl-C."""
+
+
+def quality(
+    models: Annotated[
+        str, typer.Option(help="Built-in names (marcot models) or .gguf files with quantised weights, space between.")
+    ] = _MODELS,
+    questions: Annotated[
+        int, typer.Option(min=0, max=_QUESTIONS, help="MGSM questions, the first ones; 0 leaves this part out.")
+    ] = _QUESTIONS,
+    text_tokens: Annotated[
+        int, typer.Option(min=0, help="Tokens of each of the four texts; 0 leaves this part out.")
+    ] = _TEXT_TOKENS,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 if MGSM accuracy changes by more than chance explains.")
+    ] = False,
+) -> None:
+    """Measure what rounding activations to int8 does to the predictions and the answers of real models.
+
+    Compares compute="fast" with compute="exact" of the same file, on the CPU. Real text: KL divergence over the whole
+    vocabulary for every token, agreement on the most probable token, perplexity; beside it, for scale, exact mode after
+    the weights were rounded to 8 bits once more. MGSM: greedy answers to English grade-school questions in both modes.
+
+    Prints one table and writes bench/results/quality.json (a run of a part: quality_part.json). What is finished is
+    kept in .benchmarks/quality/ for as long as the sources stay the same: after Ctrl-C, the same command goes on.
+
+    For example:
+
+      python -m bench.quality --models smollm2-135m --questions 50
+    """
+    try:
+        missed = _measure(models.split(), questions, text_tokens, threads)
+    except KeyboardInterrupt:
+        print("stopped; what is finished is kept: the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(_INTERRUPTED) from None
+    except Exception as error:
+        from marcot.kernels import MarcotError
+
+        if not isinstance(error, MarcotError):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
+    for line in missed:
+        print(f"missed: {line}", file=sys.stderr)
+    if check and missed:
+        raise typer.Exit(1)
+
+
+def _measure(models: list[str], questions: int, text_tokens: int, threads: int | None) -> list[str]:
+    """Measure, print and write everything; returns what is not as it should be."""
+    import cpuinfo
+    import torch
+    from marcot.engine.evaluation import problems
+    from marcot.kernels import select
+
+    from .ledger import fingerprint
+    from .measuring import Measuring
+    from .mgsm import INSTRUCTION, MAX_TOKENS
+    from .report import EXACT, FAST, ModelQuality, QualityReport
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    facts: dict[str, Any] = {
+        "cpu": cpuinfo.get_cpu_info().get("brand_raw", "unknown"),
+        "threads": torch.get_num_threads(),
+        "kernels": select(torch.device("cpu")).name,
+        "versions": {name: version(name) for name in ("marcot", "torch", "gguf")},
+        "instruction": INSTRUCTION,
+        "max_tokens": MAX_TOKENS,
+        "text_tokens": text_tokens,
+    }
+    facts["fingerprint"] = fingerprint([facts["cpu"], facts["kernels"], facts["versions"], INSTRUCTION, MAX_TOKENS])
+    results = []
+    with progress_bars() as progress:
+        for model in models:
+            measuring, result = Measuring(model, facts["fingerprint"], progress), ModelQuality(model)
+            if text_tokens:
+                result.texts = measuring.texts(text_tokens)
+            if questions:
+                result.attempts = {mode: measuring.answers(mode, problems("en")[:questions]) for mode in (EXACT, FAST)}
+            results.append(result)
+    report = QualityReport(facts, results)
+    print(report.text())
+    whole = set(_MODELS.split()) <= set(models) and questions == _QUESTIONS and text_tokens >= _TEXT_TOKENS
+    report.write(RESULTS / ("quality.json" if whole else "quality_part.json"))
+    return report.missed
+
+
+if __name__ == "__main__":
+    typer.run(quality)

@@ -1,0 +1,156 @@
+"""Teach a small model with its own searches, on the CPU: `python -m bench.training.fine_tune --help`.
+
+pip install 'marcot[train]' brings what it needs. docs/fine-tuning.md has the whole way and what came of it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from marcot.engine import Engine  # before torch: it has OpenMP's threads wait, not spin
+
+# isort: split
+import torch
+from datasets import Dataset, load_dataset
+from marcot.engine.dataset.split import question_id, split_of
+from marcot.engine.evaluation import wilson
+from marcot.engine.question_file import Question, read_questions
+from marcot.engine.search import Greedy
+from marcot.engine.search.answers import answers_agree
+from marcot.model import locate
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, set_seed
+from trl import SFTConfig, SFTTrainer
+
+_BATCH = 8
+_CONCURRENCY = 32
+_GENERATED = 96
+"""Tokens of an answer at most, as many as the searches had."""
+
+
+def fine_tune(
+    data: Annotated[Path, typer.Argument(help="A folder that marcot dataset made, with sft/ in it.")],
+    questions: Annotated[Path, typer.Argument(help="The questions that were searched, with their answers.")],
+    model: Annotated[str, typer.Option(help="The model that was searched with.")] = "smollm2-135m",
+    epochs: Annotated[float, typer.Option(help="How often each trace is seen.")] = 3,
+    learning_rate: Annotated[float, typer.Option(help="Of AdamW, falling linearly to 0.")] = 5e-4,
+    rank: Annotated[int, typer.Option(help="Of the LoRA matrices.")] = 16,
+    seed: Annotated[int, typer.Option(help="Of the initial matrices and the order of the traces.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Write the numbers there, as JSON.")] = None,
+) -> None:
+    """Train LoRA matrices on the traces of `train`, and measure on the held-out questions before and after.
+
+    The measures: the loss of the held-out traces (validation), and how many held-out questions a greedy answer gets
+    right, those included for which no search found an answer. The trained model is put beside the data, in
+    `DATA.trained`; marcot search --model takes it.
+    """
+    torch.set_num_threads(threads)
+    set_seed(seed)
+    path = locate(model)
+    source: dict[str, Any] = {"gguf_file": path.name} if path.suffix == ".gguf" else {}
+    folder = path.parent if source else path
+    tokenizer = AutoTokenizer.from_pretrained(folder, **source)
+    network = _dense(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **source))
+    options = json.loads((data / "dataset.json").read_text(encoding="utf-8"))["options"]
+    trained = data.with_name(data.name + ".trained")
+    held_out = [question for question in read_questions(questions) if _split(question, options) != "train"]
+    trainer = SFTTrainer(
+        network,
+        SFTConfig(
+            output_dir=str(trained),
+            num_train_epochs=epochs,
+            learning_rate=learning_rate,
+            per_device_train_batch_size=_BATCH,
+            per_device_eval_batch_size=_BATCH,
+            seed=seed,
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            save_strategy="no",
+            report_to="none",
+            logging_steps=5,
+        ),
+        train_dataset=_traces(data, "train"),
+        eval_dataset=_traces(data, "validation"),
+        processing_class=tokenizer,
+        peft_config=LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"),
+    )
+    # LoRA's second matrix starts as zeros: until the first step, this is the model as it was.
+    before = {"loss": round(trainer.evaluate()["eval_loss"], 4), **_accuracy(model, held_out, threads)}
+    started = time.monotonic()
+    trainer.train()
+    seconds = time.monotonic() - started
+    loss = round(trainer.evaluate()["eval_loss"], 4)
+    trainer.model.merge_and_unload().save_pretrained(trained)
+    tokenizer.save_pretrained(trained)
+    after = {"loss": loss, **_accuracy(str(trained), held_out, threads)}
+    report = {
+        "model": model,
+        "train_traces": len(trainer.train_dataset),
+        "validation_traces": len(trainer.eval_dataset),
+        "held_out_questions": len(held_out),
+        "steps": trainer.state.global_step,
+        "seconds": round(seconds),
+        "threads": threads,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "rank": rank,
+        "seed": seed,
+        "before": before,
+        "after": after,
+    }
+    print(json.dumps(report, indent=2))
+    if out is not None:
+        out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def _dense(model: PreTrainedModel) -> PreTrainedModel:
+    """The same fp32 weights without the note that they were read from quantised blocks: it forbids training."""
+    if not hasattr(model.config, "quantization_config"):
+        return model
+    del model.config.quantization_config
+    plain: PreTrainedModel = AutoModelForCausalLM.from_config(model.config, dtype=torch.float32)
+    plain.load_state_dict(model.state_dict())
+    plain.generation_config = model.generation_config
+    return plain
+
+
+def _traces(data: Path, split: str) -> Dataset:
+    """The traces as TRL wants them to train on the answers only: what is asked, and what is to be said."""
+    traces = load_dataset("json", data_files=str(data / "sft" / f"{split}.jsonl"), split="train")
+    return traces.map(
+        lambda trace: {"prompt": trace["messages"][:-1], "completion": trace["messages"][-1:]},
+        remove_columns=traces.column_names,
+    )
+
+
+def _split(question: Question, options: dict[str, Any]) -> str:
+    id = question_id(question.text)
+    return split_of(id, validation=options["validation"], test=options["test"], seed=options["seed"])
+
+
+def _accuracy(model: str, questions: Sequence[Question], threads: int) -> dict[str, Any]:
+    """How many questions `model` gets right when it always says the most probable token."""
+    engine = Engine.load(model, compute="exact", threads=threads)
+    texts = [question.text for question in questions]
+    results = engine.search(texts, Greedy(max_rollout_tokens=_GENERATED), instruction=None, concurrency=_CONCURRENCY)
+    pairs = zip(results, questions, strict=True)
+    right = sum(answers_agree(result.answer, question.reference or "") for result, question in pairs)
+    interval = wilson(right, len(questions))
+    return {
+        "right": right,
+        "accuracy": round(right / len(questions), 4),
+        "interval": [round(interval.low, 4), round(interval.high, 4)],
+        "complete": sum(result.rollouts[0].complete for result in results),
+        "tokens": round(sum(result.rollouts[0].tokens for result in results) / len(results), 1),
+    }
+
+
+if __name__ == "__main__":
+    typer.run(fine_tune)
