@@ -38,11 +38,11 @@ class Part(NamedTuple):
 
 
 PARTS: Final[Mapping[str, Part]] = {
-    "tests": Part("kernel_tests", True, "the kernel tests, on the GPU"),
-    "logprobs": Part("logprobs", True, "whole-model log-probabilities against transformers and the CPU"),
-    "kernels": Part("kernel_times", True, "every kernel's time beside the card's limits"),
-    "decode": Part("decode", True, "decoding with and without CUDA graphs"),
-    "peers": Part("peers", False, "FlashInfer, vLLM and SGLang, where they are installed"),
+    "tests": Part("bench.gpu.kernel_tests", True, "the kernel tests, on the GPU"),
+    "logprobs": Part("bench.gpu.logprobs", True, "whole-model log-probabilities against transformers and the CPU"),
+    "kernels": Part("bench.gpu.kernel_times", True, "every kernel's time beside the card's limits"),
+    "decode": Part("bench.gpu.decode", True, "decoding with and without CUDA graphs"),
+    "peers": Part("bench.gpu.peers", False, "FlashInfer, vLLM and SGLang, where they are installed"),
 }
 
 
@@ -51,7 +51,7 @@ def run_part(name: str, model: str) -> Section:
     part = PARTS[name]
 
     def run(notebook: Notebook) -> None:
-        import_module(f"{__package__}.{part.module}").run(Task(model, "cuda", notebook))
+        import_module(part.module).run(Task(model, "cuda", notebook))
 
     return run_section(name, part.required, run)
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from gpu_samples import CARD, RIGHT
 
+from bench import ROOT
 from bench.gpu import card, check
 from bench.gpu.section import Task
 
@@ -66,8 +68,8 @@ def test_a_module_that_cannot_be_imported_is_a_failed_section(gpu: Callable[...,
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_without_a_gpu() -> None:
-    command = [sys.executable, check.__file__, "--model", "no/such/model"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    command = [sys.executable, "-m", "bench.gpu.check", "--model", "no/such/model"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == check.NO_GPU == 3
     assert ended.stdout == ""
     assert ended.stderr.startswith("gpu-check: no GPU: ")
@@ -76,7 +78,7 @@ def test_without_a_gpu() -> None:
 
 def test_every_part_has_a_module() -> None:
     for part in check.PARTS.values():
-        assert callable(__import__(part.module).run)
+        assert callable(import_module(part.module).run)
 
 
 def test_report_path_has_the_card() -> None:
