@@ -16,6 +16,9 @@ from .branch import Branch
 from .kv_node import Distribution
 from .sampler import Candidates, Choice, SamplingRows, choose
 
+_MOST = 1e20
+"""Of a logit that `Sampling`'s factors can multiply and divide without an overflow in fp32."""
+
 
 class Request(NamedTuple):
     """What the LM head is asked for on behalf of some branches, one row each.
@@ -34,12 +37,18 @@ class Request(NamedTuple):
     streamed: NDArray[np.bool_]
     draw: Draw | None
 
+    def select(self, kept: NDArray[np.int64]) -> Request:
+        """What is asked for on behalf of some of the branches, when the head has drawn already."""
+        branches = [self.branches[row] for row in kept.tolist()]
+        return Request(branches, self.rows.select(kept), self.width, self.streamed[kept], None)
+
 
 class Drawer:
     """Draws tokens with the LM head of one decoder.
 
     The head works where the decoder does. What it keeps of a row is small and wanted on the host in any case, so that
-    the choice is made there.
+    the choice is made there. Where a row's log-sum-exp, or a logit that the branch looks at, is infinite, NaN or
+    close to it, there is nothing to choose from.
     """
 
     def __init__(self, decoder: Decoder) -> None:
@@ -58,24 +67,41 @@ class Drawer:
         width = min(max(branch.width for branch in branches), self._vocab)
         return Request(branches, rows, width, streamed, draw)
 
-    def from_hidden(self, branches: Sequence[Branch], hidden: Tensor) -> None:
-        """Append a token to each branch, given the hidden state before it (`[branches, hidden]`)."""
+    def from_hidden(self, branches: Sequence[Branch], hidden: Tensor) -> list[Branch]:
+        """Append a token to each branch, given the hidden state before it (`[branches, hidden]`).
+
+        Returns:
+            Those that got none, as their logits are not finite.
+        """
         request = self.request(branches)
         draw = None if request.draw is None else Draw(*(field.to(hidden.device) for field in request.draw))
         head = self._decoder.kernels.lm_head_topk(hidden, self._decoder.head, request.width, draw=draw)
-        self.from_head(request, hidden, head)
+        on_host = {name: part.cpu() for name, part in head._asdict().items() if part is not None}
+        return self.from_head(request, hidden, head._replace(**on_host))
 
-    def from_head(self, request: Request, hidden: Tensor, head: HeadTopK) -> None:
-        """Append a token to each branch, given what the LM head made of `hidden`.
+    def from_head(self, request: Request, hidden: Tensor, head: HeadTopK) -> list[Branch]:
+        """Append a token to each branch, given what the LM head made of `hidden`, on the host.
 
         A branch's first token leaves what it was drawn from at the fork, for others to draw from.
+
+        Returns:
+            Those that got none, as their logits are not finite.
         """
         branches, rows, _, streamed, _ = request
         top_ids, top_logits, lse = _host(head.top_ids), _host(head.top_logits), _host(head.lse)
+        widths = _widths(branches, top_ids)
+        lowest = top_logits[np.arange(len(lse)), widths - 1]
+        finite = np.maximum(np.abs(lse), np.abs(lowest)) < _MOST  # which NaN is not
+        if not finite.all():
+            kept = np.flatnonzero(finite)
+            if len(kept):
+                place = torch.from_numpy(kept)
+                self.from_head(request.select(kept), hidden[place.to(hidden.device)], head.select(place))
+            return [branches[row] for row in np.flatnonzero(~finite).tolist()]
         scaled_lse = np.full_like(lse, np.nan)
         if head.scaled_lse is not None:
             scaled_lse[streamed] = _host(head.scaled_lse)[streamed]
-        candidates = Candidates(top_ids, top_logits, _widths(branches, top_ids), scaled_lse, complete=False)
+        candidates = Candidates(top_ids, top_logits, widths, scaled_lse, complete=False)
         choice = choose(candidates, rows)
         if head.drawn_ids is not None and head.drawn_logits is not None:
             pure = np.array([branch.sampling.pure for branch in branches])
@@ -87,8 +113,12 @@ class Drawer:
         choice = self._settle(branches, hidden, rows, choice, scaled_lse)
         for row, branch in enumerate(branches):
             if not branch.node.tokens:
-                branch.fork.distribution = Distribution(top_ids[row].copy(), top_logits[row].copy(), float(lse[row]))
+                known = slice(np.isfinite(top_logits[row]).sum())  # a neighbour may have asked for more
+                branch.fork.distribution = Distribution(
+                    top_ids[row, known].copy(), top_logits[row, known].copy(), float(lse[row])
+                )
         _append(branches, choice, top_ids, top_logits, lse)
+        return []
 
     def from_distributions(self, branches: Sequence[Branch]) -> None:
         """Append its first token to each branch, from the distribution that its fork keeps (`Branch.knows_first`)."""

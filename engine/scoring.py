@@ -69,8 +69,8 @@ class Scoring(Job):
         following = self.node.tokens[first + 1 : first + rows + 1]
         return following + [0] * (rows - len(following))
 
-    def take(self, first: int, head: HeadTopK) -> None:
-        """Record the rows of `head`, whose first one stands at token `first`."""
+    def take(self, first: int, head: HeadTopK) -> bool:
+        """Record the rows of `head`, whose first one stands at token `first`; False if they are not all finite."""
         assert head.target_logits is not None
         self._scored = first + len(head.lse)
         rows = min(len(head.lse), len(self.node.tokens) - 1 - first)
@@ -78,6 +78,7 @@ class Scoring(Job):
         self._logprobs[to] = (head.target_logits - head.lse)[:rows].cpu()
         self._top_ids[to] = head.top_ids[:rows, : self.top_k].cpu()
         self._top_logprobs[to] = (head.top_logits - head.lse[:, None])[:rows, : self.top_k].cpu()
+        return all(bool(part.isfinite().all()) for part in (head.lse, self._logprobs[to], self._top_logprobs[to]))
 
     def score(self) -> Score:
         """The finished result."""

@@ -8,16 +8,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..kernels import NonFiniteError
 from ..model import Decoded, DecodeGraphs, Decoder, KVCache, Step
 from .branch import Branch
 from .drawing import Drawer, Request
+from .job import Job
+from .kv_node import KVNode
 from .planner import ItemPlanner, Planner, Reader
 from .scoring import Scoring
 from .tile_planner import TilePlanner
 
 
 class Stepper:
-    """Runs readers through one decoder and hands every job what it waits for."""
+    """Runs readers through one decoder and hands every job what it waits for.
+
+    A job whose numbers are not finite, as they are too large for their dtype, gets a `NonFiniteError` instead, which
+    names the part of the model where they begin; its neighbours go on.
+    """
 
     def __init__(self, decoder: Decoder, cache: KVCache, graphs: DecodeGraphs | None = None) -> None:
         """Run on `decoder`, with K and V in `cache`; steps that only decode are run by `graphs`, if there are any."""
@@ -29,6 +36,7 @@ class Stepper:
         self._decoded: list[Branch] = []
         self._hidden: list[Tensor] = []
         self._head: tuple[Request, Decoded] | None = None
+        self._last: tuple[Sequence[Reader], Step] | None = None
 
     def run(self, readers: Sequence[Reader]) -> None:
         """One forward pass over `readers`. Only when it is done do the nodes count their rows as computed."""
@@ -49,6 +57,7 @@ class Stepper:
             torch.from_numpy(np.array(column, np.int64)) for column in (tokens, slots, wanted)
         )
         step = Step(token_ids, places, plan, outputs)
+        self._last = (readers, step)
         self._hand_out(readers, self._computed(readers, step))
 
     def _computed(self, readers: Sequence[Reader], step: Step) -> Tensor:
@@ -66,6 +75,7 @@ class Stepper:
     def _hand_out(self, readers: Sequence[Reader], hidden: Tensor) -> None:
         """Count what was computed; give the wanted rows' hidden states, `[outputs, hidden]`, to whom they belong."""
         decoded: list[int] = []
+        ends: list[tuple[Job, KVNode, int]] = []
         output = 0
         for reader in readers:
             job, leaf, first, rows, writes = reader
@@ -81,15 +91,52 @@ class Stepper:
                     self._decoded.append(job)
                     decoded.append(output)
                 else:
-                    leaf.hidden = hidden[output].clone()
+                    ends.append((job, leaf, output))
                 output += 1
+        self._keep(ends, hidden)
         if decoded:
             self._hidden.append(hidden if len(decoded) == len(hidden) else hidden[decoded])
+
+    def _keep(self, ends: Sequence[tuple[Job, KVNode, int]], hidden: Tensor) -> None:
+        """Leave the hidden states of the given rows at the nodes that end with them."""
+        if not ends:
+            return
+        states = hidden[[output for *_, output in ends]]
+        finite = states.isfinite().all(dim=1).tolist()
+        failed: list[Job] = []
+        for (job, leaf, _), state, known in zip(ends, states, finite, strict=True):
+            if known:
+                leaf.hidden = state.clone()
+            elif leaf is job.fork:  # further up nobody needs it
+                failed.append(job)
+        self._fail(failed)
 
     def _take_scores(self, scoring: Scoring, reader: Reader, hidden: Tensor) -> None:
         targets = torch.tensor(scoring.targets(reader.first, reader.rows), device=hidden.device)
         head = self._decoder.kernels.lm_head_topk(hidden, self._decoder.head, scoring.top_k, targets=targets)
-        scoring.take(reader.first, head)
+        if not scoring.take(reader.first, head):
+            self._fail([scoring])
+
+    def _fail(self, jobs: Iterable[Job]) -> None:
+        """End jobs whose numbers are not finite, with the part of the model that the last pass loses them in."""
+        parts: dict[int, int] = {}
+        if not (failed := list(jobs)):
+            return
+        if self._last is not None:
+            readers, step = self._last
+            finite = self._decoder.finite_parts(step.to(self._decoder.device), self._cache).tolist()
+            row = 0
+            for reader in readers:
+                parts[id(reader.job)] = min(finite[row : row + reader.rows])
+                row += reader.rows
+        dtype = str(self._decoder.dtype).removeprefix("torch.")
+        for job in failed:
+            part = self._decoder.part_name(parts.get(id(job), -1))
+            job.error = NonFiniteError(
+                f"{self._decoder.path}: after {job.leaf.end} tokens {part} gives numbers that are not finite: the "
+                f"checkpoint is damaged, or its numbers are too large for {dtype}; download or convert it again"
+                + ("" if dtype == "float32" else ", or try --dtype float32")
+            )
 
     def forget(self) -> None:
         """Let go of what a pass has left for `draw`, as nobody will draw from it."""
@@ -97,7 +144,7 @@ class Stepper:
 
     def draw(self, running: Iterable[Branch]) -> None:
         """Draw a token on every branch that the last pass decoded, and on those of `running` whose fork is ready."""
-        starting = [branch for branch in running if not branch.node.tokens and branch.ready]
+        starting = [branch for branch in running if not branch.node.tokens and branch.ready and not branch.finished]
         remembered = [branch for branch in starting if branch.knows_first]
         first = [(branch, branch.fork.hidden) for branch in starting if not branch.knows_first]
         if remembered:
@@ -105,7 +152,7 @@ class Stepper:
         branches, blocks = self._decoded, self._hidden
         if self._head is not None:
             request, decoded = self._head
-            self._drawer.from_head(request, *decoded)
+            self._fail(self._drawer.from_head(request, *decoded))
             branches, blocks = [], []
         self.forget()
         for branch, hidden in first:
@@ -113,7 +160,8 @@ class Stepper:
                 branches.append(branch)
                 blocks.append(hidden[None])
         if branches:
-            self._drawer.from_hidden(branches, blocks[0] if len(blocks) == 1 else torch.cat(blocks))
+            self._fail(self._drawer.from_hidden(branches, blocks[0] if len(blocks) == 1 else torch.cat(blocks)))
+        self._last = None
 
 
 def _planner(decoder: Decoder, cache: KVCache) -> Planner:

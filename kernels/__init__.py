@@ -5,7 +5,7 @@ PyPI package called `kernels`, finds this folder when Python runs from the repos
 """
 
 from .blocks import BlockTensor, Weight
-from .errors import MarcotError
+from .errors import MarcotError, NonFiniteError
 from .ops import MAX_TOP_K, Compute, Draw, FusedLayers, HeadTopK, Kernels, KVScales, LayerWeights, PackedLinear
 from .plan import Plan, Tile, Tiles, Tiling, WorkItem
 from .select import select
@@ -21,6 +21,7 @@ __all__ = [
     "Kernels",
     "LayerWeights",
     "MarcotError",
+    "NonFiniteError",
     "PackedLinear",
     "Plan",
     "Tile",

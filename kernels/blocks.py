@@ -68,7 +68,8 @@ class BlockTensor:
         for start in range(0, rows, _ROWS_AT_ONCE):
             piece = slice(start, start + _ROWS_AT_ONCE)
             try:
-                blocks = quantize(weight[piece].float().numpy(), GGMLQuantizationType[format])
+                with np.errstate(over="ignore", invalid="ignore"):  # which leave a scale that is not finite
+                    blocks = quantize(weight[piece].float().numpy(), GGMLQuantizationType[format])
             except NotImplementedError as error:
                 raise BlockFormatError(f"the gguf package cannot make {format} blocks") from error
             data[piece] = torch.from_numpy(blocks)

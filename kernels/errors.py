@@ -18,6 +18,18 @@ class KernelsUnavailableError(MarcotError):
     exit_code = 5
 
 
+class KernelArgumentError(MarcotError):
+    """An op was called with tensors of shapes, dtypes or indices that it cannot work on: a bug in whoever calls it."""
+
+    exit_code = 70
+
+
+class NonFiniteError(MarcotError):
+    """Numbers of a model are infinite or NaN: its weights, or what comes of them."""
+
+    exit_code = 6
+
+
 class NoCompilerError(KernelsUnavailableError):
     """A kernel set is built on the machine that runs it, and this one has no compiler for it."""
 

@@ -79,6 +79,10 @@ class HeadTopK(NamedTuple):
     drawn_logits: Tensor | None
     scaled_lse: Tensor | None
 
+    def select(self, rows: Tensor | slice) -> HeadTopK:
+        """What is left of some of the rows: a slice of them, or int64 indices."""
+        return self._replace(**{name: part[rows] for name, part in self._asdict().items() if part is not None})
+
 
 class KVScales(NamedTuple):
     """What a layer's KV cache in fp8 needs: the value of head `h` in it is the true one divided by `scale[h]`.
@@ -188,6 +192,9 @@ class Kernels(Protocol):
             dtype: Compute dtype of the activations.
             device: Where the packed weight lives.
             compute: How it will be multiplied.
+
+        Raises:
+            NonFiniteError: A value is infinite or NaN, be it only as it is packed.
         """
         ...
 
@@ -214,7 +221,11 @@ class Kernels(Protocol):
         ...
 
     def embed(self, ids: Tensor, weight: PackedLinear) -> Tensor:
-        """Gather the embedding rows of `ids` (`[rows]` int64); returns `[rows, in_features]` in the packed dtype."""
+        """Gather the embedding rows of `ids` (`[rows]` int64); returns `[rows, in_features]` in the packed dtype.
+
+        An id outside the vocabulary is an error of the set's own kind, as looking on the device would mean waiting for
+        it; sets on the CPU raise a `KernelArgumentError`.
+        """
         ...
 
     def rms_norm(self, x: Tensor, weight: Tensor, eps: float, residual: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -288,6 +299,8 @@ class Kernels(Protocol):
 
         The draw is `argmax_t logit_t / temperature + G(key, position, t)` with the Gumbel noise of
         `reference.philox.gumbel`, so that it equals sampling from the softmax and depends on nothing but the row.
+
+        Of a row with a logit that is NaN or +inf, `lse` is not finite, and nothing else means anything.
 
         Args:
             hidden: `[rows, hidden]`, after the final norm.

@@ -132,7 +132,7 @@ class DecodeGraphs:
             return None
         outputs = repeat()
         head = _unpacked(outputs.results.to("cpu", copy=True), bucket, kind)
-        return Decoded(outputs.hidden[:rows], _cut(head, rows))
+        return Decoded(outputs.hidden[:rows], head.select(slice(rows)))
 
     def _width(self, k: int) -> int:
         """`k` rounded up, so that few graphs serve any mixture of wishes."""
@@ -188,8 +188,3 @@ def _unpacked(results: Tensor, rows: int, kind: _Kind) -> HeadTopK:
     top_logits, lse = part(torch.float32, kind.width), part(torch.float32)
     drawn_logits, scaled_lse = (part(torch.float32), part(torch.float32)) if kind.draws else (None, None)
     return HeadTopK(top_ids, top_logits, lse, None, drawn_ids, drawn_logits, scaled_lse)
-
-
-def _cut(head: HeadTopK, rows: int) -> HeadTopK:
-    """The first `rows` rows."""
-    return head._replace(**{name: part[:rows] for name, part in head._asdict().items() if part is not None})

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..kernels import Compute, Kernels, LayerWeights, PackedLinear, Plan, Tiles
+from ..kernels import Compute, Kernels, LayerWeights, NonFiniteError, PackedLinear, Plan, Tiles
 from .checkpoint import Checkpoint
 from .config import ModelConfig
 from .errors import CheckpointError
 from .kv_cache import KVCache
+from .non_finite import non_finite_tensor
 from .rope import Rope
 from .weight_format import WeightFormat, converted
 
@@ -45,6 +47,7 @@ class Decoder:
     """A decoder with packed weights.
 
     Attributes:
+        path: Its checkpoint.
         config: The model's shape.
         kernels: The op set it runs on.
         dtype: Dtype of activations, weights and KV cache.
@@ -66,8 +69,10 @@ class Decoder:
 
         Raises:
             CheckpointError: A tensor is missing, has the wrong shape or cannot be read.
+            NonFiniteError: A weight is infinite or NaN, or becomes it as it is kept.
             BlockFormatError: A tensor cannot be kept as `weights` says.
         """
+        self.path = checkpoint.path
         self.config: ModelConfig = checkpoint.config
         self.kernels = kernels
         self.dtype = dtype
@@ -97,18 +102,42 @@ class Decoder:
             `[outputs, hidden]`: hidden states of the wanted rows after the final norm, ready for the LM head.
         """
         cos, sin = self._rope.table(step.plan.positions)
-        x = self.kernels.embed(step.token_ids, self._embedding)
+        embedded = self.kernels.embed(step.token_ids, self._embedding)
         if self._fused is not None:
             assert cache.scales is None, "sets that fuse have no pages in fp8"
-            x, residual = self._fused(x, cos, sin, step.slots, cache.k, cache.v, step.plan)
+            x, residual = self._fused(embedded, cos, sin, step.slots, cache.k, cache.v, step.plan)
         else:
-            x, residual = self._run_layers(x, cos, sin, step, cache)
+            [(x, residual)] = deque(self._layer_outputs(embedded, cos, sin, step, cache), maxlen=1)
         if len(step.outputs) < len(x):  # else every row is wanted, as in pure decoding
             x, residual = x[step.outputs], residual[step.outputs]
         return self.kernels.rms_norm(x, self._norm, self.config.rms_norm_eps, residual)[0]
 
-    def _run_layers(self, x: Tensor, cos: Tensor, sin: Tensor, step: Step, cache: KVCache) -> tuple[Tensor, Tensor]:
-        """Every layer, op by op: the last MLP's output and the residual stream before it."""
+    @torch.inference_mode()
+    def finite_parts(self, step: Step, cache: KVCache) -> Tensor:
+        """Run `step` once more, op by op; K and V become what they are.
+
+        Returns:
+            `[rows]` int64 on the host: how many parts of the model, in their order, a row comes through with finite
+            numbers, of the embedding, the layers and the final norm. `part_name` has their names.
+        """
+        cos, sin = self._rope.table(step.plan.positions)
+        embedded = self.kernels.embed(step.token_ids, self._embedding)
+        states = [embedded]
+        for x, residual in self._layer_outputs(embedded, cos, sin, step, cache):
+            states.append(x + residual)
+        states.append(self.kernels.rms_norm(x, self._norm, self.config.rms_norm_eps, residual)[0])
+        finite = torch.stack([state.isfinite().all(dim=1) for state in states])
+        return finite.long().cumprod(dim=0).sum(dim=0).cpu()
+
+    def part_name(self, number: int) -> str:
+        """What part `number` of `finite_parts` is called; the LM head is the one after them."""
+        layers = (f"layer {index}" for index in range(len(self._layers)))
+        return ("the embedding", *layers, "the final norm", "the LM head")[number]
+
+    def _layer_outputs(
+        self, x: Tensor, cos: Tensor, sin: Tensor, step: Step, cache: KVCache
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Layer by layer, op by op: the MLP's output and the residual stream before it."""
         ops, eps, scale = self.kernels, self.config.rms_norm_eps, self.config.head_dim**-0.5
         residual: Tensor | None = None
         all_scales = [None] * len(self._layers) if cache.scales is None else cache.scales
@@ -120,8 +149,7 @@ class Decoder:
             x = ops.linear(attended.flatten(1), layer.attention_output)
             normed, residual = ops.rms_norm(x, layer.post_attention_norm, eps, residual)
             x = ops.linear(ops.silu_mul(ops.linear(normed, layer.gate_up)), layer.down)
-        assert residual is not None, "a decoder has layers"
-        return x, residual
+            yield x, residual
 
 
 class _Reader:
@@ -146,7 +174,10 @@ class _Reader:
     def matrix(self, *names: str) -> PackedLinear:
         """The named matrices, stacked and packed."""
         parts = [converted(self._checkpoint.tensor(name), name, self._weights) for name in names]
-        return self._kernels.pack_linear(parts, self._dtype, self._device, self._compute)
+        try:
+            return self._kernels.pack_linear(parts, self._dtype, self._device, self._compute)
+        except NonFiniteError:
+            raise non_finite_tensor(self._checkpoint, names, self._dtype, self._weights) from None
 
     def vector(self, *names: str) -> Tensor:
         """The named vectors, concatenated."""
@@ -155,7 +186,10 @@ class _Reader:
             part = self._checkpoint.tensor(name)
             if not isinstance(part, Tensor):
                 raise CheckpointError(f"{self._checkpoint.path}: {name} is block-quantised; a vector must be dense")
-            parts.append(part.to(self._device, self._dtype))
+            kept = part.to(self._device, self._dtype)
+            if not kept.isfinite().all():
+                raise non_finite_tensor(self._checkpoint, (name,), self._dtype, self._weights)
+            parts.append(kept)
         return torch.cat(parts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..kernels import BlockTensor, KVScales
+from ..kernels import BlockTensor, KVScales, NonFiniteError
 from .checkpoint import Checkpoint
 from .weight_format import WeightFormat, converted
 
@@ -29,6 +29,9 @@ def kv_scales(
         weights: What its matrices are kept as.
         pages: `Kernels.fp8_dtype`.
         device: Where the scales are wanted.
+
+    Raises:
+        NonFiniteError: There is no bound that fp32 holds.
     """
     config, largest = checkpoint.config, torch.finfo(pages).max
     scales = []
@@ -47,7 +50,14 @@ def _largest_outputs(checkpoint: Checkpoint, projection: str, norm: str, weights
     matrix = converted(checkpoint.tensor(name), name, weights)
     values = matrix.dequantize() if isinstance(matrix, BlockTensor) else matrix.float()
     bounds: Tensor = (values * _vector(checkpoint, norm)).norm(dim=1) * checkpoint.config.hidden_size**0.5
-    return bounds + _vector(checkpoint, f"{projection}.bias").abs() if checkpoint.config.qkv_bias else bounds
+    if checkpoint.config.qkv_bias:
+        bounds = bounds + _vector(checkpoint, f"{projection}.bias").abs()
+    if not bounds.isfinite().all():
+        raise NonFiniteError(
+            f"{checkpoint.path}: {projection} may give numbers that are too large for any scale of fp8: keep K and V "
+            "as they are computed (--kv-dtype auto)"
+        )
+    return bounds
 
 
 def _vector(checkpoint: Checkpoint, name: str) -> Tensor:

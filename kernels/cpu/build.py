@@ -70,10 +70,7 @@ def built_library(
         KernelBuildError: It refuses the sources, or no disk has room for the library.
     """
     build = _Build(find_compiler(), sources.resolve(), tuple(extra_flags), what, seconds, parallel)
-    try:
-        folder = cache_folder()
-    except OSError as error:
-        raise KernelBuildError(f"{what} cannot be built: there is no folder for them: {error.strerror}") from error
+    folder = cache_folder()
     known = find(folder, build.name(list(_OPTIONAL)))
     if known is not None:
         return known

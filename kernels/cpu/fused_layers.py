@@ -7,45 +7,79 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..errors import KernelArgumentError
 from ..ops import LayerWeights, PackedLinear
 from ..plan import Plan
+from .arguments import PAGE_SIZE, done, fp32, gqa_group, int64, packed, planned, same, written
 from .library import Library
-from .packed_linear import CpuLinear
 
 
 class CpuFusedLayers:
     """See `FusedLayers`."""
 
     def __init__(self, library: Library, layers: Sequence[LayerWeights], eps: float, head_dim: int) -> None:
-        """Write down where the weights of `layers` lie; they stay where they are."""
+        """Write down where the weights of `layers` lie; they stay where they are.
+
+        Raises:
+            KernelArgumentError: There are none, or their shapes do not fit together.
+        """
+        if not layers or head_dim < 2 or head_dim % 2:
+            raise KernelArgumentError(f"fuse: {len(layers)} layers with a head_dim of {head_dim}")
         self._library = library
-        self._layers = list(layers)  # keeps the memory that the table points to
         self._eps = eps
         self._head_dim = head_dim
-        self._table = torch.tensor([_row(layer) for layer in layers], dtype=torch.int64)
-        self._qkv_rows = layers[0].qkv.out_features
-        self._width = layers[0].down.in_features
+        self._hidden, self._width = layers[0].qkv.in_features, layers[0].down.in_features
+        heads = layers[0].attention_output.in_features // head_dim
+        self._kv_heads = (layers[0].qkv.out_features // head_dim - heads) // 2
+        self._group = gqa_group("fuse", heads, self._kv_heads)
+        self._layers = [self._checked(layer) for layer in layers]  # keeps the memory that the table points to
+        self._table = torch.tensor([_row(layer) for layer in self._layers], dtype=torch.int64)
 
     def __call__(
         self, x: Tensor, cos: Tensor, sin: Tensor, slots: Tensor, k_cache: Tensor, v_cache: Tensor, plan: Plan
     ) -> tuple[Tensor, Tensor]:
         """Run every layer. See `FusedLayers.__call__`."""
-        rows, hidden = x.shape
-        _, _, kv_heads, page_size, head_dim = k_cache.shape
-        group = self._qkv_rows // head_dim // kv_heads - 2
-        assert page_size == 16, "a page of K is one panel of the micro-kernel"
-        assert x.dtype == cos.dtype == k_cache.dtype == torch.float32
+        kv_heads, head_dim = self._kv_heads, self._head_dim
+        x = fp32("layers: x", x, -1, self._hidden)
+        rows = len(x)
+        cos = fp32("layers: cos", cos, rows, head_dim // 2)
+        sin = fp32("layers: sin", sin, rows, head_dim // 2)
+        slots = int64("layers: slots", slots, rows)
+        k_cache = written("layers: k_cache", k_cache, len(self._layers), -1, kv_heads, PAGE_SIZE, head_dim)
+        v_cache = written("layers: v_cache", v_cache, *k_cache.shape)
         residual, output = torch.empty_like(x), torch.empty_like(x)
-        self._library.call(
+        refusal = self._library.call(
             "run_layers",
-            *(self._table, len(self._layers), rows, hidden, self._width),
-            *(kv_heads, group, head_dim, page_size, self._eps, self._head_dim**-0.5),
-            *(cos.contiguous(), sin.contiguous(), slots),
-            *(k_cache, v_cache, k_cache.stride(0)),
-            *(plan.positions, plan.items, len(plan.items), plan.pages),
-            *(x.contiguous(), residual, output, torch.get_num_threads()),
+            *(self._table, len(self._layers), rows, self._hidden, self._width),
+            *(kv_heads, self._group, head_dim, PAGE_SIZE, k_cache.shape[1], self._eps, head_dim**-0.5),
+            *(cos, sin, slots),
+            *(k_cache, v_cache, k_cache[0].numel()),
+            *planned("layers", plan, rows),
+            *(x, residual, output, torch.get_num_threads()),
         )
+        done("layers", refusal)
         return output, residual
+
+    def _checked(self, layer: LayerWeights) -> LayerWeights:
+        """The layer, whose shapes are those of the first one."""
+        head_dim, hidden, width = self._head_dim, self._hidden, self._width
+        heads = self._kv_heads * self._group
+        qkv_width = (heads + 2 * self._kv_heads) * head_dim
+        shapes = {
+            "qkv": (layer.qkv, qkv_width, hidden),
+            "attention_output": (layer.attention_output, hidden, heads * head_dim),
+            "gate_up": (layer.gate_up, 2 * width, hidden),
+            "down": (layer.down, hidden, width),
+        }
+        for name, (weight, rows, columns) in shapes.items():
+            same(f"fuse: rows of {name}", packed(f"fuse: {name}", weight).out_features, rows)
+            same(f"fuse: columns of {name}", weight.in_features, columns)
+        bias = layer.qkv_bias
+        return layer._replace(
+            input_norm=fp32("fuse: input_norm", layer.input_norm, hidden),
+            qkv_bias=None if bias is None else fp32("fuse: qkv_bias", bias, qkv_width),
+            post_attention_norm=fp32("fuse: post_attention_norm", layer.post_attention_norm, hidden),
+        )
 
 
 def _row(layer: LayerWeights) -> list[int]:
@@ -58,6 +92,5 @@ def _row(layer: LayerWeights) -> list[int]:
 
 
 def _weight(weight: PackedLinear) -> list[int]:
-    assert isinstance(weight, CpuLinear)
-    data, sections, count, columns = weight.arguments()
+    data, sections, count, columns = packed("fuse", weight).arguments()
     return [data.data_ptr(), sections.data_ptr(), count, columns]

@@ -21,11 +21,11 @@ _SIGNATURES: Final = {
     "embed": _WEIGHT + "pipi",
     "linear": _WEIGHT + "pipi",
     "rms_norm": "pppdiippi",
-    "rope_store": "pppppiiiiipppi",
-    "tree_attention": "pppppipiiiiidpi",
+    "rope_store": "pppppiiiiiipppi",
+    "tree_attention": "pppppipiiiiiiidpi",
     "silu_mul": "piipi",
     "lm_head_topk": _WEIGHT + "piipppp" + "ppppppp" + "i",
-    "run_layers": "piiiiiiiidd" + "pppppi" + "ppip" + "pppi",
+    "run_layers": "piiiiiiiiidd" + "pppppi" + "ppipi" + "pppi",
     "width": "",
 }
 """Parameters of every function of `src/marcot.cpp`: p a pointer, i an int64, d a double."""

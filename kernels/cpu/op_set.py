@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from ..blocks import Weight
-from ..ops import Compute, Draw, HeadTopK, KVScales, LayerWeights
+from ..errors import KernelArgumentError
+from ..ops import MAX_TOP_K, Compute, Draw, HeadTopK, KVScales, LayerWeights
 from ..plan import Plan
 from .arena import Arena
+from .arguments import PAGE_SIZE, done, fp32, gqa_group, int64, packed, planned, same, written
 from .fused_layers import CpuFusedLayers
 from .library import Library
 from .packed_linear import CpuLinear, pack
@@ -20,7 +22,8 @@ class CpuKernels:
     """CPU kernels in fp32, with weights as they are stored.
 
     Every op runs on as many threads as torch does at the time of the call; results do not depend on how many. All
-    tensors are fp32 and contiguous, apart from packed weights and indices.
+    tensors are fp32, apart from packed weights and indices. What does not fit together, or leads outside the memory
+    that an op gets, is a `KernelArgumentError`, and nothing is written.
     """
 
     name = "cpu"
@@ -41,8 +44,10 @@ class CpuKernels:
         self, parts: Sequence[Weight], dtype: torch.dtype, device: torch.device, compute: Compute = "exact"
     ) -> CpuLinear:
         """Pack `parts` without changing a value. See `Kernels.pack_linear`."""
-        assert dtype == torch.float32
-        assert device.type == "cpu"
+        if dtype != torch.float32 or device.type != "cpu":
+            raise KernelArgumentError(
+                f"pack_linear: the CPU kernels compute in float32 on the CPU, not {dtype} on {device}"
+            )
         return pack(self._library, self._arena, parts, compute, torch.get_num_threads())
 
     def fuse(self, layers: Sequence[LayerWeights], eps: float, head_dim: int) -> CpuFusedLayers:
@@ -51,25 +56,26 @@ class CpuKernels:
 
     def linear(self, x: Tensor, weight: CpuLinear) -> Tensor:
         """`y = x Wᵀ`. See `Kernels.linear`."""
-        x = _fp32(x)
-        rows, columns = x.shape
-        assert columns == weight.in_features
-        y = torch.empty(rows, weight.out_features)
-        self._library.call("linear", *weight.arguments(), x, rows, y, torch.get_num_threads())
+        weight = packed("linear: weight", weight)
+        x = fp32("linear: x", x, -1, weight.in_features)
+        y = torch.empty(len(x), weight.out_features)
+        self._library.call("linear", *weight.arguments(), x, len(x), y, torch.get_num_threads())
         return y
 
     def embed(self, ids: Tensor, weight: CpuLinear) -> Tensor:
         """Decode rows of the embedding. See `Kernels.embed`."""
-        ids = ids.contiguous()
-        (rows,) = ids.shape
-        out = torch.empty(rows, weight.in_features)
-        self._library.call("embed", *weight.arguments(), ids, rows, out, torch.get_num_threads())
+        weight = packed("embed: weight", weight)
+        ids = int64("embed: ids", ids, -1)
+        out = torch.empty(len(ids), weight.in_features)
+        refusal = self._library.call("embed", *weight.arguments(), ids, len(ids), out, torch.get_num_threads())
+        done("embed", refusal)
         return out
 
     def rms_norm(self, x: Tensor, weight: Tensor, eps: float, residual: Tensor | None) -> tuple[Tensor, Tensor]:
         """Residual add and RMSNorm. See `Kernels.rms_norm`."""
-        x = _fp32(x)
-        residual = None if residual is None else _fp32(residual)
+        x = fp32("rms_norm: x", x, -1, -1)
+        residual = None if residual is None else fp32("rms_norm: residual", residual, *x.shape)
+        weight = fp32("rms_norm: weight", weight, x.shape[1])
         normed, h = torch.empty_like(x), torch.empty_like(x)
         threads = torch.get_num_threads()
         self._library.call("rms_norm", x, residual, weight, eps, *x.shape, normed, h, threads)
@@ -87,36 +93,50 @@ class CpuKernels:
         scales: KVScales | None = None,
     ) -> Tensor:
         """QKV bias, RoPE and the write of K and V. See `Kernels.rope_store`."""
-        assert scales is None, "pages are fp32"
-        qkv, cos, sin = _fp32(qkv), _fp32(cos), _fp32(sin)
-        _, kv_heads, page_size, head_dim = k_pages.shape
-        group = qkv.shape[1] // head_dim // kv_heads - 2
-        q = torch.empty(len(qkv), kv_heads * group, head_dim)
-        shape = (len(qkv), kv_heads, group, head_dim, page_size)
+        _no_scales("rope_store", scales)
+        k_pages = written("rope_store: k_pages", k_pages, -1, -1, -1, -1)
+        v_pages = written("rope_store: v_pages", v_pages, *k_pages.shape)
+        pages, kv_heads, page_size, head_dim = k_pages.shape
+        qkv = fp32("rope_store: qkv", qkv, -1, -1)
+        rows, width = qkv.shape
+        group = gqa_group("rope_store", width // max(head_dim, 1) - 2 * kv_heads, kv_heads)
+        same("rope_store: columns of qkv", width, (group + 2) * kv_heads * head_dim)
+        same("rope_store: head_dim", head_dim, head_dim // 2 * 2)
+        bias = None if bias is None else fp32("rope_store: bias", bias, width)
+        cos = fp32("rope_store: cos", cos, rows, head_dim // 2)
+        sin = fp32("rope_store: sin", sin, rows, head_dim // 2)
+        slots = int64("rope_store: slots", slots, rows)
+        q = torch.empty(rows, kv_heads * group, head_dim)
+        shape = (rows, kv_heads, group, head_dim, page_size, pages)
         threads = torch.get_num_threads()
-        self._library.call("rope_store", qkv, bias, cos, sin, slots, *shape, k_pages, v_pages, q, threads)
+        refusal = self._library.call("rope_store", qkv, bias, cos, sin, slots, *shape, k_pages, v_pages, q, threads)
+        done("rope_store", refusal)
         return q
 
     def tree_attention(
         self, q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float, scales: KVScales | None = None
     ) -> Tensor:
         """Attention along every row's path. See `Kernels.tree_attention`."""
-        assert scales is None, "pages are fp32"
-        q = _fp32(q)
+        _no_scales("tree_attention", scales)
+        q = fp32("tree_attention: q", q, -1, -1, -1)
         rows, heads, head_dim = q.shape
-        kv_heads, page_size = k_pages.shape[1:3]
-        assert page_size == 16, "a page of K is one panel of the micro-kernel"
+        k_pages = fp32("tree_attention: k_pages", k_pages, -1, -1, PAGE_SIZE, head_dim)
+        v_pages = fp32("tree_attention: v_pages", v_pages, *k_pages.shape)
+        pages, kv_heads = k_pages.shape[:2]
+        group = gqa_group("tree_attention", heads, kv_heads)
         out = torch.empty_like(q)
-        items = (plan.positions, plan.items, len(plan.items), plan.pages)
-        shape = (rows, kv_heads, heads // kv_heads, head_dim, page_size)
+        shape = (rows, kv_heads, group, head_dim, PAGE_SIZE, pages)
+        work = planned("tree_attention", plan, rows)
         threads = torch.get_num_threads()
-        self._library.call("tree_attention", q, k_pages, v_pages, *items, *shape, scale, out, threads)
+        refusal = self._library.call("tree_attention", q, k_pages, v_pages, *work, *shape, scale, out, threads)
+        done("tree_attention", refusal)
         return out
 
     def silu_mul(self, gate_up: Tensor) -> Tensor:
         """SwiGLU's product. See `Kernels.silu_mul`."""
-        gate_up = _fp32(gate_up)
+        gate_up = fp32("silu_mul: gate_up", gate_up, -1, -1)
         rows, width = len(gate_up), gate_up.shape[1] // 2
+        same("silu_mul: columns", gate_up.shape[1], 2 * width)
         out = torch.empty(rows, width)
         self._library.call("silu_mul", gate_up, rows, width, out, torch.get_num_threads())
         return out
@@ -125,8 +145,12 @@ class CpuKernels:
         self, hidden: Tensor, weight: CpuLinear, k: int, targets: Tensor | None = None, draw: Draw | None = None
     ) -> HeadTopK:
         """LM head, log-sum-exp, top-k and draw in one pass over the vocabulary. See `Kernels.lm_head_topk`."""
-        hidden = _fp32(hidden)
-        rows = hidden.shape[0]
+        weight = packed("lm_head_topk: weight", weight)
+        hidden = fp32("lm_head_topk: hidden", hidden, -1, weight.in_features)
+        most = min(MAX_TOP_K, weight.out_features)
+        if not 1 <= k <= most:
+            raise KernelArgumentError(f"lm_head_topk: k must be from 1 to {most}, not {k}")
+        rows = len(hidden)
         top_ids, top_logits = torch.empty(rows, k, dtype=torch.int64), torch.empty(rows, k)
         lse = torch.empty(rows)
         target_logits = None if targets is None else torch.empty(rows)
@@ -135,14 +159,20 @@ class CpuKernels:
         if draw is not None:
             drawn_ids = torch.empty(rows, dtype=torch.int64)
             drawn_logits, scaled_lse = torch.empty(rows), torch.empty(rows)
-            wishes = (_fp32(draw.temperature), draw.key.contiguous(), draw.position.contiguous())
-        targets = None if targets is None else targets.contiguous()
+            wishes = (
+                fp32("lm_head_topk: temperature", draw.temperature, rows),
+                int64("lm_head_topk: key", draw.key, rows),
+                int64("lm_head_topk: position", draw.position, rows),
+            )
+        targets = None if targets is None else int64("lm_head_topk: targets", targets, rows)
         results = (top_ids, top_logits, lse, target_logits, drawn_ids, drawn_logits, scaled_lse)
         asked = (hidden, rows, k, targets, *wishes)
-        self._library.call("lm_head_topk", *weight.arguments(), *asked, *results, torch.get_num_threads())
+        threads = torch.get_num_threads()
+        refusal = self._library.call("lm_head_topk", *weight.arguments(), *asked, *results, threads)
+        done("lm_head_topk", refusal)
         return HeadTopK(*results)
 
 
-def _fp32(x: Tensor) -> Tensor:
-    assert x.dtype == torch.float32, f"the CPU kernels compute in fp32, not {x.dtype}"
-    return x.contiguous()
+def _no_scales(op: str, scales: KVScales | None) -> None:
+    if scales is not None:
+        raise KernelArgumentError(f"{op}: pages are fp32 and have no scales")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from ..blocks import BlockTensor, Weight
+from ..errors import KernelArgumentError, NonFiniteError
 from ..ops import Compute
 from .arena import Arena
 from .library import Library
@@ -40,6 +42,19 @@ class _Format(IntEnum):
 _DENSE = {torch.float32: _Format.F32, torch.bfloat16: _Format.BF16, torch.float16: _Format.F16}
 
 
+_BLOCKS: Final = {
+    "Q4_0": (32, 18),
+    "Q4_1": (32, 20),
+    "Q5_0": (32, 22),
+    "Q5_1": (32, 24),
+    "Q8_0": (32, 34),
+    "Q4_K": (256, 144),
+    "Q5_K": (256, 176),
+    "Q6_K": (256, 210),
+}
+"""Columns and bytes of a block, as `read_block` in `src/pack.h` reads it."""
+
+
 @dataclass(frozen=True, slots=True)
 class CpuLinear:
     """A weight packed for the CPU kernels.
@@ -67,8 +82,13 @@ class CpuLinear:
 
 
 def pack(library: Library, arena: Arena, parts: Sequence[Weight], compute: Compute, threads: int) -> CpuLinear:
-    """Pack `parts`, stacked along their rows, into memory of `arena`; formats that nobody reads become fp32."""
-    columns = parts[0].shape[1]
+    """Pack `parts`, stacked along their rows, into memory of `arena`; formats that nobody reads become fp32.
+
+    Raises:
+        KernelArgumentError: The parts are no matrices of the same width on the CPU, or there are none.
+        NonFiniteError: A value is infinite or NaN.
+    """
+    columns = _columns(parts)
     sections: list[tuple[int, int, int, int]] = []
     size = 0
     for part in parts:
@@ -85,9 +105,31 @@ def pack(library: Library, arena: Arena, parts: Sequence[Weight], compute: Compu
             stride = source.stride(0) * source.itemsize
             done = library.call("packed_bytes", format, start, columns)
             count = piece.stop - start
-            library.call("pack", format, source, stride, count, columns, data[offset + done :], threads)
+            if not library.call("pack", format, source, stride, count, columns, data[offset + done :], threads):
+                raise NonFiniteError("a weight is infinite or NaN")
     rows_in_all = sum(part.shape[0] for part in parts)
     return CpuLinear(data, torch.tensor(sections, dtype=torch.int64), rows_in_all, columns)
+
+
+def _columns(parts: Sequence[Weight]) -> int:
+    """Columns of all `parts`, whose memory is as large as they say."""
+    for number, part in enumerate(parts):
+        data = part.data if isinstance(part, BlockTensor) else part
+        if data.dim() != 2 or not data.is_cpu or not 0 < part.shape[1] == parts[0].shape[1]:
+            shape, place = list(data.shape), data.device
+            raise KernelArgumentError(
+                f"pack_linear: part {number} is {shape} on {place}: no matrix as wide as the others"
+            )
+        if isinstance(part, BlockTensor) and part.format in _BLOCKS:
+            values, size = _BLOCKS[part.format]
+            if data.dtype != torch.uint8 or data.shape[1] * values != part.columns * size:
+                raise KernelArgumentError(
+                    f"pack_linear: part {number} has rows of {data.shape[1]} {data.dtype}, which are not "
+                    f"{part.columns} columns in {part.format}"
+                )
+    if not parts:
+        raise KernelArgumentError("pack_linear: there is nothing to pack")
+    return parts[0].shape[1]
 
 
 def _format(library: Library, part: Weight) -> _Format:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ..blocks import BlockTensor, Weight
+from ..errors import KernelArgumentError
+from ..finite import check_finite
 from ..ops import Compute
 from .quantize import round_trip
 
@@ -56,7 +58,7 @@ def pack_linear(
         for start in range(0, part.shape[0], _ROWS_AT_ONCE):
             piece = slice(start, min(start + _ROWS_AT_ONCE, part.shape[0]))
             values = part.dequantize(piece) if isinstance(part, BlockTensor) else part[piece]
-            matrix[filled : filled + len(values)].copy_(values)
+            check_finite(matrix[filled : filled + len(values)].copy_(values))
             filled += len(values)
     return DenseLinear(matrix, fast)
 
@@ -85,4 +87,6 @@ def _product(x: Tensor, matrix: Tensor) -> Tensor:
 
 def embed(ids: Tensor, weight: DenseLinear) -> Tensor:
     """Gather rows of the embedding. See `Kernels.embed`."""
+    if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < weight.out_features:
+        raise KernelArgumentError("embed: a token is none of the vocabulary")
     return weight.matrix[ids]

@@ -29,13 +29,15 @@ class QuantizedRows(NamedTuple):
 def quantize(x: Tensor) -> QuantizedRows:
     """Round `x` (`[rows, columns]`, columns a multiple of `BLOCK`) to int8, each block by its largest magnitude.
 
-    The nearest integer is taken, ties to even; a block of zeros, or of numbers below `SMALLEST`, has scale 0.
+    The nearest integer is taken, ties to even; a block of zeros, or of numbers below `SMALLEST`, has scale 0. One
+    with an infinity or a NaN has zeros and a scale of NaN.
     """
     blocks = _blocks(x.float())
     largest = blocks.abs().amax(dim=-1, keepdim=True)
-    largest = torch.where(largest < SMALLEST, 0.0, largest)
+    finite = largest.isfinite()
+    largest = torch.where(finite, torch.where(largest < SMALLEST, 0.0, largest), torch.nan)
     inverse = torch.where(largest > 0, torch.full_like(largest, 127) / largest, 0.0)  # a scalar's would round twice
-    values = (blocks * inverse).round().to(torch.int8)
+    values = torch.where(finite, blocks * inverse, 0.0).round().to(torch.int8)
     return QuantizedRows(values.flatten(1), (largest / 127)[..., 0])
 
 

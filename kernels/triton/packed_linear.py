@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..blocks import BlockTensor, Weight
+from ..finite import check_finite
 from ..ops import Compute
 from .block_codes import FORMATS, SUPER, CodeFormat, Codes, codes_of
 
@@ -161,7 +162,8 @@ def _pieces(parts: Sequence[Weight]) -> Iterator[tuple[Weight, slice, slice]]:
 def _dense(parts: Sequence[Weight], dtype: torch.dtype, device: torch.device) -> Tensor:
     matrix = torch.empty(sum(part.shape[0] for part in parts), parts[0].shape[1], dtype=dtype, device=device)
     for part, source, target in _pieces(parts):
-        matrix[target].copy_(part.dequantize(source) if isinstance(part, BlockTensor) else part[source])
+        values = part.dequantize(source) if isinstance(part, BlockTensor) else part[source]
+        check_finite(matrix[target].copy_(values))
     return matrix
 
 
@@ -177,6 +179,7 @@ def _quantized(
             section = _like(piece, rows, device)
         for to, values in zip(section.tensors, piece.tensors, strict=True):
             if to is not None and values is not None:
+                check_finite(values)
                 to[:, target].copy_(values)
     assert section is not None
     return section

@@ -1,6 +1,8 @@
 // The rows that a weight is multiplied with: fp32, and int8 in blocks of 32 columns for the fast mode.
 #pragma once
 
+#include <algorithm>
+
 #include "elementary.h"
 #include "format.h"
 #include "team.h"
@@ -41,12 +43,25 @@ struct Activations {
 constexpr int kBlockVectors = kBlock / kLanes;
 constexpr float kSmallestBlock = 0x1p-100f;  // blocks of smaller numbers are zeros: 127 / largest must be finite
 
+// A block of which every product is NaN.
+inline void put_nan(const Activations& out, int64_t block) {
+    std::fill_n(out.bytes + block * kBlock, kBlock, 0);
+    std::fill_n(out.words + block * kBlock, kBlock, 0);
+    std::fill_n(out.centres + 8 * block, 8, 0);
+    std::fill_n(out.scales + 2 * block, 2, kNaN);
+}
+
 // Rounds one block to int8 and puts it at `block`, an index into [blocks][rows]: scale = largest magnitude / 127,
-// nearest integers, ties to even.
+// nearest integers, ties to even. A block with an infinity or a NaN gets zeros and a scale of NaN.
 inline void quantize_block(const F32 (&x)[kBlockVectors], const Activations& out, int64_t block) {
-    F32 most{};
-    for (const F32& v : x) most = maximum(most, v < 0 ? -v : v);
-    const float largest = horizontal_max(most);
+    I32 most{};  // bits of magnitudes, which order like these, with infinities and NaN above all
+    for (const F32& v : x) {
+        const I32 magnitude = (I32)v & 0x7fffffff;
+        most = magnitude > most ? magnitude : most;
+    }
+    const int32_t most_bits = horizontal_max(most);
+    if (most_bits >= 0x7f800000) return put_nan(out, block);
+    const float largest = load<float>(&most_bits);
     const bool zero = largest < kSmallestBlock;
     const F32 inverse = splat(zero ? 0.f : 127 / largest);
     const float scale = zero ? 0.f : largest / 127;

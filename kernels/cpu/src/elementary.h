@@ -9,14 +9,14 @@
 
 namespace marcot {
 
-// exp(x) for x <= 88; below -87.3 the result is 0.
+// exp(x) for x <= 88; below -87.3 the result is 0, and NaN of NaN, whatever its bits.
 inline F32 exp(F32 x) {
     constexpr float kLog2e = 1.44269504088896341f;
     constexpr float kLn2High = 0.693145751953125f, kLn2Low = 1.42860682030941723e-6f;
     I32 tiny = x < -87.3f;
     x = tiny ? F32{} : x;
     F32 shifted = fma(x, splat(kLog2e), splat(0x1.8p23f));  // rounds to the nearest integer in the low mantissa bits
-    I32 n = (I32)shifted - 0x4b400000;
+    I32 exponent = (I32)shifted - (0x4b400000 - 127);
     F32 whole = shifted - 0x1.8p23f;
     F32 r = fma(whole, splat(-kLn2Low), fma(whole, splat(-kLn2High), x));
     F32 p = splat(1.f / 5040);
@@ -27,8 +27,8 @@ inline F32 exp(F32 x) {
     p = fma(p, r, splat(0.5f));
     p = fma(p, r, splat(1.f));
     p = fma(p, r, splat(1.f));
-    F32 scaled = (F32)((I32)p + (n << 23));
-    return tiny ? F32{} : scaled;
+    F32 power = (F32)(exponent << 23);  // of two, so that the product is exact
+    return tiny ? F32{} : p * power;
 }
 
 // Natural logarithm of normal positive numbers.
@@ -90,12 +90,14 @@ class WideSum {
     alignas(64) float lanes_[kCount] = {};
 };
 
-inline float horizontal_max(F32 v) {
-    float most = v[0];
+template <typename V>
+inline auto horizontal_max(V v) {
+    auto most = v[0];
     for (int lane = 1; lane < kLanes; lane++) most = v[lane] > most ? v[lane] : most;
     return most;
 }
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 }  // namespace marcot

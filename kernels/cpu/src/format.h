@@ -24,9 +24,10 @@ enum class Format : int64_t { F32, BF16, F16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K
 template <Format F>
 struct Layout;
 
-template <typename T>
+template <typename T, T Exponent>
 struct Dense {
-    using Value = T;
+    using Bits = T;
+    static constexpr T kExponent = Exponent;  // its bits
     static constexpr bool kQuantized = false;
     static constexpr int kSuper = 1;
     static constexpr int kSuperBytes = kPanel * sizeof(T);
@@ -57,11 +58,11 @@ struct Quantized {
 };
 
 template <>
-struct Layout<Format::F32> : Dense<float> {};
+struct Layout<Format::F32> : Dense<uint32_t, 0x7f800000> {};
 template <>
-struct Layout<Format::BF16> : Dense<uint16_t> {};
+struct Layout<Format::BF16> : Dense<uint16_t, 0x7f80> {};
 template <>
-struct Layout<Format::F16> : Dense<uint16_t> {};
+struct Layout<Format::F16> : Dense<uint16_t, 0x7c00> {};
 template <>
 struct Layout<Format::Q4_0> : Quantized<4, false, false> {};
 template <>

@@ -163,6 +163,7 @@ inline void lm_head_topk(Team& team, const Weight& weight, const Activations& x,
         }
     });
 
+    const int64_t last_token = weight.rows() - 1;  // where logits are NaN nothing is better than nothing
     team.run(rows, 1, [&](int64_t from, int64_t to) {
         for (int64_t row = from; row < to; row++) {
             call.lse[row] = merge(memory.sums + row * tiles, tiles);
@@ -176,11 +177,11 @@ inline void lm_head_topk(Team& team, const Weight& weight, const Activations& x,
                     winner = other;
             }
             for (int64_t i = 0; i < call.k; i++) {
-                call.top_ids[row * call.k + i] = kept[i].id;
+                call.top_ids[row * call.k + i] = std::min(kept[i].id, last_token);
                 call.top_logits[row * call.k + i] = kept[i].logit;
             }
             if (call.temperature) {
-                call.drawn_ids[row] = call.temperature[row] > 0 ? winner.token.id : 0;
+                call.drawn_ids[row] = call.temperature[row] > 0 ? std::min(winner.token.id, last_token) : 0;
                 call.drawn_logits[row] = winner.token.logit;
                 call.scaled_lse[row] =
                     call.temperature[row] > 0 ? merge(memory.scaled + row * tiles, tiles) : kMinusInfinity;

@@ -1,10 +1,12 @@
 // The library's interface: plain C functions on flat arrays. Integers are 64 bits wide, scalars are doubles, tensors
-// are pointers to contiguous memory; the caller has checked every shape. A weight is passed as its memory, its sections
+// are pointers to contiguous memory; the caller has checked every shape, and the ops look
+// themselves at what indices lead to: their result is a Refusal. A weight is passed as its memory, its sections
 // ([count][4] int64, see Section), their number and its columns.
 
 #include <algorithm>
 
 #include "attention.h"
+#include "bounds.h"
 #include "head.h"
 #include "layers.h"
 #include "pack.h"
@@ -43,18 +45,24 @@ MARCOT_API int64_t marcot_packed_bytes(int64_t format, int64_t rows, int64_t col
     return bytes;
 }
 
-MARCOT_API void marcot_pack(int64_t format, const uint8_t* source, int64_t stride, int64_t rows, int64_t columns,
-                            uint8_t* packed, int64_t threads) {
+// Whether all values are finite.
+MARCOT_API int64_t marcot_pack(int64_t format, const uint8_t* source, int64_t stride, int64_t rows, int64_t columns,
+                               uint8_t* packed, int64_t threads) {
+    bool finite = true;
     with_format((Format)format, [&](auto constant) {
-        run_team(threads,
-                 [&](Team& team) { pack<decltype(constant)::value>(team, source, stride, rows, columns, packed); });
+        run_team(threads, [&](Team& team) {
+            pack<decltype(constant)::value>(team, source, stride, rows, columns, packed, &finite);
+        });
     });
+    return finite;
 }
 
-MARCOT_API void marcot_embed(const uint8_t* data, const int64_t* sections, int64_t count, int64_t columns,
-                             const int64_t* ids, int64_t rows, float* out, int64_t threads) {
+MARCOT_API int64_t marcot_embed(const uint8_t* data, const int64_t* sections, int64_t count, int64_t columns,
+                                const int64_t* ids, int64_t rows, float* out, int64_t threads) {
     const Weight weight = weight_of(data, sections, count, columns);
+    if (!all_within(ids, rows, 0, weight.rows())) return kBadToken;
     run_team(rows < 8 ? 1 : threads, [&](Team& team) { embed(team, weight, ids, rows, out); });
+    return kDone;
 }
 
 MARCOT_API void marcot_linear(const uint8_t* data, const int64_t* sections, int64_t count, int64_t columns,
@@ -70,34 +78,41 @@ MARCOT_API void marcot_rms_norm(const float* x, const float* residual, const flo
              [&](Team& team) { rms_norm(team, x, residual, weight, (float)eps, rows, hidden, normed, sum); });
 }
 
-MARCOT_API void marcot_rope_store(const float* qkv, const float* bias, const float* cos, const float* sin,
-                                  const int64_t* slots, int64_t rows, int64_t kv_heads, int64_t group, int64_t head_dim,
-                                  int64_t page_size, float* k_pages, float* v_pages, float* q, int64_t threads) {
+MARCOT_API int64_t marcot_rope_store(const float* qkv, const float* bias, const float* cos, const float* sin,
+                                     const int64_t* slots, int64_t rows, int64_t kv_heads, int64_t group,
+                                     int64_t head_dim, int64_t page_size, int64_t page_count, float* k_pages,
+                                     float* v_pages, float* q, int64_t threads) {
     const Heads heads{kv_heads, group, head_dim, page_size};
+    if (const Refusal refusal = check_slots(slots, rows, heads, page_count)) return refusal;
     run_team(rows < 8 ? 1 : threads,
              [&](Team& team) { rope_store(team, qkv, bias, cos, sin, slots, rows, heads, k_pages, v_pages, q); });
+    return kDone;
 }
 
-MARCOT_API void marcot_tree_attention(const float* q, const float* k_pages, const float* v_pages,
-                                      const int32_t* positions, const int32_t* items, int64_t item_count,
-                                      const int32_t* pages, int64_t rows, int64_t kv_heads, int64_t group,
-                                      int64_t head_dim, int64_t page_size, double scale, float* out, int64_t threads) {
+MARCOT_API int64_t marcot_tree_attention(const float* q, const float* k_pages, const float* v_pages,
+                                         const int32_t* positions, const int32_t* items, int64_t item_count,
+                                         const int32_t* pages, int64_t listed, int64_t rows, int64_t kv_heads,
+                                         int64_t group, int64_t head_dim, int64_t page_size, int64_t page_count,
+                                         double scale, float* out, int64_t threads) {
     const Heads heads{kv_heads, group, head_dim, page_size};
     const Plan plan{positions, (const WorkItem*)items, item_count, pages};
+    if (const Refusal refusal = check_plan(plan, rows, listed, heads, page_count)) return refusal;
     run_team(threads,
              [&](Team& team) { tree_attention(team, heads, plan, q, rows, k_pages, v_pages, (float)scale, out); });
+    return kDone;
 }
 
 MARCOT_API void marcot_silu_mul(const float* gate_up, int64_t rows, int64_t width, float* out, int64_t threads) {
     run_team(rows < 8 ? 1 : threads, [&](Team& team) { silu_mul(team, gate_up, rows, width, out); });
 }
 
-MARCOT_API void marcot_lm_head_topk(const uint8_t* data, const int64_t* sections, int64_t count, int64_t columns,
-                                    const float* x, int64_t rows, int64_t k, const int64_t* targets,
-                                    const float* temperature, const int64_t* key, const int64_t* position,
-                                    int64_t* top_ids, float* top_logits, float* lse, float* target_logits,
-                                    int64_t* drawn_ids, float* drawn_logits, float* scaled_lse, int64_t threads) {
+MARCOT_API int64_t marcot_lm_head_topk(const uint8_t* data, const int64_t* sections, int64_t count, int64_t columns,
+                                       const float* x, int64_t rows, int64_t k, const int64_t* targets,
+                                       const float* temperature, const int64_t* key, const int64_t* position,
+                                       int64_t* top_ids, float* top_logits, float* lse, float* target_logits,
+                                       int64_t* drawn_ids, float* drawn_logits, float* scaled_lse, int64_t threads) {
     const Weight weight = weight_of(data, sections, count, columns);
+    if (targets && !all_within(targets, rows, 0, weight.rows())) return kBadToken;
     const HeadCall call{k,          targets, temperature,   key,       position,     top_ids,
                         top_logits, lse,     target_logits, drawn_ids, drawn_logits, scaled_lse};
     const int64_t tiles = head_tiles(weight), head_bytes = HeadMemory::bytes(rows, tiles, k, threads) + 64;
@@ -109,15 +124,17 @@ MARCOT_API void marcot_lm_head_topk(const uint8_t* data, const int64_t* sections
         quantize(team, activations);
         lm_head_topk(team, weight, activations, call, head_memory);
     });
+    return kDone;
 }
 
 // `layers` is [count][19] int64: Layer, field by field.
-MARCOT_API void marcot_run_layers(const int64_t* layers, int64_t count, int64_t rows, int64_t hidden, int64_t width,
-                                  int64_t kv_heads, int64_t group, int64_t head_dim, int64_t page_size, double eps,
-                                  double scale, const float* cos, const float* sin, const int64_t* slots,
-                                  float* k_cache, float* v_cache, int64_t layer_floats, const int32_t* positions,
-                                  const int32_t* items, int64_t item_count, const int32_t* pages, const float* embedded,
-                                  float* residual, float* output, int64_t threads) {
+MARCOT_API int64_t marcot_run_layers(const int64_t* layers, int64_t count, int64_t rows, int64_t hidden, int64_t width,
+                                     int64_t kv_heads, int64_t group, int64_t head_dim, int64_t page_size,
+                                     int64_t page_count, double eps, double scale, const float* cos, const float* sin,
+                                     const int64_t* slots, float* k_cache, float* v_cache, int64_t layer_floats,
+                                     const int32_t* positions, const int32_t* items, int64_t item_count,
+                                     const int32_t* pages, int64_t listed, const float* embedded, float* residual,
+                                     float* output, int64_t threads) {
     static_assert(sizeof(Layer) == 19 * sizeof(int64_t), "Python builds these rows");
     const StackCall call{(const Layer*)layers,
                          count,
@@ -137,6 +154,10 @@ MARCOT_API void marcot_run_layers(const int64_t* layers, int64_t count, int64_t 
                          embedded,
                          residual,
                          output};
+    Refusal refusal = check_slots(slots, rows, call.heads, page_count);
+    if (!refusal) refusal = check_plan(call.plan, rows, listed, call.heads, page_count);
+    if (refusal) return refusal;
     const StackMemory memory(shared_memory(StackMemory::bytes(call)), call);
     run_team(threads, [&](Team& team) { run_layers(team, call, memory); });
+    return kDone;
 }

@@ -118,13 +118,19 @@ inline void write_codes(const uint8_t* codes, int row, uint8_t* block) {
     if constexpr (kBits == 6) store(block + 320 + row * 4, high[1]);
 }
 
+// Whether an fp16 number is neither infinite nor NaN.
+inline bool is_finite_f16(uint16_t bits) { return (bits & 0x7c00) != 0x7c00; }
+
+// Whether all values of a row will be finite. Of blocks that is up to their fp16 scales and minimums.
 template <Format F>
-inline void pack_quantized_row(const uint8_t* source, int64_t columns, int row, uint8_t* panel) {
+inline bool pack_quantized_row(const uint8_t* source, int64_t columns, int row, uint8_t* panel) {
     using L = Layout<F>;
+    bool finite = true;
     for (int64_t block = 0; block < columns / kBlock; block++) {
         uint8_t* super = panel + block * kBlock / L::kSuper * L::kSuperBytes;
         uint8_t* here = super + L::kHeader + block % (L::kSuper / kBlock) * L::kBlockBytes;
         const BlockCodes read = read_block<F>(source, block);
+        finite &= is_finite_f16(read.scale) & is_finite_f16(read.minimum);
         std::memcpy(super + row * 2, &read.scale, 2);
         if constexpr (L::kMinimums) std::memcpy(super + 32 + row * 2, &read.minimum, 2);
         if constexpr (L::kNested) {
@@ -133,29 +139,41 @@ inline void pack_quantized_row(const uint8_t* source, int64_t columns, int row, 
         }
         write_codes<F>(read.codes, row, here + L::kScales);
     }
+    return finite;
 }
 
-template <typename T>
-inline void pack_dense_row(const uint8_t* source, int64_t columns, int row, uint8_t* panel) {
-    for (int64_t k = 0; k < columns; k++)
-        std::memcpy(panel + (k * kPanel + row) * sizeof(T), source + k * sizeof(T), sizeof(T));
-}
-
-// Packs `rows` rows, `stride` bytes apart, into panels at `packed`; missing rows of the last panel become zeros.
+// Likewise. In every format the bits of the exponent are all ones in infinities and NaN, and only there.
 template <Format F>
-inline void pack(Team& team, const uint8_t* source, int64_t stride, int64_t rows, int64_t columns, uint8_t* packed) {
+inline bool pack_dense_row(const uint8_t* source, int64_t columns, int row, uint8_t* panel) {
+    using Bits = typename Layout<F>::Bits;
+    bool finite = true;
+    for (int64_t k = 0; k < columns; k++) {
+        const Bits value = load<Bits>(source + k * sizeof value);
+        finite &= (value & Layout<F>::kExponent) != Layout<F>::kExponent;
+        store(panel + (k * kPanel + row) * sizeof value, value);
+    }
+    return finite;
+}
+
+// Packs `rows` rows, `stride` bytes apart, into panels at `packed`; missing rows of the last panel become zeros. Clears
+// `finite` if a value is infinite or NaN.
+template <Format F>
+inline void pack(Team& team, const uint8_t* source, int64_t stride, int64_t rows, int64_t columns, uint8_t* packed,
+                 bool* finite) {
     const int64_t bytes = panel_bytes<F>(columns);
     team.run((rows + kPanel - 1) / kPanel, 1, [&](int64_t first, int64_t last) {
         for (int64_t p = first; p < last; p++) {
             uint8_t* panel = packed + p * bytes;
+            bool all_finite = true;
             std::memset(panel, 0, bytes);
             for (int row = 0; row < kPanel && p * kPanel + row < rows; row++) {
                 const uint8_t* from = source + (p * kPanel + row) * stride;
                 if constexpr (Layout<F>::kQuantized)
-                    pack_quantized_row<F>(from, columns, row, panel);
+                    all_finite &= pack_quantized_row<F>(from, columns, row, panel);
                 else
-                    pack_dense_row<typename Layout<F>::Value>(from, columns, row, panel);
+                    all_finite &= pack_dense_row<F>(from, columns, row, panel);
             }
+            if (!all_finite) __atomic_store_n(finite, false, __ATOMIC_RELAXED);
         }
     });
 }

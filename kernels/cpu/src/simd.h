@@ -257,7 +257,7 @@ inline F32 load_f16(const void* from) {
     return (F32)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)from));
 #else
     // The exponent is moved by a multiplication, which is exact and takes subnormal numbers along; infinities and NaN
-    // do not occur in weights.
+    // do not occur in weights, as `pack` has told.
     const U32 bits = load_u16(from);
     const F32 magnitude = (F32)((bits & 0x7fff) << 13) * 0x1p112f;
     return (F32)((U32)magnitude | (bits & 0x8000) << 16);

@@ -101,7 +101,7 @@ inline I16 pair_codes(const uint8_t* codes, int pair, int v) {
 // Values [index, index + lanes) of a dense panel.
 template <Format F>
 inline F32 dense_value(const uint8_t* panel, int64_t index) {
-    const auto* value = (const typename Layout<F>::Value*)panel + index;
+    const auto* value = (const typename Layout<F>::Bits*)panel + index;
     if constexpr (F == Format::F32)
         return load<F32>(value);
     else if constexpr (F == Format::BF16)

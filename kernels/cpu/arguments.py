@@ -1,0 +1,112 @@
+"""What the library trusts its callers with, checked once per call: it reads and writes memory as the shapes say."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from ..errors import KernelArgumentError
+from ..plan import Plan, WorkItem
+from .packed_linear import CpuLinear
+
+PAGE_SIZE: Final = 16
+"""A page of K is one panel of the micro-kernel."""
+
+_REFUSALS: Final = (
+    "",
+    "a token is none of the vocabulary",
+    "a slot is in none of the pages",
+    "a position is negative, or beyond all pages",
+    "a work item of the plan leads outside its rows or pages",
+    "the plan lists a page that there is none of",
+)
+"""The order is that of `Refusal` in `src/bounds.h`."""
+
+
+def done(op: str, refusal: int) -> None:
+    """See that `op` was carried out.
+
+    Raises:
+        KernelArgumentError: The library has refused it, because of what is in its indices.
+    """
+    if refusal:
+        raise KernelArgumentError(f"{op}: {_REFUSALS[refusal]}")
+
+
+def checked(what: str, x: Tensor, dtype: torch.dtype, *shape: int) -> Tensor:
+    """`x`, without gaps.
+
+    Args:
+        what: Op and argument, for the message.
+        x: The argument.
+        dtype: What its dtype must be.
+        shape: What its shape must be; -1 is any size.
+
+    Raises:
+        KernelArgumentError: It is no tensor of this dtype and shape on the CPU.
+    """
+    if not isinstance(x, Tensor) or x.dtype is not dtype or not x.is_cpu or not _fits(x.shape, shape):
+        raise KernelArgumentError(f"{what}: must be {_name(dtype)} {list(shape)} on the CPU, not {_about(x)}")
+    return x if x.is_contiguous() else x.contiguous()
+
+
+def fp32(what: str, x: Tensor, *shape: int) -> Tensor:
+    """`checked` for what is computed with."""
+    return checked(what, x, torch.float32, *shape)
+
+
+def int64(what: str, x: Tensor, *shape: int) -> Tensor:
+    """`checked` for indices."""
+    return checked(what, x, torch.int64, *shape)
+
+
+def written(what: str, x: Tensor, *shape: int) -> Tensor:
+    """`fp32` for what is written in place, so that no copy will do."""
+    if not x.is_contiguous():
+        raise KernelArgumentError(f"{what}: is written in place, so it must be contiguous, not {_about(x)}")
+    return fp32(what, x, *shape)
+
+
+def packed(what: str, weight: object) -> CpuLinear:
+    """`weight`, which must be packed for the CPU."""
+    if not isinstance(weight, CpuLinear):
+        raise KernelArgumentError(f"{what}: must be a weight of pack_linear, not {_about(weight)}")
+    return weight
+
+
+def same(what: str, size: int, wanted: int) -> None:
+    """See that two sizes agree."""
+    if size != wanted:
+        raise KernelArgumentError(f"{what}: must be {wanted}, not {size}")
+
+
+def gqa_group(op: str, heads: int, kv_heads: int) -> int:
+    """Query heads per KV head."""
+    if heads < 1 or kv_heads < 1 or heads % kv_heads:
+        raise KernelArgumentError(f"{op}: {heads} query heads cannot be shared out among {kv_heads} KV heads")
+    return heads // kv_heads
+
+
+def planned(op: str, plan: Plan, rows: int) -> tuple[Tensor, Tensor, int, Tensor, int]:
+    """How the library takes a plan for `rows` rows: positions, items and their number, pages and their number."""
+    positions = checked(f"{op}: plan.positions", plan.positions, torch.int32, rows)
+    items = checked(f"{op}: plan.items", plan.items, torch.int32, -1, len(WorkItem._fields))
+    pages = checked(f"{op}: plan.pages", plan.pages, torch.int32, -1)
+    return positions, items, len(items), pages, len(pages)
+
+
+def _fits(shape: torch.Size, wanted: tuple[int, ...]) -> bool:
+    if shape == wanted:
+        return True
+    pairs = zip(shape, wanted, strict=False)
+    return len(shape) == len(wanted) and all(size == asked or asked < 0 for size, asked in pairs)
+
+
+def _about(x: object) -> str:
+    return f"{_name(x.dtype)} {list(x.shape)} on {x.device}" if isinstance(x, Tensor) else f"{x!r:.100}"
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
