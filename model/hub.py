@@ -172,6 +172,8 @@ def _hub_errors(name: HubName) -> Iterator[None]:
             raise DownloadError(f"{name}: the hub has no such model, or it is private ('hf auth login')") from error
         except errors.RevisionNotFoundError as error:
             raise DownloadError(f"{name}: the model has no branch, tag or commit of that name") from error
+        except RuntimeError as error:  # the hub's client asks for a home directory, and there is none
+            raise DownloadError(f"{name}: {error} Set HF_HOME to a folder for what comes from the hub") from error
         except (errors.HfHubHTTPError, OSError, ValueError) as error:
             raise DownloadError(
                 f"{name}: the hub cannot be reached ({type(error).__name__}) and no local copy is complete; "

@@ -70,7 +70,10 @@ def built_library(
         KernelBuildError: It refuses the sources, or no disk has room for the library.
     """
     build = _Build(find_compiler(), sources.resolve(), tuple(extra_flags), what, seconds, parallel)
-    folder = cache_folder()
+    try:
+        folder = cache_folder()
+    except OSError as error:
+        raise KernelBuildError(f"{what} cannot be built: there is no folder for them: {error.strerror}") from error
     known = find(folder, build.name(list(_OPTIONAL)))
     if known is not None:
         return known

