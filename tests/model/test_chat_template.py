@@ -1,6 +1,10 @@
+from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
+
 import pytest
 from marcot.model import ChatTemplate, ChatTemplateError, open_checkpoint
 from marcot.model.gguf_header import read_header
+from marcot.model.template_budget import STEPS
 from tiny import train_tokenizer
 from transformers import PreTrainedTokenizerFast
 
@@ -86,33 +90,17 @@ def test_template_language_is_that_of_transformers(source):
     assert ChatTemplate(source, special).render(CHATS["three turns"], add_generation_prompt=False) == expected
 
 
-HOSTILE = {
-    "class walk": ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "unsafe"),
-    "globals of a function": ("{{ raise_exception.__globals__.keys() }}", "unsafe"),
-    "attr filter": ("{{ (''|attr('__class__')).mro() }}", "unsafe"),
-    "format string": ("{{ '{0.__class__.__mro__}'.format(messages) }}", "unsafe"),
-    "changes the messages": ("{{ messages.append(1) }}", "unsafe"),
-    "endless loops": ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}", "stopped after"),
-    "huge range": ("{% for a in range(10**12) %}{% endfor %}", "powers are not allowed"),
-    "range": ("{% for a in range(999999999999) %}{% endfor %}", "Range too big"),
-    "huge text": ("{{ 'a' * 99999999999 }}", "makes more than"),
-    "huge list": ("{{ (99999999999 * [0]) | length }}", "makes more than"),
-    "huge power": ("{{ 9 ** (9 ** 9) }}", "powers are not allowed"),
-    "much output": ("{% for a in range(9999) %}{{ 'a' * 99999 }}{% endfor %}", "makes more than"),
-    "endless recursion": ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion"),
-    "branching recursion": (
-        "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
-        "stopped after",
-    ),
+FAILING = {
     "raises": ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
-    "fails": ("{{ messages[9].content.x }}", "chat template: "),
+    "fails": ("{{ messages[9].content.x }}", "list object has no element 9"),
     "divides by zero": ("{{ 1 / 0 }}", "division"),
-    "includes a file": ("{% include '/etc/passwd' %}", "no loader"),
+    "adds a number to a text": ("{{ 'a' + 1 }}", "no str + int"),
+    "changes the messages": ("{{ messages.append(1) }}", "unsafe"),
 }
 
 
-@pytest.mark.parametrize(("source", "message"), HOSTILE.values(), ids=HOSTILE.keys())
-def test_hostile_template(source, message):
+@pytest.mark.parametrize(("source", "message"), FAILING.values(), ids=FAILING.keys())
+def test_failing_template(source, message):
     template = ChatTemplate(source, {})
     with pytest.raises(ChatTemplateError) as caught:
         template.render([USER])
@@ -135,5 +123,57 @@ def test_broken_template(source):
 
 
 def test_the_budget_is_for_one_rendering():
-    template = ChatTemplate("{% for a in range(9999) %}{% for b in range(9) %}{% endfor %}{% endfor %}ok", {})
-    assert [template.render([USER]) for _ in range(3)] == ["ok"] * 3
+    template = ChatTemplate(f"{{% set a = 'a' * {STEPS} %}}ok", {})  # half a step per character
+    assert [template.render([USER]) for _ in range(9)] == ["ok"] * 9
+
+
+LARGE = {
+    "many messages": [USER, ASSISTANT] * 5000,
+    "long message": [{"role": "user", "content": "How many clips? " * 10**6}],
+    "many tools": [USER] * 3,
+}
+
+
+@pytest.mark.parametrize("chat", LARGE.values(), ids=LARGE.keys())
+def test_a_large_chat_may_cost_more(chat):
+    source = """{% for tool in tools %}{{ tool | tojson(indent=4) }}{% endfor %}
+    {%- for m in messages %}{{ m.role ~ ': ' + m.content.split('</think>')[-1].strip() | trim }}{% endfor %}"""
+    tools = TOOLS * 2000 if chat == LARGE["many tools"] else []
+    expected = theirs(source).apply_chat_template(chat, tools=tools, tokenize=False)
+    assert ChatTemplate(source, {}).render(chat, tools=tools, add_generation_prompt=False) == expected
+
+
+class Name(str):
+    def __str__(self):
+        raise AssertionError("code of the messages runs in the sandbox")
+
+
+def test_messages_are_plain_data():
+    message = MappingProxyType({"role": Name("user"), "content": [("a", 1), [None, True, 2.5]]})
+    assert ChatTemplate("{{ messages }}", {}).render([message]) == (
+        "[{'role': 'user', 'content': [('a', 1), [None, True, 2.5]]}]"
+    )
+
+
+CYCLE: list[object] = []
+CYCLE.append(CYCLE)
+NOT_DATA = {
+    "set": ({1}, "hold a set"),
+    "object": (object(), "hold a object"),
+    "cycle": (CYCLE, "more than 100 deep"),
+    "tuple as a key": ({(1, 2): 3}, "a tuple as a key"),
+    "huge integer": (1 << 9999, "1024 bits"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), NOT_DATA.values(), ids=NOT_DATA.keys())
+def test_messages_that_are_not_data(content, message):
+    with pytest.raises(ChatTemplateError, match=message):
+        ChatTemplate("{{ messages }}", {}).render([{"role": "user", "content": content}])
+
+
+def test_threads_may_share_a_template():
+    template = ChatTemplate("{% for a in range(messages[0].content) %}{{ a % 7 }}{% endfor %}", {})
+    with ThreadPoolExecutor(4) as pool:
+        texts = list(pool.map(lambda n: template.render([{"role": "user", "content": n}]), [3000] * 40))
+    assert set(texts) == {"".join(str(a % 7) for a in range(3000))}
