@@ -1,0 +1,126 @@
+"""Processes to be killed: forks of this one, so that they need not import torch before anything can go wrong."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+_PATIENCE = 120.0
+"""Seconds after which a process that nobody has killed hangs."""
+
+
+class Ended(NamedTuple):
+    """How a process ended.
+
+    Attributes:
+        code: Exit code; less than 0, the signal.
+        seconds: How long it ran.
+        said: What it wrote to stdout and stderr.
+    """
+
+    code: int
+    seconds: float
+    said: str
+
+
+class Process:
+    """A fork that does `work` in the folder `place`, in a group of its own."""
+
+    def __init__(
+        self, work: Callable[[], None], place: Path, environment: Mapping[str, str], most_bytes: int | None = None
+    ) -> None:
+        """Start it.
+
+        Args:
+            work: What it does, ending as programs do.
+            place: Its current folder; what it says is in `place.said`, beside it.
+            environment: Variables to set.
+            most_bytes: No file may become larger, as if the disk were full.
+        """
+        self._said = place.with_name(f"{place.name}.said")
+        self._said.write_bytes(b"")
+        self._began = time.monotonic()
+        self._id = os.fork()
+        if self._id == 0:
+            _be_a_program(work, place, self._said, environment, most_bytes)
+        with suppress(OSError):  # it does so itself, too: whoever comes first
+            os.setpgid(self._id, self._id)
+
+    def kill(self, signal_number: int, seconds: float) -> Ended:
+        """Send it a signal when it is `seconds` old, unless it has ended, and wait for its end."""
+        while time.monotonic() < self._began + seconds:
+            ended = self._poll()
+            if ended is not None:
+                return ended
+            time.sleep(min(0.002, max(0.0, self._began + seconds - time.monotonic())))
+        os.kill(self._id, signal_number)
+        return self.wait()
+
+    def wait(self) -> Ended:
+        """Wait for its end; one that hangs is killed and has the code -9."""
+        while time.monotonic() < self._began + _PATIENCE:
+            ended = self._poll()
+            if ended is not None:
+                return ended
+            time.sleep(0.002)
+        os.killpg(self._id, signal.SIGKILL)
+        os.waitpid(self._id, 0)
+        return Ended(-signal.SIGKILL, _PATIENCE, f"hangs; {self._said.read_text(errors='replace')}")
+
+    def orphans(self, seconds: float) -> bool:
+        """Whether any of its children is still there after so many seconds; they are ended then."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                os.killpg(self._id, 0)
+            except ProcessLookupError:
+                return False
+            time.sleep(0.02)
+        os.killpg(self._id, signal.SIGKILL)
+        return True
+
+    def _poll(self) -> Ended | None:
+        found, status = os.waitpid(self._id, os.WNOHANG)
+        if not found:
+            return None
+        seconds = time.monotonic() - self._began
+        return Ended(os.waitstatus_to_exitcode(status), seconds, self._said.read_text(errors="replace"))
+
+
+def _be_a_program(
+    work: Callable[[], None], place: Path, said: Path, environment: Mapping[str, str], most_bytes: int | None
+) -> None:
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        output = os.open(said, os.O_WRONLY | os.O_APPEND)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.chdir(place)
+        os.environ.update(environment)
+        if most_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+        work()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        code = 130
+    except BaseException:
+        traceback.print_exc()
+    try:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
