@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from .errors import InputError, OutputError
+from .working_file import working_name
 
 HEAD_BYTES = 1024
 """How much of a file is looked at to recognise it."""
@@ -50,20 +50,20 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     # What a link names is replaced, not the link.
     target = path.resolve()
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        try:
-            with beside.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            if target.exists():
-                beside.chmod(target.stat().st_mode)
-            beside.replace(target)
-        except BaseException:
-            with suppress(OSError):
-                beside.unlink()
-            raise
+        with working_name(target) as beside:
+            try:
+                with beside.open("xb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                if target.exists():
+                    beside.chmod(target.stat().st_mode)
+                beside.replace(target)
+            except BaseException:
+                with suppress(OSError):
+                    beside.unlink()
+                raise
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 

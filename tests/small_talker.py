@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from gguf import GGUFReader, GGUFWriter
 from marcot.model import BUILT_IN_MODELS
+from marcot.model.verified import note_verified
 from safetensors.torch import load_file, save_file
 from tiny import write_tiny
 from tiny_gguf import convert
@@ -62,6 +63,7 @@ def write_built_in_models(vocabulary_of: Path, models: Path) -> None:
         path = models / f"{model.name}.gguf"
         path.write_bytes(written)
         os.truncate(path, model.size)  # a hole that takes no room on the disk
+        note_verified(path, model.sha256)
 
 
 def _let_it_end(embeddings: Tensor, head: Tensor, end: int) -> None:

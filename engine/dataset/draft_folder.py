@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from ...model import strict_json
 from ...model.fields import MAX_COUNT, Fields
 from ..errors import InputError, OutputError
 from ..file_lock import lock
+from ..working_file import working_name
 from .growing_file import GrowingFile, Mark
 
 State = Mapping[str, Any]
@@ -207,10 +207,10 @@ def _folder(final: Path) -> Path:
 
 def _make(folder: Path) -> None:
     """Make an empty draft, which has its mark from the beginning."""
-    fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-    (fresh / _FILES).mkdir(parents=True)
-    (fresh / _LOCK).write_bytes(_MARK)
-    fresh.rename(folder)
+    with working_name(folder) as fresh:
+        (fresh / _FILES).mkdir(parents=True)
+        (fresh / _LOCK).write_bytes(_MARK)
+        fresh.rename(folder)
 
 
 def _is_draft(folder: Path) -> bool:

