@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import statistics
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
+
+from marcot.kernels.programs import find_program
 
 from ..common.peak_memory import peak_memory
 
@@ -49,7 +50,7 @@ def run_batched_bench(
     arguments = ["-m", str(model), "-t", str(threads), "-c", str(context), "-b", "2048", "-ub", "512", "-pps"]
     arguments += ["-npp", str(prompt), "-ntg", str(passes), "-npl", ",".join([str(branches)] * rounds)]
     program, *flags = shlex.split(command)
-    program = shutil.which(program) or program
+    program = find_program(program) or program
     with (
         tempfile.TemporaryDirectory() as folder,  # some versions leave a log where they are started
         subprocess.Popen(

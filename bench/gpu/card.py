@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import platform
-import shutil
 import subprocess
 import traceback
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 import torch
+from marcot.kernels.programs import find_program
 
 _COPIED_BYTES = 2**30
 """Far more than any cache holds."""
@@ -102,7 +102,7 @@ def _versions() -> dict[str, str]:
 
 
 def _driver() -> str:
-    program = shutil.which("nvidia-smi")
+    program = find_program("nvidia-smi")
     if program is None:
         return "unknown"
     command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
