@@ -111,8 +111,8 @@ def speaks_of_reasoning(text: str) -> bool:
 
 def _brief(error: Exception) -> str:
     """One printable line that says what went wrong, though a template may have written it."""
-    if isinstance(error, RecursionError):
-        return "it nests too deep"
+    if isinstance(error, RecursionError | MemoryError):  # Python's parser has the second for what nests too deep
+        return "it is too large or nests too deep"
     whole = f"{error.message}, in line {error.lineno}" if isinstance(error, TemplateSyntaxError) else str(error)
     text = whole[: 4 * MAX_MESSAGE_CHARACTERS]
     line = "".join(character if character.isprintable() else " " for character in text)

@@ -36,6 +36,9 @@ class Once:
     def __init__(self, items: list[Any]) -> None:
         self.items = items
 
+    def __repr__(self) -> str:
+        return "<generator>"
+
     def __iter__(self) -> Iterator[Any]:
         items, self.items = self.items, []
         yield from items

@@ -8,12 +8,16 @@ from typing import Any
 
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Undefined
+from markupsafe import Markup
 
 from .template_budget import MAX_INTEGER, SCALARS, Budget
 from .template_format import as_text, percent
 from .template_methods import check_key
 
 _NUMBERS = (int, float, bool)
+
+_ATOMS = SCALARS | {Markup, Undefined}
+"""What has nothing within that could be compared."""
 
 _ARITHMETIC: Mapping[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
@@ -114,7 +118,7 @@ def _pay_for_repetition(budget: Budget, sequence: object, times: int) -> None:
 def _pay_for_comparison(budget: Budget, left: object, right: object) -> None:
     if isinstance(left, str) and isinstance(right, str):
         budget.spend((min(len(left), len(right)) >> 4) + 1)
-    elif isinstance(left, list | tuple | dict) and isinstance(right, list | tuple | dict) and left and right:
+    elif type(left) not in _ATOMS and type(right) not in _ATOMS and left and right:
         budget.weigh(left, right)
 
 

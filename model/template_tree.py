@@ -14,11 +14,11 @@ from jinja2.visitor import NodeTransformer
 
 from .template_operators import check_number
 
-MAX_TOKENS = 60_000
+MAX_TOKENS = 40_000
 """Bound on the words and signs of a template's tags; the longest real ones have some six thousand."""
 
-MAX_NODES = 20_000
-"""Bound on the nodes of its tree; the largest real ones have 1,400. More would take seconds to compile."""
+MAX_NODES = 10_000
+"""Bound on the nodes of its tree; the largest real ones have 1,400. Jinja's time grows with their square."""
 
 MAX_DEPTH = 100
 """Bound on its depth; the deepest real one is 29 deep. Both jinja and Python compile by recursion."""

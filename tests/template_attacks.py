@@ -1,7 +1,6 @@
-"""Chat templates that mean harm, and a process with limits in which they are tried.
+"""Where chat templates that mean harm are tried: a process with limits on its time and memory.
 
-Run as a program it tries the templates of a JSON object on its input and writes a line of JSON for each; a template
-that takes longer than `SECONDS` of CPU kills the process.
+Run as a program it takes templates as lines of JSON and writes what became of each as another line.
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from typing import NamedTuple
 
 SECONDS = 3.0
-"""CPU time of one template."""
+"""CPU time that loading and rendering a template may take together; what takes longer kills the process."""
 
-MEGABYTES = 600
+MEGABYTES = 500
 """Memory that a template may take beyond what the process has when it begins."""
 
 MESSAGES = [
@@ -33,7 +31,8 @@ class Outcome(NamedTuple):
     """What became of a template.
 
     Attributes:
-        kind: "refused" when it was loaded, "stopped" when it was rendered, "rendered", or "raw" for any other error.
+        kind: "refused" when it was loaded, "stopped" when it was rendered, "rendered", "raw" for any other error, or
+            "killed" by a limit.
         text: The error's, or the end of the prompt.
         seconds: CPU time.
     """
@@ -42,22 +41,48 @@ class Outcome(NamedTuple):
     text: str
     seconds: float
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether it is a prompt or an error that a user can read."""
+        if self.kind in ("refused", "stopped"):
+            return self.text.isprintable() and 15 < len(self.text) < 400
+        return self.kind == "rendered"
 
-def try_all(templates: Mapping[str, str], *, steps: int | None = None) -> dict[str, Outcome]:
-    """Try `templates`, by any names, in one process; the one that kills it and those after it have no outcome.
+
+class Victim:
+    """A process that tries templates; one that a template kills is followed by another.
 
     Args:
-        templates: The sources.
         steps: Steps of a rendering instead of the usual number.
     """
-    command = [sys.executable, __file__, *([] if steps is None else [str(steps)])]
-    ran = subprocess.run(command, input=json.dumps(templates), capture_output=True, text=True, check=False)
-    lines = [json.loads(line) for line in ran.stdout.splitlines() if line.endswith("]")]
-    return {name: Outcome(*outcome) for name, *outcome in lines}
+
+    def __init__(self, steps: int | None = None) -> None:
+        self._command = [sys.executable, __file__, *([] if steps is None else [str(steps)])]
+        self._process: subprocess.Popen[str] | None = None
+
+    def attack(self, source: str) -> Outcome:
+        """Load and render a template there."""
+        if self._process is None:
+            pipe = subprocess.PIPE
+            self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(source) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if answer:
+            return Outcome(*json.loads(answer))
+        _, complaint = self._process.communicate()
+        code, self._process = self._process.returncode, None
+        return Outcome("killed", f"exit code {code} {complaint[-500:]}", SECONDS)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.communicate()
 
 
-def try_one(source: str) -> Outcome:
-    """Try a template in this process."""
+def _try(source: str) -> Outcome:
     from marcot.model import ChatTemplate, ChatTemplateError
 
     began = time.process_time()
@@ -69,12 +94,13 @@ def try_one(source: str) -> Outcome:
         kind = "rendered"
     except ChatTemplateError as error:
         text = str(error)
+        kind = "raw" if isinstance(error.__cause__, MemoryError) and kind == "stopped" else kind
     except BaseException as error:
         kind, text = "raw", f"{type(error).__name__}: {error}"
-    return Outcome(kind, text if kind != "rendered" else text[-200:], time.process_time() - began)
+    return Outcome(kind, text[-200:] if kind == "rendered" else text, time.process_time() - began)
 
 
-def _limit() -> None:
+def _limit_memory() -> None:
     with open("/proc/self/statm") as memory:
         taken = int(memory.read().split()[0]) * resource.getpagesize()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -87,10 +113,10 @@ def main() -> None:
 
     if sys.argv[1:]:
         module.STEPS = int(sys.argv[1])
-    _limit()
-    for name, source in json.load(sys.stdin).items():
+    _limit_memory()
+    for line in sys.stdin:
         signal.setitimer(signal.ITIMER_PROF, SECONDS)  # kills, even in the middle of an operation
-        print(json.dumps([name, *try_one(source)]), flush=True)
+        print(json.dumps(_try(json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":
