@@ -231,18 +231,19 @@ class Scheduler:
             if rows > 0 and job.order in self._running and self._make_room(job, node):
                 readers.append(Reader(job, node, node.computed, rows))
                 budget -= rows
-        prefilled: set[KVNode] = set()
+        prefilled: dict[KVNode, int] = {}  # how many tokens of a node the step will leave uncomputed
         for job in behind:
-            if budget <= 0:
-                break
-            node = _first_uncomputed(job.fork)
-            if node in prefilled or job.order not in self._running:
+            if job.order not in self._running:
                 continue
-            prefilled.add(node)
-            left = len(node.tokens) - node.computed
-            rows = min(left, budget) or 1
-            readers.append(Reader(job, node, node.computed if left else len(node.tokens) - 1, rows, left > 0))
-            budget -= rows
+            for node in _uncomputed(job.fork):
+                if node not in prefilled and budget > 0:
+                    left = len(node.tokens) - node.computed
+                    rows = min(left, budget) or 1
+                    readers.append(Reader(job, node, node.computed if left else len(node.tokens) - 1, rows, left > 0))
+                    prefilled[node] = max(left - rows, 0)
+                    budget -= rows
+                if prefilled.get(node, 1):
+                    break
         return readers
 
     def _make_room(self, job: Job, node: KVNode) -> bool:
@@ -279,8 +280,10 @@ class Scheduler:
             self._tree.discard(job.node)
 
 
-def _first_uncomputed(node: KVNode) -> KVNode:
-    """The topmost node on the path of `node` that still has tokens to compute; `node` itself if none has."""
+def _uncomputed(node: KVNode) -> list[KVNode]:
+    """The nodes on the path of `node` that have tokens to compute, topmost first; `node` itself if none has."""
+    nodes = [node]
     while node.parent is not None and node.parent.computed < len(node.parent.tokens):
         node = node.parent
-    return node
+        nodes.append(node)
+    return nodes[::-1]

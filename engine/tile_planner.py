@@ -38,7 +38,7 @@ kept, as changing it costs a plan, or else the one is taken that costs least in 
 
 _NO_ITEMS = torch.empty(0, len(WorkItem._fields), dtype=torch.int32)
 _NO_PAGES = torch.empty(0, dtype=torch.int32)
-_FIRST_SLOT = attrgetter("first_slot")
+_FIRST_SLOT, _PARENT, _CHILDREN = attrgetter("first_slot"), attrgetter("parent"), attrgetter("children")
 _LENGTH = Tile._fields.index("length")
 
 
@@ -82,8 +82,8 @@ class TilePlanner:
         self._block = tiling.rows[len(tiling.rows) // 2]
         self._even = Even(inf, 0.0, 0.0, 1)
         self._tables = TileTables()
-        loaded = library() if native else None
-        self._forest: Forest = PlainForest(self._tables) if loaded is None else NativeForest(loaded, self._tables)
+        self._library = library() if native else None
+        self._forest = self._empty_forest()
         self._plan: Plan
         self._calm = 0
         self._chosen_for = 0
@@ -144,8 +144,15 @@ class TilePlanner:
 
     # --- any other step -----------------------------------------------------------------------------------------
 
+    def _empty_forest(self) -> Forest:
+        if self._library is None:
+            return PlainForest(self._tables)
+        return NativeForest(self._library, self._tables)
+
     def _replan(self, asked: Asked) -> list[Reader]:
         """Follow what has changed since the step before, and write the tables anew."""
+        if _reads_what_it_computes(asked):  # a forest follows nodes that change only at the ends of paths
+            self._forest, self._firsts = self._empty_forest(), self._firsts[:0]
         forest = self._forest
         changed = forest.follow(asked, self._firsts + 1, self._append)
         if changed:
@@ -239,6 +246,14 @@ class TilePlanner:
         self._firsts = asked.firsts[arranged.twigs]
         self._ones = (1,) * len(by_row)
         return [asked.readers[i] for i in (by_row if arranged.order is None else arranged.order)]
+
+
+def _reads_what_it_computes(asked: Asked) -> bool:
+    """Whether some reader's node is computed in the same step as the node above it."""
+    if not any(map(_CHILDREN, asked.leaves)):
+        return False
+    computed = {leaf for leaf, writes in zip(asked.leaves, asked.writes, strict=True) if writes}
+    return not computed.isdisjoint(map(_PARENT, asked.leaves))
 
 
 def _about_as_much(now: float, then: float) -> bool:

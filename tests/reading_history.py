@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from random import Random
 
 from marcot.engine.job import Prefill
@@ -11,6 +12,7 @@ from marcot.engine.planner import Reader
 from marcot.engine.usage import Usage
 
 VOCABULARY = 50_000
+_START = attrgetter("start", "serial")
 
 
 class ReadingHistory:
@@ -99,13 +101,16 @@ class ReadingHistory:
                 continue
             rows = len(branch.tokens) - branch.computed
             readers.append(Reader(Prefill(branch, Usage()), branch, branch.computed, rows))
-        topmost = {_first_uncomputed(node) for node in self.computing}
-        for node in sorted(topmost, key=lambda node: node.serial):
+        for node in sorted({part for end in self.computing for part in _uncomputed(end)}, key=_START):
             left = len(node.tokens) - node.computed
-            if left:
+            behind = {reader.leaf: reader.rows for reader in readers}
+            above = node.parent
+            if above is not None and above.computed + behind.get(above, 0) < len(above.tokens):
+                continue
+            if left and (above is None or above not in behind or self.random.random() < 0.8):
                 rows = min(left, self.random.choice([1, 7, 40, 200]))
                 readers.append(Reader(Prefill(node, Usage()), node, node.computed, rows))
-            else:
+            elif not left:
                 readers.append(Reader(Prefill(node, Usage()), node, len(node.tokens) - 1, 1, writes=False))
         return readers
 
@@ -129,7 +134,10 @@ class ReadingHistory:
         dice = self.random.random()
         ready = [node for node in self.frozen if all(part.computed == len(part.tokens) for part in node.path())]
         if dice < 0.15:
-            self.prompt(self.random.choice([1, 5, 40, 300]), self.random.choice([None, *self.frozen]))
+            below = self.random.choice([None, *self.frozen])
+            for _ in range(self.random.choice([0, 0, 3])):
+                below = self.tree.insert(below or self.tree.root, self.tokens(self.random.choice([1, 1, 20])))
+            self.prompt(self.random.choice([1, 5, 40, 300]), below)
         elif dice < 0.6 and ready:
             node = self.random.choice(ready)
             for _ in range(self.random.choice([1, 1, 2, 3, 5])):
@@ -144,7 +152,8 @@ class ReadingHistory:
             self._compute(self.random.choice(self.frozen))
 
 
-def _first_uncomputed(node: KVNode) -> KVNode:
-    while node.parent is not None and node.parent.computed < len(node.parent.tokens):
-        node = node.parent
-    return node
+def _uncomputed(node: KVNode) -> list[KVNode]:
+    nodes = [node]
+    while nodes[-1].parent is not None and nodes[-1].parent.computed < len(nodes[-1].parent.tokens):
+        nodes.append(nodes[-1].parent)
+    return nodes

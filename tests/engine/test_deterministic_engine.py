@@ -73,7 +73,7 @@ def grow(engine: Engine) -> list[Grown]:
             for family, (_, _, sampling) in zip(families, generations[-1], strict=True)
             for index, node in enumerate(family)
         ]
-        new = engine.prefill(PROMPT[::-1][:19])
+        new = engine.prefill(PROMPT[::-1][:19]).append([7]).append([8, 9])  # two nodes that are computed in one step
         generations.append([(families[0][0].prefix(2), 2, NUCLEUS), (families[1][-1], 1, WIDE), (new, 1, NARROW)])
     engine.tree.check_integrity()
     return grown
