@@ -29,8 +29,9 @@ def has_tags(text: str) -> bool:
 
 def parse_thought_output(text: str) -> ThoughtOutput | None:
     """The parts of a text that is in the form and nothing else, with something in both; otherwise None."""
-    match = _WHOLE.fullmatch(text)
-    if match is None or len(_TAG.findall(text)) != _TAGS:
+    # Counted first: among many tags the pattern would try each with each.
+    match = _WHOLE.fullmatch(text) if len(_TAG.findall(text)) == _TAGS else None
+    if match is None:
         return None
     parts = ThoughtOutput(match["thought"].strip(), match["output"].strip())
     return parts if parts.thought and parts.output else None

@@ -44,7 +44,7 @@ _BREAK_AFTER = re.compile(r"[ \t]{0,40}\n")
 _CLOSING = {r"\(": r"\)", r"\[": r"\]", "$$": "$$"}
 _WORDS_OF_TEX = re.compile(r"\\(?:text|textbf|mathrm|mbox|operatorname)\s*\{[^{}]*\}|\\[a-zA-Z]+")
 _PROSE = re.compile(r"[^\W\d_]{3,}")
-_WORDS_IN_BOX = re.compile(r"\\boxed\{([^{}\\$]*[^\W\d_]{3}[^{}\\$]*)\}")
+_WORDS_IN_BOX = re.compile(r"\\boxed\{(?=[^{}\\$]*[^\W\d_]{3})([^{}\\$]*)\}")
 
 
 def find_formulas(text: str) -> list[Formula]:
@@ -115,6 +115,8 @@ def _delimited(text: str, opening: re.Match[str]) -> Formula | None:
 
 
 def _converted(text: str, start: int, end: int, tex: str, display: str = "inline") -> Formula | None:
+    if len(tex) > LONGEST:
+        return None
     # TeX would take the letters of \boxed{blue} for variables; no model that writes so means them.
     markup = mathml(_WORDS_IN_BOX.sub(r"\\boxed{\\text{\1}}", tex.strip()), display)
     return None if markup is None else Formula(start, end, markup)

@@ -14,9 +14,14 @@ from .action import Action, Decode, token_border
 _STEP_END = re.compile(
     r"\n[^\S\n]*\n+"  # a blank line
     r"|</(?:thought|think)>"  # the end of a thought
-    r"|\n(?=[#*\s]*(?:step|步骤)\s*\d)",  # the line before a mark such as "Step 2:" or "### Step 2"
+    r"|\n(?=[#*\s]{0,80}(?:step|步骤)\s{0,80}\d)",  # the line before a mark such as "Step 2:" or "### Step 2"
     re.IGNORECASE,
 )
+_WINDOW = 256
+"""Tokens that are looked at first: steps are mostly shorter, and a chain of many need not be decoded once for each."""
+
+_AHEAD = 200
+"""Characters behind a place that decide whether a step ends there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +44,23 @@ class Step(Action):
 
     def cut(self, token_ids: Sequence[int], decode: Decode, confidences: NDArray[np.float32]) -> list[int]:
         """See `Action.cut`."""
-        ends: list[int] = []
-        while (start := ends[-1] if ends else 0) < len(token_ids):
-            ends.append(start + _step_length(token_ids[start:], decode))
-        return ends
+        ends = [0]
+        while ends[-1] < len(token_ids):
+            ends.append(_step_end(token_ids, ends[-1], decode))
+        return ends[1:]
 
 
-def _step_length(token_ids: Sequence[int], decode: Decode) -> int:
-    """Tokens of the first step of `token_ids`."""
-    text = decode(token_ids)
-    inked = len(text) - len(text.lstrip())
-    match = _STEP_END.search(text, inked)
-    if match is None or not text[match.end() :].strip():
-        return len(token_ids)
-    return token_border(token_ids, match.end(), decode)
+def _step_end(token_ids: Sequence[int], start: int, decode: Decode) -> int:
+    """Where the step of `token_ids` ends that begins at `start`."""
+    size = _WINDOW
+    while True:
+        window, left = token_ids[start : start + size], len(token_ids) - start - size
+        text = decode(window)
+        inked = len(text) - len(text.lstrip())
+        match = _STEP_END.search(text, inked)
+        rest = text[match.end() :] if match else ""
+        if match and rest.strip() and (left <= 0 or len(rest) >= _AHEAD):
+            return start + token_border(window, match.end(), decode)
+        if left <= 0:
+            return len(token_ids)
+        size *= 2

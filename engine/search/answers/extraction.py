@@ -51,10 +51,8 @@ _COMPUTED = re.compile(r"[=≈][\s\\$]{0,3}[-−]?\s?[\d.]")
 _SOMETHING = re.compile(r"\S")
 _SPAN = re.compile(r"\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]")
 _INDEX = re.compile(r"[\^_]\{?\Z")
-_REMARK = re.compile(r"\s\([^()]*[A-Za-z]{2,}[^()]*\)[\s.]*\Z")
-_VALUE = re.compile(
-    r"-?(?:\d[\d./]*|∞)|#[0-9a-f]{16}|[(\[](?:[-\d./∞]+|[, ]|#[0-9a-f]{16})+[)\]]|\\begin .*", re.DOTALL
-)
+_REMARK = re.compile(r"\s\((?=[^()]*[A-Za-z]{2})[^()]*\)[\s.]*+\Z")
+_VALUE = re.compile(r"-?(?:\d[\d./]*|∞)|#[0-9a-f]{16}|[(\[](?:[-\d./∞, ]|#[0-9a-f]{16})+[)\]]|\\begin .*", re.DOTALL)
 _MOST_BOXES = 50
 _MOST_WRAPPERS = 8
 _MOST_MARKS = 100

@@ -15,7 +15,7 @@ from .words import MEASURES
 
 _SIMPLE_NAME = re.compile(r"[A-Za-z](?:_\{?\w+\}?)?'*(?:\([A-Za-z]\))?")
 
-_NUMBER_KEY = re.compile(r"-?\d+(?:\.\d+|/\d+)?")
+_NUMBER_KEY = re.compile(r"-?\d+(?:\.\d+|/0*[1-9]\d*)?")
 
 
 def answers_agree(answer: str, reference: str) -> bool:
