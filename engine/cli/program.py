@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from . import signals, streams
+
+_USAGE_ERROR = 2
+"""The exit code of an `InputError`, whose module would import torch."""
 
 
 def main() -> None:
@@ -13,6 +17,7 @@ def main() -> None:
     code: object = 0
     try:
         try:
+            _leave_out_current_folder()
             from .app import main as run
 
             run()
@@ -25,3 +30,18 @@ def main() -> None:
     signals.ignore()
     streams.show_cursor()
     sys.exit(signals.exit_code() if code == signals.INTERRUPTED else code)  # type: ignore[arg-type]
+
+
+def _leave_out_current_folder() -> None:
+    """Keep a `numpy.py` in the current folder, where `python -m marcot` looks first, from being taken for numpy.
+
+    Raises:
+        SystemExit: The current folder is gone, which torch does not survive.
+    """
+    try:
+        here = os.getcwd()
+    except OSError:
+        streams.say("error: the current folder is gone; change to one that is there")
+        sys.exit(_USAGE_ERROR)
+    if not sys.flags.safe_path and sys.path[:1] == [here]:
+        del sys.path[0]

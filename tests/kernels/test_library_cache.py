@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,6 +101,45 @@ def test_a_folder_of_somebody_else_is_not_used(folder: Path, kept: Path, give_aw
     assert find(folder, NAME) is None
     with pytest.raises(PermissionError, match="it belongs to another user"):
         make_own(folder)
+
+
+@pytest.mark.parametrize("levels", [0, 1], ids=["the-folder-above", "further-up"])
+@pytest.mark.parametrize(("mode", "safe"), [(0o755, True), (0o777, False), (0o1777, True), (0o757, False)])
+def test_others_must_not_be_able_to_exchange_a_folder(tmp_path: Path, levels: int, mode: int, safe: bool) -> None:
+    folder = tmp_path / "a" / "b" / "kernels"
+    make_own(folder)
+    fresh = folder / "fresh"
+    fresh.write_bytes(CONTENTS)
+    kept = keep(fresh, folder, NAME)
+    above = folder.parents[levels]
+    above.chmod(mode)
+    assert find(folder, NAME) == (kept if safe else None)
+    if safe:
+        make_own(folder)
+    else:
+        with pytest.raises(PermissionError, match=f"others may write to {above}"):
+            make_own(folder)
+    above.chmod(0o755)
+
+
+@pytest.mark.parametrize("private", [True, False], ids=["private-group", "shared-group"])
+def test_a_group_may_write_above_if_it_is_the_users_own(
+    folder: Path, kept: Path, monkeypatch: pytest.MonkeyPatch, private: bool
+) -> None:
+    """Many systems give each user a group, and let it write to all that the user makes."""
+    user = pwd.struct_passwd(("me", "x", os.geteuid(), 0, "", "/", "/bin/sh"))
+    members = [] if private else ["somebody"]
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: user)
+    monkeypatch.setattr(grp, "getgrgid", lambda number: grp.struct_group(("me", "x", number, members)))
+    folder.parent.chmod(0o775)
+    assert find(folder, NAME) == (kept if private else None)
+
+
+def test_a_link_to_a_cache_is_followed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "link"))
+    assert cache_folder() == tmp_path / "real" / "marcot" / "kernels"
 
 
 def test_whoever_has_no_home_has_a_cache_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -40,3 +40,14 @@ def test_a_users_own_module_is_found_there_all_the_same(hostile: Path, tiny_chec
     ended = subprocess.run([sys.executable, "-m", "marcot", *words, "x"], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert not (hostile / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [["-m", "marcot", "models"], ["-m", "marcot.engine.cli", "--version"]], ids=" ".join
+)
+def test_a_current_folder_that_is_gone_is_named(tmp_path: Path, command: list[str]) -> None:
+    script = 'mkdir gone && cd gone && rmdir ../gone && exec "$0" "$@"'
+    ended = subprocess.run(
+        ["sh", "-c", script, sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (2, "error: the current folder is gone; change to one that is there\n")
