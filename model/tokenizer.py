@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -41,6 +42,10 @@ class Tokenizer:
     def vocab_size(self) -> int:
         """Tokens that have a text, added ones included; the model's embedding may have more rows."""
         return self._backend.get_vocab_size(with_added_tokens=True)
+
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits that are others when it encodes otherwise."""
+        return hashlib.sha256(self._backend.to_str().encode()).hexdigest()[:32]
 
     def encode(self, text: str, *, bos: bool = False) -> list[int]:
         """Return the ids of `text`; special tokens that are written out in it become themselves.

@@ -41,7 +41,9 @@ class Measuring:
         """
         self._model = model
         file = locate(model)
-        self._name, self._size = file.stem, file.stat().st_size
+        self._name = file.stem
+        with load_checkpoint(model) as checkpoint:
+            self._content = checkpoint.fingerprint()[:12]
         self._made_by = made_by
         self._progress = progress
 
@@ -102,7 +104,7 @@ class Measuring:
         return loaded
 
     def _ledger(self, part: str) -> Ledger:
-        return Ledger(f"{self._name}-{self._size}-{part}", self._made_by)
+        return Ledger(f"{self._name}-{self._content}-{part}", self._made_by)
 
 
 class _Raters:

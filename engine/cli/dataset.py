@@ -152,7 +152,7 @@ def dataset(
 
     kinds = tuple(options.split_names(make, "--make"))
     try:
-        name, encode = chosen_tokenizer(tokenizer, sources)
+        counting = chosen_tokenizer(tokenizer, sources)
         chosen = DatasetOptions(
             kinds=kinds,
             form=form,
@@ -173,11 +173,12 @@ def dataset(
             test=test,
             seed=seed,
             skip_bad=skip_bad,
-            tokenizer=name,
+            tokenizer=counting.name,
             license=license,
         )
         with ProgressBar() as bar:
-            produced: Produced = Production(sources, out, chosen, encode, bar.show).run()
+            production = Production(sources, out, chosen, counting.encode, bar.show, counting.fingerprint)
+            produced: Produced = production.run()
     except KeyboardInterrupt:
         say(f"interrupted: the same command goes on; so far is in {out}.partial")
         raise typer.Exit(INTERRUPTED) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ...model import BUILT_IN_MODELS, cached_model, load_checkpoint
 from ...model.strict_json import parse
@@ -12,8 +13,22 @@ from ..errors import InputError
 Encode = Callable[[str], list[int]]
 
 
-def chosen_tokenizer(name: str, sources: Sequence[Path]) -> tuple[str | None, Encode | None]:
-    """The name of a model and how its tokenizer encodes; None twice if tokens are not to be counted.
+class Counting(NamedTuple):
+    """A tokenizer that counts.
+
+    Attributes:
+        name: Of its model; None if tokens are not to be counted.
+        encode: How it encodes.
+        fingerprint: Another for another tokenizer.
+    """
+
+    name: str | None = None
+    encode: Encode | None = None
+    fingerprint: str | None = None
+
+
+def chosen_tokenizer(name: str, sources: Sequence[Path]) -> Counting:
+    """The tokenizer of a model.
 
     Args:
         name: A model, `auto` or `none`.
@@ -23,20 +38,20 @@ def chosen_tokenizer(name: str, sources: Sequence[Path]) -> tuple[str | None, En
         InputError: The model has no tokenizer.
     """
     if name == "none":
-        return None, None
+        return Counting()
     automatic = name == "auto"
     if automatic:
         found = next((model for model in map(_model_of, sources) if model is not None), None)
         if found is None or not _is_here(found):
-            return None, None
+            return Counting()
         name = found
     with load_checkpoint(name) as checkpoint:
         tokenizer = checkpoint.tokenizer()
     if tokenizer is None:
         if automatic:
-            return None, None
+            return Counting()
         raise InputError(f"--tokenizer {name}: this checkpoint has no tokenizer")
-    return name, tokenizer.encode
+    return Counting(name, tokenizer.encode, tokenizer.fingerprint())
 
 
 def _model_of(path: Path) -> str | None:

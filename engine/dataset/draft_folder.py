@@ -173,8 +173,8 @@ class DraftFolder:
                 )
             if saved.text("identity") != self._identity:
                 raise InputError(
-                    f"{self._folder}: was begun with other options or sources; use the same, remove it, or give "
-                    "another --out"
+                    f"{self._folder}: was begun with other options or sources, or another tokenizer; use the same, "
+                    "remove it, or give another --out"
                 )
             for name, mark in saved.sections("files"):
                 held = Mark(mark.integer("size", low=0, high=MAX_COUNT), mark.text("sha256"))

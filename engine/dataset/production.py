@@ -73,6 +73,7 @@ class Production:
         options: DatasetOptions,
         encode: Encode | None = None,
         progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+        tokenizer: str | None = None,
     ) -> None:
         """Plan a data set.
 
@@ -82,12 +83,14 @@ class Production:
             options: What goes in.
             encode: The ids of a text by the tokenizer that `options` names.
             progress: Called with what is being done, how much of it is, and out of how much.
+            tokenizer: Fingerprint of that tokenizer: a draft is gone on with only with the same.
         """
         self._paths = paths
         self._out = out
         self._options = options
         self._encode = encode
         self._progress = progress
+        self._tokenizer = tokenizer
 
     def run(self, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> Produced:
         """Make it, from where the last run with the same sources and options was stopped.
@@ -102,6 +105,8 @@ class Production:
                 "sources": [{"name": source.path.name, "sha256": source.sha256()} for source in sources],
                 "options": self._options.as_object(),
             }
+            if self._tokenizer is not None:
+                facts["tokenizer"] = self._tokenizer
             identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
             finished = self._finished(facts)
             if finished is not None:
@@ -126,10 +131,14 @@ class Production:
             summary = strict_json.read(path)
         except (OSError, ValueError):
             summary = None
-        if not isinstance(summary, dict) or not {*facts, "questions", "tally"} <= summary.keys():
+        if not isinstance(summary, dict) or not {*facts, "questions", "tally"} - {"tokenizer"} <= summary.keys():
             raise InputError(f"{self._out}: is there already and no data set of ours; give another --out")
-        if any(summary[key] != value for key, value in facts.items()):
-            raise InputError(f"{self._out}: was made with other options or sources; remove it, or give another --out")
+        # Earlier versions did not name the tokenizer.
+        if any(summary.get(key, value) != value for key, value in facts.items()):
+            raise InputError(
+                f"{self._out}: was made with other options or sources, or another tokenizer; remove it, or give "
+                "another --out"
+            )
         fields = Fields(summary, str(path), error=InputError)
         questions = fields.integer("questions", low=0, high=MAX_COUNT)
         summary["tally"] = Tally.read(fields.section("tally")).as_object()

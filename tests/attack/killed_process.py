@@ -51,9 +51,14 @@ class Process:
         self._said = place.with_name(f"{place.name}.said")
         self._said.write_bytes(b"")
         self._began = time.monotonic()
-        self._id = os.fork()
-        if self._id == 0:
-            _be_a_program(work, place, self._said, environment, most_bytes)
+        # An interrupt in the fork must not come before it is caught there: it would run the attack's own `finally`.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._id = os.fork()
+            if self._id == 0:
+                _be_a_program(work, place, self._said, environment, most_bytes)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         with suppress(OSError):  # it does so itself, too: whoever comes first
             os.setpgid(self._id, self._id)
 
@@ -103,6 +108,7 @@ def _be_a_program(
 ) -> None:
     code = 1
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         os.setpgid(0, 0)
         output = os.open(said, os.O_WRONLY | os.O_APPEND)
         os.dup2(output, 1)

@@ -182,7 +182,7 @@ def contents(place: Path) -> dict[str, object]:
             found[name] = sorted(json.dumps(line, sort_keys=True) for line in lines)
         elif path.suffix == ".json":
             found[name] = unchanging(json.loads(path.read_text()))
-        elif name.endswith((".lock", ".md", ".html", ".png", ".csv")) and "data/" not in name:
+        elif name.endswith((".lock", ".verified", ".md", ".html", ".png", ".csv")) and "data/" not in name:
             found[name] = path.stat().st_size > 0 or name.endswith(".lock")
         else:
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -361,6 +361,28 @@ def test_a_draft_with_other_options_is_refused(results: Path, tmp_path: Path) ->
         Production([results], tmp_path / "data", DatasetOptions(), encode).run()
 
 
+def test_another_tokenizer_is_noticed(results: Path, tmp_path: Path) -> None:
+    def production(tokenizer: str | None) -> Production:
+        return Production([results], tmp_path / "data", DatasetOptions(tokenizer="m"), encode, tokenizer=tokenizer)
+
+    def stop(written: int) -> None:
+        if written == 50:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        run_until(stop, lambda: production("one").run(0))
+    with pytest.raises(InputError, match="begun with other options or sources, or another tokenizer"):
+        production("two").run()
+    production("one").run()
+    with pytest.raises(InputError, match="made with other options or sources, or another tokenizer"):
+        production("two").run()
+
+
+def test_a_data_set_of_a_version_that_did_not_name_the_tokenizer_is_finished(results: Path, tmp_path: Path) -> None:
+    make([results], tmp_path / "data")
+    assert Production([results], tmp_path / "data", DatasetOptions(), encode, tokenizer="one").run().was_there
+
+
 def test_two_runs_do_not_write_to_the_same_folder(tmp_path: Path) -> None:
     with DraftFolder(tmp_path / "data", "a"), pytest.raises(InputError, match="another run is writing there"):
         DraftFolder(tmp_path / "data", "a")
