@@ -118,7 +118,7 @@ def eval(
     specs = parse_strategies(strategies, shared)
     check_baseline(baseline, [spec.label for spec in specs])
     run = EvalRun(
-        data=chosen.wrong_in(read_series(only_wrong)) if only_wrong else chosen,
+        data=chosen.wrong_in(read_series(only_wrong, rules=None)) if only_wrong else chosen,
         models=options.split_names(models, "--model"),
         specs=specs,
         numbers=loading.numbers,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ...model import BUILT_IN_MODELS, cached_model, load_checkpoint
+from ...model import BUILT_IN_MODELS, CheckpointError, cached_model, load_checkpoint
 from ...model.strict_json import parse
 from ..errors import InputError
 
@@ -45,8 +45,13 @@ def chosen_tokenizer(name: str, sources: Sequence[Path]) -> Counting:
         if found is None or not _is_here(found):
             return Counting()
         name = found
-    with load_checkpoint(name) as checkpoint:
-        tokenizer = checkpoint.tokenizer()
+    try:
+        with load_checkpoint(name) as checkpoint:
+            tokenizer = checkpoint.tokenizer()
+    except CheckpointError as error:
+        if not automatic:
+            raise
+        raise InputError(f"--tokenizer auto: {error}; name another model, or none") from error
     if tokenizer is None:
         if automatic:
             return Counting()
@@ -64,11 +69,14 @@ def _model_of(path: Path) -> str | None:
         return None
     settings = entry.get("settings") if isinstance(entry, dict) else None
     model = settings.get("model") if isinstance(settings, dict) else None
-    return model if isinstance(model, str) else None
+    return model if isinstance(model, str) and model else None
 
 
 def _is_here(model: str) -> bool:
     """Whether `model` can be opened without fetching it."""
     if model in BUILT_IN_MODELS:
         return cached_model(model, BUILT_IN_MODELS[model].size) is not None
-    return Path(model).exists()
+    try:
+        return Path(model).exists()
+    except OSError:
+        return False

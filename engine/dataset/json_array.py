@@ -29,6 +29,7 @@ def elements_of(file: BinaryIO) -> Iterator[Element]:
 
     Raises:
         EOFError: The file ends before the array does.
+        ValueError: The file does not end where the array does.
     """
     depth, in_string, skip = 0, False, -1
     start = position = file.tell()
@@ -53,9 +54,18 @@ def elements_of(file: BinaryIO) -> Iterator[Element]:
                     yield Element(start, data)
                 start, element = here + 1, bytearray()
                 if sign == b"]":
+                    _check_end(chunk[match.end() :], file)
                     return
             elif sign in b"]}":
                 depth -= 1
         element += chunk[max(start - position, 0) :]
         position += len(chunk)
     raise EOFError
+
+
+def _check_end(rest: bytes, file: BinaryIO) -> None:
+    while not rest.strip():
+        rest = file.read(_CHUNK)
+        if not rest:
+            return
+    raise ValueError("has more behind the end of the array")

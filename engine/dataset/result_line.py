@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from ...model.fields import MAX_NUMBER
 from ..errors import InputError
 from ..search.answers import answers_agree, known_reference, normalise_answer
 from .trace import Step, Trace
@@ -117,7 +118,7 @@ def _number(entry: Mapping[str, Any], name: str) -> float | None:
     value = entry.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MAX_NUMBER:
         raise InputError(f'"{name}" must be a number or null, and is {value!r:.40}')
     return float(value)
 

@@ -92,6 +92,8 @@ class Source:
                     raise InputError(
                         f"{self.path}: the array ends in the middle, after {number} elements; fetch the file again"
                     ) from None
+                except ValueError as error:
+                    raise InputError(f"{self.path}: {error}; cut it off there") from None
                 return
             offset = self._start
             for number, line in enumerate(file, 1):

@@ -185,7 +185,7 @@ class EvalRun:
         found: list[Series] = []
         for cell in self.cells:
             if cell.path is not None:
-                found += read_series([cell.path])
+                found += read_series([cell.path], [str(cell.settings["answer_rule"])])
             else:
                 key = cell.model, cell.spec.label
                 found.append(Series(cell.spec.label, cell.settings, self._trials[key], self._failed[key]))

@@ -13,6 +13,8 @@ from typing import Any
 from ...model.strict_json import parse
 from ..added_settings import distinguishing, found_of
 from ..errors import InputError
+from ..search.answers import ANSWER_RULES
+from ..search.imported import is_path
 from .anytime import Anytime, Point, limit_for, point
 from .interval import Interval, wilson
 from .pairs import Pairs
@@ -132,10 +134,15 @@ class Series:
         return sum(values) / len(self.trials) if self.trials else math.nan
 
 
-def read_series(paths: Iterable[Path]) -> list[Series]:
+def read_series(paths: Iterable[Path], rules: Container[str] | None = ()) -> list[Series]:
     """Read result files of `marcot eval`, and those in folders; lines of the same settings are one series.
 
     Of two lines about a question the later one counts, and a failure only if no result followed it.
+
+    Args:
+        paths: Files and folders.
+        rules: Answer rules of one's own, as `module:name`, that series may have. They are run where a series is shown
+            at smaller budgets, and no file may choose what is run. None if no series is shown so.
 
     Raises:
         InputError: A file cannot be read or holds something else; says where.
@@ -146,7 +153,7 @@ def read_series(paths: Iterable[Path]) -> list[Series]:
             entries = []
             for number, line in enumerate(_lines(file), 1):
                 try:
-                    entries.append(_entry(line))
+                    entries.append(_entry(line, rules))
                 except InputError as error:
                     raise InputError(f"{file}, line {number}: {error}") from None
             # Lines of an earlier version do not name what later ones of the same file do.
@@ -184,7 +191,7 @@ def _is_whole(line: bytes) -> bool:
     return True
 
 
-def _entry(line: bytes) -> tuple[str, dict[str, Any], str, Trial | None]:
+def _entry(line: bytes, rules: Container[str] | None) -> tuple[str, dict[str, Any], str, Trial | None]:
     try:
         entry = parse(line)
         label, settings, question = entry["label"], entry["settings"], entry["question"]
@@ -193,4 +200,13 @@ def _entry(line: bytes) -> tuple[str, dict[str, Any], str, Trial | None]:
         names = (None,)
     if not all(isinstance(name, str) for name in names):
         raise InputError("is not a result of marcot eval")
+    if rules is not None:
+        _check_rule(settings["answer_rule"], rules)
     return label, settings, question, None if "error" in entry else Trial.from_object(entry)
+
+
+def _check_rule(rule: str, allowed: Container[str]) -> None:
+    if rule in ANSWER_RULES or rule in allowed:
+        return
+    advice = "; the command that made the results reports on them too" if is_path(rule) else ""
+    raise InputError(f"was made by the answer rule {rule!r:.100}, which is none of marcot's{advice}")

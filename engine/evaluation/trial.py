@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
-from typing import Any
+from typing import Any, get_args
 
+from ...model.fields import MAX_COUNT, MAX_NUMBER, Fields
 from ..brief import brief_record
+from ..completion import FinishReason
 from ..errors import InputError
 from ..search import Rollout, SearchResult, TreeNode, answers_agree, reference_answer
 
@@ -106,48 +108,39 @@ class Trial:
         """Read what `to_object` wrote.
 
         Raises:
-            InputError: It is something else.
+            InputError: It is something else; says which field, not where.
         """
-        try:
-            columns = entry["rollouts"]
-            rows = zip(*(columns[name] for name in _COLUMNS), strict=True)
-            rollouts = tuple(
-                Rollout("", _number(value), answer, tokens, reason, leaf, spent)
-                for answer, value, tokens, reason, leaf, spent in rows
-            )
-            trial = cls(
-                index=entry["index"],
-                question=entry["question"],
-                reference=entry["reference"],
-                answer=entry["answer"],
-                value=_number(entry["value"]),
-                confidence=_number(entry["confidence"]),
-                tokens=entry["tokens"],
-                seconds=entry["seconds"],
-                rollouts=rollouts,
-                parents=tuple(entry["parents"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError("is not a result of marcot eval") from error
-        if not trial._is_sound():
-            raise InputError("is not a result of marcot eval")
-        return trial
-
-    def _is_sound(self) -> bool:
-        """Whether all that was read is of its type, and leaves and parents are nodes of one tree."""
-        texts = [self.question, self.reference, self.answer]
-        counts = [self.index, self.tokens]
-        for rollout in self.rollouts:
-            texts += [rollout.answer, rollout.finish_reason]
-            counts += [rollout.tokens, rollout.leaf, rollout.spent]
-        root, *others = self.parents or (0,)
-        return (
-            all(isinstance(text, str) for text in texts)
-            and all(isinstance(count, int) and count >= 0 for count in counts)
-            and isinstance(self.seconds, int | float)
-            and root is None
-            and all(isinstance(parent, int) and 0 <= parent <= at for at, parent in enumerate(others))
-            and all(rollout.leaf < len(self.parents) for rollout in self.rollouts)
+        fields = Fields(entry, "is not a result of marcot eval", error=InputError)
+        parents = entry.get("parents")
+        if (
+            not isinstance(parents, list)
+            or parents[:1] != [None]
+            or not all(type(parent) is int and 0 <= parent <= at for at, parent in enumerate(parents[1:]))
+        ):
+            raise fields.refuse("parents", "must be null for the root, and an earlier node for every other")
+        columns = fields.section("rollouts")
+        values = columns.numbers("value")
+        counts = [columns.integers(name) for name in ("tokens", "spent")]
+        texts = [columns.texts(name) for name in ("answer", "finish_reason")]
+        leaves = columns.integers("leaf", high=len(parents) - 1)
+        if any(len(column) != len(values) for column in (*counts, *texts, leaves)):
+            raise fields.refuse("rollouts", "must be columns of the same length")
+        return cls(
+            index=fields.integer("index", low=0, high=MAX_COUNT),
+            question=fields.text("question"),
+            reference=fields.text("reference"),
+            answer=fields.text("answer"),
+            value=_number(fields, "value"),
+            confidence=_number(fields, "confidence"),
+            tokens=fields.integer("tokens", low=0, high=MAX_COUNT),
+            seconds=fields.number("seconds", low=-1.0),
+            rollouts=tuple(
+                Rollout("", nan if value is None else value, answer, tokens, _reason(columns, reason), leaf, spent)
+                for value, answer, tokens, reason, leaf, spent in zip(
+                    values, texts[0], counts[0], texts[1], leaves, counts[1], strict=True
+                )
+            ),
+            parents=tuple(parents),
         )
 
     def after(self, budget: int) -> tuple[list[Rollout], list[TreeNode]]:
@@ -188,6 +181,13 @@ def ended(rollouts: Sequence[Rollout]) -> Sequence[Rollout]:
     return [rollout for rollout in rollouts if rollout.complete and rollout.answer] or rollouts
 
 
-def _number(value: float | None) -> float:
+def _number(fields: Fields, name: str) -> float:
     """JSON has no NaN; it is null there."""
-    return nan if value is None else float(value)
+    return fields.number(name, low=-MAX_NUMBER, high=MAX_NUMBER) if fields.present(name) else nan
+
+
+def _reason(columns: Fields, reason: str) -> FinishReason:
+    for known in get_args(FinishReason):
+        if reason == known:
+            return known  # type: ignore[no-any-return]
+    raise columns.refuse("finish_reason", f"must hold {', '.join(get_args(FinishReason))}")

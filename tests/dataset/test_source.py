@@ -150,3 +150,21 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.jsonl: cannot be read: No such file"):
         Source(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize("more", [b"[]", b"  x", b" " * 2**21 + b"{}"])
+def test_what_follows_an_array_is_not_left_out(tmp_path: Path, more: bytes) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(json.dumps([GOOD]).encode() + b" \n" * 2**20)
+    assert len(list(Source(path).places())) == 1
+    path.write_bytes(json.dumps([GOOD]).encode() + more)
+    with pytest.raises(InputError, match=r"a\.json: has more behind the end of the array"):
+        list(Source(path).places())
+
+
+def test_a_number_of_hundreds_of_digits_is_none(tmp_path: Path) -> None:
+    entry = result_line("Q?", [Told(("It is 5.",), "5")])
+    entry["rollouts"][0]["value"] = 10**400
+    path = write_lines(tmp_path / "r.jsonl", [entry])
+    with pytest.raises(InputError, match=r'line 1: "value" must be a number or null, and is 1000'):
+        Source(path).read(next(Source(path).places()))

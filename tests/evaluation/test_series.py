@@ -169,6 +169,22 @@ def test_a_head_of_another_type_is_refused(tmp_path: Path, name: str) -> None:
             read_series([tmp_path / "a.jsonl"])
 
 
+def test_what_is_odd_is_named(tmp_path: Path) -> None:
+    entry = json.loads(line(trial(0, ["1", "2"])))
+    entry["rollouts"]["leaf"][1] = 7
+    (tmp_path / "a.jsonl").write_text(json.dumps(entry) + "\n")
+    with pytest.raises(InputError, match=r"a\.jsonl, line 1: is not .*: rollouts\.leaf is \[1, 7\]: must be a list of"):
+        read_series([tmp_path / "a.jsonl"])
+
+
+def test_a_file_does_not_choose_what_is_run(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(line(trial(0, ["1"]), answer_rule="a_module_of_theirs:rule"))
+    with pytest.raises(InputError, match=r"line 1: was made by .*, which is none of marcot's; the command that made"):
+        read_series([tmp_path / "a.jsonl"])
+    for rules in (["a_module_of_theirs:rule"], None):
+        assert len(read_series([tmp_path / "a.jsonl"], rules)) == 1
+
+
 def test_a_part_of_a_series() -> None:
     whole: Series = series("s", [trial(index, ["1"]) for index in range(5)])
     assert list(whole.numbered({2, 4, 9}).trials) == ["toy:2:00", "toy:4:00"]

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from ....model.fields import MAX_COUNT
 from ...errors import InputError
 from .guided import Followers, GuidedActions, Kind
 
@@ -40,7 +41,7 @@ def read_actions(path: Path) -> GuidedActions:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no TOML, no UTF-8, or an integer of thousands of digits
         raise InputError(f"{path}: is not TOML: {error}") from error
     except RecursionError:
         raise InputError(f"{path}: is nested too deeply") from None
@@ -88,8 +89,8 @@ def _texts(path: Path, where: str, value: Any) -> tuple[str, ...]:  # noqa: ANN4
 
 
 def _whole(path: Path, where: str, value: Any) -> int:  # noqa: ANN401
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise InputError(f"{path}: {where} must be a whole number, not {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
+        raise InputError(f"{path}: {where} must be a whole number, not {value!r:.40}")
     return value
 
 
