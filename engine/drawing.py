@@ -76,11 +76,10 @@ class Drawer:
         request = self.request(branches)
         draw = None if request.draw is None else Draw(*(field.to(hidden.device) for field in request.draw))
         head = self._decoder.kernels.lm_head_topk(hidden, self._decoder.head, request.width, draw=draw)
-        on_host = {name: part.cpu() for name, part in head._asdict().items() if part is not None}
-        return self.from_head(request, hidden, head._replace(**on_host))
+        return self.from_head(request, hidden, head)
 
     def from_head(self, request: Request, hidden: Tensor, head: HeadTopK) -> list[Branch]:
-        """Append a token to each branch, given what the LM head made of `hidden`, on the host.
+        """Append a token to each branch, given what the LM head made of `hidden`.
 
         A branch's first token leaves what it was drawn from at the fork, for others to draw from.
 
@@ -96,7 +95,9 @@ class Drawer:
             kept = np.flatnonzero(finite)
             if len(kept):
                 place = torch.from_numpy(kept)
-                self.from_head(request.select(kept), hidden[place.to(hidden.device)], head.select(place))
+                self.from_head(
+                    request.select(kept), hidden[place.to(hidden.device)], head.select(place.to(head.lse.device))
+                )
             return [branches[row] for row in np.flatnonzero(~finite).tolist()]
         scaled_lse = np.full_like(lse, np.nan)
         if head.scaled_lse is not None:

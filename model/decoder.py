@@ -108,7 +108,7 @@ class Decoder:
             x, residual = self._fused(embedded, cos, sin, step.slots, cache.k, cache.v, step.plan)
         else:
             [(x, residual)] = deque(self._layer_outputs(embedded, cos, sin, step, cache), maxlen=1)
-        if len(step.outputs) < len(x):  # else every row is wanted, as in pure decoding
+        if step.outputs.shape[0] < x.shape[0]:  # else every row is wanted, as in pure decoding
             x, residual = x[step.outputs], residual[step.outputs]
         return self.kernels.rms_norm(x, self._norm, self.config.rms_norm_eps, residual)[0]
 

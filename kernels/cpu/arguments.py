@@ -14,6 +14,8 @@ from .packed_linear import CpuLinear
 PAGE_SIZE: Final = 16
 """A page of K is one panel of the micro-kernel."""
 
+_ITEM_COLUMNS: Final = len(WorkItem._fields)
+
 _REFUSALS: Final = (
     "",
     "a token is none of the vocabulary",
@@ -49,7 +51,7 @@ def checked(what: str, x: Tensor, dtype: torch.dtype, *shape: int) -> Tensor:
     """
     if not isinstance(x, Tensor) or x.dtype is not dtype or not x.is_cpu or not _fits(x.shape, shape):
         raise KernelArgumentError(f"{what}: must be {_name(dtype)} {list(shape)} on the CPU, not {_about(x)}")
-    return x if x.is_contiguous() else x.contiguous()
+    return x.contiguous()
 
 
 def fp32(what: str, x: Tensor, *shape: int) -> Tensor:
@@ -89,19 +91,23 @@ def gqa_group(op: str, heads: int, kv_heads: int) -> int:
     return heads // kv_heads
 
 
-def planned(op: str, plan: Plan, rows: int) -> tuple[Tensor, Tensor, int, Tensor, int]:
+def planned(plan: Plan, rows: int) -> tuple[Tensor, Tensor, int, Tensor, int]:
     """How the library takes a plan for `rows` rows: positions, items and their number, pages and their number."""
-    positions = checked(f"{op}: plan.positions", plan.positions, torch.int32, rows)
-    items = checked(f"{op}: plan.items", plan.items, torch.int32, -1, len(WorkItem._fields))
-    pages = checked(f"{op}: plan.pages", plan.pages, torch.int32, -1)
-    return positions, items, len(items), pages, len(pages)
+    positions = checked("plan: positions", plan.positions, torch.int32, rows)
+    items = checked("plan: items", plan.items, torch.int32, -1, _ITEM_COLUMNS)
+    pages = checked("plan: pages", plan.pages, torch.int32, -1)
+    return positions, items, items.shape[0], pages, pages.shape[0]
 
 
 def _fits(shape: torch.Size, wanted: tuple[int, ...]) -> bool:
     if shape == wanted:
         return True
-    pairs = zip(shape, wanted, strict=False)
-    return len(shape) == len(wanted) and all(size == asked or asked < 0 for size, asked in pairs)
+    if len(shape) != len(wanted):
+        return False
+    for size, asked in zip(shape, wanted, strict=True):  # noqa: SIM110 - not a generator, as this runs in every step
+        if size != asked and asked >= 0:
+            return False
+    return True
 
 
 def _about(x: object) -> str:

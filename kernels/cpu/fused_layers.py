@@ -41,7 +41,7 @@ class CpuFusedLayers:
         """Run every layer. See `FusedLayers.__call__`."""
         kv_heads, head_dim = self._kv_heads, self._head_dim
         x = fp32("layers: x", x, -1, self._hidden)
-        rows = len(x)
+        rows = x.shape[0]
         cos = fp32("layers: cos", cos, rows, head_dim // 2)
         sin = fp32("layers: sin", sin, rows, head_dim // 2)
         slots = int64("layers: slots", slots, rows)
@@ -53,8 +53,8 @@ class CpuFusedLayers:
             *(self._table, len(self._layers), rows, self._hidden, self._width),
             *(kv_heads, self._group, head_dim, PAGE_SIZE, k_cache.shape[1], self._eps, head_dim**-0.5),
             *(cos, sin, slots),
-            *(k_cache, v_cache, k_cache[0].numel()),
-            *planned("layers", plan, rows),
+            *(k_cache, v_cache, k_cache.stride(0)),
+            *planned(plan, rows),
             *(x, residual, output, torch.get_num_threads()),
         )
         done("layers", refusal)

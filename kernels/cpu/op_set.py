@@ -58,16 +58,18 @@ class CpuKernels:
         """`y = x Wᵀ`. See `Kernels.linear`."""
         weight = packed("linear: weight", weight)
         x = fp32("linear: x", x, -1, weight.in_features)
-        y = torch.empty(len(x), weight.out_features)
-        self._library.call("linear", *weight.arguments(), x, len(x), y, torch.get_num_threads())
+        rows = x.shape[0]
+        y = torch.empty(rows, weight.out_features)
+        self._library.call("linear", *weight.arguments(), x, rows, y, torch.get_num_threads())
         return y
 
     def embed(self, ids: Tensor, weight: CpuLinear) -> Tensor:
         """Decode rows of the embedding. See `Kernels.embed`."""
         weight = packed("embed: weight", weight)
         ids = int64("embed: ids", ids, -1)
-        out = torch.empty(len(ids), weight.in_features)
-        refusal = self._library.call("embed", *weight.arguments(), ids, len(ids), out, torch.get_num_threads())
+        rows = ids.shape[0]
+        out = torch.empty(rows, weight.in_features)
+        refusal = self._library.call("embed", *weight.arguments(), ids, rows, out, torch.get_num_threads())
         done("embed", refusal)
         return out
 
@@ -126,7 +128,7 @@ class CpuKernels:
         group = gqa_group("tree_attention", heads, kv_heads)
         out = torch.empty_like(q)
         shape = (rows, kv_heads, group, head_dim, PAGE_SIZE, pages)
-        work = planned("tree_attention", plan, rows)
+        work = planned(plan, rows)
         threads = torch.get_num_threads()
         refusal = self._library.call("tree_attention", q, k_pages, v_pages, *work, *shape, scale, out, threads)
         done("tree_attention", refusal)
@@ -135,7 +137,7 @@ class CpuKernels:
     def silu_mul(self, gate_up: Tensor) -> Tensor:
         """SwiGLU's product. See `Kernels.silu_mul`."""
         gate_up = fp32("silu_mul: gate_up", gate_up, -1, -1)
-        rows, width = len(gate_up), gate_up.shape[1] // 2
+        rows, width = gate_up.shape[0], gate_up.shape[1] // 2
         same("silu_mul: columns", gate_up.shape[1], 2 * width)
         out = torch.empty(rows, width)
         self._library.call("silu_mul", gate_up, rows, width, out, torch.get_num_threads())
@@ -150,7 +152,7 @@ class CpuKernels:
         most = min(MAX_TOP_K, weight.out_features)
         if not 1 <= k <= most:
             raise KernelArgumentError(f"lm_head_topk: k must be from 1 to {most}, not {k}")
-        rows = len(hidden)
+        rows = hidden.shape[0]
         top_ids, top_logits = torch.empty(rows, k, dtype=torch.int64), torch.empty(rows, k)
         lse = torch.empty(rows)
         target_logits = None if targets is None else torch.empty(rows)

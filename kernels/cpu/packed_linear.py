@@ -78,7 +78,7 @@ class CpuLinear:
 
     def arguments(self) -> tuple[Tensor, Tensor, int, int]:
         """How the library takes a weight."""
-        return self.data, self.sections, len(self.sections), self.in_features
+        return self.data, self.sections, self.sections.shape[0], self.in_features
 
 
 def pack(library: Library, arena: Arena, parts: Sequence[Weight], compute: Compute, threads: int) -> CpuLinear:
