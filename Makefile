@@ -41,8 +41,13 @@ PYTEST := $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile -p no:be
 test: $(VENV)/.dev     ## install and run every test
 	$(PYTEST)
 
-test-sanitized: $(VENV)/.dev  ## the CPU kernels under AddressSanitizer, UBSan and ThreadSanitizer (needs g++)
+# A sanitizer of memory must be in a process from its start: kernels run in drivers that are built so; the planner, which
+# has one thread, runs in Python, which is told to load it first. What it says goes to stderr, past pytest.
+PLANNER_TESTS := tests/engine/test_tile_planner.py
+test-sanitized: $(VENV)/.dev  ## the C++ under AddressSanitizer, UBSan and, where it has threads, ThreadSanitizer (needs g++)
 	KERNEL_SETS='sanitized*' $(PYTEST) tests/kernels -k sanitized
+	PLANNER=sanitized LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest --capture=sys -p no:xdist -p no:benchmark $(PLANNER_TESTS)
 
 # mypy follows relative imports only inside a package, so it is shown the folders under their installed name.
 $(VENV)/typing/marcot/__init__.py: | $(BIN)/python
