@@ -15,7 +15,8 @@ class Terminal(Console):
     """A console that prints text as it is: no markup or emoji code in it counts, and no control reaches the terminal.
 
     What draws with it, tables and progress bars included, needs no care of its own; only where a control would take no
-    room but its picture does, text is made printable before, for the layout's sake.
+    room but its picture does, text is made printable before, for the layout's sake. What is live on it must not take
+    the place of the standard streams: rich would obey the colours and links in what is printed to them.
     """
 
     def __init__(

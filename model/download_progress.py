@@ -30,6 +30,8 @@ class DownloadProgress:
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._task = self._bar.add_task(title, total=total, completed=done)
 

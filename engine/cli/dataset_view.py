@@ -33,6 +33,8 @@ class ProgressBar:
             console=console,
             disable=not console.is_terminal,
             transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._tasks: dict[str, TaskID] = {}
 

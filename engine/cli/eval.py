@@ -137,7 +137,8 @@ def eval(
                 say(f"{run.there} of {run.wanted} answers are in {out} already")
             with EvalView(run.legs) as view:
                 for failure in run.answer(loading.load, view):
-                    say(f"error: {failure}")
+                    with view.paused():
+                        say(f"error: {failure}")
                     failures.append(failure)
     except KeyboardInterrupt:
         resume = f"; the same command goes on from {out}" if out else ""

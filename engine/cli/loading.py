@@ -50,11 +50,17 @@ class Loading:
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """On a terminal, a spinner on stderr that says `what` is going on; elsewhere nothing."""
+    from rich.live import Live
+    from rich.spinner import Spinner
+
     from ..terminal import Terminal
 
     console = Terminal(stderr=True)
     if not console.is_terminal:
         yield
         return
-    with console.status(what):
+    spinner = Spinner("dots", what, style="green")
+    with Live(
+        spinner, console=console, refresh_per_second=12.5, transient=True, redirect_stdout=False, redirect_stderr=False
+    ):
         yield

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -72,6 +72,8 @@ class EvalView:
             console=self._console,
             disable=not self._console.is_terminal,
             transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._all = self._bars.add_task("all", total=self._questions, note="")
         self._run = self._bars.add_task("", total=0, note="", visible=False)
@@ -96,6 +98,13 @@ class EvalView:
             # Who cannot be told how far it is may still want the results.
             with suppress(OSError):
                 self._console.print(self._plain_line(), soft_wrap=True)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the bars away while something else is printed."""
+        self._bars.stop()
+        yield
+        self._bars.start()
 
     def __enter__(self) -> Self:
         self._bars.start()
