@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ..model import whole_file
 from .errors import InputError, OutputError
-from .working_file import working_name
 
 HEAD_BYTES = 1024
 """How much of a file is looked at to recognise it."""
@@ -43,29 +41,24 @@ def check_replaceable(path: Path, is_ours: Recognise, kind: str, advice: str) ->
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, in place of the file that is there, whose permissions it gets.
+    """Put `content` at `path`; see `write_together`.
 
     Raises:
         OutputError: It cannot be written; what was there is there still.
     """
-    # What a link names is replaced, not the link.
-    target = path.resolve()
+    write_together({path: content})
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Put each content at its path; see `marcot.model.whole_file`.
+
+    Raises:
+        OutputError: One cannot be written; what was there is there still, in all places.
+    """
     try:
-        with working_name(target) as beside:
-            try:
-                with beside.open("xb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                if target.exists():
-                    beside.chmod(target.stat().st_mode)
-                beside.replace(target)
-            except BaseException:
-                with suppress(OSError):
-                    beside.unlink()
-                raise
+        whole_file.write_together(files)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+        raise OutputError(f"{error.filename}: cannot be written: {error.strerror}") from error
 
 
 def is_same_file(one: Path, other: Path | None) -> bool:

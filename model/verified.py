@@ -7,6 +7,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from .whole_file import write_whole
+
 
 def holds(file: Path, sha256: str) -> bool:
     """Whether the bytes of `file` have the hash `sha256`, hexadecimal.
@@ -28,11 +30,8 @@ def holds(file: Path, sha256: str) -> bool:
 
 def note_verified(file: Path, sha256: str) -> None:
     """Note beside `file` that it was checked, unless that cannot be written."""
-    note = note_of(file)
-    fresh = note.with_name(f"{note.name}.new")
     with suppress(OSError):
-        fresh.write_bytes(_identity(file, sha256))
-        fresh.replace(note)
+        write_whole(note_of(file), _identity(file, sha256))
 
 
 def note_of(file: Path) -> Path:

@@ -112,17 +112,26 @@ def _prompts(path: Path | None, questions: str | None) -> list[Prompt]:
 
 
 def _write(comparison: Comparison, pages: list[ComparisonFile]) -> None:
-    """Write the pages, and print what came out: all of it if there is no page, or one that could not be written."""
+    """Write the pages, and print what came out: all of it if there is no page, or one that could not be written.
+
+    Raises:
+        OutputError: One could not; the others are written.
+    """
     from ..errors import OutputError
     from ..evaluation import comparison_sections
     from .tables import print_tables
 
-    try:
-        for page in pages:
+    failures = []
+    for page in pages:
+        try:
             page.write(comparison)
-    except OutputError:
+        except OutputError as error:
+            failures.append(error)
+    if failures:
         print_tables(comparison_sections(comparison))
-        raise
+        for failure in failures[:-1]:
+            say(f"error: {failure}")
+        raise failures[-1]
     if pages:
         for contestant in comparison.contestants:
             total = comparison.total(contestant)

@@ -13,10 +13,10 @@ _USAGE_ERROR = 2
 
 def main() -> None:
     """Run the command line, and end as a signal asks, if there is one. Nothing is imported before it is listened to."""
-    signals.listen()
     code: object = 0
     try:
         try:
+            signals.listen()
             _leave_out_current_folder()
             from .app import main as run
 

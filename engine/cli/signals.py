@@ -22,6 +22,12 @@ _AGAIN = 0.02
 """Seconds until an interruption that got lost is tried again."""
 
 
+class Interruption(KeyboardInterrupt):
+    """What a signal raises. Not KeyboardInterrupt itself: where that passes through `exec`, as in the making of a data
+    class, Python ends by SIGINT whatever is made of it (`unhandled_keyboard_interrupt` in CPython's pythonrun.c).
+    """
+
+
 class _First(NamedTuple):
     number: int
     time: float
@@ -32,15 +38,15 @@ _first: _First | None = None
 
 
 def listen() -> None:
-    """From now on the first signal raises KeyboardInterrupt, wherever the main thread is.
+    """From now on the first signal raises an `Interruption`, wherever the main thread is.
 
     Those that are ignored, as SIGHUP under nohup is, stay so.
     """
+    sys.unraisablehook = _unraisable
+    sys.excepthook = _uncaught
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _arrived)
-    sys.unraisablehook = _unraisable
-    sys.excepthook = _uncaught
 
 
 def ignore() -> None:
@@ -59,14 +65,14 @@ def _arrived(number: int, frame: FrameType | None) -> None:
     now = time.monotonic()
     if _first is None:
         _first = _First(number, now)
-        raise KeyboardInterrupt
+        raise Interruption
     if now - _first.time >= _PATIENCE:
         streams.show_cursor()
         os._exit(exit_code())
 
 
 def _again(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    raise Interruption
 
 
 def _unraisable(lost: sys.UnraisableHookArgs) -> None:

@@ -13,9 +13,10 @@ from typing import Any, Self
 
 from ...model import strict_json
 from ...model.fields import MAX_COUNT, Fields
+from ...model.whole_file import sync_folder
+from ...model.working_file import working_names
 from ..errors import InputError, OutputError
 from ..file_lock import lock
-from ..working_file import working_name
 from .growing_file import GrowingFile, Mark
 
 State = Mapping[str, Any]
@@ -107,10 +108,7 @@ class DraftFolder:
             saved = {"identity": self._identity, "files": files, "state": dict(state)}
             text = json.dumps({**saved, "sha256": _digest(saved)})
             fresh = self._folder / _FRESH
-            with fresh.open("wb") as new:
-                new.write(text.encode())
-                new.flush()
-                os.fsync(new.fileno())
+            _write(fresh, text.encode())
             fresh.replace(self._folder / _CHECKPOINT)
 
     def finish(self, whole: Mapping[str, str]) -> None:
@@ -120,11 +118,16 @@ class DraftFolder:
             OutputError: It cannot be written.
         """
         with self._writing():
+            files = self._folder / _FILES
             for file in self._files.values():
+                file.sync()
                 file.close()
             for name, text in whole.items():
-                (self._folder / _FILES / name).write_bytes(text.encode(errors="backslashreplace"))
-            (self._folder / _FILES).replace(self._final)
+                _write(files / name, text.encode(errors="backslashreplace"))
+            for folder in {files, *((files / name).parent for name in self._files)}:
+                sync_folder(folder)
+            files.replace(self._final)
+            sync_folder(self._final.parent)
             _remove(self._folder)
 
     def __enter__(self) -> Self:
@@ -207,10 +210,18 @@ def _folder(final: Path) -> Path:
 
 def _make(folder: Path) -> None:
     """Make an empty draft, which has its mark from the beginning."""
-    with working_name(folder) as fresh:
+    with working_names([folder]) as [fresh]:
         (fresh / _FILES).mkdir(parents=True)
         (fresh / _LOCK).write_bytes(_MARK)
         fresh.rename(folder)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file of the draft, and wait until it is on the disk."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _is_draft(folder: Path) -> bool:

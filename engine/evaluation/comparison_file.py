@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..errors import InputError
 from ..json_form import to_line
-from ..whole_file import Recognise, check_replaceable, write_whole
+from ..whole_file import Recognise, check_replaceable, write_together
 from .comparison import Comparison, Contestant
 from .comparison_page import comparison_page, is_comparison_page
 from .comparison_text import comparison_sections, is_comparison_markdown
@@ -51,13 +51,17 @@ class ComparisonFile:
         self._trees = ComparisonTrees(path) if kind.write is comparison_page else None
 
     def write(self, comparison: Comparison) -> None:
-        """Write `comparison`, whole or not at all, in place of the comparison that was there.
+        """Write `comparison`, with its trees all of it or nothing, in place of the comparison that was there.
 
         Raises:
             InputError: A page of somebody else is among those of the trees now.
             OutputError: It cannot be written.
         """
-        trees = self._trees.links(comparison) if self._trees is not None else {}
-        write_whole(self._path, self._kind.write(comparison, trees).encode(errors="backslashreplace"))
-        if self._trees is not None:
-            self._trees.write(comparison)
+        trees = self._trees
+        links = {} if trees is None else trees.links(comparison)
+        files = {self._path: self._kind.write(comparison, links).encode(errors="backslashreplace")}
+        try:
+            write_together(files if trees is None else files | trees.files(comparison))
+        finally:
+            if trees is not None:
+                trees.remove_if_empty()

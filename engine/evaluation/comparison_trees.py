@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from ..errors import InputError, OutputError
 from ..view import is_page, to_page
-from ..whole_file import check_replaceable, write_whole
+from ..whole_file import check_replaceable
 from .comparison import Comparison, Contestant
 
 
@@ -35,13 +36,14 @@ class ComparisonTrees:
         """What the page of the comparison calls the page of each search, by position of the prompt, and contestant."""
         return {key: quote(f"{self._folder.name}/{self._name(*key, comparison)}") for key in comparison.searches}
 
-    def write(self, comparison: Comparison) -> None:
-        """Write a page for each search of `comparison`, in place of those of an earlier one.
+    def files(self, comparison: Comparison) -> dict[Path, bytes]:
+        """The page of each search of `comparison`, by path; the folder is made.
 
         Raises:
             InputError: A page of somebody else is there now.
-            OutputError: They cannot be written.
+            OutputError: The folder cannot be made.
         """
+        files = {}
         for (position, contestant), result in comparison.searches.items():
             path = self._folder / self._name(position, contestant, comparison)
             self._check(path)
@@ -49,8 +51,13 @@ class ComparisonTrees:
                 self._folder.mkdir(exist_ok=True)
             except OSError as error:
                 raise OutputError(f"{self._folder}: cannot be made: {error.strerror}") from error
-            page = to_page(result, comparison.settings[contestant])
-            write_whole(path, page.encode(errors="backslashreplace"))
+            files[path] = to_page(result, comparison.settings[contestant]).encode(errors="backslashreplace")
+        return files
+
+    def remove_if_empty(self) -> None:
+        """Remove the folder, if no page got there."""
+        with suppress(OSError):
+            self._folder.rmdir()
 
     @staticmethod
     def _name(position: int, contestant: Contestant, comparison: Comparison) -> str:

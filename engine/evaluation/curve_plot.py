@@ -63,13 +63,22 @@ def draw_curve(report: Report, path: Path) -> None:
         OutputError: It cannot be written.
     """
     check_replaceable(path, is_curve, "a curve of marcot eval", "move it, or give another name")
+    write_whole(path, curve_picture(report))
+
+
+def curve_picture(report: Report) -> bytes:
+    """The picture of `report` as PNG.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
     figure = curve_figure(report)
     picture = BytesIO()
     with warnings.catch_warnings():
         # A label in a script that matplotlib's font lacks is drawn with boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing")
         figure.savefig(picture, format="png", metadata={_MAKER: _US}, pil_kwargs={"optimize": True})
-    write_whole(path, picture.getvalue())
+    return picture.getvalue()
 
 
 def is_curve(head: bytes) -> bool:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ..errors import InputError, OutputError
 from ..json_form import to_line
-from ..whole_file import Recognise, check_replaceable, write_whole
-from .curve_plot import draw_curve, is_curve
+from ..whole_file import Recognise, check_replaceable, write_together
+from .curve_plot import curve_picture, is_curve
 from .report import CURVE_COLUMNS, SUMMARY_COLUMNS, Report
 
 _PICTURE = "curve.png"
@@ -33,7 +33,7 @@ def check_report_folder(folder: Path) -> None:
 
 
 def write_report(report: Report, folder: Path) -> InputError | None:
-    """Write `report` into `folder`, each file whole or not at all, in place of the report that was there.
+    """Write `report` into `folder`, all of it or nothing, in place of the report that was there.
 
     Returns:
         Why there is no picture, or None.
@@ -47,14 +47,18 @@ def write_report(report: Report, folder: Path) -> InputError | None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made a folder: {error.strerror}") from error
-    write_whole(folder / "report.md", _bytes(report.markdown()))
-    write_whole(folder / "report.json", _bytes(to_line(report.to_object()) + "\n"))
-    write_whole(folder / "curve.csv", _bytes(report.curve_csv()))
+    files = {
+        "report.md": _bytes(report.markdown()),
+        "report.json": _bytes(to_line(report.to_object()) + "\n"),
+        "curve.csv": _bytes(report.curve_csv()),
+    }
+    no_picture: InputError | None = None
     try:
-        draw_curve(report, folder / _PICTURE)
+        files[_PICTURE] = curve_picture(report)
     except InputError as error:
-        return error
-    return None
+        no_picture = error
+    write_together({folder / name: content for name, content in files.items()})
+    return no_picture
 
 
 def _bytes(text: str) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from marcot.engine.whole_file import write_whole
-from marcot.engine.working_file import working_name
+from marcot.model.working_file import working_names
 
 
 def test_what_killed_processes_left_goes(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_what_killed_processes_left_goes(tmp_path: Path) -> None:
 
 
 def test_what_somebody_writes_now_stays(tmp_path: Path) -> None:
-    with working_name(tmp_path / "report.md") as first:
+    with working_names([tmp_path / "report.md"]) as [first]:
         first.write_bytes(b"so far")
         write_whole(tmp_path / "report.md", b"of another process")
         assert first.read_bytes() == b"so far"

@@ -1,0 +1,81 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from .working_file import working_names
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put `content` at `path`; see `write_together`."""
+    write_together({path: content})
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Put each content at its path, in place of the file that is there, whose owner and permissions it gets.
+
+    All are written beside their places first, and synced. So a full disk leaves every old file as it was, and whoever
+    reads one meanwhile has the old one or the new one.
+
+    Raises:
+        OSError: One cannot be written; its path is the error's `filename`.
+    """
+    # What a link names is replaced, not the link.
+    targets = [Path(os.path.realpath(path)) for path in files]
+    with ExitStack() as stack:
+        fresh = stack.enter_context(working_names(targets))
+        for beside in fresh:
+            stack.callback(_remove, beside)
+        for path, beside, target in zip(files, fresh, targets, strict=True):
+            with _telling(path):
+                _write(beside, files[path], target)
+        for path, beside, target in zip(files, fresh, targets, strict=True):
+            with _telling(path):
+                beside.replace(target)
+        for folder in {target.parent for target in targets}:
+            sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in `folder` are on the disk, where the file system can say so."""
+    with suppress(OSError):
+        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def _write(beside: Path, content: bytes, target: Path) -> None:
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    with beside.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    with suppress(FileNotFoundError):
+        about = target.stat()
+        # Whoever may not give a file away becomes its owner.
+        with suppress(PermissionError):
+            os.chown(beside, about.st_uid, about.st_gid)
+        shutil.copystat(target, beside)
+        os.utime(beside)
+
+
+def _remove(beside: Path) -> None:
+    with suppress(OSError):
+        beside.unlink()
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
