@@ -25,7 +25,12 @@ def main() -> None:
             code = end.code
         except KeyboardInterrupt:
             code = signals.INTERRUPTED
-    except KeyboardInterrupt:  # the first one, while the above was ending anyway
+        except Exception:
+            # Python makes a RuntimeError of whatever is raised in a descriptor's __set_name__, as in an import.
+            if not signals.arrived():
+                raise
+            code = signals.INTERRUPTED
+    except KeyboardInterrupt:  # while the above was ending anyway
         code = signals.INTERRUPTED
     signals.ignore()
     streams.show_cursor()

@@ -23,8 +23,10 @@ _AGAIN = 0.02
 
 
 class Interruption(KeyboardInterrupt):
-    """What a signal raises. Not KeyboardInterrupt itself: where that passes through `exec`, as in the making of a data
-    class, Python ends by SIGINT whatever is made of it (`unhandled_keyboard_interrupt` in CPython's pythonrun.c).
+    """What a signal raises.
+
+    Not KeyboardInterrupt itself: where that passes through `exec`, as in the making of a data class, CPython ends by
+    SIGINT whatever is made of it (`unhandled_keyboard_interrupt` in its pythonrun.c).
     """
 
 
@@ -53,6 +55,11 @@ def ignore() -> None:
     """From now on no signal changes anything: nothing is left but to exit."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def arrived() -> bool:
+    """Whether a signal has ended the work."""
+    return _first is not None
 
 
 def exit_code() -> int:
