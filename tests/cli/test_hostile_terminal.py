@@ -262,7 +262,9 @@ def test_nothing_goes_round_the_places_that_make_text_printable() -> None:
                     | ast.Import(names=[ast.alias(name="click")])
                 ):
                     found.add(where)
-                case ast.Attribute(attr="from_markup" | "status" | "echo" | "secho" | "__stdout__" | "__stderr__"):
+                case ast.Call(func=ast.Attribute(attr="status")):
+                    found.add(where)
+                case ast.Attribute(attr="from_markup" | "echo" | "secho" | "__stdout__" | "__stderr__"):
                     found.add(where)
                 case ast.Attribute(value=ast.Attribute(attr="stdout" | "stderr"), attr="buffer" | "fileno"):
                     found.add(where) if where not in _STREAMS else None
