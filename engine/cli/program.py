@@ -17,6 +17,7 @@ def main() -> None:
     try:
         try:
             signals.listen()
+            streams.prepare()
             _leave_out_current_folder()
             from .app import main as run
 
