@@ -28,7 +28,7 @@ def search_path() -> str:
 
 def environment() -> dict[str, str]:
     """The variables for a child, whose programs and modules are not looked for in the current folder either."""
-    variables = os.environ | {"PATH": search_path()}
+    variables = os.environ | {"PATH": search_path() or os.defpath}  # empty, it would be the current folder
     if "PYTHONPATH" in variables:
         modules = variables["PYTHONPATH"].split(os.pathsep)
         variables["PYTHONPATH"] = os.pathsep.join(filter(os.path.isabs, modules))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import hashlib
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,7 +17,7 @@ from ..errors import KernelBuildError
 from ..programs import find_program, running
 from .compiler import Compiler, find_compiler
 from .library_cache import cache_folder, find, keep, make_own
-from .workshop import workshop
+from .workshop import spare_folder, workshop
 
 SOURCES = Path(__file__).parent / "src"
 """The folder of the C++ sources."""
@@ -172,11 +170,9 @@ def _cpu_features() -> str:
 
 @functools.cache
 def _temporary_folder(reason: str) -> Path:
-    """A folder that goes when the process ends."""
+    """A folder that goes when the process ends; the user hears of it once."""
     _say(f"{reason}; so what is built is lost at the end; set XDG_CACHE_HOME to a folder of yours that keeps it")
-    folder = Path(tempfile.mkdtemp(prefix="marcot-kernels-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    return spare_folder()
 
 
 def _say(message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import shutil
@@ -11,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PREFIX = "building-"
+_SPARE_PREFIX = "marcot-kernels-"
 
 
 @contextmanager
@@ -35,3 +37,25 @@ def workshop(folder: Path) -> Iterator[Path]:
             yield Path(place)
     finally:
         os.close(lock)
+
+
+def spare_folder() -> Path:
+    """A fresh folder for temporary files that goes when this process ends; those of killed processes go now.
+
+    Raises:
+        OSError: None can be made.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_SPARE_PREFIX}*"):
+        with suppress(OSError):
+            lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if os.fstat(lock).st_uid == os.geteuid():
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(lock)
+    folder = Path(tempfile.mkdtemp(prefix=_SPARE_PREFIX))
+    with suppress(OSError):
+        fcntl.flock(os.open(folder, os.O_RDONLY | os.O_DIRECTORY), fcntl.LOCK_SH)  # it stays open as long as we live
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -16,6 +16,7 @@ import pytest
 import system_tools
 from interruptible import start
 from marcot.kernels import MarcotError
+from marcot.kernels.cpu import workshop as workshop_module
 from marcot.kernels.cpu.build import built_library
 from marcot.kernels.cpu.library_cache import make_own
 from marcot.kernels.cpu.workshop import workshop
@@ -290,15 +291,19 @@ def test_what_fails_once_is_no_refusal(
 
 
 @needs_compiler
-@pytest.mark.parametrize("files", [3, 7])
-def test_no_process_can_be_started(sources: Path, cache: Path, files: int) -> None:
-    code = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({files}, {files})); "
-    body = (
-        "import sys, pathlib; from marcot.kernels.cpu.build import built_library as b; from marcot import MarcotError\n"
-    )
-    body += code + "\ntry: b(pathlib.Path(sys.argv[1]))\nexcept MarcotError as error: print(error)"
+def test_a_process_that_cannot_start_another_says_so(sources: Path, cache: Path) -> None:
+    script = """\
+import pathlib, resource, sys
+from marcot import MarcotError
+from marcot.kernels.cpu.build import built_library
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+try:
+    built_library(pathlib.Path(sys.argv[1]))
+except MarcotError as error:
+    print(error)
+"""
     ended = subprocess.run(
-        [sys.executable, "-c", body, str(sources)], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", script, str(sources)], capture_output=True, text=True, timeout=120, check=False
     )
     assert "Too many open files" in ended.stdout, ended.stderr
     assert not cache.exists() or list(cache.iterdir()) == []
@@ -376,6 +381,27 @@ def test_what_killed_builders_left_goes_with_the_next_build(sources: Path, cache
         assert {*cache.iterdir()} == {mine, library}, "somebody is at work in there"
         assert (mine / "file").exists()
     assert list(cache.iterdir()) == [library]
+
+
+def test_a_spare_folder_lasts_as_long_as_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a killed one has left goes when another is made; what is not a folder of this user's stays."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    code = "import runpy, sys; print(runpy.run_path(sys.argv[1])['spare_folder'](), flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, workshop_module.__file__]
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "marcot-kernels-link").symlink_to(tmp_path / "elsewhere")
+    first, second = (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    )
+    folders = [Path(process.stdout.readline().strip()) for process in (first, second) if process.stdout is not None]
+    assert all(folder.parent == tmp_path and folder.is_dir() for folder in folders), "neither takes the other's"
+    first.kill()
+    first.communicate()
+    assert folders[0].is_dir()
+    third = subprocess.run(command, input="", capture_output=True, text=True, check=True)
+    assert [folder.exists() for folder in (*folders, Path(third.stdout.strip()))] == [False, True, False]
+    second.communicate("")
+    assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", "marcot-kernels-link"}
 
 
 @needs_compiler
