@@ -8,6 +8,7 @@ from pathlib import Path
 import tokenizers
 
 from .chat_template import ChatTemplate
+from .crashing_tokenizers import refuse_crashing
 from .errors import CheckpointError, TokenizerError
 from .hf_special_tokens import CONFIG_FILE, read_special_tokens
 from .hf_vocabulary import (
@@ -69,6 +70,7 @@ def tokenizer_from_folder(folder: Path) -> Tokenizer | None:
 
 def _from_file(file: Path) -> tokenizers.Tokenizer:
     content = read_plain(file, MAX_BYTES)
+    refuse_crashing(content, file)
     try:
         backend = tokenizers.Tokenizer.from_buffer(content)
     except BaseException as error:

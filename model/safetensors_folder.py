@@ -24,9 +24,9 @@ from .hf_config import config_from_hf
 from .hf_end_tokens import end_tokens_of_folder
 from .hf_tokenizer import tokenizer_from_folder
 from .hub import WANTED_FILES
-from .json_file import read_json, read_json_if_present
+from .json_file import MAX_BYTES, read_json, read_json_if_present
 from .parameters import EMBEDDING, LM_HEAD
-from .plain_file import open_plain
+from .plain_file import open_plain, read_plain
 from .rust_errors import translated
 from .tokenizer import Tokenizer
 
@@ -90,7 +90,7 @@ class SafetensorsFolder(Checkpoint):
     def _described(self) -> Iterator[bytes | memoryview]:
         for file in sorted({file for pattern in WANTED_FILES for file in self.path.glob(pattern)}):
             yield file.name.encode()
-            yield file.read_bytes()
+            yield read_plain(file, MAX_BYTES)
         for name in sorted(filter(self.has, self._shapes)):
             tensor = self._read(name)
             yield f"{name} {tensor.dtype} {list(tensor.shape)}".encode()

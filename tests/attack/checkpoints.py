@@ -19,11 +19,13 @@ from .campaign import Campaign
 
 def main() -> None:
     """Run the campaign."""
-    campaign = Campaign("mutated checkpoints", Campaign.parser(__doc__, count=3000).parse_args())
+    parser = Campaign.parser(__doc__, count=3000)
+    parser.add_argument("--only", default="*", help="which files are tampered with, such as tokenizer.json (all)")
+    campaign = Campaign("mutated checkpoints", parser.parse_args())
     with tempfile.TemporaryDirectory() as folder:
         bases = Path(folder)
         write_bases(bases)
-        worker = Worker(bases)
+        worker = Worker(bases, campaign.options.only)
         for trial in campaign:
             outcome = worker.run(f"{campaign.options.seed}:{trial.number}")
             campaign.count(outcome.kind)

@@ -36,15 +36,18 @@ class Mutant(NamedTuple):
     told: str
 
 
-def mutant(bases: Path, path: Path, random: Random) -> Mutant:
-    """Copy one of the folders in `bases` to `path`, and tamper with one or two of its files."""
-    kind = random.choice(("gguf-", ""))
-    base = random.choice(sorted(base for base in bases.iterdir() if base.name.startswith(kind)))
+def mutant(bases: Path, path: Path, random: Random, only: str = "*") -> Mutant:
+    """Copy one of the folders in `bases` to `path`, and tamper with one or two of its files that match `only`."""
+    matching = sorted(base for base in bases.iterdir() if any(base.glob(only)))
+    ggufs = [base for base in matching if base.name.startswith("gguf-")]
+    base = random.choice(random.choice((ggufs, matching)) or matching)
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(base, path)
     told = []
     for _ in range(random.choice((1, 1, 1, 1, 2))):
-        files = sorted(path.iterdir())
+        files = sorted(path.glob(only))
+        if not files:
+            break
         file = random.choices(files, [_WEIGHTS.get(file.name, 1) for file in files])[0]
         change = _as_a_file if random.random() < 0.03 or not _is_small(file) else random.choice(_changes(file.name))
         try:

@@ -9,7 +9,7 @@ import numpy as np
 from marcot.engine import Engine, Node, Sampling
 from marcot.engine.errors import IntegrityError
 from marcot.kernels import MarcotError
-from marcot.model import ChatTemplateError
+from marcot.model import ChatTemplateError, load_checkpoint
 
 _TEXTS = (
     "She sold 48 clips in 2024,\n\n  don't you?",
@@ -33,6 +33,8 @@ def attempt(path: Path) -> str:
         FindingError: It did neither.
     """
     try:
+        with load_checkpoint(path) as checkpoint:
+            checkpoint.fingerprint()
         engine = Engine.load(path, threads=1, kv_tokens=512)
     except MarcotError as error:
         _check_message(error, str(path))

@@ -39,14 +39,15 @@ class Outcome(NamedTuple):
 class Worker:
     """Makes mutants of the checkpoints in a folder, and tries them one by one."""
 
-    def __init__(self, bases: Path) -> None:
-        self._bases = bases
+    def __init__(self, bases: Path, only: str = "*") -> None:
+        """Begin; only files that match `only` are tampered with."""
+        self._arguments = (str(bases), only)
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, name: str) -> Outcome:
         """Try the mutant that follows from `name`."""
         if self._process is None:
-            self._process = _start(self._bases)
+            self._process = _start(*self._arguments)
         assert self._process.stdin
         assert self._process.stdout
         try:
@@ -83,10 +84,10 @@ class Worker:
         return Outcome("abort", f"{told} -> ends with {code}", True)
 
 
-def _start(bases: Path) -> subprocess.Popen[bytes]:
+def _start(bases: str, only: str) -> subprocess.Popen[bytes]:
     tests = Path(__file__).resolve().parent.parent
     return subprocess.Popen(
-        [sys.executable, "-m", "fuzzing.worker", str(bases)],
+        [sys.executable, "-m", "fuzzing.worker", bases, only],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         bufsize=0,  # select would not see what is in a buffer
@@ -94,7 +95,7 @@ def _start(bases: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def _serve(bases: Path) -> None:
+def _serve(bases: Path, only: str) -> None:
     from .mutants import mutant
     from .trial import FindingError, attempt
 
@@ -108,7 +109,7 @@ def _serve(bases: Path) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         for line in sys.stdin:
-            made = mutant(bases, Path(folder) / "mutant", Random(line.strip()))
+            made = mutant(bases, Path(folder) / "mutant", Random(line.strip()), only)
             print(json.dumps({"told": made.told}), file=answers, flush=True)
             noise.seek(0)
             noise.truncate()
@@ -131,4 +132,4 @@ def _used() -> int:
 
 
 if __name__ == "__main__":
-    _serve(Path(sys.argv[1]))
+    _serve(Path(sys.argv[1]), sys.argv[2])
