@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..kernels import Compute, Kernels, LayerWeights, NonFiniteError, PackedLinear, Plan, Tiles
+from ..kernels.blocks import BlockFormatError
 from .checkpoint import Checkpoint
 from .config import ModelConfig
 from .errors import CheckpointError
@@ -173,11 +174,17 @@ class _Reader:
 
     def matrix(self, *names: str) -> PackedLinear:
         """The named matrices, stacked and packed."""
-        parts = [converted(self._checkpoint.tensor(name), name, self._weights) for name in names]
         try:
+            parts = [converted(self._checkpoint.tensor(name), name, self._weights) for name in names]
             return self._kernels.pack_linear(parts, self._dtype, self._device, self._compute)
         except NonFiniteError:
             raise non_finite_tensor(self._checkpoint, names, self._dtype, self._weights) from None
+        except BlockFormatError as error:
+            raise BlockFormatError(f"{self._checkpoint.path}: {' and '.join(names)}: {error}") from error
+        except (MemoryError, OSError) as error:  # of a mapping
+            raise CheckpointError(
+                f"{self._checkpoint.path}: this machine has no memory for {' and '.join(names)}: {error}"
+            ) from error
 
     def vector(self, *names: str) -> Tensor:
         """The named vectors, concatenated."""

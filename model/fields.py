@@ -22,6 +22,18 @@ MAX_NUMBER = 1e300
 MAX_POSITIONS = 2**31 - 1
 """Bound on context lengths: positions travel as int32."""
 
+MIN_ROPE_THETA = 1.001
+"""Below it no two frequencies differ, and logarithms of it divide by nothing."""
+
+YARN_ROTATIONS = {"low": 1e-3, "high": 1e6}
+"""Bounds on YaRN's betas, whose logarithms must be finite; real ones are 1 and 32."""
+
+MAX_ATTENTION_FACTOR = 1e3
+"""It multiplies what is squared; a context that is stretched a million times has 2.4."""
+
+MIN_NORM_EPS = 1e-30
+"""In fp32 it must not vanish beside a row of zeros."""
+
 _REQUIRED = object()
 
 T = TypeVar("T", bound=str)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .errors import CheckpointError
 from .json_file import read_json
+from .plain_file import is_there
 
 CONFIG_FILE = "config.json"
 SINGLE_FILE = "model.safetensors"
@@ -43,7 +44,7 @@ def gguf_in_folder(folder: Path) -> Path | None:
         files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".gguf")
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be read: {error.strerror}") from error
-    if not files or any((folder / name).exists() for name in (SINGLE_FILE, INDEX_FILE)):
+    if not files or any(is_there(folder / name) for name in (SINGLE_FILE, INDEX_FILE)):
         return None
     if len(files) > 1:
         raise CheckpointError(f"{folder}: holds {len(files)} GGUF files, give one: {_some(files)}")
@@ -57,11 +58,11 @@ def refuse_adapter(folder: Path) -> None:
         CheckpointError: The folder has an adapter's config.
     """
     file = folder / ADAPTER_FILE
-    if not file.exists():
+    if not is_there(file):
         return
     values = read_json(file)
     kind, base = values.get("peft_type") or "PEFT", values.get("base_model_name_or_path") or "a model it does not name"
-    if (folder / SINGLE_FILE).exists() or (folder / INDEX_FILE).exists():
+    if is_there(folder / SINGLE_FILE) or is_there(folder / INDEX_FILE):
         raise CheckpointError(
             f"{file}: there are weights of a model beside this {kind} adapter for {base}; transformers would load the "
             "adapter: move it away if it has been merged, or keep it apart from the weights"
@@ -79,7 +80,7 @@ def explain_missing_config(folder: Path) -> None:
     Raises:
         CheckpointError: Always, when there is no such file.
     """
-    if (folder / CONFIG_FILE).exists():
+    if is_there(folder / CONFIG_FILE):
         return
     snapshots = sorted((folder / "snapshots").glob(f"*/{CONFIG_FILE}"))
     inside = snapshots or sorted(folder.glob(f"*/{CONFIG_FILE}")) + sorted(folder.glob("*/*.gguf"))

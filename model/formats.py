@@ -8,6 +8,7 @@ from .checkpoint import Checkpoint
 from .errors import ModelNotFoundError
 from .folder_kind import gguf_in_folder
 from .gguf_file import GgufFile
+from .plain_file import is_there
 from .safetensors_folder import SafetensorsFolder
 
 
@@ -19,13 +20,13 @@ def open_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: It is broken; the message names file and tensor.
         UnsupportedConfigError: It asks for what this engine does not do; the message names the field.
     """
+    if not is_there(path):
+        raise ModelNotFoundError(f"{path}: no such file or folder")
     if path.is_dir():
         inside = gguf_in_folder(path)
         return SafetensorsFolder(path) if inside is None else GgufFile(inside)
-    if not path.exists():
-        raise ModelNotFoundError(f"{path}: no such file or folder")
     if path.suffix.lower() != ".gguf":
-        beside = (path.parent / "config.json").exists()
+        beside = is_there(path.parent / "config.json")
         hint = f"; give the folder that it is in: {path.parent}" if beside else ""
         raise ModelNotFoundError(f"{path}: neither a .gguf file nor a folder with config.json and safetensors{hint}")
     return GgufFile(path)

@@ -9,7 +9,7 @@ import numpy as np
 from .config import ModelConfig, RopeConfig, yarn_attention_factor
 from .end_tokens import ends_a_turn
 from .errors import UnsupportedConfigError
-from .fields import MAX_POSITIONS, Fields
+from .fields import MAX_POSITIONS, MIN_NORM_EPS, MIN_ROPE_THETA, YARN_ROTATIONS, Fields
 from .gguf_header import GgufHeader
 
 ARCHITECTURES = ("qwen2", "llama")
@@ -91,7 +91,7 @@ def config_from_gguf(header: GgufHeader, frequency_factors: tuple[float, ...], s
         num_heads=heads,
         num_kv_heads=kv_heads,
         head_dim=head_dim,
-        rms_norm_eps=fields.number(key("attention.layer_norm_rms_epsilon"), high=1.0),
+        rms_norm_eps=fields.number(key("attention.layer_norm_rms_epsilon"), low=MIN_NORM_EPS, high=1.0),
         rope=rope,
         max_positions=positions,
         tied_embeddings="output.weight" not in header.tensors,
@@ -105,7 +105,7 @@ def _rope(
     fields: Fields, architecture: str, head_dim: int, positions: int, frequency_factors: tuple[float, ...]
 ) -> RopeConfig:
     prefix = f"{architecture}.rope."
-    theta = fields.number(f"{prefix}freq_base", 10_000.0, low=1.0)
+    theta = fields.number(f"{prefix}freq_base", 10_000.0, low=MIN_ROPE_THETA)
     kind = fields.text(f"{prefix}scaling.type", "none")
     if not fields.present(f"{prefix}scaling.type"):
         for name in ("scaling.factor", "scale_linear"):  # llama.cpp takes a missing type for linear scaling
@@ -135,8 +135,8 @@ def _rope(
         "yarn",
         factor,
         original_positions=original,
-        beta_fast=fields.number(f"{prefix}scaling.yarn_beta_fast", 32.0),
-        beta_slow=fields.number(f"{prefix}scaling.yarn_beta_slow", 1.0),
+        beta_fast=fields.number(f"{prefix}scaling.yarn_beta_fast", 32.0, **YARN_ROTATIONS),
+        beta_slow=fields.number(f"{prefix}scaling.yarn_beta_slow", 1.0, **YARN_ROTATIONS),
         attention_factor=yarn_attention_factor(factor),
     )
 

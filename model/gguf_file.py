@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from .gguf_config import config_from_gguf, gguf_architecture
 from .gguf_header import GgufHeader, TensorInfo, read_header
 from .gguf_tokenizer import tokenizer_from_gguf
 from .parameters import EMBEDDING, FINAL_NORM, LM_HEAD
-from .plain_file import open_plain
+from .plain_file import open_plain, refuse_cut
 from .tokenizer import Tokenizer
 
 _DENSE_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -52,6 +53,7 @@ class GgufFile(Checkpoint):
             with open_plain(path) as opened:
                 # Copy-on-write: torch wants a writable buffer, and nothing ever reaches the file.
                 self._data = np.memmap(opened, dtype=np.uint8, mode="c")
+                self._opened = os.fstat(opened.fileno())
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path}: cannot be mapped: {error}") from error
         self._header = read_header(path, self._data)
@@ -94,11 +96,13 @@ class GgufFile(Checkpoint):
         return self.path
 
     def _described(self) -> Iterator[bytes | memoryview]:
+        refuse_cut(self.path, self._opened)
         yield self._data.data[: min((info.offset for info in self._header.tensors.values()), default=None)]
         if factors := self._header.tensors.get(_ROPE_FREQS):  # part of the config, not a parameter
             yield self._data.data[factors.offset :][: factors.nbytes]
 
     def _read(self, name: str) -> Weight:
+        refuse_cut(self.path, self._opened)
         info = self._infos[name]
         if info.format in _OTHER_ELEMENTS:
             raise CheckpointError(

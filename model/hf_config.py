@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .config import ModelConfig, RopeConfig, yarn_attention_factor
-from .fields import MAX_POSITIONS, Fields
+from .fields import MAX_ATTENTION_FACTOR, MAX_POSITIONS, MIN_NORM_EPS, MIN_ROPE_THETA, YARN_ROTATIONS, Fields
 
 _ARCHITECTURES = {"Qwen2ForCausalLM": "qwen2", "LlamaForCausalLM": "llama"}
 """The `model_type` of each; transformers goes by that, so the two must agree."""
@@ -67,7 +67,7 @@ def config_from_hf(values: Mapping[str, object], generation: Mapping[str, object
         num_heads=heads,
         num_kv_heads=kv_heads,
         head_dim=head_dim,
-        rms_norm_eps=fields.number("rms_norm_eps", 1e-6, high=1.0),
+        rms_norm_eps=fields.number("rms_norm_eps", 1e-6, low=MIN_NORM_EPS, high=1.0),
         rope=rope,
         max_positions=positions,
         tied_embeddings=fields.flag("tie_word_embeddings"),
@@ -159,9 +159,9 @@ def _rope(fields: Fields, positions: int) -> RopeConfig:
         "yarn",
         factor,
         original_positions=original,
-        beta_fast=section.number("beta_fast", 32.0),
-        beta_slow=section.number("beta_slow", 1.0),
-        attention_factor=section.number("attention_factor", yarn_attention_factor(factor)),
+        beta_fast=section.number("beta_fast", 32.0, **YARN_ROTATIONS),
+        beta_slow=section.number("beta_slow", 1.0, **YARN_ROTATIONS),
+        attention_factor=section.number("attention_factor", yarn_attention_factor(factor), high=MAX_ATTENTION_FACTOR),
     )
 
 
@@ -182,4 +182,4 @@ def _rope_section(fields: Fields) -> Fields:
 def _rope_theta(section: Fields, fields: Fields) -> float:
     holder = section if "rope_theta" in section.values else fields
     # A null is none of the ways to leave it out: transformers fails on it.
-    return holder.number("rope_theta", low=1.0) if "rope_theta" in holder.values else 10_000.0
+    return holder.number("rope_theta", low=MIN_ROPE_THETA) if "rope_theta" in holder.values else 10_000.0

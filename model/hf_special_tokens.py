@@ -16,6 +16,9 @@ MAP_FILE = "special_tokens_map.json"
 ADDED_FILE = "added_tokens.json"
 
 _NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_MOST_DIGITS = 9
+"""Of a token id; ints are not made of thousands."""
+
 _FLAGS = ("lstrip", "rstrip", "normalized", "special", "single_word")
 
 
@@ -113,7 +116,7 @@ def _decoder(value: object, file: Path) -> dict[int, AddedToken]:
     added = {}
     for id, entry in value.items() if isinstance(value, dict) else [("", None)]:
         token = _token({"special": False} | entry) if isinstance(entry, dict) else None
-        if token is None or not id.isdecimal():
+        if token is None or not id.isdecimal() or len(id) > _MOST_DIGITS:
             raise TokenizerError(f"{file}: added_tokens_decoder must map token ids to objects with a content")
         added[int(id)] = token
     return added

@@ -20,7 +20,7 @@ from .hf_vocabulary import (
     tokenizer_class,
 )
 from .json_file import MAX_BYTES, read_json_if_present
-from .plain_file import read_plain, read_plain_text
+from .plain_file import is_there, read_plain, read_plain_text
 from .rust_errors import translated
 from .tokenizer import Tokenizer
 
@@ -47,9 +47,9 @@ def tokenizer_from_folder(folder: Path) -> Tokenizer | None:
     config = read_json_if_present(folder / CONFIG_FILE)
     defaults: Mapping[str, str] = {}
     adds_bos = False
-    if (folder / TOKENIZER_FILE).exists():
+    if is_there(folder / TOKENIZER_FILE):
         backend = _from_file(folder / TOKENIZER_FILE)
-    elif all((folder / name).exists() for name in (VOCABULARY_FILE, MERGES_FILE)):
+    elif all(is_there(folder / name) for name in (VOCABULARY_FILE, MERGES_FILE)):
         name = tokenizer_class(folder)
         backend, defaults = backend_from_vocabulary(folder, name), CLASS_DEFAULTS[name]
         adds_bos = config.get("add_bos_token") is True
@@ -83,7 +83,7 @@ def _from_file(file: Path) -> tokenizers.Tokenizer:
 def _refuse_other_kinds(folder: Path) -> None:
     """Refuse a tokenizer that is stored in another way, lest the checkpoint be said to have none."""
     for name in OTHER_FILES:
-        if (folder / name).exists():
+        if is_there(folder / name):
             raise TokenizerError(f"{folder / name}: tokenizers of this kind are not read. {CONVERT}")
 
 
@@ -94,7 +94,7 @@ def template_source(folder: Path, config: Mapping[str, object]) -> str | None:
         CheckpointError: It cannot be read, or is stored as something else.
     """
     file = folder / "chat_template.jinja"
-    if file.exists():
+    if is_there(file):
         return read_plain_text(file, MAX_TEMPLATE_BYTES)
     template = config.get("chat_template")
     if isinstance(template, list):

@@ -12,6 +12,7 @@ from .download import fetch
 from .errors import ModelNotFoundError
 from .formats import open_checkpoint
 from .hub import fetch_from_hub, hub_name
+from .plain_file import is_there
 
 
 def locate(name: str | Path) -> Path:
@@ -26,7 +27,7 @@ def locate(name: str | Path) -> Path:
         DownloadError: It is elsewhere and cannot be brought here.
     """
     path = Path(os.path.expanduser(name))  # as it is where there is no such home
-    if str(name) and path.exists():
+    if str(name) and is_there(path):
         return path
     if str(name) in BUILT_IN_MODELS:
         return fetch(BUILT_IN_MODELS[str(name)])
@@ -43,7 +44,7 @@ def locate(name: str | Path) -> Path:
 def find_here(name: str | Path) -> Path | None:
     """What `locate` would return for a path or a built-in name, if nothing has to be fetched for it; else None."""
     path = Path(name).expanduser()
-    if str(name) and path.exists():
+    if str(name) and is_there(path):
         return path
     built_in = BUILT_IN_MODELS.get(str(name))
     return None if built_in is None else cached_model(built_in.name, built_in.size)

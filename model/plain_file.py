@@ -12,6 +12,14 @@ from .errors import CheckpointError
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is something at `path`: not if nobody can tell, as its name is too long or its folder closed."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def open_plain(file: Path) -> BufferedReader:
     """Open a regular file, without waiting for a pipe's other end or reading a device that never ends.
 
@@ -32,6 +40,20 @@ def open_plain(file: Path) -> BufferedReader:
             f"{file}: a Git LFS pointer, not the file itself: run 'git lfs install' and 'git lfs pull' in its folder"
         )
     raise CheckpointError(f"{file}: cannot be read: it is a pipe or a device, no file")
+
+
+def refuse_cut(file: Path, opened: os.stat_result) -> None:
+    """Refuse a mapped file that is shorter now than when it was `opened`: reading what is gone would end the process.
+
+    Raises:
+        CheckpointError: It is; another file in its place does not matter.
+    """
+    try:
+        now = file.stat()
+    except OSError:
+        return
+    if (now.st_dev, now.st_ino) == (opened.st_dev, opened.st_ino) and now.st_size < opened.st_size:
+        raise CheckpointError(f"{file}: was cut from {opened.st_size} to {now.st_size} bytes while it was read")
 
 
 def read_plain(file: Path, most: int) -> bytes:

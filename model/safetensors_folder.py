@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 import torch
 from safetensors import safe_open
@@ -26,7 +28,7 @@ from .hf_tokenizer import tokenizer_from_folder
 from .hub import WANTED_FILES
 from .json_file import MAX_BYTES, read_json, read_json_if_present
 from .parameters import EMBEDDING, LM_HEAD
-from .plain_file import open_plain, read_plain
+from .plain_file import is_there, open_plain, read_plain, refuse_cut
 from .rust_errors import translated
 from .tokenizer import Tokenizer
 
@@ -97,8 +99,10 @@ class SafetensorsFolder(Checkpoint):
 
     def _read(self, name: str) -> Tensor:
         file = self._weight_files[name]
+        mapped = self._open_files[file]
+        refuse_cut(file, mapped.opened)
         try:
-            tensor: Tensor = self._open_files[file].get_tensor(name)  # type: ignore[no-untyped-call]
+            tensor: Tensor = mapped.tensors.get_tensor(name)  # type: ignore[no-untyped-call]
         except BaseException as error:
             raise translated(error, f"{file}: tensor {name} cannot be read") from error
         return tensor
@@ -111,9 +115,9 @@ class SafetensorsFolder(Checkpoint):
 def _weight_files(folder: Path) -> dict[str, Path]:
     """Map every stored tensor's name to the file that holds it."""
     single, index = folder / SINGLE_FILE, folder / INDEX_FILE
-    if single.exists():
-        return dict.fromkeys(_open(single).keys(), single)  # type: ignore[no-untyped-call]
-    if not index.exists():
+    if is_there(single):
+        return dict.fromkeys(_open(single).tensors.keys(), single)  # type: ignore[no-untyped-call]
+    if not is_there(index):
         raise missing_weights(folder)
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict):
@@ -124,15 +128,28 @@ def _weight_files(folder: Path) -> dict[str, Path]:
             raise CheckpointError(f"{index}: tensor {name}: {shard!r} is not the name of a safetensors file beside it")
         files[name] = folder / shard
     for file in sorted(set(files.values())):
-        if not file.exists():
+        if not is_there(file):
             name = next(name for name, holder in files.items() if holder == file)
             raise CheckpointError(f"{file}: this shard is missing; it holds tensor {name} among others")
     return files
 
 
-def _open(file: Path) -> safe_open:
-    open_plain(file).close()
+class _Mapped(NamedTuple):
+    """A file that is mapped.
+
+    Attributes:
+        tensors: By their names.
+        opened: What the file was then.
+    """
+
+    tensors: safe_open
+    opened: os.stat_result
+
+
+def _open(file: Path) -> _Mapped:
+    with open_plain(file) as plain:
+        opened = os.fstat(plain.fileno())
     try:
-        return safe_open(file, framework="pt")
+        return _Mapped(safe_open(file, framework="pt"), opened)
     except BaseException as error:
         raise translated(error, f"{file}: not a whole safetensors file") from error

@@ -57,7 +57,7 @@ def _pieces(value: Any) -> Iterator[str]:
     elif isinstance(value, Object):
         yield "{"
         for number, (key, entry) in enumerate(value):
-            yield f"{',' if number else ''}{json.dumps(key, ensure_ascii=False)}:"
+            yield f"{',' if number else ''}{_scalar(key)}:"
             yield from _pieces(entry)
         yield "}"
     elif isinstance(value, list):
@@ -67,7 +67,12 @@ def _pieces(value: Any) -> Iterator[str]:
             yield from _pieces(entry)
         yield "]"
     else:
-        yield json.dumps(value, ensure_ascii=False)
+        yield _scalar(value)
+
+
+def _scalar(value: Any) -> str:
+    half = isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value)
+    return json.dumps(value, ensure_ascii=half)
 
 
 def odd_value(random: Random) -> Any:

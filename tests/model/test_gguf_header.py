@@ -79,6 +79,11 @@ HOSTILE = {
     "key length": (gguf(entries=[struct.pack("<Q", HUGE)], body=64), "metadata key of"),
     "text length": (gguf(entries=[entry("k", 8, struct.pack("<Q", HUGE))]), "ends inside its header"),
     "array count": (gguf(entries=[entry("k", 9, struct.pack("<IQ", 4, HUGE))]), f"claims {HUGE} values of k"),
+    "tensors in one place": (gguf(tensors=[tensor("a"), tensor("b")]), "tensors a and b lie over one another"),
+    "tensors that overlap": (
+        gguf(tensors=[tensor("a", offset=32), tensor("b", (32, 2))], body=512),
+        "tensors b and a lie over one another",
+    ),
     "string count": (gguf(entries=[entry("k", 9, struct.pack("<IQ", 8, HUGE))]), f"claims {HUGE} strings of k"),
     "string in array": (
         gguf(entries=[entry("k", 9, struct.pack("<IQQ", 8, 1, HUGE))]),
