@@ -122,7 +122,7 @@ def test_names_that_no_file_can_have(name, monkeypatch):
     assert len(str(caught.value)) < 1100
 
 
-@pytest.mark.parametrize("shard", ["a" * 300 + ".safetensors", "\0.safetensors", "\ud800.safetensors"])
+@pytest.mark.parametrize("shard", ["a" * 300 + ".safetensors", "\0.safetensors"])
 def test_shards_that_no_file_can_be(shard, folder):
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"model.norm.weight": shard}}))
