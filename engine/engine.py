@@ -26,7 +26,7 @@ from ..model import (
     load_checkpoint,
 )
 from .chat import chat_ids
-from .checking import flag, whole
+from .checking import flag, shown, whole
 from .completion import Completion
 from .driver import Driver
 from .errors import InputError
@@ -55,6 +55,12 @@ _KV_SHARE_OF_MEMORY = {"cpu": 0.25, "cuda": 0.8}
 
 MAX_THREADS = 1024
 """What OpenMP starts without complaint; some thousands end the process."""
+
+MAX_CONCURRENCY = 65_536
+"""Questions that are open at a time: at most 256 of their branches run at once, and every open one keeps its tree."""
+
+_PAGE_BOOKS = 48
+"""Bytes of the list of free pages for each: an integer and its place (measured 40), and what it grows by."""
 
 _DEFAULT_KV_TOKENS = 131_072
 """The default pool's upper bound in tokens: dozens of trees of a few thousand tokens each."""
@@ -100,13 +106,7 @@ class Engine:
         """
         dtype = decoder.dtype if scales is None else decoder.kernels.fp8_dtype
         assert dtype is not None, "scales are for kernel sets that have pages in fp8"
-        tokens = _default_kv_tokens(decoder, dtype) if kv_tokens is None else kv_tokens
-        if tokens < PAGE_SIZE:
-            raise InputError(f"kv_tokens={tokens}: the KV pool must hold at least one page of {PAGE_SIZE} tokens")
-        most = _memory(decoder) // KVCache.token_bytes(decoder.config, dtype)
-        if tokens > most:
-            raise InputError(f"kv_tokens={tokens}: the memory holds at most {most}, with nothing beside them")
-        pages = tokens // PAGE_SIZE
+        pages = _pages(decoder, dtype, kv_tokens)
         self.config: ModelConfig = decoder.config
         self.compute: Compute = decoder.compute
         self._device = decoder.device
@@ -114,8 +114,11 @@ class Engine:
         self.tokenizer = tokenizer
         self.settings: Mapping[str, str] = {}
         self.usage = Usage()
-        self.tree = KVTree(pages)
-        cache = KVCache(decoder.config, pages, dtype, decoder.device, scales)
+        try:
+            self.tree = KVTree(pages)
+            cache = KVCache(decoder.config, pages, dtype, decoder.device, scales)
+        except (MemoryError, RuntimeError) as error:  # a limit of the process, or others that have taken it meanwhile
+            raise InputError(f"kv_tokens={pages * PAGE_SIZE}: there is no memory for them: ask for fewer") from error
         limits = limits or Limits()
         repeated = decode_graphs(decoder, cache, limits.jobs) if graphs else None
         self._scheduler = Scheduler(decoder, cache, self.tree, tokenizer, limits, repeated)
@@ -174,7 +177,9 @@ class Engine:
         if threads is not None:
             threads = whole("threads", threads, "at least 1", least=1)
             if threads > MAX_THREADS:
-                raise InputError(f"threads={threads}: must be at most {MAX_THREADS}; there are {os.cpu_count()} cores")
+                raise InputError(
+                    f"threads={shown(threads)}: must be at most {MAX_THREADS}; there are {os.cpu_count()} cores"
+                )
             torch.set_num_threads(threads)
         check_team(torch.get_num_threads())
         place = device_of(device)
@@ -374,6 +379,8 @@ class Engine:
             InputError: An argument makes no sense.
         """
         concurrency = whole("concurrency", concurrency, "at least 1", least=1)
+        if concurrency > MAX_CONCURRENCY:
+            raise InputError(f"concurrency={shown(concurrency)}: must be at most {MAX_CONCURRENCY}")
         check_strategy(strategy)
         if not isinstance(system, str | None):
             raise InputError(f"system={system!r:.100}: must be a text or None")
@@ -470,6 +477,26 @@ def _memory(decoder: Decoder) -> int:
     if decoder.device.type == "cuda":
         return torch.cuda.mem_get_info(decoder.device)[0]
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _pages(decoder: Decoder, dtype: torch.dtype, kv_tokens: int | None) -> int:
+    """Pages of the pool.
+
+    Raises:
+        InputError: `kv_tokens` is less than a page, or more than the memory holds.
+    """
+    tokens = _default_kv_tokens(decoder, dtype) if kv_tokens is None else kv_tokens
+    if tokens < PAGE_SIZE:
+        raise InputError(f"kv_tokens={shown(tokens)}: the KV pool must hold at least one page of {PAGE_SIZE} tokens")
+    each, memory = KVCache.token_bytes(decoder.config, dtype), _memory(decoder)
+    books = _PAGE_BOOKS // PAGE_SIZE if decoder.device.type == "cpu" else 0
+    most = memory // (each + books)
+    if tokens > most:
+        raise InputError(
+            f"kv_tokens={shown(tokens)}: the memory holds at most {most}, with nothing beside them: these would take "
+            f"{shown(tokens * (each + books) // 10**9)} of {memory / 1e9:,.1f} GB"
+        )
+    return tokens // PAGE_SIZE
 
 
 def _default_kv_tokens(decoder: Decoder, dtype: torch.dtype) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from ..kernels import MarcotError
 from .branch import Branch
-from .checking import no_class, whole
+from .checking import branches, count, no_class, shown, whole
 from .errors import InputError
 from .expansion import Expansion
 from .kv_tree import KVTree
@@ -35,8 +35,10 @@ class Expanding:
         self._scheduler = scheduler
         self._tree = tree
         try:
+            total = 0
             for expansion in expansions:
                 node, n, sampling, first = _checked(expansion, tree)
+                total = branches("n" if not total else "n of all expansions", total + n)
                 is_over = node.finish_reason == "eos" and not sampling.ignore_eos
                 samples: list[Branch] = []
                 self.branches.append(samples)
@@ -110,8 +112,8 @@ def _checked(expansion: object, tree: KVTree) -> Expansion:
         raise InputError(f"cannot expand {node!r:.100}: must be a Node of this engine")
     n = whole("n", n, "an integer >= 1")
     if n < 1:
-        raise InputError(f"n={n}: an expansion needs at least one sample")
-    first = whole("first", first, "an integer >= 0", least=0)
+        raise InputError(f"n={shown(n)}: an expansion needs at least one sample")
+    first = count("first", first, "an integer >= 0", least=0)
     no_class("sampling", sampling, Sampling)
     if not isinstance(sampling, Sampling):
         raise InputError(f"sampling={sampling!r:.100}: must be a Sampling")

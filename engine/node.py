@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .brief import brief
-from .checking import whole
+from .checking import shown, whole
 from .completion import Completion, FinishReason
 from .errors import InputError, ReleasedNodeError
 from .kv_node import Distribution, KVNode
@@ -126,7 +126,7 @@ class Node:
         own = len(self.token_ids)
         tokens = whole("tokens", tokens, "an integer")
         if not 1 <= tokens <= own:
-            raise InputError(f"prefix of {tokens} tokens: the node has {own}, ask for 1 to {own}")
+            raise InputError(f"prefix of {shown(tokens)} tokens: the node has {own}, ask for 1 to {own}")
         text = self._codec.decode(self.token_ids[:tokens].tolist())
         head = self._completion.head(tokens, text) if tokens < own else self._completion
         with self._tree.turn:

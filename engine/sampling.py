@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..kernels import MAX_TOP_K
 from .brief import brief_changes
-from .checking import flag, real, texts, whole, wholes
+from .checking import MAX_COUNT, count, flag, real, shown, texts, whole, wholes
 from .errors import SamplingError
 
 CONFIDENCE_WIDTH = 5
@@ -68,7 +68,7 @@ class Sampling:
         self._check(real, "top_p", allowed="in (0, 1]", above=0, most=1)
         self._check(real, "min_p", allowed="in [0, 1]", least=0, most=1)
         self._check(real, "repetition_penalty", allowed="a finite number > 0", above=0)
-        self._check(whole, "max_tokens", allowed="an integer >= 1", least=1)
+        self._check(count, "max_tokens", allowed="an integer >= 1", least=1)
         self._check(texts, "stop")
         self._check(flag, "include_stop")
         self._check(wholes, "stop_token_ids")
@@ -77,11 +77,11 @@ class Sampling:
         self._check(whole, "top_logprobs", allowed=f"an integer from 1 to {MAX_TOP_K}", least=1, most=MAX_TOP_K)
         for name, good, allowed in (
             ("temperature", self.greedy or _computes(self.temperature), f"0 (greedy) or {_RANGE}"),
-            ("top_k", self.top_k < 2**31, "an integer below 2**31 (0 keeps all)"),
+            ("top_k", self.top_k <= MAX_COUNT, "an integer below 2**31 (0 keeps all)"),
             ("repetition_penalty", _computes(self.repetition_penalty), _RANGE),
         ):
             if not good:
-                raise SamplingError(f"{name}={getattr(self, name)!r}: must be {allowed}")
+                raise SamplingError(f"{name}={shown(getattr(self, name))}: must be {allowed}")
 
     def _check(self, check: Callable[..., object], name: str, **rules: object) -> None:
         object.__setattr__(self, name, check(name, getattr(self, name), error=SamplingError, **rules))

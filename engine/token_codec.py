@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..model import Tokenizer
-from .checking import whole
+from .checking import shown, whole
 from .errors import InputError
 
 
@@ -44,7 +44,7 @@ class TokenCodec:
             raise InputError("the prompt is empty: give at least one token")
         for token in ids:
             if not 0 <= token < self._vocab_size:
-                raise InputError(f"token id {token}: the model's vocabulary is 0 to {self._vocab_size - 1}")
+                raise InputError(f"token id {shown(token)}: the model's vocabulary is 0 to {self._vocab_size - 1}")
         return ids
 
     def encode_each(self, sequences: object, *, bos: bool = False) -> list[list[int]]:

@@ -78,6 +78,7 @@ def generate(
 
       marcot generate -m ./no-tokenizer --token-ids "1 2 3" --temperature 0 --json
     """
+    from ..checking import branches, whole
     from ..errors import InputError
     from ..json_form import sample_object, to_line
     from ..sampling import Sampling
@@ -90,8 +91,7 @@ def generate(
         raise InputError("--chat needs a prompt in words, not --token-ids")
     if system is not None and not chat and messages is None:
         raise InputError("--system needs --chat or --messages")
-    if samples < 1:
-        raise InputError(f"samples={samples}: must be at least 1")
+    branches("samples", whole("samples", samples, "at least 1", least=1))
     if stream and (json or samples > 1):
         raise InputError(f"--stream prints a single sample as text; leave out {'--json' if json else '-n'}")
     sampling = Sampling(

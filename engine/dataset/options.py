@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..checking import flag, real, shown, whole
 from ..errors import InputError
 
 KINDS = ("sft", "steps", "pairs")
@@ -76,14 +78,24 @@ class DatasetOptions:
             raise InputError(f"--make {','.join(unknown)}: there are {', '.join(KINDS)}")
         if self.form not in FORMS:
             raise InputError(f"--form {self.form}: there are {', '.join(FORMS)}")
-        if not 0 <= self.min_characters <= self.max_characters:
+        for name, least in _COUNTS.items():
+            self._check(whole, name, f"an integer >= {least}", least=least)
+        self._check(whole, "seed", "a 64-bit integer", least=-(2**63), most=2**63 - 1)
+        if self.min_characters > self.max_characters:
             raise InputError(f"no text has {self.min_characters} to {self.max_characters} characters")
         for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not (low <= value <= high and math.isfinite(value)):
-                raise InputError(f"--{name.replace('_', '-')} {value}: must be a number from {low} to {high}")
+            if getattr(self, name) is not None or name != "min_value":
+                self._check(real, name, f"a number from {low} to {high}", least=low, most=high)
+        flag("--keep-wrong", self.keep_wrong), flag("--skip-bad", self.skip_bad)
         if self.validation + self.test > 1:
             raise InputError("--validation and --test are more than all questions together")
+
+    def _check(self, check: Callable[..., object], name: str, allowed: str, **rules: float) -> None:
+        value = getattr(self, name)
+        try:
+            check(name, value, allowed, **rules)
+        except InputError:
+            raise InputError(f"--{name.replace('_', '-')} {shown(value)}: must be {allowed}") from None
 
     def as_object(self) -> dict[str, Any]:
         """For JSON."""
@@ -99,11 +111,11 @@ _RANGES = {
     "min_confidence": _SHARE,
     "min_agreement": _SHARE,
     "max_similarity": (0.1, math.inf),
-    "per_question": (1, math.inf),
-    "pairs_per_question": (1, math.inf),
     "margin": (0, math.inf),
-    "min_shared": (0, math.inf),
     "validation": _SHARE,
     "test": _SHARE,
 }
 """The smallest and the largest value of each number."""
+
+_COUNTS = {"min_characters": 0, "max_characters": 0, "per_question": 1, "pairs_per_question": 1, "min_shared": 0}
+"""The smallest value of each count."""

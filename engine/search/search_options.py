@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from ..brief import brief_changes
-from ..checking import flag, no_class, real, whole
+from ..checking import branches, count, flag, no_class, real
 from ..errors import InputError
 from ..sampling import Sampling
 from .actions import Action, action_of
@@ -86,9 +86,10 @@ class SearchOptions(ABC):
             InputError: Names the parameter, its value and what it may be.
         """
         self.check_least(max_depth=1, max_rollout_tokens=1, parallel=1, lead=0)
+        branches("parallel", self.parallel)
         for name, least in {"rollouts": 1, "max_tokens": 1, "max_nodes": 2, "patience": 1}.items():
             if getattr(self, name) is not None:
-                self._set(name, whole(name, getattr(self, name), f"an integer >= {least} or None", least=least))
+                self._check_count(name, least, " or None")
         action_of(self.action), value_of(self.value), rule_of(self.answer_rule), parser_of(self.answer_from)
         no_class("sampling", self.sampling, Sampling)
         if not isinstance(self.sampling, Sampling):
@@ -101,13 +102,16 @@ class SearchOptions(ABC):
             raise InputError("rollouts=None: without it max_tokens or max_seconds must end the search")
 
     def check_least(self, **least: int) -> None:
-        """Check that each of these options is an integer and at least so much.
+        """Check that each of these options is an integer and at least so much, and at most `MAX_COUNT`.
 
         Raises:
             InputError: Names the first that is not.
         """
         for name, amount in least.items():
-            self._set(name, whole(name, getattr(self, name), f"an integer >= {amount}", least=amount))
+            self._check_count(name, amount)
+
+    def _check_count(self, name: str, least: int, also: str = "") -> None:
+        self._set(name, count(name, getattr(self, name), f"an integer >= {least}{also}", least=least))
 
     def check_real(self, name: str, allowed: str, *, least: float = -math.inf, above: float = -math.inf) -> None:
         """Check that the option `name` is a finite number, not less than `least` and greater than `above`.

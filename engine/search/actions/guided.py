@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from ...checking import texts, whole
+from ...checking import branches, count, texts, whole
 from ...errors import InputError
 from .action import Action, Decode, Opening
 
@@ -50,7 +50,7 @@ class Kind:
         object.__setattr__(self, "close", texts(where + "close", self.close))
         if self.tags is not None and len(texts(where + "tags", self.tags, may_be_empty=True)) != 2:
             raise InputError(f"{where}tags={self.tags!r}: must be two texts, before and after")
-        whole(where + "max_tokens", self.max_tokens, "an integer >= 0", least=0)
+        count(where + "max_tokens", self.max_tokens, "an integer >= 0", least=0)
 
     @property
     def final(self) -> bool:
@@ -99,14 +99,15 @@ class GuidedActions(Action):
         self._name = name
         self._kinds: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in kinds})
         self._start = start
-        self._longest = longest
+        self._longest = count(f"action {name}: longest", longest, "an integer >= 1", least=1)
+        back_off = count(f"action {name}: back_off", back_off, "an integer >= 0", least=0)
         self._retreat = None
         for where, followers in [("start", start), *((kind.name, kind.followers) for kind in kinds)]:
-            for follower, count in followers:
+            for follower, number in followers:
                 if follower not in self._kinds:
                     raise InputError(f"action {name}: {where} is followed by {follower!r}, which is not declared")
-                if count < 1:
-                    raise InputError(f"action {name}: {where} has {count} children {follower!r}: must be at least 1")
+                label = f"action {name}: {where}: children {follower!r}"
+                branches(label, whole(label, number, "an integer >= 1", least=1))
         if len(self._kinds) < len(kinds) or not start:
             raise InputError(f"action {name}: every kind is declared once, and at least one may come first")
         if not any(kind.final for kind in kinds):

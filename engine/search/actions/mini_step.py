@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...checking import count
 from .action import Action, Decode
 
 
@@ -20,6 +21,14 @@ class MiniStep(Action):
     """
 
     tokens: int
+
+    def __post_init__(self) -> None:
+        """Check that it is a number of tokens.
+
+        Raises:
+            InputError: It is none.
+        """
+        object.__setattr__(self, "tokens", count("tokens", self.tokens, "an integer >= 1", least=1))
 
     @property
     def name(self) -> str:

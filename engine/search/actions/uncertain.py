@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...checking import count
 from .action import Action, Decode
 
 _NEAREST = 4
@@ -27,6 +28,14 @@ class Uncertain(Action):
     """
 
     forks: int
+
+    def __post_init__(self) -> None:
+        """Check that it is a number of places.
+
+        Raises:
+            InputError: It is none.
+        """
+        object.__setattr__(self, "forks", count("forks", self.forks, "an integer >= 1", least=1))
 
     @property
     def name(self) -> str:

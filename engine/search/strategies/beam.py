@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ...checking import branches
 from ..answers import AnswerRule
 from ..search_options import SearchOptions
 from ..search_run import SearchRun
@@ -36,6 +37,7 @@ class Beam(SearchOptions):
         """Check every range. See `SearchOptions`."""
         super(Beam, self).__post_init__()
         self.check_least(beams=1, samples=1)
+        branches("beams times samples", self.beams * self.samples)
 
     def grow(self, run: SearchRun) -> Growing[None]:
         """Grow one beam after the other."""

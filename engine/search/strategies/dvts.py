@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ...checking import branches
 from ..answers import AnswerRule
 from ..search_options import SearchOptions
 from ..search_run import SearchRun
@@ -36,6 +37,7 @@ class DVTS(SearchOptions):
         """Check every range. See `SearchOptions`."""
         super(DVTS, self).__post_init__()
         self.check_least(subtrees=1, samples=1)
+        branches("subtrees times samples", self.subtrees * self.samples)
 
     def grow(self, run: SearchRun) -> Growing[None]:
         """Grow all subtrees, action by action."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ...checking import branches
 from ..search_options import SearchOptions
 from ..search_run import SearchRun
 from ..strategy import Growing
@@ -34,6 +35,7 @@ class REBASE(SearchOptions):
         """Check every range. See `SearchOptions`."""
         super(REBASE, self).__post_init__()
         self.check_least(samples=1)
+        branches("samples", self.samples)
         self.check_real("balance", "a finite number > 0", above=0)
 
     def grow(self, run: SearchRun) -> Growing[None]:

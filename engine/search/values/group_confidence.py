@@ -8,8 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ...checking import count, shown
+from ...errors import InputError
 from ..trace import Trace
-from .value import Value
+from .value import Value, columns
 
 _CERTAIN = 16.0
 """A token confidence that counts as 1: near-certain tokens of Qwen2.5 have 12 to 20 with the five best."""
@@ -31,6 +33,17 @@ class GroupConfidence(Value):
     part: Literal["group", "lowest", "tail"] = "group"
     window: int = 32
     k: int = 5
+
+    def __post_init__(self) -> None:
+        """Check the part and the sizes.
+
+        Raises:
+            InputError: Names what makes no sense.
+        """
+        if self.part not in ("group", "lowest", "tail"):
+            raise InputError(f"part={shown(self.part)}: must be 'group', 'lowest' or 'tail'")
+        object.__setattr__(self, "window", count("window", self.window, "an integer >= 1", least=1))
+        object.__setattr__(self, "k", columns("k", self.k))
 
     @property
     def width(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..trace import Trace
 from ..user_code import name_of
-from .value import Value, rating
+from .value import Value, columns, rating
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,14 @@ class Judge(Value):
 
     function: Callable[[Trace], float]
     width: int = 5
+
+    def __post_init__(self) -> None:
+        """Check that there are so many columns.
+
+        Raises:
+            InputError: There are not.
+        """
+        object.__setattr__(self, "width", columns("width", self.width))
 
     @property
     def name(self) -> str:

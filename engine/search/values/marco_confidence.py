@@ -8,7 +8,7 @@ import numpy as np
 
 from ...sampling import CONFIDENCE_WIDTH
 from ..trace import Trace
-from .value import Value
+from .value import Value, columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,14 @@ class MarcoConfidence(Value):
     """
 
     k: int = CONFIDENCE_WIDTH
+
+    def __post_init__(self) -> None:
+        """Check that there are so many.
+
+        Raises:
+            InputError: There are not.
+        """
+        object.__setattr__(self, "k", columns("k", self.k))
 
     @property
     def width(self) -> int:

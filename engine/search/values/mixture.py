@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ...checking import real, shown
+from ...errors import InputError
 from ..trace import Trace
 from .value import Value
 
@@ -18,6 +20,19 @@ class Mixture(Value):
     """
 
     parts: tuple[tuple[float, Value], ...]
+
+    def __post_init__(self) -> None:
+        """Check every part.
+
+        Raises:
+            InputError: There is none, or one is no weight above 0 with a value.
+        """
+        if not self.parts:
+            raise InputError("parts=(): a mixture needs at least one")
+        for part in self.parts:
+            if not (isinstance(part, tuple) and len(part) == 2 and isinstance(part[1], Value)):
+                raise InputError(f"parts: {shown(part)}: must be a weight and a Value")
+            real("a weight", part[0], "a finite number > 0", above=0)
 
     @property
     def width(self) -> int:

@@ -6,6 +6,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from ....kernels import MAX_TOP_K
+from ...checking import whole
 from ...errors import CallableError
 from ..trace import Trace
 
@@ -41,6 +43,15 @@ class Value(ABC):
     def rate(self, traces: Sequence[Trace]) -> list[float]:
         """The values of chains that ended at the same time."""
         return [self.of(trace) for trace in traces]
+
+
+def columns(name: str, value: object) -> int:
+    """`value` as a number of the most probable tokens.
+
+    Raises:
+        InputError: There are not so many, or it is no number of tokens.
+    """
+    return whole(name, value, f"an integer from 1 to {MAX_TOP_K}", least=1, most=MAX_TOP_K)
 
 
 def rating(name: str, value: object) -> float:
