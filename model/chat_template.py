@@ -114,6 +114,8 @@ def _brief(error: Exception) -> str:
     if isinstance(error, RecursionError | MemoryError):  # Python's parser has the second for what nests too deep
         return "it is too large or nests too deep"
     whole = f"{error.message}, in line {error.lineno}" if isinstance(error, TemplateSyntaxError) else str(error)
+    if isinstance(error, KeyError):
+        whole = f"there is no {whole}"
     text = whole[: 4 * MAX_MESSAGE_CHARACTERS]
     line = "".join(character if character.isprintable() else " " for character in text)
     line = " ".join(line.split())

@@ -212,6 +212,7 @@ class Sandbox(SandboxedEnvironment):
     def _nested(self, context: Context, callee: Any, *args: Any, **kwargs: Any) -> Any:
         if self._call_depth >= MAX_CALL_DEPTH:
             raise SecurityError(f"recursion: more than {MAX_CALL_DEPTH} macros and loops within one another")
+        self.budget.spend(_STEPS_OF_A_CALL)  # frames, buffers and closures, besides the call
         self._call_depth += 1
         try:
             return context.call(callee, *args, **kwargs)
@@ -249,5 +250,5 @@ def _printed(context: Context, value: object) -> str:
     """The text of `value` in the prompt."""
     budget: Budget = context.environment.budget  # type: ignore[attr-defined]
     text = as_text(budget, value)
-    budget.text(len(text))
+    budget.text(len(text) + _STEPS_OF_A_FILTER)
     return text
