@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeGuard
 
-from ..model.strict_json import parse
+from ..model.strict_json import RefusedError, parse
 from .added_settings import changes, found_of
 from .errors import InputError, OutputError
 from .file_lock import lock
@@ -132,6 +132,10 @@ class ResultsFile:
             where = f"{self._path}, line {number}"
             try:
                 entry = parse(line)
+            except RefusedError as error:
+                raise InputError(
+                    f"{where}: is not a result of {self._command}: it {error}; give --out another file"
+                ) from None
             except ValueError:
                 if _is_beginning(line, follows_ours=number > 1):
                     self._file.truncate(whole)

@@ -17,6 +17,10 @@ MAX_BYTES = 2**29
 _BLOCK = 2**20
 
 
+class RefusedError(ValueError):
+    """JSON, as far as it goes, of a kind that is not taken; what is none, or no text, is another `ValueError`."""
+
+
 def parse(text: str | bytes, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401  (what a file holds)
     """Read JSON that somebody gives, however odd it is.
 
@@ -25,26 +29,26 @@ def parse(text: str | bytes, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401
         max_bytes: What is longer is refused.
 
     Raises:
-        ValueError: It is no JSON, not UTF-8, too long or nested too deeply, names a key of an object twice, or has a
-            number that is not finite or an integer of thousands of digits; the message says which, in words that follow
-            the name of a file.
+        ValueError: It is no JSON, or not UTF-8; the message says which, in words that follow the name of a file.
+        RefusedError: It is too long or nested too deeply, names a key of an object twice, or has a number that is not
+            finite or an integer of thousands of digits; in such words, too.
     """
     if len(text) > max_bytes:
-        raise _RefusedError(f"is larger than {max_bytes >> 20} MiB, which no such file needs")
+        raise RefusedError(f"is larger than {max_bytes >> 20} MiB, which no such file needs")
     try:
         value = _DECODER.decode(text if isinstance(text, str) else text.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
-        raise _RefusedError(f"is not JSON: {error}") from None
+        raise ValueError(f"is not JSON: {error}") from None
     except UnicodeDecodeError as error:
-        raise _RefusedError(f"is not UTF-8 text (byte {error.start})") from None
+        raise ValueError(f"is not UTF-8 text (byte {error.start})") from None
     except RecursionError:
-        raise _RefusedError("is nested too deeply") from None
-    except _RefusedError:
+        raise RefusedError("is nested too deeply") from None
+    except RefusedError:
         raise
     except ValueError:
-        raise _RefusedError("has an integer of too many digits") from None
+        raise RefusedError("has an integer of too many digits") from None
     if is_deep(value):
-        raise _RefusedError("is nested too deeply")
+        raise RefusedError("is nested too deeply")
     return value
 
 
@@ -95,19 +99,15 @@ def finite(value: object) -> object:
     return value
 
 
-class _RefusedError(ValueError):
-    """JSON that `parse` does not take."""
-
-
 def _number(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise _RefusedError(f"has the number {digits:.40}, which is too large")
+        raise RefusedError(f"has the number {digits:.40}, which is too large")
     return number
 
 
 def _constant(name: str) -> NoReturn:
-    raise _RefusedError(f"has {name}, which JSON does not know")
+    raise RefusedError(f"has {name}, which JSON does not know")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(entries) < len(pairs):
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise _RefusedError(f"has {twice!r:.80} twice in one object")
+        raise RefusedError(f"has {twice!r:.80} twice in one object")
     return entries
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...model.strict_json import parse
+from ...model.strict_json import RefusedError, parse
 from ..added_settings import distinguishing, found_of
 from ..errors import InputError
 from ..search.answers import ANSWER_RULES
@@ -186,6 +186,8 @@ def _is_whole(line: bytes) -> bool:
     """Whether a line without a line feed lost only that, as in some editors, and was not torn off by a crash."""
     try:
         parse(line)
+    except RefusedError:
+        return True
     except ValueError:
         return False
     return True
@@ -194,6 +196,9 @@ def _is_whole(line: bytes) -> bool:
 def _entry(line: bytes, rules: Container[str] | None) -> tuple[str, dict[str, Any], str, Trial | None]:
     try:
         entry = parse(line)
+    except ValueError as error:
+        raise InputError(f"is not a result of marcot eval: {error}") from None
+    try:
         label, settings, question = entry["label"], entry["settings"], entry["question"]
         names: tuple[object, ...] = (label, question, settings["data"], settings["model"], settings["answer_rule"])
     except (ValueError, KeyError, TypeError):

@@ -218,3 +218,15 @@ def test_a_setting_that_came_later_was_as_before_it_came(path: Path) -> None:
     with pytest.raises(InputError, match=r"\(width was None, is 3\)"):
         ResultsFile(path, now | {"width": 3})
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "ending", ['"value": NaN}', '"value": 1e999}', '"a": 1, "a": 2}', '"a": ' + "[" * 300 + "]" * 300 + "}"]
+)
+def test_a_last_line_that_is_whole_is_not_taken_for_a_torn_one(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / "out.jsonl"
+    content = '{"index": 0, "question": "One?", "answer": "1", "text": "", ' + ending
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"out\.jsonl, line 1: is not a result of .*: it (has|is nested)"):
+        ResultsFile(path, {})
+    assert path.read_text() == content
