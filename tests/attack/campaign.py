@@ -73,9 +73,9 @@ class Campaign:
             self._trial += 1
             self._progress()
 
-    def count(self, outcome: str) -> None:
-        """Count one `outcome`, such as "refused"; the summary has a number for each."""
-        self._outcomes[outcome] += 1
+    def count(self, outcome: str, number: int = 1) -> None:
+        """Count an `outcome`, such as "refused"; the summary has a number for each."""
+        self._outcomes[outcome] += number
 
     def finding(self, text: str) -> None:
         """Tell of one failure, and how to see it again."""

@@ -1,0 +1,235 @@
+"""Branches alone and in company: the same bits, whoever else is drawn beside them, however little room there is.
+
+A trial draws some requests that sample in all ways, a good part of them at the border of a truncation, where the last
+bit of a sum decides. Each is made alone, on an engine of its own, and then with the others and with neighbours of any
+width, on an engine of a few pages, in steps of any size, on any number of threads, on a cold cache or a warm one.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import marcot.engine  # noqa: F401 - first: it decides how OpenMP waits, before torch loads it
+import numpy as np
+import tiny
+import torch
+from attack.campaign import Campaign
+from marcot.engine import Engine, Expansion, Node, Sampling
+from marcot.engine.scheduler import Limits
+from marcot.kernels import Compute, select
+from marcot.model import PAGE_SIZE, Decoder, Tokenizer, WeightFormat, load_checkpoint
+from transformers.utils import logging
+
+VOCABULARY = 331
+FIELDS = ("token_ids", "logprobs", "top_ids", "top_logprobs", "confidences", "confidence", "text", "finish_reason")
+ALONE_TOKENS = 4096
+STOPS = ("a", "e", "th", " 1", "\n", "an")
+
+
+class Setting(NamedTuple):
+    """A model and how it computes."""
+
+    kind: str
+    weights: WeightFormat
+    compute: Compute
+
+
+SETTINGS = (
+    Setting("qwen2", "stored", "exact"),
+    Setting("llama3.2", "int8", "fast"),
+    Setting("llama3.2", "int4", "exact"),
+    Setting("llama3.2", "int4", "fast"),
+    Setting("smollm2", "bf16", "exact"),
+)
+
+
+class Request(NamedTuple):
+    """Samples of what follows some tokens.
+
+    Attributes:
+        pieces: The tokens: a prompt, and what is appended to it.
+        n: How many samples.
+        sampling: How they are drawn.
+        first: The number of the first one.
+    """
+
+    pieces: list[list[int]]
+    n: int
+    sampling: Sampling
+    first: int
+
+    def node(self, engine: Engine) -> Node:
+        """Where they begin."""
+        node = engine.prefill(self.pieces[0])
+        for piece in self.pieces[1:]:
+            node = node.append(piece)
+        return node
+
+    @property
+    def pages(self) -> int:
+        """Pages that one of them may need, beside what is shared."""
+        return sum(-(-len(piece) // PAGE_SIZE) + 1 for piece in self.pieces) + self.sampling.max_tokens // PAGE_SIZE + 2
+
+
+class Company(NamedTuple):
+    """What became of the requests of one trial.
+
+    Attributes:
+        compared: Branches that were compared.
+        preemptions: How often one of them, or of their neighbours, had to make room.
+        recomputed: Tokens that were computed again.
+        differences: What differs, in words.
+    """
+
+    compared: int
+    preemptions: int
+    recomputed: int
+    differences: list[str]
+
+
+@cache
+def loaded(setting: Setting) -> tuple[Decoder, Tokenizer | None]:
+    """The model of a setting, read once."""
+    logging.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder:
+        path = tiny.write_tiny(Path(folder), setting.kind, tokenizer=True, vocab_size=VOCABULARY)
+        with load_checkpoint(path) as checkpoint:
+            cpu = torch.device("cpu")
+            return (
+                Decoder(checkpoint, select(cpu), torch.float32, cpu, setting.compute, setting.weights),
+                checkpoint.tokenizer(),
+            )
+
+
+def engine_of(setting: Setting, tokens: int, limits: Limits | None = None) -> Engine:
+    """A fresh engine."""
+    return Engine(*loaded(setting), tokens, limits)
+
+
+def some_sampling(random: Random) -> Sampling:
+    """Any."""
+    return Sampling(
+        temperature=random.choice([0.0, 0.3, 0.8, 1.0, 1.7]),
+        top_k=random.choice([0, 0, 1, 5, 9, 20, 20, 33, 64, 100, 1000]),
+        top_p=random.choice([1.0, 1.0, 0.95, random.uniform(0.01, 1)]),
+        min_p=random.choice([0.0, 0.0, 0.05, random.random()]),
+        repetition_penalty=random.choice([1.0, 1.0, 1.0, 1.3, 0.8]),
+        max_tokens=random.choice([1, 2, 3, 8, 20, 40]),
+        stop=tuple(random.sample(STOPS, random.choice([0, 0, 1, 2]))),
+        include_stop=random.random() < 0.3,
+        stop_token_ids=tuple(random.sample(range(VOCABULARY), random.choice([0, 0, 3]))),
+        ignore_eos=random.random() < 0.5,
+        seed=random.randint(-(2**63), 2**63 - 1),
+        top_logprobs=random.choice([1, 5, 5, 20, 64, random.randint(1, 64)]),
+    )
+
+
+def some_tokens(random: Random, most: int) -> list[int]:
+    return [random.randrange(VOCABULARY) for _ in range(random.randint(1, most))]
+
+
+def some_request(random: Random, prompts: Sequence[list[int]]) -> Request:
+    """One that begins with any part of one of `prompts`, and goes on on its own."""
+    prompt = random.choice(prompts)
+    pieces = [prompt[: random.randint(1, len(prompt))]]
+    pieces += [some_tokens(random, random.choice([1, 1, 18])) for _ in range(random.choice([0, 0, 1, 4]))]
+    return Request(pieces, random.randint(1, 3), some_sampling(random), random.choice([0, 0, 5, 2**30]))
+
+
+def at_a_border(random: Random, setting: Setting, request: Request) -> Request:
+    """`request` with a nucleus whose border in the first token's distribution is a few units of the last place away."""
+    engine = engine_of(setting, ALONE_TOKENS)
+    greedy = Sampling(temperature=0.0, max_tokens=1, top_logprobs=64)
+    (child,) = engine.expand(request.node(engine), 1, greedy)
+    sampling = request.sampling
+    temperature = sampling.temperature or 1.0
+    weights = np.exp(child.top_logprobs[0].astype(np.float64) / temperature)
+    kept = sampling.top_k if 0 < sampling.top_k <= 64 else 20
+    sums = weights[:kept].cumsum() / weights[:kept].sum()
+    mass = np.float32(random.choice(sums.tolist()))
+    top_p = float(np.clip(mass + random.randint(-3, 3) * np.spacing(mass), 1e-6, 1))
+    border = replace(sampling, temperature=temperature, top_k=kept, top_p=top_p, min_p=0.0, repetition_penalty=1.0)
+    return request._replace(sampling=border, n=3)
+
+
+def attack(random: Random) -> Company:
+    """One trial."""
+    setting = random.choice(SETTINGS)
+    prompts = [some_tokens(random, 50) for _ in range(random.randint(1, 3))]
+    targets = [some_request(random, prompts) for _ in range(random.randint(1, 4))]
+    targets = [at_a_border(random, setting, each) if random.random() < 0.5 else each for each in targets]
+    neighbours = [some_request(random, prompts) for _ in range(random.randint(1, 6))]
+    wide = replace(some_sampling(random), top_logprobs=random.randint(1, 64))
+    neighbours.append(some_request(random, prompts)._replace(sampling=wide))
+
+    torch.set_num_threads(random.choice([1, 2, 3]))
+    expected = [_alone(setting, request) for request in targets]
+
+    torch.set_num_threads(random.choice([1, 2, 3]))
+    everyone = [*targets, *neighbours]
+    pages = max(request.pages for request in everyone) + random.choice([0, 2, 10, 200])
+    limits = Limits(random.choice([1, 3, 17, 64, 512]), random.choice([1, 2, 5, 16, 256]))
+    engine = engine_of(setting, pages * PAGE_SIZE, limits)
+    if random.random() < 0.5:
+        _warm(random, engine, neighbours)
+    order = random.sample(range(len(everyone)), len(everyone))
+    asked = [Expansion(everyone[i].node(engine), *everyone[i][1:]) for i in order]
+    families = dict(zip(order, engine.expand(asked), strict=True))
+    engine.tree.check_integrity()
+    differences = [
+        f"{setting}, {request}: sample {sample}: {difference}"
+        for number, request in enumerate(targets)
+        for sample, (node, alone) in enumerate(zip(families[number], expected[number], strict=True))
+        for difference in _differences(node, alone, engine, random)
+    ]
+    return Company(sum(map(len, expected)), engine.usage.preemptions, engine.usage.recomputed_tokens, differences)
+
+
+def _alone(setting: Setting, request: Request) -> list[Node]:
+    """Every sample on an engine of its own, below a prompt that is the whole path."""
+    nodes = []
+    for sample in range(request.n):
+        engine = engine_of(setting, ALONE_TOKENS)
+        prompt = engine.prefill(list(chain(*request.pieces)))
+        nodes += engine.expand(prompt, 1, request.sampling, first=request.first + sample)
+    return nodes
+
+
+def _warm(random: Random, engine: Engine, neighbours: Sequence[Request]) -> None:
+    """Leave something in the cache: branches that are held, and others that are not."""
+    for request in random.sample(neighbours, min(2, len(neighbours))):
+        for child in engine.expand(request.node(engine), request.n, request.sampling):
+            if random.random() < 0.7:
+                child.release()
+
+
+def _differences(node: Node, alone: Node, engine: Engine, random: Random) -> Iterator[str]:
+    for field in FIELDS:
+        one, other = getattr(node, field), getattr(alone, field)
+        both_nan = isinstance(one, float) and np.isnan(one) and np.isnan(other)  # the confidence of no tokens
+        if not (np.array_equal(one, other) or both_nan):
+            yield f"{field} is {str(one)[:80]} in company, {str(other)[:80]} alone"
+    if node.path_ids != alone.path_ids:
+        yield "another path"
+    if len(node.token_ids) and random.random() < 0.3 and node.length <= engine.tree.pool.capacity * PAGE_SIZE:
+        (score,) = engine.score([node.path_ids], top_k=1)
+        if not np.array_equal(score.logprobs[-len(node.token_ids) :], node.logprobs):
+            yield "scored otherwise than drawn"
+
+
+if __name__ == "__main__":
+    campaign = Campaign("searches", Campaign.parser(__doc__, count=400).parse_args())
+    for trial in campaign:
+        company = attack(trial.random)
+        for difference in company.differences:
+            campaign.finding(difference)
+        for noun, number in zip(("branches", "preemptions", "tokens recomputed"), company[:3], strict=True):
+            campaign.count(noun, number)
+    campaign.end()
