@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from limits import limited
 from marcot.engine import Engine
 
 QUICK = ["--strategies", "greedy,mcts:rollouts=2", "--set", "max_rollout_tokens=4"]
@@ -164,3 +166,25 @@ def test_what_a_user_can_get_wrong(
     ended = marcot("compare", *arguments)
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
     assert message in ended.err
+
+
+def test_one_page_that_cannot_be_written_costs_no_other_and_leaves_nothing(
+    marcot: Callable, models: str, tmp_path: Path
+) -> None:
+    pages = [tmp_path / name for name in ("r.html", "r.json", "r.md")]
+    wanted = [part for page in pages for part in ("--out", page)]
+    command = ("compare", "--models", models, *QUICK, "--questions", "1-2", *wanted)
+    assert marcot(*command).code == 0
+    old = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+    limit = pages[0].stat().st_size - 1
+    assert limit > pages[1].stat().st_size
+    with limited(resource.RLIMIT_FSIZE, limit):
+        ended = marcot(*command)
+    assert (ended.code, ended.err) == (74, f"error: {pages[0]}: cannot be written: File too large\n")
+    assert "Models side by side" in ended.out
+    new = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+    assert new.keys() == old.keys()
+    assert {path.name for path in old if new[path] == old[path]} >= {
+        path.name for path in old if path.suffix == ".html"
+    }
+    assert new[pages[1]] != old[pages[1]], "its times are others"

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from limits import limited
 from marcot.engine import Engine
 from marcot.engine.dataset.source import Entry, Source
 from marcot.engine.evaluation import problems
@@ -307,6 +309,22 @@ def test_a_report_replaces_a_report(evaluate: Callable, tmp_path: Path) -> None:
         ended = evaluate("--out", out, "--questions", questions)
         assert ended.code == 0, ended.err
         assert f"| greedy | {questions[-1]} |" in (out / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_full_disk_leaves_the_whole_report_that_was_there(
+    marcot: Callable, evaluate: Callable, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert evaluate("--out", out, strategies="greedy").code == 0
+    old = {path: path.read_bytes() for path in out.iterdir()}
+    results = next(path for path in old if path.suffix == ".jsonl")
+    other = tmp_path / "other.jsonl"
+    other.write_bytes(results.read_bytes().replace(b'"greedy"', b'"other"'))
+    for name in ("report.md", "report.json", "curve.csv", "curve.png"):
+        with limited(resource.RLIMIT_FSIZE, (out / name).stat().st_size - 1):
+            ended = marcot("eval", "--report", results, other, "--out", out)
+        assert (ended.code, "cannot be written: File too large" in ended.err) == (74, True)
+        assert {path: path.read_bytes() for path in out.iterdir()} == old
 
 
 def test_two_models_have_a_table_each(

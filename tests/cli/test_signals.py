@@ -1,0 +1,72 @@
+"""Signals at chosen moments: the search of a program of its own stops in a user's value, which sends them itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+_MODULE = """
+import os
+
+ENDED = []
+
+
+class Lost:
+    def __del__(self):
+        os.kill(os.getpid(), {first})
+
+
+def value(trace):
+    if os.path.getsize("out.jsonl") > 0:
+        {act}
+    return 0.5
+"""
+
+
+def ended_by(talker: Path, folder: Path, first: int, act: str, rest: str = "") -> subprocess.CompletedProcess[str]:
+    """Search two questions, and do `act` while the second is searched."""
+    (folder / "stopping.py").write_text(_MODULE.format(first=int(first), act=act))
+    (folder / "q.txt").write_text("One?\nTwo?\n")
+    options = ("--rollouts", "2", "--max-rollout-tokens", "4", "--threads", "1", "--concurrency", "1", "--value")
+    words = [sys.executable, "-m", "marcot", "search", "-m", str(talker), *options, "stopping:value"]
+    words += ["--input", "q.txt", "--out", "out.jsonl"]
+    return subprocess.run(
+        ["bash", "-c", f'{rest} exec "$@"', "bash", *words],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("first", SIGNALS, ids=[each.name for each in SIGNALS])
+def test_the_first_signal_ends_the_work_and_the_next_ones_change_nothing(
+    talker: Path, tmp_path: Path, first: signal.Signals
+) -> None:
+    later = "; ".join(f"os.kill(os.getpid(), {int(each)})" for each in SIGNALS)
+    ended = ended_by(talker, tmp_path, first, f"try: os.kill(os.getpid(), {int(first)})\n        finally: {later}")
+    told = "interrupted: 1 of 2 questions are finished; the same command goes on from out.jsonl\n"
+    assert (ended.returncode, ended.stderr) == (SIGNALS[first], told)
+    [line] = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["question"] == "One?"
+
+
+def test_an_interruption_that_a_destructor_swallows_comes_again(talker: Path, tmp_path: Path) -> None:
+    ended = ended_by(talker, tmp_path, signal.SIGTERM, "ENDED or ENDED.append(1) or Lost()\n        while True: pass")
+    told = "interrupted: 1 of 2 questions are finished; the same command goes on from out.jsonl\n"
+    assert (ended.returncode, ended.stderr) == (143, told)
+
+
+def test_a_signal_that_is_ignored_stays_so(talker: Path, tmp_path: Path) -> None:
+    ended = ended_by(talker, tmp_path, signal.SIGHUP, f"os.kill(os.getpid(), {int(signal.SIGHUP)})", "trap '' HUP;")
+    assert (ended.returncode, ended.stderr) == (0, "2 questions finished\n")
