@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..printable import printable
 from . import options
 from .signals import INTERRUPTED
 from .streams import say
@@ -135,6 +136,6 @@ def _write(comparison: Comparison, pages: list[ComparisonFile]) -> None:
     if pages:
         for contestant in comparison.contestants:
             total = comparison.total(contestant)
-            print(f"{contestant.model}, {contestant.strategy}: {total.right} of {total.rated} right")
+            print(printable(f"{contestant.model}, {contestant.strategy}: {total.right} of {total.rated} right"))
     else:
         print_tables(comparison_sections(comparison))

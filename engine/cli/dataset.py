@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..printable import printable
 from . import options
 from .signals import INTERRUPTED
 from .streams import say
@@ -182,4 +183,4 @@ def dataset(
     except KeyboardInterrupt:
         say(f"interrupted: the same command goes on; so far is in {out}.partial")
         raise typer.Exit(INTERRUPTED) from None
-    print(to_line(produced.summary) if json else report(produced, out))
+    print(to_line(produced.summary) if json else printable(report(produced, out)))
