@@ -16,7 +16,7 @@ from ..errors import CallableError
 
 _PACKAGE = __name__.partition(".")[0]
 
-_MODULE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):[A-Za-z_]")
+_MODULE = re.compile(r"(?<![\w.])([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):[A-Za-z_]")
 
 _EXCERPT = 60
 """Characters of a question in a message."""

@@ -310,5 +310,5 @@ if __name__ == "__main__":
         for trial in campaign:
             attack.trial(trial)
     finally:
-        shutil.rmtree(home)
+        shutil.rmtree(home, ignore_errors=True)
     campaign.end()
