@@ -33,7 +33,16 @@ def tree_object(result: SearchResult, settings: Mapping[str, Any]) -> dict[str, 
     It has `format`, `version`, the fields of `SearchResult` with the tree as `{"nodes": [...]}` as in the lines of
     `--json`, and `settings`. A node also has `token_ids`, `confidences` (null for a given token) and `token_texts`,
     which add up to its `text`. What is no finite number is null.
+
+    Raises:
+        InputError: The settings are nothing that JSON can have, or nested too deeply.
     """
+    if strict_json.is_deep(settings):
+        raise InputError("settings: are nested too deeply")
+    try:
+        json.dumps(settings)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"settings: are not JSON: {error}") from error
     entry: dict[str, Any] = {"format": FORMAT, "version": VERSION, **asdict(result)}
     for entered, node in zip(entry["tree"], result.tree, strict=True):
         entered["token_texts"] = node.token_texts

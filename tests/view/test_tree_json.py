@@ -143,3 +143,13 @@ def test_every_field_is_checked_and_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "in.json").write_text(json.dumps(entry))
     with pytest.raises(InputError, match=rf"in\.json: .*{message}"):
         read_tree(tmp_path / "in.json")
+
+
+def test_settings_are_what_json_can_have() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    odd: list[dict[Any, Any]] = [{"a": {1, 2}}, {(1,): 2}, deep]
+    for each in odd:
+        with pytest.raises(InputError, match=r"settings: are (not JSON|nested too deeply)"):
+            to_json(grown_tree(4, 2), each)
