@@ -22,6 +22,9 @@ import tiny
 import torch
 from attack.campaign import Campaign
 from marcot.engine import Engine, Expansion, Node, Sampling
+from marcot.engine.branch_key import branch_key
+from marcot.engine.errors import PoolTooSmallError
+from marcot.engine.noise import gumbel
 from marcot.engine.scheduler import Limits
 from marcot.kernels import Compute, select
 from marcot.model import PAGE_SIZE, Decoder, Tokenizer, WeightFormat, load_checkpoint
@@ -30,6 +33,9 @@ from transformers.utils import logging
 VOCABULARY = 331
 FIELDS = ("token_ids", "logprobs", "top_ids", "top_logprobs", "confidences", "confidence", "text", "finish_reason")
 ALONE_TOKENS = 4096
+_SAMPLES = 256
+"""Samples of which one draws the token at a border."""
+
 STOPS = ("a", "e", "th", " 1", "\n", "an")
 
 
@@ -144,19 +150,24 @@ def some_request(random: Random, prompts: Sequence[list[int]]) -> Request:
 
 
 def at_a_border(random: Random, setting: Setting, request: Request) -> Request:
-    """`request` with a nucleus whose border in the first token's distribution is a few units of the last place away."""
+    """`request` with a nucleus that ends a few units of the last place before or behind the token to be drawn first."""
     engine = engine_of(setting, ALONE_TOKENS)
-    greedy = Sampling(temperature=0.0, max_tokens=1, top_logprobs=64)
-    (child,) = engine.expand(request.node(engine), 1, greedy)
-    sampling = request.sampling
-    temperature = sampling.temperature or 1.0
-    weights = np.exp(child.top_logprobs[0].astype(np.float64) / temperature)
-    kept = sampling.top_k if 0 < sampling.top_k <= 64 else 20
-    sums = weights[:kept].cumsum() / weights[:kept].sum()
-    mass = np.float32(random.choice(sums.tolist()))
-    top_p = float(np.clip(mass + random.randint(-3, 3) * np.spacing(mass), 1e-6, 1))
-    border = replace(sampling, temperature=temperature, top_k=kept, top_p=top_p, min_p=0.0, repetition_penalty=1.0)
-    return request._replace(sampling=border, n=3)
+    node = request.node(engine)
+    kept, temperature = random.choice([9, 20, 20, 33, 50]), request.sampling.temperature or 1.0
+    (wide,) = engine.expand(node, 1, Sampling(temperature=0.0, max_tokens=1, top_logprobs=64))
+    ids, scaled = wide.top_ids[:1, :kept], wide.top_logprobs[0, :kept] / np.float32(temperature)
+    weights = np.exp(scaled.astype(np.float64) - scaled[0])
+    border = random.randrange(1, kept)
+    mass = np.float32(weights[:border].sum() / weights.sum())
+    sampling = replace(
+        request.sampling, temperature=temperature, top_k=kept, min_p=0.0, repetition_penalty=1.0,
+        top_p=float(np.clip(mass + random.randint(-2, 2) * np.spacing(mass), 1e-6, 1)),
+        top_logprobs=random.choice([1, 5, 20, 40]),
+    )  # fmt: skip
+    keys = np.array([branch_key(node.kv.path_hash(), sampling.seed, sample) for sample in range(_SAMPLES)])
+    noise = gumbel(keys, np.full(_SAMPLES, node.length), np.tile(ids[:, : border + 1], (_SAMPLES, 1)))
+    drawing = (scaled[: border + 1] + noise).argmax(axis=1) == border
+    return request._replace(sampling=sampling, n=1, first=int(drawing.argmax()))
 
 
 def attack(random: Random) -> Company:
@@ -177,11 +188,14 @@ def attack(random: Random) -> Company:
     pages = max(request.pages for request in everyone) + random.choice([0, 2, 10, 200])
     limits = Limits(random.choice([1, 3, 17, 64, 512]), random.choice([1, 2, 5, 16, 256]))
     engine = engine_of(setting, pages * PAGE_SIZE, limits)
-    if random.random() < 0.5:
-        _warm(random, engine, neighbours)
     order = random.sample(range(len(everyone)), len(everyone))
-    asked = [Expansion(everyone[i].node(engine), *everyone[i][1:]) for i in order]
-    families = dict(zip(order, engine.expand(asked), strict=True))
+    try:
+        if random.random() < 0.5:
+            _warm(random, engine, neighbours)
+        asked = [Expansion(everyone[i].node(engine), *everyone[i][1:]) for i in order]
+        families = dict(zip(order, engine.expand(asked), strict=True))
+    except PoolTooSmallError:  # others have cut a path into nodes, each of which has pages of its own
+        return Company(0, 0, 0, [])
     engine.tree.check_integrity()
     differences = [
         f"{setting}, {request}: sample {sample}: {difference}"
