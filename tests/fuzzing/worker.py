@@ -121,7 +121,11 @@ def _serve(bases: Path, only: str) -> None:
             signal.setitimer(signal.ITIMER_PROF, 0)
             if not finding and noise.seek(0, os.SEEK_END):
                 noise.seek(0)
-                kind, detail, finding = "noise", repr(noise.read(400)), True
+                said = noise.read(400)
+                if kind.startswith("refused") and b"panicked at" in said:
+                    kind = f"{kind}, loudly"  # a library in Rust tells stderr of its panic before anybody can catch it
+                else:
+                    kind, detail, finding = "noise", repr(said), True
             print(json.dumps({"kind": kind, "detail": detail, "finding": finding}), file=answers, flush=True)
 
 
