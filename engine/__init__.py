@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..kernels import MarcotError
+    from ..kernels import MarcotError, NonFiniteError
     from .engine import Engine
     from .errors import CallableError, EngineBusyError, ForkedEngineError, InputError
     from .evaluation import Evaluation, evaluate
@@ -51,6 +51,7 @@ _HOMES = {
     "InputError": ".errors",
     "MarcotError": "..kernels",
     "Node": ".node",
+    "NonFiniteError": "..kernels",
     "Outcome": ".outcome",
     "Progress": ".search.strategy",
     "Question": ".search.question",
@@ -86,6 +87,7 @@ __all__ = [
     "InputError",
     "MarcotError",
     "Node",
+    "NonFiniteError",
     "Outcome",
     "Progress",
     "Question",

@@ -166,6 +166,7 @@ class Engine:
             BlockFormatError: Its matrices cannot be rounded to `weights`.
             InputError: An argument makes no sense here.
             KernelsUnavailableError: The kernels that fit here cannot do what is asked for.
+            NonFiniteError: A weight is infinite or NaN, or becomes it in the format that it is kept in.
             ForkedEngineError: The process is a fork in which several threads do not work.
         """
         if not isinstance(model, str | os.PathLike):
@@ -217,6 +218,7 @@ class Engine:
             InputError: The prompt is empty, not in the vocabulary, or text for a model without tokenizer.
             ContextOverflowError: It is longer than the model's context.
             PoolTooSmallError: It is larger than the KV pool.
+            NonFiniteError: The model's numbers overflow on it.
         """
         with self.tree.turn:
             node = self._open(prompt)
@@ -265,6 +267,7 @@ class Engine:
             InputError: It is no node of this engine, or another argument makes no sense.
             ContextOverflowError: A node fills the model's context.
             PoolTooSmallError: A branch outgrows the KV pool.
+            NonFiniteError: The model's numbers overflow on it.
         """
         if isinstance(node, Node | Expansion | str | Mapping) or not isinstance(node, Iterable):
             return self._expand([expansion_of(node, n, sampling, first)])[0]
@@ -285,6 +288,7 @@ class Engine:
         Raises:
             ContextOverflowError: The node fills the model's context.
             PoolTooSmallError: The branch outgrows the KV pool.
+            NonFiniteError: The model's numbers overflow on it.
         """
         return Stream(self.tree.turn, self._told(expansion_of(node, 1, sampling, first)))
 
@@ -299,6 +303,7 @@ class Engine:
             InputError: A sequence is empty or not in the vocabulary, or `top_k` is out of range.
             ContextOverflowError: A sequence is longer than the model's context.
             PoolTooSmallError: A sequence is larger than the KV pool.
+            NonFiniteError: The model's numbers overflow on it.
         """
         limit = min(MAX_TOP_K, self.config.vocab_size)
         top_k = whole("top_k", top_k, f"from 1 to {limit}", least=1, most=limit)

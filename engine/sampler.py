@@ -129,7 +129,8 @@ def _nucleus(
     mass = reached[:, -1]
     whole = (rows.top_k == 0) & (rows.penalty == 1)
     total = np.where(limited | candidates.complete, mass, np.nan)
-    total = np.where(whole, np.exp(candidates.scaled_lse - best), total)
+    with np.errstate(over="ignore"):  # between huge logits, where nothing is settled by the candidates
+        total = np.where(whole, np.exp(candidates.scaled_lse - best), total)
     enough = rows.top_p * total
     # All that have reached less, and the one that comes after them; none where the total is not known.
     within = (enough > 0) + (reached[:, :-1] < enough[:, None]).sum(axis=1)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from held_nodes import check_nothing_is_left
-from marcot.engine import BestOfN, Engine, Expansion, Node, Outcome, Sampling
-from marcot.kernels import BlockTensor, HeadTopK, Kernels, NonFiniteError, reference
+from marcot.engine import BestOfN, Engine, Expansion, Node, NonFiniteError, Outcome, Sampling
+from marcot.kernels import BlockTensor, HeadTopK, Kernels, reference
 from marcot.model import DecodeGraphs, Decoder, load_checkpoint
 from safetensors.torch import load_file, save_file
 from stored_weights import BLOCKS

@@ -1,6 +1,8 @@
 // From the rows of a file to panels.
 #pragma once
 
+#include <algorithm>
+
 #include "format.h"
 #include "team.h"
 
@@ -142,17 +144,18 @@ inline bool pack_quantized_row(const uint8_t* source, int64_t columns, int row, 
     return finite;
 }
 
-// Likewise. In every format the bits of the exponent are all ones in infinities and NaN, and only there.
+// Likewise. In every format the bits of the exponent are all ones in infinities and NaN, and only there. They are
+// looked at in a loop of their own, which is in vectors.
 template <Format F>
 inline bool pack_dense_row(const uint8_t* source, int64_t columns, int row, uint8_t* panel) {
     using Bits = typename Layout<F>::Bits;
-    bool finite = true;
-    for (int64_t k = 0; k < columns; k++) {
-        const Bits value = load<Bits>(source + k * sizeof value);
-        finite &= (value & Layout<F>::kExponent) != Layout<F>::kExponent;
-        store(panel + (k * kPanel + row) * sizeof value, value);
-    }
-    return finite;
+    constexpr Bits kAll = Layout<F>::kExponent;
+    Bits largest = 0;
+    for (int64_t k = 0; k < columns; k++)
+        largest = std::max<Bits>(largest, load<Bits>(source + k * sizeof(Bits)) & kAll);
+    for (int64_t k = 0; k < columns; k++)
+        std::memcpy(panel + (k * kPanel + row) * sizeof(Bits), source + k * sizeof(Bits), sizeof(Bits));
+    return largest != kAll;
 }
 
 // Packs `rows` rows, `stride` bytes apart, into panels at `packed`; missing rows of the last panel become zeros. Clears
