@@ -18,6 +18,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,6 +102,10 @@ def _start(words: Sequence[str], folder: Path, forked: bool) -> tuple[int, int]:
     code = 70
     with contextlib.suppress(BaseException):
         os.chdir(folder)
+        # A terminal forgets what was not read yet when Ctrl-C is typed; here all that was printed counts.
+        attributes = termios.tcgetattr(0)
+        attributes[3] |= termios.NOFLSH
+        termios.tcsetattr(0, termios.TCSANOW, attributes)
         for each in SIGNALS:
             signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
         os.environ |= _QUIETLY
