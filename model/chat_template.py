@@ -113,9 +113,15 @@ def _brief(error: Exception) -> str:
     """One printable line that says what went wrong, though a template may have written it."""
     if isinstance(error, RecursionError | MemoryError):  # Python's parser has the second for what nests too deep
         return "it is too large or nests too deep"
-    whole = f"{error.message}, in line {error.lineno}" if isinstance(error, TemplateSyntaxError) else str(error)
-    if isinstance(error, KeyError):
-        whole = f"there is no {whole}"
+    match error:
+        case TemplateSyntaxError():
+            whole = f"{error.message}, in line {error.lineno}"
+        case SyntaxError():  # of the Python that jinja makes: its lines are not the template's
+            whole = error.msg
+        case KeyError():
+            whole = f"there is no {error}"
+        case _:
+            whole = str(error)
     text = whole[: 4 * MAX_MESSAGE_CHARACTERS]
     line = "".join(character if character.isprintable() else " " for character in text)
     line = " ".join(line.split())
