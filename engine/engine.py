@@ -490,7 +490,10 @@ def _pages(decoder: Decoder, dtype: torch.dtype, kv_tokens: int | None) -> int:
     Raises:
         InputError: `kv_tokens` is less than a page, or more than the memory holds.
     """
-    tokens = _default_kv_tokens(decoder, dtype) if kv_tokens is None else kv_tokens
+    if kv_tokens is None:
+        tokens = _default_kv_tokens(decoder, dtype)
+    else:
+        tokens = whole("kv_tokens", kv_tokens, "an integer or None")
     if tokens < PAGE_SIZE:
         raise InputError(f"kv_tokens={shown(tokens)}: the KV pool must hold at least one page of {PAGE_SIZE} tokens")
     each, memory = KVCache.token_bytes(decoder.config, dtype), _memory(decoder)
