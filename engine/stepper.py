@@ -140,7 +140,7 @@ class Stepper:
 
     def forget(self) -> None:
         """Let go of what a pass has left for `draw`, as nobody will draw from it."""
-        self._decoded, self._hidden, self._head = [], [], None
+        self._decoded, self._hidden, self._head, self._last = [], [], None, None
 
     def draw(self, running: Iterable[Branch]) -> None:
         """Draw a token on every branch that the last pass decoded, and on those of `running` whose fork is ready."""
@@ -154,14 +154,13 @@ class Stepper:
             request, decoded = self._head
             self._fail(self._drawer.from_head(request, *decoded))
             branches, blocks = [], []
-        self.forget()
         for branch, hidden in first:
             if hidden is not None:
                 branches.append(branch)
                 blocks.append(hidden[None])
         if branches:
             self._fail(self._drawer.from_hidden(branches, blocks[0] if len(blocks) == 1 else torch.cat(blocks)))
-        self._last = None
+        self.forget()
 
 
 def _planner(decoder: Decoder, cache: KVCache) -> Planner:

@@ -144,7 +144,7 @@ def test_a_comparison_that_cannot_be_written_is_printed(
     monkeypatch.setattr(Engine, "load", meanwhile)
     ended = marcot("compare", "--models", talker, *QUICK, "--questions", "1", "--out", folder / "report.html")
     assert (ended.code, ended.err.count("\n")) == (74, 1)
-    assert "report.html: cannot be written: No such file or directory" in ended.err
+    assert "report-trees: cannot be made: No such file or directory" in ended.err
     assert ended.out.startswith("Models side by side\n")
 
 

@@ -120,7 +120,7 @@ def test_strategies_of_single_actions_can_be_guided() -> None:
     ("declared", "message"),
     [
         ({"start": (("leap", 1),)}, "start is followed by 'leap', which is not declared"),
-        ({"start": (("end", 0),)}, "start has 0 children 'end'"),
+        ({"start": (("end", 0),)}, "start: children 'end'=0: must be an integer >= 1"),
         ({"start": ()}, "at least one may come first"),
         ({"kinds": (PLAN, PLAN, WORK, END)}, "every kind is declared once"),
         ({"kinds": (Kind("turn", followers=(("turn", 1),)),), "start": (("turn", 1),)}, "has no followers"),
