@@ -59,7 +59,7 @@ def branches(name: str, number: int) -> int:
     """
     if number > MAX_BRANCHES:
         raise InputError(
-            f"{name}={shown(number)}: at most {MAX_BRANCHES} branches are asked for at a time, ask for them in parts"
+            f"{name}={shown(number)}: at most {MAX_BRANCHES} branches fit into one call; split them over several calls"
         )
     return number
 

@@ -501,8 +501,8 @@ def _pages(decoder: Decoder, dtype: torch.dtype, kv_tokens: int | None) -> int:
     most = memory // (each + books)
     if tokens > most:
         raise InputError(
-            f"kv_tokens={shown(tokens)}: the memory holds at most {most}, with nothing beside them: these would take "
-            f"{shown(tokens * (each + books) // 10**9)} of {memory / 1e9:,.1f} GB"
+            f"kv_tokens={shown(tokens)}: would take {shown(tokens * (each + books) // 10**9)} GB, but there are only "
+            f"{memory / 1e9:,.1f}: at most {most} tokens fit, and fewer beside the weights"
         )
     return tokens // PAGE_SIZE
 

@@ -89,7 +89,7 @@ SEARCH = {
     "KV cache without end": (
         ["How many?", "--kv-tokens", 10**15],
         2,
-        "kv_tokens=1000000000000000: the memory holds at",
+        "kv_tokens=1000000000000000: would take",
     ),
     "subnormal temperature": (["How many?", "--temperature", "1e-310"], 2, "temperature=1e-310: must be 0 (greedy) or"),
     "actions in too many brackets": (["How many?", "--action", "deep.toml"], 2, "deep.toml: is nested too deeply"),
