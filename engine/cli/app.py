@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from . import option_names, streams
+from . import option_names, signals, streams
 from .compare import compare
 from .dataset import dataset
 from .eval import eval
@@ -81,11 +81,14 @@ def main() -> None:
         sys.exit(_refuse(error))
     except Exception as error:
         from ...kernels import MarcotError
+        from ..errors import OutputError
 
         if isinstance(error, OSError) and streams.is_broken_pipe(error):
             sys.exit(1)
         if not isinstance(error, MarcotError | OSError) or os.environ.get("MARCOT_DEBUG") == "1":
             raise
         known = error if isinstance(error, MarcotError) else streams.as_output_error(error)
+        if signals.arrived() and not isinstance(known, OutputError):
+            sys.exit(INTERRUPTED)  # torch makes an error of an interruption while it looks at a tensor's memory
         streams.say(f"error: {known}")
         sys.exit(known.exit_code)

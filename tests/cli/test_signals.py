@@ -7,9 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from marcot.engine import Engine
+from marcot.engine.cli import signals
+from marcot.engine.errors import OutputError
+from marcot.kernels import MarcotError
+from marcot.model import CheckpointError
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -70,3 +77,20 @@ def test_an_interruption_that_a_destructor_swallows_comes_again(talker: Path, tm
 def test_a_signal_that_is_ignored_stays_so(talker: Path, tmp_path: Path) -> None:
     ended = ended_by(talker, tmp_path, signal.SIGHUP, f"os.kill(os.getpid(), {int(signal.SIGHUP)})", "trap '' HUP;")
     assert (ended.returncode, ended.stderr) == (0, "2 questions finished\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(CheckpointError("cannot be read"), 130), (OutputError("is full"), 74)], ids=["read", "write"]
+)
+def test_an_error_that_an_interruption_became_is_not_shown(
+    marcot: Callable, talker: Path, monkeypatch: pytest.MonkeyPatch, error: MarcotError, code: int
+) -> None:
+    """But what could not be written is: it was to be kept."""
+
+    def load(*arguments: object, **options: object) -> NoReturn:
+        monkeypatch.setattr(signals, "_first", signals._First(signal.SIGINT, 0.0))
+        raise error
+
+    monkeypatch.setattr(Engine, "load", load)
+    ended = marcot("generate", "--model", talker, "One?")
+    assert (ended.code, ended.err) == (code, f"error: {error}\n" if code == 74 else "")
