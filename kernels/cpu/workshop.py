@@ -54,8 +54,16 @@ def spare_folder() -> Path:
                     shutil.rmtree(left, ignore_errors=True)
             finally:
                 os.close(lock)
-    folder = Path(tempfile.mkdtemp(prefix=_SPARE_PREFIX))
-    with suppress(OSError):
-        fcntl.flock(os.open(folder, os.O_RDONLY | os.O_DIRECTORY), fcntl.LOCK_SH)  # it stays open as long as we live
+    folder = _locked_folder()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def _locked_folder() -> Path:
+    """A fresh folder for temporary files, locked for as long as this process lives."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_SPARE_PREFIX))
+        with suppress(OSError):
+            fcntl.flock(os.open(folder, os.O_RDONLY | os.O_DIRECTORY), fcntl.LOCK_SH)
+        if folder.exists():  # otherwise another process took it for a leftover before it was locked
+            return folder
