@@ -20,9 +20,13 @@ def world_of(engine: Engine, day: date) -> dict[str, str]:
         engine: The model.
         day: The date that chat templates see.
     """
-    found = {name: engine.settings[name] for name in ("checkpoint",) if name in engine.settings}
+    found = {}
+    if "checkpoint" in engine.settings:  # an engine that was made of a decoder has none
+        found["checkpoint"] = engine.settings["checkpoint"]
     template = engine.tokenizer and engine.tokenizer.chat_template
-    return found | ({"date": day.isoformat()} if template and template.shows_date else {})
+    if template and template.shows_date:
+        found["date"] = day.isoformat()
+    return found
 
 
 def run_date(given: date | None, file: ResultsFile | None = None) -> date:
@@ -37,7 +41,7 @@ def run_date(given: date | None, file: ResultsFile | None = None) -> date:
     try:
         return date.fromisoformat(recorded)
     except (TypeError, ValueError):
-        raise InputError(f"the date {recorded!r} of the results is none; give another --out") from None
+        raise InputError(f"the results name {recorded!r} as their date, which is not one; give another --out") from None
 
 
 def check_unchanged(model: str, file: ResultsFile) -> None:

@@ -85,6 +85,6 @@ def _merges(file: Path) -> list[tuple[str, str]]:
         if not line.startswith("#version"):
             left, space, right = line.removesuffix("\r").partition(" ")
             if not space or " " in right:
-                raise TokenizerError(f"{file}: line {number} is no two words: {line!r:.80}")
+                raise TokenizerError(f"{file}: line {number} is not two words: {line!r:.80}")
             merges.append((left, right))
     return merges

@@ -29,7 +29,7 @@ def read_json(path: Path) -> dict[str, object]:
         if _SURROGATE.search(content):
             json.dumps(values, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise CheckpointError(f"{path}: has half of a character that is written as two, which is no text") from error
+        raise CheckpointError(f"{path}: has half of a surrogate pair, which is not text") from error
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
     if not isinstance(values, dict):

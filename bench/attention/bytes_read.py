@@ -10,6 +10,7 @@ import typer
 from marcot.engine.tile_balance import least_end
 from marcot.engine.tile_planner import TilePlanner
 from marcot.kernels import Tiling
+from marcot.model.whole_file import write_whole
 from rich.console import Console
 from rich.table import Table
 
@@ -181,7 +182,7 @@ def write(counts: list[Counted], path: Path) -> None:
     ]
     lines = ",\n".join("    " + json.dumps(row) for row in rows)
     head = json.dumps({"unit": "bytes per KV head and layer", **model, **device})[1:-1]
-    path.write_text(f'{{\n  {head},\n  "workloads": [\n{lines}\n  ]\n}}\n')
+    write_whole(path, f'{{\n  {head},\n  "workloads": [\n{lines}\n  ]\n}}\n'.encode())
 
 
 def attention_bytes(

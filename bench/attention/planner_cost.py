@@ -16,6 +16,7 @@ import numpy as np
 import typer
 from marcot.engine.tile_planner import TilePlanner
 from marcot.kernels import Tiling
+from marcot.model.whole_file import write_whole
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
@@ -149,7 +150,7 @@ def write(timings: Sequence[Timing], rounds: int, path: Path) -> None:
     cpu = cpuinfo.get_cpu_info().get("brand_raw", "unknown")
     head = json.dumps({"cpu": cpu, "rounds": rounds, "unit": "milliseconds of processor time"})[1:-1]
     rows = ",\n".join("    " + json.dumps(timing._asdict()) for timing in timings)
-    path.write_text(f'{{\n  {head},\n  "timings": [\n{rows}\n  ]\n}}\n')
+    write_whole(path, f'{{\n  {head},\n  "timings": [\n{rows}\n  ]\n}}\n'.encode())
 
 
 def planner_cost(

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from marcot.engine import MCTS, Engine, Sampling
+from marcot.model.whole_file import write_whole
 
 from ..common.recorded_trees import RECORD
 
@@ -49,7 +50,7 @@ def main(questions: Path) -> None:
     }
     RECORD.parent.mkdir(exist_ok=True)
     rows = ",\n".join("    " + json.dumps(tree) for tree in trees)
-    RECORD.write_text(f'{{\n  "made": {json.dumps(made)},\n  "trees": [\n{rows}\n  ]\n}}\n')
+    write_whole(RECORD, f'{{\n  "made": {json.dumps(made)},\n  "trees": [\n{rows}\n  ]\n}}\n'.encode())
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from marcot.model.whole_file import write_whole
 from rich.console import Console
 from rich.table import Table
 
@@ -117,4 +118,4 @@ class Report:
                 }
             )
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps({"machine": self.machine._asdict(), "timings": rows}, indent=2) + "\n")
+        write_whole(path, (json.dumps({"machine": self.machine._asdict(), "timings": rows}, indent=2) + "\n").encode())

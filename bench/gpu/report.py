@@ -9,6 +9,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from marcot.model.whole_file import write_whole
 from rich.console import Console
 from rich.table import Table
 
@@ -181,7 +182,7 @@ class GpuReport(NamedTuple):
                 for section in self.sections
             ],
         }
-        path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        write_whole(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
     def _tables(self, findings: Iterable[Finding]) -> Iterable[Table]:
         """One for each kind that there is."""

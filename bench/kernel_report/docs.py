@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from marcot.model.whole_file import write_whole
+
 from .table import Key, Row, Rows
 from .target import TARGETS
 
@@ -18,7 +20,7 @@ def update_page(path: Path, rows: Rows) -> None:
     """Replace what is between the marks in the page at `path`."""
     before, _, rest = path.read_text().partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    path.write_text(before + _BEGIN + "\n".join((*_summary(rows), "", *_details(rows), "")) + _END + after)
+    write_whole(path, (before + _BEGIN + "\n".join((*_summary(rows), "", *_details(rows), "")) + _END + after).encode())
 
 
 def _summary(rows: Rows) -> Iterator[str]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from marcot.model.whole_file import write_whole
+
 from .binary import Binary, Loads
 from .occupancy import LIMITS, Needs, resident_blocks
 from .target import TARGETS
@@ -160,9 +162,7 @@ def write_rows(path: Path, rows: Mapping[Key, Row]) -> None:
         targets.setdefault(key.target, []).append(f"{json.dumps(key.variant)}: {json.dumps(row._asdict())}")
     parts = (f"{json.dumps(target)}: {{\n" + ",\n".join(lines) + "\n}" for target, lines in targets.items())
     text = "{\n" + ",\n".join(parts) + "\n}\n"
-    fresh = path.with_suffix(".new")
-    fresh.write_text(text)
-    fresh.replace(path)
+    write_whole(path, text.encode())
 
 
 def read_rows(path: Path) -> Rows:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 from marcot.engine import Engine  # before torch: it has OpenMP's threads wait, not spin
+from marcot.model.whole_file import write_whole
 
 # isort: split
 import torch
@@ -107,7 +108,7 @@ def fine_tune(
     }
     print(json.dumps(report, indent=2))
     if out is not None:
-        out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_whole(out, (json.dumps(report, indent=2) + "\n").encode())
 
 
 def _dense(model: PreTrainedModel) -> PreTrainedModel:

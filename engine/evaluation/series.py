@@ -214,4 +214,4 @@ def _check_rule(rule: str, allowed: Container[str]) -> None:
     if rule in ANSWER_RULES or rule in allowed:
         return
     advice = "; the command that made the results reports on them too" if is_path(rule) else ""
-    raise InputError(f"was made by the answer rule {rule!r:.100}, which is none of marcot's{advice}")
+    raise InputError(f"was made by the answer rule {rule!r:.100}, which is not one of marcot's{advice}")

@@ -18,11 +18,11 @@ _ITEM_COLUMNS: Final = len(WorkItem._fields)
 
 _REFUSALS: Final = (
     "",
-    "a token is none of the vocabulary",
-    "a slot is in none of the pages",
+    "a token id is outside the vocabulary",
+    "a slot is outside all pages",
     "a position is negative, or beyond all pages",
     "a work item of the plan leads outside its rows or pages",
-    "the plan lists a page that there is none of",
+    "the plan lists a page that does not exist",
 )
 """The order is that of `Refusal` in `src/bounds.h`."""
 

@@ -88,5 +88,5 @@ def _product(x: Tensor, matrix: Tensor) -> Tensor:
 def embed(ids: Tensor, weight: DenseLinear) -> Tensor:
     """Gather rows of the embedding. See `Kernels.embed`."""
     if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < weight.out_features:
-        raise KernelArgumentError("embed: a token is none of the vocabulary")
+        raise KernelArgumentError("embed: a token id is outside the vocabulary")
     return weight.matrix[ids]

@@ -179,7 +179,9 @@ def test_what_is_odd_is_named(tmp_path: Path) -> None:
 
 def test_a_file_does_not_choose_what_is_run(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(line(trial(0, ["1"]), answer_rule="a_module_of_theirs:rule"))
-    with pytest.raises(InputError, match=r"line 1: was made by .*, which is none of marcot's; the command that made"):
+    with pytest.raises(
+        InputError, match=r"line 1: was made by .*, which is not one of marcot's; the command that made"
+    ):
         read_series([tmp_path / "a.jsonl"])
     for rules in (["a_module_of_theirs:rule"], None):
         assert len(read_series([tmp_path / "a.jsonl"], rules)) == 1

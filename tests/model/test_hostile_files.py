@@ -171,8 +171,8 @@ BESIDE = {
         {"added_tokens_decoder": {"1" * 5000: {"content": "x"}}},
         "must map token ids",
     ),
-    "half a character": ("tokenizer_config.json", {"eos_token": "\ud800"}, "half of a character"),
-    "half a key": ("special_tokens_map.json", {"\udfff_token": "x"}, "half of a character"),
+    "half a character": ("tokenizer_config.json", {"eos_token": "\ud800"}, "half of a surrogate pair"),
+    "half a key": ("special_tokens_map.json", {"\udfff_token": "x"}, "half of a surrogate pair"),
     "template is an object": ("tokenizer_config.json", {"chat_template": {}}, "must be a string or a list"),
 }
 
