@@ -105,6 +105,11 @@ class KVNode:
         return self.start + len(self.tokens)
 
     @property
+    def capacity(self) -> int:
+        """Tokens of the node that its pages have slots for."""
+        return len(self.pages) * PAGE_SIZE - self.first_slot
+
+    @property
     def owned_pages(self) -> list[int]:
         """The pages that are given back when the node loses its cache."""
         return self.pages[1:] if self.borrowed else self.pages

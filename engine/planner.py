@@ -35,22 +35,39 @@ class Reader(NamedTuple):
     rows: int
     writes: bool = True
 
+    @property
+    def decodes(self) -> bool:
+        """Whether this is the last token of a branch so far, and nothing else."""
+        job, leaf, first, rows, writes = self
+        return leaf is job.node and rows == 1 and writes and first + 1 == len(leaf.tokens)
+
+    def room(self, tokens: int) -> int:
+        """How many of the next `tokens - 1` tokens of a branch that decodes have slots already; 0 for all others."""
+        leaf = self.leaf
+        return min(tokens - 1, leaf.capacity - self.first - 1) if tokens > 1 and self.decodes else 0
+
 
 class Planner(Protocol):
-    """Plans the attention of one step after the other."""
+    """Plans the attention of one round after the other."""
 
-    def plan(self, readers: Sequence[Reader]) -> tuple[list[Reader], Plan]:
-        """Order `readers` and plan their rows; the plan is on the host, and good until the next one is made."""
+    def plan(self, readers: Sequence[Reader], room: int = 1) -> tuple[list[Reader], Plan]:
+        """Order `readers` and plan their rows; the plan is on the host, and good until the next one is made.
+
+        Args:
+            readers: What is read.
+            room: Tokens of the round. A branch that decodes goes on for so many in all, and as far as its leaf has
+                pages for them, the plan has their slots. What lies there is not seen before a row's position is there.
+        """
         ...
 
 
 class ItemPlanner:
     """Makes every plan anew, of items."""
 
-    def plan(self, readers: Sequence[Reader]) -> tuple[list[Reader], Plan]:
+    def plan(self, readers: Sequence[Reader], room: int = 1) -> tuple[list[Reader], Plan]:
         """See `Planner.plan`."""
         ordered = depth_first(readers)
-        return ordered, make_plan(ordered, torch.device("cpu"))
+        return ordered, make_plan(ordered, torch.device("cpu"), room)
 
 
 def depth_first(readers: Sequence[Reader]) -> list[Reader]:
@@ -74,10 +91,10 @@ def depth_first(readers: Sequence[Reader]) -> list[Reader]:
     return ordered
 
 
-def make_plan(readers: Sequence[Reader], device: torch.device) -> Plan:
+def make_plan(readers: Sequence[Reader], device: torch.device, room: int = 1) -> Plan:
     """The attention plan of `readers`, which are in depth-first order: one work item per node and run of pages.
 
-    A node that several readers share is one item, loaded once for all of them.
+    A node that several readers share is one item, loaded once for all of them. `room` is that of `Planner.plan`.
     """
     first_row: dict[KVNode, int] = {}
     rows: dict[KVNode, int] = {}
@@ -93,7 +110,7 @@ def make_plan(readers: Sequence[Reader], device: torch.device) -> Plan:
             first_row[node], rows[node], cached[node] = len(positions), 0, node.computed
         rows[reader.leaf] += reader.rows
         if reader.writes:
-            cached[reader.leaf] += reader.rows
+            cached[reader.leaf] += reader.rows + reader.room(room)
         begin = reader.leaf.start + reader.first
         positions.extend(range(begin, begin + reader.rows))
     for node in reversed(rows):

@@ -63,7 +63,7 @@ class Stepper:
     def _computed(self, readers: Sequence[Reader], step: Step) -> Tensor:
         """The wanted hidden states of `step`, whose tensors are on the host."""
         if self._graphs is not None and self._graphs.takes(step):
-            branches = [reader.job for reader in readers if isinstance(reader.job, Branch) and _decodes(reader)]
+            branches = [reader.job for reader in readers if isinstance(reader.job, Branch) and reader.decodes]
             if len(branches) == len(readers):
                 request = self._drawer.request(branches)
                 decoded = self._graphs.run(step, request.draw, request.width)
@@ -171,12 +171,6 @@ def _planner(decoder: Decoder, cache: KVCache) -> Planner:
         return ItemPlanner()
     head = (config.gqa_group, config.head_dim, cache.k.dtype.itemsize)
     return TilePlanner(tiling, *head, deterministic=kernels.deterministic)
-
-
-def _decodes(reader: Reader) -> bool:
-    """Whether this is the last token of a branch so far, and nothing else."""
-    job, leaf, first, rows, writes = reader
-    return leaf is job.node and rows == 1 and writes and first + 1 == len(leaf.tokens)
 
 
 def _count(reader: Reader) -> None:

@@ -15,7 +15,7 @@ from .forest import Arranged, Asked, Even, Forest
 from .kv_node import KVNode
 from .native_forest import NativeForest, library
 from .plain_forest import PlainForest
-from .planner import Reader
+from .planner import Reader, depth_first, make_plan
 from .stem import Slots
 from .tile_cost import TileCost, tile_cost
 from .tile_cutting import Counts, Runs
@@ -103,8 +103,10 @@ class TilePlanner:
         """The prices of the present plan."""
         return self._costs[self._block]
 
-    def plan(self, readers: Sequence[Reader]) -> tuple[list[Reader], Plan]:
-        """Order `readers` and plan their rows; the plan is on the host, and good until the next one is made."""
+    def plan(self, readers: Sequence[Reader], room: int = 1) -> tuple[list[Reader], Plan]:
+        """See `Planner.plan`."""
+        if room > 1:
+            return self._with_room(readers, room)
         _, leaves, firsts, rows, writes = zip(*readers, strict=True)
         asked = Asked(readers, leaves, np.array(firsts, np.int64), rows, writes)
         if self._calm and asked.leaves == self._leaves and asked.rows == self._ones and all(asked.writes):
@@ -113,6 +115,15 @@ class TilePlanner:
                 self._grow(now)
                 return [readers[i] for i in self._by_row.tolist()], self._plan
         return self._replan(asked), self._plan
+
+    def _with_room(self, readers: Sequence[Reader], room: int) -> tuple[list[Reader], Plan]:
+        """A plan of its own with slots for a round."""
+        from ..kernels.triton.attention_tiles import cut
+
+        ordered = depth_first(readers)
+        plan = make_plan(ordered, torch.device("cpu"), room)
+        ends = plan._replace(positions=plan.positions + room - 1)
+        return ordered, plan._replace(tiles=cut(ends, PAGE_SIZE, self._group, self._tiling))
 
     # --- a step like the one before -----------------------------------------------------------------------------
 

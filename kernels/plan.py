@@ -96,6 +96,9 @@ class Plan(NamedTuple):
     hold the row's whole path, so that merging their partial results by log-sum-exp gives full attention. The same
     holds for the tiles.
 
+    Items and tiles may go on behind the positions of all of their rows, so that `positions` can advance on the device
+    while the plan stays: those slots may hold anything, NaN as well, until a row's position is there.
+
     Attributes:
         positions: `[rows]` int32, absolute position of each query row.
         items: `[items, 6]` int32, the columns of `WorkItem`.

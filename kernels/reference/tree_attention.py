@@ -24,13 +24,16 @@ def tree_attention(
     m = torch.full(grouped.shape[:3], torch.finfo(torch.float32).min, device=q.device)
     l = torch.zeros(grouped.shape[:3], device=q.device)  # noqa: E741 - the literature's name
     acc = torch.zeros(grouped.shape, device=q.device)
-    for item in map(WorkItem._make, plan.items.tolist()):
-        readers = slice(item.first_row, item.first_row + item.rows)
+    for whole in map(WorkItem._make, plan.items.tolist()):
+        readers = slice(whole.first_row, whole.first_row + whole.rows)
+        seen_by = plan.positions[readers]
+        item = whole._replace(length=min(whole.length, int(seen_by.max()) + 1 - whole.position))
+        if item.length <= 0:  # what lies behind all readers may be NaN
+            continue
         k, v = (_gather(pages, plan.pages, item, page_size) for pages in (k_pages, v_pages))
         if scales is not None:
             k, v = (x.float() * s[:, None, None] for x, s in ((k, scales.k), (v, scales.v)))
         scores = torch.einsum("rhgd,htd->rhgt", grouped[readers].to(k.dtype), k).float().mul_(scale)
-        seen_by = plan.positions[readers]
         if item.position + item.length - 1 > seen_by.min():
             positions = torch.arange(item.position, item.position + item.length, device=q.device)
             scores.masked_fill_((positions > seen_by[:, None])[:, None, None], -torch.inf)

@@ -9,7 +9,8 @@ import torch
 from marcot.engine.job import Prefill
 from marcot.engine.kv_node import KVNode
 from marcot.engine.kv_tree import KVTree
-from marcot.engine.planner import Reader, depth_first, make_plan
+from marcot.engine.planner import ItemPlanner, Reader, depth_first, make_plan
+from marcot.engine.scoring import Scoring
 from marcot.engine.usage import Usage
 from marcot.kernels import WorkItem
 
@@ -78,6 +79,28 @@ def test_items_give_every_row_its_path_once(seed: int) -> None:
             assert seen == cached
             row += 1
     assert row == len(plan.positions)
+
+
+def test_branches_that_decode_have_room_as_far_as_their_pages_go() -> None:
+    tree = KVTree(pages=8)
+    fork = tree.insert(tree.root, list(range(20)))
+    tree.pin(fork)
+    assert tree.reserve(fork, 20)
+    fork.computed = 20
+    readers = []
+    for pages in (1, 2):
+        leaf = tree.fork(fork)
+        tree.pin(leaf)
+        leaf.tokens += range(7)
+        leaf.computed = 6
+        assert tree.reserve(leaf, pages * PAGE_SIZE)
+        readers.append(Reader(Scoring(tree.root, leaf, 1, Usage()), leaf, 6, 1))
+    readers.append(Reader(Prefill(fork, Usage()), fork, 19, 1, writes=False))
+    for room, lengths in ((1, [20, 7, 7]), (4, [20, 10, 10]), (12, [20, 16, 18])):
+        _, plan = ItemPlanner().plan(readers, room)
+        items = sorted((WorkItem(*item) for item in plan.items.tolist()), key=lambda item: (item.position, item.length))
+        assert [item.length for item in items] == lengths
+        assert sorted(plan.positions.tolist()) == [19, 26, 26]
 
 
 def test_long_runs_are_cut() -> None:
