@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from marcot.kernels.triton.arch import Arch
+from marcot.kernels.triton.tuning import tuning_of
 from triton.backends.compiler import GPUTarget
 
 
@@ -27,22 +28,28 @@ class Target(NamedTuple):
     @property
     def compiled_for(self) -> GPUTarget:
         """Triton's name of it."""
-        backend, name, warp, _ = self.arch
-        return GPUTarget(backend, int(name.removeprefix("sm_")) if backend == "cuda" else name, warp)
+        name = self.name
+        number = int(name.removeprefix("sm_")) if self.arch.backend == "cuda" else name
+        return GPUTarget(self.arch.backend, number, self.arch.warp)
+
+
+def _target(backend: str, name: str, warp: int, processors: int, card: str) -> Target:
+    """With the shapes that were measured on a card of the architecture, if there are any."""
+    return Target(Arch(backend, name, warp, processors, tuning_of("", name)), card)
 
 
 # Processors as the vendors' data sheets have them. ROCm counts RDNA3's work-group processors: two compute units each.
 TARGETS = {
     target.name: target
     for target in (
-        Target(Arch("cuda", "sm_80", 32, 108), "A100"),
-        Target(Arch("cuda", "sm_86", 32, 82), "RTX 3090"),
-        Target(Arch("cuda", "sm_89", 32, 128), "RTX 4090"),
-        Target(Arch("cuda", "sm_90", 32, 132), "H100"),
-        Target(Arch("cuda", "sm_100", 32, 148), "B200"),
-        Target(Arch("cuda", "sm_120", 32, 170), "RTX 5090"),
-        Target(Arch("hip", "gfx942", 64, 304), "MI300X"),
-        Target(Arch("hip", "gfx1100", 32, 48), "RX 7900 XTX"),
+        _target("cuda", "sm_80", 32, 108, "A100"),
+        _target("cuda", "sm_86", 32, 82, "RTX 3090"),
+        _target("cuda", "sm_89", 32, 128, "RTX 4090"),
+        _target("cuda", "sm_90", 32, 132, "H100"),
+        _target("cuda", "sm_100", 32, 148, "B200"),
+        _target("cuda", "sm_120", 32, 170, "RTX 5090"),
+        _target("hip", "gfx942", 64, 304, "MI300X"),
+        _target("hip", "gfx1100", 32, 48, "RX 7900 XTX"),
     )
 }
 """By the name of the architecture."""

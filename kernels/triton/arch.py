@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 import triton
 
+from .tuning import UNTUNED, TuningTable, tuning_of
+
 
 class Arch(NamedTuple):
     """A GPU architecture.
@@ -16,12 +18,14 @@ class Arch(NamedTuple):
         name: `"sm_90"`, `"gfx942"`.
         warp: Threads of a warp.
         processors: Streaming multiprocessors, or compute units.
+        tuning: Shapes that were measured to be faster than a launcher's own.
     """
 
     backend: str
     name: str
     warp: int
     processors: int
+    tuning: TuningTable = UNTUNED
 
     @property
     def family(self) -> str:
@@ -43,4 +47,5 @@ def arch_of(device: torch.device) -> Arch:
     properties = torch.cuda.get_device_properties(device)
     target = triton.runtime.driver.active.get_current_target()
     name = target.arch if isinstance(target.arch, str) else f"sm_{target.arch}"
-    return Arch(target.backend, name, target.warp_size, properties.multi_processor_count)
+    tuning = tuning_of(properties.name, name)
+    return Arch(target.backend, name, target.warp_size, properties.multi_processor_count, tuning)

@@ -20,7 +20,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PARTS = ("engine", "kernels", "model")
-KINDS = (".py", ".h", ".cpp", ".html", ".css", ".js")
+KINDS = (".py", ".h", ".cpp", ".html", ".css", ".js", ".json")
 
 INSTALLED = """
 import sys
