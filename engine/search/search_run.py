@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from .actions import CheckedAction, action_of
 from .answers import Vote, agreement, answers_agree, lead, normalise_answer, parser_of, rule_of, votes
-from .draft import Draft
-from .piece import Piece
+from .branch_prefix import BranchPrefix
+from .node_content import NodeContent
+from .partial_rollout import PartialRollout
 from .pruning import Pruning
 from .reflection import REFLECTION, conclusion
 from .result import Rollout, SearchResult, TreeNode
+from .rollout_generator import RolloutGenerator
 from .search_tree import SearchNode, SearchTree
-from .signal import Signal
 from .strategy import Growing, Progress, Task
-from .stretch import Stretch
+from .token_stats import TokenStats
 from .trace import Trace
 from .user_code import UserCode, name_of
 from .values import rating, value_of
-from .writer import Writer
 
 if TYPE_CHECKING:
     from .search_options import SearchOptions
@@ -51,7 +51,7 @@ class SearchRun:
             InputError: The value needs a reference answer, and the question has none.
         """
         self.task = task
-        self.tree = SearchTree(Piece.prompt(Stretch.whole(task.prompt)), options.max_depth)
+        self.tree = SearchTree(NodeContent.prompt(BranchPrefix.whole(task.prompt)), options.max_depth)
         self.rollouts: list[Rollout] = []
         self.code = UserCode(task.question)
         self.action = CheckedAction(action_of(options.action), self.code)
@@ -65,12 +65,14 @@ class SearchRun:
         self._rule = rule_of(options.answer_rule)
         self._parse = parser_of(options.answer_from)
         self._pruning = Pruning(options.prune)
-        self._cancelled: list[Draft] = []
+        self._cancelled: list[PartialRollout] = []
         self._is_stuck = False
         self._deadline = None if options.max_seconds is None else time.monotonic() + options.max_seconds
         columns = max(options.sampling.top_logprobs, self._value.width)
         sampling = replace(options.sampling, top_logprobs=columns)
-        self._writer = Writer(task, self.action, sampling, self._pruning, self._deadline, self._progress, held)
+        self._generator = RolloutGenerator(
+            task, self.action, sampling, self._pruning, self._deadline, self._progress, held
+        )
 
     # --- budgets -----------------------------------------------------------------------------------------------
 
@@ -92,7 +94,7 @@ class SearchRun:
     def tokens_left(self) -> int:
         """Tokens that may still be drawn."""
         most = self._options.max_tokens
-        return sys.maxsize if most is None else most - self._writer.generated
+        return sys.maxsize if most is None else most - self._generator.generated
 
     @property
     def nodes_left(self) -> int:
@@ -145,16 +147,16 @@ class SearchRun:
         Returns:
             Its leaf for each fork; None where the deadline or a spent budget cut it off.
         """
-        before = self._writer.generated
-        drafts = self._drafts(forks, shared=False)
-        for draft in drafts[:1]:
-            draft.greedy = greedy_first
-        yield from self._writer.write(drafts)
-        self._is_stuck = self._writer.generated == before
+        before = self._generator.generated
+        partials = self._partials(forks, shared=False)
+        for partial in partials[:1]:
+            partial.greedy = greedy_first
+        yield from self._generator.generate(partials)
+        self._is_stuck = self._generator.generated == before
         if self._options.reflection and not self.action.guided:
-            yield from self._reflect(drafts)
-        leaves = self._inserted(drafts)
-        self._count(leaves, drafts, before)
+            yield from self._reflect(partials)
+        leaves = self._inserted(partials)
+        self._count(leaves, partials, before)
         if self.action.retreat() is not None:
             yield from self._retreat([leaf for leaf in leaves if leaf is not None])
         return leaves
@@ -167,48 +169,48 @@ class SearchRun:
         Returns:
             The new state for each fork; None where the deadline or a spent budget cut it off.
         """
-        before = self._writer.generated
-        drafts = self._drafts(forks[: self.nodes_left], shared=True)
-        yield from self._writer.write(drafts, single=True)
-        self._is_stuck = self._writer.generated == before
-        reached = self._inserted(drafts)
-        self._count([node if node and node.terminal else None for node in reached], drafts, self._writer.generated)
+        before = self._generator.generated
+        partials = self._partials(forks[: self.nodes_left], shared=True)
+        yield from self._generator.generate(partials, single=True)
+        self._is_stuck = self._generator.generated == before
+        reached = self._inserted(partials)
+        self._count([node if node and node.terminal else None for node in reached], partials, self._generator.generated)
         unrated = [node for node in dict.fromkeys(reached) if node is not None and node.rating is None]
         for node, value in zip(unrated, self._rate([(node, node.terminal) for node in unrated]), strict=True):
             node.rating = value
         return reached + [None] * (len(forks) - len(reached))
 
-    # --- drafts ------------------------------------------------------------------------------------------------
+    # --- partial rollouts --------------------------------------------------------------------------------------
 
-    def _drafts(self, forks: Sequence[SearchNode], shared: bool) -> list[Draft]:
-        """A draft for each fork. The token budget goes to the first ones first, or is shared by all."""
+    def _partials(self, forks: Sequence[SearchNode], shared: bool) -> list[PartialRollout]:
+        """A partial rollout for each fork. The token budget goes to the first ones first, or is shared by all."""
         tokens = self.tokens_left
-        drafts = []
+        partials = []
         for index, fork in enumerate(forks):
             most = tokens // (len(forks) - index) if shared else tokens
             allowance = max(0, min(most, self._options.max_rollout_tokens - fork.drawn))
             tokens -= allowance
-            drafts.append(Draft(fork, allowance))
-        return drafts
+            partials.append(PartialRollout(fork, allowance))
+        return partials
 
-    def _reflect(self, drafts: Sequence[Draft]) -> Growing[None]:
+    def _reflect(self, partials: Sequence[PartialRollout]) -> Growing[None]:
         """Append a reflection to the thoughts that have ended, and let them go on from there."""
         tokens = self.tokens_left
-        doubts: list[tuple[Draft, Draft]] = []
-        for draft in drafts:
-            if not draft.complete or REFLECTION in draft.fork.text:
+        reflections: list[tuple[PartialRollout, PartialRollout]] = []
+        for partial in partials:
+            if not partial.complete or REFLECTION in partial.fork.text:
                 continue
-            doubt = self._writer.doubt(draft)
-            room = self.task.context - doubt.last.length
-            doubt.allowance = min(tokens, room, self._options.max_rollout_tokens - doubt.drawn)
-            if doubt.allowance >= 1:
-                tokens -= doubt.allowance
-                doubts.append((draft, doubt))
-        yield from self._writer.write([doubt for _, doubt in doubts])
-        for draft, doubt in doubts:
-            if doubt.ended != "cancelled":
-                draft.parts, draft.ended = doubt.parts, doubt.ended
-            draft.spent += doubt.spent
+            reflection = self._generator.reflection(partial)
+            room = self.task.context - reflection.last.length
+            reflection.allowance = min(tokens, room, self._options.max_rollout_tokens - reflection.drawn)
+            if reflection.allowance >= 1:
+                tokens -= reflection.allowance
+                reflections.append((partial, reflection))
+        yield from self._generator.generate([reflection for _, reflection in reflections])
+        for partial, reflection in reflections:
+            if reflection.ended != "cancelled":
+                partial.sections, partial.ended = reflection.sections, reflection.ended
+            partial.spent += reflection.spent
 
     def _retreat(self, leaves: Sequence[SearchNode]) -> Growing[None]:
         """Where the answer is known to be wrong, go some actions back and let the model try again from there, once."""
@@ -221,47 +223,49 @@ class SearchRun:
             is_wrong = trace.reference is not None and not answers_agree(trace.answer, trace.reference)
             if is_wrong and leaf.depth > levels and opening.kind not in leaf.kinds:
                 forks.append(leaf.path[-1 - levels])
-        before = self._writer.generated
+        before = self._generator.generated
         room = min(self.rollouts_left, self.nodes_left)
-        drafts = [draft for draft in self._drafts(forks[: max(0, room)], shared=False) if draft.allowance >= 1]
-        for draft in drafts:
-            self._writer.open(draft, opening)
-        yield from self._writer.write(drafts)
-        self._count(self._inserted(drafts), drafts, before)
+        partials = [
+            partial for partial in self._partials(forks[: max(0, room)], shared=False) if partial.allowance >= 1
+        ]
+        for partial in partials:
+            self._generator.open(partial, opening)
+        yield from self._generator.generate(partials)
+        self._count(self._inserted(partials), partials, before)
 
     # --- the tree ----------------------------------------------------------------------------------------------
 
-    def _inserted(self, drafts: Sequence[Draft]) -> list[SearchNode | None]:
-        """Put drafts into the tree; each leaves room for a node of every later one.
+    def _inserted(self, partials: Sequence[PartialRollout]) -> list[SearchNode | None]:
+        """Insert partial rollouts into the tree; each leaves room for a node of every later one.
 
         Returns:
             Where each ends; None for one that the deadline or the token budget did not let end anywhere.
         """
         ends: list[SearchNode | None] = []
-        for index, draft in enumerate(drafts):
-            later = len(drafts) - index - 1
-            if draft.ended == "cancelled":
-                self._cancelled.append(draft)
-            is_cut_off = draft.ended == "cancelled" or not (draft.ended or draft.paused)
-            ends.append(None if is_cut_off else self._insert(draft, max(1, self.nodes_left - later)))
+        for index, partial in enumerate(partials):
+            later = len(partials) - index - 1
+            if partial.ended == "cancelled":
+                self._cancelled.append(partial)
+            is_cut_off = partial.ended == "cancelled" or not (partial.ended or partial.paused)
+            ends.append(None if is_cut_off else self._insert(partial, max(1, self.nodes_left - later)))
         return ends
 
-    def _insert(self, draft: Draft, max_new: int) -> SearchNode:
-        pieces = draft.pieces(self.action, self.task.decode)
-        return self.tree.insert(draft.fork, pieces, max_new, ended=draft.ended is not None)
+    def _insert(self, partial: PartialRollout, max_new: int) -> SearchNode:
+        contents = partial.contents(self.action, self.task.decode)
+        return self.tree.insert(partial.fork, contents, max_new, ended=partial.ended is not None)
 
-    def _count(self, leaves: Sequence[SearchNode | None], drafts: Sequence[Draft], spent: int) -> None:
+    def _count(self, leaves: Sequence[SearchNode | None], partials: Sequence[PartialRollout], spent: int) -> None:
         """Count the chains that have ended in `leaves`; before them `spent` tokens were drawn."""
-        ended = [(leaf, draft) for leaf, draft in zip(leaves, drafts, strict=True) if leaf is not None]
-        values = self._rate([(leaf, draft.complete) for leaf, draft in ended])
-        for (leaf, draft), value in zip(ended, values, strict=True):
-            spent = min(spent + draft.spent, self._writer.generated)
+        ended = [(leaf, partial) for leaf, partial in zip(leaves, partials, strict=True) if leaf is not None]
+        values = self._rate([(leaf, partial.complete) for leaf, partial in ended])
+        for (leaf, partial), value in zip(ended, values, strict=True):
+            spent = min(spent + partial.spent, self._generator.generated)
             self.tree.backup(leaf, value)
-            reason = draft.ended or "length"
+            reason = partial.ended or "length"
             answer = self._answer(leaf.text)
             self.rollouts.append(Rollout(leaf.text, value, answer, leaf.drawn, reason, leaf.id, spent))
-            if draft.complete:
-                self._pruning.learn(draft.signal.confidences)
+            if partial.complete:
+                self._pruning.learn(partial.stats.confidences)
 
     def _rate(self, ends: Sequence[tuple[SearchNode, bool]]) -> list[float]:
         """Values of the chains that end in these nodes, complete or not."""
@@ -275,9 +279,9 @@ class SearchRun:
         return values
 
     def _trace(self, node: SearchNode, complete: bool) -> Trace:
-        signal = Signal.joined([each.piece.signal for each in node.path[1:]]).drawn()
+        stats = TokenStats.joined([each.content.stats for each in node.path[1:]]).drawn()
         return Trace(
-            self.task.question, self.task.reference, node.text, complete, *signal,
+            self.task.question, self.task.reference, node.text, complete, *stats,
             parse=self._answer,
         )  # fmt: skip
 
@@ -305,7 +309,7 @@ class SearchRun:
             index=self.task.index,
             rollouts=len(self.rollouts),
             nodes=len(self.tree.nodes),
-            generated_tokens=self._writer.generated,
+            generated_tokens=self._generator.generated,
             best_value=best.value if best else None,
             best_answer=best.answer if best else "",
             votes=votes(best.answer if best else "", self.rollouts),
@@ -318,7 +322,7 @@ class SearchRun:
             CallableError: The strategy has written nothing, or something else that a user has written is at fault.
         """
         if not self.rollouts:
-            if not (self._writer.generated or self._cancelled):
+            if not (self._generator.generated or self._cancelled):
                 raise self.code.error(
                     f"strategy {self._options.name!r} has written nothing: its grow must yield from run.roll_out(...) "
                     "or run.extend(...)"
@@ -339,13 +343,13 @@ class SearchRun:
         )
 
     def _count_longest(self) -> None:
-        draft = max(self._cancelled, key=lambda draft: draft.drawn, default=None)
+        partial = max(self._cancelled, key=lambda partial: partial.drawn, default=None)
         deepest = max(self.tree.nodes, key=lambda node: node.drawn)
-        if draft is None or draft.drawn < deepest.drawn:
-            draft, leaf = Draft(deepest, 0, ended="length"), deepest
+        if partial is None or partial.drawn < deepest.drawn:
+            partial, leaf = PartialRollout(deepest, 0, ended="length"), deepest
         else:
-            leaf = self._insert(draft, max(1, self.nodes_left))
-        self._count([leaf], [draft], self._writer.generated)
+            leaf = self._insert(partial, max(1, self.nodes_left))
+        self._count([leaf], [partial], self._generator.generated)
 
 
 def _name(choice: object) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 
 from ..brief import brief
-from .piece import Piece
+from .node_content import NodeContent
 from .result import TreeNode
 
 
@@ -18,7 +18,7 @@ class SearchNode:
     Attributes:
         id: Position in `SearchTree.nodes`.
         parent: None for the root.
-        piece: What the node adds to its parent.
+        content: What the node adds to its parent.
         depth: Nodes between here and the root, this one included.
         drawn: Drawn tokens from the prompt to here.
         terminal: A chain ends here; there is nothing to continue.
@@ -32,7 +32,7 @@ class SearchNode:
 
     id: int
     parent: SearchNode | None
-    piece: Piece
+    content: NodeContent
     depth: int = 0
     drawn: int = 0
     terminal: bool = False
@@ -44,7 +44,7 @@ class SearchNode:
     closed: bool = False
 
     def __repr__(self) -> str:
-        return f"SearchNode(id={self.id}, text={brief(self.piece.text)}, depth={self.depth}, visits={self.visits})"
+        return f"SearchNode(id={self.id}, text={brief(self.content.text)}, depth={self.depth}, visits={self.visits})"
 
     @property
     def chain(self) -> Iterator[SearchNode]:
@@ -62,50 +62,50 @@ class SearchNode:
     @property
     def kinds(self) -> list[str]:
         """Kinds of the actions from the prompt to here."""
-        return [node.piece.kind for node in self.path[1:]]
+        return [node.content.kind for node in self.path[1:]]
 
     @property
     def text(self) -> str:
         """What was written from the prompt to here."""
-        return "".join(node.piece.text for node in self.path)
+        return "".join(node.content.text for node in self.path)
 
 
 class SearchTree:
-    """A trie of rollouts: chains that begin with the same pieces share nodes.
+    """A trie of rollouts: those that begin with the same actions share nodes.
 
     A non-terminal node has as many visits as all its children together, and those that were abandoned there.
     """
 
-    def __init__(self, root: Piece, max_depth: int) -> None:
+    def __init__(self, root: NodeContent, max_depth: int) -> None:
         """Start with the prompt.
 
         Args:
             root: The prompt's state.
-            max_depth: Nodes between the root and a leaf, leaf included; deeper pieces are joined into that leaf.
+            max_depth: Nodes between the root and a leaf, leaf included; deeper content is joined into that leaf.
         """
         self.root = SearchNode(0, None, root)
         self.nodes = [self.root]
         self._max_depth = max_depth
 
-    def insert(self, fork: SearchNode, pieces: Sequence[Piece], max_new: int, ended: bool = True) -> SearchNode:
+    def insert(self, fork: SearchNode, contents: Sequence[NodeContent], max_new: int, ended: bool = True) -> SearchNode:
         """Add what was written after `fork` and return the node at its end.
 
         Args:
             fork: Where it starts.
-            pieces: What was written; if nothing was, the end is `fork`.
+            contents: What was written; if nothing was, the end is `fork`.
             max_new: Nodes that may be added, at least 1; what does not fit is joined into the last one.
             ended: Whether the chain is finished. At the greatest depth it is in any case.
         """
         node = fork
-        for position, piece in enumerate(pieces):
+        for position, content in enumerate(contents):
             full = node.depth + 1 == self._max_depth
-            is_last = position == len(pieces) - 1 or full
+            is_last = position == len(contents) - 1 or full
             terminal = is_last and (ended or full)
-            child = None if terminal else _twin(node, piece, False)
+            child = None if terminal else _twin(node, content, False)
             if child is None:
                 is_last = is_last or max_new == 1
                 terminal = is_last and (ended or full)
-                added = reduce(Piece.joined, pieces[position:]) if is_last else piece
+                added = reduce(NodeContent.joined, contents[position:]) if is_last else content
                 child = _twin(node, added, terminal) or self._add(node, added, terminal)
                 max_new -= 1
             node = child
@@ -125,29 +125,33 @@ class SearchTree:
             TreeNode(
                 id=node.id,
                 parent=None if node.parent is None else node.parent.id,
-                text=node.piece.text,
+                text=node.content.text,
                 visits=node.visits,
                 value=node.total / node.visits if node.visits else node.rating,
-                tokens=len(node.piece.token_ids),
-                kind=node.piece.kind,
-                token_ids=node.piece.token_ids,
-                confidences=node.piece.confidences,
+                tokens=len(node.content.token_ids),
+                kind=node.content.kind,
+                token_ids=node.content.token_ids,
+                confidences=node.content.confidences,
             )
             for node in self.nodes
         )
 
-    def _add(self, parent: SearchNode, piece: Piece, terminal: bool) -> SearchNode:
+    def _add(self, parent: SearchNode, content: NodeContent, terminal: bool) -> SearchNode:
         node = SearchNode(
-            len(self.nodes), parent, piece, parent.depth + 1, parent.drawn + piece.drawn, terminal, closed=terminal
+            len(self.nodes), parent, content, parent.depth + 1, parent.drawn + content.drawn, terminal, closed=terminal
         )
         parent.children.append(node)
         self.nodes.append(node)
         return node
 
 
-def _twin(node: SearchNode, piece: Piece, terminal: bool) -> SearchNode | None:
-    """The child that says the same as `piece`, if there is one."""
+def _twin(node: SearchNode, content: NodeContent, terminal: bool) -> SearchNode | None:
+    """The child that says the same as `content`, if there is one."""
     return next(
-        (child for child in node.children if child.piece.token_ids == piece.token_ids and child.terminal == terminal),
+        (
+            child
+            for child in node.children
+            if child.content.token_ids == content.token_ids and child.terminal == terminal
+        ),
         None,
     )

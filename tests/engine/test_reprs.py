@@ -15,9 +15,9 @@ from hostile_text import HOSTILE, everywhere
 from marcot.engine import Engine, Expansion, InputError, Outcome, Progress, Sampling, Usage
 from marcot.engine.brief import brief
 from marcot.engine.search import STRATEGIES, Rollout, SearchNode, SearchOptions, Solution, Trace, Wave
-from marcot.engine.search.piece import Piece
-from marcot.engine.search.signal import Signal
-from marcot.engine.search.stretch import Stretch
+from marcot.engine.search.branch_prefix import BranchPrefix
+from marcot.engine.search.node_content import NodeContent
+from marcot.engine.search.token_stats import TokenStats
 from trials import trial
 
 LONG = "We add six and two.\n\n" * 400
@@ -103,8 +103,8 @@ def things(engine: Engine) -> Iterator[Any]:
     yield Trace(LONG, LONG, LONG, True, none[:, 0], none[:, 0], none, str)
     yield trial(0, ["8"] * 300)
     yield Wave([Expansion(prompt, 1, Sampling())] * 9, Progress(0, 3, 9, 100, 0.5, ""))
-    root = SearchNode(0, None, Piece((), LONG, "", 0, Signal.joined([]), Stretch(prompt, 0)))
-    root.children.append(SearchNode(1, root, root.piece))
+    root = SearchNode(0, None, NodeContent((), LONG, "", 0, TokenStats.joined([]), BranchPrefix(prompt, 0)))
+    root.children.append(SearchNode(1, root, root.content))
     yield root
 
 

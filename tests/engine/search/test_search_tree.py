@@ -7,27 +7,27 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from marcot.engine.search.piece import Piece
+from marcot.engine.search.branch_prefix import BranchPrefix
+from marcot.engine.search.node_content import NodeContent
 from marcot.engine.search.search_tree import SearchNode, SearchTree
-from marcot.engine.search.signal import Signal
 from marcot.engine.search.strategies.uct import Walk
-from marcot.engine.search.stretch import Stretch
+from marcot.engine.search.token_stats import TokenStats
 
 NOWHERE: Any = None
 
 
-def piece(*token_ids: int) -> Piece:
+def content(*token_ids: int) -> NodeContent:
     text = "".join(map(str, token_ids))
     numbers = np.full(len(token_ids), 0.5, np.float32)
-    signal = Signal(numbers, np.log(numbers), np.log(numbers)[:, None])
-    return Piece(token_ids, text, "step", len(token_ids), signal, Stretch(NOWHERE, 0))
+    stats = TokenStats(numbers, np.log(numbers), np.log(numbers)[:, None])
+    return NodeContent(token_ids, text, "step", len(token_ids), stats, BranchPrefix(NOWHERE, 0))
 
 
 class Grown(SearchTree):
     """A tree with a walk of its own."""
 
     def __init__(self, width: int, max_depth: int) -> None:
-        super().__init__(piece(), max_depth)
+        super().__init__(content(), max_depth)
         self.walk = Walk(self.root, lambda node: width, exploration=1.0)
         self.select, self.settle = self.walk.select, self.walk.settle
 
@@ -36,8 +36,10 @@ def tree(*, width: int = 2, max_depth: int = 8) -> Grown:
     return Grown(width, max_depth)
 
 
-def rollout(grown: Grown, fork: SearchNode, *pieces: Piece, value: float = 0.5, max_new: int = 99) -> SearchNode:
-    leaf = grown.insert(fork, pieces, max_new)
+def rollout(
+    grown: Grown, fork: SearchNode, *contents: NodeContent, value: float = 0.5, max_new: int = 99
+) -> SearchNode:
+    leaf = grown.insert(fork, contents, max_new)
     grown.backup(leaf, value)
     grown.walk.close(leaf)
     return leaf
@@ -53,19 +55,19 @@ def check(grown: Grown) -> None:
         if node.children:
             assert node.visits == sum(child.visits for child in node.children)
             assert node.total == pytest.approx(sum(child.total for child in node.children))
-            keys = [(child.piece.token_ids, child.terminal) for child in node.children]
+            keys = [(child.content.token_ids, child.terminal) for child in node.children]
             assert len(set(keys)) == len(keys)
         for child in node.children:
             assert child.parent is node
             assert child.id > node.id
             assert child.depth == node.depth + 1
-            assert child.drawn == node.drawn + child.piece.drawn
+            assert child.drawn == node.drawn + child.content.drawn
 
 
 def test_the_first_rollout_becomes_a_chain_of_nodes() -> None:
     grown = tree()
-    leaf = rollout(grown, grown.root, piece(1), piece(2, 3), piece(4), value=0.25)
-    assert [node.piece.text for node in leaf.chain] == ["4", "23", "1", ""]
+    leaf = rollout(grown, grown.root, content(1), content(2, 3), content(4), value=0.25)
+    assert [node.content.text for node in leaf.chain] == ["4", "23", "1", ""]
     assert [(node.visits, node.value) for node in grown.export()] == [(1, 0.25)] * 4
     assert [node.terminal for node in grown.nodes] == [False, False, False, True]
     assert leaf.drawn == 4
@@ -77,14 +79,14 @@ def test_width_continuations_are_sampled_before_uct_chooses() -> None:
     for token in (1, 2, 3):
         assert grown.select() is grown.root
         grown.settle(grown.root)
-        rollout(grown, grown.root, piece(token), piece(9), value=token / 10)
+        rollout(grown, grown.root, content(token), content(9), value=token / 10)
     assert grown.select() is grown.root.children[2]
 
 
 def test_virtual_loss_keeps_parallel_walks_apart() -> None:
     grown = tree(width=2)
     for token in (1, 2):
-        rollout(grown, grown.root, piece(token), piece(8), piece(9))
+        rollout(grown, grown.root, content(token), content(8), content(9))
     first, second = grown.select(), grown.select()
     assert (first, second) == (grown.root.children[0], grown.root.children[1])
     assert [node.pending for node in grown.root.children] == [1, 1]
@@ -100,49 +102,49 @@ def test_a_walk_that_only_rollouts_in_flight_can_continue_says_so() -> None:
 
 def test_continuations_that_begin_alike_share_nodes() -> None:
     grown = tree()
-    rollout(grown, grown.root, piece(1), piece(2), piece(3))
-    rollout(grown, grown.root, piece(1), piece(2), piece(4))
-    assert [node.piece.text for node in grown.nodes] == ["", "1", "2", "3", "4"]
+    rollout(grown, grown.root, content(1), content(2), content(3))
+    rollout(grown, grown.root, content(1), content(2), content(4))
+    assert [node.content.text for node in grown.nodes] == ["", "1", "2", "3", "4"]
     assert [node.visits for node in grown.nodes] == [2, 2, 2, 1, 1]
     check(grown)
 
 
 def test_an_end_is_not_a_way_through() -> None:
     grown = tree()
-    rollout(grown, grown.root, piece(1), piece(2))
-    rollout(grown, grown.root, piece(1))
+    rollout(grown, grown.root, content(1), content(2))
+    rollout(grown, grown.root, content(1))
     assert [child.terminal for child in grown.root.children] == [False, True]
     check(grown)
 
 
 def test_finished_parts_are_left_alone_until_everything_is_finished() -> None:
     grown = tree(width=2)
-    rollout(grown, grown.root, piece(1), value=0.9)
-    rollout(grown, grown.root, piece(2), piece(3), value=0.1)
+    rollout(grown, grown.root, content(1), value=0.9)
+    rollout(grown, grown.root, content(2), content(3), value=0.1)
     assert grown.select() is grown.root.children[1]
     grown.settle(grown.root.children[1])
-    rollout(grown, grown.root.children[1], piece(4), value=0.1)
+    rollout(grown, grown.root.children[1], content(4), value=0.1)
     assert grown.root.closed
     assert grown.select() is grown.root
     grown.settle(grown.root)
-    rollout(grown, grown.root, piece(5), piece(6))
+    rollout(grown, grown.root, content(5), content(6))
     assert not grown.root.closed
     check(grown)
 
 
 def test_what_is_too_deep_is_joined_into_a_leaf() -> None:
     grown = tree(max_depth=2)
-    leaf = rollout(grown, grown.root, piece(1), piece(2), piece(3), piece(4))
-    assert (leaf.piece.text, leaf.depth, leaf.terminal) == ("234", 2, True)
+    leaf = rollout(grown, grown.root, content(1), content(2), content(3), content(4))
+    assert (leaf.content.text, leaf.depth, leaf.terminal) == ("234", 2, True)
 
 
 def test_what_finds_no_room_is_joined_into_a_leaf() -> None:
     grown = tree()
-    leaf = rollout(grown, grown.root, piece(1), piece(2), piece(3), max_new=2)
-    assert leaf.piece.text == "23"
+    leaf = rollout(grown, grown.root, content(1), content(2), content(3), max_new=2)
+    assert leaf.content.text == "23"
     assert len(grown.nodes) == 3
-    leaf = rollout(grown, grown.root, piece(1), piece(5), piece(6), max_new=1)
-    assert leaf.piece.text == "56"
+    leaf = rollout(grown, grown.root, content(1), content(5), content(6), max_new=1)
+    assert leaf.content.text == "56"
     check(grown)
 
 
@@ -166,9 +168,9 @@ def test_any_search_keeps_its_books(seed: int, width: int, parallel: int, max_de
             grown.settle(fork)
         for position, fork in enumerate(forks):
             assert not fork.terminal
-            pieces = [piece(dice.randrange(3)) for _ in range(dice.randint(1, 5))]
+            contents = [content(dice.randrange(3)) for _ in range(dice.randint(1, 5))]
             left = room - len(grown.nodes) - (len(forks) - position - 1)
-            rollout(grown, fork, *pieces, value=dice.random(), max_new=left)
+            rollout(grown, fork, *contents, value=dice.random(), max_new=left)
             done += 1
         check(grown)
     assert len(grown.nodes) <= room

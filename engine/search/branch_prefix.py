@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     from ..node import Node
 
 
-class Stretch(NamedTuple):
+class BranchPrefix(NamedTuple):
     """The first `end` tokens of `branch`."""
 
     branch: Node
     end: int
 
     @staticmethod
-    def whole(branch: Node) -> Stretch:
+    def whole(branch: Node) -> BranchPrefix:
         """All tokens of `branch`."""
-        return Stretch(branch, len(branch.token_ids))
+        return BranchPrefix(branch, len(branch.token_ids))
 
     @property
     def token_ids(self) -> list[int]:

@@ -1,15 +1,15 @@
-"""A part of a rollout, as long as one action."""
+"""What a node of the search tree holds: a run of a rollout, one action long."""
 
 from __future__ import annotations
 
 import math
 from typing import NamedTuple
 
-from .signal import Signal
-from .stretch import Stretch
+from .branch_prefix import BranchPrefix
+from .token_stats import TokenStats
 
 
-class Piece(NamedTuple):
+class NodeContent(NamedTuple):
     """What one node adds to its parent.
 
     Attributes:
@@ -17,34 +17,34 @@ class Piece(NamedTuple):
         text: Their text; the texts along a chain add up to the text of the chain.
         kind: Kind of action, such as `"step"`.
         drawn: How many of the tokens the model drew; a reflection's tokens were given.
-        signal: What the model said of each token.
-        origin: The generated branch that the piece was cut from, up to the piece's end.
+        stats: What the model said of each token.
+        origin: The generated branch that the tokens were cut from, up to the last of them.
     """
 
     token_ids: tuple[int, ...]
     text: str
     kind: str
     drawn: int
-    signal: Signal
-    origin: Stretch
+    stats: TokenStats
+    origin: BranchPrefix
 
     @property
     def confidences(self) -> tuple[float | None, ...]:
         """Confidence of each token; None for a given one."""
-        return tuple(None if math.isnan(each) else each for each in self.signal.confidences.tolist())
+        return tuple(None if math.isnan(each) else each for each in self.stats.confidences.tolist())
 
-    def joined(self, later: Piece) -> Piece:
-        """The two pieces as one."""
-        return Piece(
+    def joined(self, later: NodeContent) -> NodeContent:
+        """This content with `later` after it."""
+        return NodeContent(
             self.token_ids + later.token_ids,
             self.text + later.text,
             self.kind,
             self.drawn + later.drawn,
-            Signal.joined([self.signal, later.signal]),
+            TokenStats.joined([self.stats, later.stats]),
             later.origin,
         )
 
     @staticmethod
-    def prompt(origin: Stretch) -> Piece:
+    def prompt(origin: BranchPrefix) -> NodeContent:
         """The root's: nothing but the state after the prompt."""
-        return Piece((), "", "", 0, Signal.joined([]), origin)
+        return NodeContent((), "", "", 0, TokenStats.joined([]), origin)
