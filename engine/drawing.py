@@ -10,14 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..kernels import Draw, HeadTopK
+from ..kernels import MOST_LOGIT, Draw, HeadTopK
 from ..model import Decoder
 from .branch import Branch
 from .kv_node import Distribution
 from .sampler import Candidates, Choice, SamplingRows, choose
-
-_MOST = 1e20
-"""Of a logit that `Sampling`'s factors can multiply and divide without an overflow in fp32."""
 
 
 class Request(NamedTuple):
@@ -90,7 +87,7 @@ class Drawer:
         top_ids, top_logits, lse = _host(head.top_ids), _host(head.top_logits), _host(head.lse)
         widths = _widths(branches, top_ids)
         lowest = top_logits[np.arange(len(lse)), widths - 1]
-        finite = np.maximum(np.abs(lse), np.abs(lowest)) < _MOST  # which NaN is not
+        finite = np.maximum(np.abs(lse), np.abs(lowest)) < MOST_LOGIT  # which NaN is not
         if not finite.all():
             kept = np.flatnonzero(finite)
             if len(kept):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .noise import gumbel
+from ..kernels.reference.pick import Limits, pick
 
 
 class Candidates(NamedTuple):
@@ -80,62 +80,15 @@ class Choice(NamedTuple):
 
 
 def choose(candidates: Candidates, rows: SamplingRows) -> Choice:
-    """Penalise, scale, truncate and draw, exactly as on the full vocabulary or not at all.
-
-    The draw is the Gumbel-max of `Kernels.lm_head_topk` over the tokens that survive truncation, with the same noise
-    per token, so that it does not matter how many candidates there were.
-    """
+    """Penalise, and draw as `kernels.reference.pick` specifies, exactly as on the full vocabulary or not at all."""
     ids, raw, logits, certain = _penalise(candidates, rows)
-    greedy = rows.temperature == 0
-    divisor: NDArray[np.float32] = np.where(greedy, np.float32(1), rows.temperature)
-    scaled = logits / divisor[:, None]
-    # Candidates are sorted, so that every truncation keeps the first few; none where it cannot be decided.
-    limited = (rows.top_k > 0) & (rows.top_k <= certain)
-    kept = np.where(limited, rows.top_k, certain)
-    settled = greedy | limited | candidates.complete
-    if (rows.top_p < 1).any():
-        kept, reached = _nucleus(candidates, rows, scaled, kept, limited)
-        settled |= reached
-    if (rows.min_p > 0).any():
-        # Relative to the best token, hence independent of the normalisation.
-        with np.errstate(divide="ignore"):  # log 0 is where there is no limit
-            floor = scaled[:, 0] + np.log(rows.min_p)
-        probable = (scaled >= floor[:, None]).sum(axis=1)
-        kept = np.minimum(kept, probable)
-        settled |= probable < certain
-    kept = np.where(greedy, np.minimum(certain, 1), kept)
-    pick = _draw(ids, scaled, kept, rows)
+    scaled_lse = candidates.scaled_lse
+    if any(rows.seen):  # what the LM head knows of the whole vocabulary is of no use once some tokens are penalised
+        scaled_lse = np.where(rows.penalty == 1, scaled_lse, np.float32(np.nan))
+    limits = Limits(rows.temperature, rows.top_k, rows.top_p, rows.min_p, rows.key, rows.position)
+    column, settled = pick(ids, logits, certain, scaled_lse, limits, candidates.complete)
     each = np.arange(len(ids))
-    return Choice(ids[each, pick], raw[each, pick], settled & (kept > 0))
-
-
-def _nucleus(
-    candidates: Candidates,
-    rows: SamplingRows,
-    scaled: NDArray[np.float32],
-    kept: NDArray[np.int64],
-    limited: NDArray[np.bool_],
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """How many of the `kept` candidates remain after top-p, and whether their probabilities reach it; `[rows]` each.
-
-    The nucleus is that of the top-k where these are among the candidates (`limited`), else of the whole vocabulary,
-    whose sum the LM head knows; the full row is decided on by the same sum, and so as the candidates are.
-    """
-    best = scaled[:, 0]
-    weights = np.where(np.arange(scaled.shape[1]) < kept[:, None], np.exp(scaled - best[:, None]), np.float32(0))
-    # A cumulative sum adds one column after the other: what a row has reached does not depend on the columns behind,
-    # which are as many as the widest row needs. `sum` adds them in blocks that do.
-    reached = weights.cumsum(axis=1, dtype=np.float64)
-    mass = reached[:, -1]
-    whole = (rows.top_k == 0) & (rows.penalty == 1)
-    total = np.where(limited | candidates.complete, mass, np.nan)
-    with np.errstate(over="ignore"):  # between huge logits, where nothing is settled by the candidates
-        total = np.where(whole, np.exp(candidates.scaled_lse - best), total)
-    enough = rows.top_p * total
-    # All that have reached less, and the one that comes after them; none where the total is not known.
-    within = (enough > 0) + (reached[:, :-1] < enough[:, None]).sum(axis=1)
-    nucleus = rows.top_p < 1
-    return np.where(nucleus, np.minimum(kept, within), kept), nucleus & (mass >= enough)
+    return Choice(ids[each, column], raw[each, column], settled)
 
 
 def _penalise(
@@ -164,15 +117,3 @@ def _penalise(
     order = np.argsort(-logits, axis=1, kind="stable")
     ids, raw, logits = (np.take_along_axis(field, order, axis=1) for field in (ids, raw, logits))
     return ids, raw, logits, certain
-
-
-def _draw(
-    ids: NDArray[np.int64], scaled: NDArray[np.float32], kept: NDArray[np.int64], rows: SamplingRows
-) -> NDArray[np.int64]:
-    """The column, among the first `kept` of each row, whose scaled logit and noise have the largest sum; `[rows]`."""
-    reach = kept.max()
-    if reach <= 1:
-        return np.zeros(len(ids), np.int64)
-    score = scaled[:, :reach] + gumbel(rows.key, rows.position, ids[:, :reach])
-    pick: NDArray[np.int64] = np.where(np.arange(reach) < kept[:, None], score, -np.inf).argmax(axis=1)
-    return pick

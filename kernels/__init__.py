@@ -6,12 +6,27 @@ PyPI package called `kernels`, finds this folder when Python runs from the repos
 
 from .blocks import BlockTensor, Weight
 from .errors import MarcotError, NonFiniteError
-from .ops import MAX_TOP_K, Compute, Draw, FusedLayers, HeadTopK, Kernels, KVScales, LayerWeights, PackedLinear
+from .ops import (
+    MAX_TOP_K,
+    MOST_LOGIT,
+    Compute,
+    Draw,
+    FusedLayers,
+    HeadTopK,
+    Kernels,
+    KVScales,
+    LayerWeights,
+    PackedLinear,
+    RoundState,
+    Sampled,
+    SampleParams,
+)
 from .plan import Plan, Tile, Tiles, Tiling, WorkItem
 from .select import select
 
 __all__ = [
     "MAX_TOP_K",
+    "MOST_LOGIT",
     "BlockTensor",
     "Compute",
     "Draw",
@@ -24,6 +39,9 @@ __all__ = [
     "NonFiniteError",
     "PackedLinear",
     "Plan",
+    "RoundState",
+    "SampleParams",
+    "Sampled",
     "Tile",
     "Tiles",
     "Tiling",

@@ -18,6 +18,8 @@ from .plan import Plan, Tiling
 MAX_TOP_K = 64
 """Largest `k` of `lm_head_topk`: what a GPU tile keeps in registers while the vocabulary streams by."""
 
+MOST_LOGIT = 1e20
+"""Above every logit that is drawn from: temperatures and penalties neither overflow it nor make it zero in fp32."""
 
 Compute = Literal["exact", "fast"]
 """How a packed weight is multiplied. *exact*: fp32 activations and sums. *fast*: where the weight is block-quantised,
@@ -82,6 +84,81 @@ class HeadTopK(NamedTuple):
     def select(self, rows: Tensor | slice) -> HeadTopK:
         """What is left of some of the rows: a slice of them, or int64 indices."""
         return self._replace(**{name: part[rows] for name, part in self._asdict().items() if part is not None})
+
+
+class SampleParams(NamedTuple):
+    """How the next token of each row is chosen, all `[rows]`. The order is temperature, top-k, top-p, min-p.
+
+    Attributes:
+        temperature: fp32, divides the logits; 0 is greedy.
+        top_k: int32, how many of the most probable tokens are kept; 0 keeps all.
+        top_p: fp64, the smallest set of most probable tokens whose probability reaches it is kept; 1 keeps all.
+        min_p: fp32, tokens at least so many times as probable as the best are kept; 0 keeps all.
+        width: int32, how many candidates the row may use, so that a neighbour who wants more changes nothing. 0 leaves
+            the choice open whatever the candidates are.
+        key: int64, the Philox key of the row's branch.
+        position: int64, the absolute position of the token to be drawn.
+    """
+
+    temperature: Tensor
+    top_k: Tensor
+    top_p: Tensor
+    min_p: Tensor
+    width: Tensor
+    key: Tensor
+    position: Tensor
+
+
+class Sampled(NamedTuple):
+    """Chosen tokens. Of a row that is not settled, `ids` and `logits` mean nothing.
+
+    Attributes:
+        ids: `[rows]` int64.
+        logits: `[rows]` fp32, their raw logits.
+        settled: `[rows]` bool, whether the candidates settle the choice and the row's numbers are finite.
+    """
+
+    ids: Tensor
+    logits: Tensor
+    settled: Tensor
+
+
+class RoundState(NamedTuple):
+    """The rows of a batch while the device decodes up to `T` tokens of each; `advance` changes it in place.
+
+    Attributes:
+        token_ids: `[rows]` int64, the token that each row runs next.
+        positions: `[rows]` int32, its position, `Plan.positions`.
+        places: `[rows]` int64, its cache slot, see `Kernels.rope_store`.
+        draw_position: `[rows]` int64, the memory of `SampleParams.position` and `Draw.position`.
+        next_places: `[rows, T]` int64, the cache slot of the i-th token that the row draws.
+        ends: `[rows, S]` int64, tokens that end the row; -1 pads.
+        limit: `[rows]` int32, tokens that the row may draw, at most `T`.
+        count: `[rows]` int32, tokens that it has drawn; at first 0.
+        ended: `[rows]` uint8, whether it draws no more; at first 0, or 1 for a padded row.
+        settled: `[rows]` uint8, whether its last choice was settled.
+        drawn_ids: `[T, rows]` int32, the tokens, in the order in which each row drew them.
+        drawn_logits: `[T, rows]` fp32, their raw logits.
+        lse: `[T, rows]` fp32, `HeadTopK.lse` of what they were drawn from.
+        top_ids: `[T, rows, k]` int32, the candidates that they were drawn from.
+        top_logits: `[T, rows, k]` fp32.
+    """
+
+    token_ids: Tensor
+    positions: Tensor
+    places: Tensor
+    draw_position: Tensor
+    next_places: Tensor
+    ends: Tensor
+    limit: Tensor
+    count: Tensor
+    ended: Tensor
+    settled: Tensor
+    drawn_ids: Tensor
+    drawn_logits: Tensor
+    lse: Tensor
+    top_ids: Tensor
+    top_logits: Tensor
 
 
 class KVScales(NamedTuple):
@@ -308,5 +385,35 @@ class Kernels(Protocol):
             k: How many of the most probable tokens to return; `1 <= k <= min(vocab, MAX_TOP_K)`.
             targets: `[rows]` int64, tokens whose logits are wanted, or None.
             draw: Parameters of the draw, or None for no draw.
+        """
+        ...
+
+    def sample(self, head: HeadTopK, params: SampleParams) -> Sampled:
+        """Choose a token for each row among the candidates that `lm_head_topk` kept.
+
+        Scale, truncate and draw by Gumbel-max (`reference.philox.gumbel`) exactly as on the whole vocabulary, or leave
+        the choice open: where top-k, the nucleus or min-p reach beyond the row's candidates, and where the log-sum-exp
+        or a logit that the row uses is NaN or not below `MOST_LOGIT`. A row with a temperature and no truncation takes
+        what the LM head has drawn. Every set chooses the same tokens.
+
+        Args:
+            head: `[rows, k]` candidates. `scaled_lse` and what was drawn are read for rows without a top-k, whose
+                temperature the `Draw` had; without a `Draw` such rows are left open.
+            params: How each row samples.
+        """
+        ...
+
+    def advance(self, state: RoundState, head: HeadTopK, params: SampleParams) -> None:
+        """`sample`, and then move on every row that has not ended and whose choice is settled.
+
+        Such a row's token and what it was drawn from go to place `count` of the results; the token becomes the one
+        that is run next, at the next position and in its slot of `next_places`; `count` goes up by one. The row ends
+        if the token is among its `ends` or `count` reaches its `limit`. Of a row that is not settled only `settled`
+        changes, and nothing of one that has ended: run again, they write the same K and V to the same slots.
+
+        Args:
+            state: Changed in place.
+            head: `[rows, k]` candidates, as many as the state has room for.
+            params: How each row samples.
         """
         ...

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from ..blocks import Weight
 from ..errors import KernelArgumentError
-from ..ops import MAX_TOP_K, Compute, Draw, HeadTopK, KVScales, LayerWeights
+from ..ops import MAX_TOP_K, Compute, Draw, HeadTopK, KVScales, LayerWeights, RoundState, Sampled, SampleParams
 from ..plan import Plan
+from ..reference.advance import advance
+from ..reference.sample import sample
 from .arena import Arena
 from .arguments import PAGE_SIZE, done, fp32, gqa_group, int64, packed, planned, same, written
 from .fused_layers import CpuFusedLayers
@@ -173,6 +175,14 @@ class CpuKernels:
         refusal = self._library.call("lm_head_topk", *weight.arguments(), *asked, *results, threads)
         done("lm_head_topk", refusal)
         return HeadTopK(*results)
+
+    def sample(self, head: HeadTopK, params: SampleParams) -> Sampled:
+        """Choose among candidates. See `Kernels.sample`."""
+        return sample(head, params)
+
+    def advance(self, state: RoundState, head: HeadTopK, params: SampleParams) -> None:
+        """Choose, and move on what has a token. See `Kernels.advance`."""
+        advance(state, head, params)
 
 
 def _no_scales(op: str, scales: KVScales | None) -> None:

@@ -2,11 +2,13 @@
 
 import torch
 
+from .advance import advance
 from .fuse import fuse
 from .linear import embed, linear, pack_linear
 from .lm_head_topk import lm_head_topk
 from .rms_norm import rms_norm
 from .rope_store import rope_store
+from .sample import sample
 from .silu_mul import silu_mul
 from .tiling import tiling
 from .tree_attention import tree_attention
@@ -18,6 +20,7 @@ deterministic = False
 fp8_dtype = torch.float8_e4m3fn
 
 __all__ = [
+    "advance",
     "deterministic",
     "embed",
     "fast_is_faster",
@@ -30,6 +33,7 @@ __all__ = [
     "pack_linear",
     "rms_norm",
     "rope_store",
+    "sample",
     "silu_mul",
     "tiling",
     "tree_attention",

@@ -24,9 +24,9 @@ from attack.campaign import Campaign
 from marcot.engine import Engine, Expansion, Node, Sampling
 from marcot.engine.branch_key import branch_key
 from marcot.engine.errors import PoolTooSmallError
-from marcot.engine.noise import gumbel
 from marcot.engine.scheduler import Limits
 from marcot.kernels import Compute, select
+from marcot.kernels.reference.pick import gumbel
 from marcot.model import PAGE_SIZE, Decoder, Tokenizer, WeightFormat, load_checkpoint
 from transformers.utils import logging
 

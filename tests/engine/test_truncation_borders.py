@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marcot.engine import Engine, Expansion, Sampling
-from marcot.engine.noise import gumbel
 from marcot.engine.sampler import Candidates, Choice, SamplingRows, choose
+from marcot.kernels.reference.pick import gumbel
 from numpy.typing import NDArray
 
 VOCAB = 150

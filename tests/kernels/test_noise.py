@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from marcot.engine.noise import gumbel
 from marcot.kernels.reference import philox
+from marcot.kernels.reference.pick import gumbel
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 20), (3, 7), (33, 64)], ids=str)
