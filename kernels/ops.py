@@ -134,7 +134,7 @@ class RoundState(NamedTuple):
         next_places: `[rows, T]` int64, the cache slot of the i-th token that the row draws.
         ends: `[rows, S]` int64, tokens that end the row; -1 pads.
         limit: `[rows]` int32, tokens that the row may draw, at most `T`.
-        count: `[rows]` int32, tokens that it has drawn; at first 0.
+        drawn: `[rows]` int32, how many it has drawn; at first 0.
         ended: `[rows]` uint8, whether it draws no more; at first 0, or 1 for a padded row.
         settled: `[rows]` uint8, whether its last choice was settled.
         drawn_ids: `[T, rows]` int32, the tokens, in the order in which each row drew them.
@@ -151,7 +151,7 @@ class RoundState(NamedTuple):
     next_places: Tensor
     ends: Tensor
     limit: Tensor
-    count: Tensor
+    drawn: Tensor
     ended: Tensor
     settled: Tensor
     drawn_ids: Tensor
@@ -406,9 +406,9 @@ class Kernels(Protocol):
     def advance(self, state: RoundState, head: HeadTopK, params: SampleParams) -> None:
         """`sample`, and then move on every row that has not ended and whose choice is settled.
 
-        Such a row's token and what it was drawn from go to place `count` of the results; the token becomes the one
-        that is run next, at the next position and in its slot of `next_places`; `count` goes up by one. The row ends
-        if the token is among its `ends` or `count` reaches its `limit`. Of a row that is not settled only `settled`
+        Such a row's token and what it was drawn from go to place `drawn` of the results; the token becomes the one
+        that is run next, at the next position and in its slot of `next_places`; `drawn` goes up by one. The row ends
+        if the token is among its `ends` or `drawn` reaches its `limit`. Of a row that is not settled only `settled`
         changes, and nothing of one that has ended: run again, they write the same K and V to the same slots.
 
         Args:

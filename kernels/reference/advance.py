@@ -12,7 +12,7 @@ def advance(state: RoundState, head: HeadTopK, params: SampleParams) -> None:
     running = state.ended == 0
     state.settled[running] = sampled.settled[running].to(state.settled.dtype)
     rows = (running & sampled.settled).nonzero()[:, 0]
-    ids, at = sampled.ids[rows], state.count[rows].long()
+    ids, at = sampled.ids[rows], state.drawn[rows].long()
     state.drawn_ids[at, rows] = ids.int()
     state.drawn_logits[at, rows] = sampled.logits[rows]
     state.lse[at, rows] = head.lse[rows]
@@ -20,7 +20,7 @@ def advance(state: RoundState, head: HeadTopK, params: SampleParams) -> None:
     state.top_logits[at, rows] = head.top_logits[rows]
     state.token_ids[rows] = ids
     state.places[rows] = state.next_places[rows, at]
-    for counter in (state.positions, state.draw_position, state.count):
+    for counter in (state.positions, state.draw_position, state.drawn):
         counter[rows] += 1
-    ended = (state.ends[rows] == ids[:, None]).any(dim=1) | (state.count[rows] >= state.limit[rows])
+    ended = (state.ends[rows] == ids[:, None]).any(dim=1) | (state.drawn[rows] >= state.limit[rows])
     state.ended[rows] = ended.to(state.ended.dtype)
