@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from .scoring import Score
     from .search.actions import Action
     from .search.answers import AnswerRule
+    from .search.protocol import Progress
     from .search.question import Question
     from .search.result import Rollout, SearchResult, TreeNode
-    from .search.search_options import SearchOptions
     from .search.strategies import DVTS, MCTS, REBASE, Beam, BestOfN, Greedy, SelfConsistency
-    from .search.strategy import Progress, Strategy
+    from .search.strategy import SearchOptions, Strategy
     from .search.trace import Trace
     from .search.values import Value
     from .usage import Usage
@@ -53,12 +53,12 @@ _HOMES = {
     "Node": ".node",
     "NonFiniteError": "..kernels",
     "Outcome": ".outcome",
-    "Progress": ".search.strategy",
+    "Progress": ".search.protocol",
     "Question": ".search.question",
     "Rollout": ".search.result",
     "Sampling": ".sampling",
     "Score": ".scoring",
-    "SearchOptions": ".search.search_options",
+    "SearchOptions": ".search.strategy",
     "SearchResult": ".search.result",
     "SelfConsistency": ".search.strategies",
     "Strategy": ".search.strategy",

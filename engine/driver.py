@@ -13,9 +13,9 @@ from .expanding import Expanding
 from .kv_tree import KVTree
 from .outcome import Outcome
 from .scheduler import Scheduler
+from .search.protocol import Progress, Search, Searcher, Task, Wave
 from .search.question import Question
 from .search.result import SearchResult, SearchStats
-from .search.strategy import Progress, Search, Strategy, Task, Wave
 from .search.token_ends import with_token_ends
 from .search.user_code import UserCode
 from .token_codec import TokenCodec
@@ -41,7 +41,7 @@ class Driver:
         self,
         questions: Iterable[object],
         open_task: Callable[[int, Question], Task],
-        strategy: Strategy,
+        strategy: Searcher,
         concurrency: int,
         total: Usage,
         count: int | None,
@@ -97,7 +97,7 @@ class Driver:
             raise pending.error
 
     def _opened(
-        self, index: int, asked: object, open_task: Callable[[int, Question], Task], strategy: Strategy
+        self, index: int, asked: object, open_task: Callable[[int, Question], Task], strategy: Searcher
     ) -> _Run | Outcome:
         """The question at `index`, ready to be searched, or the outcome that it cannot be."""
         text = asked if isinstance(asked, str) else repr(asked)
@@ -156,7 +156,7 @@ class _Pending:
 class _Run:
     """One search, between two waves of it."""
 
-    def __init__(self, task: Task, strategy: Strategy, scheduler: Scheduler, tree: KVTree, codec: TokenCodec) -> None:
+    def __init__(self, task: Task, strategy: Searcher, scheduler: Scheduler, tree: KVTree, codec: TokenCodec) -> None:
         self.task = task
         self._strategy = strategy
         self._scheduler = scheduler

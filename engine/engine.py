@@ -41,9 +41,9 @@ from .sampling import Sampling
 from .scheduler import Limits, Scheduler
 from .scoring import Score, Scoring
 from .search.instruction import AUTO, instruction_for, says_where_to_answer, with_instruction
+from .search.protocol import Progress, Searcher, Task, check_strategy
 from .search.question import Asked, Question, one_or_many
 from .search.result import SearchResult
-from .search.strategy import Progress, Strategy, Task, check_strategy
 from .stream import Stream
 from .token_codec import TokenCodec
 from .turn import check_team
@@ -324,7 +324,7 @@ class Engine:
     def search(
         self,
         questions: Asked | Iterable[Asked],
-        strategy: Strategy,
+        strategy: Searcher,
         *,
         system: str | None = None,
         instruction: str | None = AUTO,
@@ -352,7 +352,7 @@ class Engine:
     def stream(
         self,
         questions: Asked | Iterable[Asked],
-        strategy: Strategy,
+        strategy: Searcher,
         *,
         system: str | None = None,
         instruction: str | None = AUTO,

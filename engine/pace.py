@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from .outcome import Outcome
-from .search.strategy import Progress
+from .search.protocol import Progress
 
 _LEAST_REST = 0.25
 """Of what a question costs: what is left of one that runs, however much it drew already."""

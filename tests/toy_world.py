@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from marcot.engine.expansion import Expansion
 from marcot.engine.sampling import Sampling
+from marcot.engine.search.protocol import Searcher, Task, Wave
 from marcot.engine.search.result import SearchResult
-from marcot.engine.search.strategy import Strategy, Task, Wave
 
 EOS = 0
 WORDS = ("", " six", " plus", " two", " is", " eight", ".", "\n\n", "\nStep 2:", " 8", " 9")
@@ -118,7 +118,7 @@ class ToyWorld:
         prompt = ToyNode(self, ids, np.asarray(ids), np.empty(0), None)
         return Task(0, question, prompt, self.context, decode, reference)
 
-    def run(self, strategy: Strategy, reference: str | None = None) -> SearchResult:
+    def run(self, strategy: Searcher, reference: str | None = None) -> SearchResult:
         search = strategy.search(self.task(reference=reference))
         answers = None
         while True:

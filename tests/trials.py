@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from marcot.engine.evaluation import Series, Trial
-from marcot.engine.search import Rollout, SearchOptions, SearchResult, SearchStats
+from marcot.engine.search import Rollout, SearchResult, SearchStats, Strategy
 from toy_world import ToyWorld, hashed_draw
 
 
-def searched(strategy: SearchOptions, draw: Any = None) -> SearchResult:
+def searched(strategy: Strategy, draw: Any = None) -> SearchResult:
     """The result of a search of a toy world, with its cost."""
     world = ToyWorld(draw or hashed_draw(eos_odds=0.15))
     result = world.run(strategy)

@@ -19,7 +19,7 @@ from ..printable import printable
 from ..question_file import Question
 from ..results_file import ResultsFile
 from ..search import Question as Asked
-from ..search import SearchOptions, SearchResult, Solution, solutions
+from ..search import SearchResult, Solution, Strategy, solutions
 from ..view import TreeFile
 from ..world import check_unchanged, run_date, world_of
 from .live_view import LiveView
@@ -49,7 +49,7 @@ class Request:
     """
 
     questions: Sequence[Question]
-    strategy: SearchOptions
+    strategy: Strategy
     model: str
     numbers: Mapping[str, str]
     system: str | None

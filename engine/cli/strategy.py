@@ -9,12 +9,12 @@ from typing import Any
 from ..errors import InputError
 from ..evaluation.strategy_spec import parse_strategies
 from ..sampling import Sampling
-from ..search import SearchOptions
+from ..search import Strategy
 
 _BUDGETS = ("max_tokens", "max_seconds")
 
 
-def chosen_strategy(spec: str, given: Mapping[str, object], sampling: Sampling) -> SearchOptions:
+def chosen_strategy(spec: str, given: Mapping[str, object], sampling: Sampling) -> Strategy:
     """Return the strategy that `spec` describes, with what was given besides.
 
     If the search is given tokens or seconds but no number of chains, the tokens or seconds alone end it.

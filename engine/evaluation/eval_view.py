@@ -15,7 +15,7 @@ from rich.table import Column
 from ..outcome import Outcome
 from ..pace import Pace, time_left
 from ..printable import printable
-from ..search import Progress, SearchOptions
+from ..search import Progress, Strategy
 from ..terminal import Terminal
 
 PLAIN_LINE_EVERY = 30.0
@@ -39,7 +39,7 @@ class Leg(NamedTuple):
 
     name: str
     questions: int
-    strategy: SearchOptions
+    strategy: Strategy
 
     @property
     def weight(self) -> float:

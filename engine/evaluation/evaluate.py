@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..search import SearchOptions
+from ..search import Strategy
 from ..search.instruction import AUTO
 from ..search.question import Asked
 from .data_set import DataSet
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..engine import Engine
 
 Questions = str | Path | Asked | Iterable[Asked]
-Strategies = str | SearchOptions | Iterable[SearchOptions] | Mapping[str, SearchOptions]
+Strategies = str | Strategy | Iterable[Strategy] | Mapping[str, Strategy]
 
 
 def evaluate(
@@ -110,7 +110,7 @@ def _data_set(questions: Questions, name: str) -> DataSet:
 def _specs(strategies: Strategies) -> list[StrategySpec]:
     if isinstance(strategies, str):
         return parse_strategies(strategies)
-    if isinstance(strategies, SearchOptions):
+    if isinstance(strategies, Strategy):
         strategies = [strategies]
     if not isinstance(strategies, Iterable):
         raise InputError(f"strategies={strategies!r:.80}: give one such as MCTS(rollouts=8), or several")
@@ -120,7 +120,7 @@ def _specs(strategies: Strategies) -> list[StrategySpec]:
         if len(strategies) < len(given):
             raise InputError("strategies: two have the same name; give them labels: {'label': strategy, ...}")
     for label, strategy in strategies.items():
-        if not isinstance(label, str) or not isinstance(strategy, SearchOptions):
+        if not isinstance(label, str) or not isinstance(strategy, Strategy):
             raise InputError(f"strategies: {strategy!r:.80} is none; give one such as MCTS(rollouts=8)")
     if not strategies:
         raise InputError("strategies: give at least one, such as MCTS(rollouts=8)")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..errors import InputError
 from ..sampling import Sampling
-from ..search import STRATEGIES, SearchOptions
+from ..search import STRATEGIES, Strategy
 from ..search.imported import imported, is_path
 
 _OWN = re.compile(r"\s*([\w.]+:\w+)\s*(?::(.*))?", re.DOTALL)
@@ -36,7 +36,7 @@ class StrategySpec:
     """
 
     label: str
-    strategy: SearchOptions
+    strategy: Strategy
 
 
 def parse_strategies(text: str, shared: Mapping[str, str] = NO_PARAMETERS) -> list[StrategySpec]:
@@ -117,28 +117,28 @@ def _named(part: str) -> list[str]:
     return [name.strip()] if first is None else [name.strip(), first]
 
 
-def _kind(name: str) -> type[SearchOptions]:
+def _kind(name: str) -> type[Strategy]:
     if name in STRATEGIES:
         return STRATEGIES[name]
     if not is_path(name):
         known = ", ".join(STRATEGIES)
         raise InputError(f"no strategy is called {name!r}: there are {known}, and classes of your own as module:Class")
     kind = imported(name, "strategy")
-    if not isinstance(kind, type) or not issubclass(kind, SearchOptions) or isabstract(kind):
-        raise InputError(f"strategy {name!r}: is {kind!r:.80}; it must be a class derived from SearchOptions with grow")
+    if not isinstance(kind, type) or not issubclass(kind, Strategy) or isabstract(kind):
+        raise InputError(f"strategy {name!r}: is {kind!r:.80}; it must be a class derived from Strategy with grow")
     if not isinstance(getattr(kind, "name", None), str):
         raise InputError(f'strategy {name!r}: the class needs a name, such as name = "{kind.__name__.lower()}"')
     return kind
 
 
-def _build(kind: type[SearchOptions], values: Mapping[str, Any]) -> SearchOptions:
+def _build(kind: type[Strategy], values: Mapping[str, Any]) -> Strategy:
     own = {field.name for field in fields(kind)}
     drawing = {field: value for field, value in values.items() if field not in own}
     options = {field: value for field, value in values.items() if field in own}
     return kind(sampling=replace(Sampling(), **drawing), **options)
 
 
-def _types(kind: type[SearchOptions]) -> dict[str, str]:
+def _types(kind: type[Strategy]) -> dict[str, str]:
     """The type of each parameter as its class writes it; those of no type that can be written are left out."""
     own = {field.name: getattr(field.type, "__name__", str(field.type)) for field in fields(kind)}
     drawing = {field.name: str(field.type) for field in fields(Sampling) if field.name not in _UNUSED_SAMPLING}

@@ -2,14 +2,14 @@
 
 from .actions import Action, MiniStep, Opening, Step
 from .answers import ANSWER_RULES, AnswerRule, answers_agree, extract_answer, normalise_answer, reference_answer
+from .protocol import Growing, Progress, Search, Searcher, Task, Wave
 from .question import Question
 from .result import Rollout, SearchResult, SearchStats, TreeNode
-from .search_options import SearchOptions
 from .search_run import SearchRun
 from .search_tree import SearchNode
 from .solutions import Solution, solutions
 from .strategies import DVTS, MCTS, REBASE, STRATEGIES, Beam, BestOfN, Greedy, SelfConsistency
-from .strategy import Growing, Progress, Search, Strategy, Task, Wave
+from .strategy import SearchOptions, Strategy
 from .token_ends import with_token_ends
 from .trace import Trace
 from .values import VALUES, GroundTruth, GroupConfidence, Judge, MarcoConfidence, MeanLogprob, Mixture, Value
@@ -44,6 +44,7 @@ __all__ = [
     "SearchResult",
     "SearchRun",
     "SearchStats",
+    "Searcher",
     "SelfConsistency",
     "Solution",
     "Step",

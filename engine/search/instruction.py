@@ -9,7 +9,7 @@ from ..errors import InputError
 
 if TYPE_CHECKING:
     from ...model import ChatTemplate
-    from .strategy import Strategy
+    from .protocol import Searcher
 
 AUTO = "auto"
 """Stands for `DEFAULT_INSTRUCTION` wherever that helps."""
@@ -20,7 +20,7 @@ makes 51, twice of two chains; with this it makes 55."""
 
 
 def instruction_for(
-    template: ChatTemplate | None, strategy: Strategy, wanted: str | None, system: str | None = None
+    template: ChatTemplate | None, strategy: Searcher, wanted: str | None, system: str | None = None
 ) -> str:
     """What follows each question.
 

@@ -12,9 +12,9 @@ from ..sampling import Sampling
 from .actions import Action, Opening
 from .branch_prefix import BranchPrefix
 from .partial_rollout import PartialRollout
+from .protocol import Growing, Progress, Task, Wave
 from .pruning import Pruning
 from .reflection import REFLECTION, separated, thought_length
-from .strategy import Growing, Progress, Task, Wave
 
 
 class RolloutGenerator:

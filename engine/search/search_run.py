@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .actions import CheckedAction, action_of
@@ -15,19 +14,17 @@ from .answers import Vote, agreement, answers_agree, lead, normalise_answer, par
 from .branch_prefix import BranchPrefix
 from .node_content import NodeContent
 from .partial_rollout import PartialRollout
+from .protocol import Growing, Progress, Task
 from .pruning import Pruning
 from .reflection import REFLECTION, conclusion
 from .result import Rollout, SearchResult, TreeNode
 from .rollout_generator import RolloutGenerator
+from .search_parameters import SearchParameters
 from .search_tree import SearchNode, SearchTree
-from .strategy import Growing, Progress, Task
 from .token_stats import TokenStats
 from .trace import Trace
 from .user_code import UserCode, name_of
 from .values import rating, value_of
-
-if TYPE_CHECKING:
-    from .search_options import SearchOptions
 
 
 class SearchRun:
@@ -44,7 +41,7 @@ class SearchRun:
         code: Calls what users have written for this search.
     """
 
-    def __init__(self, options: SearchOptions, task: Task, held: ExitStack) -> None:
+    def __init__(self, options: SearchParameters, task: Task, held: ExitStack) -> None:
         """Prepare a search of `task`; nodes that it takes from the engine are released when `held` closes.
 
         Raises:

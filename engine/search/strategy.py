@@ -1,119 +1,39 @@
-"""The protocol between a search and the engine."""
+"""How the tree of a search grows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from ..brief import brief_record
-from ..errors import InputError
-from ..expansion import Expansion
-from .result import SearchResult
-
-if TYPE_CHECKING:
-    from ..node import Node
+from .protocol import Growing, Search, Task
+from .search_parameters import SearchParameters
+from .search_run import SearchRun
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far one search is.
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Strategy(SearchParameters, ABC):
+    """A strategy with its parameters. A strategy of your own is a dataclass derived from this with a method `grow`."""
 
-    Attributes:
-        index: Position of the question in its request.
-        rollouts: Finished rollouts.
-        nodes: Nodes of the search tree.
-        generated_tokens: Tokens drawn for this question so far.
-        best_value: Value of the best rollout so far; None before the first.
-        best_answer: Its answer, or an empty string.
-        votes: How many rollouts gave that answer, of how many that gave any.
-        finished: Questions of the request that have ended; the engine fills in this and what follows.
-        running: Questions that are being searched, this one included.
-        total: Questions of the request, where that is known beforehand.
-    """
-
-    index: int
-    rollouts: int
-    nodes: int
-    generated_tokens: int
-    best_value: float | None
-    best_answer: str
-    votes: tuple[int, int] = (0, 0)
-    finished: int = 0
-    running: int = 1
-    total: int | None = None
-
-    def __repr__(self) -> str:
-        return brief_record(self)
-
-
-class Wave(NamedTuple):
-    """Expansions that a search wants done before it goes on; they run in one batch with those of other searches.
-
-    Attributes:
-        expansions: What to sample. The search receives one list of nodes per expansion, in the same order.
-        progress: Where the search stands.
-        deadline: `time.monotonic()` at which branches still running are cut (`finish_reason == "cancelled"`), or None.
-    """
-
-    expansions: list[Expansion]
-    progress: Progress
-    deadline: float | None = None
-
-    def __repr__(self) -> str:
-        return brief_record(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One question, ready to be searched.
-
-    Attributes:
-        index: Position of the question in its request.
-        question: The question as the user wrote it.
-        prompt: The state after the rendered prompt; the engine releases it.
-        context: Tokens that a state may have at most.
-        decode: Text of token ids, without special tokens (`Tokenizer.decode`).
-        reference: The right answer, where it is known.
-        instruction: What follows the question in the prompt.
-    """
-
-    index: int
-    question: str
-    prompt: Node
-    context: int
-    decode: Callable[[Sequence[int]], str]
-    reference: str | None = None
-    instruction: str = ""
-
-    def __repr__(self) -> str:
-        return brief_record(self, "index", "question", "reference", "prompt", "context")
-
-
-T = TypeVar("T")
-
-Growing: TypeAlias = "Generator[Wave, list[list[Node]], T]"
-"""A part of a running search: yields waves, receives their nodes, returns something."""
-
-Search: TypeAlias = "Growing[SearchResult]"
-"""A running search: yields waves, receives their nodes, returns its result with empty `stats`."""
-
-
-class Strategy(Protocol):
-    """A way to search. Holds parameters only, so that one strategy serves any number of questions at once."""
+    @abstractmethod
+    def grow(self, run: SearchRun) -> Growing[None]:
+        """Let the tree of `run` grow until `run.finished`: a generator that delegates to the methods of `run`."""
 
     def search(self, task: Task) -> Search:
         """Start searching `task`; the caller drives the generator."""
-        ...
+        with ExitStack() as held:
+            run = SearchRun(self, task, held)
+            with run.code.running(f"strategy {self.name!r}"):
+                growing = self.grow(run)
+                if not isinstance(growing, Generator):
+                    raise run.code.error(
+                        f"strategy {self.name!r}: grow returned {growing!r:.100}: must be a generator (yield from "
+                        "run.roll_out(...))"
+                    )
+                yield from growing
+            return run.result()
 
 
-def check_strategy(strategy: object) -> None:
-    """See that `strategy` is one.
-
-    Raises:
-        InputError: It is not; says what to write.
-    """
-    if isinstance(strategy, type):
-        raise InputError(f"strategy={strategy.__name__}: is a class; write {strategy.__name__}()")
-    if not callable(getattr(strategy, "search", None)):
-        raise InputError(f"strategy={strategy!r:.100}: must be a strategy such as MCTS(rollouts=8)")
+SearchOptions = Strategy
+"""The earlier name of `Strategy`, which works until the next release."""

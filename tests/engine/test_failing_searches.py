@@ -14,7 +14,7 @@ from marcot.engine import MCTS, Beam, Engine, InputError, Outcome, Question, Sam
 from marcot.engine.errors import CallableError, PoolTooSmallError
 from marcot.engine.expansion import Expansion
 from marcot.engine.search import STRATEGIES, Action, Step, Task, Trace
-from marcot.engine.search.strategy import Progress, Wave
+from marcot.engine.search.protocol import Progress, Wave
 from search_books import SMALL
 
 GOOD, BAD = "How many clips?", "How many bad clips?"

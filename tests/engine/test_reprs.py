@@ -14,7 +14,7 @@ from grown_tree import grown_tree
 from hostile_text import HOSTILE, everywhere
 from marcot.engine import Engine, Expansion, InputError, Outcome, Progress, Sampling, Usage
 from marcot.engine.brief import brief
-from marcot.engine.search import STRATEGIES, Rollout, SearchNode, SearchOptions, Solution, Trace, Wave
+from marcot.engine.search import STRATEGIES, Rollout, SearchNode, Solution, Strategy, Trace, Wave
 from marcot.engine.search.branch_prefix import BranchPrefix
 from marcot.engine.search.node_content import NodeContent
 from marcot.engine.search.token_stats import TokenStats
@@ -121,7 +121,7 @@ def test_sampling_names_what_was_chosen() -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
-def test_a_strategy_names_what_was_chosen(strategy: type[SearchOptions]) -> None:
+def test_a_strategy_names_what_was_chosen(strategy: type[Strategy]) -> None:
     chosen = strategy(rollouts=7, action="mini-step-32", sampling=Sampling(seed=3))
     assert eval(repr(chosen), {strategy.__name__: strategy, "Sampling": Sampling}) == chosen
     assert "action='mini-step-32'" in short(chosen)

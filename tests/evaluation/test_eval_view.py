@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from marcot.engine import InputError, Outcome, Progress
 from marcot.engine.evaluation import EvalView, Leg
-from marcot.engine.search import MCTS, Greedy, SearchOptions
+from marcot.engine.search import MCTS, Greedy, Strategy
 from trials import searched
 
 RESULT = searched(MCTS(action="mini-step-3", rollouts=2, max_rollout_tokens=9))
@@ -87,7 +87,7 @@ def test_strategies_that_have_not_begun_are_counted_by_their_chains(clock: list[
 
 
 def test_a_strategy_costs_another_model_what_it_cost_before(clock: list[float]) -> None:
-    strategies: list[SearchOptions] = [Greedy(), MCTS(rollouts=8)]
+    strategies: list[Strategy] = [Greedy(), MCTS(rollouts=8)]
     view = EvalView([Leg(f"{model}, {each.name}", 4, each) for model in "ab" for each in strategies])
     for tokens, seconds in ((100, 10.0), (500, 25.0)):
         view.begin()
@@ -113,7 +113,7 @@ def test_a_strategy_costs_another_model_what_it_cost_before(clock: list[float]) 
     ],
     ids=["greedy", "rollouts", "tokens", "both", "seconds"],
 )
-def test_weights(strategy: SearchOptions, weight: float) -> None:
+def test_weights(strategy: Strategy, weight: float) -> None:
     assert Leg("", 1, strategy).weight == weight
 
 

@@ -1,11 +1,11 @@
-"""How a tree grows: one small file per strategy, one protocol (`SearchOptions`)."""
+"""How a tree grows: one small file per strategy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ..search_options import SearchOptions
+from ..strategy import Strategy
 from .beam import Beam
 from .best_of_n import BestOfN
 from .dvts import DVTS
@@ -16,7 +16,7 @@ from .self_consistency import SelfConsistency
 
 __all__ = ["DVTS", "MCTS", "REBASE", "STRATEGIES", "Beam", "BestOfN", "Greedy", "SelfConsistency"]
 
-STRATEGIES: Mapping[str, type[SearchOptions]] = MappingProxyType(
+STRATEGIES: Mapping[str, type[Strategy]] = MappingProxyType(
     {strategy.name: strategy for strategy in (MCTS, Greedy, BestOfN, SelfConsistency, Beam, DVTS, REBASE)}
 )
 """Strategies by name."""

@@ -8,14 +8,14 @@ from typing import ClassVar
 
 from ...checking import branches
 from ..answers import AnswerRule
-from ..search_options import SearchOptions
+from ..protocol import Growing
 from ..search_run import SearchRun
 from ..search_tree import SearchNode
-from ..strategy import Growing
+from ..strategy import Strategy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Beam(SearchOptions):
+class Beam(Strategy):
     """Beam search guided by values, as in arXiv 2408.03314.
 
     Each of `beams` states is continued by `samples` actions; the best `beams` of all the new states go on. Chains that
@@ -34,7 +34,7 @@ class Beam(SearchOptions):
     samples: int = 4
 
     def __post_init__(self) -> None:
-        """Check every range. See `SearchOptions`."""
+        """Check every range. See `Strategy`."""
         super(Beam, self).__post_init__()
         self.check_least(beams=1, samples=1)
         branches("beams times samples", self.beams * self.samples)

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..answers import AnswerRule
-from ..search_options import SearchOptions
+from ..protocol import Growing
 from ..search_run import SearchRun
 from ..search_tree import SearchNode
-from ..strategy import Growing
+from ..strategy import Strategy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class BestOfN(SearchOptions):
+class BestOfN(Strategy):
     """`rollouts` chains that know nothing of each other; the one of the highest value stands."""
 
     name: ClassVar[str] = "best-of-n"

@@ -7,15 +7,15 @@ from typing import ClassVar
 
 from ...checking import branches
 from ..answers import AnswerRule
-from ..search_options import SearchOptions
+from ..protocol import Growing
 from ..search_run import SearchRun
 from ..search_tree import SearchNode
-from ..strategy import Growing
+from ..strategy import Strategy
 from .beam import best
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class DVTS(SearchOptions):
+class DVTS(Strategy):
     """Independent greedy subtrees (Beeching, Tunstall and Rush, "Scaling test-time compute with open models", 2024).
 
     `subtrees` chains grow beside each other. Each is continued by `samples` actions and goes on with the best of its
@@ -34,7 +34,7 @@ class DVTS(SearchOptions):
     samples: int = 4
 
     def __post_init__(self) -> None:
-        """Check every range. See `SearchOptions`."""
+        """Check every range. See `Strategy`."""
         super(DVTS, self).__post_init__()
         self.check_least(subtrees=1, samples=1)
         branches("subtrees times samples", self.subtrees * self.samples)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..search_options import SearchOptions
+from ..protocol import Growing
 from ..search_run import SearchRun
-from ..strategy import Growing
+from ..strategy import Strategy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Greedy(SearchOptions):
+class Greedy(Strategy):
     """One chain of most probable tokens: chain-of-thought prompting without a search, and the baseline of all others.
 
     `rollouts` is 1 and the temperature 0, whatever else is asked for.
@@ -20,7 +20,7 @@ class Greedy(SearchOptions):
     name: ClassVar[str] = "greedy"
 
     def __post_init__(self) -> None:
-        """Check every range. See `SearchOptions`."""
+        """Check every range. See `Strategy`."""
         object.__setattr__(self, "rollouts", 1)
         object.__setattr__(self, "sampling", replace(self.sampling, temperature=0.0))
         super(Greedy, self).__post_init__()

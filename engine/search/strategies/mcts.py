@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ...checking import branches
-from ..search_options import SearchOptions
+from ..protocol import Growing
 from ..search_run import SearchRun
 from ..search_tree import SearchNode
-from ..strategy import Growing
+from ..strategy import Strategy
 from .uct import Walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class MCTS(SearchOptions):
+class MCTS(Strategy):
     """Marco-o1's search (arXiv 2411.14405): UCT over actions, rewarded by the model's own confidence.
 
     Every iteration walks down the tree by UCT, samples one *rollout* from where it arrives to the end of the answer,
@@ -41,7 +41,7 @@ class MCTS(SearchOptions):
     lead: int = 2
 
     def __post_init__(self) -> None:
-        """Check every range. See `SearchOptions`."""
+        """Check every range. See `Strategy`."""
         super(MCTS, self).__post_init__()
         self.check_least(width=1)
         branches("width", self.width)

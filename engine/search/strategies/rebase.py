@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ...checking import branches
-from ..search_options import SearchOptions
+from ..protocol import Growing
 from ..search_run import SearchRun
-from ..strategy import Growing
+from ..strategy import Strategy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class REBASE(SearchOptions):
+class REBASE(Strategy):
     """Reward-balanced search (arXiv 2408.00724).
 
     All open states of a level are continued, the better ones by more samples: of `samples`, less those that have led to
@@ -32,7 +32,7 @@ class REBASE(SearchOptions):
     balance: float = 0.1
 
     def __post_init__(self) -> None:
-        """Check every range. See `SearchOptions`."""
+        """Check every range. See `Strategy`."""
         super(REBASE, self).__post_init__()
         self.check_least(samples=1)
         branches("samples", self.samples)

@@ -18,7 +18,7 @@ from marcot.engine.search.values import value_of
 MINE = """
 from dataclasses import dataclass
 
-from marcot import Action, Greedy, SearchOptions, Value
+from marcot import Action, Greedy, Strategy, Value
 
 NUMBER = 3
 
@@ -72,12 +72,12 @@ class Often(Greedy):
     limit: int | None = None
 
 
-class Nameless(SearchOptions):
+class Nameless(Strategy):
     def grow(self, run):
         yield
 
 
-class Growless(SearchOptions):
+class Growless(Strategy):
     name = "growless"
 """
 
@@ -148,7 +148,7 @@ WRONG: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "no action": (action_of, "mine:Half", "it must be a class derived from Action"),
     "no rule": (rule_of, "mine:NUMBER", "is 3; it must be a function of the rollouts and the tree"),
     "no parser": (parser_of, "mine:NUMBER", "is 3; it must be a function of a text"),
-    "no strategy": (parse_strategies, "mine:Half", "it must be a class derived from SearchOptions with grow"),
+    "no strategy": (parse_strategies, "mine:Half", "it must be a class derived from Strategy with grow"),
     "a strategy without a name": (
         parse_strategies,
         "mine:Nameless",
@@ -157,7 +157,7 @@ WRONG: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "a strategy that cannot grow": (
         parse_strategies,
         "mine:Growless",
-        "must be a class derived from SearchOptions with",
+        "must be a class derived from Strategy with",
     ),
     "no such parameter": (
         parse_strategies,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from held_nodes import held_nodes
 from marcot.engine import Engine, Outcome, Progress, Sampling
-from marcot.engine.search import STRATEGIES, SearchOptions, SearchResult
+from marcot.engine.search import STRATEGIES, SearchResult, Strategy
 from search_books import SMALL
 
 QUESTIONS = ["How many clips?", "小明有三个苹果，又买了五个？", "How many clips?"]
@@ -22,7 +22,7 @@ def engine(tiny_checkpoint: Callable[..., Path]) -> Engine:
     return Engine.load(str(tiny_checkpoint("qwen2", tokenizer=True, num_hidden_layers=1)))
 
 
-def quick(name: str, **options: Any) -> SearchOptions:
+def quick(name: str, **options: Any) -> Strategy:
     return STRATEGIES[name](
         **SMALL.get(name, {}) | {"rollouts": 5, "max_rollout_tokens": 12, "action": "mini-step-3"} | options
     )

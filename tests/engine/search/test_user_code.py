@@ -12,7 +12,7 @@ import pytest
 import torch
 from marcot.engine.errors import CallableError, InputError
 from marcot.engine.sampling import Sampling
-from marcot.engine.search import MCTS, Action, Beam, BestOfN, SearchOptions, Trace, Value
+from marcot.engine.search import MCTS, Action, Beam, BestOfN, Strategy, Trace, Value
 from marcot.engine.search.actions import Opening
 from marcot.engine.search.answers import Vote
 from toy_world import ToyWorld, hashed_draw
@@ -54,7 +54,7 @@ class Rates(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grows(SearchOptions):
+class Grows(Strategy):
     name = "grows"
     way: Any = None
 
@@ -82,7 +82,7 @@ def on_nothing(run: Any) -> Any:
     yield from run.extend([None])
 
 
-RAISING: dict[str, tuple[SearchOptions, str]] = {
+RAISING: dict[str, tuple[Strategy, str]] = {
     "value": (BestOfN(value=fails), f"value '{__name__}:fails' raised OurError: no good"),
     "value-of-many": (BestOfN(value=Rates(fails)), "value 'rates' raised OurError: no good"),
     "value-of-states": (Beam(value=fails), f"value '{__name__}:fails' raised OurError: no good"),
@@ -128,7 +128,7 @@ class Guided(Cuts):
     guided = True
 
 
-NONSENSE: dict[str, tuple[SearchOptions, str]] = {
+NONSENSE: dict[str, tuple[Strategy, str]] = {
     **{
         f"value-{value!r:.20}": (BestOfN(value=lambda chain, value=value: value), f"rated a chain {value!r}: a value")
         for value in (None, "0.5", b"1", "good", math.nan, math.inf, 1.01, -0.01, [0.5], 1j, np.ones(2))

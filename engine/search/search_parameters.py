@@ -1,11 +1,9 @@
-"""What every strategy can be told."""
+"""The parameters of every strategy."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -15,16 +13,14 @@ from ..errors import InputError
 from ..sampling import Sampling
 from .actions import Action, action_of
 from .answers import AnswerParser, AnswerRule, parser_of, rule_of
-from .search_run import SearchRun
-from .strategy import Growing, Search, Task
 from .trace import Trace
 from .user_code import name_of, source_hashes
 from .values import Value, value_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchOptions(ABC):
-    """A strategy with its parameters. A strategy of your own is a dataclass derived from this with a method `grow`.
+class SearchParameters:
+    """The parameters that all strategies share.
 
     What chains consist of, what they are worth, and which of their answers stands are chosen independently of how the
     tree grows. A search is reproducible: it depends on its question and these parameters, and on time only if
@@ -135,24 +131,6 @@ class SearchOptions(ABC):
 
     def __repr__(self) -> str:
         return brief_changes(self)
-
-    @abstractmethod
-    def grow(self, run: SearchRun) -> Growing[None]:
-        """Let the tree of `run` grow until `run.finished`: a generator that delegates to the methods of `run`."""
-
-    def search(self, task: Task) -> Search:
-        """Start searching `task`; the caller drives the generator."""
-        with ExitStack() as held:
-            run = SearchRun(self, task, held)
-            with run.code.running(f"strategy {self.name!r}"):
-                growing = self.grow(run)
-                if not isinstance(growing, Generator):
-                    raise run.code.error(
-                        f"strategy {self.name!r}: grow returned {growing!r:.100}: must be a generator (yield from "
-                        "run.roll_out(...))"
-                    )
-                yield from growing
-            return run.result()
 
     def settings(self) -> dict[str, Any]:
         """All parameters as JSON has them: choices by their names, and code of the user's also by its hash."""
