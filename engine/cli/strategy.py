@@ -7,9 +7,9 @@ from dataclasses import fields, replace
 from typing import Any
 
 from ..errors import InputError
-from ..evaluation.strategy_spec import parse_strategies
 from ..sampling import Sampling
 from ..search import Strategy
+from ..search.strategy_spec import parse_strategies
 
 _BUDGETS = ("max_tokens", "max_seconds")
 

@@ -1,5 +1,6 @@
 """Evaluation: how often which strategy is right, at what cost, and how sure that is."""
 
+from ..search.strategy_spec import StrategySpec, parse_parameters, parse_strategies
 from .comparison import COMPARE_PROMPTS, Comparison, Contestant, Prompt, Reply
 from .comparison_file import ComparisonFile
 from .comparison_page import comparison_page
@@ -18,7 +19,6 @@ from .report import Report, check_baseline
 from .report_folder import check_report_folder, write_report
 from .sections import Heading, Section, Table, print_sections, to_markdown, to_text
 from .series import Series, read_series
-from .strategy_spec import StrategySpec, parse_parameters, parse_strategies
 from .trial import Trial
 
 __all__ = [

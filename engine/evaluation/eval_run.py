@@ -23,11 +23,11 @@ from ..results_file import ResultsFile
 from ..search import Question as Asked
 from ..search import reference_answer
 from ..search.instruction import with_instruction
+from ..search.strategy_spec import StrategySpec
 from ..world import check_unchanged, run_date, world_of
 from .data_set import DataSet
 from .eval_view import EvalView, Leg
 from .series import Series, read_series
-from .strategy_spec import StrategySpec
 from .trial import Trial
 
 if TYPE_CHECKING:

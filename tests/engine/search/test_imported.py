@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from marcot import MCTS, InputError
-from marcot.engine.evaluation import parse_strategies
 from marcot.engine.search.actions import action_of
 from marcot.engine.search.answers import parser_of, rule_of
 from marcot.engine.search.imported import imported, is_path
+from marcot.engine.search.strategy_spec import parse_strategies
 from marcot.engine.search.values import value_of
 
 MINE = """

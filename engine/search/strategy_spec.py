@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from ..errors import InputError
 from ..sampling import Sampling
-from ..search import STRATEGIES, Strategy
-from ..search.imported import imported, is_path
+from .imported import imported, is_path
+from .strategies import STRATEGIES
+from .strategy import Strategy
 
 _OWN = re.compile(r"\s*([\w.]+:\w+)\s*(?::(.*))?", re.DOTALL)
 """A class of one's own, `module:Class`, and what may follow it."""
@@ -28,7 +29,7 @@ NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class StrategySpec:
-    """A strategy to evaluate.
+    """A strategy as it was written.
 
     Attributes:
         label: What tables call it.

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from marcot.engine import InputError, Sampling
-from marcot.engine.evaluation import parse_parameters, parse_strategies
 from marcot.engine.search import MCTS, STRATEGIES, BestOfN, Greedy
+from marcot.engine.search.strategy_spec import parse_parameters, parse_strategies
 
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "rollouts": st.integers(1, 99),
