@@ -57,7 +57,7 @@ def inputs(
     """A folder with every file that the pages and the examples of `--help` speak of."""
     place = tmp_path_factory.mktemp("documented")
     write_built_in_models(real_model("smollm2-135m"), place / "models")
-    shutil.copy(ROOT / "tests" / "dataset" / "data" / "marco_cot_demo.json", place / "cot_demo.json")
+    shutil.copy(ROOT / "tests" / "engine" / "dataset" / "data" / "marco_cot_demo.json", place / "cot_demo.json")
     for name in ("my-checkpoint", "marco-o1", "llama-3.2"):
         write_talking_folder(place / name)
     shutil.copytree(tiny_checkpoint("qwen2"), place / "no-tokenizer")

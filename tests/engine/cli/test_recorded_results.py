@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from marcot.engine import Engine
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def documented_commands() -> list[list[str]]:
