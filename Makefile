@@ -113,6 +113,11 @@ bench-bytes: $(VENV)/.dev  ## count what attention over trees reads: our plans b
 bench-planner: $(VENV)/.dev  ## time the planning of decode steps, and plot how it grows with the tree
 	$(BIN)/python -m bench.attention.planner_cost $(if $(CHECK),--check)
 
+# BESIDE=/path/to/another/checkout times that one in turns, in the same run; CHECK=1 fails if a bar is missed.
+.PHONY: bench-host
+bench-host: $(VENV)/.dev  ## time the engine's host side alone, on kernels that answer at once
+	$(BIN)/python -m bench.host $(if $(BESIDE),--beside="$(BESIDE)") $(if $(CHECK),--check)
+
 # tests/attack/README.md lists them. make attack ATTACK=kills MINUTES=60; SEED=1 makes other trials, COUNT=1000 so many.
 .PHONY: attack
 attack: $(VENV)/.dev     ## try to break marcot with one of the programs in tests/attack

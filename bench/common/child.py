@@ -1,4 +1,4 @@
-"""What the program does that an engine of `make bench-cpu` runs in: one JSON object per line in, one per line out.
+"""What a program does that an engine is measured in: one JSON object per line in, one per line out.
 
 `{"do": NAME, ...}` calls the command of that name with the other members as arguments. The answer is
 `{"result": ...}`, or `{"error": TEXT, "missing": MODULE or null}`. What libraries print goes to standard error.
@@ -11,6 +11,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
@@ -76,10 +77,15 @@ class Child:
 
 
 def main() -> None:
-    """Answer until standard input ends."""
+    """Run a peer of `make bench-cpu`."""
+    answer_with(Child)
+
+
+def answer_with(commands: Callable[[], object]) -> None:
+    """Answer until standard input ends, with the methods of what `commands` makes."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    child = Child()
+    child = commands()
     for line in sys.stdin:
         command = json.loads(line)
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-_PROGRAM = Path(__file__).with_name("start_child.py")
+_STARTER = Path(__file__).with_name("start_child.py")
 
 _TIMEOUT_S = 1200
 """Computing every path of the largest tree apart takes a minute; a busy machine takes several times that."""
@@ -31,13 +31,13 @@ class MissingPackageError(RemoteError):
 
 
 class Remote:
-    """Calls the commands of `child.Child` in a process of its own, one at a time."""
+    """Calls the commands of a program, such as those of `child.Child`, in a process of its own, one at a time."""
 
-    def __init__(self, python: str, environment: Mapping[str, str]) -> None:
-        """Start `python`, with `environment` besides this process's own; it imports nothing until it is told to."""
+    def __init__(self, python: str, environment: Mapping[str, str], program: str = "bench.common.child") -> None:
+        """Start the module `program` with the interpreter `python`, with `environment` besides this process's own."""
         self._log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  (lives as long as the process)
         self._process = subprocess.Popen(
-            [python, str(_PROGRAM)],
+            [python, str(_STARTER), program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -1,4 +1,4 @@
-"""Starts `child` in an interpreter where only `bench` is importable: `python start_child.py`.
+"""Starts a program in an interpreter where only `bench` is importable: `python start_child.py bench.common.child`.
 
 The repository's root stays off the path. Its `kernels` would hide the package of that name, which transformers imports.
 """
@@ -17,4 +17,4 @@ if __name__ == "__main__":
     assert spec.loader is not None
     sys.modules["bench"] = module_from_spec(spec)
     spec.loader.exec_module(sys.modules["bench"])
-    import_module("bench.common.child").main()
+    import_module(sys.argv[1]).main()

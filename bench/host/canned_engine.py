@@ -1,0 +1,83 @@
+"""An engine on canned kernels, whose decode steps are run as on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from marcot.engine import Engine
+from marcot.kernels import Weight
+from marcot.model import Checkpoint, DecodeGraphs, Decoder, ModelConfig, Tokenizer
+from marcot.model.config import RopeConfig
+
+from .canned_kernels import CannedKernels, DeviceClock
+from .canned_text import END, chain, text_tokenizer
+
+KV_TOKENS = 262_144
+"""Room for hundreds of branches of some hundred tokens."""
+
+
+class CannedCheckpoint(Checkpoint):
+    """One layer with the heads of Qwen2.5-0.5B, of which nobody looks at the numbers."""
+
+    def __init__(self) -> None:
+        """Of the vocabulary of `canned_text`."""
+        config = ModelConfig(
+            architecture="qwen2", vocab_size=len(chain().lse), hidden_size=8, intermediate_size=8, num_layers=1,
+            num_heads=14, num_kv_heads=2, head_dim=64, rms_norm_eps=1e-6, rope=RopeConfig(1e6), max_positions=32_768,
+            tied_embeddings=True, qkv_bias=True, eos_token_ids=(END,), bos_token_id=None,
+        )  # fmt: skip
+        super().__init__(Path("canned"), config)
+
+    def tokenizer(self) -> Tokenizer:
+        """That of `canned_text`."""
+        return text_tokenizer()
+
+    def has(self, name: str) -> bool:
+        """All that it should have."""
+        return name in self._shapes
+
+    @property
+    def quantised(self) -> bool:
+        """Not at all."""
+        return False
+
+    def close(self) -> None:
+        """There is no file."""
+
+    def _described(self) -> Iterator[bytes | memoryview]:
+        yield b"canned"
+
+    def _read(self, name: str) -> Weight:
+        return torch.zeros(1).expand(self._shapes[name])
+
+    def _file_of(self, name: str) -> Path:
+        return self.path / name
+
+
+def canned_engine(clock: DeviceClock) -> Engine:
+    """An engine in which `clock` runs while a device would work."""
+    checkpoint = CannedCheckpoint()
+    decoder = Decoder(checkpoint, CannedKernels(clock), torch.float32, torch.device("cpu"))
+    decoder.forward = clock.timed(decoder.forward)  # type: ignore[method-assign]
+    engine_module: Any = __import__("marcot.engine.engine", fromlist=["decode_graphs"])
+
+    def graphs(decoder: Decoder, cache: Any, most_rows: int, *more: Any) -> DecodeGraphs:  # noqa: ANN401
+        return DecodeGraphs(decoder, cache, _recorder(clock), most_rows, *more)
+
+    made, engine_module.decode_graphs = engine_module.decode_graphs, graphs
+    try:
+        return Engine(decoder, checkpoint.tokenizer(), KV_TOKENS)
+    finally:
+        engine_module.decode_graphs = made
+
+
+def _recorder(clock: DeviceClock) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
+    """Runs again instead of repeating."""
+
+    def record(run: Callable[[], Any]) -> Callable[[], Any]:
+        return clock.timed(run)
+
+    return record

@@ -1,0 +1,82 @@
+"""One checkout's host side, in a process of its own: answers `bench.common.remote.Remote`."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from marcot.engine import MCTS, BestOfN, Sampling
+
+from ..common.child import answer_with
+from .canned_engine import canned_engine
+from .canned_kernels import DeviceClock
+
+PREFIX_TOKENS = 512
+NEW_TOKENS = 128
+"""Of each branch and run."""
+
+QUESTIONS = 64
+"""Of a search, all at once; four chains of each are in flight, so that steps have up to 256 rows."""
+
+
+class Side:
+    """Runs workloads. The public methods are the commands."""
+
+    def __init__(self) -> None:
+        """Make the engine."""
+        torch.set_num_threads(1)
+        self._clock = DeviceClock()
+        self._engine = canned_engine(self._clock)
+
+    def decode(self, branches: int, seed: int) -> dict[str, Any]:
+        """Let `branches` branches follow one prompt."""
+        sampling = Sampling(max_tokens=NEW_TOKENS, ignore_eos=True, seed=seed)
+        with self._engine.prefill([2 + token % 500 for token in range(PREFIX_TOKENS)]) as node:
+
+            def run() -> list[list[int]]:
+                children = self._engine.expand(node, branches, sampling)
+                drawn = [child.token_ids.tolist() for child in children]
+                for child in children:
+                    child.release()
+                return drawn
+
+            return self._measured(run)
+
+    def mcts(self, seed: int) -> dict[str, Any]:
+        """Search with Marco-o1's search as it is by default."""
+        return self._searched(MCTS(sampling=Sampling(seed=seed)), seed)
+
+    def best_of_n(self, seed: int) -> dict[str, Any]:
+        """Draw eight chains of each question."""
+        return self._searched(BestOfN(rollouts=8, parallel=8, sampling=Sampling(seed=seed)), seed)
+
+    def _searched(self, strategy: Any, seed: int) -> dict[str, Any]:  # noqa: ANN401
+        questions = [f"Run {seed}: how many of {number} eggs are left? " + "Think. " * 8 for number in range(QUESTIONS)]
+
+        def run() -> list[list[int]]:
+            results = self._engine.search(questions, strategy, concurrency=QUESTIONS)
+            return [node.token_ids for result in results for node in result.tree]
+
+        return self._measured(run)
+
+    def _measured(self, run: Callable[[], list[list[int]]]) -> dict[str, Any]:
+        usage, device = self._engine.usage.generated_tokens, self._clock.seconds
+        started = time.process_time()
+        drawn = run()
+        seconds = time.process_time() - started - (self._clock.seconds - device)
+        return {
+            "tokens": self._engine.usage.generated_tokens - usage,
+            "seconds": seconds,
+            "device_seconds": self._clock.seconds - device,
+            "drawn": hashlib.sha256(repr(drawn).encode()).hexdigest()[:16],
+        }
+
+
+def main() -> None:
+    """Answer until standard input ends."""
+    answer_with(Side)
+
+
