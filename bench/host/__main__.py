@@ -143,9 +143,7 @@ def bench_host(
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
         sides = {
-            side: held.enter_context(
-                Remote(sys.executable, {"PYTHONPATH": str(linked(path, folder / side))}, _PROGRAM)
-            )
+            side: held.enter_context(Remote(sys.executable, {"PYTHONPATH": str(linked(path, folder / side))}, _PROGRAM))
             for side, path in checkouts.items()
         }
         timings, differing = measure(sides, names, rounds)

@@ -125,5 +125,3 @@ class CannedKernels:
     def _rows(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         tokens = hidden[:, 0].long().clamp(0, len(self._chain.lse) - 1)
         return Chain(*(part[tokens] for part in self._chain))
-
-

@@ -11,7 +11,6 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from torch import Tensor
 
 END: Final = 0
-BLANK_LINE: Final = 1
 WORDS: Final = 768
 """Tokens that are words, each with a space before it."""
 
@@ -19,13 +18,10 @@ COLUMNS: Final = 64
 """Candidates of each row: as many as a head keeps at most."""
 
 STEP_TOKENS: Final = 40
-"""Words of a step, on average: every so many-th word ends a sentence and is followed by a blank line."""
+"""Words of a step, on average: every so many-th word is followed by a full stop and a blank line, in the same token."""
 
 CHAIN_STEPS: Final = 6
-"""Steps of a chain, on average."""
-
-_SURE: Final = 6.0
-"""How far the most probable logit is above the others where there is hardly a choice."""
+"""Steps of a chain, on average, sampled or greedy."""
 
 
 class Chain(NamedTuple):
@@ -43,9 +39,9 @@ class Chain(NamedTuple):
 
 
 def text_tokenizer() -> Tokenizer:
-    """Bytes, words and a blank line; what is encoded becomes a token a byte."""
+    """Words, and bytes; what is encoded becomes a token a byte."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    texts = ["<|end|>", "ĊĊ", *(f"Ġ{_word(number)}" for number in range(WORDS)), *letters]
+    texts = ["<|end|>", *(f"Ġ{_word(number)}" for number in range(WORDS)), *letters]
     backend = tokenizers.Tokenizer(models.BPE({text: id for id, text in enumerate(texts)}, []))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -54,22 +50,24 @@ def text_tokenizer() -> Tokenizer:
 
 
 def chain() -> Chain:
-    """Words in random order; after the last one of a sentence a blank line, and after some blank lines the end."""
+    """Words in random order, of which the next one in the vocabulary is the most probable; after some steps the end."""
     draw = torch.Generator().manual_seed(0)
-    vocabulary = 2 + WORDS + len(pre_tokenizers.ByteLevel.alphabet())
-    ids = torch.stack([torch.randperm(WORDS, generator=draw)[:COLUMNS] + 2 for _ in range(vocabulary)])
+    vocabulary = 1 + WORDS + len(pre_tokenizers.ByteLevel.alphabet())
+    ids = torch.stack([torch.randperm(WORDS, generator=draw)[:COLUMNS] + 1 for _ in range(vocabulary)])
     logits = torch.rand((vocabulary, COLUMNS), generator=draw).sort(dim=1, descending=True).values
-    ends_sentence = torch.arange(2, vocabulary, STEP_TOKENS)
-    ids[ends_sentence, 0] = BLANK_LINE
-    logits[ends_sentence, 0] = _SURE
-    # After a blank line one of so many continuations of about the same chance is the end.
-    ids[BLANK_LINE, CHAIN_STEPS - 1] = END
-    logits[BLANK_LINE, :CHAIN_STEPS] = _SURE - torch.arange(CHAIN_STEPS) * 1e-3
+    following = torch.arange(vocabulary) % WORDS + 1
+    taken = (ids == following[:, None]).nonzero()
+    ids[taken[:, 0], taken[:, 1]] = ids[taken[:, 0], 0]
+    ids[:, 0] = following
+    steps = torch.arange(STEP_TOKENS, WORDS, STEP_TOKENS)
+    # One of so many continuations of a step, about as probable as the others; after some of them the most probable one.
+    logits[steps, :CHAIN_STEPS] += 9
+    ids[steps, CHAIN_STEPS - 1] = END
+    ids[steps[CHAIN_STEPS - 1 :: CHAIN_STEPS]] = ids[steps[CHAIN_STEPS - 1 :: CHAIN_STEPS]].roll(1 - CHAIN_STEPS, 1)
     return Chain(ids, logits, logits.logsumexp(dim=1))
 
 
 def _word(number: int) -> str:
-    """A number now and then, else letters."""
-    if number % 8 == 0:
-        return str(number)
-    return "".join(chr(ord("a") + number // 26**place % 26) for place in range(2 + number % 4))
+    """A number now and then, else letters; behind the last one of a step an empty line."""
+    word = str(number) if number % 8 == 0 else "".join(chr(97 + number // 26**at % 26) for at in range(2 + number % 4))
+    return word + (".ĊĊ" if (number + 1) % STEP_TOKENS == 0 else "")

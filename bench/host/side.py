@@ -18,8 +18,8 @@ PREFIX_TOKENS = 512
 NEW_TOKENS = 128
 """Of each branch and run."""
 
-QUESTIONS = 64
-"""Of a search, all at once; four chains of each are in flight, so that steps have up to 256 rows."""
+QUESTIONS, CONCURRENCY = 128, 64
+"""Of a search; up to four chains of each open one are in flight, so that steps have up to 256 rows."""
 
 
 class Side:
@@ -34,7 +34,7 @@ class Side:
     def decode(self, branches: int, seed: int) -> dict[str, Any]:
         """Let `branches` branches follow one prompt."""
         sampling = Sampling(max_tokens=NEW_TOKENS, ignore_eos=True, seed=seed)
-        with self._engine.prefill([2 + token % 500 for token in range(PREFIX_TOKENS)]) as node:
+        with self._engine.prefill([1 + token % 500 for token in range(PREFIX_TOKENS)]) as node:
 
             def run() -> list[list[int]]:
                 children = self._engine.expand(node, branches, sampling)
@@ -57,7 +57,7 @@ class Side:
         questions = [f"Run {seed}: how many of {number} eggs are left? " + "Think. " * 8 for number in range(QUESTIONS)]
 
         def run() -> list[list[int]]:
-            results = self._engine.search(questions, strategy, concurrency=QUESTIONS)
+            results = self._engine.search(questions, strategy, concurrency=CONCURRENCY)
             return [node.token_ids for result in results for node in result.tree]
 
         return self._measured(run)
@@ -78,5 +78,3 @@ class Side:
 def main() -> None:
     """Answer until standard input ends."""
     answer_with(Side)
-
-
