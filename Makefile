@@ -113,10 +113,11 @@ bench-bytes: $(VENV)/.dev  ## count what attention over trees reads: our plans b
 bench-planner: $(VENV)/.dev  ## time the planning of decode steps, and plot how it grows with the tree
 	$(BIN)/python -m bench.attention.planner_cost $(if $(CHECK),--check)
 
-# BESIDE=/path/to/another/checkout times that one in turns, in the same run; CHECK=1 fails if a bar is missed.
+# BESIDE=/path/to/another/checkout times that one in turns, in the same run; CHECK=1 fails if a bar is missed, UPDATE=1
+# writes bench/results/host.json.
 .PHONY: bench-host
 bench-host: $(VENV)/.dev  ## time the engine's host side alone, on kernels that answer at once
-	$(BIN)/python -m bench.host $(if $(BESIDE),--beside="$(BESIDE)") $(if $(CHECK),--check)
+	$(BIN)/python -m bench.host $(if $(BESIDE),--beside="$(BESIDE)") $(if $(CHECK),--check) $(if $(UPDATE),--update)
 
 # tests/attack/README.md lists them. make attack ATTACK=kills MINUTES=60; SEED=1 makes other trials, COUNT=1000 so many.
 .PHONY: attack
