@@ -35,6 +35,15 @@ from .expansion import Expansion
 from .job import Job
 from .kv_tree import KVTree
 from .live_text import LiveText
+from .load_options import (
+    check_compute,
+    number_settings,
+    parse_device,
+    parse_dtype,
+    parse_weights,
+    resolve_compute,
+    resolve_kv_dtype,
+)
 from .node import Node
 from .outcome import Outcome
 from .sampling import Sampling
@@ -48,7 +57,6 @@ from .stream import Stream
 from .token_codec import TokenCodec
 from .turn import check_team
 from .usage import Usage
-from .wishes import check_compute, compute_of, device_of, dtype_of, fp8_dtype_of, numbers_of, weights_of
 
 _KV_SHARE_OF_MEMORY = {"cpu": 0.25, "cuda": 0.8}
 """The default pool takes at most this share: of the machine's memory, or of what a GPU has left after the weights."""
@@ -183,21 +191,21 @@ class Engine:
                 )
             torch.set_num_threads(threads)
         check_team(torch.get_num_threads())
-        place = device_of(device)
-        number = dtype_of(dtype, place)
+        place = parse_device(device)
+        number = parse_dtype(dtype, place)
         check_compute(compute)
-        kept = weights_of(weights)
+        kept = parse_weights(weights)
         checkpoint: Checkpoint = load_checkpoint(model)
         kernels = select(place, number, deterministic)
-        pages = fp8_dtype_of(kv_dtype, kernels)
-        mode = compute_of(compute, checkpoint, kept, kernels)
+        pages = resolve_kv_dtype(kv_dtype, kernels)
+        mode = resolve_compute(compute, checkpoint, kept, kernels)
         with ThreadPoolExecutor(1) as beside:  # packing weights leaves the interpreter free
             tokenizer = beside.submit(checkpoint.tokenizer)
             fingerprint = beside.submit(checkpoint.fingerprint)
             decoder = Decoder(checkpoint, kernels, number, place, mode, kept)
             scales = None if pages is None else kv_scales(checkpoint, kept, pages, place)
             engine = cls(decoder, tokenizer.result(), kv_tokens, graphs=graphs, scales=scales)
-            numbers = numbers_of(dtype, compute, weights, kv_dtype)
+            numbers = number_settings(dtype, compute, weights, kv_dtype)
             engine.settings = {"model": model, **numbers, "checkpoint": fingerprint.result()}
         return engine
 

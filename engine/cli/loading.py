@@ -42,9 +42,9 @@ class Loading:
     @property
     def numbers(self) -> dict[str, str]:
         """What results depend on, by the names in their settings."""
-        from ..wishes import numbers_of
+        from ..load_options import number_settings
 
-        return numbers_of(self.dtype, self.compute, self.weights, self.kv_dtype)
+        return number_settings(self.dtype, self.compute, self.weights, self.kv_dtype)
 
 
 @contextmanager

@@ -153,7 +153,8 @@ AnswerFromOption = Annotated[
 SolutionsOption = Annotated[
     int,
     typer.Option(
-        help="Print so many different solutions, best first, for questions with more than one.", rich_help_panel=_SEARCH
+        help="Print up to this many different solutions, best first, for questions that have more than one.",
+        rich_help_panel=_SEARCH,
     ),
 ]
 WidthOption = Annotated[int | None, typer.Option(help="mcts: children of a node (3).", rich_help_panel=_SEARCH)]

@@ -20,7 +20,7 @@ def parser_of(choice: str | AnswerParser) -> AnswerParser:
     expression the last match counts, and of that its first group if it has one.
 
     Raises:
-        InputError: The regular expression is none, or `choice` is nothing of these.
+        InputError: The regular expression is invalid, or `choice` is none of these.
     """
     if not isinstance(choice, str):
         if not callable(choice):

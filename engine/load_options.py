@@ -1,4 +1,4 @@
-"""What the words of a user who loads a model mean on this machine; those that mean nothing are an `InputError`."""
+"""The options of `Engine.load`, parsed and resolved for this machine; nonsense is an `InputError`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import InputError
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def device_of(name: str) -> torch.device:
+def parse_device(name: str) -> torch.device:
     """The device called `"cpu"`, `"cuda"`, or `"auto"`: a GPU if there is one."""
     if name not in ("auto", "cpu", "cuda"):
         raise InputError(f"device={name!r}: must be auto, cpu or cuda")
@@ -22,8 +22,8 @@ def device_of(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def dtype_of(name: str, device: torch.device) -> torch.dtype:
-    """The number format that is called so; `"auto"` is fp32 on the CPU, bf16 on a GPU."""
+def parse_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype called `name`; `"auto"` is fp32 on the CPU, bf16 on a GPU."""
     if name == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
     if name not in _DTYPES:
@@ -31,30 +31,30 @@ def dtype_of(name: str, device: torch.device) -> torch.dtype:
     return _DTYPES[name]
 
 
-def numbers_of(dtype: str, compute: str, weights: str, kv_dtype: str) -> dict[str, str]:
-    """What results depend on, by the names in their settings.
+def number_settings(dtype: str, compute: str, weights: str, kv_dtype: str) -> dict[str, str]:
+    """The number formats that results depend on, by their names in settings.
 
-    The KV cache's is named only where it is not as by default: older files have none.
+    `kv_dtype` is there only where it is not the default: older files do not have it.
     """
     numbers = {"dtype": dtype, "compute": compute, "weights": weights}
     return numbers if kv_dtype == "auto" else numbers | {"kv_dtype": kv_dtype}
 
 
-def weights_of(name: str) -> WeightFormat:
-    """What weights are kept as."""
+def parse_weights(name: str) -> WeightFormat:
+    """The format that weights are kept in."""
     if name not in get_args(WeightFormat):
         raise InputError(f"weights={name!r}: must be {', '.join(get_args(WeightFormat))}")
     return cast(WeightFormat, name)
 
 
 def check_compute(name: str) -> None:
-    """See that there is such a compute mode, before a checkpoint is opened."""
+    """Check that `name` is a compute mode, before a checkpoint is opened."""
     if name not in ("auto", *get_args(Compute)):
         raise InputError(f"compute={name!r}: must be auto, {', '.join(get_args(Compute))}")
 
 
-def compute_of(name: str, checkpoint: Checkpoint, weights: WeightFormat, kernels: Kernels) -> Compute:
-    """The compute mode that is called so; `"auto"` is fast where that gains time."""
+def resolve_compute(name: str, checkpoint: Checkpoint, weights: WeightFormat, kernels: Kernels) -> Compute:
+    """The compute mode called `name`; `"auto"` is fast where that gains time."""
     quantised = checkpoint.quantised or weights in ("int8", "int4")
     if name == "fast" and not quantised:
         raise InputError(
@@ -66,8 +66,8 @@ def compute_of(name: str, checkpoint: Checkpoint, weights: WeightFormat, kernels
     return cast(Compute, name)
 
 
-def fp8_dtype_of(kv_dtype: str, kernels: Kernels) -> torch.dtype | None:
-    """What pages hold, if K and V are not kept as they are computed."""
+def resolve_kv_dtype(kv_dtype: str, kernels: Kernels) -> torch.dtype | None:
+    """The dtype of fp8 pages, or None where K and V are kept as they are computed."""
     if kv_dtype not in ("auto", "fp8"):
         raise InputError(f"kv_dtype={kv_dtype!r}: must be auto or fp8")
     if kv_dtype == "fp8" and kernels.fp8_dtype is None:
