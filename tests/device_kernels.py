@@ -36,6 +36,13 @@ class DeviceKernels:
             arguments[written].copy_(there[written])
         return result.to(_CPU)
 
+    def advance(self, state: Any, *arguments: Any) -> None:
+        """The op that changes its first argument."""
+        there = _moved(state, self._device)
+        self._kernels.advance(there, *_moved(arguments, self._device))
+        for written, part in zip(state, there, strict=True):
+            written.copy_(part)
+
     def _carried(self, op: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
             there = {name: _moved(option, self._device) for name, option in options.items()}

@@ -50,6 +50,7 @@ class Pick(NamedTuple):
     settled: NDArray[np.bool_]
 
 
+@np.errstate(divide="ignore", over="ignore", invalid="ignore")  # rows whose choice is greedy, or means nothing
 def pick(
     ids: NDArray[np.int64],
     logits: NDArray[np.float32],
@@ -83,8 +84,7 @@ def pick(
         settled |= reached
     if (limits.min_p > 0).any():
         # Relative to the best token, hence independent of the normalisation.
-        with np.errstate(divide="ignore"):  # log 0 is where there is no limit
-            floor = scaled[:, 0] + np.log(limits.min_p, dtype=np.float64).astype(np.float32)
+        floor = scaled[:, 0] + np.log(limits.min_p, dtype=np.float64).astype(np.float32)  # -inf without a limit
         probable = (scaled >= floor[:, None]).sum(axis=1)
         kept = np.minimum(kept, probable)
         settled |= probable < certain
@@ -113,8 +113,7 @@ def _nucleus(
     # which are as many as the widest row needs. `sum` adds them in blocks that do.
     reached = weights.cumsum(axis=1, dtype=np.float64)
     mass = reached[:, -1]
-    with np.errstate(over="ignore"):  # between huge logits, where nothing is settled by the candidates
-        whole = np.exp(scaled_lse - best, dtype=np.float64).astype(np.float32)
+    whole = np.exp(scaled_lse - best, dtype=np.float64).astype(np.float32)
     of_all = (limits.top_k == 0) & ~np.isnan(scaled_lse)
     total = np.where(of_all, whole, np.where(everything, mass, np.nan))
     enough = limits.top_p * total

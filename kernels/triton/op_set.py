@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..blocks import Weight
-from ..ops import Compute, Draw, HeadTopK, KVScales, LayerWeights
+from ..ops import Compute, Draw, HeadTopK, KVScales, LayerWeights, RoundState, Sampled, SampleParams
 from ..plan import Plan, Tiling
 from .arch import Arch, arch_of
 from .attention_shape import fp8_dtype, tiling
@@ -18,6 +18,7 @@ from .lm_head_topk import lm_head_topk
 from .packed_linear import TritonLinear, pack
 from .rms_norm import rms_norm
 from .rope_store import rope_store
+from .sample import advance, sample
 from .silu_mul import silu_mul
 from .tree_attention import tree_attention
 
@@ -95,6 +96,14 @@ class TritonKernels:
     ) -> HeadTopK:
         """LM head, log-sum-exp, top-k and draw. See `Kernels.lm_head_topk`."""
         return lm_head_topk(self._arch, hidden, weight, k, targets, draw, self.deterministic)
+
+    def sample(self, head: HeadTopK, params: SampleParams) -> Sampled:
+        """Choose among candidates. See `Kernels.sample`."""
+        return sample(head, params)
+
+    def advance(self, state: RoundState, head: HeadTopK, params: SampleParams) -> None:
+        """Choose, and move on what has a token. See `Kernels.advance`."""
+        advance(state, head, params)
 
 
 def load(device: torch.device, deterministic: bool = False) -> TritonKernels:

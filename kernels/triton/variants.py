@@ -10,6 +10,7 @@ from .linear import linear_variants
 from .lm_head_topk import lm_head_variants
 from .rms_norm import rms_norm_variants
 from .rope_store import rope_store_variants
+from .sample import sample_variants
 from .silu_mul import silu_mul_variants
 from .tree_attention import tree_attention_variants
 from .variant import Variant
@@ -32,4 +33,5 @@ _OPS = (
     rms_norm_variants,
     rope_store_variants,
     silu_mul_variants,
+    sample_variants,
 )

@@ -38,14 +38,14 @@ _SPREADS = (0.3, 1.0, 3.0, 8.0)
 """Standard deviations of logits."""
 
 
-def params(rows: int, k: int, seed: int, **fields: Any) -> SampleParams:
+def params(rows: int, seed: int, **fields: Any) -> SampleParams:
     """The same way to sample for `rows` rows, with keys, positions and widths of their own."""
     random = np.random.default_rng(seed)
 
     def every(name: str, neutral: float, dtype: torch.dtype) -> torch.Tensor:
         return torch.full((rows,), fields.get(name, neutral), dtype=dtype)
 
-    width = torch.from_numpy(random.choice([0, 1, 5, 20, 33, 64], rows, p=[0.02, 0.03, 0.15, 0.3, 0.1, 0.4]))
+    width = torch.from_numpy(random.choice([0, 1, 5, 20, 33, 64], rows, p=[0.02, 0.03, 0.1, 0.15, 0.1, 0.6]))
     key = torch.from_numpy(random.integers(-(2**63), 2**63, rows))
     return SampleParams(
         every("temperature", 1.0, torch.float32),
@@ -71,7 +71,7 @@ def head(rows: int, k: int, seed: int, temperature: float, drawn: bool = True, v
     logits[kind == 8] = logits[kind == 8].astype(np.float16)  # as a head in 16 bits has them
     logits = -np.sort(-logits, axis=1)
     wide = logits.astype(np.float64)
-    tail = random.uniform(0, 3, rows)  # of the vocabulary that is no candidate, in units of what is
+    tail = random.exponential(0.05, rows)  # what all other tokens weigh, in units of the candidates
 
     def lse(values: np.ndarray) -> torch.Tensor:
         best = values[:, :1]
@@ -82,9 +82,10 @@ def head(rows: int, k: int, seed: int, temperature: float, drawn: bool = True, v
     scaled = lse(wide / temperature) if temperature else torch.full((rows,), torch.nan)
     broken = torch.from_numpy(random.integers(0, 40, rows))
     numbers[broken == 0], numbers[broken == 1] = torch.nan, torch.inf
+    logits[(broken == 1).numpy(), 0] = np.inf
     logits[(broken == 2).numpy(), -1] = -np.inf
-    logits[(broken == 3).numpy(), 0] = np.inf
-    ids = np.argsort(random.random((rows, vocab // 16)), axis=1)[:, :k] * 16 + random.integers(0, 16, (rows, k))
+    part = vocab // k  # of the vocabulary that one candidate comes from
+    ids = np.argsort(random.random((rows, k)), axis=1) * part + random.integers(0, part, (rows, k))
     drawn_ids = torch.from_numpy(random.integers(0, vocab, rows)) if drawn else None
     drawn_logits = torch.from_numpy(random.normal(size=rows).astype(np.float32)) if drawn else None
     top = torch.from_numpy(np.ascontiguousarray(logits[:, :k]))

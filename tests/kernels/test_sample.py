@@ -1,0 +1,133 @@
+"""The choice of the next token on every kernel set: the same tokens everywhere, and those that the definition says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import interpreted
+import kernel_sets
+import marcot.kernels.triton.sample as triton_sample
+import pytest
+import sampling_cases as cases
+import torch
+from marcot.kernels import HeadTopK, Kernels, RoundState, Sampled, SampleParams, reference
+from sampling_cases import CONFIGURATIONS
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* encountered:RuntimeWarning")
+"""Triton's interpreter computes in numpy, which warns of the numbers that a row without a choice has."""
+
+DRAWS = 10_000
+"""Of each configuration."""
+
+STEPS = 5
+
+
+@pytest.fixture(scope="module", params=[name for name in kernel_sets.NAMES if name in ("cpu", "triton")])
+def ops(request: pytest.FixtureRequest) -> Kernels:
+    """The sets that do not choose by the specification itself."""
+    return kernel_sets.kernel_set(request.param, request.config.cache.mkdir("kernels"))
+
+
+@pytest.fixture(autouse=True)
+def _interpreted_in_large_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One row at a time, as on a GPU, the interpreter of Triton would take minutes."""
+    if interpreted.DEVICE == "cpu":
+        monkeypatch.setattr(triton_sample, "_ROWS", 1024)
+
+
+def assert_same(got: Sampled, expected: Sampled) -> None:
+    """The same rows are settled, on the same tokens."""
+    assert torch.equal(got.settled, expected.settled)
+    for field, other in zip(got, expected, strict=True):
+        assert field.dtype == other.dtype
+        assert torch.equal(field[expected.settled], other[expected.settled])
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_draws_equal_the_specification(ops: Kernels, name: str) -> None:
+    fields = CONFIGURATIONS[name]
+    for rows, k, drawn in ((DRAWS, 64, True), (300, 64, False), (37, 20, True), (1, 64, True), (0, 5, True)):
+        head = cases.head(rows, k, rows + k, fields.get("temperature", 1.0), drawn)
+        params = cases.params(rows, rows + k, **fields)
+        assert_same(ops.sample(head, params), reference.sample(head, params))
+
+
+def test_rows_of_every_kind_in_one_batch_change_nothing(ops: Kernels) -> None:
+    parts = []
+    for number, fields in enumerate(CONFIGURATIONS.values()):
+        params = cases.params(7, number, **fields | {"temperature": 0.8})
+        parts.append(HeadAndParams(cases.head(7, 64, number, 0.8), params))
+    heads, wishes = zip(*parts, strict=True)
+    together = HeadAndParams(
+        HeadTopK(*map(stacked, zip(*heads, strict=True))), SampleParams(*map(torch.cat, zip(*wishes, strict=True)))
+    )
+    sampled = ops.sample(*together)
+    alone = [ops.sample(*part) for part in parts]
+    assert_same(sampled, Sampled(*map(torch.cat, zip(*alone, strict=True))))
+    head, params = together
+    narrow = params._replace(width=params.width.clamp(max=20))
+    few = head._replace(top_ids=head.top_ids[:, :20].contiguous(), top_logits=head.top_logits[:, :20].contiguous())
+    assert_same(ops.sample(head, narrow), ops.sample(few, narrow))
+
+
+class HeadAndParams(NamedTuple):
+    """What `sample` takes."""
+
+    head: HeadTopK
+    params: SampleParams
+
+
+def stacked(parts: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    return None if parts[0] is None else torch.cat(parts)  # type: ignore[arg-type]
+
+
+def state_of(rows: int, k: int) -> RoundState:
+    """A round's first state, with numbers that no two rows share and results that nothing was written to."""
+    random = torch.Generator().manual_seed(rows)
+
+    def some(most: int, *shape: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
+        return torch.randint(0, most, shape, generator=random).to(dtype)
+
+    unwritten = [torch.full((STEPS, rows), -7, dtype=dtype) for dtype in (torch.int32, torch.float32, torch.float32)]
+    wide = [torch.full((STEPS, rows, k), -7, dtype=dtype) for dtype in (torch.int32, torch.float32)]
+    return RoundState(
+        some(1000, rows), some(99, rows, dtype=torch.int32), some(999, rows), some(99, rows), some(999, rows, STEPS),
+        torch.full((rows, 3), -1), 1 + some(STEPS, rows, dtype=torch.int32), torch.zeros(rows, dtype=torch.int32),
+        (some(6, rows) == 0).to(torch.uint8), torch.ones(rows, dtype=torch.uint8), *unwritten, *wide,
+    )  # fmt: skip
+
+
+def clone(state: RoundState) -> RoundState:
+    return RoundState(*(part.clone() for part in state))
+
+
+def moved(state: RoundState, head: HeadTopK, sampled: Sampled) -> RoundState:
+    """What `advance` is to do, a row at a time."""
+    state = clone(state)
+    for row in (state.ended == 0).nonzero()[:, 0].tolist():
+        settled, token, number = bool(sampled.settled[row]), int(sampled.ids[row]), int(state.drawn[row])
+        state.settled[row] = settled
+        if not settled:
+            continue
+        values: tuple[Any, ...] = (token, sampled.logits[row], head.lse[row], head.top_ids[row], head.top_logits[row])
+        for result, value in zip(state[-5:], values, strict=True):
+            result[number, row] = value
+        state.token_ids[row], state.places[row] = token, state.next_places[row, number]
+        for field in (state.positions, state.draw_position, state.drawn):
+            field[row] += 1
+        state.ended[row] = token in state.ends[row].tolist() or number + 1 == state.limit[row]
+    return state
+
+
+@pytest.mark.parametrize(("rows", "k"), [(1, 5), (37, 20), (6, 64)], ids=str)
+def test_a_round_moves_what_is_settled_and_has_not_ended(ops: Kernels, rows: int, k: int) -> None:
+    state = state_of(rows, k)
+    for step in range(STEPS + 1):
+        head = cases.head(rows, k, step, 0.5, False)
+        params = cases.params(rows, step, temperature=0.5, top_k=20, top_p=0.95)._replace(position=state.draw_position)
+        state.ends[::4, step % 3] = head.top_ids[::4, 0]  # the likeliest token
+        expected = moved(state, head, reference.sample(head, params))
+        ops.advance(state, head, params)
+        for name, got, want in zip(RoundState._fields, state, expected, strict=True):
+            assert torch.equal(got, want), f"{name} after step {step}"
