@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-import triton
 import triton.language as tl
 from torch import Tensor
 
 from .arch import Arch
 from .block_codes import CodeFormat
 from .code_variants import code_arguments, code_formats, code_name
+from .launch import launched
 from .packed_linear import DenseSection, QuantizedSection, TritonLinear
 from .variant import Variant, pointer_to
 from .weight_tile import codes_of_plane, factors_of
@@ -21,7 +21,7 @@ _DECODED_ROWS = 32
 """Rows of a thread block that decodes."""
 
 
-@triton.jit(do_not_specialize=["count", "first"])
+@launched(tensors=7, counts=2)
 def _decode(
     y,
     ids,
@@ -78,7 +78,7 @@ def decode_rows(y: Tensor, ids: Tensor, section: QuantizedSection, first: int) -
     """Write the rows of `y` whose id is in `section`, which begins with row `first` of the weight."""
     format = section.format
     strips = section.codes.shape[0]
-    _decode[triton.cdiv(len(ids), _DECODED_ROWS), strips](
+    _decode[-(-len(ids) // _DECODED_ROWS), strips](
         y, ids, *section.tensors, len(ids), first, section.rows, y.shape[1],
         format.bits, format.group, format.centre, _DECODED_ROWS, num_warps=4,
     )  # fmt: skip

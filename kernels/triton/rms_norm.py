@@ -4,13 +4,14 @@ from __future__ import annotations
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 from collections.abc import Iterator
+from functools import cache
 
 import torch
-import triton
 import triton.language as tl
 from torch import Tensor
 
 from .arch import Arch
+from .launch import launched
 from .variant import Variant, pointer_to
 
 MAX_WIDTH = 32768
@@ -23,7 +24,7 @@ _WIDTHS = (512, 1024, 2048, 4096, 8192)
 """Hidden sizes of known models, rounded up to powers of two."""
 
 
-@triton.jit(do_not_specialize=["rows"])
+@launched(tensors=5, counts=1)
 def _rms_norm(
     y,
     h,
@@ -62,15 +63,15 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float, residual: Tensor | None) -> 
     assert residual is None or (residual.shape == x.shape and residual.dtype == x.dtype)
     x = _with_whole_rows(x)
     residual = None if residual is None else _with_whole_rows(residual)
-    y = torch.empty(rows, width, dtype=x.dtype, device=x.device)
-    h = x if residual is None else torch.empty_like(y)
+    y = x.new_empty(rows, width)
+    h = x if residual is None else x.new_empty(rows, width)
     if rows:
-        at_once, padded, warps = _block(triton.next_power_of_2(width))
-        strides = (x.stride(0), x.stride(0) if residual is None else residual.stride(0))
-        grid = (triton.cdiv(rows, at_once),)
-        _rms_norm[grid](
-            y, h, x, residual, weight, rows, width, *strides, eps, ROWS=at_once, WIDTH=padded, num_warps=warps
-        )
+        at_once, padded, warps = _block(width)
+        stride = x.stride(0)
+        _rms_norm[(-(-rows // at_once),)](
+            y, h, x, residual, weight, rows, width, stride, stride if residual is None else residual.stride(0), eps,
+            at_once, padded, num_warps=warps,
+        )  # fmt: skip
     return y, h
 
 
@@ -78,8 +79,10 @@ def _with_whole_rows(x: Tensor) -> Tensor:
     return x if x.stride(1) == 1 else x.contiguous()
 
 
-def _block(padded: int) -> tuple[int, int, int]:
+@cache
+def _block(width: int) -> tuple[int, int, int]:
     """Rows of a thread block, their padded width, and warps: 16 values per thread, but 4 warps at least."""
+    padded = 1 << (width - 1).bit_length()
     rows = max(1, _LEAST // padded)
     return rows, padded, min(max(rows * padded // 512, 4), 32)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 from collections.abc import Iterator
+from functools import cache
 
 import torch
 import triton
@@ -13,6 +14,7 @@ from torch import Tensor
 from ..ops import KVScales
 from .arch import Arch
 from .attention_shape import PAGE_SIZE, fp8_dtype
+from .launch import launched
 from .variant import Variant, pointer_to
 
 _PAIRS = 1024
@@ -21,7 +23,7 @@ _PAIRS = 1024
 _WARPS = 4
 
 
-@triton.jit(do_not_specialize=["heads", "kv_heads"])
+@launched(tensors=10, counts=2)
 def _rope_store(
     q,
     k_pages,
@@ -98,7 +100,7 @@ def rope_store(
 ) -> Tensor:
     """Rotate Q and K by their positions, store K and V. See `Kernels.rope_store`."""
     _, kv_heads, page_size, head_dim = k_pages.shape
-    rows = len(qkv)
+    rows = qkv.shape[0]
     all_heads = qkv.shape[1] // head_dim
     heads = all_heads - 2 * kv_heads
     assert heads > 0
@@ -110,22 +112,27 @@ def rope_store(
     assert bias is None or bias.shape == qkv.shape[1:]
     for tensor in (qkv, cos, sin, slots, k_pages, v_pages):
         assert tensor.is_contiguous()
-    q = torch.empty(rows, heads, head_dim, dtype=qkv.dtype, device=qkv.device)
+    q = qkv.new_empty(rows, heads, head_dim)
     if rows:
         block_heads, block_half = _block(head_dim)
         k_scales, v_scales = (None, None) if scales is None else scales
-        largest = torch.finfo(k_pages.dtype).max
-        _rope_store[rows, triton.cdiv(all_heads, block_heads)](
+        _rope_store[rows, -(-all_heads // block_heads)](
             q, k_pages, v_pages, qkv, bias, cos, sin, slots, k_scales, v_scales, heads, kv_heads,
-            largest, head_dim // 2, page_size, block_heads, block_half, num_warps=_WARPS,
+            _largest(k_pages.dtype), head_dim // 2, page_size, block_heads, block_half, num_warps=_WARPS,
         )  # fmt: skip
     return q
 
 
+@cache
 def _block(head_dim: int) -> tuple[int, int]:
     """Heads of a thread block, and the pairs of a head as a power of two."""
-    half = triton.next_power_of_2(head_dim // 2)
+    half = 1 << (head_dim // 2 - 1).bit_length()
     return max(1, _PAIRS // half), half
+
+
+@cache
+def _largest(dtype: torch.dtype) -> float:
+    return torch.finfo(dtype).max
 
 
 def rope_store_variants(arch: Arch) -> Iterator[Variant]:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 from collections.abc import Iterator
+from functools import cache
 
 import torch
-import triton
 import triton.language as tl
 from torch import Tensor
 
 from .arch import Arch
+from .launch import launched
 from .variant import Variant, pointer_to
 
 _VALUES = 1024
 """Results of a thread block: 8 per thread, which are 128 bits of a 16-bit dtype."""
 
 
-@triton.jit(do_not_specialize=["rows"])
+@launched(tensors=2, counts=1)
 def _silu_mul(y, gate_up, rows, width, stride, ROWS: tl.constexpr, WIDTH: tl.constexpr):
     """`ROWS` rows times `WIDTH` columns of the result; the product is rounded once."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
@@ -33,17 +34,18 @@ def silu_mul(gate_up: Tensor) -> Tensor:
     rows, width = gate_up.shape[0], gate_up.shape[1] // 2
     assert gate_up.shape[1] == 2 * width
     gate_up = gate_up if gate_up.stride(1) == 1 else gate_up.contiguous()
-    y = torch.empty(rows, width, dtype=gate_up.dtype, device=gate_up.device)
+    y = gate_up.new_empty(rows, width)
     if rows:
         at_once, columns = _block(width)
-        grid = (triton.cdiv(rows, at_once), triton.cdiv(width, columns))
-        _silu_mul[grid](y, gate_up, rows, width, gate_up.stride(0), ROWS=at_once, WIDTH=columns, num_warps=4)
+        grid = (-(-rows // at_once), -(-width // columns))
+        _silu_mul[grid](y, gate_up, rows, width, gate_up.stride(0), at_once, columns, num_warps=4)
     return y
 
 
+@cache
 def _block(width: int) -> tuple[int, int]:
     """Rows and columns of a thread block."""
-    columns = min(_VALUES, triton.next_power_of_2(width))
+    columns = min(_VALUES, 1 << (width - 1).bit_length())
     return _VALUES // columns, columns
 
 
