@@ -63,8 +63,8 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float, residual: Tensor | None) -> 
     assert residual is None or (residual.shape == x.shape and residual.dtype == x.dtype)
     x = _with_whole_rows(x)
     residual = None if residual is None else _with_whole_rows(residual)
-    y = x.new_empty(rows, width)
-    h = x if residual is None else x.new_empty(rows, width)
+    y = torch.empty_like(x, memory_format=torch.contiguous_format)
+    h = x if residual is None else torch.empty_like(y)
     if rows:
         at_once, padded, warps = _block(width)
         stride = x.stride(0)

@@ -112,7 +112,7 @@ def rope_store(
     assert bias is None or bias.shape == qkv.shape[1:]
     for tensor in (qkv, cos, sin, slots, k_pages, v_pages):
         assert tensor.is_contiguous()
-    q = qkv.new_empty(rows, heads, head_dim)
+    q = torch.empty(rows, heads, head_dim, dtype=qkv.dtype, device=qkv.device)
     if rows:
         block_heads, block_half = _block(head_dim)
         k_scales, v_scales = (None, None) if scales is None else scales

@@ -34,7 +34,7 @@ def silu_mul(gate_up: Tensor) -> Tensor:
     rows, width = gate_up.shape[0], gate_up.shape[1] // 2
     assert gate_up.shape[1] == 2 * width
     gate_up = gate_up if gate_up.stride(1) == 1 else gate_up.contiguous()
-    y = gate_up.new_empty(rows, width)
+    y = torch.empty(rows, width, dtype=gate_up.dtype, device=gate_up.device)
     if rows:
         at_once, columns = _block(width)
         grid = (-(-rows // at_once), -(-width // columns))
