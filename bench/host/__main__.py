@@ -91,7 +91,7 @@ def measure(sides: Mapping[str, Remote], names: Sequence[str], rounds: int) -> t
 
 def _timing(name: str, side: str, runs: Sequence[Mapping[str, Any]]) -> Timing:
     def median(what: str) -> float:
-        return statistics.median(run[what] / run["tokens"] for run in runs) * 1e6
+        return float(statistics.median(run[what] / run["tokens"] for run in runs) * 1e6)
 
     tokens = statistics.median(run["tokens"] for run in runs)
     return Timing(name, side, tokens, median("seconds"), median("device_seconds"))

@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import torch
-from marcot.kernels import Draw, HeadTopK, Tiling, Weight, reference
+from marcot.kernels import Draw, HeadTopK, PackedLinear, Tiling, Weight, reference
 from torch import Tensor
 
 from .canned_text import Chain, chain
@@ -96,12 +96,12 @@ class CannedKernels:
 
         return layers
 
-    def linear(self, x: Tensor, weight: CannedLinear) -> Tensor:
+    def linear(self, x: Tensor, weight: PackedLinear) -> Tensor:
         """All logits; nothing else asks for it."""
         ids, logits, _ = self._rows(x)
         return x.new_full((len(x), weight.out_features), -1e4).scatter_(1, ids, logits)
 
-    def embed(self, ids: Tensor, weight: CannedLinear) -> Tensor:
+    def embed(self, ids: Tensor, weight: PackedLinear) -> Tensor:
         """The token itself."""
         x = torch.zeros(len(ids), weight.in_features)
         x[:, 0] = ids
@@ -112,7 +112,7 @@ class CannedKernels:
         return x, x
 
     def lm_head_topk(
-        self, hidden: Tensor, weight: CannedLinear, k: int, targets: Tensor | None = None, draw: Draw | None = None
+        self, hidden: Tensor, weight: PackedLinear, k: int, targets: Tensor | None = None, draw: Draw | None = None
     ) -> HeadTopK:
         """Look up what follows."""
         ids, logits, lse = self._rows(hidden)

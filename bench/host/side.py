@@ -58,7 +58,7 @@ class Side:
 
         def run() -> list[list[int]]:
             results = self._engine.search(questions, strategy, concurrency=CONCURRENCY)
-            return [node.token_ids for result in results for node in result.tree]
+            return [list(node.token_ids) for result in results for node in result.tree]
 
         return self._measured(run)
 
