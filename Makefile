@@ -49,8 +49,8 @@ test-sanitized: $(VENV)/.dev  ## the C++ under AddressSanitizer, UBSan and, wher
 	PLANNER=sanitized LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest --capture=sys -p no:xdist -p no:benchmark $(PLANNER_TESTS)
 
-# mypy follows relative imports only inside a package, so it is shown the folders under their installed name.
-$(VENV)/typing/marcot/__init__.py: | $(BIN)/python
+# The folders under their installed name, for mypy, which follows relative imports only inside a package.
+$(VENV)/typing/marcot/__init__.py:
 	mkdir -p $(@D) && cd $(@D) && ln -sfn $(CURDIR)/engine/root/*py* $(CURDIR)/engine $(CURDIR)/kernels $(CURDIR)/model .
 	ln -sfn $(CURDIR)/bench $(VENV)/typing/bench
 
@@ -95,13 +95,24 @@ kernel-report: $(VENV)/.dev  ## compile every GPU kernel for every kind of GPU, 
 	$(BIN)/python -m bench.kernel_report $(if $(TARGETS),--targets="$(TARGETS)") $(if $(VARIANTS),--variants="$(VARIANTS)") \
 	  $(if $(CHANGED),--changed) $(if $(WORKERS),--workers=$(WORKERS)) $(if $(CHECK),--check) $(if $(UPDATE),--update)
 
-# A part of it: make gpu-check SECTIONS="tests kernels" MODEL=/path/to/checkpoint; the sections are tests, logprobs,
-# kernels, decode and peers. vLLM and SGLang need a checkpoint folder, and may be installed for another interpreter,
-# BENCH_PYTHON=/path/to/python. The program ends with 1 if a number is wrong, with 3 if there is no GPU (make itself then
-# says "Error 3" and ends with 2).
+# On a machine without a network: make gpu-check BARE=python3 runs in that interpreter with what it has, and installs nothing.
+ifdef BARE
+GPU_NEEDS  := $(VENV)/typing/marcot/__init__.py
+GPU_PYTHON := PYTHONPATH=$(CURDIR)/$(VENV)/typing:$(CURDIR) $(BARE)
+else
+GPU_NEEDS  := $(VENV)/.dev
+GPU_PYTHON := $(BIN)/python
+endif
+
+# A part of it: make gpu-check SECTIONS="attention decode" RANDOM="7b"; the sections are tests, attention, head, linears,
+# kernels, decode, prompts, search, logprobs and peers. Models are random, of sizes 0.5b, 1.5b and 7b, unless
+# MODEL=/path/to/checkpoint is given. vLLM and SGLang may be installed for another interpreter,
+# BENCH_PYTHON=/path/to/python. The program ends with 1 if a number is wrong (CHECK=1: or a bar is missed), with 3 if
+# there is no GPU (make itself then says "Error 3" and ends with 2).
 .PHONY: gpu-check
-gpu-check: $(VENV)/.dev  ## on a machine with a GPU: prove and time everything there, in one report
-	$(BIN)/python -m bench.gpu.check --model="$(MODEL)" $(if $(SECTIONS),--sections="$(SECTIONS)")
+gpu-check: $(GPU_NEEDS)  ## on a machine with a GPU: prove and time everything there, in one report, in 7 minutes
+	$(GPU_PYTHON) -m bench.gpu.check $(if $(filter command environment,$(firstword $(origin MODEL))),--model="$(MODEL)") $(if $(RANDOM),--random="$(RANDOM)") \
+	  $(if $(SECTIONS),--sections="$(SECTIONS)") $(if $(CHECK),--check)
 
 # CHECK=1 fails if a bar is missed.
 .PHONY: bench-bytes

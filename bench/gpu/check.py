@@ -1,14 +1,18 @@
 """`make gpu-check`: everything that needs a GPU to be known, in one command and one report.
 
-Each section is on its own: one that fails is in the report with its traceback, and the others still run.
+Each section is on its own: one that fails is in the report with its traceback, and the others still run. What is not
+installed is said, and skipped. Numbers are printed as they are found, and the report is written after each section.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -16,11 +20,18 @@ from typing import Final, NamedTuple
 import torch
 
 from .. import RESULTS
-from .report import GpuReport, Section
-from .section import Notebook, Task, run_section
+from .flashinfer_trees import start_build
+from .models import Model
+from .random_model import RANDOM_MODELS
+from .report import WRONG, GpuReport, Section
+from .section import Clock, Notebook, SkippedError, Task, run_section
 
 NO_GPU = 3
 """Exit code where there is nothing to check."""
+
+_RANDOM = "0.5b 7b"
+_SECONDS = 390
+"""After so many seconds no other section begins: all of it is to end within seven minutes."""
 
 
 class Part(NamedTuple):
@@ -39,21 +50,47 @@ class Part(NamedTuple):
 
 PARTS: Final[Mapping[str, Part]] = {
     "tests": Part("bench.gpu.kernel_tests", True, "the kernel tests, on the GPU"),
+    "attention": Part("bench.gpu.tree_times", True, "attention over trees beside FlashInfer, and on pages in fp8"),
+    "head": Part("bench.gpu.head_times", True, "the LM head beside cuBLAS"),
+    "linears": Part("bench.gpu.linear_times", True, "quantised linears beside bf16 by cuBLAS"),
+    "kernels": Part("bench.gpu.kernel_times", True, "the other kernels beside the card's limits"),
+    "decode": Part("bench.gpu.decode", True, "decode steps beside the recorded step alone, and their profile"),
+    "prompts": Part("bench.gpu.prompts", True, "prompts that are computed together"),
+    "search": Part("bench.gpu.search", True, "a whole search beside the decode rate at as many rows"),
     "logprobs": Part("bench.gpu.logprobs", True, "whole-model log-probabilities against transformers and the CPU"),
-    "kernels": Part("bench.gpu.kernel_times", True, "every kernel's time beside the card's limits"),
-    "decode": Part("bench.gpu.decode", True, "decoding with and without CUDA graphs"),
-    "peers": Part("bench.gpu.peers", False, "FlashInfer, vLLM and SGLang, where they are installed"),
+    "peers": Part("bench.gpu.peers", False, "vLLM and SGLang, where they are installed"),
 }
+"""What compiles in processes beside comes first, so that it disturbs no time of the host."""
 
 
-def run_part(name: str, model: str) -> Section:
-    """Run a section by name."""
+class Chosen(NamedTuple):
+    """What was asked for.
+
+    Attributes:
+        models: What is run as a whole.
+        sections: Names in `PARTS`.
+        out: Where the report goes, or None for its usual place.
+        seconds: After so many no other section begins.
+        check: Whether a bar that is missed is an error.
+    """
+
+    models: list[Model]
+    sections: list[str]
+    out: Path | None
+    seconds: float
+    check: bool
+
+
+def run_part(name: str, models: Sequence[Model], clock: Clock, seconds_left: float) -> Section:
+    """Run a section by name, if any seconds are left."""
     part = PARTS[name]
 
     def run(notebook: Notebook) -> None:
-        import_module(part.module).run(Task(model, "cuda", notebook))
+        if seconds_left <= 0:
+            raise SkippedError(f"no time is left; SECTIONS={name} runs it alone")
+        import_module(part.module).run(Task(models, "cuda", clock, notebook))
 
-    return run_section(name, part.required, run)
+    return run_section(name, part.required, run, lambda line: print(f"  {line}", flush=True))
 
 
 def report_path(card: str) -> Path:
@@ -63,38 +100,69 @@ def report_path(card: str) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the sections that were asked for; returns the exit code."""
+    started = time.monotonic()
     chosen = _parsed(arguments)
     if not torch.cuda.is_available():
         print(f"gpu-check: no GPU: torch {torch.__version__} sees none, so nothing was checked", file=sys.stderr)
         return NO_GPU
     from .card import measure_card
+    from .cold_clock import ColdClock
 
-    report = GpuReport(measure_card(), [])
+    clock = ColdClock.on_device(torch.device("cuda"))
+    report = GpuReport(measure_card(clock), [])
     path = chosen.out or report_path(report.card.name)
-    for name in chosen.sections:
-        print(f"gpu-check: {name} ...", file=sys.stderr, flush=True)
-        report.sections.append(run_part(name, chosen.model))
-        report.write(path)  # after each, as a process that is killed writes nothing any more
-        torch.cuda.empty_cache()
+    with _building("attention" in chosen.sections):
+        for name in chosen.sections:
+            left = chosen.seconds - (time.monotonic() - started)
+            print(f"gpu-check: {name} ...", flush=True)
+            report.sections.append(run_part(name, chosen.models, clock, left))
+            report.write(path)  # after each, as a process that is killed writes nothing any more
+            torch.cuda.empty_cache()
     print(report.text())
-    print(f"gpu-check: report in {path}", file=sys.stderr)
-    return report.exit_code
+    print(f"gpu-check: report in {path}, {time.monotonic() - started:.0f} s", file=sys.stderr)
+    missed = chosen.check and not all(bar.met for bar in report.bars)
+    return report.exit_code or (WRONG if missed else 0)
 
 
-def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+@contextmanager
+def _building(wanted: bool) -> Iterator[subprocess.Popen[bytes] | None]:
+    """FlashInfer's kernels are compiled beside what runs inside; if it is still at it in the end, it is ended."""
+    build = start_build() if wanted else None
+    try:
+        yield build
+    finally:
+        if build is not None:
+            build.kill()
+            build.wait()
+
+
+def _parsed(arguments: Sequence[str] | None) -> Chosen:
     listed = "; ".join(f"{name}: {part.what}" for name, part in PARTS.items())
     parser = argparse.ArgumentParser(prog="gpu-check", description=__doc__, epilog=f"Sections. {listed}.")
-    parser.add_argument("--model", default="qwen2.5-coder-0.5b", help="a built-in name, a hub id or a path")
+    parser.add_argument("--model", default="", help="a built-in name, a hub id or a path, instead of random weights")
+    parser.add_argument("--random", default=_RANDOM, type=_sizes, help=f"sizes, of {', '.join(RANDOM_MODELS)}")
     parser.add_argument("--sections", default=" ".join(PARTS), type=_sections, help='such as "tests kernels"')
     parser.add_argument("--out", type=Path, help="where the report goes; bench/results by default")
-    return parser.parse_args(arguments)
+    parser.add_argument("--seconds", type=float, default=_SECONDS, help="after so many no other section begins")
+    parser.add_argument("--check", action="store_true", help="end with 1 if a bar is missed")
+    chosen = parser.parse_args(arguments)
+    models = [Model(chosen.model, False)] if chosen.model else [Model(size, True) for size in chosen.random]
+    return Chosen(models, chosen.sections, chosen.out, chosen.seconds, chosen.check)
+
+
+def _sizes(names: str) -> list[str]:
+    return _among(names.lower(), RANDOM_MODELS)
 
 
 def _sections(names: str) -> list[str]:
+    return _among(names, PARTS)
+
+
+def _among(names: str, known: Mapping[str, object]) -> list[str]:
     chosen = names.split()
     for name in chosen:
-        if name not in PARTS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(PARTS)}")
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
     return chosen
 
 

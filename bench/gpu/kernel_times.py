@@ -1,4 +1,4 @@
-"""Every kernel's time at the shapes of two real models, beside what the card can copy and multiply."""
+"""Times of the kernels that work row by row, and of attention over a prompt, beside what the card can do."""
 
 from __future__ import annotations
 
@@ -8,23 +8,18 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from marcot.kernels import BlockTensor, Draw, Kernels, KVScales, Plan, WorkItem, select
+from marcot.kernels import Kernels, Plan, WorkItem, select
 from marcot.model import PAGE_SIZE
 from torch import Tensor
 
-from .card import median_seconds
+from .findings import KernelTiming
 from .plan import EnginePlan, engine_plan
-from .report import KernelTiming
 from .section import Task
-from .trees import PagedTree, fan, recorded
+from .trees import PagedTree
 
 _DTYPE = torch.bfloat16
 _ROWS = (1, 8, 32, 256)
-_FEW_ROWS = (1, 8, 32)
-"""For which quantised linears are made."""
-
 _PROMPT_ROWS = 512
-_TOP_K = 20
 
 
 class Shape(NamedTuple):
@@ -77,10 +72,10 @@ def run(task: Task) -> None:
     failed = 0
     for shape in SHAPES:
         bench = _Bench(ops, shape, device)
-        for make in (bench.rowwise, bench.attention, bench.head, bench.linears):
+        for make in (bench.rowwise, bench.attention):
             try:
                 for case in make():
-                    seconds = median_seconds(case.run)
+                    seconds = task.clock.seconds(case.run)
                     timing = KernelTiming(case.op, f"{shape.name}, {case.shape}", seconds, case.moved, case.operations)
                     task.notebook.add(timing)
             except Exception:
@@ -124,71 +119,16 @@ class _Bench:
         return Case("rope_store", f"{rows} rows", lambda: ops.rope_store(qkv, bias, cos, sin, slots, k, v), moved, 0)
 
     def attention(self) -> Iterator[Case]:
-        """A step of branches behind one prefix, steps of recorded searches, and a prompt."""
-        for tree in (*map(fan, _ROWS), *recorded()):
-            q, k, v = inputs(self._shape, tree, self._device)
-            plan = planned(self._ops, self._shape, tree, k).plan
-            yield self._attention(tree.name, q, k, v, plan, tree.seen)
-        yield self._eight_bits(fan(_ROWS[-1]))
-        rows = _PROMPT_ROWS
+        """A prompt, every row of which sees those before it."""
+        rows, shape, ops = _PROMPT_ROWS, self._shape, self._ops
         prompt = PagedTree(f"prompt of {rows} tokens", [None], [rows])
-        _, k, v = inputs(self._shape, prompt, self._device)
-        plan = _cut(self._ops, self._shape, [WorkItem(0, 0, 0, rows, 0, rows)], list(range(rows)), self._device)
-        q = self._random(rows, self._shape.heads, self._shape.head_dim)
-        yield self._attention(prompt.name, q, k, v, plan, rows * (rows + 1) // 2)
-
-    def _eight_bits(self, tree: PagedTree) -> Case:
-        """A step with K and V in fp8."""
-        from marcot.kernels.triton.arch import arch_of
-        from marcot.kernels.triton.attention_shape import fp8_dtype
-
-        dtype = fp8_dtype(arch_of(self._device))
-        q, k, v = inputs(self._shape, tree, self._device)
-        scales = KVScales(*torch.ones(2, self._shape.kv_heads, device=self._device))
-        k, v = k.to(dtype), v.to(dtype)
-        plan = planned(self._ops, self._shape, tree, k).plan
-        return self._attention(f"{tree.name}, fp8", q, k, v, plan, tree.seen, scales)
-
-    def _attention(
-        self, name: str, q: Tensor, k: Tensor, v: Tensor, plan: Plan, seen: int, scales: KVScales | None = None
-    ) -> Case:
-        """One call, in which queries see `seen` tokens altogether; all of K and V is read."""
-        ops, shape = self._ops, self._shape
-        scale = shape.head_dim**-0.5
+        _, k, v = inputs(shape, prompt, self._device)
+        plan = _cut(ops, shape, [WorkItem(0, 0, 0, rows, 0, rows)], list(range(rows)), self._device)
+        q, scale = self._random(rows, shape.heads, shape.head_dim), shape.head_dim**-0.5
         moved = k.nbytes + v.nbytes + 2 * q.nbytes
-        operations = 4 * shape.heads * shape.head_dim * seen
-        return Case("tree_attention", name, lambda: ops.tree_attention(q, k, v, plan, scale, scales), moved, operations)
-
-    def head(self) -> Iterator[Case]:
-        """The LM head with its draw."""
-        ops, shape = self._ops, self._shape
-        weight = ops.pack_linear([self._random(shape.vocab, shape.hidden)], _DTYPE, self._device)
-        for rows in _ROWS:
-            hidden = self._random(rows, shape.hidden)
-            keys = torch.arange(rows, device=self._device)
-            draw = Draw(torch.ones(rows, device=self._device), keys, keys)
-            moved = weight.nbytes + hidden.nbytes + rows * (12 * _TOP_K + 24)
-            yield Case(
-                "lm_head_topk",
-                f"{rows} rows, k {_TOP_K}",
-                partial(ops.lm_head_topk, hidden, weight, _TOP_K, draw=draw),
-                moved,
-                2 * rows * shape.vocab * shape.hidden,
-            )
-
-    def linears(self) -> Iterator[Case]:
-        """The largest product of a layer, dense by cuBLAS and quantised."""
-        ops, shape = self._ops, self._shape
-        out = 2 * shape.width
-        for format in (None, "Q8_0", "Q4_1"):
-            matrix = self._random(out, shape.hidden) if format is None else _blocks(out, shape.hidden, format)
-            weight = ops.pack_linear([matrix], _DTYPE, self._device)
-            for rows in _ROWS if format is None else _FEW_ROWS:
-                x = self._random(rows, shape.hidden)
-                moved = weight.nbytes + x.nbytes + rows * out * x.itemsize
-                name = f"{rows} rows, {format or 'bf16'}"
-                run = lambda x=x, weight=weight: ops.linear(x, weight)  # noqa: E731
-                yield Case("linear", name, run, moved, 2 * rows * out * shape.hidden)
+        operations = 2 * shape.heads * shape.head_dim * rows * (rows + 1)
+        attend = lambda: ops.tree_attention(q, k, v, plan, scale)  # noqa: E731
+        yield Case("tree_attention", prompt.name, attend, moved, operations)
 
     def _random(self, *shape: int) -> Tensor:
         return torch.randn(shape, device=self._device, dtype=_DTYPE)
@@ -220,9 +160,3 @@ def _cut(ops: Kernels, shape: Shape, items: list[WorkItem], positions: list[int]
     if tiling is None:
         return plan
     return plan._replace(tiles=cut(plan, PAGE_SIZE, shape.heads // shape.kv_heads, tiling))
-
-
-def _blocks(rows: int, columns: int, format: str) -> BlockTensor:
-    """A quantised matrix that repeats its first rows: rounding all of them would take longer than the benchmark."""
-    few = BlockTensor.quantize(torch.randn(256, columns), format)
-    return BlockTensor(few.data.repeat(-(-rows // 256), 1)[:rows].contiguous(), format, columns)

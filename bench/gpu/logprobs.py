@@ -10,17 +10,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 from marcot.engine import Engine, Expansion, Node, Sampling
 from marcot.kernels import Kernels, reference
-from marcot.model import Decoder, load_checkpoint, locate
+from marcot.model import Decoder, load_checkpoint
 from numpy.typing import NDArray
 
 from ..common.prompt import random_ids
-from .report import Check
+from .findings import Check
 from .section import Notebook, Task
 
 EXACT = 1e-3
@@ -38,14 +39,21 @@ _TEXT = (
     "books are on the shelves now, we multiply, subtract and add: 3 * 24 = 72, 72 - 19 = 53, 53 + 7 = 60."
 )
 _KV_TOKENS = 4096
+_LAYERS = 4
+"""Of a random model, of which the reference runs in fp32 on the CPU."""
+
 _BRANCHES, _NEW_TOKENS = 5, 12
 
 Logprobs = NDArray[np.float32]
 
 
 def run(task: Task) -> None:
-    """Compare prefill and decoding, with and without graphs, in three dtypes."""
-    path = locate(task.model)
+    """Compare prefill and decoding of the first model, with and without graphs, in three dtypes."""
+    with TemporaryDirectory() as folder:
+        _compare(task, task.models[0].checkpoint(Path(folder), task.device, _LAYERS))
+
+
+def _compare(task: Task, path: Path) -> None:
     truth = _reference(path)
     ids = _ids(truth)
     [exact] = truth.score([ids])

@@ -5,6 +5,8 @@ What an engine computes takes as long with random weights as with trained ones, 
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -13,11 +15,9 @@ import torch
 from marcot.engine import Engine
 from marcot.kernels import Weight, select
 from marcot.model import Checkpoint, Decoder, ModelConfig, RopeConfig, Tokenizer
+from torch import Tensor
 
 from .words import word_tokenizer
-
-_SPREAD = 0.02
-"""Standard deviation of the weights, as models are initialised."""
 
 
 def _qwen2(hidden: int, width: int, layers: int, heads: int, kv_heads: int, vocab: int, tied: bool) -> ModelConfig:
@@ -57,6 +57,11 @@ class RandomCheckpoint(Checkpoint):
         self._device = device
         self._dtype = dtype
 
+    @property
+    def parameters(self) -> list[str]:
+        """Names of all tensors."""
+        return list(self._shapes)
+
     def tokenizer(self) -> Tokenizer:
         """One with a word for every token."""
         return word_tokenizer(self.config.vocab_size)
@@ -74,12 +79,16 @@ class RandomCheckpoint(Checkpoint):
         yield repr(self.config).encode()
 
     def _read(self, name: str) -> Weight:
+        return self.drawn(name)
+
+    def drawn(self, name: str) -> Tensor:
+        """A parameter by its Hugging Face name."""
         shape = self._shapes[name]
         if name.endswith("norm.weight"):
             return torch.ones(shape, dtype=self._dtype, device=self._device)
-        generator = torch.Generator(self._device).manual_seed(list(self._shapes).index(name))
+        generator = torch.Generator(self._device).manual_seed(self.parameters.index(name))
         weight = torch.empty(shape, dtype=self._dtype, device=self._device)
-        return weight.normal_(std=_SPREAD, generator=generator)
+        return weight.normal_(std=shape[-1] ** -0.5, generator=generator)  # outputs are as large as inputs
 
     def _file_of(self, name: str) -> Path:
         return self.path
@@ -101,3 +110,38 @@ def random_engine(name: str, device: str, kv_tokens: int, dtype: torch.dtype = t
     checkpoint = RandomCheckpoint(RANDOM_MODELS[name], place, dtype)
     decoder = Decoder(checkpoint, select(place, dtype), dtype, place)
     return Engine(decoder, checkpoint.tokenizer(), kv_tokens)
+
+
+def write_random(folder: Path, config: ModelConfig, device: str, layers: int | None = None) -> Path:
+    """Write a random model as a Hugging Face folder in bf16, without a tokenizer; returns `folder`.
+
+    Args:
+        folder: Where to.
+        config: Its shape.
+        device: What draws it.
+        layers: Its first layers only; all by default.
+    """
+    from safetensors.torch import save_file
+
+    config = dataclasses.replace(config, num_layers=layers or config.num_layers)
+    checkpoint = RandomCheckpoint(config, torch.device(device))
+    fields = {
+        "architectures": ["Qwen2ForCausalLM"],
+        "model_type": "qwen2",
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_kv_heads,
+        "rms_norm_eps": config.rms_norm_eps,
+        "rope_theta": config.rope.theta,
+        "max_position_embeddings": config.max_positions,
+        "tie_word_embeddings": config.tied_embeddings,
+        "torch_dtype": "bfloat16",
+        "eos_token_id": 0,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(fields))
+    save_file({name: checkpoint.drawn(name).cpu() for name in checkpoint.parameters}, folder / "model.safetensors")
+    return folder

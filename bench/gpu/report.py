@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -13,85 +13,15 @@ from marcot.model.whole_file import write_whole
 from rich.console import Console
 from rich.table import Table
 
+from .bars import Bar, bars
 from .card import Card
+from .findings import Check, Comparison, DecodeTiming, Finding, KernelTiming, ProfileRow, Rate
 
-_WIDTH = 110
+_WIDTH = 120
 
 ALL_RIGHT, WRONG = 0, 1
-"""Exit codes. `gpu_check.NO_GPU` is the third."""
+"""Exit codes. `check.NO_GPU` is the third."""
 
-
-class Check(NamedTuple):
-    """A number that may be wrong.
-
-    Attributes:
-        name: What was compared with what.
-        value: How far it is off.
-        limit: How far it may be.
-        why: Where the limit comes from.
-    """
-
-    name: str
-    value: float
-    limit: float
-    why: str
-
-    @property
-    def right(self) -> bool:
-        """Whether it is within its limit; NaN is not."""
-        return self.value <= self.limit
-
-
-class KernelTiming(NamedTuple):
-    """How fast a kernel was.
-
-    Attributes:
-        op: Name of the op.
-        shape: What it was given.
-        seconds: Median of a call.
-        moved: Bytes that it cannot avoid to read and write.
-        operations: Floating-point operations.
-    """
-
-    op: str
-    shape: str
-    seconds: float
-    moved: float
-    operations: float
-
-    @property
-    def bandwidth(self) -> float:
-        """Bytes per second."""
-        return self.moved / self.seconds
-
-    @property
-    def speed(self) -> float:
-        """Operations per second."""
-        return self.operations / self.seconds
-
-
-class DecodeTiming(NamedTuple):
-    """How fast tokens were drawn.
-
-    Attributes:
-        contestant: Who drew them.
-        branches: Branches that continue a shared prefix.
-        step_s: Median seconds of a step, which takes every branch one token further.
-        host_s: Seconds of it in which the GPU runs nothing, as it waits for Python; None where that cannot be told.
-    """
-
-    contestant: str
-    branches: int
-    step_s: float
-    host_s: float | None
-
-    @property
-    def tokens_per_s(self) -> float:
-        """Tokens drawn per second, over all branches."""
-        return self.branches / self.step_s
-
-
-Finding = Check | KernelTiming | DecodeTiming
 Status = Literal["right", "wrong", "failed", "skipped"]
 
 
@@ -99,7 +29,7 @@ class Section(NamedTuple):
     """A part of the check.
 
     Attributes:
-        name: As `SECTIONS` calls it.
+        name: As `check.PARTS` calls it.
         required: Whether an error in it is an error of marcot.
         findings: What it found, as far as it came.
         notes: What a reader should know.
@@ -143,13 +73,18 @@ class GpuReport(NamedTuple):
     sections: list[Section]
 
     @property
+    def bars(self) -> list[Bar]:
+        """What was to be reached, as far as the sections tell."""
+        return bars([finding for section in self.sections for finding in section.findings], self.card)
+
+    @property
     def exit_code(self) -> int:
         """`WRONG` if any number is wrong, or a section of marcot's own ended with an error."""
         bad = any(section.wrong or (section.required and section.error is not None) for section in self.sections)
         return WRONG if bad else ALL_RIGHT
 
     def text(self) -> str:
-        """Tables of everything, and every error."""
+        """Tables of everything, every error, and the bars last."""
         output = StringIO()
         console = Console(file=output, width=_WIDTH, highlight=False)
         card = self.card
@@ -159,12 +94,15 @@ class GpuReport(NamedTuple):
         console.print(f"copies {copied:.0f} GB/s, multiplies bf16 {multiplied:.1f} TFLOP/s")
         for section in self.sections:
             console.print(f"\n{section.name}: {section.status}, {section.seconds:.0f} s", markup=False)
-            for table in self._tables(section.findings):
+            for table in _tables(section.findings, card):
                 console.print(table)
             for line in (*section.notes, *([section.skipped] if section.skipped else [])):
                 console.print(line, markup=False)
             if section.error is not None:
                 console.print(section.error, markup=False)
+        if reached := self.bars:
+            console.print("\nbars")
+            console.print(_bars(reached))
         return output.getvalue()
 
     def write(self, path: Path) -> None:
@@ -173,6 +111,7 @@ class GpuReport(NamedTuple):
         content = {
             "card": _finite(self.card._asdict()),
             "exit_code": self.exit_code,
+            "bars": [{**_finite(bar._asdict()), "met": bar.met} for bar in self.bars],
             "sections": [
                 {
                     "status": section.status,
@@ -184,23 +123,21 @@ class GpuReport(NamedTuple):
         }
         write_whole(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
-    def _tables(self, findings: Iterable[Finding]) -> Iterable[Table]:
-        """One for each kind that there is."""
-        findings = list(findings)
-        if checks := [one for one in findings if isinstance(one, Check)]:
-            yield _checks(checks)
-        if kernels := [one for one in findings if isinstance(one, KernelTiming)]:
-            yield self._kernels(kernels)
-        if decoding := [one for one in findings if isinstance(one, DecodeTiming)]:
-            yield _decoding(decoding)
 
-    def _kernels(self, timings: Iterable[KernelTiming]) -> Table:
-        table = _table("op", "shape", "µs", "GB/s", "of copy", "TFLOP/s", "of GEMM")
-        for one in timings:
-            shares = (one.bandwidth / self.card.copy_bandwidth, one.speed / self.card.gemm_speed)
-            numbers = (f"{one.bandwidth / 1e9:.0f}", f"{shares[0]:.0%}", f"{one.speed / 1e12:.2f}", f"{shares[1]:.0%}")
-            table.add_row(one.op, one.shape, f"{one.seconds * 1e6:.1f}", *numbers)
-        return table
+def _tables(findings: Sequence[Finding], card: Card) -> Iterator[Table]:
+    """One for each kind that there is."""
+    if checks := [one for one in findings if isinstance(one, Check)]:
+        yield _checks(checks)
+    if kernels := [one for one in findings if isinstance(one, KernelTiming)]:
+        yield _kernels(kernels, card)
+    if comparisons := [one for one in findings if isinstance(one, Comparison)]:
+        yield _comparisons(comparisons)
+    if decoding := [one for one in findings if isinstance(one, DecodeTiming)]:
+        yield _decoding(decoding)
+    if rates := [one for one in findings if isinstance(one, Rate)]:
+        yield _rates(rates)
+    if profile := [one for one in findings if isinstance(one, ProfileRow)]:
+        yield _profile(profile)
 
 
 def _checks(checks: Iterable[Check]) -> Table:
@@ -210,19 +147,72 @@ def _checks(checks: Iterable[Check]) -> Table:
     return table
 
 
-def _decoding(timings: Iterable[DecodeTiming]) -> Table:
-    table = _table("contestant", "branches", "step, ms", "host, ms", "tokens/s")
+def _kernels(timings: Iterable[KernelTiming], card: Card) -> Table:
+    table = _table("op", "shape", "µs", "GB/s", "of copy", "TFLOP/s", "of GEMM")
     for one in timings:
-        host = "" if one.host_s is None else f"{one.host_s * 1e3:.2f}"
-        table.add_row(one.contestant, str(one.branches), f"{one.step_s * 1e3:.2f}", host, f"{one.tokens_per_s:.0f}")
+        shares = (one.bandwidth / card.copy_bandwidth, one.speed / card.gemm_speed)
+        numbers = (f"{one.bandwidth / 1e9:.0f}", f"{shares[0]:.0%}", f"{one.speed / 1e12:.2f}", f"{shares[1]:.0%}")
+        table.add_row(one.op, one.shape, _us(one.seconds), *numbers)
     return table
+
+
+def _comparisons(comparisons: Iterable[Comparison]) -> Table:
+    table = _table("op", "shape", "µs", "beside", "µs", "ratio")
+    for one in comparisons:
+        table.add_row(one.op, one.shape, _us(one.seconds), one.peer, _us(one.peer_seconds), f"{one.ratio:.2f}")
+    return table
+
+
+def _decoding(timings: Iterable[DecodeTiming]) -> Table:
+    table = _table("contestant", "model", "branches", "step, ms", "recorded, ms", "ratio", "launches", "tokens/s")
+    for one in timings:
+        graph = ("", "") if one.graph_s is None else (f"{one.graph_s * 1e3:.2f}", f"{one.step_s / one.graph_s:.2f}")
+        launches = "" if one.launches is None else str(one.launches)
+        numbers = (*graph, launches, f"{one.tokens_per_s:.0f}")
+        table.add_row(one.contestant, one.model, str(one.branches), f"{one.step_s * 1e3:.2f}", *numbers)
+    return table
+
+
+def _rates(rates: Iterable[Rate]) -> Table:
+    table = _table("what", "model", "rows", "tokens/s")
+    for one in rates:
+        table.add_row(one.what, one.model, str(one.rows), f"{one.tokens_per_s:.0f}")
+    return table
+
+
+def _profile(rows: Iterable[ProfileRow]) -> Table:
+    table = _table("step", "kernel", "launches", "µs")
+    for one in rows:
+        table.add_row(one.step, one.kernel[:60], str(one.launches), _us(one.seconds))
+    return table
+
+
+def _bars(reached: Iterable[Bar]) -> Table:
+    table = _table("bar", "found", "must be", "", "where")
+    for one in reached:
+        limit = f"{'≥' if one.at_least else '≤'} {_number(one.limit)}"
+        table.add_row(one.name, _number(one.value), limit, "met" if one.met else "MISSED", one.where)
+    return table
+
+
+_LEFT = frozenset(
+    {"op", "shape", "check", "why", "contestant", "model", "what", "step", "kernel", "bar", "where", "beside"}
+)
 
 
 def _table(*names: str) -> Table:
     table = Table()
     for name in names:
-        table.add_column(name, justify="left" if name in ("op", "shape", "check", "why", "contestant") else "right")
+        table.add_column(name, justify="left" if name in _LEFT else "right")
     return table
+
+
+def _us(seconds: float) -> str:
+    return f"{seconds * 1e6:.1f}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
 def _finite(fields: Mapping[str, object]) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from marcot.model import PAGE_SIZE
@@ -56,6 +57,36 @@ class PagedTree(NamedTuple):
         return list(range(first, first + self.tokens[node] // PAGE_SIZE))
 
 
+LAYERED = (
+    ((1, 4, 8, 256), (16, 256, 256, 32)),
+    ((1, 16, 64), (1024, 256, 32)),
+    ((1, 1024), (2048, 32)),
+    ((1, 10), (4000, 400)),
+    ((1, 4, 16, 512), (1024, 256, 128, 32)),
+    ((1, 2, 4, 8, 16, 32, 64, 128, 1024), (16,) * 9),
+    ((1, 32), (512, 1024)),
+    ((1, 8, 64), (1024, 512, 512)),
+)
+"""Nodes of each layer, and tokens of each of its nodes: after FastTree's kernel benchmark, and two of few branches
+with much of their own."""
+
+
+def measured_trees() -> list[PagedTree]:
+    """What attention is timed on: fans, recorded searches, and trees of layers."""
+    return [*map(fan, (8, 64, 256)), *recorded(), *(layered(nodes, tokens) for nodes, tokens in LAYERED)]
+
+
+def layered(nodes: Sequence[int], tokens: Sequence[int]) -> PagedTree:
+    """A tree of layers; the nodes of a layer are shared out evenly among those of the layer above."""
+    parents: list[int | None] = [None] * nodes[0]
+    lengths = [tokens[0]] * nodes[0]
+    for above, count, length in zip(nodes, nodes[1:], tokens[1:], strict=False):
+        first = len(parents) - above
+        parents += [first + i * above // count for i in range(count)]
+        lengths += [length] * count
+    return PagedTree(f"{'-'.join(map(str, nodes))} of {'-'.join(map(str, tokens))}", parents, lengths)
+
+
 def fan(branches: int) -> PagedTree:
     """Branches behind one prefix."""
     name = f"{branches} branches, {PREFIX_TOKENS} + {OWN_TOKENS} tokens"
@@ -64,9 +95,13 @@ def fan(branches: int) -> PagedTree:
 
 def recorded() -> list[PagedTree]:
     """The recorded search trees, every node rounded up to whole pages."""
-    return [_paged(tree) for tree in recorded_trees()]
+    found: list[PagedTree] = []
+    for tree in recorded_trees():
+        alike = sum(len(other.chains) == len(tree.leaves) for other in found)
+        found.append(_paged(tree, f", number {1 + alike}" if alike else ""))
+    return found
 
 
-def _paged(tree: RecordedTree) -> PagedTree:
+def _paged(tree: RecordedTree, which: str) -> PagedTree:
     rounded = [-(-tokens // PAGE_SIZE) * PAGE_SIZE for tokens in tree.tokens]
-    return PagedTree(f"search tree of {len(tree.leaves)} leaves", tree.parents, rounded)
+    return PagedTree(f"search tree of {len(tree.leaves)} leaves{which}", tree.parents, rounded)

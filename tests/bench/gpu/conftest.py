@@ -1,29 +1,24 @@
-"""What stands for a GPU's clock."""
+"""What stands for a GPU: its clock, and small shapes and trees."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
-from gpu_samples import TINY
+from gpu_samples import TINY, OnceClock
 from marcot.kernels import reference
 
-from bench.gpu import kernel_times, peers
+from bench.gpu import head_times, kernel_times, linear_times, tree_times
+from bench.gpu.trees import fan, layered, recorded
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Calls what is timed once; returns the list of all results. Kernels are the reference, shapes are small."""
-    results: list[Any] = []
-
-    def once(run: Callable[[], object]) -> float:
-        results.append(run())
-        return 1e-3
-
-    for module in (kernel_times, peers):
-        monkeypatch.setattr(module, "median_seconds", once)
+def clock(monkeypatch: pytest.MonkeyPatch) -> OnceClock:
+    """Kernels are the reference, shapes and trees are small."""
+    for module in (head_times, kernel_times, linear_times, tree_times):
         monkeypatch.setattr(module, "select", lambda *_: reference)
         monkeypatch.setattr(module, "SHAPES", (TINY,))
-    monkeypatch.setattr(kernel_times, "_ROWS", (1, 3))
-    return results
+    for module in (head_times, kernel_times, linear_times):
+        monkeypatch.setattr(module, "_ROWS", (1, 3))
+    monkeypatch.setattr(
+        tree_times, "measured_trees", lambda: [fan(1), fan(5), recorded()[0], layered((1, 3), (48, 32))]
+    )
+    return OnceClock()

@@ -2,63 +2,98 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from gpu_samples import CARD
+from gpu_samples import CARD, OnceClock
 
 from bench.gpu import kernel_tests
+from bench.gpu.kernel_tests import Run
 from bench.gpu.report import GpuReport, Section
 from bench.gpu.section import Task, run_section
 
 JUNIT = """<testsuites><testsuite>
 <testcase classname="tests.a" name="one"/>
-<testcase classname="tests.a" name="two"><failure message="x">y</failure></testcase>
+<testcase classname="tests.a" name="two[x-1]"><failure message="x">y</failure></testcase>
 <testcase classname="tests.b" name="three"><skipped/></testcase>
 <testcase classname="tests.b" name="four"><error message="x">y</error></testcase>
 </testsuite></testsuites>"""
-PASSED = '<testsuites><testsuite><testcase classname="tests.c" name="five"/></testsuite></testsuites>'
+ONE = '<testsuites><testsuite><testcase classname="tests.c" name="five"/></testsuite></testsuites>'
 
 
-def run_tests(monkeypatch: pytest.MonkeyPatch, folder: Path, *reports: str | None) -> Section:
-    """The section, where there is one file of tests for each of `reports`."""
-    for number in range(len(reports)):
-        (folder / f"test_{number}.py").touch()
+def section(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, together: Run, xml: str | None, alone: Sequence[str] = ()
+) -> Section:
+    """The section, where all tests give `together` and `xml`, and those in `alone` pass when they are run alone."""
 
-    def fake(test: Path, report: Path, deadline: float) -> str:
-        xml = reports[int(test.stem.removeprefix("test_"))]
-        if xml is not None:
-            report.write_text(xml)
-        return f"what {test.name} printed"
+    def fake(arguments: Sequence[str], report: Path, timeout_s: float) -> Run:
+        if "-n" in arguments:
+            if xml is not None:
+                report.write_text(xml)
+            return together
+        if arguments[0] in alone:
+            report.write_text(ONE)
+        return Run("alone", True)
 
+    (folder / "test_it.py").touch()
     monkeypatch.setattr(kernel_tests, "ROOT", folder)
     monkeypatch.setattr(kernel_tests, "_TESTS", ("test_*.py",))
-    monkeypatch.setattr(kernel_tests, "_run_tests", fake)
-    return run_section("tests", True, lambda notebook: kernel_tests.run(Task("model", "cuda", notebook)))
-
-
-def test_failed_tests_are_wrong_and_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    ended = run_tests(monkeypatch, tmp_path, PASSED, JUNIT, PASSED)
-    assert ended.status == "wrong"
-    named = ["failed: tests.a::two", "failed: tests.b::four", "what test_1.py printed"]
-    assert ended.notes == [*named, "3 tests passed, 1 were skipped"]
-    assert ended.wrong[0].value == 2
+    monkeypatch.setattr(kernel_tests, "run_tests", fake)
+    task = Task([], "cuda", OnceClock(), None)  # type: ignore[arg-type]
+    return run_section(
+        "tests", True, lambda notebook: kernel_tests.run(task._replace(notebook=notebook)), lambda line: None
+    )
 
 
 def test_tests_that_pass(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    ended = run_tests(monkeypatch, tmp_path, PASSED, PASSED)
-    assert (ended.status, ended.notes) == ("right", ["2 tests passed, 0 were skipped"])
+    ended = section(monkeypatch, tmp_path, Run("said", True), ONE)
+    assert (ended.status, ended.notes) == ("right", ["1 tests passed, 0 were skipped"])
 
 
-@pytest.mark.parametrize("xml", [None, "<testsuites/>"], ids=["killed", "none"])
-def test_tests_that_do_not_run_are_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, xml: str | None) -> None:
-    ended = run_tests(monkeypatch, tmp_path, PASSED, xml)
+def test_failed_tests_are_wrong_and_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ended = section(monkeypatch, tmp_path, Run("said", True), JUNIT)
+    assert ended.status == "wrong"
+    named = ["failed: tests/a.py::two[x-1]", "failed: tests/b.py::four"]
+    assert ended.notes == [*named, "1 tests passed, 1 were skipped", "said"]
+    assert ended.wrong[0].value == 2
+
+
+def test_what_passes_alone_is_not_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An error of the device fails every test of its process."""
+    both = ["tests/a.py::two[x-1]", "tests/b.py::four"]
+    ended = section(monkeypatch, tmp_path, Run("said", True), JUNIT, both)
+    assert ended.status == "right"
+    assert ended.notes == [
+        *(f"failed beside others, passes alone: {name}" for name in both),
+        "3 tests passed, 1 were skipped",
+    ]
+
+
+def test_what_is_not_run_again_stays_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(kernel_tests, "_MOST_AGAIN", 1)
+    ended = section(monkeypatch, tmp_path, Run("said", True), JUNIT, ["tests/a.py::two[x-1]", "tests/b.py::four"])
+    assert ended.wrong[0].value == 1
+
+
+@pytest.mark.parametrize(
+    ("ran", "xml"),
+    [(Run("said", True), None), (Run("said", True), "<testsuites/>"), (Run("said", False), ONE)],
+    ids=["killed", "none", "late"],
+)
+def test_tests_that_do_not_run_are_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ran: Run, xml: str | None
+) -> None:
+    ended = section(monkeypatch, tmp_path, ran, xml)
     assert GpuReport(CARD, [ended]).exit_code == 1
-    assert ended.notes == ["1 tests passed, 0 were skipped"]
     assert ended.error is not None
-    assert "what test_1.py printed" in ended.error
-    assert "what test_0.py printed" not in ended.error
+    assert "said" in ended.error
+
+
+def test_without_pytest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(kernel_tests, "find_spec", lambda name: None if name == "xdist" else object())
+    ended = section(monkeypatch, tmp_path, Run("said", True), ONE)
+    assert ended.skipped == "needs xdist, which is not installed"
 
 
 def test_every_pattern_finds_tests() -> None:
@@ -68,18 +103,22 @@ def test_every_pattern_finds_tests() -> None:
 
 def test_pytest_is_run_and_its_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pytest.ini").touch()
-    test, report = tmp_path / "test_it.py", tmp_path / "tests.xml"
-    test.write_text(
+    (tmp_path / "tests").mkdir()
+    report = tmp_path / "tests.xml"
+    (tmp_path / "tests/test_it.py").write_text(
         "import os\n"
         "def test_yes(): assert (os.environ['KERNEL_SETS'], os.environ['MARCOT_TEST_DEVICE']) == ('triton', 'cuda')\n"
         "def test_no(): 1 / 0\n"
         "def test_slow(): __import__('time').sleep(float(os.environ.get('NAP', 0)))\n"
     )
     monkeypatch.setattr(kernel_tests, "ROOT", tmp_path)
-    assert "ZeroDivisionError" in kernel_tests._run_tests(test, report, time.monotonic() + 60)
-    outcome = kernel_tests.read_outcome(report.read_text())
-    assert (outcome.passed, len(outcome.failed)) == (2, 1)
+    ran = kernel_tests.run_tests(["tests/test_it.py"], report, 60)
+    assert "ZeroDivisionError" in ran.printed
+    assert ran.in_time
+    assert kernel_tests.read_outcome(report.read_text()) == (2, ["tests/test_it.py::test_no"], 0)
     report.unlink()
     monkeypatch.setenv("NAP", "60")
-    assert "no end after" in kernel_tests._run_tests(test, report, time.monotonic() + 2)
-    assert not report.exists()
+    ran = kernel_tests.run_tests(["tests/test_it.py"], report, 2)
+    assert not ran.in_time
+    assert "no end after 2 s" in ran.printed
+    assert kernel_tests.read_outcome(report.read_text()).passed == 1, "it reports what it has"

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gpu_samples import OnceClock
 
 from bench.gpu import logprobs
-from bench.gpu.report import Check
+from bench.gpu.findings import Check
+from bench.gpu.models import Model
 from bench.gpu.section import Notebook, Task
 
 
 def test_log_probabilities(tiny_checkpoint: Callable[..., Path]) -> None:
     """On the CPU, where there are no graphs, everything else is right."""
     notebook = Notebook()
-    logprobs.run(Task(str(tiny_checkpoint("qwen2", tokenizer=True)), "cpu", notebook))
+    logprobs.run(Task([Model(str(tiny_checkpoint("qwen2", tokenizer=True)), False)], "cpu", OnceClock(), notebook))
     checks = {one.name: one for one in notebook.findings if isinstance(one, Check)}
     assert checks.pop("decoding has no CUDA graphs").value == 1
     assert all(one.right for one in checks.values()), checks
@@ -28,7 +30,14 @@ def test_wrong_log_probabilities_are_found(
 ) -> None:
     monkeypatch.setattr(logprobs, "_reference", _other_weights(tiny_checkpoint, logprobs._reference))
     notebook = Notebook()
-    logprobs.run(Task(str(tiny_checkpoint("smollm2", tokenizer=True)), "cpu", notebook))
+    logprobs.run(
+        Task(
+            [Model(str(tiny_checkpoint("smollm2", tokenizer=True)), False)],
+            "cpu",
+            OnceClock(),
+            notebook,
+        )
+    )
     wrong = [one.name for one in notebook.findings if isinstance(one, Check) and not one.right]
     assert "transformers fp32, largest" in wrong
     assert "prefill float32, largest" in wrong

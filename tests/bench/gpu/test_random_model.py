@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 import torch
 from marcot.engine import MCTS, Expansion, Sampling
-from marcot.model import ModelConfig
+from marcot.model import ModelConfig, load_checkpoint
 
-from bench.gpu import random_model
+from bench.gpu import models, random_model
+from bench.gpu.models import Model
 from bench.gpu.random_model import RANDOM_MODELS, RandomCheckpoint, random_engine
 from bench.gpu.words import word_tokenizer, words_of
 
@@ -15,7 +19,8 @@ from bench.gpu.words import word_tokenizer, words_of
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> ModelConfig:
     config = random_model._qwen2(64, 96, 2, 4, 2, 500, tied=False)
-    monkeypatch.setattr(random_model, "RANDOM_MODELS", {"tiny": config})
+    for module in (models, random_model):
+        monkeypatch.setattr(module, "RANDOM_MODELS", {"tiny": config})
     return config
 
 
@@ -37,17 +42,26 @@ def test_an_engine_on_random_weights_decodes_and_searches(tiny: ModelConfig) -> 
     assert [len(result.rollouts) for result in results] == [3, 3]
 
 
-def test_weights_are_the_same_every_time_and_of_the_usual_size(tiny: ModelConfig) -> None:
+def test_weights_are_the_same_every_time_and_of_a_size_that_outputs_keep(tiny: ModelConfig) -> None:
     first, second = (RandomCheckpoint(tiny, torch.device("cpu")) for _ in range(2))
     q, k = (f"model.layers.1.self_attn.{part}_proj.weight" for part in "qk")
     weight = first.tensor(q)
     assert isinstance(weight, torch.Tensor)
     assert torch.equal(weight, second.tensor(q))
     assert not torch.equal(weight[:32], first.tensor(k))
-    assert float(weight.float().std()) == pytest.approx(0.02, rel=0.1)
+    assert float(weight.float().std()) == pytest.approx(64**-0.5, rel=0.1)
 
 
 def test_every_token_has_a_word() -> None:
     tokenizer = word_tokenizer(1000)
     assert tokenizer.encode(words_of([0, 999, 31])) == [0, 999, 31]
     assert tokenizer.decode([0, 999, 31]) == "w0 w999 w31"
+
+
+def test_a_random_model_on_disk_is_the_one_in_memory(tiny: ModelConfig, tmp_path: Path) -> None:
+    path = Model("tiny", True).checkpoint(tmp_path / "model", "cpu", layers=1)
+    drawn = RandomCheckpoint(dataclasses.replace(tiny, num_layers=1), torch.device("cpu"))
+    with load_checkpoint(path) as stored:
+        assert (stored.config.num_layers, stored.config.qkv_bias, stored.config.head_dim) == (1, True, 16)
+        for name in drawn.parameters:
+            assert torch.equal(torch.as_tensor(stored.tensor(name)), drawn.drawn(name)), name

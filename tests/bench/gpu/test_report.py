@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from gpu_samples import CARD, RIGHT, WRONG
 
-from bench.gpu.report import Check, DecodeTiming, Finding, GpuReport, KernelTiming, Section
+from bench.gpu.findings import Check, Comparison, DecodeTiming, Finding, KernelTiming, ProfileRow, Rate
+from bench.gpu.report import GpuReport, Section
 
 
 def section(*findings: Finding, error: str | None = None, skipped: str | None = None, required: bool = True) -> Section:
@@ -42,13 +43,17 @@ def test_status() -> None:
 
 def test_text_has_every_number_and_every_error() -> None:
     kernel = KernelTiming("silu_mul", "7B, 8 rows", 2e-6, 3e6, 4e6)
-    decode = DecodeTiming("marcot, graphs", 64, 0.004, 0.001)
-    text = GpuReport(CARD, [section(RIGHT, WRONG, kernel, decode, error="Traceback: [red]boom[/red]")]).text()
+    decode = DecodeTiming("marcot", "0.5b", 64, 0.005, 0.004, 282)
+    beside = Comparison("lm_head_topk", "7B, 64 rows", 64, 3e-4, "cuBLAS", 2e-4)
+    others = (beside, Rate("search", "7b", 256, 12345.6), ProfileRow("7b, 1 branches", "_merge", 25, 1.25e-4))
+    text = GpuReport(CARD, [section(RIGHT, WRONG, kernel, decode, *others, error="Traceback: [red]boom[/red]")]).text()
     for part in (
         *("NVIDIA H100 80GB HBM3, sm_90, 132 processors, 80 GiB", "torch 2.13.0"),
         *("copies 3000 GB/s, multiplies bf16 800.0 TFLOP/s", "kernels: wrong, 1 s", "WRONG"),
         *("2.0", "1500", "50%", "2.00", "0%"),
-        *("4.00", "1.00", "16000", "a note", "Traceback: [red]boom[/red]"),
+        *("5.00", "4.00", "1.25", "282", "12800", "a note", "Traceback: [red]boom[/red]"),
+        *("300.0", "200.0", "1.50", "12346", "_merge", "125.0"),
+        *("LM head / cuBLAS, worst of 1", "≤ 1.30", "MISSED"),
     ):
         assert part in text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from gpu_samples import RIGHT
 
 from bench.gpu.section import Notebook, SkippedError, run_section
@@ -13,15 +14,29 @@ def test_an_error_keeps_what_was_found_before() -> None:
         notebook.note("so far")
         raise ValueError("boom")
 
-    ended = run_section("kernels", True, run)
+    told: list[str] = []
+    ended = run_section("kernels", True, run, told.append)
     assert (ended.findings, ended.notes, ended.status) == ([RIGHT], ["so far"], "failed")
     assert ended.error is not None
     assert "ValueError: boom" in ended.error
+    assert told == [RIGHT.line, "so far", ended.error]
 
 
 def test_a_skipped_section_says_why() -> None:
     def run(notebook: Notebook) -> None:
         raise SkippedError("nothing to do")
 
-    ended = run_section("peers", False, run)
+    told: list[str] = []
+    ended = run_section("peers", False, run, told.append)
     assert (ended.skipped, ended.error, ended.status) == ("nothing to do", None, "skipped")
+
+
+@pytest.mark.parametrize(("package", "status"), [("gguf", "skipped"), ("marcot.kernels.new", "failed")])
+def test_what_a_bare_machine_may_lack_is_said(package: str, status: str) -> None:
+    def run(notebook: Notebook) -> None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+
+    ended = run_section("logprobs", True, run, lambda line: None)
+    assert ended.status == status
+    if status == "skipped":
+        assert ended.skipped == "needs gguf, which is not installed"

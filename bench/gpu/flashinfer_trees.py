@@ -1,0 +1,97 @@
+"""FlashInfer's attention over a tree, in two ways: per branch, and as a cascade of the root and all that is below.
+
+FlashInfer compiles its kernels when they are first wanted, which takes a minute. As a program, this does it before:
+`python -m bench.gpu.flashinfer_trees`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from importlib.util import find_spec
+from itertools import accumulate
+from typing import Final
+
+import torch
+from marcot.model import PAGE_SIZE
+from torch import Tensor
+
+from .. import ROOT
+from .kernel_times import SHAPES, Shape, inputs
+from .trees import PagedTree, fan
+
+_WORKSPACE_BYTES = 256 * 2**20
+
+Way = Callable[[Shape, PagedTree, Tensor, Tensor, Tensor], Callable[[], Tensor]]
+"""Makes what attends to a tree, of a model's shape, the tree, Q, K and V."""
+
+
+def is_installed() -> bool:
+    """Whether FlashInfer can be imported."""
+    return find_spec("flashinfer") is not None
+
+
+def start_build() -> subprocess.Popen[bytes] | None:
+    """Begin to compile FlashInfer's kernels in a process beside this one, or None where it is not installed.
+
+    Whoever wants a kernel meanwhile waits for FlashInfer's own lock.
+    """
+    if not is_installed():
+        return None
+    return subprocess.Popen([sys.executable, "-m", "bench.gpu.flashinfer_trees"], cwd=ROOT, stdout=subprocess.DEVNULL)
+
+
+def per_branch(shape: Shape, tree: PagedTree, q: Tensor, k: Tensor, v: Tensor) -> Callable[[], Tensor]:
+    """Every branch reads its whole path."""
+    import flashinfer
+
+    paths = [[page for node in chain for page in tree.pages_of(node)] for chain in tree.chains]
+    wrapper = flashinfer.BatchDecodeWithPagedKVCacheWrapper(_workspace(q), "HND", use_tensor_cores=True)
+    heads = (shape.heads, shape.kv_heads, shape.head_dim, PAGE_SIZE)
+    wrapper.plan(*_table(paths, q), *heads, q_data_type=q.dtype, kv_data_type=k.dtype)
+    return lambda: wrapper.run(q, (k, v))
+
+
+def cascade(shape: Shape, tree: PagedTree, q: Tensor, k: Tensor, v: Tensor) -> Callable[[], Tensor]:
+    """The root is read once for all branches, what is below it once for each."""
+    import flashinfer
+
+    rest = [[page for node in chain[1:] for page in tree.pages_of(node)] for chain in tree.chains]
+    levels = [_table([tree.pages_of(0)], q), _table(rest, q)]
+    rows = len(q)
+    queries = [_int32([0, rows], q), _int32(range(rows + 1), q)]
+    wrapper = flashinfer.MultiLevelCascadeAttentionWrapper(2, _workspace(q), "HND")
+    heads = (shape.heads, shape.kv_heads, shape.head_dim, PAGE_SIZE)
+    wrapper.plan(queries, *map(list, zip(*levels, strict=True)), *heads, q_data_type=q.dtype)
+    return lambda: wrapper.run(q, (k, v))
+
+
+WAYS: Final[Mapping[str, Way]] = {"FlashInfer, per branch": per_branch, "FlashInfer, cascade": cascade}
+
+
+def _table(paths: list[list[int]], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """FlashInfer's page table: where each path begins, its pages, and how full the last one is."""
+    begins = [0, *accumulate(map(len, paths))]
+    pages = [page for path in paths for page in path]
+    return _int32(begins, like), _int32(pages, like), _int32([PAGE_SIZE] * len(paths), like)
+
+
+def _int32(values: Iterable[int], like: Tensor) -> Tensor:
+    return torch.tensor(list(values), dtype=torch.int32, device=like.device)
+
+
+def _workspace(like: Tensor) -> Tensor:
+    return torch.zeros(_WORKSPACE_BYTES, dtype=torch.uint8, device=like.device)
+
+
+def build() -> None:
+    """Let every way attend to a small tree of every shape, which compiles what it needs."""
+    for shape in SHAPES:
+        tree = fan(2)
+        for way in WAYS.values():
+            way(shape, tree, *inputs(shape, tree, torch.device("cuda")))()
+
+
+if __name__ == "__main__":
+    build()

@@ -1,0 +1,42 @@
+"""The models that `make gpu-check` runs as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from marcot.engine import Engine
+from marcot.model import locate
+
+from .random_model import RANDOM_MODELS, random_engine, write_random
+
+
+class Model(NamedTuple):
+    """A model by name.
+
+    Attributes:
+        name: A size in `RANDOM_MODELS` where it is random, else a built-in name, a hub id or a path.
+        is_random: Whether its weights are drawn on the spot.
+    """
+
+    name: str
+    is_random: bool
+
+    def engine(self, device: str, kv_tokens: int) -> Engine:
+        """Load it, with a KV pool of `kv_tokens` tokens; weights, K and V are bf16 on a GPU, fp32 on a CPU."""
+        if self.is_random:
+            return random_engine(self.name, device, kv_tokens, torch.float32 if device == "cpu" else torch.bfloat16)
+        return Engine.load(self.name, device=device, kv_tokens=kv_tokens)
+
+    def checkpoint(self, folder: Path, device: str, layers: int | None = None) -> Path:
+        """Where it is on disk, for programs that want files.
+
+        Args:
+            folder: A random model is written there.
+            device: What draws a random model.
+            layers: So many layers of a random model; all by default.
+        """
+        if self.is_random:
+            return write_random(folder, RANDOM_MODELS[self.name], device, layers)
+        return locate(self.name)
