@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from .actions import Decode
 from .result import TreeNode
@@ -40,13 +41,32 @@ def with_token_ends(tree: Iterable[TreeNode], decode: Decode) -> tuple[TreeNode,
         decode: Token ids to text, with U+FFFD for bytes that are not UTF-8, as `Tokenizer.decode` does it.
     """
     states: dict[int | None, _State] = {}
+    alone: dict[int, str] = {}
     nodes = []
     for node in tree:
         state = states.get(node.parent, _State())
-        ends, states[node.id] = _decoded(node, state, decode)
+        ends, states[node.id] = _joined(node, state, decode, alone) or _decoded(node, state, decode)
         bounds = [min(max(end - state.shown, 0), len(node.text)) for end in ends]
         nodes.append(replace(node, token_ends=(*bounds[:-1], len(node.text))) if bounds else node)
     return tuple(nodes)
+
+
+def _joined(node: TreeNode, state: _State, decode: Decode, alone: dict[int, str]) -> tuple[list[int], _State] | None:
+    """What `_decoded` returns, where the texts of the tokens, each decoded `alone`, add up to the node's; else None.
+
+    They mostly do, and few tokens are new.
+    """
+    if not node.token_ids or state.pending:
+        return None
+    for token in node.token_ids:
+        if token not in alone:
+            alone[token] = decode((token,))
+    texts = [alone[token] for token in node.token_ids]
+    text = "".join(texts)
+    if _UNFINISHED in text or decode(state.context + node.token_ids) != state.known + text:
+        return None
+    ends = list(accumulate(map(len, texts), initial=state.decoded))[1:]
+    return ends, _State(node.token_ids[-1:], texts[-1], (), ends[-1], state.shown + len(node.text))
 
 
 def _decoded(node: TreeNode, state: _State, decode: Decode) -> tuple[list[int], _State]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -90,7 +89,26 @@ class Action(ABC):
         return None
 
 
-def token_border(token_ids: Sequence[int], characters: int, decode: Decode) -> int:
-    """Return how many tokens it takes until their text has `characters` characters."""
-    counts = range(len(token_ids) + 1)
-    return bisect_left(counts, characters, key=lambda count: len(decode(token_ids[:count])))
+def token_border(token_ids: Sequence[int], text: str, characters: int, decode: Decode) -> int:
+    """Return how many tokens it takes until their text has `characters` characters, at least one.
+
+    Args:
+        token_ids: The tokens.
+        text: Their text, of at least so many characters.
+        characters: How many.
+        decode: Text of token ids.
+    """
+    low, shorter = 0, 0
+    high, longer = len(token_ids), len(text)
+    guesses = True
+    while high - low > 1:
+        # Tokens are about of the same length, so that a guess is off by a few; if it is not, the middle is next.
+        share = (characters - shorter) / (longer - shorter) if guesses else 0.5
+        middle = min(max(low + round(share * (high - low)), low + 1), high - 1)
+        length, width = len(decode(token_ids[:middle])), high - low
+        if length < characters:
+            low, shorter = middle, length
+        else:
+            high, longer = middle, length
+        guesses = 2 * (high - low) <= width
+    return high

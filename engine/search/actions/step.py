@@ -17,7 +17,7 @@ _STEP_END = re.compile(
     r"|\n(?=[#*\s]{0,80}(?:step|步骤)\s{0,80}\d)",  # the line before a mark such as "Step 2:" or "### Step 2"
     re.IGNORECASE,
 )
-_WINDOW = 256
+_WINDOW = 128
 """Tokens that are looked at first: steps are mostly shorter, and a chain of many need not be decoded once for each."""
 
 _AHEAD = 200
@@ -60,7 +60,7 @@ def _step_end(token_ids: Sequence[int], start: int, decode: Decode) -> int:
         match = _STEP_END.search(text, inked)
         rest = text[match.end() :] if match else ""
         if match and rest.strip() and (left <= 0 or len(rest) >= _AHEAD):
-            return start + token_border(window, match.end(), decode)
+            return start + token_border(window, text, match.end(), decode)
         if left <= 0:
             return len(token_ids)
         size *= 2
