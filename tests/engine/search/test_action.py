@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from bisect import bisect_left
+from itertools import accumulate
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from marcot.engine.errors import InputError
 from marcot.engine.search.actions import action_of
+from marcot.engine.search.actions.action import token_border
 
 
 def decode(ids: list[int]) -> str:
@@ -50,6 +54,15 @@ def test_a_step_ends_at_the_first_token_border_after_its_mark() -> None:
     words = ["The", " sum.\n", "\nNow", " eight"]
     cut = action_of("step").cut([0, 1, 2, 3], lambda ids: "".join(words[id] for id in ids), SURE)
     assert cut == [3, 4]
+
+
+@given(words=st.lists(st.text("ab\n", min_size=1, max_size=9), min_size=1, max_size=60), data=st.data())
+def test_a_token_border_is_the_first_that_is_far_enough(words: list[str], data: st.DataObject) -> None:
+    text = "".join(words)
+    characters = data.draw(st.integers(1, len(text)))
+    ends = list(accumulate(map(len, words)))
+    found = token_border(range(len(words)), text, characters, lambda ids: "".join(words[id] for id in ids))
+    assert found == bisect_left(ends, characters) + 1
 
 
 @pytest.mark.parametrize(
