@@ -114,6 +114,11 @@ gpu-check: $(GPU_NEEDS)  ## on a machine with a GPU: prove and time everything t
 	$(GPU_PYTHON) -m bench.gpu.check $(if $(filter command environment,$(firstword $(origin MODEL))),--model="$(MODEL)") $(if $(RANDOM),--random="$(RANDOM)") \
 	  $(if $(SECTIONS),--sections="$(SECTIONS)") $(if $(CHECK),--check)
 
+# A part of it: make gpu-tune OPS="attention". Commit the table that it writes.
+.PHONY: gpu-tune
+gpu-tune: $(GPU_NEEDS)  ## on a machine with a GPU: measure the fastest shapes of its kernels, for kernels/triton/tuned
+	$(GPU_PYTHON) -m bench.gpu.tune $(if $(OPS),--ops="$(OPS)")
+
 # CHECK=1 fails if a bar is missed.
 .PHONY: bench-bytes
 bench-bytes: $(VENV)/.dev  ## count what attention over trees reads: our plans beside those of other systems

@@ -1,0 +1,184 @@
+"""`make gpu-tune`: measures which shapes of kernels are the fastest on this card, for the table that launchers read.
+
+Shapes are compiled in parallel processes first, and compared with the launcher's own; those that are right are timed
+one after the other, as replayed graphs with a cold cache. The table goes to `kernels/triton/tuned`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, NamedTuple, cast
+
+import torch
+from marcot.kernels import Kernels
+from marcot.kernels.triton.arch import Arch, arch_of
+from marcot.kernels.triton.op_set import TritonKernels
+from marcot.kernels.triton.tuning import TUNED_FOLDER, UNTUNED, TunedShape, TuningTable, table_name
+from marcot.model.whole_file import write_whole
+
+from .check import NO_GPU
+from .cold_clock import ColdClock
+from .trials import Trial, answer, child_command, failures
+from .tunable_attention import attention_cases
+from .tunables import OWN, Case, Fields
+
+OPS: Final[Mapping[str, Callable[[Arch], Iterator[Case]]]] = {"attention": attention_cases}
+"""The cases of each op."""
+
+_SECONDS = 400
+"""All of it is to end within seven minutes."""
+
+_COMPILE_SHARE = 0.6
+"""Of the seconds: after them, what is not compiled is not tried."""
+
+_GAIN = 0.02
+"""A shape that gains less than this over the launcher's own is not worth an entry; the clock repeats within 0.01."""
+
+_PROCESSES = max(1, min(16, os.cpu_count() or 1))
+
+
+class Measured(NamedTuple):
+    """The fastest shape of a case.
+
+    Attributes:
+        case: Which.
+        fields: Of the fastest, none for the launcher's own.
+        seconds: Its time.
+        own_seconds: That of the launcher's own.
+    """
+
+    case: Case
+    fields: Fields
+    seconds: float
+    own_seconds: float
+
+    @property
+    def line(self) -> str:
+        """For who watches."""
+        own, best = (f"{seconds * 1e6:.1f} µs" for seconds in (self.own_seconds, self.seconds))
+        fields = ", ".join(f"{name} {value}" for name, value in self.fields.items())
+        return f"{self.case.name}: {own}" + (f", {best} with {fields}" if fields else ", the launcher's own")
+
+
+def fastest(case: Case, fields: Sequence[Fields], seconds_of: Callable[[Fields], float]) -> Measured:
+    """Time `fields` and the launcher's own shape."""
+    own = seconds_of(OWN)
+    times = [(seconds_of(one), one) for one in fields]
+    seconds, best = min(times, key=lambda timed: timed[0], default=(own, OWN))
+    return Measured(case, best, seconds, own) if seconds < own * (1 - _GAIN) else Measured(case, OWN, own, own)
+
+
+def shapes_of(measured: Sequence[Measured]) -> list[TunedShape]:
+    """Entries of a table: all sizes of a kind, if any has a faster shape, as a size without an entry takes the next."""
+    gained = {(one.case.op, one.case.kind) for one in measured if one.fields}
+    return [TunedShape(*one.case[:4], one.fields) for one in measured if (one.case.op, one.case.kind) in gained]
+
+
+def write_table(card: str, arch: str, measured: Sequence[Measured], folder: Path = TUNED_FOLDER) -> Path:
+    """Write the table of `card`; what it had of other kinds stays. Returns its path."""
+    path = folder / f"{table_name(card)}.json"
+    again = {(one.case.op, one.case.kind) for one in measured}
+    had = json.loads(path.read_text())["shapes"] if path.is_file() else []
+    kept = [TunedShape(**one) for one in had if (one["op"], one["kind"]) not in again]
+    shapes = sorted([*kept, *shapes_of(measured)], key=lambda one: one[:4])
+    versions = {"torch": torch.__version__, "triton": version("triton")}
+    content = {"card": card, "arch": arch, "versions": versions, "shapes": [one._asdict() for one in shapes]}
+    folder.mkdir(exist_ok=True)
+    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
+    return path
+
+
+def kernels_with(arch: Arch, case: Case, fields: Fields) -> Kernels:
+    """The GPU kernels with a table of one entry."""
+    table = TuningTable("a trial", [TunedShape(*case[:4], fields)]) if fields else UNTUNED
+    return cast(Kernels, TritonKernels(arch._replace(tuning=table)))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Tune the ops that were asked for; returns the exit code."""
+    started = time.monotonic()
+    chosen = _parsed(arguments)
+    if not torch.cuda.is_available():
+        print(f"gpu-tune: no GPU: torch {torch.__version__} sees none, so nothing was tuned", file=sys.stderr)
+        return NO_GPU
+    device = torch.device("cuda")
+    arch = arch_of(device)
+    cases = [case for op in chosen.ops for case in OPS[op](arch)]
+    kernels_of = partial(kernels_with, arch)
+    if chosen.child:
+        answer(cases, kernels_of, device, sys.stdin, sys.stdout)
+        return 0
+    right = _compiled(cases, child_command(chosen.ops), started + chosen.seconds * _COMPILE_SHARE)
+    print(f"gpu-tune: compiled after {time.monotonic() - started:.0f} s", flush=True)
+    name, clock = torch.cuda.get_device_name(device), ColdClock.on_device(device)
+
+    def times_of(case: Case) -> Callable[[Fields], float]:
+        call = case.make(device)
+        return lambda fields: clock.seconds(call(kernels_of(case, fields)))
+
+    measured: list[Measured] = []
+    for case, fields in zip(cases, right, strict=True):
+        if time.monotonic() - started > chosen.seconds:
+            print(f"gpu-tune: no time is left for {len(cases) - len(measured)} sizes", flush=True)
+            break
+        measured.append(fastest(case, fields, times_of(case)))
+        print(f"  {measured[-1].line}", flush=True)
+        write_table(name, arch.name, measured)
+    print(f"gpu-tune: {TUNED_FOLDER / table_name(name)}.json after {time.monotonic() - started:.0f} s")
+    return 0
+
+
+def _compiled(cases: Sequence[Case], command: Sequence[str], deadline: float) -> list[list[Fields]]:
+    """Of each case the candidates that compile and are right; what is wrong with the others is printed."""
+    trials = [Trial(number, at) for number, case in enumerate(cases) for at in range(len(case.candidates))]
+    print(f"gpu-tune: {len(trials)} shapes of {len(cases)} sizes, {_PROCESSES} processes ...", flush=True)
+    wrong = failures(command, trials, _PROCESSES, deadline)
+    for trial, why in wrong.items():
+        case = cases[trial.case]
+        print(f"  {case.name}: {dict(case.candidates[trial.candidate])}: {why.strip().splitlines()[-1][:120]}")
+    return [
+        [fields for at, fields in enumerate(case.candidates) if Trial(number, at) not in wrong]
+        for number, case in enumerate(cases)
+    ]
+
+
+class Chosen(NamedTuple):
+    """What was asked for.
+
+    Attributes:
+        ops: Keys of `OPS`.
+        seconds: After so many nothing else is measured.
+        child: Whether to answer the trials of another process.
+    """
+
+    ops: list[str]
+    seconds: float
+    child: bool
+
+
+def _parsed(arguments: Sequence[str] | None) -> Chosen:
+    parser = argparse.ArgumentParser(prog="gpu-tune", description=__doc__)
+    parser.add_argument("--ops", default=" ".join(OPS), type=_ops, help=f"of {', '.join(OPS)}")
+    parser.add_argument("--seconds", type=float, default=_SECONDS, help="after so many nothing else is measured")
+    parser.add_argument("--child", action="store_true", help="answer the trials of another process, line by line")
+    return Chosen(**vars(parser.parse_args(arguments)))
+
+
+def _ops(names: str) -> list[str]:
+    chosen = names.split()
+    for name in chosen:
+        if name not in OPS:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(OPS)}")
+    return chosen
+
+
+if __name__ == "__main__":
+    sys.exit(main())
