@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model import Tokenizer
+from ..model import ROUND_ENDS, Tokenizer
 from .branch_key import branch_key
 from .completion import Completion, FinishReason
 from .job import Job
 from .kv_node import KVNode
+from .row_sampling import RowSampling
 from .sampling import Sampling
 from .usage import Usage
+
+_Part = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[Any], NDArray[np.float32]]
+"""Logits, lse, top ids and top logits of some tokens."""
 
 
 class Branch(Job):
@@ -23,6 +29,9 @@ class Branch(Job):
         key: Philox key of its draws.
         width: How many of the most probable tokens it looks at.
         seen: Distinct tokens on its path; None without a repetition penalty.
+        ends: Tokens that end it.
+        row_sampling: How it samples on the device.
+        row_ends: `[ROUND_ENDS]`, as many of `ends` as the device looks for, padded with -1.
         finish_reason: Why it ended; None while it runs.
         kept: Whether its node was frozen when it ended; the branch then holds it until somebody takes it over.
     """
@@ -50,13 +59,14 @@ class Branch(Job):
         self.kept = False
         self._max_tokens = max_tokens
         self._eos_token_ids = frozenset() if sampling.ignore_eos else eos_token_ids
+        self.ends = self._eos_token_ids | set(sampling.stop_token_ids)
+        self.row_sampling = RowSampling.of(sampling, self.key)
+        self.row_ends = np.full(ROUND_ENDS, -1, np.int64)
+        self.row_ends[: len(self.ends)] = list(self.ends)[:ROUND_ENDS]
         self._tokenizer = tokenizer
         self._stream = tokenizer.stream() if tokenizer and sampling.stop else None
         self._text = ""
-        self._logits: list[float] = []
-        self._lse: list[float] = []
-        self._top_ids: list[NDArray[np.int64]] = []
-        self._top_logits: list[NDArray[np.float32]] = []
+        self._drawn: list[_Part] = []
 
     @property
     def ready(self) -> bool:
@@ -79,56 +89,93 @@ class Branch(Job):
         """Whether the branch draws no more."""
         return self.finish_reason is not None or self.error is not None
 
-    def draw(
-        self, token: int, logit: float, lse: float, top_ids: NDArray[np.int64], top_logits: NDArray[np.float32]
+    @property
+    def left(self) -> int:
+        """How many tokens it may still draw."""
+        return self._max_tokens - len(self.node.tokens)
+
+    def take(
+        self,
+        ids: list[int],
+        logits: NDArray[np.float32],
+        lse: NDArray[np.float32],
+        top_ids: NDArray[Any],
+        top_logits: NDArray[np.float32],
     ) -> None:
-        """Append a drawn token with the distribution it came from, and find out whether the branch ends there."""
-        self.node.tokens.append(token)
-        self._logits.append(logit)
-        self._lse.append(lse)
-        self._top_ids.append(top_ids[: self.width])
-        self._top_logits.append(top_logits[: self.width])
-        self.usage.generated_tokens += 1
+        """Append drawn tokens with the distributions they came from, up to the one that ends the branch, if any.
+
+        Args:
+            ids: At least one token, and at most as many as are `left`.
+            logits: `[len(ids)]`, their raw logits.
+            lse: `[len(ids)]`.
+            top_ids: `[len(ids), k]`, at least `width` candidates each.
+            top_logits: `[len(ids), k]`.
+        """
+        reason: FinishReason | None = "length" if len(ids) == self.left else None
+        if not self.ends.isdisjoint(ids):
+            end = next(index for index, token in enumerate(ids) if token in self.ends)
+            ids = ids[: end + 1]
+            reason = "eos" if ids[-1] in self._eos_token_ids else "stop"
+        if self._stream is not None:
+            ends = reason in ("eos", "stop")
+            read = self._read(ids[:-1] if ends else ids)
+            if read is not None:
+                ids, reason = ids[:read], "stop"
+            elif reason == "stop":
+                self._text += self._stream.finish()
+        kept = len(ids)
+        self.node.tokens.extend(ids)
+        self._drawn.append((logits[:kept], lse[:kept], top_ids[:kept, : self.width], top_logits[:kept, : self.width]))
+        self.usage.generated_tokens += kept
         if self.seen is not None:
-            self.seen.add(token)
-        if token in self._eos_token_ids:
-            self.finish_reason = "eos"
-        elif token in self.sampling.stop_token_ids:
-            self.finish_reason = "stop"
-            self._text += self._stream.finish() if self._stream else ""
-        elif self._stream and self._reads_stop(self._stream.push(token)):
-            self.finish_reason = "stop"
-        elif len(self.node.tokens) >= self._max_tokens:
-            self.finish_reason = "length"
+            self.seen.update(ids)
+        self.finish_reason = reason
 
     def completion(self) -> Completion:
         """Everything drawn, as arrays. Call it once, when the branch is over."""
-        tokens = len(self.node.tokens)
-        shape = (tokens, -1) if tokens else (0, 0)
-        return Completion(
-            np.array(self.node.tokens, np.int64),
-            np.array(self._logits, np.float32),
-            np.array(self._lse, np.float32),
-            np.concatenate(self._top_ids).reshape(shape) if tokens else np.empty(shape, np.int64),
-            np.concatenate(self._top_logits).reshape(shape) if tokens else np.empty(shape, np.float32),
-            self._whole_text(),
-            self.finish_reason,
-        )
+        if self._drawn:
+            logits, lse, top_ids, top_logits = (np.concatenate(parts) for parts in zip(*self._drawn, strict=True))
+        else:
+            logits = lse = np.empty(0, np.float32)
+            top_ids, top_logits = np.empty((0, 0), np.int64), np.empty((0, 0), np.float32)
+        tokens = np.array(self.node.tokens, np.int64)
+        top_ids = top_ids.astype(np.int64, copy=False)
+        return Completion(tokens, logits, lse, top_ids, top_logits, self._whole_text(), self.finish_reason)
+
+    def _read(self, ids: list[int]) -> int | None:
+        """Read the text of more tokens; how many of them it takes to complete a stop string, None if none does.
+
+        All of them are looked at in one go, and only if there is something to be found one after the other. So is the
+        beginning of a character at their end, as it is not told whether a stop string comes before it.
+        """
+        assert self._stream is not None
+        before = self._stream.copy()
+        piece = self._stream.push(*ids) if ids else ""
+        if piece and not self._stops_in(piece):
+            self._text += piece
+            return None
+        self._stream = before
+        for index, token in enumerate(ids):
+            if self._reads_stop(self._stream.push(token)):
+                return index + 1
+        return None
+
+    def _stops_in(self, piece: str) -> list[int]:
+        """Where in the text stop strings begin that `piece`, which follows it, completes."""
+        text = self._text + piece
+        stops = self.sampling.stop
+        begin = max(len(self._text) - max(map(len, stops)) + 1, 0)
+        return [at for at in (text.find(stop, begin) for stop in stops) if at >= 0]
 
     def _reads_stop(self, piece: str) -> bool:
         """Add `piece` to the text; cut it at the first stop string that it completes."""
         if not piece:
             return False
+        found = self._stops_in(piece)
         self._text += piece
-        stops = self.sampling.stop
-        reach = len(piece) + max(map(len, stops)) - 1
-        begin = max(len(self._text) - reach, 0)
-        found = [at for at in (self._text.find(stop, begin) for stop in stops) if at >= 0]
-        if not found:
-            return False
-        if not self.sampling.include_stop:
+        if found and not self.sampling.include_stop:
             self._text = self._text[: min(found)]
-        return True
+        return bool(found)
 
     def _whole_text(self) -> str:
         """The text without the token that ended the branch; without stop strings nobody had to look at it before."""

@@ -188,6 +188,6 @@ def _append(
     top_logits: NDArray[np.float32],
     lse: NDArray[np.float32],
 ) -> None:
-    drawn = zip(choice.ids.tolist(), choice.logits.tolist(), lse.tolist(), top_ids, top_logits, strict=True)
-    for branch, row in zip(branches, drawn, strict=True):
-        branch.draw(*row)
+    for row, (branch, token) in enumerate(zip(branches, choice.ids.tolist(), strict=True)):
+        one = slice(row, row + 1)
+        branch.take([token], choice.logits[one], lse[one], top_ids[one], top_logits[one])

@@ -153,13 +153,25 @@ class KVTree:
         missing = -(-(node.first_slot + tokens) // PAGE_SIZE) - len(node.pages)
         if missing <= 0:
             return True
-        while self.pool.free < missing:
-            if not self._evict_one():
-                return False
+        if not self.vacate(missing):
+            return False
         if not node.pages:
             _parent(node).resident_children += 1
         node.pages.extend(self.pool.take(missing))
         return True
+
+    def vacate(self, pages: int) -> bool:
+        """Evict until so many pages are free; False if nothing is left to evict before that."""
+        while self.pool.free < pages:
+            if not self._evict_one():
+                return False
+        return True
+
+    def trim(self, node: KVNode) -> None:
+        """Give back the pages behind a node's computed tokens, but for its first one; it has some."""
+        used = max(-(-(node.first_slot + node.computed) // PAGE_SIZE), 1)
+        self.pool.give(node.pages[used:])
+        del node.pages[used:]
 
     def drop(self, node: KVNode) -> None:
         """Give back the pages of a node that no child depends on; its tokens stay, its K and V can be recomputed."""

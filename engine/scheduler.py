@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-from ..model import PAGE_SIZE, DecodeGraphs, Decoder, KVCache, Tokenizer
+import torch
+
+from ..model import PAGE_SIZE, ROUND_TOKENS, DecodeGraphs, Decoder, KVCache, Tokenizer
 from .branch import Branch
 from .errors import ContextOverflowError, IntegrityError, PoolTooSmallError
 from .job import Job, Prefill
@@ -19,6 +21,12 @@ from .special_stops import with_special_stops
 from .stepper import Stepper
 from .usage import Usage
 
+_GPU_STEP_TOKENS = 8192
+"""Rows of a step on a GPU: enough that products are limited by its arithmetic, and launches do not matter."""
+
+_FEW = 8
+"""A round may be long if at most one branch in so many has to wait for the host after each token."""
+
 
 class Limits(NamedTuple):
     """How much one step may hold.
@@ -26,10 +34,17 @@ class Limits(NamedTuple):
     Attributes:
         step_tokens: Rows of a forward pass; decoding branches come first, prefill chunks take what is left.
         jobs: Jobs that run at once; more wait.
+        round_tokens: Tokens that a branch draws in one go when there is nothing else to do, at most `ROUND_TOKENS`.
     """
 
     step_tokens: int = 512
     jobs: int = 256
+    round_tokens: int = 1
+
+    @classmethod
+    def of(cls, device: torch.device) -> Self:
+        """What suits `device`. A GPU is kept busy by long rounds; on a CPU they would gain less than they waste."""
+        return cls(step_tokens=_GPU_STEP_TOKENS, round_tokens=ROUND_TOKENS) if device.type == "cuda" else cls()
 
 
 class Scheduler:
@@ -161,7 +176,7 @@ class Scheduler:
         return not (self._waiting or self._running)
 
     def step(self) -> None:
-        """Run one forward pass over everything that can run; jobs that end say so (`Job.finished`).
+        """Run everything that can run, by a step or a round; jobs that end say so (`Job.finished`).
 
         Raises:
             IntegrityError: There is nothing to run, so that a caller who waits for a job would wait forever.
@@ -171,8 +186,13 @@ class Scheduler:
         self._tree.settle()
         self._admit()
         try:
-            self._stepper.run(self._gather())
-            self._stepper.draw(job for job in self._running.values() if isinstance(job, Branch))
+            self._start()
+            readers, tokens = self._gather()
+            if readers and tokens:
+                self._stepper.round(readers, tokens)
+            elif readers:
+                self._stepper.draw(self._stepper.run(readers))
+                self._start()
         except BaseException:
             self._rewind()
             raise
@@ -182,9 +202,14 @@ class Scheduler:
                 self._leave(job)
                 self._bury(job, keep_tokens=True)
 
+    def _start(self) -> None:
+        """Draw the first token of every branch whose fork is ready."""
+        branches = [job for job in self._running.values() if isinstance(job, Branch) and not job.node.tokens]
+        if starting := [branch for branch in branches if branch.ready and not branch.finished]:
+            self._stepper.start(starting)
+
     def _rewind(self) -> None:
         """After half a step: whoever goes on decodes the last token of each branch again, and draws from that."""
-        self._stepper.forget()
         for job in self._running.values():
             if isinstance(job, Branch) and job.node.tokens:
                 job.node.computed = min(job.node.computed, len(job.node.tokens) - 1)
@@ -213,24 +238,61 @@ class Scheduler:
         self._tree.unpin(job.leaf)
         return False
 
-    def _gather(self) -> list[Reader]:
-        """Choose the rows of this step; make room for them, by preemption if need be."""
-        budget = self._limits.step_tokens
-        readers: list[Reader] = []
+    def _gather(self) -> tuple[list[Reader], int]:
+        """Choose the rows of this step and make room for them, by preemption if need be.
+
+        Returns:
+            The readers, and of a round how many tokens their branches draw; 0 if they are those of a step.
+        """
         decoding: list[tuple[Job, KVNode]] = []
         scoring: list[tuple[Job, KVNode]] = []
         behind: list[Job] = []
         for order in sorted(self._running):
             job = self._running[order]
+            if job.finished:
+                continue
             if not job.ready:
                 behind.append(job)
             elif job.node is not None:
                 (scoring if isinstance(job, Scoring) else decoding).append((job, job.node))
-        for job, node in decoding + scoring:
+        single = not scoring and all(len(node.tokens) - node.computed == 1 for _, node in decoding)
+        if single and not behind:
+            return self._round(decoding[: self._limits.step_tokens])
+        readers = self._rows(decoding + scoring, self._limits.step_tokens)
+        readers += self._chunks(behind, self._limits.step_tokens - sum(reader.rows for reader in readers))
+        # States of single tokens come from a round of one as well, where that is quicker.
+        alone = self._stepper.graphed and single and all(reader.rows == 1 for reader in readers)
+        return readers, int(alone)
+
+    def _round(self, decoding: Sequence[tuple[Job, KVNode]]) -> tuple[list[Reader], int]:
+        """Rows for a round of as many tokens as these branches want and get pages for; one of them has to be enough."""
+        branches = [job for job, _ in decoding if isinstance(job, Branch)]
+        nodes = [branch.node for branch in branches]
+        tokens = min(self._limits.round_tokens, max((branch.left for branch in branches), default=0))
+        if sum(branch.seen is not None for branch in branches) * _FEW > len(branches):
+            tokens = min(tokens, 1)
+        if tokens > 1 and not self._tree.vacate(_missing(nodes, tokens)):
+            while tokens > 1 and _missing(nodes, tokens) > self._tree.pool.free:
+                tokens -= 1
+        if tokens <= 1:
+            return self._rows(decoding, len(decoding)), tokens
+        for node in nodes:
+            self._tree.reserve(node, len(node.tokens) + tokens - 1)
+        return [Reader(branch, branch.node, branch.node.computed, 1) for branch in branches], tokens
+
+    def _rows(self, jobs: Sequence[tuple[Job, KVNode]], budget: int) -> list[Reader]:
+        """Rows for what jobs have in nodes of their own, in this order, and room for them."""
+        readers: list[Reader] = []
+        for job, node in jobs:
             rows = min(len(node.tokens) - node.computed, budget)
             if rows > 0 and job.order in self._running and self._make_room(job, node):
                 readers.append(Reader(job, node, node.computed, rows))
                 budget -= rows
+        return readers
+
+    def _chunks(self, behind: Sequence[Job], budget: int) -> list[Reader]:
+        """Rows for what jobs need of the nodes above them, each once, topmost first."""
+        readers: list[Reader] = []
         prefilled: dict[KVNode, int] = {}  # how many tokens of a node the step will leave uncomputed
         for job in behind:
             if job.order not in self._running:
@@ -273,11 +335,19 @@ class Scheduler:
         if job.node is None:
             return
         if keep_tokens and isinstance(job, Branch) and job.error is None and job.node.tokens:
+            if job.node.pages:
+                self._tree.trim(job.node)
             self._tree.freeze(job.node)
             self._tree.hold(job.node)
             job.kept = True
         else:
             self._tree.discard(job.node)
+
+
+def _missing(nodes: Iterable[KVNode], tokens: int) -> int:
+    """Pages that branches lack for a round of so many tokens, growing in these nodes."""
+    # The last token that is drawn needs no slot before the next round.
+    return sum(max(len(node.tokens) + tokens - 1 - node.capacity + PAGE_SIZE - 1, 0) // PAGE_SIZE for node in nodes)
 
 
 def _uncomputed(node: KVNode) -> list[KVNode]:

@@ -1,22 +1,40 @@
-"""One step through the model: rows in, computed nodes, scores and drawn tokens out."""
+"""One pass through the model: rows in, computed nodes, scores and drawn tokens out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..kernels import NonFiniteError
-from ..model import Decoded, DecodeGraphs, Decoder, KVCache, Step
+from ..model import DecodeGraphs, Decoder, Drawn, KVCache, Step, run_round
 from .branch import Branch
-from .drawing import Drawer, Request
+from .drawing import Drawer
 from .job import Job
 from .kv_node import KVNode
 from .planner import ItemPlanner, Planner, Reader
+from .round_rows import make_round
 from .scoring import Scoring
 from .tile_planner import TilePlanner
+
+
+class Decoded(NamedTuple):
+    """What a step leaves for `Stepper.draw`.
+
+    Attributes:
+        branches: Those that want a token.
+        hidden: `[branches, hidden]`, the state before it.
+        readers: The step's, in the order of its rows.
+        step: What was run; its tensors are on the host.
+    """
+
+    branches: Sequence[Branch]
+    hidden: Tensor
+    readers: Sequence[Reader]
+    step: Step
 
 
 class Stepper:
@@ -27,21 +45,124 @@ class Stepper:
     """
 
     def __init__(self, decoder: Decoder, cache: KVCache, graphs: DecodeGraphs | None = None) -> None:
-        """Run on `decoder`, with K and V in `cache`; steps that only decode are run by `graphs`, if there are any."""
+        """Run on `decoder`, with K and V in `cache`; rounds are run by `graphs`, if there are any."""
         self._decoder = decoder
         self._cache = cache
         self._graphs = graphs
         self._drawer = Drawer(decoder)
         self._planner = _planner(decoder, cache)
-        self._decoded: list[Branch] = []
-        self._hidden: list[Tensor] = []
-        self._head: tuple[Request, Decoded] | None = None
-        self._last: tuple[Sequence[Reader], Step] | None = None
 
-    def run(self, readers: Sequence[Reader]) -> None:
+    @property
+    def graphed(self) -> bool:
+        """Whether rounds are much faster than steps."""
+        return self._graphs is not None and self._graphs.works
+
+    def start(self, branches: Sequence[Branch]) -> None:
+        """Draw the first token of branches that are `ready` for it."""
+        remembered = [branch for branch in branches if branch.knows_first]
+        if remembered:
+            self._drawer.from_distributions(remembered)
+        others = [branch for branch in branches if not branch.knows_first]
+        if others:
+            forks = list(dict.fromkeys(branch.fork for branch in others))
+            states = torch.stack([fork.hidden for fork in forks if fork.hidden is not None])
+            row = {fork: index for index, fork in enumerate(forks)}
+            rows = torch.tensor([row[branch.fork] for branch in others], device=states.device)
+            self._fail(self._drawer.from_hidden(others, states[rows]))
+
+    # --- a step: prompts, scores, and one token of branches ------------------------------------------------------
+
+    def run(self, readers: Sequence[Reader]) -> Decoded:
         """One forward pass over `readers`. Only when it is done do the nodes count their rows as computed."""
-        if not readers:
-            return
+        readers, step = self._step(readers)
+        hidden = self._decoder.forward(step.to(self._decoder.device), self._cache)
+        return self._handed_out(readers, step, hidden)
+
+    def draw(self, decoded: Decoded) -> None:
+        """Draw a token on every branch that a step has decoded."""
+        branches, hidden, readers, step = decoded
+        if branches:
+            self._fail(self._drawer.from_hidden(branches, hidden), readers, step)
+
+    def _handed_out(self, readers: Sequence[Reader], step: Step, hidden: Tensor) -> Decoded:
+        """Count what was computed; give the wanted rows' hidden states, `[outputs, hidden]`, to whom they belong."""
+        branches: list[Branch] = []
+        decoded: list[int] = []
+        ends: list[tuple[Reader, int]] = []
+        output = 0
+        for reader in readers:
+            job, leaf, first, rows, _ = reader
+            _count(reader)
+            _computed(reader)
+            if isinstance(job, Scoring):
+                if not self._takes_scores(job, reader, hidden[output : output + rows]):
+                    self._fail([job], readers, step)
+                output += rows
+            elif first + rows == len(leaf.tokens):
+                if isinstance(job, Branch) and leaf is job.node:
+                    branches.append(job)
+                    decoded.append(output)
+                else:
+                    ends.append((reader, output))
+                output += 1
+        self._fail([reader.job for reader in _kept(ends, hidden)], readers, step)
+        return Decoded(branches, hidden if len(decoded) == len(hidden) else hidden[decoded], readers, step)
+
+    def _takes_scores(self, scoring: Scoring, reader: Reader, hidden: Tensor) -> bool:
+        targets = torch.tensor(scoring.targets(reader.first, reader.rows), device=hidden.device)
+        head = self._decoder.kernels.lm_head_topk(hidden, self._decoder.head, scoring.top_k, targets=targets)
+        return scoring.take(reader.first, head)
+
+    # --- a round: up to `tokens` tokens of branches --------------------------------------------------------------
+
+    def round(self, readers: Sequence[Reader], tokens: int) -> None:
+        """Let every branch among `readers` draw up to `tokens` tokens, for which it has pages.
+
+        Args:
+            readers: One row each: the last token of a branch, or the last of another node.
+            tokens: At most `ROUND_TOKENS`.
+        """
+        readers, plan = self._planner.plan(readers, tokens)
+        round = make_round(readers, plan, tokens, self._decoder.head.out_features)
+        drawn = self._graphs.run(round) if self._graphs is not None and self._graphs.takes(round) else None
+        if drawn is None:
+            drawn = run_round(self._decoder, self._cache, round)
+        self._take(readers, drawn)
+
+    def _take(self, readers: Sequence[Reader], drawn: Drawn) -> None:
+        """Hand out what a round has drawn, and choose where it could not."""
+        ends: list[tuple[Reader, int]] = []
+        waiting: list[Branch] = []
+        waiting_rows: list[int] = []
+        counts, ended, ids = drawn.counts.tolist(), drawn.ended.tolist(), drawn.ids.tolist()
+        for row, reader in enumerate(readers):
+            branch = reader.job
+            _count(reader)
+            if not (isinstance(branch, Branch) and reader.leaf is branch.node):
+                ends.append((reader, row))
+                continue
+            if count := counts[row]:
+                results = (drawn.logits[row], drawn.lse[row], drawn.top_ids[row], drawn.top_logits[row])
+                branch.take(ids[row][:count], *results)
+                _computed_but_last(branch.node)
+            if not (ended[row] or branch.finished):
+                waiting.append(branch)
+                waiting_rows.append(row)
+        failed = _kept(ends, drawn.hidden)
+        if waiting:
+            without = self._drawer.from_hidden(waiting, drawn.hidden[waiting_rows])
+            for branch in waiting:
+                _computed_but_last(branch.node)
+            failed += [Reader(branch, branch.node, branch.node.computed, 1) for branch in without]
+        if failed:
+            self._fail([reader.job for reader in failed], *self._step(failed))
+        for reader, _ in ends:
+            _computed(reader)
+
+    # --- both ----------------------------------------------------------------------------------------------------
+
+    def _step(self, readers: Sequence[Reader]) -> tuple[Sequence[Reader], Step]:
+        """The forward step of `readers`, on the host, and them in its order."""
         readers, plan = self._planner.plan(readers)
         tokens: list[int] = []
         slots: list[int] = []
@@ -56,111 +177,33 @@ class Stepper:
         token_ids, places, outputs = (
             torch.from_numpy(np.array(column, np.int64)) for column in (tokens, slots, wanted)
         )
-        step = Step(token_ids, places, plan, outputs)
-        self._last = (readers, step)
-        self._hand_out(readers, self._computed(readers, step))
+        return readers, Step(token_ids, places, plan, outputs)
 
-    def _computed(self, readers: Sequence[Reader], step: Step) -> Tensor:
-        """The wanted hidden states of `step`, whose tensors are on the host."""
-        if self._graphs is not None and self._graphs.takes(step):
-            branches = [reader.job for reader in readers if isinstance(reader.job, Branch) and reader.decodes]
-            if len(branches) == len(readers):
-                request = self._drawer.request(branches)
-                decoded = self._graphs.run(step, request.draw, request.width)
-                if decoded is not None:
-                    self._head = (request, decoded)
-                    return decoded.hidden
-        return self._decoder.forward(step.to(self._decoder.device), self._cache)
+    def _fail(self, jobs: Sequence[Job], readers: Sequence[Reader] = (), step: Step | None = None) -> None:
+        """End jobs whose numbers are not finite, with the part of the model that `step` loses them in.
 
-    def _hand_out(self, readers: Sequence[Reader], hidden: Tensor) -> None:
-        """Count what was computed; give the wanted rows' hidden states, `[outputs, hidden]`, to whom they belong."""
-        decoded: list[int] = []
-        ends: list[tuple[Job, KVNode, int]] = []
-        output = 0
-        for reader in readers:
-            job, leaf, first, rows, writes = reader
-            _count(reader)
-            if writes:
-                leaf.computed += rows
-                leaf.ever_computed = max(leaf.ever_computed, leaf.computed)
-            if isinstance(job, Scoring):
-                self._take_scores(job, reader, hidden[output : output + rows])
-                output += rows
-            elif first + rows == len(leaf.tokens):
-                if isinstance(job, Branch) and leaf is job.node:
-                    self._decoded.append(job)
-                    decoded.append(output)
-                else:
-                    ends.append((job, leaf, output))
-                output += 1
-        self._keep(ends, hidden)
-        if decoded:
-            self._hidden.append(hidden if len(decoded) == len(hidden) else hidden[decoded])
-
-    def _keep(self, ends: Sequence[tuple[Job, KVNode, int]], hidden: Tensor) -> None:
-        """Leave the hidden states of the given rows at the nodes that end with them."""
-        if not ends:
+        Args:
+            jobs: Jobs; where they have no rows in `step`, it is the LM head.
+            readers: Those of `step`, in the order of its rows.
+            step: What is run once more to find out.
+        """
+        if not jobs:
             return
-        states = hidden[[output for *_, output in ends]]
-        finite = states.isfinite().all(dim=1).tolist()
-        failed: list[Job] = []
-        for (job, leaf, _), state, known in zip(ends, states, finite, strict=True):
-            if known:
-                leaf.hidden = state.clone()
-            elif leaf is job.fork:  # further up nobody needs it
-                failed.append(job)
-        self._fail(failed)
-
-    def _take_scores(self, scoring: Scoring, reader: Reader, hidden: Tensor) -> None:
-        targets = torch.tensor(scoring.targets(reader.first, reader.rows), device=hidden.device)
-        head = self._decoder.kernels.lm_head_topk(hidden, self._decoder.head, scoring.top_k, targets=targets)
-        if not scoring.take(reader.first, head):
-            self._fail([scoring])
-
-    def _fail(self, jobs: Iterable[Job]) -> None:
-        """End jobs whose numbers are not finite, with the part of the model that the last pass loses them in."""
         parts: dict[int, int] = {}
-        if not (failed := list(jobs)):
-            return
-        if self._last is not None:
-            readers, step = self._last
+        if step is not None:
             finite = self._decoder.finite_parts(step.to(self._decoder.device), self._cache).tolist()
             row = 0
             for reader in readers:
                 parts[id(reader.job)] = min(finite[row : row + reader.rows])
                 row += reader.rows
         dtype = str(self._decoder.dtype).removeprefix("torch.")
-        for job in failed:
+        for job in jobs:
             part = self._decoder.part_name(parts.get(id(job), -1))
             job.error = NonFiniteError(
                 f"{self._decoder.path}: after {job.leaf.end} tokens {part} gives numbers that are not finite: the "
                 f"checkpoint is damaged, or its numbers are too large for {dtype}; download or convert it again"
                 + ("" if dtype == "float32" else ", or try --dtype float32")
             )
-
-    def forget(self) -> None:
-        """Let go of what a pass has left for `draw`, as nobody will draw from it."""
-        self._decoded, self._hidden, self._head, self._last = [], [], None, None
-
-    def draw(self, running: Iterable[Branch]) -> None:
-        """Draw a token on every branch that the last pass decoded, and on those of `running` whose fork is ready."""
-        starting = [branch for branch in running if not branch.node.tokens and branch.ready and not branch.finished]
-        remembered = [branch for branch in starting if branch.knows_first]
-        first = [(branch, branch.fork.hidden) for branch in starting if not branch.knows_first]
-        if remembered:
-            self._drawer.from_distributions(remembered)
-        branches, blocks = self._decoded, self._hidden
-        if self._head is not None:
-            request, decoded = self._head
-            self._fail(self._drawer.from_head(request, *decoded))
-            branches, blocks = [], []
-        for branch, hidden in first:
-            if hidden is not None:
-                branches.append(branch)
-                blocks.append(hidden[None])
-        if branches:
-            self._fail(self._drawer.from_hidden(branches, blocks[0] if len(blocks) == 1 else torch.cat(blocks)))
-        self.forget()
 
 
 def _planner(decoder: Decoder, cache: KVCache) -> Planner:
@@ -180,3 +223,31 @@ def _count(reader: Reader) -> None:
     job.usage.recomputed_tokens += again
     if not (isinstance(job, Branch) and leaf is job.node):
         job.usage.prefill_tokens += rows - again
+
+
+def _computed(reader: Reader) -> None:
+    """Count the rows as computed."""
+    leaf = reader.leaf
+    if reader.writes:
+        leaf.computed += reader.rows
+        leaf.ever_computed = max(leaf.ever_computed, leaf.computed)
+
+
+def _computed_but_last(node: KVNode) -> None:
+    """Count all tokens of a node as computed that a round has drawn from."""
+    node.computed = len(node.tokens) - 1
+    node.ever_computed = max(node.ever_computed, node.computed)
+
+
+def _kept(ends: Sequence[tuple[Reader, int]], hidden: Tensor) -> list[Reader]:
+    """Leave hidden states, of the given rows, at the nodes that end with them; return whose jobs fail by theirs."""
+    if not ends:
+        return []
+    states = hidden[[row for _, row in ends]]
+    failed: list[Reader] = []
+    for (reader, _), state, finite in zip(ends, states, states.isfinite().all(dim=1).tolist(), strict=True):
+        if finite:
+            reader.leaf.hidden = state.clone()
+        elif reader.leaf is reader.job.fork:  # further up nobody needs it
+            failed.append(reader)
+    return failed

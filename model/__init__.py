@@ -6,7 +6,7 @@ from .chat_template import ChatTemplate, Message, speaks_of_reasoning
 from .checkpoint import Checkpoint
 from .config import ModelConfig, RopeConfig
 from .cuda_graphs import decode_graphs
-from .decode_graph import Decoded, DecodeGraphs
+from .decode_graph import DecodeGraphs
 from .decoder import Decoder, Step
 from .errors import (
     ChatTemplateError,
@@ -20,26 +20,30 @@ from .formats import open_checkpoint
 from .kv_cache import PAGE_SIZE, KVCache
 from .kv_scales import kv_scales
 from .locate import find_here, load_checkpoint, locate
+from .round import ROUND_ENDS, ROUND_TOKENS, Drawn, Round, run_round
 from .tokenizer import TextStream, Tokenizer
 from .weight_format import WeightFormat
 
 __all__ = [
     "BUILT_IN_MODELS",
     "PAGE_SIZE",
+    "ROUND_ENDS",
+    "ROUND_TOKENS",
     "BuiltInModel",
     "ChatTemplate",
     "ChatTemplateError",
     "Checkpoint",
     "CheckpointError",
     "DecodeGraphs",
-    "Decoded",
     "Decoder",
     "DownloadError",
+    "Drawn",
     "KVCache",
     "Message",
     "ModelConfig",
     "ModelNotFoundError",
     "RopeConfig",
+    "Round",
     "Step",
     "TextStream",
     "Tokenizer",
@@ -54,5 +58,6 @@ __all__ = [
     "locate",
     "models_folder",
     "open_checkpoint",
+    "run_round",
     "speaks_of_reasoning",
 ]

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
-from .decode_graph import DecodeGraphs, Outputs, Run
+from .decode_graph import DecodeGraphs, Run
 from .decoder import Decoder
 from .kv_cache import KVCache
 
@@ -36,7 +37,7 @@ class CudaGraphs:
         current.wait_stream(self._stream)
         graph, outputs = self._captured(run)
 
-        def repeat() -> Outputs:
+        def repeat() -> Tensor:
             graph.replay()
             return outputs
 
@@ -55,7 +56,7 @@ def decode_graphs(decoder: Decoder, cache: KVCache, most_rows: int) -> DecodeGra
     Args:
         decoder: What is to be run.
         cache: Where K and V go.
-        most_rows: The largest decode step.
+        most_rows: The largest round.
     """
     config = decoder.config
     if decoder.device.type != "cuda" or decoder.kernels.tiling(config.num_heads, config.num_kv_heads) is None:

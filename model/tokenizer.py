@@ -123,9 +123,15 @@ class TextStream:
         self._context: list[int] = []
         self._pending: list[int] = []
 
-    def push(self, id: int) -> str:
-        """Take the next token; return the text that is now certain, often "" in the middle of a character."""
-        self._pending.append(id)
+    def copy(self) -> TextStream:
+        """One that goes on from here by itself."""
+        copy = TextStream(self._tokenizer, self._keep_special)
+        copy._context, copy._pending = self._context.copy(), self._pending.copy()
+        return copy
+
+    def push(self, *ids: int) -> str:
+        """Take the next tokens; return the text that is now certain, often "" in the middle of a character."""
+        self._pending.extend(ids)
         text = self._pending_text()
         # A last U+FFFD may be the beginning of a character whose other bytes come with the next tokens.
         return "" if text.endswith("\N{REPLACEMENT CHARACTER}") else self._release(text)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from marcot.model.decode_graph import Outputs, Run
+from marcot.model.decode_graph import Run
+from torch import Tensor
 
 
 class Tape:
@@ -15,20 +16,17 @@ class Tape:
 
     def __init__(self) -> None:
         self.rows: list[int] = []
-        self._outputs: list[Outputs] = []
+        self._outputs: list[Tensor] = []
 
     def __call__(self, run: Run) -> Run:
         run()
-        outputs = run()
-        self.rows.append(len(outputs.hidden))
-        self._outputs.append(outputs)
+        hidden = run()
+        self.rows.append(len(hidden))
+        self._outputs.append(hidden)
 
-        def repeat() -> Outputs:
+        def repeat() -> Tensor:
             for other in self._outputs:
-                other.hidden.fill_(torch.nan)
-                other.results.fill_(0xFF)
-            for kept, new in zip(outputs, run(), strict=True):
-                kept.copy_(new)
-            return outputs
+                other.fill_(torch.nan)
+            return hidden.copy_(run())
 
         return repeat

@@ -52,6 +52,16 @@ def _row_and_head(pair, group, kv_head):
 
 
 @triton.jit
+def _written(place, end, width, positions, tails):
+    """The place itself, or one that holds a token, if it is behind all that rows see: what lies there may be NaN."""
+    place = tl.maximum(tl.minimum(place, end), 0)
+    if width > 0:
+        row = place // width
+        place = row * width + tl.minimum(place & width - 1, tl.load(positions + row) - tl.load(tails + row))
+    return place
+
+
+@triton.jit
 def _softmax_step(scores, factor, maximum, total):
     """Weights of a block of scores, what earlier weights are to be multiplied by, and the new maximum and total."""
     new_maximum = tl.maximum(maximum, tl.max(scores, axis=1) * factor)
@@ -119,13 +129,14 @@ def _attend(
     total = tl.full([BLOCK_M], 0.0, tl.float32)
     acc = tl.full([BLOCK_M, BLOCK_D], 0.0, tl.float32)
     token = tl.arange(0, BLOCK_N)
-    # Lanes behind the last token repeat it, as slots that are not in the plan may hold NaN. Slots are read a block
-    # ahead of K and V, which wait for them.
-    slot = tl.load(slots + first + tl.minimum(token, length - 1))
-    for start in range(0, tl.max(last, axis=0) + 1, BLOCK_N):
+    # Slots are read a block ahead of K and V, which wait for them.
+    end = tl.max(last, axis=0)
+    slot = tl.load(slots + first + _written(token, end, width, positions + first_row, tails + first_row))
+    for start in range(0, end + 1, BLOCK_N):
         page = (slot // PAGE_SIZE).to(tl.int64)
         offset = (page * page_stride + slot % PAGE_SIZE * HEAD_DIM)[:, None] + dim
-        slot = tl.load(slots + first + tl.minimum(start + BLOCK_N + token, length - 1))
+        ahead = start + BLOCK_N + token
+        slot = tl.load(slots + first + _written(ahead, end, width, positions + first_row, tails + first_row))
         k = tl.load(k_head + offset, inside, nothing).to(queries.dtype)
         scores = tl.dot(queries, tl.trans(k), input_precision="ieee")
         number = start + token[None, :]

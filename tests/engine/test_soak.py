@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from held_nodes import check_nothing_is_left
 from marcot.engine import MCTS, Beam, Engine, Outcome, Sampling
+from marcot.engine.scheduler import Limits
 
 SMALL, LARGE = 640, 65_536
 """KV tokens: with the first every question evicts what others left, with the second none does."""
@@ -78,10 +79,12 @@ def test_a_cached_prompt_counts_as_used(folder: str) -> None:
     assert engine.usage.recomputed_tokens == before
 
 
-@pytest.mark.parametrize("at", range(0, 12, 3))
-@pytest.mark.parametrize("part", ["run", "draw"])
+@pytest.mark.parametrize("tokens", [1, 3])
+@pytest.mark.parametrize(
+    ("part", "at"), [("run", 0), ("draw", 0), ("start", 0), ("round", 0), ("round", 3), ("round", 6), ("round", 9)]
+)
 def test_an_interrupted_step_leaves_other_branches_as_they_are(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, part: str, at: int
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, part: str, at: int, tokens: int
 ) -> None:
     """A stream that was suspended meanwhile goes on as if nothing had happened."""
     strategy = MCTS(rollouts=3, max_rollout_tokens=16, action="mini-step-4", lead=0)
@@ -91,12 +94,14 @@ def test_an_interrupted_step_leaves_other_branches_as_they_are(
     stepper = engine._scheduler._stepper
     steps = iter(range(100))
 
-    def interrupted(*arguments: Any) -> None:
-        getattr(type(stepper), part)(stepper, *arguments)
+    def interrupted(*arguments: Any) -> Any:
+        result = getattr(type(stepper), part)(stepper, *arguments)
         if next(steps) == at:
             raise KeyboardInterrupt
+        return result
 
-    node = engine.prefill([5, 6, 7])
+    engine._scheduler._limits = Limits(round_tokens=tokens)
+    node = engine.prefill([5, 6, 7]).append([8, 9])
     with monkeypatch.context() as patch:
         patch.setattr(stepper, part, interrupted)
         with pytest.raises(KeyboardInterrupt):

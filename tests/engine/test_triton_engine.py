@@ -13,6 +13,7 @@ import interpreted
 import numpy as np
 import pytest
 from marcot.engine import MCTS, Engine, Expansion, Node, Sampling
+from marcot.engine.scheduler import Limits
 from marcot.model import DecodeGraphs
 from tape import Tape
 
@@ -41,7 +42,10 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Load:
     def load(kernels: str, checkpoint: Path, **options: Any) -> Engine:
         monkeypatch.setenv("MARCOT_KERNELS", kernels)
         device = interpreted.DEVICE if kernels == "triton" else "cpu"
-        return Engine.load(str(checkpoint), device=device, **({"kv_tokens": 2048, "dtype": "float32"} | options))
+        engine = Engine.load(str(checkpoint), device=device, **({"kv_tokens": 2048, "dtype": "float32"} | options))
+        if kernels == "triton":
+            engine._scheduler._limits = Limits(round_tokens=16)
+        return engine
 
     return load
 

@@ -1,0 +1,143 @@
+"""Rounds of any length: the same tokens, distributions, texts, ends and trees as token by token, to the last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from marcot.engine import MCTS, Beam, BestOfN, Engine, Expansion, Node, Sampling
+from marcot.engine.scheduler import Limits
+from marcot.kernels import Kernels, select
+from marcot.model import Decoder, Tokenizer, load_checkpoint
+from row_by_row import RowByRow
+
+CPU = torch.device("cpu")
+LENGTHS = (1, 2, 5, 16)
+PROMPT = "How many clips did Natalia sell in April?"
+PAGES = (400, 24)
+"""Roomy, and so few that branches are preempted."""
+
+
+class Loaded(NamedTuple):
+    """What engines are made of."""
+
+    decoder: Decoder
+    tokenizer: Tokenizer
+
+    def engine(self, tokens: int, pages: int = PAGES[0], **limits: int) -> Engine:
+        """An engine whose rounds are at most so long."""
+        return Engine(self.decoder, self.tokenizer, pages * 16, Limits(round_tokens=tokens, **limits))
+
+
+@pytest.fixture(scope="module", params=["cpu", "reference"])
+def loaded(request: pytest.FixtureRequest, tiny_checkpoint: Callable[..., Path]) -> Loaded:
+    kernels = select(CPU) if request.param == "cpu" else cast(Kernels, RowByRow())
+    if kernels.name == "reference":
+        pytest.skip("there is no compiler")
+    with load_checkpoint(tiny_checkpoint("qwen2", tokenizer=True, num_hidden_layers=1)) as checkpoint:
+        tokenizer = checkpoint.tokenizer()
+        assert tokenizer is not None
+        return Loaded(Decoder(checkpoint, kernels, torch.float32, CPU), tokenizer)
+
+
+samplings = st.builds(
+    Sampling,
+    temperature=st.sampled_from([0.0, 0.7, 1.0, 3.0, 50.0]),
+    top_k=st.sampled_from([0, 0, 1, 5, 20, 100]),
+    top_p=st.sampled_from([1.0, 1.0, 0.95, 0.3]),
+    min_p=st.sampled_from([0.0, 0.0, 0.1]),
+    repetition_penalty=st.sampled_from([1.0] * 5 + [1.3, 0.8]),
+    max_tokens=st.integers(1, 40),
+    stop=st.lists(st.sampled_from(["e", " s", "an", "。", "24", "\ufffd", "<|im_start|>"]), max_size=2).map(tuple),
+    include_stop=st.booleans(),
+    stop_token_ids=st.lists(st.integers(3, 330), max_size=12).map(tuple),
+    ignore_eos=st.booleans(),
+    seed=st.integers(0, 5),
+    top_logprobs=st.sampled_from([5, 9]),
+)
+
+
+class Act(NamedTuple):
+    """Something that is done to the nodes so far: expand some, cut one, append to one, or score one's path."""
+
+    kind: str
+    nodes: list[int]
+    n: int
+    sampling: list[Sampling]
+
+
+acts = st.builds(
+    Act,
+    st.sampled_from(["expand", "expand", "expand", "prefix", "append", "score", "release"]),
+    st.lists(st.integers(0, 99), min_size=1, max_size=4),
+    st.integers(1, 3),
+    st.lists(samplings, min_size=4, max_size=4),
+)
+
+
+def told(node: Node) -> tuple[Any, ...]:
+    """All that a node says of itself; arrays as their bits."""
+    arrays = (node.token_ids, node.logprobs, node.top_ids, node.top_logprobs, node.confidences)
+    return node.text, node.finish_reason, node.path_ids, *((array.shape, array.tobytes()) for array in arrays)
+
+
+def play(engine: Engine, script: list[Act]) -> list[Any]:
+    """Do everything in `script` and say what came of it."""
+    nodes, said = [engine.prefill(PROMPT), engine.prefill([5, 6, 7])], []
+    for kind, chosen, n, ways in script:
+        picked = [nodes[number % len(nodes)] for number in chosen]
+        if kind == "expand":
+            asked = [Expansion(node, n, way) for node, way in zip(picked, ways, strict=False) if node.length < 120]
+            for family in engine.expand(asked):
+                nodes += family
+                said += map(told, family)
+        elif kind == "prefix":
+            nodes.append(picked[0].prefix(1 + n % len(picked[0].token_ids)))
+        elif kind == "append" and picked[0].length < 120:
+            nodes.append(picked[0].append([7 * number % 331 for number in chosen]))
+        elif kind == "score":
+            said += [score.logprobs.tobytes() for score in engine.score([node.path_ids for node in picked])]
+        elif len(nodes) > 1:
+            nodes.remove(picked[0])
+            picked[0].release()
+        engine.tree.check_integrity()
+    assert engine._scheduler.idle
+    return said
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(script=st.lists(acts, min_size=1, max_size=4), crowded=st.booleans(), jobs=st.sampled_from([3, 256]))
+def test_random_scripts(loaded: Loaded, script: list[Act], crowded: bool, jobs: int) -> None:
+    engines = [loaded.engine(tokens, PAGES[crowded], jobs=jobs) for tokens in LENGTHS]
+    expected, *others = (play(engine, script) for engine in engines)
+    for got in others:
+        assert got == expected
+    counts = [replace(engine.usage) for engine in engines]
+    if crowded:  # what is evicted and computed again depends on when pages are asked for
+        counts = [(usage.generated_tokens, usage.full_rows) for usage in counts]
+    assert all(count == counts[0] for count in counts)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        MCTS(rollouts=4, max_rollout_tokens=40, action="mini-step-8"),
+        MCTS(rollouts=3, max_rollout_tokens=30, action="step", sampling=Sampling(temperature=2.0)),
+        Beam(beams=2, samples=3, rollouts=4, max_rollout_tokens=40, action="mini-step-20"),
+        BestOfN(rollouts=6, max_rollout_tokens=50),
+    ],
+    ids=["mcts", "mcts-steps", "beam", "best-of-n"],
+)
+def test_searches(loaded: Loaded, strategy: Any) -> None:
+    questions = ["How many?", "小明有三个苹果", "And in May?"]
+    results = [
+        [replace(result, stats=None) for result in loaded.engine(tokens).search(questions[:1], strategy)]
+        for tokens in LENGTHS
+    ]
+    assert all(result == results[0] for result in results)
