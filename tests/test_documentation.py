@@ -19,7 +19,12 @@ from marcot.engine.cli.app import app
 from small_talker import write_built_in_models, write_talking_folder
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "bench" / "results" / "dataset_card.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "bench" / "results" / "dataset_card.md",
+]
 PROGRAM = typer.main.get_group(app)
 COMMANDS = PROGRAM.commands
 

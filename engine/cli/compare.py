@@ -9,16 +9,21 @@ import typer
 
 from ..printable import printable
 from . import options
+from .contest_options import ContestOptions
+from .loading import Loading
+from .option_groups import grouped
 from .signals import INTERRUPTED
 from .streams import say
+from .template_options import TemplateOptions
 
 if TYPE_CHECKING:
     from ..evaluation import Comparison, ComparisonFile, Prompt
 
 
+@grouped
 def compare(
     *,
-    models: options.ModelsOption = "",
+    contest: ContestOptions,
     prompts: Annotated[
         Path | None,
         typer.Option(
@@ -29,12 +34,8 @@ def compare(
         ),
     ] = None,
     questions: options.QuestionsOption = None,
-    strategies: options.StrategiesOption = "greedy,mcts",
-    budget_tokens: options.BudgetTokensOption = None,
-    parameters: options.ParametersOption = "",
     instruction: options.DataInstructionOption = "auto",
-    system: options.SystemOption = None,
-    date: options.DateOption = None,
+    template: TemplateOptions,
     out: Annotated[
         list[Path] | None,
         typer.Option(
@@ -43,15 +44,7 @@ def compare(
             "again. By default .md on stdout.",
         ),
     ] = None,
-    device: options.DeviceOption = "auto",
-    dtype: options.DtypeOption = "auto",
-    compute: options.ComputeOption = "auto",
-    weights: options.WeightsOption = "stored",
-    threads: options.ThreadsOption = None,
-    kv_tokens: options.KVTokensOption = None,
-    kv_dtype: options.KVDtypeOption = "auto",
-    deterministic: options.DeterministicOption = False,
-    no_graphs: options.NoGraphsOption = False,
+    loading: Loading,
 ) -> None:
     """Put models side by side on a few prompts, each answered greedily and by search.
 
@@ -64,22 +57,19 @@ def compare(
 
       marcot compare --model ./marco-o1,./llama-3.2 --strategy greedy,mcts:rollouts=16 --out report.html
     """
-    from ..evaluation import INSTRUCTIONS, ComparisonFile, parse_parameters, parse_strategies
+    from ..evaluation import INSTRUCTIONS, ComparisonFile
     from ..world import run_date
     from .compare_run import CompareRun
-    from .loading import Loading
 
     pages = [ComparisonFile(path) for path in out or []]
-    shared = parse_parameters(parameters) | ({} if budget_tokens is None else {"max_tokens": str(budget_tokens)})
-    loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic, not no_graphs)
     run = CompareRun(
         prompts=_prompts(prompts, questions),
-        models=options.split_names(models, "--model"),
-        specs=parse_strategies(strategies, shared),
+        models=contest.names,
+        specs=contest.specs,
         numbers=loading.numbers,
-        system=system,
+        system=template.system,
         instruction=options.parse_instruction(instruction, "" if prompts else INSTRUCTIONS["en"]),
-        day=run_date(options.parse_date(date)),
+        day=run_date(template.day),
     )
 
     try:

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import options
+from .contest_options import ContestOptions
+from .loading import Loading
+from .option_groups import grouped
 from .signals import INTERRUPTED
 from .streams import say
+from .template_options import TemplateOptions
 
 if TYPE_CHECKING:
     from ..evaluation import Report
 
 
+@grouped
 def eval(
     *,
     results: Annotated[
@@ -33,13 +38,9 @@ def eval(
         list[Path] | None,
         typer.Option(help="Only questions that these result files (or folders) have a wrong answer to."),
     ] = None,
-    models: options.ModelsOption = "",
-    strategies: options.StrategiesOption = "greedy,mcts",
-    budget_tokens: options.BudgetTokensOption = None,
-    parameters: options.ParametersOption = "",
+    contest: ContestOptions,
     instruction: options.DataInstructionOption = "auto",
-    system: options.SystemOption = None,
-    date: options.DateOption = None,
+    template: TemplateOptions,
     concurrency: Annotated[int, typer.Option(help="Questions searched at a time.")] = 8,
     out: Annotated[
         Path | None,
@@ -55,15 +56,7 @@ def eval(
         bool, typer.Option("--report", help="Report on results that are there; no model is run.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
-    device: options.DeviceOption = "auto",
-    dtype: options.DtypeOption = "auto",
-    compute: options.ComputeOption = "auto",
-    weights: options.WeightsOption = "stored",
-    threads: options.ThreadsOption = None,
-    kv_tokens: options.KVTokensOption = None,
-    kv_dtype: options.KVDtypeOption = "auto",
-    deterministic: options.DeterministicOption = False,
-    no_graphs: options.NoGraphsOption = False,
+    loading: Loading,
 ) -> None:
     r"""Measure strategies and models on questions with known answers.
 
@@ -93,11 +86,8 @@ def eval(
         Report,
         check_baseline,
         check_report_folder,
-        parse_parameters,
-        parse_strategies,
         read_series,
     )
-    from .loading import Loading
 
     if out is not None:
         check_report_folder(out)
@@ -108,26 +98,24 @@ def eval(
         if questions is not None:
             wanted = QuestionRange.parse(questions)
             series = [each.numbered(wanted) for each in series]
-        _deliver(Report.of(series, baseline, budget_tokens), out, json)
+        _deliver(Report.of(series, baseline, contest.budget_tokens), out, json)
         return
     if results:
         raise InputError(f"{results[0]}: result files are read with --report; without it, give --input, --model, ...")
-    shared = parse_parameters(parameters) | ({} if budget_tokens is None else {"max_tokens": str(budget_tokens)})
     chosen = DataSet.named(data, questions)
-    loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic, not no_graphs)
-    specs = parse_strategies(strategies, shared)
+    specs = contest.specs
     check_baseline(baseline, [spec.label for spec in specs])
     run = EvalRun(
         data=chosen.wrong_in(read_series(only_wrong, rules=None)) if only_wrong else chosen,
-        models=options.split_names(models, "--model"),
+        models=contest.names,
         specs=specs,
         numbers=loading.numbers,
-        system=system,
+        system=template.system,
         instruction=options.parse_instruction(instruction, chosen.instruction),
         concurrency=concurrency,
         out=out,
         full=full,
-        day=options.parse_date(date),
+        day=template.day,
     )
 
     failures = []
@@ -146,7 +134,7 @@ def eval(
         raise typer.Exit(INTERRUPTED) from None
     found = run.series()
     if any(each.trials for each in found):
-        _deliver(Report.of(found, baseline, budget_tokens), out, json)
+        _deliver(Report.of(found, baseline, contest.budget_tokens), out, json)
     raise typer.Exit(failures[0].error.exit_code if failures else 0)
 
 

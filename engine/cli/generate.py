@@ -11,6 +11,9 @@ import typer
 
 from ..printable import printable
 from . import options
+from .loading import Loading
+from .option_groups import grouped
+from .sampling_options import SamplingOptions
 from .signals import INTERRUPTED
 from .streams import say
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from ..node import Node
 
 
+@grouped
 def generate(
     *,
     model: options.ModelOption,
@@ -40,29 +44,14 @@ def generate(
         ),
     ] = None,
     json: options.JsonOption = False,
-    temperature: options.TemperatureOption = 0.5,
-    top_k: options.TopKOption = 20,
-    top_p: options.TopPOption = 0.95,
-    min_p: options.MinPOption = 0.0,
-    repetition_penalty: options.RepetitionPenaltyOption = 1.0,
-    stop: options.StopOption = None,
-    stop_token_ids: options.StopTokenIdsOption = "",
+    sampling: SamplingOptions,
     ignore_eos: Annotated[
         bool, typer.Option("--ignore-eos", help="Go on past end-of-sequence tokens.", rich_help_panel="Sampling")
     ] = False,
     top_logprobs: Annotated[
         int, typer.Option(help="Most probable tokens listed per position with --json.", rich_help_panel="Sampling")
     ] = 5,
-    seed: options.SeedOption = 0,
-    device: options.DeviceOption = "auto",
-    dtype: options.DtypeOption = "auto",
-    compute: options.ComputeOption = "auto",
-    weights: options.WeightsOption = "stored",
-    threads: options.ThreadsOption = None,
-    kv_tokens: options.KVTokensOption = None,
-    kv_dtype: options.KVDtypeOption = "auto",
-    deterministic: options.DeterministicOption = False,
-    no_graphs: options.NoGraphsOption = False,
+    loading: Loading,
 ) -> None:
     """Continue a prompt by one or more samples.
 
@@ -81,8 +70,7 @@ def generate(
     from ..checking import branches, whole
     from ..errors import InputError
     from ..json_form import sample_object, to_line
-    from ..sampling import Sampling
-    from .loading import Loading, waiting
+    from .loading import waiting
     from .messages import read_messages
 
     if [prompt, token_ids, messages].count(None) != 2:
@@ -94,22 +82,9 @@ def generate(
     branches("samples", whole("samples", samples, "at least 1", least=1))
     if stream and (json or samples > 1):
         raise InputError(f"--stream prints a single sample as text; leave out {'--json' if json else '-n'}")
-    sampling = Sampling(
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        max_tokens=max_tokens,
-        stop=tuple(stop or ()),
-        stop_token_ids=tuple(options.parse_token_ids(stop_token_ids, "--stop-token-ids")),
-        ignore_eos=ignore_eos,
-        seed=seed,
-        top_logprobs=top_logprobs,
-    )
+    drawing = sampling.sampling(max_tokens=max_tokens, ignore_eos=ignore_eos, top_logprobs=top_logprobs)
     conversation = read_messages(messages) if messages is not None else None
     start = options.prompt_or_ids(prompt, token_ids) if conversation is None else ""
-    loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic, not no_graphs)
     streaming = samples == 1 and not json and (sys.stdout.isatty() if stream is None else stream)
     try:
         engine = loading.load(model)
@@ -119,9 +94,9 @@ def generate(
             elif chat and isinstance(start, str):
                 start = engine.chat_ids(start, system)
             node = engine.prefill(start)
-            drawn = [] if streaming else engine.expand(node, samples, sampling)
+            drawn = [] if streaming else engine.expand(node, samples, drawing)
         if streaming:
-            _print_live(engine.stream_text(node, sampling))
+            _print_live(engine.stream_text(node, drawing))
     except KeyboardInterrupt:
         say("interrupted")
         raise typer.Exit(INTERRUPTED) from None

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from . import options
 from .streams import say
 
 if TYPE_CHECKING:
@@ -19,22 +20,24 @@ if TYPE_CHECKING:
 class Loading:
     """How a command loads its models. See `Engine.load` for what the options mean."""
 
-    device: str
-    dtype: str
-    compute: str
-    weights: str
-    threads: int | None
-    kv_tokens: int | None
-    kv_dtype: str
-    deterministic: bool
-    graphs: bool = True
+    device: options.DeviceOption = "auto"
+    dtype: options.DtypeOption = "auto"
+    compute: options.ComputeOption = "auto"
+    weights: options.WeightsOption = "stored"
+    threads: options.ThreadsOption = None
+    kv_tokens: options.KVTokensOption = None
+    kv_dtype: options.KVDtypeOption = "auto"
+    deterministic: options.DeterministicOption = False
+    no_graphs: options.NoGraphsOption = False
 
     def load(self, model: str) -> Engine:
         """Load `model`; a person at a terminal is told how long it took, which is seconds."""
         from ..engine import Engine
 
         started = time.monotonic()
-        engine = Engine.load(model, **asdict(self))
+        arguments = asdict(self)
+        graphs = not arguments.pop("no_graphs")
+        engine = Engine.load(model, **arguments, graphs=graphs)
         if sys.stderr.isatty():
             say(f"loaded {model} in {time.monotonic() - started:.1f} s")
         return engine

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import options
+from .loading import Loading
+from .option_groups import grouped
 
 if TYPE_CHECKING:
     from ...model import Tokenizer
     from ..scoring import Score
 
 
+@grouped
 def score(
     *,
     model: options.ModelOption,
@@ -21,14 +24,7 @@ def score(
     token_ids: options.TokenIdsOption = None,
     top_logprobs: Annotated[int, typer.Option(help="Most probable tokens listed per position.")] = 5,
     json: options.JsonOption = False,
-    device: options.DeviceOption = "auto",
-    dtype: options.DtypeOption = "auto",
-    compute: options.ComputeOption = "auto",
-    weights: options.WeightsOption = "stored",
-    threads: options.ThreadsOption = None,
-    kv_tokens: options.KVTokensOption = None,
-    kv_dtype: options.KVDtypeOption = "auto",
-    deterministic: options.DeterministicOption = False,
+    loading: Loading,
 ) -> None:
     """Rate a given text: how probable the model finds each of its tokens, and what it would have expected.
 
@@ -42,12 +38,11 @@ def score(
     """
     from ..errors import InputError
     from ..json_form import score_object, to_line
-    from .loading import Loading, waiting
+    from .loading import waiting
 
     if [text, text_by_name, token_ids].count(None) != 2:
         raise InputError("give either a text or --token-ids")
     tokens = options.prompt_or_ids(text_by_name if text is None else text, token_ids)
-    loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic)
     engine = loading.load(model)
     with waiting("scoring"):
         [rated] = engine.score([tokens], top_logprobs)

@@ -8,8 +8,14 @@ from typing import Annotated
 import typer
 
 from . import options
+from .loading import Loading
+from .option_groups import grouped
+from .sampling_options import SamplingOptions
+from .strategy_options import StrategyOptions
+from .template_options import TemplateOptions
 
 
+@grouped
 def search(
     *,
     model: options.ModelOption,
@@ -29,47 +35,13 @@ def search(
     tree: options.TreeOption = None,
     json: options.JsonOption = False,
     instruction: options.InstructionOption = "auto",
-    system: options.SystemOption = None,
-    date: options.DateOption = None,
+    template: TemplateOptions,
     concurrency: Annotated[int, typer.Option(help="Questions searched at a time.")] = 8,
     strategy: options.StrategyOption = "mcts",
-    rollouts: options.RolloutsOption = None,
-    action: options.ActionOption = None,
-    value: options.ValueOption = None,
-    answer_rule: options.AnswerRuleOption = None,
-    answer_from: options.AnswerFromOption = None,
+    parameters: StrategyOptions,
     solutions: options.SolutionsOption = 0,
-    width: options.WidthOption = None,
-    exploration: options.ExplorationOption = None,
-    greedy_first: options.GreedyFirstOption = None,
-    max_depth: options.MaxDepthOption = None,
-    max_rollout_tokens: options.MaxRolloutTokensOption = None,
-    parallel: options.ParallelOption = None,
-    reflection: options.ReflectionOption = None,
-    prune: options.PruneOption = None,
-    patience: options.PatienceOption = None,
-    lead: options.LeadOption = None,
-    stop_decided: options.StopDecidedOption = None,
-    max_tokens: options.MaxTokensBudget = None,
-    max_seconds: options.MaxSecondsBudget = None,
-    max_nodes: options.MaxNodesBudget = None,
-    temperature: options.TemperatureOption = 0.5,
-    top_k: options.TopKOption = 20,
-    top_p: options.TopPOption = 0.95,
-    min_p: options.MinPOption = 0.0,
-    repetition_penalty: options.RepetitionPenaltyOption = 1.0,
-    stop: options.StopOption = None,
-    stop_token_ids: options.StopTokenIdsOption = "",
-    seed: options.SeedOption = 0,
-    device: options.DeviceOption = "auto",
-    dtype: options.DtypeOption = "auto",
-    compute: options.ComputeOption = "auto",
-    weights: options.WeightsOption = "stored",
-    threads: options.ThreadsOption = None,
-    kv_tokens: options.KVTokensOption = None,
-    kv_dtype: options.KVDtypeOption = "auto",
-    deterministic: options.DeterministicOption = False,
-    no_graphs: options.NoGraphsOption = False,
+    sampling: SamplingOptions,
+    loading: Loading,
 ) -> None:
     """Search a question, or a file of them: by Marco-o1's Monte Carlo tree search, or by one of its rivals.
 
@@ -93,47 +65,17 @@ def search(
     from ..errors import InputError
     from ..evaluation.question_range import QuestionRange
     from ..question_file import Question, read_questions
-    from ..sampling import Sampling
     from ..view import TreeFile
     from ..whole_file import is_same_file
-    from .loading import Loading
     from .request import Request
     from .strategy import chosen_strategy
 
     if (question is None) == (input is None):
         raise InputError("give either a question or --input FILE")
-    sampling = Sampling(
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        stop=tuple(stop or ()),
-        stop_token_ids=tuple(options.parse_token_ids(stop_token_ids, "--stop-token-ids")),
-        seed=seed,
-    )
-    options_given = {
-        "rollouts": rollouts,
-        "action": action,
-        "value": value,
-        "answer_rule": answer_rule,
-        "answer_from": answer_from,
-        "width": width,
-        "exploration": exploration,
-        "greedy_first": greedy_first,
-        "max_depth": max_depth,
-        "max_rollout_tokens": max_rollout_tokens,
-        "parallel": parallel,
-        "reflection": reflection,
-        "prune": prune,
-        "patience": patience,
-        "lead": 0 if solutions and lead is None else lead,
-        "stop_decided": stop_decided,
-        "max_tokens": max_tokens,
-        "max_seconds": max_seconds,
-        "max_nodes": max_nodes,
-    }
-    chosen = chosen_strategy(strategy, options_given, sampling)
+    given = parameters.given
+    if solutions and given["lead"] is None:
+        given["lead"] = 0
+    chosen = chosen_strategy(strategy, given, sampling.sampling())
     if out is not None and is_same_file(out, input):
         raise InputError(
             f"--out {out}: holds the questions, and is not a result of marcot search; give --out another file"
@@ -151,19 +93,18 @@ def search(
     tree_file = None if tree is None else TreeFile(tree, numbered=input is not None)
     if tree_file is not None:
         tree_file.check(each.index for each in asked)
-    loading = Loading(device, dtype, compute, weights, threads, kv_tokens, kv_dtype, deterministic, not no_graphs)
     request = Request(
         questions=asked,
         strategy=chosen,
         model=model,
         numbers=loading.numbers,
-        system=system,
+        system=template.system,
         instruction=options.parse_instruction(instruction),
         concurrency=concurrency,
         out=out,
         json=json,
         tree=tree_file,
         solutions=solutions,
-        date=options.parse_date(date),
+        date=template.day,
     )
     raise typer.Exit(request.run(loading.load))
