@@ -11,6 +11,7 @@ from ..blocks import Weight
 from ..ops import Compute, Draw, HeadTopK, KVScales, LayerWeights, RoundState, Sampled, SampleParams
 from ..plan import Plan, Tiling
 from .arch import Arch, arch_of
+from .attention_merge import Tickets
 from .attention_shape import fp8_dtype, tiling
 from .embed import embed
 from .linear import linear
@@ -41,6 +42,7 @@ class TritonKernels:
         self._arch = arch
         self.deterministic = deterministic
         self.fp8_dtype = fp8_dtype(arch)
+        self._tickets = Tickets()
 
     def tiling(self, heads: int, kv_heads: int) -> Tiling:
         """What a thread block takes at once. See `Kernels.tiling`."""
@@ -85,7 +87,7 @@ class TritonKernels:
         self, q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float, scales: KVScales | None = None
     ) -> Tensor:
         """Attention along every row's path. See `Kernels.tree_attention`."""
-        return tree_attention(self._arch, q, k_pages, v_pages, plan, scale, scales)
+        return tree_attention(self._arch, self._tickets, q, k_pages, v_pages, plan, scale, scales)
 
     def silu_mul(self, gate_up: Tensor) -> Tensor:
         """SwiGLU's product. See `Kernels.silu_mul`."""

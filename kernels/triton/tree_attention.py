@@ -1,4 +1,4 @@
-"""Attention over a tree of KV segments: a launch for all tiles of a step, another that merges partial results.
+"""Attention over a tree of KV segments: one launch for all tiles of a step.
 
 A tile is some rows times some tokens of their common path. A thread block takes it for one KV head, and K and V pass
 through it once for all rows and all query heads of the group. These (row, head) pairs lie one after the other in the
@@ -29,19 +29,13 @@ from torch import Tensor
 from ..ops import KVScales
 from ..plan import Plan, Tile
 from .arch import Arch
+from .attention_merge import LEAST, Tickets, columns_at_once, last_of_pairs, merge_columns
 from .attention_shape import BLOCKS_OF_ROWS, PAGE_SIZE, attention_shape, block_of_rows, fp8_dtype, tiling
 from .attention_tiles import cut
 from .variant import Variant, pointer_to
 
-_LEAST = tl.constexpr(-3e38)
-"""The maximum of no scores: finite, so that its difference with itself is 0."""
-
 _LOG2_E = tl.constexpr(1.4426950408889634)
 _FIELDS = tl.constexpr(len(Tile._fields))
-
-_MERGED = (8, 4)
-"""Partial results and heads of a thread block that merges: what four warps have in flight in 32 registers a thread, for
-heads of 128."""
 
 
 @triton.jit
@@ -65,9 +59,19 @@ def _written(place, end, width, positions, tails):
 def _softmax_step(scores, factor, maximum, total):
     """Weights of a block of scores, what earlier weights are to be multiplied by, and the new maximum and total."""
     new_maximum = tl.maximum(maximum, tl.max(scores, axis=1) * factor)
-    weights = tl.exp2(scores * factor - new_maximum[:, None])
+    weights = tl.exp2(scores * factor[:, None] - new_maximum[:, None])
     kept = tl.exp2(maximum - new_maximum)
     return weights, kept, new_maximum, total * kept + tl.sum(weights, axis=1)
+
+
+@triton.jit
+def _as_half(queries):
+    """Queries in fp16, each row divided by a power of two so that none is above 2, and these powers."""
+    queries = queries.to(tl.float32)
+    exponent = tl.max(tl.abs(queries), axis=1).to(tl.int32, bitcast=True) & 0x7F800000
+    exponent = tl.minimum(tl.maximum(exponent, 1 << 23), 253 << 23)  # its reciprocal is to be a normal number as well
+    reciprocal = ((254 << 23) - exponent).to(tl.float32, bitcast=True)
+    return (queries * reciprocal[:, None]).to(tl.float16), exponent.to(tl.float32, bitcast=True)
 
 
 @triton.jit(do_not_specialize=["group", "kv_heads"])
@@ -75,6 +79,7 @@ def _attend(
     out,
     partial_acc,
     partial_sums,
+    tickets,
     q,
     k_pages,
     v_pages,
@@ -84,6 +89,8 @@ def _attend(
     tails,
     tiles,
     slots,
+    partials,
+    merges,
     scale,
     group,
     kv_heads,
@@ -92,6 +99,7 @@ def _attend(
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr,
+    BLOCK_C: tl.constexpr,
 ):
     """One tile for one KV head.
 
@@ -119,13 +127,16 @@ def _attend(
     last += row * width
     others = tl.where(width > 0, width - 1, (1 << 31) - 1)
 
-    factor = scale * _LOG2_E
+    factor = tl.full([BLOCK_M], scale * _LOG2_E, tl.float32)
     if k_scales is not None:
         factor *= tl.load(k_scales + kv_head)
+        if queries.dtype != tl.float32:
+            queries, unit = _as_half(queries)
+            factor *= unit
     page_stride = kv_heads * PAGE_SIZE * HEAD_DIM
     k_head = k_pages + kv_head * PAGE_SIZE * HEAD_DIM
     v_head = v_pages + kv_head * PAGE_SIZE * HEAD_DIM
-    maximum = tl.full([BLOCK_M], _LEAST, tl.float32)
+    maximum = tl.full([BLOCK_M], LEAST, tl.float32)
     total = tl.full([BLOCK_M], 0.0, tl.float32)
     acc = tl.full([BLOCK_M, BLOCK_D], 0.0, tl.float32)
     token = tl.arange(0, BLOCK_N)
@@ -154,69 +165,42 @@ def _attend(
     row, head = _row_and_head(pair, group, kv_head)
     is_pair = pair < rows * group
     stored = is_pair[:, None] & (dim < HEAD_DIM)
-    place = (tl.where(partial < 0, first_row, partial) + row).to(tl.int64) * (group * kv_heads) + head
+    heads = group * kv_heads
+    place = (first_row + row).to(tl.int64) * heads + head
     if partial < 0:
         result = (acc / total[:, None]).to(out.dtype.element_ty)
         tl.store(out + place[:, None] * HEAD_DIM + dim, result, stored)
-    else:
-        tl.store(partial_acc + place[:, None] * HEAD_DIM + dim, acc, stored)
-        tl.store(partial_sums + place * 2, maximum, is_pair)
-        tl.store(partial_sums + place * 2 + 1, total, is_pair)
-
-
-@triton.jit(do_not_specialize=["heads"])
-def _merge(
-    out,
-    partial_acc,
-    partial_sums,
-    partials,
-    merges,
-    heads,
-    HEAD_DIM: tl.constexpr,
-    BLOCK_P: tl.constexpr,
-    BLOCK_H: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-):
-    """Some heads of one row: the sum of its partial results, each times `2 ** (its maximum - the largest one)`.
-
-    `BLOCK_P` of them are in flight at a time, in the order of the list.
-    """
-    row = tl.program_id(0)
-    first, last = tl.load(merges + row), tl.load(merges + row + 1)
-    if first == last:
         return
-    head = tl.program_id(1) * BLOCK_H + tl.arange(0, BLOCK_H)
-    near = tl.minimum(head, heads - 1)
-    dim = tl.arange(0, BLOCK_D)
-    maximum = tl.full([BLOCK_H], _LEAST, tl.float32)
-    total = tl.full([BLOCK_H], 0.0, tl.float32)
-    acc = tl.full([BLOCK_H, BLOCK_D], 0.0, tl.float32)
-    for start in range(first, last, BLOCK_P):
-        number = start + tl.arange(0, BLOCK_P)
-        partial = tl.load(partials + tl.minimum(number, last - 1)).to(tl.int64)
-        place = partial[:, None] * heads + near[None, :]
-        values = tl.load(
-            partial_acc + place[:, :, None] * HEAD_DIM + dim[None, None, :], (dim < HEAD_DIM)[None, None, :], 0.0
-        )
-        maxima = tl.where((number < last)[:, None], tl.load(partial_sums + place * 2), _LEAST)
-        new_maximum = tl.maximum(maximum, tl.max(maxima, axis=0))
-        weights = tl.where((number < last)[:, None], tl.exp2(maxima - new_maximum[None, :]), 0.0)
-        kept = tl.exp2(maximum - new_maximum)
-        total = total * kept + tl.sum(weights * tl.load(partial_sums + place * 2 + 1), axis=0)
-        acc = acc * kept[:, None] + tl.sum(values * weights[:, :, None], axis=0)
-        maximum = new_maximum
-    place = (row.to(tl.int64) * heads + head)[:, None] * HEAD_DIM + dim[None, :]
-    stored = (head < heads)[:, None] & (dim < HEAD_DIM)[None, :]
-    tl.store(out + place, (acc / total[:, None]).to(out.dtype.element_ty), stored)
+    source = (partial + row).to(tl.int64) * heads + head
+    tl.store(partial_acc + source[:, None] * HEAD_DIM + dim, acc, stored)
+    tl.store(partial_sums + source * 2, maximum, is_pair)
+    tl.store(partial_sums + source * 2 + 1, total, is_pair)
+    is_last, listed, count = last_of_pairs(tickets, merges, first_row + row, place, is_pair)
+    most = tl.max(tl.where(is_last, count, 0), axis=0)
+    if most > 0:
+        tl.debug_barrier()
+        for column in tl.static_range(0, BLOCK_D, BLOCK_C):
+            merge_columns(
+                out, partial_acc, partial_sums, partials + listed, count, most, place, head, heads, is_last, column,
+                HEAD_DIM, BLOCK_M, BLOCK_C,
+            )  # fmt: skip
 
 
 def tree_attention(
-    arch: Arch, q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float, scales: KVScales | None = None
+    arch: Arch,
+    tickets: Tickets,
+    q: Tensor,
+    k_pages: Tensor,
+    v_pages: Tensor,
+    plan: Plan,
+    scale: float,
+    scales: KVScales | None = None,
 ) -> Tensor:
     """Attention along every row's path. See `Kernels.tree_attention`.
 
     Args:
         arch: Whose tiles are used.
+        tickets: Those of the stream.
         q: `[rows, heads, head_dim]`.
         k_pages: `[pages, kv_heads, page_size, head_dim]`.
         v_pages: Same shape as `k_pages`.
@@ -251,14 +235,10 @@ def tree_attention(
     k_scales, v_scales = (None, None) if scales is None else scales
     if len(tiles.tiles):
         _attend[(len(tiles.tiles) * kv_heads,)](
-            out, partial_acc, partial_sums, q, k_pages, v_pages, k_scales, v_scales, plan.positions, tiles.tails,
-            tiles.tiles, tiles.slots, scale, group, kv_heads, head_dim, page_size, block_m, shape.tokens, block_d,
-            num_warps=shape.warps, num_stages=shape.stages,
-        )  # fmt: skip
-    if len(tiles.partials):
-        _merge[rows, triton.cdiv(heads, _MERGED[1])](
-            out, partial_acc, partial_sums, tiles.partials, tiles.merges, heads, head_dim, *_MERGED, block_d,
-            num_warps=4,
+            out, partial_acc, partial_sums, tickets.take(rows * heads, q.device), q, k_pages, v_pages, k_scales,
+            v_scales, plan.positions, tiles.tails, tiles.tiles, tiles.slots, tiles.partials, tiles.merges, scale, group,
+            kv_heads, head_dim, page_size, block_m, shape.tokens, block_d,
+            columns_at_once(shape.warps, block_m, block_d), num_warps=shape.warps, num_stages=shape.stages,
         )  # fmt: skip
     return out
 
@@ -274,21 +254,22 @@ def tree_attention_variants(arch: Arch) -> Iterator[Variant]:
         for head_dim in (64, 128):
             for pages in (dtype, fp8_dtype(arch)):
                 for block_m in BLOCKS_OF_ROWS:
-                    yield _attend_variant(arch, dtype, pages, head_dim, block_m)
-            yield _merge_variant(dtype, head_dim)
+                    yield _variant(arch, dtype, pages, head_dim, block_m)
 
 
-def _attend_variant(arch: Arch, dtype: torch.dtype, pages: torch.dtype, head_dim: int, block_m: int) -> Variant:
+def _variant(arch: Arch, dtype: torch.dtype, pages: torch.dtype, head_dim: int, block_m: int) -> Variant:
     shape = attention_shape(arch, block_m, _padded(head_dim), dtype)
     tensors = dict.fromkeys(("out", "q"), pointer_to(dtype)) | dict.fromkeys(("k_pages", "v_pages"), pointer_to(pages))
     tensors |= dict.fromkeys(("partial_acc", "partial_sums"), "*fp32")
-    tensors |= dict.fromkeys(("positions", "tails", "tiles", "slots"), "*i32")
+    tables = ("tickets", "positions", "tails", "tiles", "slots", "partials", "merges")
+    tensors |= dict.fromkeys(tables, "*i32")
     constants: dict[str, object] = {
         "HEAD_DIM": head_dim,
         "PAGE_SIZE": PAGE_SIZE,
         "BLOCK_M": block_m,
         "BLOCK_N": shape.tokens,
         "BLOCK_D": _padded(head_dim),
+        "BLOCK_C": columns_at_once(shape.warps, block_m, _padded(head_dim)),
     }
     if pages == dtype:
         constants |= {"k_scales": None, "v_scales": None}
@@ -298,16 +279,3 @@ def _attend_variant(arch: Arch, dtype: torch.dtype, pages: torch.dtype, head_dim
     kinds = " ".join(dict.fromkeys((pointer_to(dtype)[1:], pointer_to(pages)[1:])))
     name = f"tree_attention {kinds} d{head_dim} m{block_m}"
     return Variant(name, _attend, signature, constants, shape.warps, shape.stages, tuple(tensors))
-
-
-def _merge_variant(dtype: torch.dtype, head_dim: int) -> Variant:
-    tensors = {"out": pointer_to(dtype)} | dict.fromkeys(("partial_acc", "partial_sums"), "*fp32")
-    tensors |= dict.fromkeys(("partials", "merges"), "*i32")
-    constants: dict[str, object] = {
-        "HEAD_DIM": head_dim,
-        "BLOCK_P": _MERGED[0],
-        "BLOCK_H": _MERGED[1],
-        "BLOCK_D": _padded(head_dim),
-    }
-    name = f"tree_attention merge {pointer_to(dtype)[1:]} d{head_dim}"
-    return Variant(name, _merge, tensors | {"heads": "i32"}, constants, 4, 3, tuple(tensors))

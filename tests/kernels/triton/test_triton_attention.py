@@ -14,6 +14,7 @@ from interpreter_arithmetic import multiply_rows_apart
 from marcot.kernels import Kernels, KVScales, Plan, Tile, Tiles, Tiling, reference
 from marcot.kernels.triton import tree_attention as op
 from marcot.kernels.triton.arch import INTERPRETED
+from marcot.kernels.triton.attention_merge import Tickets
 from marcot.kernels.triton.attention_shape import BLOCKS_OF_ROWS
 from marcot.kernels.triton.attention_tiles import cut
 from marcot.kernels.triton.variant import pointer_to
@@ -205,8 +206,7 @@ def test_every_launch_is_among_the_variants(monkeypatch: pytest.MonkeyPatch, hea
 
             return launch
 
-    for name in ("_attend", "_merge"):
-        monkeypatch.setattr(op, name, Recorder(getattr(op, name)))
+    monkeypatch.setattr(op, "_attend", Recorder(op._attend))
     forest, queries = tree(head_dim)
     plan = forest.plan(queries)
     q = forest.queries(len(plan.positions), 7)
@@ -215,8 +215,8 @@ def test_every_launch_is_among_the_variants(monkeypatch: pytest.MonkeyPatch, hea
             for block_m in BLOCKS_OF_ROWS:
                 tiles = cut(plan, PAGE_SIZE, 7, Tiling((block_m // 7,), 1000))
                 cache = forest.k_pages.to(pages), forest.v.to(pages)
-                op.tree_attention(INTERPRETED, q.to(dtype), *cache, plan._replace(tiles=tiles), 0.3, scales)
-    assert len(launches) == 2 * 2 * 2 * len(BLOCKS_OF_ROWS)
+                op.tree_attention(INTERPRETED, Tickets(), q.to(dtype), *cache, plan._replace(tiles=tiles), 0.3, scales)
+    assert len(launches) == 2 * 2 * len(BLOCKS_OF_ROWS)
     for launch in launches:
         assert any(
             variant.kernel is launch["kernel"]

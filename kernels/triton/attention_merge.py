@@ -1,0 +1,117 @@
+"""Merging a row's partial results in the launch that makes them.
+
+A row whose path is several tiles has a partial result in each: the sum of its weighted values, its largest score and
+the sum of its weights, of its own (row, head) pair. Each thread block, once it has stored those of its tile, takes a
+*ticket* for every pair. Who gets a pair's last ticket knows that all of its partial results are there, and merges them,
+in the order of their list, so that no bit depends on who came last. It leaves the tickets as it found them.
+"""
+
+from __future__ import annotations
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+from typing import Final
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+LEAST = tl.constexpr(-3e38)
+"""The maximum of no scores: finite, so that its difference with itself is 0."""
+
+_AT_ONCE = tl.constexpr(4)
+"""Partial results that are on their way together: together with `_VALUES` 64 KB, ..."""
+
+_VALUES: Final = 32
+"""Of each partial result that a thread takes at a time, in registers."""
+
+_TICKETS: Final = 1 << 20
+"""Of a device at first, 4 MB: one for each head of the rows of the largest steps."""
+
+
+def columns_at_once(warps: int, block_m: int, block_d: int) -> int:
+    """Columns of the heads of `block_m` pairs, padded to `block_d`, that a thread block of `warps` merges at a time."""
+    return min(block_d, warps * 32 * _VALUES // block_m)
+
+
+class Tickets:
+    """Counters on the device that are 0 before and after each launch that uses them.
+
+    Launches that overlap must not share them: those of one object go to one stream. A recorded graph goes on using what
+    it was recorded with, so nothing is freed before the object is.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is allocated before it is used."""
+        self._counters: list[Tensor] = []
+
+    def take(self, count: int, device: torch.device) -> Tensor:
+        """`count` counters at least, int32; the first call and one for more than 1,048,576 are not to be recorded."""
+        if not self._counters or len(self._counters[-1]) < count:
+            assert not torch.cuda.is_available() or not torch.cuda.is_current_stream_capturing()
+            self._counters.append(torch.zeros(max(_TICKETS, count), dtype=torch.int32, device=device))
+        return self._counters[-1]
+
+
+@triton.jit
+def last_of_pairs(tickets, merges, row, place, is_pair):
+    """Take a ticket for each (row, head) pair at `place`, whose partial results have been stored.
+
+    Returns:
+        Whether a pair's ticket was the last one, where its list begins, and how long it is.
+    """
+    first = tl.load(merges + row, is_pair, 0)
+    count = tl.load(merges + row + 1, is_pair, 0) - first
+    tl.debug_barrier()  # what all threads have stored is to be seen by whoever sees the ticket of one
+    taken = tl.atomic_add(tickets + place, 1, is_pair, sem="acq_rel", scope="gpu")
+    is_last = is_pair & (taken == count - 1)
+    tl.store(tickets + place, 0, is_last)
+    return is_last, first, count
+
+
+@triton.jit
+def merge_columns(
+    out,
+    partial_acc,
+    partial_sums,
+    partials,
+    count,
+    most,
+    place,
+    head,
+    heads,
+    is_last,
+    first_column,
+    HEAD_DIM: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+):
+    """Some columns of the heads at `place`: their partial results' sum, each times `2 ** (its maximum - the largest)`.
+
+    `partials` are pointers to the pairs' lists, of which no one has more than `most` entries.
+    """
+    column = first_column + tl.arange(0, BLOCK_C)[None, :]
+    maximum = tl.full([BLOCK_M], LEAST, tl.float32)
+    total = tl.full([BLOCK_M], 0.0, tl.float32)
+    acc = tl.full([BLOCK_M, BLOCK_C], 0.0, tl.float32)
+    for start in range(0, most, _AT_ONCE):
+        for number in tl.static_range(_AT_ONCE):
+            is_there = is_last & (start + number < count)
+            source = tl.load(partials + start + number, is_there, 0).to(tl.int64) * heads + head
+            # These were written by other thread blocks: not to be looked for in the processor's own cache.
+            values = tl.load(
+                partial_acc + source[:, None] * HEAD_DIM + column,
+                is_there[:, None] & (column < HEAD_DIM),
+                0.0,
+                cache_modifier=".cg",
+            )
+            its_maximum = tl.load(partial_sums + source * 2, is_there, LEAST, cache_modifier=".cg")
+            its_total = tl.load(partial_sums + source * 2 + 1, is_there, 0.0, cache_modifier=".cg")
+            new_maximum = tl.maximum(maximum, its_maximum)
+            weight = tl.exp2(its_maximum - new_maximum)
+            kept = tl.exp2(maximum - new_maximum)
+            total = total * kept + its_total * weight
+            acc = acc * kept[:, None] + values * weight[:, None]
+            maximum = new_maximum
+    result = (acc / total[:, None]).to(out.dtype.element_ty)
+    tl.store(out + place[:, None] * HEAD_DIM + column, result, is_last[:, None] & (column < HEAD_DIM))
