@@ -9,7 +9,7 @@ in the order of their list, so that no bit depends on who came last. It leaves t
 from __future__ import annotations
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 import triton
@@ -19,19 +19,33 @@ from torch import Tensor
 LEAST = tl.constexpr(-3e38)
 """The maximum of no scores: finite, so that its difference with itself is 0."""
 
-_AT_ONCE = tl.constexpr(4)
-"""Partial results that are on their way together: together with `_VALUES` 64 KB, ..."""
+_VALUES: Final = 64
+"""Of partial results that a thread has on their way, in registers."""
 
-_VALUES: Final = 32
-"""Of each partial result that a thread takes at a time, in registers."""
+_MOST_AT_ONCE: Final = 4
+"""Partial results that are on their way together: rows rarely have more."""
 
 _TICKETS: Final = 1 << 20
 """Of a device at first, 4 MB: one for each head of the rows of the largest steps."""
 
 
-def columns_at_once(warps: int, block_m: int, block_d: int) -> int:
-    """Columns of the heads of `block_m` pairs, padded to `block_d`, that a thread block of `warps` merges at a time."""
-    return min(block_d, warps * 32 * _VALUES // block_m)
+class MergeShape(NamedTuple):
+    """How much of partial results a thread block merges at a time.
+
+    Attributes:
+        columns: Columns of the heads.
+        at_once: Partial results of a pair.
+    """
+
+    columns: int
+    at_once: int
+
+
+def merge_shape(warps: int, block_m: int, block_d: int) -> MergeShape:
+    """The shape for `block_m` pairs of heads padded to `block_d`."""
+    values = warps * 32 * _VALUES // block_m
+    columns = min(block_d, values)
+    return MergeShape(columns, min(_MOST_AT_ONCE, values // columns))
 
 
 class Tickets:
@@ -54,19 +68,26 @@ class Tickets:
 
 
 @triton.jit
-def last_of_pairs(tickets, merges, row, place, is_pair):
+def last_of_pairs(tickets, place, count, is_pair):
     """Take a ticket for each (row, head) pair at `place`, whose partial results have been stored.
 
     Returns:
-        Whether a pair's ticket was the last one, where its list begins, and how long it is.
+        Whether it was the last of the pair's `count` tickets.
     """
-    first = tl.load(merges + row, is_pair, 0)
-    count = tl.load(merges + row + 1, is_pair, 0) - first
     tl.debug_barrier()  # what all threads have stored is to be seen by whoever sees the ticket of one
     taken = tl.atomic_add(tickets + place, 1, is_pair, sem="acq_rel", scope="gpu")
     is_last = is_pair & (taken == count - 1)
     tl.store(tickets + place, 0, is_last)
-    return is_last, first, count
+    return is_last
+
+
+@triton.jit
+def first_entries(partials, count, AT_ONCE: tl.constexpr):
+    """The first `AT_ONCE` entries of the pairs' lists; they are read ahead of the partial results."""
+    entries = ()
+    for number in tl.static_range(AT_ONCE):
+        entries = entries + (tl.load(partials + number, number < count, 0),)  # noqa: RUF005  (all that Triton takes)
+    return entries
 
 
 @triton.jit
@@ -75,6 +96,7 @@ def merge_columns(
     partial_acc,
     partial_sums,
     partials,
+    entries,
     count,
     most,
     place,
@@ -85,19 +107,22 @@ def merge_columns(
     HEAD_DIM: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_C: tl.constexpr,
+    AT_ONCE: tl.constexpr,
 ):
     """Some columns of the heads at `place`: their partial results' sum, each times `2 ** (its maximum - the largest)`.
 
-    `partials` are pointers to the pairs' lists, of which no one has more than `most` entries.
+    `partials` are pointers to the pairs' lists, of which no one has more than `most` entries, and `entries` the first
+    of these.
     """
     column = first_column + tl.arange(0, BLOCK_C)[None, :]
     maximum = tl.full([BLOCK_M], LEAST, tl.float32)
     total = tl.full([BLOCK_M], 0.0, tl.float32)
     acc = tl.full([BLOCK_M, BLOCK_C], 0.0, tl.float32)
-    for start in range(0, most, _AT_ONCE):
-        for number in tl.static_range(_AT_ONCE):
+    for start in range(0, most, AT_ONCE):
+        following = first_entries(partials + start + AT_ONCE, count - start - AT_ONCE, AT_ONCE)
+        for number in tl.static_range(AT_ONCE):
             is_there = is_last & (start + number < count)
-            source = tl.load(partials + start + number, is_there, 0).to(tl.int64) * heads + head
+            source = entries[number].to(tl.int64) * heads + head
             # These were written by other thread blocks: not to be looked for in the processor's own cache.
             values = tl.load(
                 partial_acc + source[:, None] * HEAD_DIM + column,
@@ -113,5 +138,6 @@ def merge_columns(
             total = total * kept + its_total * weight
             acc = acc * kept[:, None] + values * weight[:, None]
             maximum = new_maximum
-    result = (acc / total[:, None]).to(out.dtype.element_ty)
+        entries = following
+    result = (acc / tl.where(is_last, total, 1.0)[:, None]).to(out.dtype.element_ty)
     tl.store(out + place[:, None] * HEAD_DIM + column, result, is_last[:, None] & (column < HEAD_DIM))

@@ -29,7 +29,7 @@ from torch import Tensor
 from ..ops import KVScales
 from ..plan import Plan, Tile
 from .arch import Arch
-from .attention_merge import LEAST, Tickets, columns_at_once, last_of_pairs, merge_columns
+from .attention_merge import LEAST, Tickets, first_entries, last_of_pairs, merge_columns, merge_shape
 from .attention_shape import BLOCKS_OF_ROWS, PAGE_SIZE, attention_shape, block_of_rows, fp8_dtype, tiling
 from .attention_tiles import cut
 from .variant import Variant, pointer_to
@@ -100,6 +100,7 @@ def _attend(
     BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_C: tl.constexpr,
+    AT_ONCE: tl.constexpr,
 ):
     """One tile for one KV head.
 
@@ -175,14 +176,17 @@ def _attend(
     tl.store(partial_acc + source[:, None] * HEAD_DIM + dim, acc, stored)
     tl.store(partial_sums + source * 2, maximum, is_pair)
     tl.store(partial_sums + source * 2 + 1, total, is_pair)
-    is_last, listed, count = last_of_pairs(tickets, merges, first_row + row, place, is_pair)
+    listed = tl.load(merges + first_row + row, is_pair, 0)
+    count = tl.load(merges + first_row + row + 1, is_pair, 0) - listed
+    entries = first_entries(partials + listed, count, AT_ONCE)
+    is_last = last_of_pairs(tickets, place, count, is_pair)
     most = tl.max(tl.where(is_last, count, 0), axis=0)
     if most > 0:
         tl.debug_barrier()
         for column in tl.static_range(0, BLOCK_D, BLOCK_C):
             merge_columns(
-                out, partial_acc, partial_sums, partials + listed, count, most, place, head, heads, is_last, column,
-                HEAD_DIM, BLOCK_M, BLOCK_C,
+                out, partial_acc, partial_sums, partials + listed, entries, count, most, place, head, heads, is_last,
+                column, HEAD_DIM, BLOCK_M, BLOCK_C, AT_ONCE,
             )  # fmt: skip
 
 
@@ -238,7 +242,7 @@ def tree_attention(
             out, partial_acc, partial_sums, tickets.take(rows * heads, q.device), q, k_pages, v_pages, k_scales,
             v_scales, plan.positions, tiles.tails, tiles.tiles, tiles.slots, tiles.partials, tiles.merges, scale, group,
             kv_heads, head_dim, page_size, block_m, shape.tokens, block_d,
-            columns_at_once(shape.warps, block_m, block_d), num_warps=shape.warps, num_stages=shape.stages,
+            *merge_shape(shape.warps, block_m, block_d), num_warps=shape.warps, num_stages=shape.stages,
         )  # fmt: skip
     return out
 
@@ -263,13 +267,15 @@ def _variant(arch: Arch, dtype: torch.dtype, pages: torch.dtype, head_dim: int, 
     tensors |= dict.fromkeys(("partial_acc", "partial_sums"), "*fp32")
     tables = ("tickets", "positions", "tails", "tiles", "slots", "partials", "merges")
     tensors |= dict.fromkeys(tables, "*i32")
+    merged = merge_shape(shape.warps, block_m, _padded(head_dim))
     constants: dict[str, object] = {
         "HEAD_DIM": head_dim,
         "PAGE_SIZE": PAGE_SIZE,
         "BLOCK_M": block_m,
         "BLOCK_N": shape.tokens,
         "BLOCK_D": _padded(head_dim),
-        "BLOCK_C": columns_at_once(shape.warps, block_m, _padded(head_dim)),
+        "BLOCK_C": merged.columns,
+        "AT_ONCE": merged.at_once,
     }
     if pages == dtype:
         constants |= {"k_scales": None, "v_scales": None}
