@@ -75,7 +75,8 @@ class Tiles(NamedTuple):
         tails: `[query rows]` int32, absolute position of the first token of each row's tail; anything in other rows.
         tiles: `[capacity, 7]` int32, the columns of `Tile`; tiles that are long come first, empty ones last.
         slots: `[capacity]` int32, `page * page_size + slot` of every token of every tile.
-        partials: `[capacity]` int32, indices of partial results, those of the same row side by side.
+        partials: `[capacity]` int32, indices of partial results, those of the same row side by side: one from each of
+            its tiles, in the order in which they are to be merged.
         merges: `[query rows + 1]` int32: row `r` merges `partials[merges[r]:merges[r + 1]]`, none where a tile writes
             its result.
     """

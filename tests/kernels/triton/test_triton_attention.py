@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from attention_cases import GARBAGE, PAGE_SIZE, TOLERANCE, Cache, attend, dense, int32, near, padded
+from attention_cases import GARBAGE, PAGE_SIZE, TOLERANCE, Cache, attend, dense, int32, near, on, padded
 from forest import Forest, Query
 from interpreter_arithmetic import multiply_rows_apart
 from marcot.kernels import Kernels, KVScales, Plan, Tile, Tiles, Tiling, reference
 from marcot.kernels.triton import tree_attention as op
-from marcot.kernels.triton.arch import INTERPRETED
+from marcot.kernels.triton.arch import INTERPRETED, arch_of
 from marcot.kernels.triton.attention_merge import Tickets
 from marcot.kernels.triton.attention_shape import BLOCKS_OF_ROWS
 from marcot.kernels.triton.attention_tiles import cut
@@ -125,6 +125,51 @@ def test_a_row_that_sees_nothing_of_a_tile(triton_ops: Kernels, device: torch.de
     q = torch.randn(2, 7, 16, generator=cache.random)
     out = attend(triton_ops, device, q, cache.k, cache.v, plan)
     near(out, torch.stack([dense(row, path.k[:end], path.v[:end]) for row, end in zip(q, (51, 101), strict=True)]))
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_who_comes_last_changes_no_bit(triton_ops: Kernels, device: torch.device, order: int) -> None:
+    """Tiles in any order: their partial results are merged by another tile, but in the order of their positions."""
+    forest, queries = tree(16, kv_heads=2)
+    plan = forest.plan(queries)
+    tiles = cut(plan, PAGE_SIZE, 7, Tiling((4,), 1000))
+    assert tiles.merges.diff().max() > 2
+    q = forest.queries(len(plan.positions), 7)
+    shuffled = torch.randperm(len(tiles.tiles), generator=torch.Generator().manual_seed(order))
+    plans = (plan._replace(tiles=tiles._replace(tiles=table)) for table in (tiles.tiles, tiles.tiles[shuffled]))
+    expected, out = (attend(triton_ops, device, q, forest.k_pages, forest.v, one) for one in plans)
+    assert torch.equal(out, expected)
+
+
+def test_tickets_are_left_as_they_were(device: torch.device) -> None:
+    """One launch after the other takes the same ones."""
+    forest, queries = tree(16)
+    plan = forest.plan(queries)
+    q = forest.queries(len(plan.positions), 3).to(device)
+    tickets = Tickets()
+    counters = tickets.take(q[..., 0].numel(), device)
+    cache, plan = (forest.k_pages.to(device), forest.v.to(device)), on(device, plan)
+    first, second = (op.tree_attention(arch_of(device), tickets, q, *cache, plan, 0.3) for _ in range(2))
+    assert torch.equal(first, second)
+    assert not counters.any()
+    assert tickets.take(1, device) is counters
+    assert len(tickets.take(len(counters) + 1, device)) > len(counters)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-6, 1e4])
+def test_queries_of_any_size_meet_fp8(triton_ops: Kernels, device: torch.device, scale: float) -> None:
+    """Beyond what fp16 takes, where they come in bf16."""
+    forest, queries = tree(16)
+    plan = forest.plan(queries)
+    stored = forest.k_pages.to(torch.float8_e5m2), forest.v.to(torch.float8_e5m2)
+    forest.k[:], forest.v[:] = (x.float() for x in stored)
+    dtype = torch.float16 if device.type == "cpu" else torch.bfloat16
+    size = min(max(scale, 1e-4), 1e3) if device.type == "cpu" else scale
+    q = (forest.queries(len(plan.positions), 7) * size).to(dtype)
+    plan_scale = 0.3 / size
+    out = attend(triton_ops, device, q, *stored, plan, plan_scale, KVScales(*torch.ones(2, 1)))
+    exact = q.double() * plan_scale / 0.3
+    torch.testing.assert_close(out.double(), dense_rows(forest, exact, queries), atol=5e-2, rtol=2e-2)
 
 
 CHUNK = 64
