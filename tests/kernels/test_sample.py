@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import interpreted
@@ -24,8 +25,8 @@ STEPS = 5
 
 
 @pytest.fixture(scope="module", params=[name for name in kernel_sets.NAMES if name in ("cpu", "triton")])
-def ops(request: pytest.FixtureRequest) -> Kernels:
-    """The sets that do not choose by the specification itself."""
+def fast_ops(request: pytest.FixtureRequest) -> Kernels:
+    """One build of each kind, against the specification."""
     return kernel_sets.kernel_set(request.param, request.config.cache.mkdir("kernels"))
 
 
@@ -34,6 +35,22 @@ def _interpreted_in_large_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """One row at a time, as on a GPU, the interpreter of Triton would take minutes."""
     if interpreted.DEVICE == "cpu":
         monkeypatch.setattr(triton_sample, "_ROWS", 1024)
+
+
+class HeadAndParams(NamedTuple):
+    """What `sample` takes."""
+
+    head: HeadTopK
+    params: SampleParams
+
+
+@cache
+def specified(name: str, rows: int, k: int, drawn: bool) -> tuple[HeadAndParams, Sampled]:
+    """Some rows of one configuration, and what is chosen for them."""
+    fields = CONFIGURATIONS[name]
+    head = cases.head(rows, k, rows + k, fields.get("temperature", 1.0), drawn)
+    chosen_from = HeadAndParams(head, cases.params(rows, rows + k, **fields))
+    return chosen_from, reference.sample(*chosen_from)
 
 
 def assert_same(got: Sampled, expected: Sampled) -> None:
@@ -45,12 +62,10 @@ def assert_same(got: Sampled, expected: Sampled) -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_draws_equal_the_specification(ops: Kernels, name: str) -> None:
-    fields = CONFIGURATIONS[name]
-    for rows, k, drawn in ((DRAWS, 64, True), (300, 64, False), (37, 20, True), (1, 64, True), (0, 5, True)):
-        head = cases.head(rows, k, rows + k, fields.get("temperature", 1.0), drawn)
-        params = cases.params(rows, rows + k, **fields)
-        assert_same(ops.sample(head, params), reference.sample(head, params))
+def test_draws_equal_the_specification(fast_ops: Kernels, name: str) -> None:
+    for number, k, drawn in ((DRAWS, 64, True), (300, 64, False), (37, 20, True), (1, 64, True), (0, 5, True)):
+        chosen_from, expected = specified(name, number, k, drawn)
+        assert_same(fast_ops.sample(*chosen_from), expected)
 
 
 def test_rows_of_every_kind_in_one_batch_change_nothing(ops: Kernels) -> None:
@@ -63,19 +78,13 @@ def test_rows_of_every_kind_in_one_batch_change_nothing(ops: Kernels) -> None:
         HeadTopK(*map(stacked, zip(*heads, strict=True))), SampleParams(*map(torch.cat, zip(*wishes, strict=True)))
     )
     sampled = ops.sample(*together)
+    assert_same(sampled, reference.sample(*together))
     alone = [ops.sample(*part) for part in parts]
     assert_same(sampled, Sampled(*map(torch.cat, zip(*alone, strict=True))))
     head, params = together
     narrow = params._replace(width=params.width.clamp(max=20))
     few = head._replace(top_ids=head.top_ids[:, :20].contiguous(), top_logits=head.top_logits[:, :20].contiguous())
     assert_same(ops.sample(head, narrow), ops.sample(few, narrow))
-
-
-class HeadAndParams(NamedTuple):
-    """What `sample` takes."""
-
-    head: HeadTopK
-    params: SampleParams
 
 
 def stacked(parts: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
