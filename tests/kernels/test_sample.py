@@ -91,22 +91,6 @@ def stacked(parts: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
     return None if parts[0] is None else torch.cat(parts)  # type: ignore[arg-type]
 
 
-def state_of(rows: int, k: int) -> RoundState:
-    """A round's first state, with numbers that no two rows share and results that nothing was written to."""
-    random = torch.Generator().manual_seed(rows)
-
-    def some(most: int, *shape: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
-        return torch.randint(0, most, shape, generator=random).to(dtype)
-
-    unwritten = [torch.full((STEPS, rows), -7, dtype=dtype) for dtype in (torch.int32, torch.float32, torch.float32)]
-    wide = [torch.full((STEPS, rows, k), -7, dtype=dtype) for dtype in (torch.int32, torch.float32)]
-    return RoundState(
-        some(1000, rows), some(99, rows, dtype=torch.int32), some(999, rows), some(99, rows), some(999, rows, STEPS),
-        torch.full((rows, 3), -1), 1 + some(STEPS, rows, dtype=torch.int32), torch.zeros(rows, dtype=torch.int32),
-        (some(6, rows) == 0).to(torch.uint8), torch.ones(rows, dtype=torch.uint8), *unwritten, *wide,
-    )  # fmt: skip
-
-
 def clone(state: RoundState) -> RoundState:
     return RoundState(*(part.clone() for part in state))
 
@@ -131,7 +115,7 @@ def moved(state: RoundState, head: HeadTopK, sampled: Sampled) -> RoundState:
 
 @pytest.mark.parametrize(("rows", "k"), [(1, 5), (37, 20), (6, 64)], ids=str)
 def test_a_round_moves_what_is_settled_and_has_not_ended(ops: Kernels, rows: int, k: int) -> None:
-    state = state_of(rows, k)
+    state = cases.round_state(rows, k, STEPS)
     for step in range(STEPS + 1):
         head = cases.head(rows, k, step, 0.5, False)
         params = cases.params(rows, step, temperature=0.5, top_k=20, top_p=0.95)._replace(position=state.draw_position)
