@@ -41,13 +41,8 @@ PYTEST := $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile -p no:be
 test: $(VENV)/.dev     ## install and run every test
 	$(PYTEST)
 
-# A sanitizer of memory must be in a process from its start: kernels run in drivers that are built so; the planner, which
-# has one thread, runs in Python, which is told to load it first. What it says goes to stderr, past pytest.
-PLANNER_TESTS := tests/engine/test_tile_planner.py
 test-sanitized: $(VENV)/.dev  ## the C++ under AddressSanitizer, UBSan and, where it has threads, ThreadSanitizer (needs g++)
 	KERNEL_SETS='sanitized*' $(PYTEST) tests/kernels -k sanitized
-	PLANNER=sanitized LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
-	  ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest --capture=sys -p no:xdist -p no:benchmark $(PLANNER_TESTS)
 
 # The folders under their installed name, for mypy, which follows relative imports only inside a package.
 $(VENV)/typing/marcot/__init__.py:
@@ -57,7 +52,7 @@ $(VENV)/typing/marcot/__init__.py:
 lint: $(VENV)/.dev $(VENV)/typing/marcot/__init__.py  ## ruff, clang-format and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run -Werror kernels/cpu/src/* engine/src/* tests/kernels/*.cpp
+	$(BIN)/clang-format --dry-run -Werror kernels/cpu/src/* tests/kernels/*.cpp
 	MYPYPATH=$(VENV)/typing $(BIN)/mypy -p marcot -p bench
 
 bench: $(VENV)/.dev    ## time a decode step of a tree against per-branch decoding and transformers
@@ -126,7 +121,7 @@ bench-bytes: $(VENV)/.dev  ## count what attention over trees reads: our plans b
 
 # CHECK=1 fails if a bar is missed.
 .PHONY: bench-planner
-bench-planner: $(VENV)/.dev  ## time the planning of decode steps, and plot how it grows with the tree
+bench-planner: $(VENV)/.dev  ## time the planning of rounds
 	$(BIN)/python -m bench.attention.planner_cost $(if $(CHECK),--check)
 
 # BESIDE=/path/to/another/checkout times that one in turns, in the same run; CHECK=1 fails if a bar is missed, UPDATE=1

@@ -50,7 +50,7 @@ class Stepper:
         self._cache = cache
         self._graphs = graphs
         self._drawer = Drawer(decoder)
-        self._planner = _planner(decoder, cache)
+        self._planner = _planner(decoder)
 
     @property
     def graphed(self) -> bool:
@@ -206,14 +206,13 @@ class Stepper:
             )
 
 
-def _planner(decoder: Decoder, cache: KVCache) -> Planner:
+def _planner(decoder: Decoder) -> Planner:
     """Of the kind that the kernels read plans of."""
     config, kernels = decoder.config, decoder.kernels
     tiling = kernels.tiling(config.num_heads, config.num_kv_heads)
     if tiling is None:
         return ItemPlanner()
-    head = (config.gqa_group, config.head_dim, cache.k.dtype.itemsize)
-    return TilePlanner(tiling, *head, deterministic=kernels.deterministic)
+    return TilePlanner(tiling, config.gqa_group, config.head_dim, deterministic=kernels.deterministic)
 
 
 def _count(reader: Reader) -> None:

@@ -1,75 +1,108 @@
-"""What the tiles of an attention plan cost, in bytes of memory traffic of one KV head."""
+"""How long attention takes to follow the tiles of a plan: a model of measured times.
+
+    launch + sqrt(latency ** 2 + throughput ** 2) + fetch
+
+The latency is that of the longest tile, block of tokens after block, and of merging the partial results of the row that
+reads most tiles. The throughput is what all tiles take together, shared out evenly among the workers. Where one is much
+the longer of the two, it hides the other. No step shows in the measured times where one more tile needs another wave
+of workers: thread blocks share processors, and fewer run faster.
+"""
 
 from __future__ import annotations
 
+from math import hypot
 from typing import NamedTuple
 
-L2_SHARE = 0.5
-"""A byte from the L2 cache, in bytes from memory: an H100 reads 3.35 TB/s from memory and about twice as much from L2,
-an A100 2.0 and about 4. It counts for the tiles that take the same tokens for further rows, which run side by side
-with the first one, and for partial results, which are written and read again within microseconds."""
+import numpy as np
 
-TILE_BYTES = 8192.0
-"""What a tile costs besides its tokens. It waits for its description, then for slots, then for keys: about 1.3 us, of
-which the other thread block of its processor hides half. In 0.65 us one of the 264 resident blocks of an H100 would
-have read this much. Derived, not measured."""
+from ..kernels import Tiles
+from ..kernels.tile_tables import Ints
 
+BLOCK_TOKENS = 64
+"""Tokens that a thread block multiplies at a time."""
 
-RIDGE = 128
-"""(Row, head) pairs of a tile at which its products take as long as reading its tokens from memory: an H100 has 990
-TFLOP/s for 3.35 TB/s and an A100 312 for 2.0, in 16-bit values; attention gets less of the former than of the
-latter."""
+# Microseconds, for heads of 128 values and 64 (row, head) pairs where they depend on these. Fitted by
+# `python -m bench.attention.fit_tile_cost` to the times in `bench/results/attention_times.json`.
+_LAUNCH = 5.303
+BLOCK_LATENCY = 0.88
+_MERGE_LATENCY = 1.357
+_TILE = 1.333
+_READ = 1.067
+_PRODUCT = 0.401
+_PARTIAL = 5.848
+_FETCH = 0.0230
 
 
 class TileCost(NamedTuple):
-    """The prices.
+    """The prices of a model on a device, in microseconds, and how many rows a tile has.
 
     Attributes:
-        token: K and V of one token.
-        partial: A partial result of one row, written and read.
-        tile: A tile, whatever is in it.
-        product: Multiplying a token with all rows of a tile, which happens while others are read.
-        block: Most rows of a tile.
+        workers: Tiles that run side by side.
+        rows: Most rows of a tile.
+        tile: What each tile takes of a worker's time, whatever is in it.
+        block: What each of its blocks of tokens takes: reading them, and multiplying them with the queries.
+        partial: What its partial results take, if it has any: writing them, and reading them to merge them.
+        merge: How much later a row is done for every tile that it reads, if these are several.
+        token: What each token's first way from memory takes of all workers' time.
     """
 
-    token: float
-    partial: float
+    workers: int
+    rows: int
     tile: float
-    product: float
-    block: int
-
-    def blocks(self, rows: int) -> int:
-        """Tiles that `rows` rows take."""
-        return -(-rows // self.block)
-
-    def first(self, tokens: int) -> float:
-        """What the first tile of `tokens` tokens costs beyond `again`."""
-        return self.token * tokens * (1 - L2_SHARE)
-
-    def again(self, tokens: int) -> float:
-        """What every tile of the same `tokens` tokens costs, for another block of rows each."""
-        return self.token * tokens * L2_SHARE + self.tile
-
-    def read(self, tokens: int, rows: int, *, partial: bool) -> float:
-        """`tokens` tokens read by `rows` rows.
-
-        Args:
-            tokens: Tokens of each tile.
-            rows: At least one.
-            partial: Whether the rows read other tiles as well, so that partial results must be merged.
-        """
-        return self.first(tokens) + self.again(tokens) * self.blocks(rows) + self.partial * rows * partial
+    block: float
+    partial: float
+    merge: float
+    token: float
 
 
-def tile_cost(group: int, head_dim: int, value_bytes: int, block: int) -> TileCost:
-    """The prices of a model.
+class Work(NamedTuple):
+    """All that the time of a plan depends on.
+
+    Attributes:
+        tiles: How many there are.
+        blocks: Blocks of tokens of all of them.
+        longest: Blocks of the longest one.
+        partials: Tiles that have partial results.
+        readings: Tiles of the row that reads most.
+        tokens: Different ones in all.
+    """
+
+    tiles: int
+    blocks: int
+    longest: int
+    partials: int
+    readings: int
+    tokens: int
+
+
+def tile_cost(workers: int, rows: int, group: int, head_dim: int) -> TileCost:
+    """The prices.
 
     Args:
+        workers: See `Tiling.workers`.
+        rows: One of `Tiling.rows`.
         group: Query heads per KV head.
         head_dim: Width of a head.
-        value_bytes: Of a value in the cache.
-        block: Most rows of a tile.
     """
-    partial = (head_dim + 2) * 4 * group * 2 * L2_SHARE
-    token = 2.0 * head_dim * value_bytes
-    return TileCost(token, partial, TILE_BYTES, token * block * group / RIDGE, block)
+    heads = head_dim / 128
+    pairs = (1 << max(rows * group - 1, 15).bit_length()) / 64
+    block = _READ * heads + _PRODUCT * pairs
+    return TileCost(
+        workers, rows, _TILE, block, _PARTIAL * heads * pairs, _MERGE_LATENCY * heads * pairs, _FETCH * heads
+    )
+
+
+def modelled_us(cost: TileCost, work: Work) -> float:
+    """How long attention takes, in microseconds."""
+    latency = work.longest * BLOCK_LATENCY + (work.readings * cost.merge if work.partials else 0.0)
+    busy = work.tiles * cost.tile + work.blocks * cost.block + work.partials * cost.partial
+    return _LAUNCH + hypot(latency, busy / cost.workers) + work.tokens * cost.token / cost.workers
+
+
+def work_of(tiles: Tiles, tokens: int) -> Work:
+    """What `tiles` ask for, of so many different tokens; empty ones ask for nothing."""
+    table: Ints = tiles.tiles.numpy().astype(np.int64)
+    _, _, length, _, _, partial, _ = table[table[:, 2] > 0].T
+    blocks = -(-length // BLOCK_TOKENS)
+    readings = int(np.diff(tiles.merges.numpy()).max())
+    return Work(len(blocks), int(blocks.sum()), int(blocks.max()), int((partial >= 0).sum()), max(readings, 1), tokens)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from random import Random
 
-from marcot.engine.job import Prefill
+from marcot.engine.job import Job, Prefill
 from marcot.engine.kv_node import KVNode
 from marcot.engine.kv_tree import KVTree
 from marcot.engine.planner import Reader
@@ -13,6 +13,21 @@ from marcot.engine.usage import Usage
 
 VOCABULARY = 50_000
 _START = attrgetter("start", "serial")
+
+
+class Growing(Job):
+    """A branch, as far as a planner knows it."""
+
+    def __init__(self, node: KVNode) -> None:
+        super().__init__(node.parent or node, node, Usage())
+
+    @property
+    def ready(self) -> bool:
+        return True
+
+    @property
+    def finished(self) -> bool:
+        return False
 
 
 class ReadingHistory:
@@ -90,8 +105,8 @@ class ReadingHistory:
         if len(node.tokens) > 1:
             self.frozen.append(self.tree.ancestor_at(node, node.start + self.random.randrange(1, len(node.tokens))))
 
-    def readers(self) -> list[Reader]:
-        """The rows of the next step; pages are there for all of them."""
+    def readers(self, room: int = 1) -> list[Reader]:
+        """The rows of the next round; pages are there for all of them, and for some of what the round will add."""
         readers = []
         for branch in list(self.growing):
             if self.random.random() < 0.02:
@@ -100,7 +115,8 @@ class ReadingHistory:
                 self.end(branch, keep=False)
                 continue
             rows = len(branch.tokens) - branch.computed
-            readers.append(Reader(Prefill(branch, Usage()), branch, branch.computed, rows))
+            self.tree.reserve(branch, len(branch.tokens) + self.random.randrange(room))
+            readers.append(Reader(Growing(branch), branch, branch.computed, rows))
         for node in sorted({part for end in self.computing for part in _uncomputed(end)}, key=_START):
             left = len(node.tokens) - node.computed
             behind = {reader.leaf: reader.rows for reader in readers}

@@ -1,33 +1,36 @@
-"""A KV tree of many branches, and what can happen to all of them between two steps."""
+"""A KV tree of many branches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final
 
-from marcot.engine.job import Prefill
+from marcot.engine.branch import Branch
 from marcot.engine.kv_node import KVNode
 from marcot.engine.kv_tree import KVTree
 from marcot.engine.planner import Reader
+from marcot.engine.sampling import Sampling
 from marcot.engine.usage import Usage
 
 _PROMPT, _PIECE = 500, 32
 """Tokens of the prompt and of every other node, as mini-steps have them."""
 
 _PAGES_PER_NODE = 4
-"""Pages for a piece, for all that grows behind it, and for the prompt."""
+"""Pages for a piece, for what grows behind it, and for the prompt."""
 
-_FORKS = 0.4
+_ROOM = 16
+"""Tokens of a round, for which branches have pages."""
+
+_FORKS: Final = 0.4
 """How often a node grows beside another one, and not behind it."""
 
 
 class GrowingTree:
-    """Branches that all draw a token with every step.
+    """Branches that have all drawn some tokens.
 
     Attributes:
         branches: Their growing nodes.
-        random: What changes are drawn from.
+        random: What the tree is drawn from.
     """
 
     def __init__(self, nodes: int, branches: int, random: Random) -> None:
@@ -44,40 +47,32 @@ class GrowingTree:
             inner += len(above)
         self.branches = [self._fork(leaf) for leaf in (leaves + random.choices(leaves, k=branches))[:branches]]
 
-    @property
-    def nodes(self) -> int:
-        """Nodes on the paths of all branches."""
+    def _on_paths(self) -> set[KVNode]:
         found: set[KVNode] = set()
         for branch in self.branches:
             node: KVNode | None = branch
             while node is not None and node not in found:
                 found.add(node)
                 node = node.parent
-        return len(found)
+        return found
+
+    @property
+    def nodes(self) -> int:
+        """Nodes on the paths of all branches."""
+        return len(self._on_paths())
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of these nodes."""
+        return sum(len(node.tokens) for node in self._on_paths())
 
     def readers(self) -> list[Reader]:
         """The last token of every branch."""
-        return [Reader(_JOB, branch, branch.computed, 1) for branch in self.branches]
+        return [Reader(self._job(branch), branch, branch.computed, 1) for branch in self.branches]
 
-    def draw(self) -> None:
-        """The step is over: every branch draws a token."""
-        for branch in self.branches:
-            branch.computed += 1
-            branch.tokens.append(1)
-            assert self._tree.reserve(branch, len(branch.tokens))
-
-    def go_on(self, branch: KVNode, times: int) -> list[KVNode]:
-        """Freeze `branch`, and start others below it."""
-        self._tree.unpin(branch)
-        branch.tokens.pop()
-        self._tree.freeze(branch)
-        self._tree.hold(branch)
-        return [self._fork(branch) for _ in range(times)]
-
-    def end(self, branch: KVNode) -> None:
-        """Throw `branch` away."""
-        self._tree.unpin(branch)
-        self._tree.discard(branch)
+    def _job(self, node: KVNode) -> Branch:
+        assert node.parent is not None
+        return Branch(node.parent, node, Sampling(), 0, Usage(), _PIECE, frozenset(), None)
 
     def _computed(self, parent: KVNode, length: int) -> KVNode:
         node = self._tree.insert(parent, [self.random.randrange(50_000) for _ in range(length)])
@@ -89,68 +84,7 @@ class GrowingTree:
     def _fork(self, parent: KVNode) -> KVNode:
         branch = self._tree.fork(parent)
         self._tree.pin(branch)
-        branch.tokens.append(1)
-        assert self._tree.reserve(branch, 1)
+        branch.tokens += [1] * self.random.randint(1, _PIECE)
+        branch.computed = len(branch.tokens) - 1
+        assert self._tree.reserve(branch, len(branch.tokens) + _ROOM)
         return branch
-
-
-_JOB = Prefill(KVTree(1).root, Usage())
-
-
-class Change(NamedTuple):
-    """What happens between two steps.
-
-    Attributes:
-        name: In a few words.
-        happen: Does it.
-        before: Branches before it, in parts of those that a size says.
-    """
-
-    name: str
-    happen: Callable[[GrowingTree], None]
-    before: float = 1.0
-
-
-def _nothing(tree: GrowingTree) -> None:
-    """Every branch reads one token more."""
-
-
-def _one(tree: GrowingTree) -> None:
-    """One branch forks in two, another one ends."""
-    forks, ends = tree.random.sample(tree.branches, 2)
-    tree.branches = [branch for branch in tree.branches if branch not in (forks, ends)] + tree.go_on(forks, 2)
-    tree.end(ends)
-
-
-def _all_go_on(tree: GrowingTree) -> None:
-    """Every branch ends an action and begins the next."""
-    tree.branches = [born for branch in tree.branches for born in tree.go_on(branch, 1)]
-
-
-def _half_fork_half_end(tree: GrowingTree) -> None:
-    """Half of the branches fork in two, the others end: as many as before, and all of them new."""
-    tree.random.shuffle(tree.branches)
-    half = len(tree.branches) // 2
-    forks, ends = tree.branches[:half], tree.branches[half:]
-    tree.branches = [born for branch in forks for born in tree.go_on(branch, 2)]
-    for branch in ends:
-        tree.end(branch)
-
-
-def _all_fork(tree: GrowingTree) -> None:
-    """Every branch forks in two."""
-    tree.branches = [born for branch in tree.branches for born in tree.go_on(branch, 2)]
-
-
-NOTHING: Final = Change("nothing", _nothing)
-HALF_FORK: Final = Change("half fork, half end", _half_fork_half_end)
-ALL_FORK: Final = Change("all fork", _all_fork, before=0.5)
-
-CHANGES: Final = (
-    NOTHING,
-    Change("one forks, one ends", _one),
-    Change("all go on", _all_go_on),
-    HALF_FORK,
-    ALL_FORK,
-    Change("all fork, to twice as many", _all_fork),
-)

@@ -1,8 +1,7 @@
 """Ways to read a tree of K and V: who reads which tokens together, and in what pieces.
 
 The rivals are written after their papers, FastTree's rule also after the constants of its published kernel benchmark.
-Each is given the tile rows that our planner chose, and where its authors state no rule for cutting runs into pieces,
-ours.
+Where its authors state no rule for cutting runs into pieces, each is given the length that is best for it.
 """
 
 from __future__ import annotations
@@ -12,9 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from marcot.engine.tile_balance import even_cost, longest_pieces
-from marcot.engine.tile_cost import TileCost
-from marcot.engine.tile_cutting import Runs
+from marcot.engine.tile_cost import BLOCK_TOKENS, TileCost
 
 from .workloads import AttentionTree
 
@@ -26,6 +23,9 @@ FASTTREE_PRICES = (0.66, 0.33, 0.1)
 
 FASTTREE_ROWS, FASTTREE_TOKENS = (64, 16), 32
 """(Row, head) pairs of its two kinds of tiles, and tokens of a block."""
+
+BLOCKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+"""Blocks of tokens of the longest pieces that are tried."""
 
 FASTTREE_PIECES, FASTTREE_ENOUGH = (1024, 128), (132, 528)
 """Tokens of the pieces of either kind: the longer ones if these make so many tiles of many rows, so many of few."""
@@ -50,18 +50,17 @@ class Device(NamedTuple):
 
     Attributes:
         cost: The prices, and the rows of a tile.
-        workers: Tiles that run side by side if each KV head has one.
         group: Query heads per KV head.
         kv_heads: KV heads.
     """
 
     cost: TileCost
-    workers: int
     group: int
     kv_heads: int
 
 
-Policy = Callable[[AttentionTree, Device], list[Piece]]
+Policy = Callable[[AttentionTree, Device], list[list[Piece]]]
+"""All ways to read a tree that are to be looked at, of which the quickest counts."""
 
 
 class _Order(NamedTuple):
@@ -72,12 +71,12 @@ class _Order(NamedTuple):
     rows: list[int]
 
 
-def per_branch(tree: AttentionTree, device: Device) -> list[Piece]:
+def per_branch(tree: AttentionTree, device: Device) -> list[list[Piece]]:
     """Paged attention of every row over its whole path."""
-    return _balanced([(_tokens(tree, tree.path(end)), (row, row + 1)) for row, end in enumerate(_ends(tree))], device)
+    return _cut([(_tokens(tree, tree.path(end)), (row, row + 1)) for row, end in enumerate(_ends(tree))])
 
 
-def one_level(tree: AttentionTree, device: Device) -> list[Piece]:
+def one_level(tree: AttentionTree, device: Device) -> list[list[Piece]]:
     """The common prefix of all rows once, the rest per row: Hydragen (arXiv 2402.05099), FlashInfer's cascade."""
     paths = [tree.path(end) for end in _ends(tree)]
     common = 0
@@ -85,12 +84,12 @@ def one_level(tree: AttentionTree, device: Device) -> list[Piece]:
         common += 1
     runs = [(_tokens(tree, paths[0][:common]), (0, len(paths)))]
     runs += [(_tokens(tree, path[common:]), (row, row + 1)) for row, path in enumerate(paths)]
-    return _balanced([run for run in runs if run[0]], device)
+    return _cut([run for run in runs if run[0]])
 
 
-def deft_flatten(tree: AttentionTree, device: Device) -> list[Piece]:
+def deft_flatten(tree: AttentionTree, device: Device) -> list[list[Piece]]:
     """All tokens in depth-first order in pieces of equal length; masks tell the rows of a piece apart."""
-    return flattened(tree, DEFT_PIECE)
+    return [flattened(tree, DEFT_PIECE)]
 
 
 def flattened(tree: AttentionTree, piece: int) -> list[Piece]:
@@ -108,7 +107,7 @@ def flattened(tree: AttentionTree, piece: int) -> list[Piece]:
     return pieces
 
 
-def fast_tree(tree: AttentionTree, device: Device) -> list[Piece]:
+def fast_tree(tree: AttentionTree, device: Device) -> list[list[Piece]]:
     """FastTree: from the root on, a child takes its parent's tokens along where that is cheaper for the two of them."""
     order = _order(tree)
     row_price, token_price, partial_price = FASTTREE_PRICES
@@ -149,13 +148,14 @@ def fast_tree(tree: AttentionTree, device: Device) -> list[Piece]:
     kinds: tuple[list[Piece], list[Piece]] = ([], [])
     for node, rows_of_node in readers.items():
         kinds[len(rows_of_node) <= blocks[1]].append(Piece(tokens[node], rows_of_node))
-    return [
+    pieces = [
         Piece(min(length, run.tokens - begin), run.rows)
         for runs, block, enough in zip(kinds, blocks, FASTTREE_ENOUGH, strict=True)
         for length in (_fast_tree_piece(runs, block, enough, device.kv_heads),)
         for run in runs
         for begin in range(0, run.tokens, length)
     ]
+    return [pieces]
 
 
 def _fast_tree_piece(runs: Sequence[Piece], block: int, enough: int, kv_heads: int) -> int:
@@ -165,15 +165,16 @@ def _fast_tree_piece(runs: Sequence[Piece], block: int, enough: int, kv_heads: i
     return long if tiles * kv_heads >= enough else short
 
 
-def _balanced(runs: Sequence[tuple[int, tuple[int, int]]], device: Device) -> list[Piece]:
-    """Cut runs of tokens, each with its first row and the one behind its last, by the rule of our planner."""
-    tokens, first, last = np.array([(tokens, *rows) for tokens, rows in runs], np.int64).T
-    table = Runs(tokens * 0, tokens * 0, tokens, first, last - first)
-    most, _ = even_cost(table, device.cost, device.workers)
-    pieces = []
-    for (length, rows), longest in zip(runs, longest_pieces(table, device.cost, most).tolist(), strict=True):
-        pieces += [Piece(min(longest, length - begin), range(*rows)) for begin in range(0, length, longest)]
-    return pieces
+def _cut(runs: Sequence[tuple[int, tuple[int, int]]]) -> list[list[Piece]]:
+    """Runs of tokens, each with its first row and the one behind its last, cut into pieces of several lengths."""
+    return [
+        [
+            Piece(min(longest, tokens - begin), range(*rows))
+            for tokens, rows in runs
+            for begin in range(0, tokens, longest)
+        ]
+        for longest in (blocks * BLOCK_TOKENS for blocks in BLOCKS)
+    ]
 
 
 def _tokens(tree: AttentionTree, nodes: Sequence[int]) -> int:

@@ -6,61 +6,39 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from marcot.engine.tile_balance import last_end
-from marcot.engine.tile_cost import L2_SHARE, TileCost
+from marcot.engine.tile_cost import BLOCK_TOKENS, Work, modelled_us
 
 from .policies import Device, Piece
 
 
 class Traffic(NamedTuple):
-    """One layer and one KV head of a decode step.
+    """One layer of a decode step.
 
     Attributes:
-        kv: Bytes of K and V that come from memory.
-        again: Bytes of K and V that the tiles of further rows read once more, from the L2 cache.
-        partials: Bytes of partial results, written and read.
-        tiles: Work items.
-        cost: All of it in bytes of memory traffic, with the prices of the planner.
-        end: When the last worker ends, in the same unit, if products count where they take longer than reads.
+        read: Tokens that all pieces read together, to those that there are.
+        tiles: Work items of a KV head.
+        partials: Of them, those with partial results.
+        us: How long it takes in the planner's model, in microseconds.
     """
 
-    kv: float
-    again: float
-    partials: float
+    read: float
     tiles: int
-    cost: float
-    end: float
+    partials: int
+    us: float
 
 
-def traffic(pieces: Sequence[Piece], rows: int, device: Device) -> Traffic:
-    """Count what reading `pieces` by `rows` rows in all costs."""
+def traffic(pieces: Sequence[Piece], rows: int, tokens: int, device: Device) -> Traffic:
+    """What reading `pieces` costs `rows` rows in all, of a tree of so many `tokens`."""
     cost = device.cost
     readings = np.zeros(rows, np.int64)
     for piece in pieces:
         readings[list(piece.rows)] += 1
-    kv = again = merged = 0
-    total = 0.0
-    tiles: list[float] = []
-    for tokens, reading, places in pieces:
-        blocks = cost.blocks(len(reading))
-        kv += tokens
-        again += tokens * (blocks - 1)
-        partial = bool((readings[list(reading)] > 1).any())
-        merged += len(reading) * partial
-        share = (1 + (blocks - 1) * L2_SHARE) / blocks * cost.token
-        rest = cost.tile + cost.partial * partial * len(reading) / blocks
-        total += (tokens * share + rest) * blocks
-        tiles += [max(tokens * share, max(tokens, places) * cost.product) + rest] * blocks
-    return Traffic(
-        kv * cost.token,
-        again * cost.token,
-        merged * cost.partial / L2_SHARE,
-        len(tiles),
-        total,
-        last_end(np.array(tiles), device.workers),
-    )
-
-
-def lower_bound(tokens: Sequence[int], cost: TileCost) -> float:
-    """Bytes of K and V if each is read once."""
-    return sum(tokens) * cost.token
+    tiles = blocks = partials = longest = 0
+    for piece in pieces:
+        times, length = -(-len(piece.rows) // cost.rows), -(-max(piece.tokens, piece.places) // BLOCK_TOKENS)
+        tiles += times
+        blocks += times * length
+        longest = max(longest, length)
+        partials += times * bool((readings[list(piece.rows)] > 1).any())
+    us = modelled_us(cost, Work(tiles, blocks, longest, partials, int(readings.max()), tokens))
+    return Traffic(sum(piece.tokens for piece in pieces) / tokens, tiles, partials, us)

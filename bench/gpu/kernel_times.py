@@ -145,7 +145,7 @@ def inputs(shape: Shape, tree: PagedTree, device: torch.device) -> tuple[Tensor,
 def planned(ops: Kernels, shape: Shape, tree: PagedTree, k: Tensor) -> EnginePlan:
     """What the queries of `tree` read, as the engine plans it for `ops` and a cache like `k`."""
     tiling, group = ops.tiling(shape.heads, shape.kv_heads), shape.heads // shape.kv_heads
-    return engine_plan(tree, tiling, group, shape.head_dim, k.itemsize, k.device)
+    return engine_plan(tree, tiling, group, shape.head_dim, k.device)
 
 
 def _cut(ops: Kernels, shape: Shape, items: list[WorkItem], positions: list[int], device: torch.device) -> Plan:

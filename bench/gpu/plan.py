@@ -29,9 +29,7 @@ class EnginePlan(NamedTuple):
     leaves: Tensor
 
 
-def engine_plan(
-    tree: PagedTree, tiling: Tiling | None, group: int, head_dim: int, value_bytes: int, device: torch.device
-) -> EnginePlan:
+def engine_plan(tree: PagedTree, tiling: Tiling | None, group: int, head_dim: int, device: torch.device) -> EnginePlan:
     """Plan a step in which every leaf reads its path.
 
     Args:
@@ -39,12 +37,11 @@ def engine_plan(
         tiling: See `Kernels.tiling`; None makes a plan of items.
         group: Query heads per KV head.
         head_dim: Width of a head.
-        value_bytes: Of a value of K and V.
         device: Where the plan goes.
     """
     nodes = cached_tree(tree.parents, tree.tokens)
     leaves = [nodes[chain[-1]] for chain in tree.chains]
-    planner: Planner = ItemPlanner() if tiling is None else TilePlanner(tiling, group, head_dim, value_bytes)
+    planner: Planner = ItemPlanner() if tiling is None else TilePlanner(tiling, group, head_dim)
     readers = [Reader(Prefill(leaf, Usage()), leaf, len(leaf.tokens) - 1, 1, writes=False) for leaf in leaves]
     ordered, plan = planner.plan(readers)
     rows = {id(leaf): row for row, leaf in enumerate(leaves)}

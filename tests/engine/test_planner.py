@@ -10,9 +10,9 @@ from marcot.engine.job import Prefill
 from marcot.engine.kv_node import KVNode
 from marcot.engine.kv_tree import KVTree
 from marcot.engine.planner import ItemPlanner, Reader, depth_first, make_plan
-from marcot.engine.scoring import Scoring
 from marcot.engine.usage import Usage
 from marcot.kernels import WorkItem
+from reading_history import Growing
 
 PAGE_SIZE = 16
 
@@ -94,7 +94,7 @@ def test_branches_that_decode_have_room_as_far_as_their_pages_go() -> None:
         leaf.tokens += range(7)
         leaf.computed = 6
         assert tree.reserve(leaf, pages * PAGE_SIZE)
-        readers.append(Reader(Scoring(tree.root, leaf, 1, Usage()), leaf, 6, 1))
+        readers.append(Reader(Growing(leaf), leaf, 6, 1))
     readers.append(Reader(Prefill(fork, Usage()), fork, 19, 1, writes=False))
     for room, lengths in ((1, [20, 7, 7]), (4, [20, 10, 10]), (12, [20, 16, 18])):
         _, plan = ItemPlanner().plan(readers, room)

@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("tiling", [None, Tiling((2, 4, 9), 66)], ids=["items", "tiles"])
 @pytest.mark.parametrize("tree", [fan(1), fan(5), recorded()[0]], ids=lambda tree: tree.name)
 def test_every_row_reads_its_path_in_the_pages_of_the_tree(tree: PagedTree, tiling: Tiling | None) -> None:
-    plan, leaves = engine_plan(tree, tiling, 7, 128, 2, CPU)
+    plan, leaves = engine_plan(tree, tiling, 7, 128, CPU)
     chains = tree.chains
     assert sorted(leaves.tolist()) == list(range(len(chains)))
     read: list[dict[int, int]] = [{} for _ in chains]
