@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from marcot.kernels import HeadTopK, SampleParams
+from marcot.kernels import HeadTopK, RoundState, SampleParams
 
 CONFIGURATIONS: Final[dict[str, dict[str, Any]]] = {
     "greedy": {"temperature": 0.0},
@@ -90,3 +90,19 @@ def head(rows: int, k: int, seed: int, temperature: float, drawn: bool = True, v
     drawn_logits = torch.from_numpy(random.normal(size=rows).astype(np.float32)) if drawn else None
     top = torch.from_numpy(np.ascontiguousarray(logits[:, :k]))
     return HeadTopK(torch.from_numpy(ids), top, numbers, None, drawn_ids, drawn_logits, scaled if drawn else None)
+
+
+def round_state(rows: int, k: int, tokens: int) -> RoundState:
+    """A round's first state, with some rows that have ended, and results that nothing was written to."""
+    random = torch.Generator().manual_seed(rows)
+
+    def some(most: int, *shape: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
+        return torch.randint(0, most, shape, generator=random).to(dtype)
+
+    unwritten = [torch.full((tokens, rows), -7, dtype=dtype) for dtype in (torch.int32, torch.float32, torch.float32)]
+    wide = [torch.full((tokens, rows, k), -7, dtype=dtype) for dtype in (torch.int32, torch.float32)]
+    return RoundState(
+        some(1000, rows), some(99, rows, dtype=torch.int32), some(999, rows), some(99, rows), some(999, rows, tokens),
+        torch.full((rows, 3), -1), 1 + some(tokens, rows, dtype=torch.int32), torch.zeros(rows, dtype=torch.int32),
+        (some(6, rows) == 0).to(torch.uint8), torch.ones(rows, dtype=torch.uint8), *unwritten, *wide,
+    )  # fmt: skip

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import KernelArgumentError
+from ..ops import MAX_TOP_K, HeadTopK, RoundState, SampleParams
 from ..plan import Plan, WorkItem
 from .packed_linear import CpuLinear
 
@@ -23,6 +24,7 @@ _REFUSALS: Final = (
     "a position is negative, or beyond all pages",
     "a work item of the plan leads outside its rows or pages",
     "the plan lists a page that does not exist",
+    "a row that has not ended has no room for another token",
 )
 """The order is that of `Refusal` in `src/bounds.h`."""
 
@@ -66,9 +68,14 @@ def int64(what: str, x: Tensor, *shape: int) -> Tensor:
 
 def written(what: str, x: Tensor, *shape: int) -> Tensor:
     """`fp32` for what is written in place, so that no copy will do."""
+    return changed(what, x, torch.float32, *shape)
+
+
+def changed(what: str, x: Tensor, dtype: torch.dtype, *shape: int) -> Tensor:
+    """`checked` for what is written in place."""
     if not x.is_contiguous():
         raise KernelArgumentError(f"{what}: is written in place, so it must be contiguous, not {_about(x)}")
-    return fp32(what, x, *shape)
+    return checked(what, x, dtype, *shape)
 
 
 def packed(what: str, weight: object) -> CpuLinear:
@@ -97,6 +104,47 @@ def planned(plan: Plan, rows: int) -> tuple[Tensor, Tensor, int, Tensor, int]:
     items = checked("plan: items", plan.items, torch.int32, -1, _ITEM_COLUMNS)
     pages = checked("plan: pages", plan.pages, torch.int32, -1)
     return positions, items, items.shape[0], pages, pages.shape[0]
+
+
+def candidates(op: str, head: HeadTopK, params: SampleParams) -> tuple[Tensor | int | None, ...]:
+    """How the library takes what tokens are chosen from: rows and candidates, the head's fields, the parameters."""
+    top_ids = int64(f"{op}: top_ids", head.top_ids, -1, -1)
+    rows, k = top_ids.shape
+    if not 1 <= k <= MAX_TOP_K:
+        raise KernelArgumentError(f"{op}: there must be from 1 to {MAX_TOP_K} candidates, not {k}")
+    drawn: tuple[Tensor | None, ...] = (None, None, None)
+    if head.drawn_ids is not None and head.drawn_logits is not None and head.scaled_lse is not None:
+        drawn = (
+            int64(f"{op}: drawn_ids", head.drawn_ids, rows),
+            fp32(f"{op}: drawn_logits", head.drawn_logits, rows),
+            fp32(f"{op}: scaled_lse", head.scaled_lse, rows),
+        )
+    top_logits, lse = fp32(f"{op}: top_logits", head.top_logits, rows, k), fp32(f"{op}: lse", head.lse, rows)
+    wishes = zip(params._fields, params, _PARAM_DTYPES, strict=True)
+    how = (checked(f"{op}: {name}", x, dtype, rows) for name, x, dtype in wishes)
+    return rows, k, top_ids, top_logits, lse, *drawn, *how
+
+
+_PARAM_DTYPES: Final = (
+    torch.float32, torch.int32, torch.float64, torch.float32, torch.int32, torch.int64, torch.int64,
+)  # fmt: skip
+"""Of `SampleParams`."""
+
+
+def round_state(state: RoundState, rows: int, k: int) -> tuple[Tensor | int, ...]:
+    """How the library takes the state of a round of `rows` rows with `k` candidates: tokens, ends, then all fields."""
+    tokens, ends = state.next_places.shape[-1], state.ends.shape[-1]
+    each, results = (rows,), (tokens, rows)
+    shapes = (*(each,) * 4, (rows, tokens), (rows, ends), *(each,) * 4, *(results,) * 3, *((*results, k),) * 2)
+    fields = zip(state._fields, state, _STATE_DTYPES, shapes, strict=True)
+    return tokens, ends, *(changed(f"advance: {name}", x, dtype, *shape) for name, x, dtype, shape in fields)
+
+
+_STATE_DTYPES: Final = (
+    torch.int64, torch.int32, torch.int64, torch.int64, torch.int64, torch.int64, torch.int32, torch.int32,
+    torch.uint8, torch.uint8, torch.int32, torch.float32, torch.float32, torch.int32, torch.float32,
+)  # fmt: skip
+"""Of `RoundState`."""
 
 
 def _fits(shape: torch.Size, wanted: tuple[int, ...]) -> bool:

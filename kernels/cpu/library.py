@@ -15,6 +15,8 @@ _TYPES: Final = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double
 
 _WEIGHT: Final = "ppii"
 
+_CANDIDATES: Final = "ii" + "pppppp" + "ppppppp"
+
 _SIGNATURES: Final = {
     "packed_bytes": "iii",
     "pack": "ipiiipi",
@@ -25,6 +27,8 @@ _SIGNATURES: Final = {
     "tree_attention": "pppppipiiiiiiidpi",
     "silu_mul": "piipi",
     "lm_head_topk": _WEIGHT + "piipppp" + "ppppppp" + "i",
+    "sample": _CANDIDATES + "pppi",
+    "advance": _CANDIDATES + "ii" + "ppppppp" + "ppp" + "ppppp" + "i",
     "run_layers": "piiiiiiiiidd" + "pppppi" + "ppipi" + "pppi",
     "width": "",
 }

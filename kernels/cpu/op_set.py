@@ -11,10 +11,8 @@ from ..blocks import Weight
 from ..errors import KernelArgumentError
 from ..ops import MAX_TOP_K, Compute, Draw, HeadTopK, KVScales, LayerWeights, RoundState, Sampled, SampleParams
 from ..plan import Plan
-from ..reference.advance import advance
-from ..reference.sample import sample
 from .arena import Arena
-from .arguments import PAGE_SIZE, done, fp32, gqa_group, int64, packed, planned, same, written
+from .arguments import PAGE_SIZE, candidates, done, fp32, gqa_group, int64, packed, planned, round_state, same, written
 from .fused_layers import CpuFusedLayers
 from .library import Library
 from .packed_linear import CpuLinear, pack
@@ -178,11 +176,19 @@ class CpuKernels:
 
     def sample(self, head: HeadTopK, params: SampleParams) -> Sampled:
         """Choose among candidates. See `Kernels.sample`."""
-        return sample(head, params)
+        chosen_from = candidates("sample", head, params)
+        rows = head.lse.shape[0]
+        ids, logits = torch.empty(rows, dtype=torch.int64), torch.empty(rows)
+        settled = torch.empty(rows, dtype=torch.bool)
+        self._library.call("sample", *chosen_from, ids, logits, settled, torch.get_num_threads())
+        return Sampled(ids, logits, settled)
 
     def advance(self, state: RoundState, head: HeadTopK, params: SampleParams) -> None:
         """Choose, and move on what has a token. See `Kernels.advance`."""
-        advance(state, head, params)
+        chosen_from = candidates("advance", head, params)
+        moved = round_state(state, *head.top_ids.shape)
+        refusal = self._library.call("advance", *chosen_from, *moved, torch.get_num_threads())
+        done("advance", refusal)
 
 
 def _no_scales(op: str, scales: KVScales | None) -> None:

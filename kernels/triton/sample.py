@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..ops import MAX_TOP_K, MOST_LOGIT, HeadTopK, RoundState, Sampled, SampleParams
 from .arch import Arch
+from .launch import launched
 from .philox import philox
 from .variant import Variant
 
@@ -153,7 +154,7 @@ def _candidates(top_ids, top_logits, row, is_row, k, LIST: tl.constexpr):
     return tl.load(top_ids + place, is_candidate, 0), tl.load(top_logits + place, is_candidate, float("-inf"))
 
 
-@triton.jit(do_not_specialize=["rows", "k"])
+@launched(tensors=16, counts=2)
 def _sample(
     ids,
     logits,
@@ -189,7 +190,7 @@ def _sample(
     tl.store(settled + row, is_settled, is_row)
 
 
-@triton.jit(do_not_specialize=["rows", "room", "columns", "k"])
+@launched(tensors=28, counts=4)
 def _advance(
     token_ids,
     positions,
@@ -267,15 +268,12 @@ def _advance(
 def sample(head: HeadTopK, params: SampleParams) -> Sampled:
     """Choose a token for each row. See `Kernels.sample`."""
     rows, k = head.top_ids.shape
-    device = head.lse.device
     sampled = Sampled(
-        torch.empty(rows, dtype=torch.int64, device=device),
-        torch.empty(rows, device=device),
-        torch.empty(rows, dtype=torch.bool, device=device),
+        head.top_ids.new_empty(rows), head.lse.new_empty(rows), head.lse.new_empty(rows, dtype=torch.bool)
     )
     if rows:
-        _sample[triton.cdiv(rows, _ROWS),](
-            *sampled, *_head(head), *_contiguous(params), rows, k, ROWS=_ROWS, LIST=MAX_TOP_K, num_warps=_WARPS
+        _sample[(-(-rows // _ROWS),)](
+            *sampled, *_head(head), *_contiguous(params), rows, k, _ROWS, MAX_TOP_K, num_warps=_WARPS
         )
     return sampled
 
@@ -284,13 +282,13 @@ def advance(state: RoundState, head: HeadTopK, params: SampleParams) -> None:
     """Choose, and move on the rows of a round, all in one launch. See `Kernels.advance`."""
     rows, k = head.top_ids.shape
     room, columns = state.next_places.shape[1], state.ends.shape[1]
-    assert state.top_ids.shape[1:] == (rows, k)
+    assert state.top_ids.shape == (room, rows, k)
     assert columns <= MAX_ENDS
     assert all(part.is_contiguous() for part in state)
     if rows:
-        _advance[triton.cdiv(rows, _ROWS),](
-            *state, *_head(head), *_contiguous(params), rows, room, columns, k,
-            ROWS=_ROWS, LIST=MAX_TOP_K, ENDS=MAX_ENDS, num_warps=_WARPS,
+        _advance[(-(-rows // _ROWS),)](
+            *state, *_head(head), *_contiguous(params), rows, room, columns, k, _ROWS, MAX_TOP_K, MAX_ENDS,
+            num_warps=_WARPS,
         )  # fmt: skip
 
 

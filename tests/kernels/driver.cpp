@@ -124,6 +124,8 @@ void run(const std::string& name, Call& call) {
     FUNCTION(tree_attention);
     FUNCTION(silu_mul);
     FUNCTION(lm_head_topk);
+    FUNCTION(sample);
+    FUNCTION(advance);
     FUNCTION(run_layers);
     std::fprintf(stderr, "no function %s\n", name.c_str());
     std::exit(1);

@@ -7,6 +7,7 @@ from typing import Any
 
 import kernel_sets
 import pytest
+import sampling_cases as cases
 import torch
 from layer_stacks import CPU, EPS, MODELS, Step, step
 from marcot.kernels import BlockTensor, Draw, FusedLayers, Kernels, KVScales, PackedLinear
@@ -63,6 +64,16 @@ class Good:
 
     def head(self, hidden: Tensor | None = None, k: int = 5, targets: Any = None, draw: Any = None) -> object:
         return self.ops.lm_head_topk(self.x if hidden is None else hidden, self.weight, k, targets, draw)
+
+    def sample(self, candidates: int = 5, head: Any = None, **other: Tensor) -> object:
+        chosen_from = cases.head(self.rows, candidates, 0, 1.0)._replace(**head or {})
+        return self.ops.sample(chosen_from, cases.params(self.rows, 0)._replace(**other))
+
+    def advance(self, candidates: int = 5, **other: Tensor) -> object:
+        state = cases.round_state(self.rows, 5, 3)._replace(**other)
+        params = cases.params(self.rows, 0)._replace(position=state.draw_position)
+        self.ops.advance(state, cases.head(self.rows, candidates, 0, 1.0), params)
+        return state
 
     def pack(self, *parts: Any, dtype: torch.dtype = torch.float32, device: torch.device = CPU) -> PackedLinear:
         return self.ops.pack_linear(parts, dtype, device)
@@ -153,6 +164,19 @@ BAD: dict[str, Callable[[Good], object]] = {
     "head: a negative target": lambda good: good.head(targets=torch.full((good.rows,), -1)),
     "head: temperatures": lambda good: good.head(draw=good.draw._replace(temperature=torch.ones(1))),
     "head: keys": lambda good: good.head(draw=good.draw._replace(key=good.draw.key[1:])),
+    "sample: too many candidates": lambda good: good.sample(65),
+    "sample: candidates' dtype": lambda good: good.sample(head={"top_ids": torch.zeros(good.rows, 5).int()}),
+    "sample: fewer logits": lambda good: good.sample(head={"top_logits": torch.zeros(good.rows, 4)}),
+    "sample: sums": lambda good: good.sample(head={"lse": torch.zeros(good.rows + 1)}),
+    "sample: draws": lambda good: good.sample(head={"drawn_logits": torch.zeros(1)}),
+    "sample: top_p's dtype": lambda good: good.sample(top_p=torch.ones(good.rows)),
+    "sample: keys": lambda good: good.sample(key=torch.zeros(1).long()),
+    "advance: other candidates": lambda good: good.advance(4),
+    "advance: a state with gaps": lambda good: good.advance(token_ids=torch.zeros(2 * good.rows).long()[::2]),
+    "advance: flags' dtype": lambda good: good.advance(ended=torch.zeros(good.rows).bool()),
+    "advance: room of results": lambda good: good.advance(lse=torch.zeros(2, good.rows)),
+    "advance: no room": lambda good: good.advance(drawn=torch.full((good.rows,), 3, dtype=torch.int32)),
+    "advance: less than none drawn": lambda good: good.advance(drawn=torch.full((good.rows,), -1, dtype=torch.int32)),
     "head: positions": lambda good: good.head(draw=good.draw._replace(position=good.draw.position.int())),
     "layers: x": lambda good: good.run(x=good.x[:, 1:]),
     "layers: x's dtype": lambda good: good.run(x=good.x.half()),
@@ -196,6 +220,8 @@ def good(ops: Kernels) -> Good:
 def test_the_calls_that_are_spoilt_are_good(good: Good) -> None:
     for result in (good.store(), good.attend(), good.run(), good.head(targets=torch.zeros(good.rows).long())):
         assert result is not None
+    assert good.sample() is not None
+    assert good.advance() is not None
     good.head(draw=good.draw)
     good.pack(random_weight("Q4_K", 3, 256, torch.Generator()), torch.zeros(2, 256))
 

@@ -9,7 +9,7 @@
 namespace marcot {
 
 // What a call says when it was refused and has written nothing; Python has a text for each.
-enum Refusal : int64_t { kDone, kBadToken, kBadSlot, kBadPosition, kBadItem, kBadPage };
+enum Refusal : int64_t { kDone, kBadToken, kBadSlot, kBadPosition, kBadItem, kBadPage, kNoRoom };
 
 // Whether all of `values` are in [first, end).
 template <typename T>

@@ -12,6 +12,7 @@
 #include "pack.h"
 #include "product.h"
 #include "rowwise.h"
+#include "sample.h"
 
 #define MARCOT_API extern "C" __attribute__((visibility("default")))
 
@@ -124,6 +125,36 @@ MARCOT_API int64_t marcot_lm_head_topk(const uint8_t* data, const int64_t* secti
         quantize(team, activations);
         lm_head_topk(team, weight, activations, call, head_memory);
     });
+    return kDone;
+}
+
+MARCOT_API void marcot_sample(int64_t rows, int64_t k, const int64_t* top_ids, const float* top_logits,
+                              const float* lse, const int64_t* drawn_ids, const float* drawn_logits,
+                              const float* scaled_lse, const float* temperature, const int32_t* top_k,
+                              const double* top_p, const float* min_p, const int32_t* width, const int64_t* key,
+                              const int64_t* position, int64_t* ids, float* logits, uint8_t* settled, int64_t threads) {
+    const SampleCall call{rows,        k,     top_ids, top_logits, lse,   drawn_ids, drawn_logits, scaled_lse,
+                          temperature, top_k, top_p,   min_p,      width, key,       position};
+    run_team(rows < 8 ? 1 : threads, [&](Team& team) { sample_rows(team, call, ids, logits, settled); });
+}
+
+MARCOT_API int64_t marcot_advance(int64_t rows, int64_t k, const int64_t* top_ids, const float* top_logits,
+                                  const float* lse, const int64_t* drawn_ids, const float* drawn_logits,
+                                  const float* scaled_lse, const float* temperature, const int32_t* top_k,
+                                  const double* top_p, const float* min_p, const int32_t* width, const int64_t* key,
+                                  const int64_t* position, int64_t room, int64_t columns, int64_t* token_ids,
+                                  int32_t* positions, int64_t* places, int64_t* draw_position,
+                                  const int64_t* next_places, const int64_t* ends, const int32_t* limit, int32_t* drawn,
+                                  uint8_t* ended, uint8_t* settled, int32_t* result_ids, float* result_logits,
+                                  float* result_lse, int32_t* result_top_ids, float* result_top_logits,
+                                  int64_t threads) {
+    const SampleCall call{rows,        k,     top_ids, top_logits, lse,   drawn_ids, drawn_logits, scaled_lse,
+                          temperature, top_k, top_p,   min_p,      width, key,       position};
+    const RoundState state{
+        room,  columns, token_ids,  positions,     places,     draw_position,  next_places,      ends, limit, drawn,
+        ended, settled, result_ids, result_logits, result_lse, result_top_ids, result_top_logits};
+    if (const Refusal refusal = check_round(state, rows)) return refusal;
+    run_team(rows < 8 ? 1 : threads, [&](Team& team) { advance_rows(team, call, state); });
     return kDone;
 }
 
