@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +19,29 @@ _ROWS = (1, 4, 16, 32, 64, 128, 256)
 FORMATS: Final = {"Q4_1": 4, "Q4_K": 4, "Q8_0": 8}
 """Bits of a code by format: what 4-bit files have most of, and 8 bits."""
 
-_BLOCK_BYTES: Final = {"Q4_1": (32, 2, 2, 16), "Q4_K": (256, 2, 2, 140), "Q8_0": (32, 2, 0, 32)}
-"""Columns of a block, then bytes of its scale, of its minimum, and of everything else, in this order."""
+
+class _Block(NamedTuple):
+    """Where the fp16 numbers of a block are, between codes that may be anything.
+
+    Attributes:
+        columns: Values of a block.
+        bytes: All of it.
+        scale: Place of the scale.
+        minimum: Place of the minimum, or None.
+    """
+
+    columns: int
+    bytes: int
+    scale: int
+    minimum: int | None
+
+
+_BLOCKS: Final = {
+    "Q4_1": _Block(32, 20, 0, 2),
+    "Q4_K": _Block(256, 144, 0, 2),
+    "Q6_K": _Block(256, 210, 208, None),
+    "Q8_0": _Block(32, 34, 0, None),
+}
 
 
 def run(task: Task) -> None:
@@ -41,9 +62,9 @@ def run(task: Task) -> None:
 
 def random_blocks(rows: int, columns: int, format: str) -> BlockTensor:
     """A matrix in blocks of random codes with the same scale throughout; no package is needed to make it."""
-    in_block, *parts = _BLOCK_BYTES[format]
-    generator = np.random.default_rng(0)
-    data = generator.integers(0, 256, (rows * columns // in_block, sum(parts)), dtype=np.uint8)
-    scales = np.frombuffer(np.array([columns**-0.5 / 16, -(columns**-0.5)], np.float16).tobytes(), np.uint8)
-    data[:, : parts[0] + parts[1]] = scales[: parts[0] + parts[1]]
+    block, size = _BLOCKS[format], columns**-0.5
+    data = np.random.default_rng(0).integers(0, 256, (rows * columns // block.columns, block.bytes), dtype=np.uint8)
+    for place, value in ((block.scale, size / 16), (block.minimum, -size)):
+        if place is not None:
+            data[:, place : place + 2] = np.frombuffer(np.float16(value).tobytes(), np.uint8)
     return BlockTensor(torch.from_numpy(data.reshape(rows, -1)), format, columns)

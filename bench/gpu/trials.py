@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple, TextIO
 
 import torch
@@ -164,6 +165,6 @@ def _numbers(result: object) -> list[Tensor]:
     return [part.float().cpu() for part in parts if isinstance(part, Tensor) and part.is_floating_point()]
 
 
-def child_command(ops: Sequence[str]) -> list[str]:
-    """Starts a child for the cases of `ops`."""
-    return [sys.executable, "-m", "bench.gpu.tune", "--child", "--ops", " ".join(ops)]
+def child_command(ops: Sequence[str], folder: Path) -> list[str]:
+    """Starts a child for the cases of `ops`, which finds in `folder` what takes long to make."""
+    return [sys.executable, "-m", "bench.gpu.tune", "--ops", " ".join(ops), "--folder", str(folder)]

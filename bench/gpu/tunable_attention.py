@@ -4,31 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import torch
 from marcot.kernels import Kernels, KVScales
 from marcot.kernels.triton.arch import Arch
-from marcot.kernels.triton.attention_shape import BLOCKS_OF_ROWS, fp8_dtype, tiling
+from marcot.kernels.triton.attention_shape import BLOCKS_OF_ROWS, fp8_dtype, tiling, tuned_kind
 
 from .kernel_times import SHAPES, Shape, inputs
 from .plan import engine_plan
 from .trees import PagedTree, fan, layered, recorded
 from .tunables import Case, grid
 
-_CANDIDATES: Final = grid(tokens=(32, 64, 128), warps=(4, 8), stages=(2, 3, 4))
-
-_PAGES: Final = {"16 bits": torch.bfloat16, "16 bits, 8-bit pages": None}
-"""Dtypes of pages by the kind in the table; None is what the card has in 8 bits."""
+_CANDIDATES: Final = grid(tokens=(32, 64, 128), warps=(2, 4), stages=(2, 3, 4))
 
 
-def attention_cases(arch: Arch) -> Iterator[Case]:
+def attention_cases(arch: Arch, folder: Path) -> Iterator[Case]:
     """Each block of rows on trees that are read with it, in the shapes of two models."""
     for shape in SHAPES:
-        for kind, dtype in _PAGES.items():
+        for pages in (torch.bfloat16, fp8_dtype(arch)):
             for block in BLOCKS_OF_ROWS:
-                make = partial(_calls, arch, shape, dtype or fp8_dtype(arch), block)
-                yield Case("tree_attention", kind, block, shape.head_dim, _CANDIDATES, make)
+                make = partial(_calls, arch, shape, pages, block)
+                yield Case("tree_attention", tuned_kind(pages), block, shape.head_dim, _CANDIDATES, make)
 
 
 def _trees(rows: int) -> list[PagedTree]:

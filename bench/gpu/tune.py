@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple, cast
 
 import torch
@@ -30,8 +31,8 @@ from .trials import Trial, answer, child_command, failures
 from .tunable_attention import attention_cases
 from .tunables import OWN, Case, Fields
 
-OPS: Final[Mapping[str, Callable[[Arch], Iterator[Case]]]] = {"attention": attention_cases}
-"""The cases of each op."""
+OPS: Final[Mapping[str, Callable[[Arch, Path], Iterator[Case]]]] = {"attention": attention_cases}
+"""The cases of each op, of an architecture and a folder for what takes long to make."""
 
 _SECONDS = 400
 """All of it is to end within seven minutes."""
@@ -66,6 +67,20 @@ class Measured(NamedTuple):
         own, best = (f"{seconds * 1e6:.1f} µs" for seconds in (self.own_seconds, self.seconds))
         fields = ", ".join(f"{name} {value}" for name, value in self.fields.items())
         return f"{self.case.name}: {own}" + (f", {best} with {fields}" if fields else ", the launcher's own")
+
+
+class Chosen(NamedTuple):
+    """What was asked for.
+
+    Attributes:
+        ops: Keys of `OPS`.
+        seconds: After so many nothing else is measured.
+        folder: Of another process, whose trials are answered; None where this is that process.
+    """
+
+    ops: list[str]
+    seconds: float
+    folder: Path | None
 
 
 def fastest(case: Case, fields: Sequence[Fields], seconds_of: Callable[[Fields], float]) -> Measured:
@@ -104,25 +119,35 @@ def kernels_with(arch: Arch, case: Case, fields: Fields) -> Kernels:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Tune the ops that were asked for; returns the exit code."""
-    started = time.monotonic()
     chosen = _parsed(arguments)
     if not torch.cuda.is_available():
         print(f"gpu-tune: no GPU: torch {torch.__version__} sees none, so nothing was tuned", file=sys.stderr)
         return NO_GPU
     device = torch.device("cuda")
     arch = arch_of(device)
-    cases = [case for op in chosen.ops for case in OPS[op](arch)]
-    kernels_of = partial(kernels_with, arch)
-    if chosen.child:
-        answer(cases, kernels_of, device, sys.stdin, sys.stdout)
+    if chosen.folder is not None:
+        torch.set_num_threads(1)  # there is a process for every core
+        answer(_cases(chosen.ops, arch, chosen.folder), partial(kernels_with, arch), device, sys.stdin, sys.stdout)
         return 0
-    right = _compiled(cases, child_command(chosen.ops), started + chosen.seconds * _COMPILE_SHARE)
+    with TemporaryDirectory() as folder:
+        _tune(chosen, device, arch, Path(folder))
+    return 0
+
+
+def _cases(ops: Sequence[str], arch: Arch, folder: Path) -> list[Case]:
+    return [case for op in ops for case in OPS[op](arch, folder)]
+
+
+def _tune(chosen: Chosen, device: torch.device, arch: Arch, folder: Path) -> None:
+    started = time.monotonic()
+    cases, command = _cases(chosen.ops, arch, folder), child_command(chosen.ops, folder)
+    right = _compiled(cases, command, started + chosen.seconds * _COMPILE_SHARE)
     print(f"gpu-tune: compiled after {time.monotonic() - started:.0f} s", flush=True)
     name, clock = torch.cuda.get_device_name(device), ColdClock.on_device(device)
 
     def times_of(case: Case) -> Callable[[Fields], float]:
         call = case.make(device)
-        return lambda fields: clock.seconds(call(kernels_of(case, fields)))
+        return lambda fields: clock.seconds(call(kernels_with(arch, case, fields)))
 
     measured: list[Measured] = []
     for case, fields in zip(cases, right, strict=True):
@@ -133,7 +158,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"  {measured[-1].line}", flush=True)
         write_table(name, arch.name, measured)
     print(f"gpu-tune: {TUNED_FOLDER / table_name(name)}.json after {time.monotonic() - started:.0f} s")
-    return 0
 
 
 def _compiled(cases: Sequence[Case], command: Sequence[str], deadline: float) -> list[list[Fields]]:
@@ -150,25 +174,11 @@ def _compiled(cases: Sequence[Case], command: Sequence[str], deadline: float) ->
     ]
 
 
-class Chosen(NamedTuple):
-    """What was asked for.
-
-    Attributes:
-        ops: Keys of `OPS`.
-        seconds: After so many nothing else is measured.
-        child: Whether to answer the trials of another process.
-    """
-
-    ops: list[str]
-    seconds: float
-    child: bool
-
-
 def _parsed(arguments: Sequence[str] | None) -> Chosen:
     parser = argparse.ArgumentParser(prog="gpu-tune", description=__doc__)
     parser.add_argument("--ops", default=" ".join(OPS), type=_ops, help=f"of {', '.join(OPS)}")
     parser.add_argument("--seconds", type=float, default=_SECONDS, help="after so many nothing else is measured")
-    parser.add_argument("--child", action="store_true", help="answer the trials of another process, line by line")
+    parser.add_argument("--folder", type=Path, help="of another gpu-tune, whose trials are answered line by line")
     return Chosen(**vars(parser.parse_args(arguments)))
 
 

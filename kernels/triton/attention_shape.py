@@ -66,14 +66,21 @@ _WIDER: Final = AttentionShape(16, 8, 2)
 """For fp32, which tensor cores would round, and for wider heads, which no model here has; not made to be fast."""
 
 
-def attention_shape(arch: Arch, block_m: int, block_d: int, dtype: torch.dtype) -> AttentionShape:
-    """The shape for `block_m` (row, head) pairs and heads padded to `block_d`; pages may be narrower than `dtype`."""
+def attention_shape(arch: Arch, block_m: int, block_d: int, dtype: torch.dtype, pages: torch.dtype) -> AttentionShape:
+    """The shape for `block_m` (row, head) pairs and heads padded to `block_d`; `pages` may be narrower than `dtype`."""
     if dtype == torch.float32 or block_d > 128:
         return _WIDER
     family = _family(arch)
     if block_d == 128:
-        return _HEADS_OF_128[family][block_m]
-    return _HEADS_OF_64.get(family, _HEADS_OF_64["nvidia"])[block_m]
+        own = _HEADS_OF_128[family][block_m]
+    else:
+        own = _HEADS_OF_64.get(family, _HEADS_OF_64["nvidia"])[block_m]
+    return arch.tuning.shape("tree_attention", tuned_kind(pages), block_m, block_d, own)
+
+
+def tuned_kind(pages: torch.dtype) -> str:
+    """What tuning tables call attention on `pages`: all numbers of 16 bits are alike."""
+    return "16 bits" if pages.itemsize == 2 else "16 bits, 8-bit pages"
 
 
 def _family(arch: Arch) -> str:

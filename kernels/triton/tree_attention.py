@@ -235,7 +235,7 @@ def tree_attention(
     partial_acc = torch.empty(len(tiles.partials), heads, head_dim, device=q.device)
     partial_sums = torch.empty(len(tiles.partials), heads, 2, device=q.device)
     block_m, block_d = block_of_rows(tiles.rows, group), _padded(head_dim)
-    shape = attention_shape(arch, block_m, block_d, q.dtype)
+    shape = attention_shape(arch, block_m, block_d, q.dtype, k_pages.dtype)
     k_scales, v_scales = (None, None) if scales is None else scales
     if len(tiles.tiles):
         _attend[(len(tiles.tiles) * kv_heads,)](
@@ -262,7 +262,7 @@ def tree_attention_variants(arch: Arch) -> Iterator[Variant]:
 
 
 def _variant(arch: Arch, dtype: torch.dtype, pages: torch.dtype, head_dim: int, block_m: int) -> Variant:
-    shape = attention_shape(arch, block_m, _padded(head_dim), dtype)
+    shape = attention_shape(arch, block_m, _padded(head_dim), dtype, pages)
     tensors = dict.fromkeys(("out", "q"), pointer_to(dtype)) | dict.fromkeys(("k_pages", "v_pages"), pointer_to(pages))
     tensors |= dict.fromkeys(("partial_acc", "partial_sums"), "*fp32")
     tables = ("tickets", "positions", "tails", "tiles", "slots", "partials", "merges")

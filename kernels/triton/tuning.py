@@ -31,8 +31,8 @@ class TunedShape(NamedTuple):
     Attributes:
         op: Name of the kernel.
         kind: What it is compiled for beside its shape, such as `"bf16 4-bit g32"`.
-        rows: It holds for so many rows, and for fewer down to the next smaller entry.
-        columns: Columns of the weight, or width of a head, that were measured.
+        rows: It holds for so many rows, of a call or of a tile, and for fewer down to the next smaller entry.
+        columns: Columns of the weight, or width of a head, that were measured; 1 where they do not count.
         fields: Fields of the launcher's shape by name; fields that are missing stay the launcher's own.
     """
 

@@ -70,7 +70,7 @@ def test_quantised_linears_are_compared_with_dense_ones(
     assert [one.peer_seconds for one in found] == [pytest.approx(seconds) for seconds in (1e-3, 2e-3)] * 3
 
 
-@pytest.mark.parametrize("format", linear_times.FORMATS)
+@pytest.mark.parametrize("format", linear_times._BLOCKS)
 def test_random_blocks_are_of_the_size_of_weights(format: str) -> None:
     blocks = linear_times.random_blocks(64, 512, format)
     assert blocks.shape == (64, 512)

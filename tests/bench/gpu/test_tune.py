@@ -9,14 +9,18 @@ from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 import torch
+from gpu_samples import TINY
+from marcot.kernels import Kernels
 from marcot.kernels.triton.arch import INTERPRETED
-from marcot.kernels.triton.tuning import TunedShape, tuning_of
+from marcot.kernels.triton.op_set import TritonKernels
+from marcot.kernels.triton.tuning import TunedShape, TuningTable, tuning_of
 
-from bench.gpu import tune
+from bench.gpu import tunable_attention, tune
+from bench.gpu.trees import PagedTree
 from bench.gpu.trials import Trial, answer, difference, failures
 from bench.gpu.tunables import Case, Fields, grid
 from bench.gpu.tune import OPS, Measured, fastest, shapes_of, write_table
@@ -149,7 +153,7 @@ def test_from_trials_to_a_table(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "A card")
     monkeypatch.setattr(tune, "arch_of", lambda device: INTERPRETED)
-    monkeypatch.setattr(tune, "OPS", {"linear": lambda arch: [case()]})
+    monkeypatch.setattr(tune, "OPS", {"linear": lambda arch, folder: [case()]})
     monkeypatch.setattr(tune, "kernels_with", lambda arch, one, fields: fake_kernels(one, fields))
     monkeypatch.setattr(tune, "TUNED_FOLDER", tmp_path)
     monkeypatch.setattr(tune, "write_table", lambda *what: write_table(*what, tmp_path))
@@ -167,10 +171,23 @@ def test_from_trials_to_a_table(
     assert "linear, bf16, 8 rows, 64 columns" in capsys.readouterr().out
 
 
-def test_every_op_has_cases_of_the_shapes_that_its_launcher_has() -> None:
-    """A field that a launcher's shape has not would be an error of the first trial."""
-    for name, cases_of in OPS.items():
-        for one in cases_of(INTERPRETED):
-            assert one.candidates, name
-            assert one.rows > 0
-            assert one.columns > 0
+@pytest.mark.parametrize("op", OPS)
+def test_cases_are_called_with_the_shapes_that_are_tried(
+    op: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a launcher asks a table for is what the case says, and every candidate has fields of its shape."""
+    monkeypatch.setattr(tunable_attention, "SHAPES", (TINY,))
+    monkeypatch.setattr(tunable_attention, "_trees", lambda rows: [PagedTree("a page", [None], [16])])
+    asked: list[tuple[str, str, int, int]] = []
+
+    class Table(TuningTable):
+        def shape(self, op: str, kind: str, rows: int, columns: int, default: Any) -> Any:
+            asked.append((op, kind, rows, columns))
+            assert one.candidates[0].keys() <= set(default._fields)
+            return default
+
+    for one in OPS[op](INTERPRETED, tmp_path):
+        arch = INTERPRETED._replace(tuning=Table("a card", []))
+        one.make(torch.device("cpu"))(cast(Kernels, TritonKernels(arch)))()
+        assert set(asked) == {one[:4]}
+        asked.clear()
