@@ -21,7 +21,7 @@ class CodeFormat(NamedTuple):
     Attributes:
         bits: Of a code in the packed weight, 4 or 8, unsigned.
         group: Columns that share a scale, and a minimum.
-        centre: What is subtracted from every code.
+        centre: What is subtracted from every code; 0 where there are minimums, and only there.
         has_minimums: Whether groups have minimums.
         nested: Whether scales and minimums are themselves codes: times an fp16 number for each `SUPER` columns.
     """
@@ -31,6 +31,26 @@ class CodeFormat(NamedTuple):
     centre: int
     has_minimums: bool
     nested: bool
+
+    @property
+    def chunk(self) -> int:
+        """Columns whose scales and minimums the packed weight keeps in a word."""
+        return max(64, self.group)
+
+    @property
+    def word(self) -> torch.dtype:
+        """Integer that holds what belongs to a chunk: fp16, or bytes where nested."""
+        numbers = self.chunk // self.group * (1 + self.has_minimums)
+        return _INTEGERS[numbers * (1 if self.nested else 2)]
+
+    @property
+    def super_word(self) -> torch.dtype:
+        """Integer that holds the fp16 numbers of `SUPER` columns where nested."""
+        return _INTEGERS[2 * (1 + self.has_minimums)]
+
+
+_INTEGERS: Final = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Integers by their bytes."""
 
 
 class Codes(NamedTuple):

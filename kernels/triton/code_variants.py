@@ -19,23 +19,22 @@ def code_formats() -> tuple[CodeFormat, ...]:
     return tuple(dict.fromkeys((*FORMATS.values(), *GROUPS_OF_FOUR_BITS)))
 
 
-def code_arguments(format: CodeFormat) -> tuple[dict[str, str], dict[str, object]]:
-    """Types of the tensors of a `QuantizedSection`, and what is constant about them."""
-    scale = pointer_to(torch.int8 if format.nested else torch.float16)
-    signature = {"codes": pointer_to(torch.int16), "scales": scale}
+def word_arguments(format: CodeFormat) -> tuple[dict[str, str], dict[str, object]]:
+    """Types of the words of a `QuantizedSection`, and what is constant about them."""
+    signature = {"codes": pointer_to(torch.int16), "factors": pointer_to(format.word)}
     constants: dict[str, object] = {"BITS": format.bits, "GROUP": format.group, "CENTRE": format.centre}
-    halves = pointer_to(torch.float16)
-    optional = {
-        "minimums": scale if format.has_minimums else None,
-        "supers": halves if format.nested else None,
-        "super_minimums": halves if format.nested and format.has_minimums else None,
-    }
-    for name, kind in optional.items():
-        if kind is None:
-            constants[name] = None
-        else:
-            signature[name] = kind
+    if format.nested:
+        signature["supers"] = pointer_to(format.super_word)
+    else:
+        constants["supers"] = None
     return signature, constants
+
+
+def code_arguments(format: CodeFormat) -> tuple[dict[str, str], dict[str, object]]:
+    """As `word_arguments`, for the LM head."""
+    signature, constants = word_arguments(format)
+    signature["scales"] = signature.pop("factors")
+    return signature, constants | {"minimums": None, "super_minimums": None}
 
 
 def code_name(format: CodeFormat) -> str:

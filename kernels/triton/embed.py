@@ -11,25 +11,24 @@ from torch import Tensor
 
 from .arch import Arch
 from .block_codes import CodeFormat
-from .code_variants import code_arguments, code_formats, code_name
+from .code_numbers import codes_of_plane
+from .code_variants import code_formats, code_name, word_arguments
 from .launch import launched
 from .packed_linear import DenseSection, QuantizedSection, TritonLinear
 from .variant import Variant, pointer_to
-from .weight_tile import codes_of_plane, factors_of
+from .weight_tile import factor_words, factors_of
 
 _DECODED_ROWS = 32
 """Rows of a thread block that decodes."""
 
 
-@launched(tensors=7, counts=2)
+@launched(tensors=5, counts=2)
 def _decode(
     y,
     ids,
     codes,
-    scales,
-    minimums,
+    factors,
     supers,
-    super_minimums,
     count,
     first,
     outs,
@@ -48,11 +47,13 @@ def _decode(
     strip = tl.program_id(1)
     word = tl.arange(0, 16)
     words = tl.load(codes + (strip.to(tl.int64) * outs + out)[:, None] * 16 + word[None, :], is_here[:, None], 0)
+    CHUNK: tl.constexpr = GROUP if GROUP > 64 else 64
+    pair = factor_words(factors, supers, out, outs, strip * 16 * PLANES // CHUNK, columns, GROUP)
     for plane in tl.static_range(PLANES):
         column = (strip * PLANES + plane) * 16
-        scale, minimum = factors_of(scales, minimums, supers, super_minimums, out, outs, column, columns, GROUP)
+        scale, minimum = factors_of(pair, column % CHUNK // GROUP, CENTRE, supers is not None)
         value = (codes_of_plane(words, plane, BITS).to(tl.int16) - CENTRE).to(tl.float32) * scale[:, None]
-        if minimums is not None:
+        if CENTRE == 0:
             value += minimum[:, None]
         place = lane.to(tl.int64)[:, None] * columns + column + word[None, :]
         tl.store(y + place, value.to(y.dtype.element_ty), (is_here & (column < columns))[:, None])
@@ -79,7 +80,7 @@ def decode_rows(y: Tensor, ids: Tensor, section: QuantizedSection, first: int) -
     format = section.format
     strips = section.codes.shape[0]
     _decode[-(-len(ids) // _DECODED_ROWS), strips](
-        y, ids, *section.tensors, len(ids), first, section.rows, y.shape[1],
+        y, ids, *section.words, len(ids), first, section.rows, y.shape[1],
         format.bits, format.group, format.centre, _DECODED_ROWS, num_warps=4,
     )  # fmt: skip
 
@@ -92,7 +93,7 @@ def embed_variants(arch: Arch) -> Iterator[Variant]:
 
 
 def _variant(tensor: str, format: CodeFormat) -> Variant:
-    packed, constants = code_arguments(format)
+    packed, constants = word_arguments(format)
     tensors = {"y": tensor, "ids": "*i64"} | packed
     signature = tensors | dict.fromkeys(("count", "first", "outs", "columns"), "i32")
     constants |= {"ROWS": _DECODED_ROWS}

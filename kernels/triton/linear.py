@@ -19,11 +19,11 @@ from torch import Tensor
 from ..reference.quantize import round_trip
 from .arch import Arch
 from .block_codes import CodeFormat
-from .code_variants import code_arguments, code_formats, code_name
+from .code_variants import code_formats, code_name, word_arguments
 from .embed import decode_rows
 from .packed_linear import DenseSection, QuantizedSection, TritonLinear
 from .variant import Variant, pointer_to
-from .weight_tile import dense_tile, quantized_tile
+from .weight_tile import dense_tile, exact_tile, rounded_tile
 
 _MOST_ROWS = 256
 """With more rows than these, weights are decoded first: that moves 36 bits per 4-bit code instead of 4, but once for
@@ -43,12 +43,11 @@ _FEWEST_STEPS = 4
 def _quantized_linear(
     y,
     partials,
+    counters,
     x,
     codes,
-    scales,
-    minimums,
+    factors,
     supers,
-    super_minimums,
     rows,
     outs,
     columns,
@@ -62,36 +61,45 @@ def _quantized_linear(
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     STEP: tl.constexpr,
+    ROUNDED: tl.constexpr,
     FLIPPED: tl.constexpr,
+    WHOLE: tl.constexpr,
+    PTX: tl.constexpr,
 ):
-    """One tile of the result, or the part of it that some steps of columns give."""
+    """One tile of the result, or the part of it that some steps of columns give; the last part adds them all."""
     lane = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
     out = tl.minimum(lane, outs - 1)
     row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
-    first = tl.program_id(2) * steps_per_split * STEP
-    acc = quantized_tile(
-        codes, scales, minimums, supers, super_minimums, x, out, row, rows, outs, columns, x_stride,
-        first, tl.minimum(first + steps_per_split * STEP, columns), BITS, GROUP, CENTRE, STEP, FLIPPED,
-    )  # fmt: skip
+    split = tl.program_id(2)
+    first = split * steps_per_split * STEP
+    last = tl.minimum(first + steps_per_split * STEP, columns)
+    if ROUNDED:
+        acc = rounded_tile(
+            codes, factors, supers, x, out, row, rows, outs, columns, x_stride, first, last,
+            BITS, GROUP, CENTRE, FLIPPED, WHOLE, PTX,
+        )  # fmt: skip
+    else:
+        acc = exact_tile(
+            codes, factors, supers, x, out, row, rows, outs, columns, x_stride, first, last,
+            BITS, GROUP, CENTRE, STEP, FLIPPED, WHOLE, PTX,
+        )  # fmt: skip
     if FLIPPED:
         acc = tl.trans(acc)
     inside = (lane < outs)[:, None] & (row < rows)[None, :]
-    if splits == 1:
-        tl.store(y + row.to(tl.int64)[None, :] * y_stride + lane[:, None], acc.to(y.dtype.element_ty), inside)
+    if splits > 1:
+        sums = partials + row.to(tl.int64)[None, :] * outs + lane[:, None]
+        size = rows.to(tl.int64) * outs
+        tl.store(sums + split * size, acc, inside)
+        counter = counters + tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
+        tl.debug_barrier()  # all threads have stored
+        if tl.atomic_add(counter, 1) == splits - 1:
+            acc = tl.zeros([BLOCK_N, BLOCK_M], tl.float32)
+            for part in range(splits):
+                acc += tl.load(sums + part * size, inside, 0.0, cache_modifier=".cg")
+            tl.store(y + row.to(tl.int64)[None, :] * y_stride + lane[:, None], acc.to(y.dtype.element_ty), inside)
+            tl.store(counter, 0)
     else:
-        place = (tl.program_id(2) * rows + row).to(tl.int64)[None, :] * outs + lane[:, None]
-        tl.store(partials + place, acc, inside)
-
-
-@triton.jit(do_not_specialize=["rows", "splits"])
-def _add_splits(y, partials, rows, outs, splits, y_stride, BLOCK: tl.constexpr):
-    """Partial sums of one row, added in the order of the columns."""
-    row = tl.program_id(0).to(tl.int64)
-    lane = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    total = tl.zeros([BLOCK], tl.float32)
-    for split in range(splits):
-        total += tl.load(partials + (split * rows + row) * outs + lane, lane < outs, 0.0)
-    tl.store(y + row * y_stride + lane, total.to(y.dtype.element_ty), lane < outs)
+        tl.store(y + row.to(tl.int64)[None, :] * y_stride + lane[:, None], acc.to(y.dtype.element_ty), inside)
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -108,7 +116,7 @@ def _dense_linear(
 
 
 class LinearShape(NamedTuple):
-    """What a kernel is compiled for.
+    """What a kernel is compiled for, and how many blocks it is launched in.
 
     Attributes:
         rows: Rows of activations of a tile.
@@ -116,6 +124,9 @@ class LinearShape(NamedTuple):
         columns: Columns that one turn of the loop takes.
         warps: Warps of a thread block.
         stages: Depth of the software pipeline.
+        rounded: Whether weights are rounded to the dtype before they are multiplied.
+        flipped: Whether the tensor cores have rows of activations where else they have rows of the weight.
+        blocks: Thread blocks per processor that the columns are split for.
     """
 
     rows: int
@@ -123,36 +134,34 @@ class LinearShape(NamedTuple):
     columns: int
     warps: int
     stages: int
+    rounded: int = 0
+    flipped: int = 0
+    blocks: int = 2
 
 
-class _Turn(NamedTuple):
-    """Columns as in `LinearShape` where groups are of 32, and stages."""
-
-    columns: int
-    stages: int
-
-
-# Read off the binaries (`make kernel-report`), by the rows of a tile: nothing spills and, but for the longest groups on
-# sm_100, two thread blocks share a processor at least. There, every product takes tensor memory of its own, of which
-# 32 rows would leave nothing for a second one.
-_TURNS: Final[Mapping[str, Mapping[int, _Turn]]] = {
-    "nvidia": {16: _Turn(128, 3), 32: _Turn(64, 3)},
-    "sm_100": {16: _Turn(64, 3)},
-    "cdna": {16: _Turn(64, 3), 32: _Turn(64, 3)},
-    "rdna": {16: _Turn(64, 2), 32: _Turn(64, 2)},
+# By the rows of a tile.
+_SHAPES: Final[Mapping[str, Mapping[int, LinearShape]]] = {
+    "nvidia": {
+        8: LinearShape(8, 32, 64, 2, 4, blocks=16),
+        16: LinearShape(16, 64, 64, 2, 3, blocks=8),
+        32: LinearShape(32, 64, 64, 2, 3, blocks=4),
+        64: LinearShape(64, 64, 64, 4, 3, rounded=1, blocks=4),
+        128: LinearShape(128, 128, 64, 8, 3, rounded=1, blocks=2),
+    },
+    "cdna": {16: LinearShape(16, 64, 64, 4, 3), 32: LinearShape(32, 64, 64, 4, 3)},
+    "rdna": {16: LinearShape(16, 64, 64, 4, 2), 32: LinearShape(32, 64, 64, 4, 2)},
 }
 
 
-def _turns(arch: Arch) -> Mapping[int, _Turn]:
-    return _TURNS.get(arch.family, _TURNS["nvidia"])
+def _shapes(arch: Arch) -> Mapping[int, LinearShape]:
+    return _SHAPES.get(arch.family, _SHAPES["nvidia"])
 
 
 def _quantized_shape(arch: Arch, format: CodeFormat, rows: int) -> LinearShape:
     """For `rows` rows of activations; more than a tile has take several, which read the weight side by side."""
-    turns = _turns(arch)
-    block_m = next((block for block in turns if block >= rows), max(turns))
-    columns, stages = turns[block_m]
-    return LinearShape(block_m, 128, max(format.group, min(columns, 4 * format.group)), 4, stages)
+    shapes = _shapes(arch)
+    shape = next((shape for block, shape in shapes.items() if block >= rows), shapes[max(shapes)])
+    return shape._replace(columns=max(format.chunk, shape.columns))
 
 
 def _invariant_shape(arch: Arch) -> LinearShape:
@@ -191,34 +200,39 @@ def activations(x: Tensor, section: DenseSection | QuantizedSection) -> Tensor:
 
 
 def _multiply_quantized(arch: Arch, y: Tensor, x: Tensor, section: QuantizedSection, invariant: bool) -> None:
-    rows, columns = x.shape
+    rows = len(x)
     if rows > _MOST_ROWS and not invariant:
         _multiply_decoded(y, x, section)
         return
     shape = _quantized_shape(arch, section.format, _INVARIANT_ROWS if invariant else rows)
+    launch_quantized(arch, y, x, section, shape, invariant)
+
+
+def launch_quantized(
+    arch: Arch, y: Tensor, x: Tensor, section: QuantizedSection, shape: LinearShape, invariant: bool = False
+) -> None:
+    """Multiply in tiles of `shape`; if `invariant`, with splits that do not depend on the number of rows."""
+    rows, columns = x.shape
     m_blocks, n_blocks = triton.cdiv(rows, shape.rows), triton.cdiv(section.rows, shape.outs)
     steps = triton.cdiv(columns, shape.columns)
-    per_split = _steps_per_split(arch, steps, n_blocks * (1 if invariant else m_blocks))
+    per_split = _steps_per_split(arch, steps, n_blocks * (1 if invariant else m_blocks), shape.blocks)
     splits = triton.cdiv(steps, per_split)
     partials = torch.empty(splits if splits > 1 else 0, rows, section.rows, device=x.device)
+    counters = section.counters
+    if splits > 1 and m_blocks * n_blocks > len(counters):
+        counters = torch.zeros(m_blocks * n_blocks, dtype=torch.int32, device=x.device)
     format = section.format
     _quantized_linear[m_blocks, n_blocks, splits](
-        y, partials, x, *section.tensors, rows, section.rows, columns, splits, per_split, x.stride(0), y.stride(0),
-        format.bits, format.group, format.centre, shape.rows, shape.outs, shape.columns, False,
+        y, partials, counters, x, *section.words, rows, section.rows, columns, splits, per_split,
+        x.stride(0), y.stride(0), format.bits, format.group, format.centre,
+        *_constants(shape), columns % shape.columns == 0, _has_ptx(arch),
         num_warps=shape.warps, num_stages=shape.stages,
     )  # fmt: skip
-    if splits > 1:
-        grid = (rows, triton.cdiv(section.rows, _ADDED))
-        _add_splits[grid](y, partials, rows, section.rows, splits, y.stride(0), _ADDED, num_warps=4)
 
 
-_ADDED = 512
-"""Sums of a thread block that adds splits."""
-
-
-def _steps_per_split(arch: Arch, steps: int, blocks: int) -> int:
-    """Turns of the loop in a split, so that there are two thread blocks per processor, where the columns suffice."""
-    splits = max(1, min(2 * arch.processors // blocks, steps // _FEWEST_STEPS))
+def _steps_per_split(arch: Arch, steps: int, blocks: int, wanted: int) -> int:
+    """Turns of the loop in a split, so that there are `wanted` blocks per processor, where the columns suffice."""
+    splits = max(1, min(wanted * arch.processors // blocks, steps // _FEWEST_STEPS))
     return int(triton.cdiv(steps, splits))
 
 
@@ -246,23 +260,31 @@ def linear_variants(arch: Arch) -> Iterator[Variant]:
     for dtype in (torch.float16, torch.bfloat16):
         tensor = pointer_to(dtype)
         for format in code_formats():
-            for block_m in _turns(arch):
-                yield _quantized_variant(arch, tensor, format, block_m)
+            for block_m in _shapes(arch):
+                yield _quantized_variant(arch, tensor, format, _quantized_shape(arch, format, block_m))
         yield _invariant_variant(arch, tensor)
-        yield _add_variant(tensor)
 
 
 _SIZES = ("outs", "columns", "x_stride", "y_stride")
 
 
-def _quantized_variant(arch: Arch, tensor: str, format: CodeFormat, block_m: int) -> Variant:
-    shape = _quantized_shape(arch, format, block_m)
-    packed, constants = code_arguments(format)
-    tensors = {"y": tensor, "partials": "*fp32", "x": tensor} | packed
+def _quantized_variant(arch: Arch, tensor: str, format: CodeFormat, shape: LinearShape) -> Variant:
+    packed, constants = word_arguments(format)
+    tensors = {"y": tensor, "partials": "*fp32", "counters": "*i32", "x": tensor} | packed
     signature = tensors | dict.fromkeys((*_SIZES, "rows", "splits", "steps_per_split"), "i32")
-    constants |= {"BLOCK_M": shape.rows, "BLOCK_N": shape.outs, "STEP": shape.columns, "FLIPPED": False}
-    name = f"linear {tensor[1:]} {code_name(format)} m{block_m}"
+    names = ("BLOCK_M", "BLOCK_N", "STEP", "ROUNDED", "FLIPPED")
+    constants |= dict(zip(names, _constants(shape), strict=True)) | {"WHOLE": True, "PTX": _has_ptx(arch)}
+    name = f"linear {tensor[1:]} {code_name(format)} m{shape.rows}"
     return Variant(name, _quantized_linear, signature, constants, shape.warps, shape.stages, (*tensors, *_SIZES))
+
+
+def _constants(shape: LinearShape) -> tuple[int, int, int, bool, bool]:
+    """What the kernel is compiled for beside the format."""
+    return shape.rows, shape.outs, shape.columns, bool(shape.rounded), bool(shape.flipped)
+
+
+def _has_ptx(arch: Arch) -> bool:
+    return arch.backend == "cuda"
 
 
 def _invariant_variant(arch: Arch, tensor: str) -> Variant:
@@ -273,9 +295,3 @@ def _invariant_variant(arch: Arch, tensor: str) -> Variant:
     return Variant(
         f"linear {tensor[1:]} invariant", _dense_linear, signature, constants, shape.warps, shape.stages, aligned
     )
-
-
-def _add_variant(tensor: str) -> Variant:
-    signature = {"y": tensor, "partials": "*fp32"} | dict.fromkeys(("rows", "outs", "splits", "y_stride"), "i32")
-    aligned = ("y", "partials", "outs", "y_stride")
-    return Variant(f"linear {tensor[1:]} splits", _add_splits, signature, {"BLOCK": _ADDED}, 4, 3, aligned)

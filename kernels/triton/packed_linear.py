@@ -7,7 +7,9 @@ is a tile of its own, found by a shift and a mask, and 16 columns are what one i
 word has the width of the numbers that its codes become, so that these are where the tensor core wants them without
 being moved.
 
-Scales and minimums are `[groups, rows]`, read along the rows of the weight.
+Scales and minimums of 64 columns, or of a group if that is longer, are one word for each row of the weight, `[words,
+rows]`: the scale of the first group, its minimum, the scale of the second. A thread gets all that it needs in one load,
+and what has to move between threads does so once.
 """
 
 from __future__ import annotations
@@ -58,19 +60,17 @@ class QuantizedSection:
     Attributes:
         format: What the codes stand for.
         codes: `[strips, rows, 16]` int16, whose bits are those of unsigned words.
-        scales: `[groups, rows]`, fp16, or int8 where nested.
-        minimums: Same shape and dtype, or None.
-        supers: `[columns / 256, rows]` fp16, or None.
-        super_minimums: Same, or None.
+        factors: `[columns / chunk, rows]` words of scales and minimums, each fp16, or int8 where nested.
+        supers: `[columns / 256, rows]` words of fp16 factors of nested scales and minimums, or None.
+        counters: `[rows / 16]` int32 zeros, which kernels count in and leave zero.
         fast: Whether activations are rounded to int8 and back before they are multiplied.
     """
 
     format: CodeFormat
     codes: Tensor
-    scales: Tensor
-    minimums: Tensor | None
+    factors: Tensor
     supers: Tensor | None
-    super_minimums: Tensor | None
+    counters: Tensor
     fast: bool
 
     @property
@@ -84,9 +84,14 @@ class QuantizedSection:
         return sum(0 if tensor is None else tensor.nbytes for tensor in self.tensors)
 
     @property
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
-        """Codes, scales, minimums and their fp16 factors, as the kernels take them."""
-        return self.codes, self.scales, self.minimums, self.supers, self.super_minimums
+    def words(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Codes, factors and the factors of these, as the kernels take them."""
+        return self.codes, self.factors, self.supers
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, None, Tensor | None, None]:
+        """As `words`, for the LM head."""
+        return self.codes, self.factors, None, self.supers, None
 
 
 Section = DenseSection | QuantizedSection
@@ -174,12 +179,15 @@ def _quantized(
     section: QuantizedSection | None = None
     for part, source, target in _pieces(parts):
         assert isinstance(part, BlockTensor)
-        piece = pack_codes(codes_of(part.data[source], part.format, columns), format, fast)
+        codes = codes_of(part.data[source], part.format, columns)
+        for values in codes[1:]:
+            if values is not None:
+                check_finite(values)
+        piece = pack_codes(codes, format, fast)
         if section is None:
             section = _like(piece, rows, device)
-        for to, values in zip(section.tensors, piece.tensors, strict=True):
+        for to, values in zip(section.words, piece.words, strict=True):
             if to is not None and values is not None:
-                check_finite(values)
                 to[:, target].copy_(values)
     assert section is not None
     return section
@@ -191,9 +199,10 @@ def _like(piece: QuantizedSection, rows: int, device: torch.device) -> Quantized
     def room(x: Tensor) -> Tensor:
         return torch.empty(x.shape[0], rows, *x.shape[2:], dtype=x.dtype, device=device)
 
-    codes, scales, *others = piece.tensors
-    minimums, supers, super_minimums = (None if other is None else room(other) for other in others)
-    return QuantizedSection(piece.format, room(codes), room(scales), minimums, supers, super_minimums, piece.fast)
+    supers = None if piece.supers is None else room(piece.supers)
+    return QuantizedSection(
+        piece.format, room(piece.codes), room(piece.factors), supers, _counters(rows, device), piece.fast
+    )
 
 
 def pack_codes(codes: Codes, format: CodeFormat, fast: bool = False) -> QuantizedSection:
@@ -207,11 +216,24 @@ def pack_codes(codes: Codes, format: CodeFormat, fast: bool = False) -> Quantize
     rows, columns = codes.codes.shape
     assert columns % max(32, format.group) == 0
     assert not format.nested or columns % SUPER == 0
+    assert format.has_minimums == (format.centre == 0)
     planes = 16 // format.bits
     padded = torch.nn.functional.pad(codes.codes, (0, -columns % (16 * planes)))
     shifts = torch.arange(0, 16, format.bits, dtype=torch.int32)[:, None]
     words = (padded.view(rows, -1, planes, 16).to(torch.int32) << shifts).sum(dim=2).to(torch.int16)
-    _, scales, *others = codes
-    minimums, supers, super_minimums = (None if x is None else x.t().contiguous() for x in others)
     by_strip = words.transpose(0, 1).contiguous()
-    return QuantizedSection(format, by_strip, scales.t().contiguous(), minimums, supers, super_minimums, fast)
+    factors = _words((codes.scales, codes.minimums), format.chunk // format.group, format.word)
+    supers = _words((codes.supers, codes.super_minimums), 1, format.super_word) if format.nested else None
+    assert by_strip.numel() < 1 << 31, "kernels count words in 32 bits"
+    return QuantizedSection(format, by_strip, factors, supers, _counters(rows, codes.codes.device), fast)
+
+
+def _counters(rows: int, device: torch.device) -> Tensor:
+    return torch.zeros(-(-rows // 16), dtype=torch.int32, device=device)
+
+
+def _words(kinds: Sequence[Tensor | None], groups: int, word: torch.dtype) -> Tensor:
+    """`[words, rows]` from tables `[rows, all groups]`, `groups` of which each word takes of every kind."""
+    numbers = torch.stack([kind for kind in kinds if kind is not None], dim=2)
+    padded = torch.nn.functional.pad(numbers, (0, 0, 0, -numbers.shape[1] % groups))
+    return padded.reshape(len(padded), -1, groups * padded.shape[2]).contiguous().view(word)[..., 0].t().contiguous()
