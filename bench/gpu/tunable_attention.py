@@ -47,6 +47,6 @@ def _calls(
     for tree in _trees(block // group):
         q, k, v = inputs(shape, tree, device)
         k, v = k.to(pages), v.to(pages)
-        plan = engine_plan(tree, takes, group, shape.head_dim, k.itemsize, device).plan
+        plan = engine_plan(tree, takes, group, shape.head_dim, device).plan
         given.append((q, k, v, plan, shape.head_dim**-0.5, scales))
     return lambda kernels: lambda: [kernels.tree_attention(*arguments) for arguments in given]
