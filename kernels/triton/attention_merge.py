@@ -86,7 +86,8 @@ def first_entries(partials, count, AT_ONCE: tl.constexpr):
     """The first `AT_ONCE` entries of the pairs' lists; they are read ahead of the partial results."""
     entries = ()
     for number in tl.static_range(AT_ONCE):
-        entries = entries + (tl.load(partials + number, number < count, 0),)  # noqa: RUF005  (all that Triton takes)
+        entry = tl.load(partials + number, number < count, 0)
+        entries = entries + (entry,)  # type: ignore[assignment]  # noqa: RUF005  (Triton takes no star)
     return entries
 
 

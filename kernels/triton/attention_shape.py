@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Final, NamedTuple
 
 import torch
@@ -66,6 +67,7 @@ _WIDER: Final = AttentionShape(16, 8, 2)
 """For fp32, which tensor cores would round, and for wider heads, which no model here has; not made to be fast."""
 
 
+@cache
 def attention_shape(arch: Arch, block_m: int, block_d: int, dtype: torch.dtype, pages: torch.dtype) -> AttentionShape:
     """The shape for `block_m` (row, head) pairs and heads padded to `block_d`; `pages` may be narrower than `dtype`."""
     if dtype == torch.float32 or block_d > 128:

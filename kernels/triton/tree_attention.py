@@ -32,6 +32,7 @@ from .arch import Arch
 from .attention_merge import LEAST, Tickets, first_entries, last_of_pairs, merge_columns, merge_shape
 from .attention_shape import BLOCKS_OF_ROWS, PAGE_SIZE, attention_shape, block_of_rows, fp8_dtype, tiling
 from .attention_tiles import cut
+from .fp8 import as_half, decoded, has_words
 from .variant import Variant, pointer_to
 
 _LOG2_E = tl.constexpr(1.4426950408889634)
@@ -46,13 +47,17 @@ def _row_and_head(pair, group, kv_head):
 
 
 @triton.jit
-def _written(place, end, width, positions, tails):
-    """The place itself, or one that holds a token, if it is behind all that rows see: what lies there may be NaN."""
-    place = tl.maximum(tl.minimum(place, end), 0)
-    if width > 0:
-        row = place // width
-        place = row * width + tl.minimum(place & width - 1, tl.load(positions + row) - tl.load(tails + row))
-    return place
+def _slots(slots, place, length, width, per_place, end, positions, tails):
+    """Slots of a tile's places, and for those behind what rows see, that of the first: what lies there may be NaN.
+
+    Nothing waits for the positions before it is read.
+    """
+    place = tl.minimum(place, length - 1)
+    slot = tl.load(slots + place)
+    row = place * per_place >> 16  # place // width, or 0 where all rows share all places
+    seen = tl.load(positions + row, width > 0, 0) - tl.load(tails + row, width > 0, 0)
+    is_written = place - row * width <= tl.where(width > 0, seen, end)
+    return tl.where(is_written, slot, tl.load(slots))
 
 
 @triton.jit
@@ -62,16 +67,6 @@ def _softmax_step(scores, factor, maximum, total):
     weights = tl.exp2(scores * factor[:, None] - new_maximum[:, None])
     kept = tl.exp2(maximum - new_maximum)
     return weights, kept, new_maximum, total * kept + tl.sum(weights, axis=1)
-
-
-@triton.jit
-def _as_half(queries):
-    """Queries in fp16, each row divided by a power of two so that none is above 2, and these powers."""
-    queries = queries.to(tl.float32)
-    exponent = tl.max(tl.abs(queries), axis=1).to(tl.int32, bitcast=True) & 0x7F800000
-    exponent = tl.minimum(tl.maximum(exponent, 1 << 23), 253 << 23)  # its reciprocal is to be a normal number as well
-    reciprocal = ((254 << 23) - exponent).to(tl.float32, bitcast=True)
-    return (queries * reciprocal[:, None]).to(tl.float16), exponent.to(tl.float32, bitcast=True)
 
 
 @triton.jit(do_not_specialize=["group", "kv_heads"])
@@ -132,30 +127,36 @@ def _attend(
     if k_scales is not None:
         factor *= tl.load(k_scales + kv_head)
         if queries.dtype != tl.float32:
-            queries, unit = _as_half(queries)
-            factor *= unit
-    page_stride = kv_heads * PAGE_SIZE * HEAD_DIM
-    k_head = k_pages + kv_head * PAGE_SIZE * HEAD_DIM
-    v_head = v_pages + kv_head * PAGE_SIZE * HEAD_DIM
+            queries, power = as_half(queries)
+            factor *= power
+    # Of values or, where an int32 holds four of them, of those: their number in a token.
+    STORED: tl.constexpr = HEAD_DIM // 4 if k_pages.dtype.element_ty == tl.int32 else HEAD_DIM
+    unit = tl.arange(0, STORED)[None, :] if STORED != HEAD_DIM else dim
+    page_stride = kv_heads * PAGE_SIZE * STORED
+    k_head = k_pages + kv_head * PAGE_SIZE * STORED
+    v_head = v_pages + kv_head * PAGE_SIZE * STORED
     maximum = tl.full([BLOCK_M], LEAST, tl.float32)
     total = tl.full([BLOCK_M], 0.0, tl.float32)
     acc = tl.full([BLOCK_M, BLOCK_D], 0.0, tl.float32)
     token = tl.arange(0, BLOCK_N)
+    per_place = tl.where(width > 0, 65536 // tl.maximum(width, 1), 0)
+    slots += first
+    positions += first_row
+    tails += first_row
     # Slots are read a block ahead of K and V, which wait for them.
     end = tl.max(last, axis=0)
-    slot = tl.load(slots + first + _written(token, end, width, positions + first_row, tails + first_row))
+    slot = _slots(slots, token, length, width, per_place, end, positions, tails)
     for start in range(0, end + 1, BLOCK_N):
         page = (slot // PAGE_SIZE).to(tl.int64)
-        offset = (page * page_stride + slot % PAGE_SIZE * HEAD_DIM)[:, None] + dim
-        ahead = start + BLOCK_N + token
-        slot = tl.load(slots + first + _written(ahead, end, width, positions + first_row, tails + first_row))
-        k = tl.load(k_head + offset, inside, nothing).to(queries.dtype)
+        offset = (page * page_stride + slot % PAGE_SIZE * STORED)[:, None] + unit
+        slot = _slots(slots, start + BLOCK_N + token, length, width, per_place, end, positions, tails)
+        k = decoded(tl.load(k_head + offset, inside, nothing), queries.dtype, BLOCK_N, BLOCK_D)
         scores = tl.dot(queries, tl.trans(k), input_precision="ieee")
         number = start + token[None, :]
         is_seen = (number <= last[:, None]) & (last[:, None] <= (number | others))
         scores = tl.where(is_seen, scores, float("-inf"))
         weights, kept, maximum, total = _softmax_step(scores, factor, maximum, total)
-        v = tl.load(v_head + offset, inside, nothing).to(queries.dtype)
+        v = decoded(tl.load(v_head + offset, inside, nothing), queries.dtype, BLOCK_N, BLOCK_D)
         acc = tl.dot(weights.to(queries.dtype), v, acc * kept[:, None], input_precision="ieee")
 
     if v_scales is not None:
@@ -237,6 +238,8 @@ def tree_attention(
     block_m, block_d = block_of_rows(tiles.rows, group), _padded(head_dim)
     shape = attention_shape(arch, block_m, block_d, q.dtype, k_pages.dtype)
     k_scales, v_scales = (None, None) if scales is None else scales
+    if q.dtype != torch.float32 and head_dim == block_d and has_words(arch, k_pages.dtype):
+        k_pages, v_pages = k_pages.view(torch.int32), v_pages.view(torch.int32)
     if len(tiles.tiles):
         _attend[(len(tiles.tiles) * kv_heads,)](
             out, partial_acc, partial_sums, tickets.take(rows * heads, q.device), q, k_pages, v_pages, k_scales,
@@ -263,7 +266,8 @@ def tree_attention_variants(arch: Arch) -> Iterator[Variant]:
 
 def _variant(arch: Arch, dtype: torch.dtype, pages: torch.dtype, head_dim: int, block_m: int) -> Variant:
     shape = attention_shape(arch, block_m, _padded(head_dim), dtype, pages)
-    tensors = dict.fromkeys(("out", "q"), pointer_to(dtype)) | dict.fromkeys(("k_pages", "v_pages"), pointer_to(pages))
+    stored = torch.int32 if has_words(arch, pages) else pages
+    tensors = dict.fromkeys(("out", "q"), pointer_to(dtype)) | dict.fromkeys(("k_pages", "v_pages"), pointer_to(stored))
     tensors |= dict.fromkeys(("partial_acc", "partial_sums"), "*fp32")
     tables = ("tickets", "positions", "tails", "tiles", "slots", "partials", "merges")
     tensors |= dict.fromkeys(tables, "*i32")

@@ -81,20 +81,35 @@ def test_rows_that_start_at_different_positions(triton_ops: Kernels, device: tor
     )
 
 
-def test_tails_that_grow_in_place(triton_ops: Kernels, device: torch.device) -> None:
-    """A step in which every row reads one token more changes nothing but positions and slots."""
-    width, steps = 32, (0, 1, 2, 14)
+@pytest.mark.parametrize(("width", "most"), [(32, 4), (32, 1), (0, 1)])
+def test_rows_that_grow_in_place(triton_ops: Kernels, device: torch.device, width: int, most: int) -> None:
+    """Steps in which nothing changes but positions: slots are there from the start, and hold NaN until they are read.
+
+    A row has places in a tile of tails, or a tile of its own.
+    """
+    steps = (0, 1, 2, 14)
     cache = Cache(60, 1, 40, torch.float16, seed=5)
     prefix = cache.new(33)
     lengths = (1, 18, 7, 16, 2)
     grown = [cache.new(length + steps[-1]) for length in lengths]
-    plan = sharing(prefix.slots, [tail.slots[:length] for tail, length in zip(grown, lengths, strict=True)], width, 4)
+    plan = sharing(prefix.slots, [tail.slots for tail in grown], width or 32, most)
     assert plan.tiles is not None
+    if not width:
+        own = plan.tiles.tiles[:, 6] > 0
+        plan.tiles.tiles[own, 2] = int32([len(tail.slots) for tail in grown])
+        plan.tiles.tiles[own, 6] = 0
+    plan.positions.sub_(steps[-1])
+    written = [0] * len(grown)
+    for tail in grown:
+        for slot in tail.slots:
+            cache.v[slot // 16, :, slot % 16] = torch.nan
     for before, step in pairwise((0, *steps)):
         plan.positions.add_(step - before)
         for row, (tail, length) in enumerate(zip(grown, lengths, strict=True)):
-            first = len(prefix.slots) + row * width
-            plan.tiles.slots[first : first + length + step] = int32(tail.slots[: length + step])
+            for token in range(written[row], length + step):
+                slot = tail.slots[token]
+                cache.v[slot // 16, :, slot % 16] = tail.v[token]
+            written[row] = length + step
         q = torch.randn(5, 7, 40, generator=cache.random).half()
         now = [Scattered(t.k[: n + step], t.v[: n + step], []) for t, n in zip(grown, lengths, strict=True)]
         near(attend(triton_ops, device, q, cache.k, cache.v, plan), expected(q, prefix, now))
