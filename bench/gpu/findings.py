@@ -121,6 +121,11 @@ class DecodeTiming(NamedTuple):
         return self.branches / self.step_s
 
     @property
+    def outside_s(self) -> float | None:
+        """Seconds of a step in which the GPU waits for the host: what a round takes beside its steps, per step."""
+        return None if self.graph_s is None else max(self.step_s - self.graph_s, 0.0)
+
+    @property
     def line(self) -> str:
         """For who watches."""
         graph = "" if self.graph_s is None else f", graph {self.graph_s * 1e3:.2f} ms, {self.launches} launches"

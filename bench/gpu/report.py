@@ -164,12 +164,16 @@ def _comparisons(comparisons: Iterable[Comparison]) -> Table:
 
 
 def _decoding(timings: Iterable[DecodeTiming]) -> Table:
-    table = _table("contestant", "model", "branches", "step, ms", "recorded, ms", "ratio", "launches", "tokens/s")
+    table = _table(
+        "contestant", "model", "branches", "step, ms", "recorded, ms", "ratio", "host, µs", "launches", "tokens/s"
+    )
     for one in timings:
-        graph = ("", "") if one.graph_s is None else (f"{one.graph_s * 1e3:.2f}", f"{one.step_s / one.graph_s:.2f}")
-        launches = "" if one.launches is None else str(one.launches)
-        numbers = (*graph, launches, f"{one.tokens_per_s:.0f}")
-        table.add_row(one.contestant, one.model, str(one.branches), f"{one.step_s * 1e3:.2f}", *numbers)
+        recorded = ("", "", "", "")
+        if one.graph_s is not None and one.outside_s is not None:
+            ratio, host = f"{one.step_s / one.graph_s:.2f}", f"{one.outside_s * 1e6:.0f}"
+            recorded = (f"{one.graph_s * 1e3:.2f}", ratio, host, str(one.launches))
+        step, speed = f"{one.step_s * 1e3:.2f}", f"{one.tokens_per_s:.0f}"
+        table.add_row(one.contestant, one.model, str(one.branches), step, *recorded, speed)
     return table
 
 

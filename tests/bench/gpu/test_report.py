@@ -51,7 +51,7 @@ def test_text_has_every_number_and_every_error() -> None:
         *("NVIDIA H100 80GB HBM3, sm_90, 132 processors, 80 GiB", "torch 2.13.0"),
         *("copies 3000 GB/s, multiplies bf16 800.0 TFLOP/s", "kernels: wrong, 1 s", "WRONG"),
         *("2.0", "1500", "50%", "2.00", "0%"),
-        *("5.00", "4.00", "1.25", "282", "12800", "a note", "Traceback: [red]boom[/red]"),
+        *("5.00", "4.00", "1.25", "1000", "282", "12800", "a note", "Traceback: [red]boom[/red]"),
         *("300.0", "200.0", "1.50", "12346", "_merge", "125.0"),
         *("LM head / cuBLAS, worst of 1", "≤ 1.30", "MISSED"),
     ):
