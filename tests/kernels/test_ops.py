@@ -44,7 +44,11 @@ def test_silu_mul_of_any_size(ops: Kernels) -> None:
     up = torch.linspace(-3, 3, len(gate))
     y = ops.silu_mul(torch.cat((gate, up))[None])[0].double()
     expected = (gate.double() * gate.double().sigmoid()) * up.double()
-    torch.testing.assert_close(y, expected, atol=1e-30, rtol=1e-6)
+    relative = torch.full_like(expected, 1e-6)
+    if ops.name == "triton":
+        # A GPU takes exp(x) as a power of two of the product x log2(e), rounded to fp32: |x| / 2²⁴ of the result.
+        relative += gate.double().abs() * 2.0**-24
+    assert ((y - expected).abs() <= 1e-30 + relative * expected.abs()).all()
 
 
 @pytest.mark.parametrize("with_bias", [False, True], ids=["no-bias", "bias"])
