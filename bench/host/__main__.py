@@ -44,6 +44,7 @@ WORKLOADS: Final = {
     "1 branch": Workload("decode", {"branches": 1}),
     "32 branches": Workload("decode", {"branches": 32}),
     "256 branches": Workload("decode", {"branches": 256}, 8.0),
+    "64 prompts": Workload("prompts"),
     "search, MCTS": Workload("mcts", {}, 5.0),
     "search, best of 8": Workload("best_of_n"),
 }

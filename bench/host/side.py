@@ -21,6 +21,11 @@ NEW_TOKENS = 128
 QUESTIONS, CONCURRENCY = 128, 64
 """Of a search; up to four chains of each open one are in flight, so that steps have up to 256 rows."""
 
+PROMPTS = 64
+"""That are computed at once."""
+
+_PROMPT = [1 + token % 500 for token in range(PREFIX_TOKENS)]
+
 
 class Side:
     """Runs workloads. The public methods are the commands."""
@@ -34,7 +39,7 @@ class Side:
     def decode(self, branches: int, seed: int) -> dict[str, Any]:
         """Let `branches` branches follow one prompt."""
         sampling = Sampling(max_tokens=NEW_TOKENS, ignore_eos=True, seed=seed)
-        with self._engine.prefill([1 + token % 500 for token in range(PREFIX_TOKENS)]) as node:
+        with self._engine.prefill(_PROMPT) as node:
 
             def run() -> list[list[int]]:
                 children = self._engine.expand(node, branches, sampling)
@@ -44,6 +49,22 @@ class Side:
                 return drawn
 
             return self._measured(run)
+
+    def prompts(self, seed: int) -> dict[str, Any]:
+        """Compute many prompts side by side."""
+        engine = self._engine
+        prompts = [[1 + seed, 1 + number, *_PROMPT[2:]] for number in range(PROMPTS)]
+        nodes = [engine._open(prompt) for prompt in prompts]
+
+        def run() -> list[list[int]]:
+            engine._run([engine._scheduler.prefill(node.kv, engine.usage) for node in nodes])
+            return []
+
+        try:
+            return self._measured(run) | {"tokens": PROMPTS * PREFIX_TOKENS}
+        finally:
+            for node in nodes:
+                node.release()
 
     def mcts(self, seed: int) -> dict[str, Any]:
         """Search with Marco-o1's search as it is by default."""
