@@ -79,8 +79,9 @@ def launched(tensors: int, counts: int = 0) -> Callable[[Callable[..., object]],
 
     Args:
         tensors: How many of the first arguments are tensors or None.
-        counts: How many after these are integers below 2³¹ that take many values, so that there is one binary for all:
-            counts of rows, not widths. The others, and constants, have one type each, in all launches.
+        counts: How many after these take many values and are not looked at, so that there is one binary for all:
+            integers below 2³¹ such as counts of rows, and fractions, but no widths. The others, and constants, have one
+            type each, in all launches.
     """
 
     def decorate(kernel: Callable[..., object]) -> Any:  # noqa: ANN401  (Triton's interpreter has a type of its own)

@@ -33,6 +33,7 @@ from .attention_merge import LEAST, Tickets, first_entries, last_of_pairs, merge
 from .attention_shape import BLOCKS_OF_ROWS, PAGE_SIZE, attention_shape, block_of_rows, fp8_dtype, tiling
 from .attention_tiles import cut
 from .fp8 import as_half, decoded, has_words
+from .launch import launched
 from .variant import Variant, pointer_to
 
 _LOG2_E = tl.constexpr(1.4426950408889634)
@@ -69,7 +70,7 @@ def _softmax_step(scores, factor, maximum, total):
     return weights, kept, new_maximum, total * kept + tl.sum(weights, axis=1)
 
 
-@triton.jit(do_not_specialize=["group", "kv_heads"])
+@launched(tensors=15, counts=3)
 def _attend(
     out,
     partial_acc,
@@ -252,7 +253,7 @@ def tree_attention(
 
 def _padded(head_dim: int) -> int:
     """Width of a block that holds a head; tensor cores take 16 at least."""
-    return max(16, int(triton.next_power_of_2(head_dim)))
+    return max(16, 1 << (head_dim - 1).bit_length())
 
 
 def tree_attention_variants(arch: Arch) -> Iterator[Variant]:
