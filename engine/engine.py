@@ -105,7 +105,7 @@ class Engine:
             decoder: The model.
             tokenizer: Its tokenizer, if it has one.
             kv_tokens: Size of the KV pool in tokens; by default what a share of the memory holds.
-            limits: Size of a step.
+            limits: Size of steps and rounds; by default what suits the device.
             graphs: Whether decode steps are run as CUDA graphs where that is possible.
             scales: One for each layer, see `kv_scales`, keep K and V in fp8; by default they are kept as computed.
 
@@ -127,7 +127,7 @@ class Engine:
             cache = KVCache(decoder.config, pages, dtype, decoder.device, scales)
         except (MemoryError, RuntimeError) as error:  # a limit of the process, or others that have taken it meanwhile
             raise InputError(f"kv_tokens={pages * PAGE_SIZE}: there is no memory for them: ask for fewer") from error
-        limits = limits or Limits.of(decoder.device)
+        limits = limits or Limits.of(decoder)
         repeated = decode_graphs(decoder, cache, limits.jobs) if graphs else None
         self._scheduler = Scheduler(decoder, cache, self.tree, tokenizer, limits, repeated)
         self._codec = TokenCodec(tokenizer, decoder.config.vocab_size)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import numpy as np
 
 from ..model import PAGE_SIZE
 from .errors import IntegrityError
@@ -158,6 +161,17 @@ class KVTree:
         if not node.pages:
             _parent(node).resident_children += 1
         node.pages.extend(self.pool.take(missing))
+        return True
+
+    def reserve_ahead(self, nodes: Sequence[KVNode], tokens: int) -> bool:
+        """Give pinned `nodes`, which have pages, slots for `tokens` tokens behind their last; False gives none any."""
+        ends = np.array([len(node.tokens) + node.first_slot for node in nodes]) + tokens
+        lacking = np.maximum(-(-ends // PAGE_SIZE) - np.array([len(node.pages) for node in nodes]), 0)
+        if not self.vacate(int(lacking.sum())):
+            return False
+        taken = iter(self.pool.take(int(lacking.sum())))
+        for node, pages in zip(nodes, lacking.tolist(), strict=True):
+            node.pages.extend(islice(taken, pages))
         return True
 
     def vacate(self, pages: int) -> bool:

@@ -29,7 +29,9 @@ class PagePool:
 
     def take(self, count: int) -> list[int]:
         """Hand out `count` pages; the caller has made sure that they are free."""
-        taken = [self._free.pop() for _ in range(count)]
+        kept = len(self._free) - count
+        taken = self._free[kept:][::-1]
+        del self._free[kept:]
         self.peak = max(self.peak, self.in_use)
         return taken
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -21,34 +21,66 @@ _NOTHING: Final = RowSampling()
 _NO_ENDS: Final = np.full(ROUND_ENDS, -1, np.int64)
 
 
-def make_round(readers: Sequence[Reader], plan: Plan, tokens: int, vocab: int) -> Round:
-    """The round in which each branch among `readers` draws up to `tokens` tokens.
+class _Samplings(NamedTuple):
+    """What stays as it is as long as the same rows go on; see `Round`. The position in `params` is left out."""
 
-    Args:
-        readers: One row each, in the order of `plan`: the last token of a branch, or the last of another node, whose
-            hidden state is wanted.
-        plan: Has room for `tokens`.
-        tokens: At most `ROUND_TOKENS`.
-        vocab: Size of the vocabulary.
-    """
-    samplings, ends, limits, candidates = [], [], [], 1
-    ids, pages, next_pages, slots = [], [], [], []
-    for job, leaf, first, _, _ in readers:
-        page, slot = divmod(leaf.first_slot + first, PAGE_SIZE)
-        ids.append(leaf.tokens[first])
-        slots.append(slot)
-        pages.append(leaf.pages[page])
-        next_pages.append(leaf.pages[page + 1] if page + 1 < len(leaf.pages) else -1)
-        if isinstance(job, Branch) and leaf is job.node:
-            samplings.append(job.row_sampling)
-            ends.append(job.row_ends)
-            limits.append(min(job.left, tokens))
-            candidates = max(candidates, job.width)
-        else:
-            samplings.append(_NOTHING)
-            ends.append(_NO_ENDS)
-            limits.append(0)
-    temperature, top_k, top_p, min_p, width, key, draw_temperature = zip(*samplings, strict=True)
+    params: SampleParams
+    draw_temperature: Tensor | None
+    ends: Tensor
+    candidates: int
+
+
+class RoundRows:
+    """Makes rounds, and keeps what rows sample by from one to the next."""
+
+    def __init__(self, vocab: int) -> None:
+        """For a vocabulary of so many tokens."""
+        self._vocab = vocab
+        self._leaves: list[int] = []
+        self._samplings: _Samplings
+
+    def round(self, readers: Sequence[Reader], plan: Plan, tokens: int) -> Round:
+        """The round in which each branch among `readers` draws up to `tokens` tokens.
+
+        Args:
+            readers: One row each, in the order of `plan`: the last token of a branch, or the last of another node,
+                whose hidden state is wanted.
+            plan: Has room for `tokens`.
+            tokens: At most `ROUND_TOKENS`.
+        """
+        leaves, limits, ids, pages, next_pages, slots = [], [], [], [], [], []
+        for job, leaf, first, _, _ in readers:
+            page, slot = divmod(leaf.first_slot + first, PAGE_SIZE)
+            own = leaf.pages
+            leaves.append(leaf.serial)
+            ids.append(leaf.tokens[first])
+            slots.append(slot)
+            pages.append(own[page])
+            next_pages.append(own[page + 1] if page + 1 < len(own) else -1)
+            limits.append(min(job.left, tokens) if isinstance(job, Branch) and leaf is job.node else 0)
+        if leaves != self._leaves:
+            self._samplings, self._leaves = _samplings(readers, self._vocab), leaves
+        params, draw_temperature, ends, candidates = self._samplings
+        places = _places(pages, next_pages, slots, tokens)
+        return Round(
+            tokens,
+            Step(_tensor(ids, np.int64), places[:, 0].contiguous(), plan, torch.arange(len(ids))),
+            places[:, 1:].contiguous(),
+            params._replace(position=plan.positions.long() + 1),
+            draw_temperature,
+            ends,
+            _tensor(limits, np.int32),
+            candidates,
+        )
+
+
+def _samplings(readers: Sequence[Reader], vocab: int) -> _Samplings:
+    branches = [
+        reader.job if isinstance(reader.job, Branch) and reader.leaf is reader.job.node else None for reader in readers
+    ]
+    rows = [_NOTHING if branch is None else branch.row_sampling for branch in branches]
+    ends = np.stack([_NO_ENDS if branch is None else branch.row_ends for branch in branches])
+    temperature, top_k, top_p, min_p, width, key, draw_temperature = zip(*rows, strict=True)
     params = SampleParams(
         _tensor(temperature, np.float32),
         _tensor(top_k, np.int32),
@@ -56,19 +88,11 @@ def make_round(readers: Sequence[Reader], plan: Plan, tokens: int, vocab: int) -
         _tensor(min_p, np.float32),
         _tensor(width, np.int32),
         _tensor(key, np.int64),
-        plan.positions.long() + 1,
+        torch.empty(0),
     )
-    places = _places(pages, next_pages, slots, tokens)
-    return Round(
-        tokens,
-        Step(_tensor(ids, np.int64), places[:, 0].contiguous(), plan, torch.arange(len(ids))),
-        places[:, 1:].contiguous(),
-        params,
-        _tensor(draw_temperature, np.float32) if any(draw_temperature) else None,
-        torch.from_numpy(np.stack(ends)),
-        _tensor(limits, np.int32),
-        min(candidates, vocab),
-    )
+    candidates = max(1 if branch is None else branch.width for branch in branches)
+    draws = _tensor(draw_temperature, np.float32) if any(draw_temperature) else None
+    return _Samplings(params, draws, torch.from_numpy(ends), min(candidates, vocab))
 
 
 def _places(pages: Sequence[int], next_pages: Sequence[int], slots: Sequence[int], tokens: int) -> Tensor:

@@ -6,8 +6,6 @@ import heapq
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Self
 
-import torch
-
 from ..model import PAGE_SIZE, ROUND_TOKENS, DecodeGraphs, Decoder, KVCache, Tokenizer
 from .branch import Branch
 from .errors import ContextOverflowError, IntegrityError, PoolTooSmallError
@@ -42,9 +40,13 @@ class Limits(NamedTuple):
     round_tokens: int = 1
 
     @classmethod
-    def of(cls, device: torch.device) -> Self:
-        """What suits `device`. A GPU is kept busy by long rounds; on a CPU they would gain less than they waste."""
-        return cls(step_tokens=_GPU_STEP_TOKENS, round_tokens=ROUND_TOKENS) if device.type == "cuda" else cls()
+    def of(cls, decoder: Decoder) -> Self:
+        """What suits the device behind `decoder`. Long rounds keep a GPU busy; a CPU loses more by them than it gains."""
+        config = decoder.config
+        if decoder.kernels.tiling(config.num_heads, config.num_kv_heads) is None:
+            return cls()
+        # Plans with fixed tiles have no room for a round yet.
+        return cls(step_tokens=_GPU_STEP_TOKENS, round_tokens=1 if decoder.kernels.deterministic else ROUND_TOKENS)
 
 
 class Scheduler:
@@ -267,17 +269,15 @@ class Scheduler:
     def _round(self, decoding: Sequence[tuple[Job, KVNode]]) -> tuple[list[Reader], int]:
         """Rows for a round of as many tokens as these branches want and get pages for; one of them has to be enough."""
         branches = [job for job, _ in decoding if isinstance(job, Branch)]
-        nodes = [branch.node for branch in branches]
         tokens = min(self._limits.round_tokens, max((branch.left for branch in branches), default=0))
         if sum(branch.seen is not None for branch in branches) * _FEW > len(branches):
             tokens = min(tokens, 1)
-        if tokens > 1 and not self._tree.vacate(_missing(nodes, tokens)):
-            while tokens > 1 and _missing(nodes, tokens) > self._tree.pool.free:
-                tokens -= 1
+        # The last token that is drawn needs no slot before the next round. After a failure nothing is left to evict, so
+        # that shorter rounds are tried for what is free.
+        while tokens > 1 and not self._tree.reserve_ahead([branch.node for branch in branches], tokens - 1):
+            tokens -= 1
         if tokens <= 1:
             return self._rows(decoding, len(decoding)), tokens
-        for node in nodes:
-            self._tree.reserve(node, len(node.tokens) + tokens - 1)
         return [Reader(branch, branch.node, branch.node.computed, 1) for branch in branches], tokens
 
     def _rows(self, jobs: Sequence[tuple[Job, KVNode]], budget: int) -> list[Reader]:
@@ -342,12 +342,6 @@ class Scheduler:
             job.kept = True
         else:
             self._tree.discard(job.node)
-
-
-def _missing(nodes: Iterable[KVNode], tokens: int) -> int:
-    """Pages that branches lack for a round of so many tokens, growing in these nodes."""
-    # The last token that is drawn needs no slot before the next round.
-    return sum(max(len(node.tokens) + tokens - 1 - node.capacity + PAGE_SIZE - 1, 0) // PAGE_SIZE for node in nodes)
 
 
 def _uncomputed(node: KVNode) -> list[KVNode]:

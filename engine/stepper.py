@@ -16,7 +16,7 @@ from .drawing import Drawer
 from .job import Job
 from .kv_node import KVNode
 from .planner import ItemPlanner, Planner, Reader
-from .round_rows import make_round
+from .round_rows import RoundRows
 from .scoring import Scoring
 from .tile_planner import TilePlanner
 
@@ -51,6 +51,7 @@ class Stepper:
         self._graphs = graphs
         self._drawer = Drawer(decoder)
         self._planner = _planner(decoder)
+        self._rows = RoundRows(decoder.head.out_features)
 
     @property
     def graphed(self) -> bool:
@@ -123,7 +124,7 @@ class Stepper:
             tokens: At most `ROUND_TOKENS`.
         """
         readers, plan = self._planner.plan(readers, tokens)
-        round = make_round(readers, plan, tokens, self._decoder.head.out_features)
+        round = self._rows.round(readers, plan, tokens)
         drawn = self._graphs.run(round) if self._graphs is not None and self._graphs.takes(round) else None
         if drawn is None:
             drawn = run_round(self._decoder, self._cache, round)
