@@ -16,7 +16,7 @@ from .planner import Reader
 from .sampling import Sampling
 from .scoring import Scoring
 from .special_stops import with_special_stops
-from .stepper import Stepper
+from .stepper import Flight, Stepper
 from .usage import Usage
 
 _GPU_STEP_TOKENS = 8192
@@ -24,6 +24,10 @@ _GPU_STEP_TOKENS = 8192
 
 _FEW = 8
 """A round may be long if at most one branch in so many has to wait for the host after each token."""
+
+
+_MANY = 32
+"""Jobs from which on the next round is launched although some have ended, whose followers will have to wait for it."""
 
 
 class Limits(NamedTuple):
@@ -41,12 +45,11 @@ class Limits(NamedTuple):
 
     @classmethod
     def of(cls, decoder: Decoder) -> Self:
-        """What suits the device behind `decoder`. Long rounds keep a GPU busy; a CPU loses more by them than it gains."""
+        """What suits the device of `decoder`. Long rounds keep a GPU busy; a CPU loses more by them than it gains."""
         config = decoder.config
         if decoder.kernels.tiling(config.num_heads, config.num_kv_heads) is None:
             return cls()
-        # Plans with fixed tiles have no room for a round yet.
-        return cls(step_tokens=_GPU_STEP_TOKENS, round_tokens=1 if decoder.kernels.deterministic else ROUND_TOKENS)
+        return cls(step_tokens=_GPU_STEP_TOKENS, round_tokens=ROUND_TOKENS)
 
 
 class Scheduler:
@@ -76,6 +79,7 @@ class Scheduler:
         self._submitted = 0
         self._waiting: list[tuple[int, Job]] = []
         self._running: dict[int, Job] = {}
+        self._flight: Flight | None = None
 
     # --- what can be asked for ---------------------------------------------------------------------------------
 
@@ -180,29 +184,51 @@ class Scheduler:
     def step(self) -> None:
         """Run everything that can run, by a step or a round; jobs that end say so (`Job.finished`).
 
+        Where rounds run by themselves, the next one may be under way on return: what the caller does now takes no time.
+
         Raises:
             IntegrityError: There is nothing to run, so that a caller who waits for a job would wait forever.
         """
         if self.idle:
             raise IntegrityError("the scheduler has nothing to run")
         self._tree.settle()
-        self._admit()
         try:
-            self._start()
-            readers, tokens = self._gather()
-            if readers and tokens:
-                self._stepper.round(readers, tokens)
-            elif readers:
-                self._stepper.draw(self._stepper.run(readers))
-                self._start()
+            if self._flight is None:
+                self._advance()
+            ended = self._landed()
+            if self._stepper.graphed and (not ended or len(self._running) >= _MANY):
+                self._advance(ahead=True)
         except BaseException:
             self._rewind()
             raise
         finally:
-            ended = [job for job in self._running.values() if job.finished]
-            for job in ended:
-                self._leave(job)
-                self._bury(job, keep_tokens=True)
+            self._leave_ended()
+
+    def _advance(self, ahead: bool = False) -> None:
+        """Let jobs enter and start, and launch a round; or run a step where some have more to do, but never `ahead`."""
+        self._admit()
+        self._start()
+        readers, tokens = self._gather()
+        if readers and tokens:
+            self._flight = self._stepper.launch(readers, tokens)
+        elif readers and not ahead:
+            self._stepper.draw(self._stepper.run(readers))
+            self._start()
+
+    def _landed(self) -> int:
+        """Take the results of the round under way, if there is one; return how many jobs have ended since the last."""
+        flight, self._flight = self._flight, None
+        if flight is not None:
+            self._stepper.land(flight, self._running)
+        return self._leave_ended()
+
+    def _leave_ended(self) -> int:
+        """Take out the jobs that have ended; return how many."""
+        ended = [job for job in self._running.values() if job.finished]
+        for job in ended:
+            self._leave(job)
+            self._bury(job, keep_tokens=True)
+        return len(ended)
 
     def _start(self) -> None:
         """Draw the first token of every branch whose fork is ready."""
@@ -212,6 +238,7 @@ class Scheduler:
 
     def _rewind(self) -> None:
         """After half a step: whoever goes on decodes the last token of each branch again, and draws from that."""
+        self._flight = None
         for job in self._running.values():
             if isinstance(job, Branch) and job.node.tokens:
                 job.node.computed = min(job.node.computed, len(job.node.tokens) - 1)

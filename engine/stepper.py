@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,18 @@ class Decoded(NamedTuple):
     hidden: Tensor
     readers: Sequence[Reader]
     step: Step
+
+
+class Flight(NamedTuple):
+    """A round that has been launched.
+
+    Attributes:
+        readers: One row each, in this order.
+        wait: Returns what was drawn.
+    """
+
+    readers: Sequence[Reader]
+    wait: Callable[[], Drawn]
 
 
 class Stepper:
@@ -116,29 +128,42 @@ class Stepper:
 
     # --- a round: up to `tokens` tokens of branches --------------------------------------------------------------
 
-    def round(self, readers: Sequence[Reader], tokens: int) -> None:
+    def launch(self, readers: Sequence[Reader], tokens: int) -> Flight:
         """Let every branch among `readers` draw up to `tokens` tokens, for which it has pages.
 
         Args:
             readers: One row each: the last token of a branch, or the last of another node.
             tokens: At most `ROUND_TOKENS`.
+
+        Returns:
+            The round, which is under way where there are graphs. One at a time: it lands, or is forgotten.
         """
         readers, plan = self._planner.plan(readers, tokens)
         round = self._rows.round(readers, plan, tokens)
-        drawn = self._graphs.run(round) if self._graphs is not None and self._graphs.takes(round) else None
-        if drawn is None:
+        for reader in readers:
+            _count(reader)
+        wait = self._graphs.launch(round) if self._graphs is not None and self._graphs.takes(round) else None
+        if wait is None:
             drawn = run_round(self._decoder, self._cache, round)
-        self._take(readers, drawn)
+            return Flight(readers, lambda: drawn)
+        return Flight(readers, wait)
 
-    def _take(self, readers: Sequence[Reader], drawn: Drawn) -> None:
-        """Hand out what a round has drawn, and choose where it could not."""
+    def land(self, flight: Flight, running: Container[int]) -> None:
+        """Wait for a round, hand out what it has drawn, and choose where it could not.
+
+        Args:
+            flight: The round.
+            running: The orders of the jobs that still want its results.
+        """
+        drawn = flight.wait()
         ends: list[tuple[Reader, int]] = []
         waiting: list[Branch] = []
         waiting_rows: list[int] = []
         counts, ended, ids = drawn.counts.tolist(), drawn.ended.tolist(), drawn.ids.tolist()
-        for row, reader in enumerate(readers):
+        for row, reader in enumerate(flight.readers):
             branch = reader.job
-            _count(reader)
+            if branch.order not in running:
+                continue
             if not (isinstance(branch, Branch) and reader.leaf is branch.node):
                 ends.append((reader, row))
                 continue

@@ -81,20 +81,20 @@ class DecodeGraphs:
         self.works = True
 
     def takes(self, round: Round) -> bool:
-        """Whether `run` can be asked for `round`: it is not too large, it has tiles, and recording works."""
+        """Whether `launch` can be asked for `round`: it is not too large, it has tiles, and recording works."""
         step = round.step
         return self.works and step.plan.tiles is not None and len(step.token_ids) <= self._buckets[-1]
 
     @torch.inference_mode()
-    def run(self, round: Round) -> Drawn | None:
-        """All layers, the LM head and the draw, once for each token of the round; the host waits for the end alone.
+    def launch(self, round: Round) -> Callable[[], Drawn] | None:
+        """Begin all layers, the LM head and the draw, once for each token of the round.
 
         Args:
             round: Its tensors are on the host; `takes` has agreed to it.
 
         Returns:
-            The results, of perhaps more candidates than were asked for; or None where recording fails, which is said
-            once on stderr: then `takes` agrees to nothing.
+            What waits for the results, of perhaps more candidates than were asked for; only the last launch has any.
+            None where recording fails, which is said once on stderr: then `takes` agrees to nothing.
         """
         tiles, rows = round.step.plan.tiles, len(round.step.token_ids)
         assert tiles is not None
@@ -110,7 +110,7 @@ class DecodeGraphs:
         buffers.fill(round, tiles)
         for _ in range(round.tokens):
             hidden = repeat()
-        return buffers.results(kind.width, round.tokens, hidden, rows)
+        return buffers.fetch(kind.width, round.tokens, rows, hidden)
 
     def _width(self, k: int) -> int:
         """`k` rounded up, so that few graphs serve any mixture of wishes."""

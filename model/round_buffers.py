@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -240,17 +241,33 @@ class RoundBuffers:
         at.slots[: len(tiles.slots)] = tiles.slots.numpy()
         self._bring(self._end + tiles.slots.nbytes)
 
-    def results(self, candidates: int, tokens: int, hidden: Tensor, rows: int) -> Drawn:
-        """What the run has left, once it is over: the first `tokens` tokens of the first `rows` rows."""
+    def fetch(self, candidates: int, tokens: int, rows: int, hidden: Tensor) -> Callable[[], Drawn]:
+        """Begin to bring the results of the first `rows` rows, once the run is over.
+
+        Args:
+            candidates: As in `state`.
+            tokens: How many there may be of each row.
+            rows: Rows that are no padding.
+            hidden: `[bucket, hidden]`, what the run leaves.
+
+        Returns:
+            What waits for them. It is to be called before the next `fill`, or not at all.
+        """
         begin = self._top - sum(_bytes(shape, dtype) for shape, dtype in self._top_shapes(candidates))
         self._came[begin:].copy_(self._there[begin : self._state_end], non_blocking=True)
         if self._copied is not None:
             self._copied.record()
-            self._copied.synchronize()
-        *_, lse, logits, ids, drawn, ended = self._results
-        top_logits, top_ids = (view.numpy() for view in self._candidates(self._came, candidates))
-        by_row = (column[:tokens, :rows].swapaxes(0, 1).copy() for column in (ids, logits, lse, top_ids, top_logits))
-        return Drawn(hidden[:rows], drawn[:rows].copy(), ended[:rows].astype(np.bool_), *by_row)
+
+        def results() -> Drawn:
+            if self._copied is not None:
+                self._copied.synchronize()
+            *_, lse, logits, ids, drawn, ended = self._results
+            top_logits, top_ids = (view.numpy() for view in self._candidates(self._came, candidates))
+            of_tokens = (ids, logits, lse, top_ids, top_logits)
+            by_row = (column[:tokens, :rows].swapaxes(0, 1).copy() for column in of_tokens)
+            return Drawn(hidden[:rows], drawn[:rows].copy(), ended[:rows].astype(np.bool_), *by_row)
+
+        return results
 
     def _top_shapes(self, candidates: int) -> list[tuple[tuple[int, ...], torch.dtype]]:
         return list(zip(_shapes(self.capacity, candidates)[:2], _DTYPES[:2], strict=True))

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from marcot.kernels import Draw, HeadTopK, KVScales, Plan, reference
+from marcot.kernels import Draw, HeadTopK, Plan, reference
 from marcot.kernels.reference.linear import DenseLinear
+from tiled_reference import TiledReference
 from torch import Tensor
 
 
@@ -23,15 +24,8 @@ class RowByRow:
     def linear(self, x: Tensor, weight: DenseLinear) -> Tensor:
         return torch.cat([reference.linear(row, weight) for row in x.split(1)])
 
-    def tree_attention(
-        self, q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float, scales: KVScales | None = None
-    ) -> Tensor:
-        return torch.cat(
-            [
-                reference.tree_attention(q[row : row + 1], k_pages, v_pages, _of(plan, row), scale, scales)
-                for row in range(len(q))
-            ]
-        )
+    def tree_attention(self, q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, *scales: Any) -> Tensor:
+        return _attention(q, k_pages, v_pages, plan, *scales)
 
     def lm_head_topk(
         self, hidden: Tensor, weight: DenseLinear, k: int, targets: Tensor | None = None, draw: Draw | None = None
@@ -45,10 +39,31 @@ class RowByRow:
         return HeadTopK(*map(_joined, zip(*heads, strict=True)))
 
 
+class TiledRowByRow(TiledReference):
+    """The same on plans in tiles, which are cut so that those of a row depend on its path alone."""
+
+    name = "tiled reference, row by row"
+    deterministic = True
+    linear = RowByRow.linear
+    lm_head_topk = RowByRow.lm_head_topk  # type: ignore[assignment]
+
+    @staticmethod
+    def _attention(q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, *scales: Any) -> Tensor:
+        return _attention(q, k_pages, v_pages, plan, *scales)
+
+
+def _attention(q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, *scales: Any) -> Tensor:
+    rows = range(len(q))
+    return torch.cat(
+        [reference.tree_attention(q[row : row + 1], k_pages, v_pages, _of(plan, row), *scales) for row in rows]
+    )
+
+
 def _of(plan: Plan, row: int) -> Plan:
-    """The part of `plan` that is a row's own."""
+    """The part of `plan` that is a row's own, in the order of positions."""
     first, rows = plan.items[:, 4], plan.items[:, 5]
-    items = plan.items[(first <= row) & (row < first + rows)].clone()
+    items = plan.items[(first <= row) & (row < first + rows)]
+    items = items[items[:, 2].argsort(stable=True)].clone()
     items[:, 4], items[:, 5] = 0, 1
     return Plan(plan.positions[row : row + 1], items, plan.pages)
 

@@ -41,8 +41,9 @@ class TiledReference:
         items = [item for tile in map(Tile._make, tiles.tiles.tolist()) for item in _items(tile, tiles.tails.tolist())]
         by_token = (pages.transpose(1, 2).flatten(0, 1).unsqueeze(2) for pages in (k_pages, v_pages))
         table = torch.tensor(items, dtype=torch.int32).reshape(-1, len(WorkItem._fields))
-        plan = Plan(plan.positions, table, tiles.slots)
-        return reference.tree_attention(q, *by_token, plan, scale, scales)
+        return self._attention(q, *by_token, Plan(plan.positions, table, tiles.slots), scale, scales)
+
+    _attention = staticmethod(reference.tree_attention)
 
     def lm_head_topk(self, hidden: Tensor, *arguments: Any, **options: Any) -> HeadTopK:
         """The LM head, which does not take NaN as a set on a GPU does not."""

@@ -62,7 +62,7 @@ def grow(engine: Engine) -> list[Grown]:
 
     They sample in every way and end at different times, and prompts are computed in pieces beside them.
     """
-    engine._scheduler._limits = Limits(step_tokens=17, jobs=7)
+    engine._scheduler._limits = Limits(step_tokens=17, jobs=7, round_tokens=2)
     long, short = engine.prefill(PROMPT), engine.prefill([*PROMPT[:26], 9])
     generations = [[(long, 2, WIDE), (short, 2, NARROW)]]
     grown = []

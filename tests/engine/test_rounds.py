@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from marcot.engine import MCTS, Beam, BestOfN, Engine, Expansion, Node, Sampling
 from marcot.engine.scheduler import Limits
 from marcot.kernels import Kernels, select
-from marcot.model import Decoder, Tokenizer, load_checkpoint
-from row_by_row import RowByRow
+from marcot.model import DecodeGraphs, Decoder, Tokenizer, load_checkpoint
+from row_by_row import RowByRow, TiledRowByRow
+from tape import Tape
 
 CPU = torch.device("cpu")
 LENGTHS = (1, 2, 5, 16)
@@ -31,13 +32,18 @@ class Loaded(NamedTuple):
     tokenizer: Tokenizer
 
     def engine(self, tokens: int, pages: int = PAGES[0], **limits: int) -> Engine:
-        """An engine whose rounds are at most so long."""
-        return Engine(self.decoder, self.tokenizer, pages * 16, Limits(round_tokens=tokens, **limits))
+        """An engine whose rounds are at most so long; if it has plans in tiles, they are recorded."""
+        engine = Engine(self.decoder, self.tokenizer, pages * 16, Limits(round_tokens=tokens, **limits))
+        stepper = engine._scheduler._stepper
+        if self.decoder.kernels.tiling(14, 2) is not None:
+            stepper._graphs = DecodeGraphs(self.decoder, stepper._cache, Tape(), most_rows=8)
+        return engine
 
 
-@pytest.fixture(scope="module", params=["cpu", "reference"])
+@pytest.fixture(scope="module", params=["cpu", "reference", "recorded"])
 def loaded(request: pytest.FixtureRequest, tiny_checkpoint: Callable[..., Path]) -> Loaded:
-    kernels = select(CPU) if request.param == "cpu" else cast(Kernels, RowByRow())
+    sets = {"cpu": lambda: select(CPU), "reference": RowByRow, "recorded": TiledRowByRow}
+    kernels = cast(Kernels, sets[request.param]())
     if kernels.name == "reference":
         pytest.skip("there is no compiler")
     with load_checkpoint(tiny_checkpoint("qwen2", tokenizer=True, num_hidden_layers=1)) as checkpoint:
@@ -111,7 +117,7 @@ def play(engine: Engine, script: list[Act]) -> list[Any]:
     return said
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(script=st.lists(acts, min_size=1, max_size=4), crowded=st.booleans(), jobs=st.sampled_from([3, 256]))
 def test_random_scripts(loaded: Loaded, script: list[Act], crowded: bool, jobs: int) -> None:
     engines = [loaded.engine(tokens, PAGES[crowded], jobs=jobs) for tokens in LENGTHS]

@@ -81,7 +81,8 @@ def test_a_cached_prompt_counts_as_used(folder: str) -> None:
 
 @pytest.mark.parametrize("tokens", [1, 3])
 @pytest.mark.parametrize(
-    ("part", "at"), [("run", 0), ("draw", 0), ("start", 0), ("round", 0), ("round", 3), ("round", 6), ("round", 9)]
+    ("part", "at"),
+    [("run", 0), ("draw", 0), ("start", 0), *((part, at) for part in ("launch", "land") for at in (0, 3, 6))],
 )
 def test_an_interrupted_step_leaves_other_branches_as_they_are(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, part: str, at: int, tokens: int

@@ -114,8 +114,9 @@ def check(graphs: DecodeGraphs, decoder: Decoder, cache: KVCache, round: Round) 
     other = copy_of(cache, decoder)
     expected = run_round(decoder, other, deepcopy(round))
     assert graphs.takes(round)
-    got = graphs.run(round)
-    assert got is not None
+    wait = graphs.launch(round)
+    assert wait is not None
+    got = wait()
     for ours, theirs in ((got.hidden, expected.hidden), (cache.k, other.k), (cache.v, other.v)):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5, equal_nan=True)
     np.testing.assert_array_equal(got.counts, expected.counts)
@@ -210,7 +211,7 @@ def test_what_cannot_be_recorded(decoder: Decoder, cache: KVCache, capsys: pytes
     graphs = DecodeGraphs(decoder, cache, refuse)
     round = round_of(first_tokens(2, seed=0), decoder, False, 5)
     assert graphs.takes(round)
-    assert graphs.run(round) is None
+    assert graphs.launch(round) is None
     assert not graphs.takes(round)
     said = capsys.readouterr().err
     assert said == "decoding without CUDA graphs: operation not permitted when stream is capturing\n"
