@@ -15,8 +15,8 @@ from marcot.kernels.programs import find_program
 
 from .cold_clock import ColdClock
 
-_COPIED_BYTES = 2**30
-"""Far more than any cache holds."""
+_COPIED_BYTES = 2**27
+"""More than any cache holds. In a graph, copies of a GiB are left to an engine that is a third slower."""
 
 _GEMM_SIZE = 8192
 
@@ -38,7 +38,7 @@ class Card(NamedTuple):
         processors: Streaming multiprocessors, or compute units.
         memory: Bytes.
         versions: Of the driver, the runtime, Python and the packages that are installed.
-        copy_bandwidth: Bytes per second that a copy of 1 GiB reads and writes together; NaN where that failed.
+        copy_bandwidth: Bytes per second that a copy reads and writes together; NaN where that failed.
         gemm_speed: bf16 operations per second of a large product by cuBLAS; NaN where that failed.
     """
 
@@ -80,7 +80,7 @@ def _or_nan(measure: Callable[[ColdClock, torch.device], float], clock: ColdCloc
 def _copy_bandwidth(clock: ColdClock, device: torch.device) -> float:
     source = torch.ones(_COPIED_BYTES // 4, device=device)
     target = torch.empty_like(source)
-    return 2 * _COPIED_BYTES / clock.seconds(lambda: target.copy_(source), _LONG_CALLS)
+    return 2 * _COPIED_BYTES / clock.seconds(lambda: target.copy_(source))
 
 
 def _gemm_speed(clock: ColdClock, device: torch.device) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ import torch
 from .. import RESULTS
 from .flashinfer_trees import start_build
 from .models import Model
+from .peer_build import PeerBuild
 from .random_model import RANDOM_MODELS
 from .report import WRONG, GpuReport, Section
 from .section import Clock, Notebook, SkippedError, Task, run_section
@@ -50,17 +50,17 @@ class Part(NamedTuple):
 
 PARTS: Final[Mapping[str, Part]] = {
     "tests": Part("bench.gpu.kernel_tests", True, "the kernel tests, on the GPU"),
-    "attention": Part("bench.gpu.tree_times", True, "attention over trees beside FlashInfer, and on pages in fp8"),
     "head": Part("bench.gpu.head_times", True, "the LM head beside cuBLAS"),
     "linears": Part("bench.gpu.linear_times", True, "quantised linears beside bf16 by cuBLAS"),
     "kernels": Part("bench.gpu.kernel_times", True, "the other kernels beside the card's limits"),
+    "attention": Part("bench.gpu.tree_times", True, "attention over trees beside FlashInfer, and on pages in fp8"),
     "decode": Part("bench.gpu.decode", True, "decode steps beside the recorded step alone, and their profile"),
     "prompts": Part("bench.gpu.prompts", True, "prompts that are computed together"),
     "search": Part("bench.gpu.search", True, "a whole search beside the decode rate at as many rows"),
     "logprobs": Part("bench.gpu.logprobs", True, "whole-model log-probabilities against transformers and the CPU"),
     "peers": Part("bench.gpu.peers", False, "vLLM and SGLang, where they are installed"),
 }
-"""What compiles in processes beside comes first, so that it disturbs no time of the host."""
+"""FlashInfer is compiled until `attention` wants it, beside what a busy host does not disturb."""
 
 
 class Chosen(NamedTuple):
@@ -81,14 +81,14 @@ class Chosen(NamedTuple):
     check: bool
 
 
-def run_part(name: str, models: Sequence[Model], clock: Clock, seconds_left: float) -> Section:
+def run_part(name: str, models: Sequence[Model], clock: Clock, build: PeerBuild | None, seconds_left: float) -> Section:
     """Run a section by name, if any seconds are left."""
     part = PARTS[name]
 
     def run(notebook: Notebook) -> None:
         if seconds_left <= 0:
             raise SkippedError(f"no time is left; SECTIONS={name} runs it alone")
-        import_module(part.module).run(Task(models, "cuda", clock, notebook))
+        import_module(part.module).run(Task(models, "cuda", clock, notebook, build))
 
     return run_section(name, part.required, run, lambda line: print(f"  {line}", flush=True))
 
@@ -111,11 +111,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     clock = ColdClock.on_device(torch.device("cuda"))
     report = GpuReport(measure_card(clock), [])
     path = chosen.out or report_path(report.card.name)
-    with _building("attention" in chosen.sections):
+    with _building("attention" in chosen.sections) as build:
         for name in chosen.sections:
             left = chosen.seconds - (time.monotonic() - started)
             print(f"gpu-check: {name} ...", flush=True)
-            report.sections.append(run_part(name, chosen.models, clock, left))
+            report.sections.append(run_part(name, chosen.models, clock, build, left))
             report.write(path)  # after each, as a process that is killed writes nothing any more
             torch.cuda.empty_cache()
     print(report.text())
@@ -125,15 +125,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextmanager
-def _building(wanted: bool) -> Iterator[subprocess.Popen[bytes] | None]:
-    """FlashInfer's kernels are compiled beside what runs inside; if it is still at it in the end, it is ended."""
+def _building(wanted: bool) -> Iterator[PeerBuild | None]:
+    """FlashInfer's kernels are compiled beside what runs inside; if they still are in the end, that is ended."""
     build = start_build() if wanted else None
     try:
         yield build
     finally:
         if build is not None:
-            build.kill()
-            build.wait()
+            build.end()
 
 
 def _parsed(arguments: Sequence[str] | None) -> Chosen:

@@ -1,12 +1,11 @@
 """FlashInfer's attention over a tree, in two ways: per branch, and as a cascade of the root and all that is below.
 
-FlashInfer compiles its kernels when they are first wanted, which takes a minute. As a program, this does it before:
-`python -m bench.gpu.flashinfer_trees`.
+FlashInfer compiles its kernels when they are first wanted, which takes minutes. As a program, this does it for one way
+and shape: `python -m bench.gpu.flashinfer_trees "FlashInfer, cascade" 7B`.
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
@@ -17,8 +16,8 @@ import torch
 from marcot.model import PAGE_SIZE
 from torch import Tensor
 
-from .. import ROOT
 from .kernel_times import SHAPES, Shape, inputs
+from .peer_build import PeerBuild
 from .trees import PagedTree, fan
 
 _WORKSPACE_BYTES = 256 * 2**20
@@ -32,14 +31,15 @@ def is_installed() -> bool:
     return find_spec("flashinfer") is not None
 
 
-def start_build() -> subprocess.Popen[bytes] | None:
-    """Begin to compile FlashInfer's kernels in a process beside this one, or None where it is not installed.
+def start_build() -> PeerBuild | None:
+    """Begin to compile each way for each shape, or None where FlashInfer is not installed.
 
-    Whoever wants a kernel meanwhile waits for FlashInfer's own lock.
+    Who uses a way before that is done waits for FlashInfer's own locks.
     """
     if not is_installed():
         return None
-    return subprocess.Popen([sys.executable, "-m", "bench.gpu.flashinfer_trees"], cwd=ROOT, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "bench.gpu.flashinfer_trees"]
+    return PeerBuild({way: [[*command, way, shape.name] for shape in SHAPES] for way in WAYS})
 
 
 def per_branch(shape: Shape, tree: PagedTree, q: Tensor, k: Tensor, v: Tensor) -> Callable[[], Tensor]:
@@ -85,13 +85,12 @@ def _workspace(like: Tensor) -> Tensor:
     return torch.zeros(_WORKSPACE_BYTES, dtype=torch.uint8, device=like.device)
 
 
-def build() -> None:
-    """Let every way attend to a small tree of every shape, which compiles what it needs."""
-    for shape in SHAPES:
-        tree = fan(2)
-        for way in WAYS.values():
-            way(shape, tree, *inputs(shape, tree, torch.device("cuda")))()
+def build(way: str, shape_name: str) -> None:
+    """Let a way attend to a small tree of a shape, which compiles what it needs."""
+    [shape] = [shape for shape in SHAPES if shape.name == shape_name]
+    tree = fan(2)
+    WAYS[way](shape, tree, *inputs(shape, tree, torch.device("cuda")))()
 
 
 if __name__ == "__main__":
-    build()
+    build(*sys.argv[1:])

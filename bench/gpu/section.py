@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from .findings import Finding
 from .models import Model
+from .peer_build import PeerBuild
 from .report import Section
 
 OPTIONAL_PACKAGES = ("gguf", "huggingface_hub", "pytest", "safetensors", "transformers", "xdist")
@@ -60,12 +61,14 @@ class Task(NamedTuple):
         device: `"cuda"`, or what stands for it in tests.
         clock: Times ops.
         notebook: Where its numbers go.
+        build: Compiles FlashInfer's kernels, or None where nobody does.
     """
 
     models: Sequence[Model]
     device: str
     clock: Clock
     notebook: Notebook
+    build: PeerBuild | None = None
 
 
 def run_section(name: str, required: bool, run: Callable[[Notebook], None], tell: Callable[[str], None]) -> Section:

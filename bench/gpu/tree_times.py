@@ -15,6 +15,9 @@ from .kernel_times import SHAPES, Shape, inputs, planned
 from .section import Task
 from .trees import PagedTree, measured_trees
 
+_MOST_WAIT_S = 120.0
+"""For FlashInfer's compilers, which have begun when gpu-check did."""
+
 _AGREE = 2e-2
 """Largest difference of two attentions of normal bf16 values: outputs of up to 4 are rounded to 8 bits."""
 
@@ -23,12 +26,24 @@ def run(task: Task) -> None:
     """Time every tree in every shape; a way that fails is noted, and not tried again."""
     device = torch.device(task.device)
     ops = select(device, torch.bfloat16)
-    ways = dict(WAYS) if is_installed() else {}
-    if not ways:
-        task.notebook.note("flashinfer is not installed: nothing to compare with but pages in fp8")
+    ways = _ways(task)
     for shape in SHAPES:
         for tree in measured_trees():
             _compare(task, ops, shape, tree, device, ways)
+
+
+def _ways(task: Task) -> dict[str, Way]:
+    """FlashInfer's, as far as they can be had."""
+    if not is_installed():
+        task.notebook.note("flashinfer is not installed: nothing to compare with but pages in fp8")
+        return {}
+    if task.build is None:
+        return dict(WAYS)
+    ready = task.build.ready(_MOST_WAIT_S)
+    for way in WAYS:
+        if way not in ready:
+            task.notebook.note(f"{way}: its kernels do not compile, or not in time; run this section again")
+    return {way: WAYS[way] for way in ready}
 
 
 def _compare(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from bench.gpu import flashinfer_trees, tree_times
 from bench.gpu.findings import Check, Comparison
+from bench.gpu.flashinfer_trees import WAYS
+from bench.gpu.peer_build import PeerBuild
 from bench.gpu.section import Notebook, Task
 
 
@@ -111,6 +113,32 @@ def test_without_flashinfer(clock: OnceClock, monkeypatch: pytest.MonkeyPatch) -
         assert (narrow.float() - wide.float()).norm() < 0.1 * wide.float().norm()
 
 
+@pytest.mark.parametrize("ready", [["FlashInfer, cascade"], []])
+def test_only_ways_that_are_compiled_are_compared(
+    clock: OnceClock, flashinfer: type[FakeAttention], ready: list[str]
+) -> None:
+    class Build:
+        def ready(self, seconds: float) -> list[str]:
+            return ready
+
+    notebook = Notebook()
+    tree_times.run(Task([], "cpu", clock, notebook, cast(PeerBuild, Build())))
+    peers = {one.peer for one in notebook.findings if isinstance(one, Comparison)} - {"pages in bf16"}
+    assert peers == set(ready)
+    assert notebook.notes == [
+        f"{way}: its kernels do not compile, or not in time; run this section again" for way in WAYS if way not in ready
+    ]
+
+
 def test_nothing_is_built_where_flashinfer_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flashinfer_trees, "find_spec", lambda name: None)
     assert flashinfer_trees.start_build() is None
+
+
+def test_every_way_is_built_for_every_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flashinfer_trees, "find_spec", lambda name: object())
+    monkeypatch.setattr(flashinfer_trees, "PeerBuild", dict)
+    commands = cast(dict[str, list[list[str]]], flashinfer_trees.start_build())
+    assert {way: [command[-2:] for command in same] for way, same in commands.items()} == {
+        way: [[way, "0.5B"], [way, "7B"]] for way in WAYS
+    }
