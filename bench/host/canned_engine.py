@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from marcot.engine import Engine
-from marcot.engine.scheduler import Limits
 from marcot.kernels import Weight
 from marcot.model import Checkpoint, DecodeGraphs, Decoder, ModelConfig, Tokenizer
 from marcot.model.config import RopeConfig
@@ -70,15 +69,9 @@ def canned_engine(clock: DeviceClock) -> Engine:
 
     made, engine_module.decode_graphs = engine_module.decode_graphs, graphs
     try:
-        return Engine(decoder, checkpoint.tokenizer(), KV_TOKENS, _limits_of_a_gpu())
+        return Engine(decoder, checkpoint.tokenizer(), KV_TOKENS)
     finally:
         engine_module.decode_graphs = made
-
-
-def _limits_of_a_gpu() -> Limits:
-    of: Any = getattr(Limits, "of", lambda _: Limits())  # checkouts from before there were rounds have one for all
-    limits: Limits = of(torch.device("cuda"))
-    return limits
 
 
 def _recorder(clock: DeviceClock) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
