@@ -34,6 +34,9 @@ class RolloutSection(NamedTuple):
         return [token for prefix in self.prefixes for token in prefix.token_ids]
 
 
+_UNFINISHED = "\N{REPLACEMENT CHARACTER}"
+
+
 @dataclass(slots=True, eq=False)
 class PartialRollout:
     """What is being generated after `fork`.
@@ -133,7 +136,9 @@ class PartialRollout:
             stats = TokenStats.joined([TokenStats.of(prefix) for prefix in section.prefixes])
             ends = [len(token_ids)] if section.whole else action.cut(token_ids, decode, stats.confidences)
             for first, end in pairwise([0, *ends]):
-                stop = _settled([*before, *token_ids[:end]], text, decode)
+                stop = _behind(token_ids[first:end], text, begin, decode)
+                if stop is None:
+                    stop = _settled([*before, *token_ids[:end]], text, decode)
                 of_content = stats.slice(first, end)
                 content = NodeContent(
                     token_ids=tuple(token_ids[first:end]),
@@ -154,6 +159,14 @@ def _origin(prefixes: Sequence[BranchPrefix], end: int) -> BranchPrefix:
     ends = list(accumulate(prefix.end for prefix in prefixes))
     index = next(index for index, stop in enumerate(ends) if stop >= end)
     return BranchPrefix(prefixes[index].branch, end - (ends[index] - prefixes[index].end))
+
+
+def _behind(token_ids: Sequence[int], text: str, begin: int, decode: Decode) -> int | None:
+    """Where in `text` the text of `token_ids` ends, which begins at `begin`; None if what came before matters."""
+    alone = decode(token_ids)
+    if _UNFINISHED in alone or not alone.strip() or not text.startswith(alone, begin):
+        return None
+    return begin + len(alone)
 
 
 def _settled(token_ids: Sequence[int], text: str, decode: Decode) -> int:

@@ -46,8 +46,13 @@ def with_token_ends(tree: Iterable[TreeNode], decode: Decode) -> tuple[TreeNode,
     for node in tree:
         state = states.get(node.parent, _State())
         ends, states[node.id] = _joined(node, state, decode, alone) or _decoded(node, state, decode)
-        bounds = [min(max(end - state.shown, 0), len(node.text)) for end in ends]
-        nodes.append(replace(node, token_ends=(*bounds[:-1], len(node.text))) if bounds else node)
+        if ends:
+            length = len(node.text)
+            if ends[0] < 0 or ends[-1] > length:
+                ends = [min(max(end, 0), length) for end in ends]
+            ends[-1] = length
+            node = replace(node, token_ends=tuple(ends))  # noqa: PLW2901
+        nodes.append(node)
     return tuple(nodes)
 
 
@@ -65,12 +70,16 @@ def _joined(node: TreeNode, state: _State, decode: Decode, alone: dict[int, str]
     text = "".join(texts)
     if _UNFINISHED in text or decode(state.context + node.token_ids) != state.known + text:
         return None
-    ends = list(accumulate(map(len, texts), initial=state.decoded))[1:]
-    return ends, _State(node.token_ids[-1:], texts[-1], (), ends[-1], state.shown + len(node.text))
+    decoded = state.decoded + len(text)
+    ends = list(accumulate(map(len, texts), initial=state.decoded - state.shown))[1:]
+    return ends, _State(node.token_ids[-1:], texts[-1], (), decoded, state.shown + len(node.text))
 
 
 def _decoded(node: TreeNode, state: _State, decode: Decode) -> tuple[list[int], _State]:
-    """Characters from the root on that are certain after each token of `node`, and the state after the last."""
+    """Characters of the node's text that are certain after each of its tokens, and the state after the last.
+
+    Some are negative where characters that the nodes before show are only certain here.
+    """
     context, known, pending, decoded = state.context, state.known, state.pending, state.decoded
     ends: list[int] = []
     for token in node.token_ids:
@@ -81,5 +90,6 @@ def _decoded(node: TreeNode, state: _State, decode: Decode) -> tuple[list[int], 
             decoded += len(text)
             context, pending = pending[-1:], ()
             known = decode(context)
-        ends.append(decoded + len(text.rstrip(_UNFINISHED)) if pending else decoded)
+        certain = decoded + len(text.rstrip(_UNFINISHED)) if pending else decoded
+        ends.append(certain - state.shown)
     return ends, _State(context, known, pending, decoded, state.shown + len(node.text))
