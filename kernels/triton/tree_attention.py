@@ -48,17 +48,16 @@ def _row_and_head(pair, group, kv_head):
 
 
 @triton.jit
-def _slots(slots, place, length, width, per_place, end, positions, tails):
-    """Slots of a tile's places, and for those behind what rows see, that of the first: what lies there may be NaN.
+def _slots(slots, place, most, shared, first_slot, width, per_place, positions, tails):
+    """Slots of a tile's places, of which `most` is the last. What nobody has written yet may be NaN.
 
-    Nothing waits for the positions before it is read.
+    So places behind the tail of their row, or behind `shared` where all rows share all places, get `first_slot`. There
+    is no branch in this: Triton would then read K and V when they are needed, and not ahead.
     """
-    place = tl.minimum(place, length - 1)
-    slot = tl.load(slots + place)
+    place = tl.minimum(place, most)
     row = place * per_place >> 16  # place // width, or 0 where all rows share all places
-    seen = tl.load(positions + row, width > 0, 0) - tl.load(tails + row, width > 0, 0)
-    is_written = place - row * width <= tl.where(width > 0, seen, end)
-    return tl.where(is_written, slot, tl.load(slots))
+    seen = tl.load(positions + row, width > 0, shared) - tl.load(tails + row, width > 0, 0)
+    return tl.where(place - row * width <= seen, tl.load(slots + place), first_slot)
 
 
 @triton.jit
@@ -144,18 +143,23 @@ def _attend(
     slots += first
     positions += first_row
     tails += first_row
-    # Slots are read a block ahead of K and V, which wait for them.
     end = tl.max(last, axis=0)
-    slot = _slots(slots, token, length, width, per_place, end, positions, tails)
+    # From here on, blocks are not seen whole by all rows. A comparison less per score is up to 6 % of the time.
+    partly_seen = tl.where(width > 0, 0, tl.min(last, axis=0) + 2 - BLOCK_N)
+    # Slots are read a block ahead of K and V, which wait for them. The first ones do not wait for positions.
+    first_slot = tl.load(slots)
+    slot = _slots(slots, token, length - 1, end, first_slot, width, per_place, positions, tails)
+    most = tl.where(width > 0, length - 1, tl.maximum(end, 0))
     for start in range(0, end + 1, BLOCK_N):
         page = (slot // PAGE_SIZE).to(tl.int64)
         offset = (page * page_stride + slot % PAGE_SIZE * STORED)[:, None] + unit
-        slot = _slots(slots, start + BLOCK_N + token, length, width, per_place, end, positions, tails)
+        slot = _slots(slots, start + BLOCK_N + token, most, 1 << 30, first_slot, width, per_place, positions, tails)
         k = decoded(tl.load(k_head + offset, inside, nothing), queries.dtype, BLOCK_N, BLOCK_D)
         scores = tl.dot(queries, tl.trans(k), input_precision="ieee")
-        number = start + token[None, :]
-        is_seen = (number <= last[:, None]) & (last[:, None] <= (number | others))
-        scores = tl.where(is_seen, scores, float("-inf"))
+        if start >= partly_seen:
+            number = start + token[None, :]
+            is_seen = (number <= last[:, None]) & (last[:, None] <= (number | others))
+            scores = tl.where(is_seen, scores, float("-inf"))
         weights, kept, maximum, total = _softmax_step(scores, factor, maximum, total)
         v = decoded(tl.load(v_head + offset, inside, nothing), queries.dtype, BLOCK_N, BLOCK_D)
         acc = tl.dot(weights.to(queries.dtype), v, acc * kept[:, None], input_precision="ieee")
