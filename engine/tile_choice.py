@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..kernels.tile_tables import Ints, counted, readings
 from .segments import Segments
-from .tile_cost import BLOCK_LATENCY, BLOCK_TOKENS, TileCost, Work, modelled_us
+from .tile_cost import BLOCK_TOKENS, TileCost, Work, modelled_us
 
 _WIDEST = 256
 """Tokens of the longest private suffix that may share a tile with others."""
@@ -101,7 +101,7 @@ def choose(segments: Segments, costs: Sequence[TileCost], query_rows: int) -> Ch
         reads = shared(segments, cost)
         packs = packed(reads, cost)
         busy = float((-(-reads.length // BLOCK_TOKENS) * -(-reads.rows // cost.rows)).sum()) / cost.workers
-        quickest = sqrt(longest * cost.merge / BLOCK_LATENCY)
+        quickest = sqrt(longest * cost.merge / cost.wait)
 
         def choice(packs: Packs, most: int, reads: Reads = reads, cost: TileCost = cost) -> Choice:
             us = modelled_us(cost, work_for(reads, packs, cost, most, query_rows, tokens))
@@ -125,7 +125,7 @@ def _first_guess(segments: Segments, cost: TileCost) -> float:
     fixed = np.where(rows > 1, fixed, (cost.tile + cost.partial) / cost.rows)
     busy = float((tiles * blocks * cost.block + fixed).sum())
     longest = float((segments.position + segments.length).max()) / BLOCK_TOKENS
-    return hypot(busy / cost.workers, sqrt(BLOCK_LATENCY * cost.merge * longest) + 2 * cost.merge)
+    return hypot(busy / cost.workers, sqrt(cost.wait * cost.merge * longest) + 2 * cost.merge)
 
 
 def shared(segments: Segments, cost: TileCost) -> Reads:
