@@ -21,6 +21,7 @@ from .section import SkippedError, Task
 _TESTS: Final = (
     "tests/kernels/triton/test_triton_*.py",
     "tests/kernels/test_ops.py",
+    "tests/kernels/test_sample.py",
     "tests/kernels/test_linear.py",
     "tests/kernels/test_lm_head.py",
     "tests/kernels/test_tree_attention.py",
