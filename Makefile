@@ -130,6 +130,11 @@ bench-planner: $(VENV)/.dev  ## time the planning of rounds
 bench-host: $(VENV)/.dev  ## time the engine's host side alone, on kernels that answer at once
 	$(BIN)/python -m bench.host $(if $(BESIDE),--beside="$(BESIDE)") $(if $(CHECK),--check) $(if $(UPDATE),--update)
 
+# BESIDE and UPDATE=1 as for bench-host.
+.PHONY: bench-counts
+bench-counts: $(VENV)/.dev  ## count kernels and bytes of a decoded token, without a GPU
+	$(BIN)/python -m bench.host.step_counts $(if $(BESIDE),--beside="$(BESIDE)") $(if $(UPDATE),--update)
+
 # tests/attack/README.md lists them. make attack ATTACK=kills MINUTES=60; SEED=1 makes other trials, COUNT=1000 so many.
 .PHONY: attack
 attack: $(VENV)/.dev     ## try to break marcot with one of the programs in tests/attack

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from .. import RESULTS, ROOT
 from ..common.remote import Remote
+from .checkout import linked
 
 _RESULTS = RESULTS / "host.json"
 _PROGRAM = "bench.host.side"
@@ -117,18 +118,6 @@ def table(timings: Sequence[Timing]) -> Table:
         gain = [f"{of[sides[0]].us_per_token / of[sides[1]].us_per_token:.2f}x"] if len(sides) > 1 else []
         shown.add_row(name, f"{found[0].tokens:,.0f}", *cells, *gain)
     return shown
-
-
-def linked(checkout: Path, folder: Path) -> Path:
-    """Make `folder` one where `marcot` is that of `checkout`."""
-    package = folder / "marcot"
-    package.mkdir(parents=True)
-    for part in (*(checkout / "engine" / "root").glob("*py*"), *(checkout / name for name in _PARTS)):
-        (package / part.name).symlink_to(part)
-    return folder
-
-
-_PARTS = ("engine", "kernels", "model")
 
 
 def bench_host(

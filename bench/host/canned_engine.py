@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,24 @@ from marcot.model.config import RopeConfig
 from .canned_kernels import CannedKernels, DeviceClock
 from .canned_text import END, chain, text_tokenizer
 
+QWEN2_5_05B = ModelConfig(
+    architecture="qwen2", vocab_size=151_936, hidden_size=896, intermediate_size=4864, num_layers=24,
+    num_heads=14, num_kv_heads=2, head_dim=64, rms_norm_eps=1e-6, rope=RopeConfig(1e6), max_positions=32_768,
+    tied_embeddings=True, qkv_bias=True, eos_token_ids=(), bos_token_id=None,
+)  # fmt: skip
+
 KV_TOKENS = 262_144
 """Room for hundreds of branches of some hundred tokens."""
 
 
 class CannedCheckpoint(Checkpoint):
-    """One layer with the heads of Qwen2.5-0.5B, of which nobody looks at the numbers."""
+    """One layer of which nobody looks at the numbers, with the vocabulary of `canned_text`."""
 
-    def __init__(self) -> None:
-        """Of the vocabulary of `canned_text`."""
-        config = ModelConfig(
-            architecture="qwen2", vocab_size=len(chain().lse), hidden_size=8, intermediate_size=8, num_layers=1,
-            num_heads=14, num_kv_heads=2, head_dim=64, rms_norm_eps=1e-6, rope=RopeConfig(1e6), max_positions=32_768,
-            tied_embeddings=True, qkv_bias=True, eos_token_ids=(END,), bos_token_id=None,
+    def __init__(self, heads_of: ModelConfig) -> None:
+        """With the heads of `heads_of`."""
+        config = replace(
+            heads_of, vocab_size=len(chain().lse), hidden_size=8, intermediate_size=8, num_layers=1,
+            tied_embeddings=True, eos_token_ids=(END,),
         )  # fmt: skip
         super().__init__(Path("canned"), config)
 
@@ -57,9 +63,9 @@ class CannedCheckpoint(Checkpoint):
         return self.path / name
 
 
-def canned_engine(clock: DeviceClock) -> Engine:
-    """An engine in which `clock` runs while a device would work."""
-    checkpoint = CannedCheckpoint()
+def canned_engine(clock: DeviceClock, heads_of: ModelConfig = QWEN2_5_05B) -> Engine:
+    """An engine in which `clock` runs while a device would work; plans are made for the heads of `heads_of`."""
+    checkpoint = CannedCheckpoint(heads_of)
     decoder = Decoder(checkpoint, CannedKernels(clock), torch.float32, torch.device("cpu"))
     decoder.forward = clock.timed(decoder.forward)  # type: ignore[method-assign]
     engine_module: Any = __import__("marcot.engine.engine", fromlist=["decode_graphs"])

@@ -1,0 +1,108 @@
+"""A decode step on a device that has no values: kernels are counted, not run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, Final
+from unittest import mock
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from triton.runtime.jit import JITFunction
+
+META: Final = torch.device("meta")
+
+_NO_KERNELS: Final = {
+    *("empty", "empty_like", "empty_strided", "new_empty", "lift_fresh", "detach", "alias", "as_strided"),
+    *("view", "flatten", "_unsafe_view", "_reshape_alias", "reshape", "expand", "permute", "t", "transpose", "squeeze"),
+    *("unsqueeze", "select", "slice", "split", "split_with_sizes", "unbind"),
+}
+"""Operations of torch that make a view, or reserve memory."""
+
+
+class Counts(TorchDispatchMode):
+    """Counts kernels and copies while it is active.
+
+    Attributes:
+        kernels: How often each was launched, Triton's and torch's.
+        device_bytes: What they read and write: every tensor that a kernel is given counts whole.
+        copied_bytes: What is copied between the host and the device.
+        copies: How many such copies there are.
+    """
+
+    def __init__(self, whole: Callable[[Tensor], int]) -> None:
+        """Count nothing yet; a kernel that is given a tensor reads or writes `whole` bytes of it."""
+        super().__init__()
+        self.kernels: Counter[str] = Counter()
+        self.device_bytes = self.copied_bytes = self.copies = 0
+        self._whole = whole
+
+    def launch(self, kernel: JITFunction[Any], *arguments: Any, **_: Any) -> None:  # noqa: ANN401
+        """Note a launch of one of Triton's kernels."""
+        self._note(kernel.__name__, arguments)
+
+    def _note(self, name: str, arguments: Any) -> None:  # noqa: ANN401
+        self.kernels[name] += 1
+        self.device_bytes += sum(map(self._whole, _tensors(arguments)))
+
+    def __torch_dispatch__(
+        self,
+        op: Any,  # noqa: ANN401
+        types: object,
+        arguments: tuple[Any, ...] = (),
+        options: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Note an operation of torch; what is copied from the device is zeros, or is what was there before."""
+        options = options or {}
+        name = op._schema.name.removeprefix("aten::").rstrip("_")
+        given = list(_tensors((arguments, options)))
+        if name == "_local_scalar_dense" and given[0].device == META:
+            return True  # whether all weights are finite
+        if name == "copy" and given[0].device != given[1].device:
+            self._copy(given[1])
+            return given[0]
+        try:
+            result = op(*arguments, **options)
+        except NotImplementedError:  # a copy from the device
+            self._copy(given[0])
+            return torch.zeros(given[0].shape, dtype=given[0].dtype)
+        results = list(_tensors(result))
+        devices = {tensor.device for tensor in results}
+        if META in devices and given and META not in {tensor.device for tensor in given}:
+            self._copy(given[0])
+        elif META in devices and name not in _NO_KERNELS:
+            self._note(name, results * 2 if name == "index" else (given, results))  # rows of a matrix, not all
+        return result
+
+    def _copy(self, tensor: Tensor) -> None:
+        self.copies += 1
+        self.copied_bytes += tensor.nbytes
+
+
+@contextmanager
+def counted(whole: Callable[[Tensor], int]) -> Iterator[Counts]:
+    """Count what happens inside; no kernel of Triton runs."""
+    counts = Counts(whole)
+
+    def launching(kernel: JITFunction[Any], grid: object) -> Callable[..., None]:
+        return partial(counts.launch, kernel)
+
+    with ExitStack() as patches:
+        for kind in (JITFunction, *JITFunction.__subclasses__()):
+            patches.enter_context(mock.patch.object(kind, "__getitem__", launching))
+        patches.enter_context(counts)
+        yield counts
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:  # noqa: ANN401
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        yield from _tensors(tuple(value.values()))
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from _tensors(part)

@@ -1,0 +1,152 @@
+"""One checkout's decode step, counted in a process of its own: answers `bench.common.remote.Remote`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from marcot.engine import Sampling
+from marcot.kernels import Weight
+from marcot.kernels.triton.arch import Arch
+from marcot.kernels.triton.op_set import TritonKernels
+from marcot.model import PAGE_SIZE, Checkpoint, DecodeGraphs, Decoder, KVCache, ModelConfig
+from marcot.model.config import RopeConfig
+from torch import Tensor
+
+from ..common.child import answer_with
+from .canned_engine import KV_TOKENS, canned_engine
+from .canned_kernels import DeviceClock
+from .counted_step import META, Counts, counted
+
+PREFIX_TOKENS, NEW_TOKENS = 512, 64
+"""What a branch reads when it is counted: the prefix, and at most so many tokens of its own."""
+
+_H100: Final = Arch("cuda", "sm_90", 32, 132)
+
+
+class Counting:
+    """Counts what a token of a recorded step, or of a round, takes. The public methods are the commands."""
+
+    def count(self, config: dict[str, Any], branches: int) -> dict[str, Any]:
+        """Let `branches` branches follow one prompt, and count the last pass that has all of them.
+
+        Returns:
+            Of a token of every branch: `kernels` by name and `device_bytes`; `calls` of the host, which are launches of
+            graphs and copies; `copied_bytes`.
+        """
+        model = ModelConfig(**config | {"rope": RopeConfig(**config["rope"])})
+        given, tokens, read = _last_run(model, branches)
+        with counted(lambda tensor: _moved(tensor, read, model)) as counts:
+            decoder = Decoder(_Shapes(model), TritonKernels(_H100), torch.bfloat16, META)
+            cache = KVCache(model, KV_TOKENS // PAGE_SIZE, torch.bfloat16, META)
+            record = _Record(counts)
+            graphs = DecodeGraphs(decoder, cache, record, branches)
+            run = getattr(graphs, _name_of_run(graphs))
+            run(*given)  # which makes its buffers as well
+            record.runs, copies, copied_bytes = 0, counts.copies, counts.copied_bytes
+            run(*given)
+        return {
+            "kernels": record.kernels,
+            "device_bytes": record.device_bytes,
+            "calls": (record.runs + counts.copies - copies) / tokens,
+            "copied_bytes": (counts.copied_bytes - copied_bytes) / tokens,
+        }
+
+
+def _name_of_run(graphs: DecodeGraphs) -> str:
+    """Of the method for a round, or for a step in checkouts from before there were rounds."""
+    return "launch" if hasattr(graphs, "launch") else "run"
+
+
+def _last_run(config: ModelConfig, branches: int) -> tuple[tuple[Any, ...], int, int]:
+    """What the last run of `DecodeGraphs` is given, how many tokens a row draws by it, and how many its tiles read."""
+    engine = canned_engine(DeviceClock(), config)
+    graphs: Any = engine._scheduler._stepper._graphs
+    runs: list[tuple[Any, ...]] = []
+    name = _name_of_run(graphs)
+    run = getattr(graphs, name)
+
+    def noted(*arguments: Any) -> Any:  # noqa: ANN401
+        runs.append(arguments)
+        return run(*arguments)
+
+    setattr(graphs, name, noted)
+    sampling = Sampling(max_tokens=NEW_TOKENS + 1, ignore_eos=True)
+    with engine.prefill([1 + token % 500 for token in range(PREFIX_TOKENS)]) as node:
+        for child in engine.expand(node, branches, sampling):
+            child.release()
+    first = runs[-1][0]
+    tiles = getattr(first, "step", first).plan.tiles.tiles
+    return runs[-1], getattr(first, "tokens", 1), int(tiles[:, 2].sum())
+
+
+class _Record:
+    """Runs instead of repeating, and notes what a run takes. See `model.decode_graph.Record`."""
+
+    def __init__(self, counts: Counts) -> None:
+        self.runs = 0
+        self.kernels: dict[str, int] = {}
+        self.device_bytes = 0
+        self._counts = counts
+
+    def __call__(self, run: Callable[[], Any]) -> Callable[[], Any]:
+        counts = self._counts
+
+        def repeat() -> Any:  # noqa: ANN401
+            kernels, device_bytes = counts.kernels.copy(), counts.device_bytes
+            outputs = run()
+            self.runs += 1
+            self.kernels = dict(counts.kernels - kernels)
+            self.device_bytes = counts.device_bytes - device_bytes
+            return outputs
+
+        return repeat
+
+
+_COUNTERS: Final = 1 << 20
+"""Integers of a table that is not read: counters for the largest of all launches."""
+
+
+def _moved(tensor: Tensor, read: int, config: ModelConfig) -> int:
+    """Bytes that a kernel moves of a tensor: of K or V pages those of the tokens that tiles read, else all."""
+    if tensor.dim() >= 4 and tensor.shape[-2:] == (PAGE_SIZE, config.head_dim):
+        return read * config.num_kv_heads * config.head_dim * tensor.itemsize
+    return 0 if tensor.dtype == torch.int32 and tensor.numel() >= _COUNTERS else tensor.nbytes
+
+
+class _Shapes(Checkpoint):
+    """Weights without values."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(Path("shapes"), config)
+
+    def tokenizer(self) -> None:
+        """None."""
+
+    def has(self, name: str) -> bool:
+        """All."""
+        return name in self._shapes
+
+    @property
+    def quantised(self) -> bool:
+        """Not at all."""
+        return False
+
+    def close(self) -> None:
+        """There is no file."""
+
+    def _described(self) -> Iterator[bytes | memoryview]:
+        yield b"shapes"
+
+    def _read(self, name: str) -> Weight:
+        return torch.empty(self._shapes[name], dtype=torch.bfloat16, device=META)
+
+    def _file_of(self, name: str) -> Path:
+        return self.path
+
+
+def main() -> None:
+    """Answer until standard input ends."""
+    answer_with(Counting)
