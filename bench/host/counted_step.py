@@ -24,7 +24,7 @@ _NO_KERNELS: Final = {
 """Operations of torch that make a view, or reserve memory."""
 
 
-class Counts(TorchDispatchMode):
+class Counts(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts kernels and copies while it is active.
 
     Attributes:
@@ -36,7 +36,7 @@ class Counts(TorchDispatchMode):
 
     def __init__(self, whole: Callable[[Tensor], int]) -> None:
         """Count nothing yet; a kernel that is given a tensor reads or writes `whole` bytes of it."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.kernels: Counter[str] = Counter()
         self.device_bytes = self.copied_bytes = self.copies = 0
         self._whole = whole

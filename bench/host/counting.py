@@ -39,7 +39,8 @@ class Counting:
         model = ModelConfig(**config | {"rope": RopeConfig(**config["rope"])})
         given, tokens, read = _last_run(model, branches)
         with counted(lambda tensor: _moved(tensor, read, model)) as counts:
-            decoder = Decoder(_Shapes(model), TritonKernels(_H100), torch.bfloat16, META)
+            kernels: Any = TritonKernels(_H100)
+            decoder = Decoder(_Shapes(model), kernels, torch.bfloat16, META)
             cache = KVCache(model, KV_TOKENS // PAGE_SIZE, torch.bfloat16, META)
             record = _Record(counts)
             graphs = DecodeGraphs(decoder, cache, record, branches)
