@@ -68,7 +68,43 @@ class Tickets:
 
 
 @triton.jit
-def last_of_pairs(tickets, place, count, is_pair):
+def merge_in_place(
+    out,
+    partial_acc,
+    partial_sums,
+    tickets,
+    partials,
+    merges,
+    place,
+    head,
+    heads,
+    is_pair,
+    HEAD_DIM: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    AT_ONCE: tl.constexpr,
+):
+    """Merge the partial results of those (row, head) pairs at `place` whose last ones this thread block has stored.
+
+    `merges` are pointers to where the lists of the pairs' rows begin.
+    """
+    listed = tl.load(merges, is_pair, 0)
+    count = tl.load(merges + 1, is_pair, 0) - listed
+    entries = _entries(partials + listed, count, AT_ONCE)
+    is_last = _last_of_pairs(tickets, place, count, is_pair)
+    most = tl.max(tl.where(is_last, count, 0), axis=0)
+    if most > 0:
+        tl.debug_barrier()
+        for column in tl.static_range(0, BLOCK_D, BLOCK_C):
+            _merge_columns(
+                out, partial_acc, partial_sums, partials + listed, entries, count, most, place, head, heads, is_last,
+                column, HEAD_DIM, BLOCK_M, BLOCK_C, AT_ONCE,
+            )  # fmt: skip
+
+
+@triton.jit
+def _last_of_pairs(tickets, place, count, is_pair):
     """Take a ticket for each (row, head) pair at `place`, whose partial results have been stored.
 
     Returns:
@@ -82,7 +118,7 @@ def last_of_pairs(tickets, place, count, is_pair):
 
 
 @triton.jit
-def first_entries(partials, count, AT_ONCE: tl.constexpr):
+def _entries(partials, count, AT_ONCE: tl.constexpr):
     """The first `AT_ONCE` entries of the pairs' lists; they are read ahead of the partial results."""
     entries = ()
     for number in tl.static_range(AT_ONCE):
@@ -92,7 +128,7 @@ def first_entries(partials, count, AT_ONCE: tl.constexpr):
 
 
 @triton.jit
-def merge_columns(
+def _merge_columns(
     out,
     partial_acc,
     partial_sums,
@@ -120,7 +156,7 @@ def merge_columns(
     total = tl.full([BLOCK_M], 0.0, tl.float32)
     acc = tl.full([BLOCK_M, BLOCK_C], 0.0, tl.float32)
     for start in range(0, most, AT_ONCE):
-        following = first_entries(partials + start + AT_ONCE, count - start - AT_ONCE, AT_ONCE)
+        following = _entries(partials + start + AT_ONCE, count - start - AT_ONCE, AT_ONCE)
         for number in tl.static_range(AT_ONCE):
             is_there = is_last & (start + number < count)
             source = entries[number].to(tl.int64) * heads + head

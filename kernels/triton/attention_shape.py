@@ -64,6 +64,14 @@ _HEADS_OF_64: Final[Mapping[str, _Shapes]] = {
     "cdna": _shapes((64, 4, 2), (64, 4, 2), (64, 4, 2), (64, 4, 2)),
     "rdna": _shapes((32, 4, 2), (32, 4, 2), (32, 4, 2), (32, 8, 2)),
 }
+_EIGHT_BITS_OF_64: Final[Mapping[str, _Shapes]] = {
+    "sm_90": _shapes((128, 4, 2), (128, 4, 2), (64, 4, 1), (64, 4, 1)),
+}
+_EIGHT_BITS_OF_128: Final[Mapping[str, _Shapes]] = {
+    "sm_90": _shapes((128, 4, 2), (64, 4, 3), (64, 4, 1), (32, 4, 2)),
+}
+"""Where other shapes are right for pages of 8 bits. One stage has those that are read ahead into registers."""
+
 _WIDER: Final = AttentionShape(16, 8, 2)
 """For fp32, which tensor cores would round, and for wider heads, which no model here has; not made to be fast."""
 
@@ -75,9 +83,12 @@ def attention_shape(arch: Arch, block_m: int, block_d: int, dtype: torch.dtype, 
         return _WIDER
     family = _family(arch)
     if block_d == 128:
-        own = _HEADS_OF_128[family][block_m]
+        shapes, narrow = _HEADS_OF_128[family], _EIGHT_BITS_OF_128
     else:
-        own = _HEADS_OF_64.get(family, _HEADS_OF_64["nvidia"])[block_m]
+        shapes, narrow = _HEADS_OF_64.get(family, _HEADS_OF_64["nvidia"]), _EIGHT_BITS_OF_64
+    if pages.itemsize == 1:
+        shapes = narrow.get(family, shapes)
+    own = shapes[block_m]
     return arch.tuning.shape("tree_attention", tuned_kind(pages), block_m, block_d, own)
 
 

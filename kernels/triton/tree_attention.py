@@ -29,35 +29,16 @@ from torch import Tensor
 from ..ops import KVScales
 from ..plan import Plan, Tile
 from .arch import Arch
-from .attention_merge import LEAST, Tickets, first_entries, last_of_pairs, merge_columns, merge_shape
+from .attention_merge import LEAST, Tickets, merge_in_place, merge_shape
+from .attention_places import row_and_head, slots_of
 from .attention_shape import BLOCKS_OF_ROWS, PAGE_SIZE, attention_shape, block_of_rows, fp8_dtype, tiling
 from .attention_tiles import cut
-from .fp8 import as_half, decoded, has_words
+from .fp8 import as_half, halves_of_words, held_in, joined_columns, scores_of, split_columns, with_values
 from .launch import launched
 from .variant import Variant, pointer_to
 
 _LOG2_E = tl.constexpr(1.4426950408889634)
 _FIELDS = tl.constexpr(len(Tile._fields))
-
-
-@triton.jit
-def _row_and_head(pair, group, kv_head):
-    """Row and query head of each (row, head) pair; neither the pairs nor the group are more than 128."""
-    row = pair * ((65535 + group) // group) >> 16  # pair // group, with one division for all
-    return row, kv_head * group + pair - row * group
-
-
-@triton.jit
-def _slots(slots, place, most, shared, first_slot, width, per_place, positions, tails):
-    """Slots of a tile's places, of which `most` is the last. What nobody has written yet may be NaN.
-
-    So places behind the tail of their row, or behind `shared` where all rows share all places, get `first_slot`. There
-    is no branch in this: Triton would then read K and V when they are needed, and not ahead.
-    """
-    place = tl.minimum(place, most)
-    row = place * per_place >> 16  # place // width, or 0 where all rows share all places
-    seen = tl.load(positions + row, width > 0, shared) - tl.load(tails + row, width > 0, 0)
-    return tl.where(place - row * width <= seen, tl.load(slots + place), first_slot)
 
 
 @triton.jit
@@ -111,7 +92,7 @@ def _attend(
 
     # Lanes behind the last pair repeat it, which keeps them inside of every tensor; they are not stored.
     lane = tl.arange(0, BLOCK_M)
-    row, head = _row_and_head(tl.minimum(lane, rows * group - 1), group, kv_head)
+    row, head = row_and_head(tl.minimum(lane, rows * group - 1), group, kv_head)
     dim = tl.arange(0, BLOCK_D)[None, :]
     is_padded: tl.constexpr = BLOCK_D != HEAD_DIM
     inside = dim < HEAD_DIM if is_padded else None
@@ -129,15 +110,18 @@ def _attend(
         if queries.dtype != tl.float32:
             queries, power = as_half(queries)
             factor *= power
-    # Of values or, where an int32 holds four of them, of those: their number in a token.
-    STORED: tl.constexpr = HEAD_DIM // 4 if k_pages.dtype.element_ty == tl.int32 else HEAD_DIM
-    unit = tl.arange(0, STORED)[None, :] if STORED != HEAD_DIM else dim
+    PAIRS: tl.constexpr = k_pages.dtype.element_ty == tl.int16
+    WORDS: tl.constexpr = k_pages.dtype.element_ty == tl.int32
+    STORED: tl.constexpr = HEAD_DIM // 2 if PAIRS else HEAD_DIM // 4 if WORDS else HEAD_DIM  # what a token has of them
+    unit = tl.arange(0, STORED)[None, :] if PAIRS or WORDS else dim
     page_stride = kv_heads * PAGE_SIZE * STORED
     k_head = k_pages + kv_head * PAGE_SIZE * STORED
     v_head = v_pages + kv_head * PAGE_SIZE * STORED
     maximum = tl.full([BLOCK_M], LEAST, tl.float32)
     total = tl.full([BLOCK_M], 0.0, tl.float32)
     acc = tl.full([BLOCK_M, BLOCK_D], 0.0, tl.float32)
+    queries, odd_queries = split_columns(queries, PAIRS)
+    acc, odd_acc = split_columns(acc, PAIRS)
     token = tl.arange(0, BLOCK_N)
     per_place = tl.where(width > 0, 65536 // tl.maximum(width, 1), 0)
     slots += first
@@ -148,28 +132,39 @@ def _attend(
     partly_seen = tl.where(width > 0, 0, tl.min(last, axis=0) + 2 - BLOCK_N)
     # Slots are read a block ahead of K and V, which wait for them. The first ones do not wait for positions.
     first_slot = tl.load(slots)
-    slot = _slots(slots, token, length - 1, end, first_slot, width, per_place, positions, tails)
+    slot = slots_of(slots, token, length - 1, end, first_slot, width, per_place, positions, tails)
     most = tl.where(width > 0, length - 1, tl.maximum(end, 0))
+    if WORDS:
+        offset = ((slot // PAGE_SIZE).to(tl.int64) * page_stride + slot % PAGE_SIZE * STORED)[:, None] + unit
+        next_k, next_v = tl.load(k_head + offset), tl.load(v_head + offset)
+        slot = slots_of(slots, BLOCK_N + token, most, 1 << 30, first_slot, width, per_place, positions, tails)
     for start in range(0, end + 1, BLOCK_N):
-        page = (slot // PAGE_SIZE).to(tl.int64)
-        offset = (page * page_stride + slot % PAGE_SIZE * STORED)[:, None] + unit
-        slot = _slots(slots, start + BLOCK_N + token, most, 1 << 30, first_slot, width, per_place, positions, tails)
-        k = decoded(tl.load(k_head + offset, inside, nothing), queries.dtype, BLOCK_N, BLOCK_D)
-        scores = tl.dot(queries, tl.trans(k), input_precision="ieee")
+        offset = ((slot // PAGE_SIZE).to(tl.int64) * page_stride + slot % PAGE_SIZE * STORED)[:, None] + unit
+        ahead = start + (2 * BLOCK_N if WORDS else BLOCK_N)
+        slot = slots_of(slots, ahead + token, most, 1 << 30, first_slot, width, per_place, positions, tails)
+        if WORDS:
+            k, v = halves_of_words(next_k, BLOCK_N, BLOCK_D), halves_of_words(next_v, BLOCK_N, BLOCK_D)
+            is_more = start + BLOCK_N <= end
+            next_k, next_v = tl.load(k_head + offset, is_more, 0), tl.load(v_head + offset, is_more, 0)
+        else:
+            k = tl.load(k_head + offset, inside, nothing)
+        scores = scores_of(queries, odd_queries, k, PAIRS)
         if start >= partly_seen:
             number = start + token[None, :]
             is_seen = (number <= last[:, None]) & (last[:, None] <= (number | others))
             scores = tl.where(is_seen, scores, float("-inf"))
         weights, kept, maximum, total = _softmax_step(scores, factor, maximum, total)
-        v = decoded(tl.load(v_head + offset, inside, nothing), queries.dtype, BLOCK_N, BLOCK_D)
-        acc = tl.dot(weights.to(queries.dtype), v, acc * kept[:, None], input_precision="ieee")
+        if not WORDS:
+            v = tl.load(v_head + offset, inside, nothing)
+        acc, odd_acc = with_values(acc, odd_acc, kept, weights.to(queries.dtype), v, PAIRS)
 
+    acc = joined_columns(acc, odd_acc, PAIRS)
     if v_scales is not None:
         acc *= tl.load(v_scales + kv_head)
     # `length` is not below 0, but as the compiler does not know, it computes the pairs again. Otherwise it would keep a
     # pointer to every row of the result in registers all the way.
     pair = tl.arange(0, BLOCK_M) + tl.minimum(length, 0)
-    row, head = _row_and_head(pair, group, kv_head)
+    row, head = row_and_head(pair, group, kv_head)
     is_pair = pair < rows * group
     stored = is_pair[:, None] & (dim < HEAD_DIM)
     heads = group * kv_heads
@@ -182,18 +177,10 @@ def _attend(
     tl.store(partial_acc + source[:, None] * HEAD_DIM + dim, acc, stored)
     tl.store(partial_sums + source * 2, maximum, is_pair)
     tl.store(partial_sums + source * 2 + 1, total, is_pair)
-    listed = tl.load(merges + first_row + row, is_pair, 0)
-    count = tl.load(merges + first_row + row + 1, is_pair, 0) - listed
-    entries = first_entries(partials + listed, count, AT_ONCE)
-    is_last = last_of_pairs(tickets, place, count, is_pair)
-    most = tl.max(tl.where(is_last, count, 0), axis=0)
-    if most > 0:
-        tl.debug_barrier()
-        for column in tl.static_range(0, BLOCK_D, BLOCK_C):
-            merge_columns(
-                out, partial_acc, partial_sums, partials + listed, entries, count, most, place, head, heads, is_last,
-                column, HEAD_DIM, BLOCK_M, BLOCK_C, AT_ONCE,
-            )  # fmt: skip
+    merge_in_place(
+        out, partial_acc, partial_sums, tickets, partials, merges + first_row + row, place, head, heads, is_pair,
+        HEAD_DIM, BLOCK_M, BLOCK_D, BLOCK_C, AT_ONCE,
+    )  # fmt: skip
 
 
 def tree_attention(
@@ -243,8 +230,9 @@ def tree_attention(
     block_m, block_d = block_of_rows(tiles.rows, group), _padded(head_dim)
     shape = attention_shape(arch, block_m, block_d, q.dtype, k_pages.dtype)
     k_scales, v_scales = (None, None) if scales is None else scales
-    if q.dtype != torch.float32 and head_dim == block_d and has_words(arch, k_pages.dtype):
-        k_pages, v_pages = k_pages.view(torch.int32), v_pages.view(torch.int32)
+    if q.dtype != torch.float32 and head_dim == block_d:
+        stored = held_in(arch, k_pages.dtype, block_m, block_d)
+        k_pages, v_pages = k_pages.view(stored), v_pages.view(stored)
     if len(tiles.tiles):
         _attend[(len(tiles.tiles) * kv_heads,)](
             out, partial_acc, partial_sums, tickets.take(rows * heads, q.device), q, k_pages, v_pages, k_scales,
@@ -271,7 +259,7 @@ def tree_attention_variants(arch: Arch) -> Iterator[Variant]:
 
 def _variant(arch: Arch, dtype: torch.dtype, pages: torch.dtype, head_dim: int, block_m: int) -> Variant:
     shape = attention_shape(arch, block_m, _padded(head_dim), dtype, pages)
-    stored = torch.int32 if has_words(arch, pages) else pages
+    stored = held_in(arch, pages, block_m, _padded(head_dim))
     tensors = dict.fromkeys(("out", "q"), pointer_to(dtype)) | dict.fromkeys(("k_pages", "v_pages"), pointer_to(stored))
     tensors |= dict.fromkeys(("partial_acc", "partial_sums"), "*fp32")
     tables = ("tickets", "positions", "tails", "tiles", "slots", "partials", "merges")

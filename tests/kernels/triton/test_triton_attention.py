@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+import triton
+import triton.language as tl
 from attention_cases import GARBAGE, PAGE_SIZE, TOLERANCE, Cache, attend, dense, int32, near, on, padded
 from forest import Forest, Query
 from interpreter_arithmetic import multiply_rows_apart
 from marcot.kernels import Kernels, KVScales, Plan, Tile, Tiles, Tiling, reference
+from marcot.kernels.triton import fp8
 from marcot.kernels.triton import tree_attention as op
 from marcot.kernels.triton.arch import INTERPRETED, arch_of
 from marcot.kernels.triton.attention_merge import Tickets
@@ -72,6 +75,49 @@ def test_pages_in_fp8(
         expected = dense_rows(forest, q.double(), queries)
         out = attend(triton_ops, device, q, *stored, plan, scales=scales)
         torch.testing.assert_close(out.double(), expected, atol=3 * TOLERANCE[dtype], rtol=TOLERANCE[dtype])
+
+
+@triton.jit
+def pairs_by_hand(pairs: Any) -> Any:
+    """`fp8.halves_of_pairs` for the interpreter, which has no assembler."""
+    first, second = (pairs & 255).to(tl.uint8), (pairs >> 8 & 255).to(tl.uint8)
+    return (
+        first.to(tl.float8e4nv, bitcast=True).to(tl.float16),
+        second.to(tl.float8e4nv, bitcast=True).to(tl.float16),
+    )
+
+
+@triton.jit
+def words_by_hand(words: Any, rows: tl.constexpr, columns: tl.constexpr) -> Any:
+    """`fp8.halves_of_words` for the interpreter."""
+    shifts = 8 * tl.arange(0, 4)[None, None, :]
+    values = (words[:, :, None] >> shifts & 255).to(tl.uint8).to(tl.float8e4nv, bitcast=True).to(tl.float16)
+    return tl.reshape(values, [rows, columns])
+
+
+@pytest.mark.parametrize("block_m", BLOCKS_OF_ROWS)
+@pytest.mark.parametrize("head_dim", [32, 64, 128])
+def test_several_fp8_at_a_time(
+    triton_ops: Kernels, device: torch.device, monkeypatch: pytest.MonkeyPatch, head_dim: int, block_m: int
+) -> None:
+    """E4M3 in whole blocks is read in pairs and words; in the interpreter, what would be assembly is done by hand."""
+    if device.type == "cpu":
+        if head_dim == 128:
+            pytest.skip("is like 64 there")
+        monkeypatch.setattr(op, "held_in", lambda *_: torch.int16 if block_m <= 32 else torch.int32)
+        monkeypatch.setattr(fp8, "halves_of_pairs", pairs_by_hand)
+        monkeypatch.setattr(op, "halves_of_words", words_by_hand)
+    forest, queries = tree(head_dim)
+    plan = forest.plan(queries)
+    tiles = cut(plan, PAGE_SIZE, 7, Tiling((block_m // 7,), 4))
+    stored = forest.k_pages.to(torch.float8_e4m3fn), forest.v.to(torch.float8_e4m3fn)
+    scales = KVScales(torch.tensor([0.5]), torch.tensor([3.0]))
+    forest.k[:], forest.v[:] = (x.float() * s[:, None, None] for x, s in zip(stored, scales, strict=True))
+    dtype = torch.float16 if device.type == "cpu" else torch.bfloat16
+    q = forest.queries(len(plan.positions), 7).to(dtype)
+    out = attend(triton_ops, device, q, *stored, plan._replace(tiles=tiles), scales=scales)
+    expected = dense_rows(forest, q.double(), queries)
+    torch.testing.assert_close(out.double(), expected, atol=3 * TOLERANCE[dtype], rtol=TOLERANCE[dtype])
 
 
 def test_room_that_is_not_used(triton_ops: Kernels, device: torch.device) -> None:
