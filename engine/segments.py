@@ -104,7 +104,7 @@ def read_tree(readers: Sequence[Reader], room: int) -> ReadTree:
     segments = Segments(above, first, length, starts[end - 1], first_row, rows, ends, end_row)
     order = np.argsort(first_rows)
     positions, last = _positions(starts[leaves] + firsts, np.array(own), np.array(rooms), order)
-    slots = _slots(nodes[::-1], lengths[::-1], token)
+    slots = _slots(nodes[::-1], lengths[::-1])
     return ReadTree([readers[i] for i in order.tolist()], positions, last, slots, segments)
 
 
@@ -172,12 +172,15 @@ def _positions(begins: Ints, rows: Ints, rooms: Ints, order: Ints) -> tuple[NDAr
     return positions.astype(np.int32), positions + rooms[reader]
 
 
-def _slots(nodes: Sequence[KVNode], lengths: Ints, token: Ints) -> NDArray[np.int32]:
-    """The slots of so many tokens of each node; `token` says where each node begins among all."""
+def _slots(nodes: Sequence[KVNode], lengths: Ints) -> NDArray[np.int32]:
+    """The slots of so many tokens of each node."""
     pages = list(map(_PAGES, nodes))
     counts = np.fromiter(map(len, pages), np.int64, len(pages))
     table = np.array(list(chain.from_iterable(pages)), np.int32)
     slots = (table[:, None] * np.int32(PAGE_SIZE) + _IN_PAGE).ravel()
-    skipped = (np.cumsum(counts) - counts) * PAGE_SIZE - token[:-1]
-    skipped += np.fromiter(map(_FIRST_SLOT, nodes), np.int64, len(pages))
-    return slots[np.repeat(skipped, lengths) + np.arange(int(token[-1]))]
+    first = (np.cumsum(counts) - counts) * PAGE_SIZE + np.fromiter(map(_FIRST_SLOT, nodes), np.int64, len(pages))
+    edges = np.zeros(len(slots) + 1, np.int8)
+    edges[first] = 1
+    edges[first + lengths] -= 1
+    found: NDArray[np.int32] = slots[np.cumsum(edges[:-1], dtype=np.int8).view(np.bool_)]
+    return found

@@ -23,9 +23,9 @@ _OPENING = 1.5
 """What a tile more costs the rows that read it, to what it takes of a worker's time: they are merged later. Of 0.3 to
 6, this is the best on the trees of `make bench-bytes`, and not by much."""
 
-_SIZES = ((0.5, 0), (0.7, 0), (1.0, 0), (1.0, 1), (1.4, 0))
-"""Largest tiles that are tried, in parts of what a worker has to do in all, and blocks more. Finer steps gain less than
-0.5 % on the trees of `make bench-bytes`."""
+_OF_WORK, _OF_LATENCY = (0.7, 1.2), (1.0, 1.5)
+"""Longest tiles that are tried, in parts of what each worker has to do, and of what makes the latency least. More of
+them gain 0.2 % on the trees of `make bench-bytes`."""
 
 
 class Reads(NamedTuple):
@@ -107,7 +107,7 @@ def choose(segments: Segments, costs: Sequence[TileCost], query_rows: int) -> Ch
             us = modelled_us(cost, work_for(reads, packs, cost, most, query_rows, tokens))
             return Choice(us, cost, reads, packs, most)
 
-        sizes = [busy * part + more for part, more in _SIZES] + [quickest, 1.5 * quickest]
+        sizes = [busy * part for part in _OF_WORK] + [quickest * part for part in _OF_LATENCY]
         of_all = [choice(split(packs, most), most) for most in {max(1, ceil(size)) for size in sizes}]
         found += [*of_all, choice(NO_PACKS, min(of_all, key=_time).most)]
     return min(found, key=_time)

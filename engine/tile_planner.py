@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..kernels import Plan, Tiles, Tiling, WorkItem
-from ..kernels.tile_tables import Ints, Runs, counted, tile_tables
+from ..kernels.tile_tables import Ints, Runs, counted, ranges, tile_tables
 from .planner import Reader
 from .segments import ReadTree, read_tree
 from .tile_choice import NO_PACKS, Packs, Reads, by_chunks, choose, unpacked
@@ -57,23 +57,23 @@ class TilePlanner:
 def _tiles(tree: ReadTree, reads: Reads, packs: Packs, rows: int, most: int, *, merge_all: bool = False) -> Tiles:
     """The tables of tiles of at most `rows` rows and `most` tokens, apart from `packs`."""
     position = tree.segments.position[reads.segment] - reads.before
-    first, along = _along(tree, reads)
+    first, copied = _copied(tree, reads)
     pack, number = counted(packs.rows)
     run = packs.first[pack] + number
-    width = packs.width[pack]
-    row, place = counted(width)
-    taken = run[row]
-    padded = (first[taken] + np.minimum(place, reads.length[taken] - 1)).astype(np.int32)
-    slots = np.concatenate((tree.slots, along))
-    slots = np.concatenate((slots, slots[padded]))
+    width, places = packs.width[pack], packs.rows * packs.width
+    behind = len(tree.slots) + len(copied)
+    slots = np.empty(behind + int(places.sum()), np.int32)
+    slots[: len(tree.slots)] = tree.slots
+    slots[len(tree.slots) : behind] = tree.slots[copied]
+    own = np.minimum(ranges(first[run], width), np.repeat((first[run] + reads.length[run] - 1).astype(np.int32), width))
+    slots[behind:] = slots[own]
     tails = np.zeros(len(tree.positions), np.int32)
     tails[reads.first_row[run]] = position[run]
 
     alone = unpacked(reads, packs)
-    places = packs.rows * packs.width
     begin = np.cumsum(packs.rows) - packs.rows
     runs = Runs(
-        np.append(first[alone], len(slots) - int(places.sum()) + np.cumsum(places) - places),
+        np.append(first[alone], behind + np.cumsum(places) - places),
         np.append(position[alone], np.maximum.reduceat(np.append(position[run], 0), begin) if len(begin) else begin),
         np.append(reads.length[alone], places),
         np.append(reads.first_row[alone], reads.first_row[packs.first]),
@@ -88,8 +88,8 @@ def _tiles(tree: ReadTree, reads: Reads, packs: Packs, rows: int, most: int, *, 
     return Tiles(rows, *map(torch.from_numpy, (tails, tables.tiles, slots, tables.partials, tables.merges)))
 
 
-def _along(tree: ReadTree, reads: Reads) -> tuple[Ints, NDArray[np.int32]]:
-    """Where the slots of each run begin, and what is to be appended to `tree.slots` for it.
+def _copied(tree: ReadTree, reads: Reads) -> tuple[Ints, NDArray[np.int32]]:
+    """Where the slots of each run begin, and which of `tree.slots` are to be appended to them for that.
 
     The tokens of a run must follow each other. Where some come along from segments above, the whole run is copied.
     """
@@ -109,10 +109,4 @@ def _along(tree: ReadTree, reads: Reads) -> tuple[Ints, NDArray[np.int32]]:
         parts.append((at, source, count))
     at, source, count = np.concatenate(parts, axis=1)
     order = np.argsort(at)
-    return first, tree.slots[_ranges(source[order], count[order])]
-
-
-def _ranges(first: Ints, count: Ints) -> Ints:
-    """Ranges of so many numbers, one after the other."""
-    ends = np.cumsum(count)
-    return np.repeat(first - ends + count, count) + np.arange(int(ends[-1]) if len(ends) else 0)
+    return first, ranges(source[order], count[order])

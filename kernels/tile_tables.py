@@ -108,3 +108,12 @@ def counted(counts: Ints) -> tuple[Ints, Ints]:
     """Whose each unit is and which of its: counts `[2, 3]` give `[0, 0, 1, 1, 1]` and `[0, 1, 0, 1, 2]`."""
     owner = np.repeat(np.arange(len(counts)), counts)
     return owner, np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
+
+
+def ranges(first: Ints, count: Ints) -> NDArray[np.int32]:
+    """Ranges of so many numbers from each first one, one after the other: `[5, 2]` and `[3, 1]` give `[5, 6, 7, 2]`."""
+    ends = np.cumsum(count)
+    total = int(ends[-1]) if len(ends) else 0
+    numbers: NDArray[np.int32] = np.repeat((first - ends + count).astype(np.int32), count)
+    numbers += np.arange(total, dtype=np.int32)
+    return numbers

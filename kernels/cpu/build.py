@@ -42,13 +42,7 @@ _ROOM = 32 << 20
 """Bytes: several times what the compiler's files take at most."""
 
 
-def built_library(
-    sources: Path = SOURCES,
-    extra_flags: Sequence[str] = (),
-    what: str = "the CPU kernels",
-    seconds: int = 20,
-    parallel: bool = True,
-) -> Path:
+def built_library(sources: Path = SOURCES, extra_flags: Sequence[str] = ()) -> Path:
     """Return the shared library of `sources`, building it if this machine has not done so yet.
 
     It is kept in the user's cache directory under a name that changes with the sources, the compiler, the flags that it
@@ -58,20 +52,19 @@ def built_library(
     Args:
         sources: A folder of headers and one translation unit, `marcot.cpp`.
         extra_flags: Further flags for the compiler, after the usual ones.
-        what: What they are, to tell whoever waits.
-        seconds: About how long it takes.
-        parallel: Whether they run on several threads, and a user should hear of a compiler that has none.
 
     Raises:
         NoCompilerError: There is no C++ compiler.
         CompilerMishapError: It cannot do its work for now; nothing is kept.
         KernelBuildError: It refuses the sources, or no disk has room for the library.
     """
-    build = _Build(find_compiler(), sources.resolve(), tuple(extra_flags), what, seconds, parallel)
+    build = _Build(find_compiler(), sources.resolve(), tuple(extra_flags))
     try:
         folder = cache_folder()
     except OSError as error:
-        raise KernelBuildError(f"{what} cannot be built: there is no folder for them: {error.strerror}") from error
+        raise KernelBuildError(
+            f"the CPU kernels cannot be built: there is no folder for them: {error.strerror}"
+        ) from error
     known = find(folder, build.name(list(_OPTIONAL)))
     if known is not None:
         return known
@@ -84,7 +77,9 @@ def built_library(
         spare = _temporary_folder(reason)
         return build.found_or_made(spare, [folder, spare])
     except OSError as error:
-        raise KernelBuildError(f"{what} cannot be built: {reason}; and elsewhere: {error.strerror or error}") from error
+        raise KernelBuildError(
+            f"the CPU kernels cannot be built: {reason}; and elsewhere: {error.strerror or error}"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +89,6 @@ class _Build:
     compiler: Compiler
     sources: Path
     extra_flags: tuple[str, ...]
-    what: str
-    seconds: int
-    parallel: bool
 
     def name(self, optional: Sequence[str]) -> str:
         """A name for all that the library depends on if the compiler takes the flags `optional`."""
@@ -124,14 +116,14 @@ class _Build:
                 known = next(filter(None, (find(shelf, name) for shelf in shelves)), None)
                 if known is not None:
                     return known
-                _say(f"building {self.what} for this machine (once, about {self.seconds} s) ...")
+                _say("building the CPU kernels for this machine (once, about 20 s) ...")
                 fresh = place / "marcot.so"
                 self.compiler.compile(self.sources / _TRANSLATION_UNIT, fresh, [*_FLAGS, *optional, *self.extra_flags])
             except KernelBuildError:
                 _check_room(place)
                 raise
             _check_loads(fresh)
-            if _OPENMP not in optional and self.parallel:
+            if _OPENMP not in optional:
                 _say(
                     f"{self.compiler.command[0]} has no OpenMP: the CPU kernels will run on one thread; to change "
                     "that, install libomp (or g++)"
