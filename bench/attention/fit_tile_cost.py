@@ -72,9 +72,9 @@ def read(path: Path = TIMES) -> list[Timed]:
     """All times of a file."""
     report = json.loads(path.read_text())
     rows = [dict(zip(report["columns"], row, strict=True)) for row in report["plans"]]
-    names = [name for name in Timed._fields if name not in ("work", "us")]
+    names = [name for name in Timed._fields if name != "work"]
     return [
-        Timed(*(row[name] for name in names), Work(*(row[name] for name in Work._fields)), row["us"]) for row in rows
+        Timed(**{name: row[name] for name in names}, work=Work(*(row[name] for name in Work._fields))) for row in rows
     ]
 
 
