@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from marcot.engine import MCTS, BestOfN, Sampling
@@ -17,6 +17,8 @@ from .canned_kernels import DeviceClock
 PREFIX_TOKENS = 512
 NEW_TOKENS = 128
 """Of each branch and run."""
+
+T = TypeVar("T")
 
 QUESTIONS, CONCURRENCY = 128, 64
 """Of a search; up to four chains of each open one are in flight, so that steps have up to 256 rows."""
@@ -40,15 +42,10 @@ class Side:
         """Let `branches` branches follow one prompt."""
         sampling = Sampling(max_tokens=NEW_TOKENS, ignore_eos=True, seed=seed)
         with self._engine.prefill(_PROMPT) as node:
-
-            def run() -> list[list[int]]:
-                children = self._engine.expand(node, branches, sampling)
-                drawn = [child.token_ids.tolist() for child in children]
-                for child in children:
-                    child.release()
-                return drawn
-
-            return self._measured(run)
+            children = self._measured(lambda: self._engine.expand(node, branches, sampling))
+            for child in children:
+                child.release()
+        return self._report([child.token_ids.tolist() for child in children])
 
     def prompts(self, seed: int) -> dict[str, Any]:
         """Compute many prompts side by side."""
@@ -56,15 +53,10 @@ class Side:
         prompts = [[1 + seed, 1 + number, *_PROMPT[2:]] for number in range(PROMPTS)]
         nodes = [engine._open(prompt) for prompt in prompts]
 
-        def run() -> list[list[int]]:
-            engine._run([engine._scheduler.prefill(node.kv, engine.usage) for node in nodes])
-            return []
-
-        try:
-            return self._measured(run) | {"tokens": PROMPTS * PREFIX_TOKENS}
-        finally:
-            for node in nodes:
-                node.release()
+        self._measured(lambda: engine._run([engine._scheduler.prefill(node.kv, engine.usage) for node in nodes]))
+        for node in nodes:
+            node.release()
+        return self._report(prompts) | {"tokens": PROMPTS * PREFIX_TOKENS}
 
     def mcts(self, seed: int) -> dict[str, Any]:
         """Search with Marco-o1's search as it is by default."""
@@ -77,23 +69,21 @@ class Side:
     def _searched(self, strategy: Any, seed: int) -> dict[str, Any]:  # noqa: ANN401
         questions = [f"Run {seed}: how many of {number} eggs are left? " + "Think. " * 8 for number in range(QUESTIONS)]
 
-        def run() -> list[list[int]]:
-            results = self._engine.search(questions, strategy, concurrency=CONCURRENCY)
-            return [list(node.token_ids) for result in results for node in result.tree]
+        search = self._engine.search
+        results = self._measured(lambda: search(questions, strategy, concurrency=CONCURRENCY))
+        return self._report([node.token_ids for result in results for node in result.tree])
 
-        return self._measured(run)
+    def _measured(self, run: Callable[[], T]) -> T:
+        """What `run` gives; how long it takes is what `_report` says next."""
+        self._before = (self._engine.usage.generated_tokens, self._clock.seconds, time.process_time())
+        result = run()
+        self._after = (self._engine.usage.generated_tokens, self._clock.seconds, time.process_time())
+        return result
 
-    def _measured(self, run: Callable[[], list[list[int]]]) -> dict[str, Any]:
-        usage, device = self._engine.usage.generated_tokens, self._clock.seconds
-        started = time.process_time()
-        drawn = run()
-        seconds = time.process_time() - started - (self._clock.seconds - device)
-        return {
-            "tokens": self._engine.usage.generated_tokens - usage,
-            "seconds": seconds,
-            "device_seconds": self._clock.seconds - device,
-            "drawn": hashlib.sha256(repr(drawn).encode()).hexdigest()[:16],
-        }
+    def _report(self, drawn: Sequence[Sequence[int]]) -> dict[str, Any]:
+        tokens, device, wall = (after - before for before, after in zip(self._before, self._after, strict=True))
+        digest = hashlib.sha256(repr([list(ids) for ids in drawn]).encode()).hexdigest()[:16]
+        return {"tokens": tokens, "seconds": wall - device, "device_seconds": device, "drawn": digest}
 
 
 def main() -> None:
