@@ -37,6 +37,7 @@ class Tokenizer:
         self.chat_template = chat_template
         added = backend.get_added_tokens_decoder()
         self.special_tokens = {token.content: id for id, token in added.items() if token.special}
+        self._alone: dict[int, str] = {}
 
     @property
     def vocab_size(self) -> int:
@@ -75,8 +76,17 @@ class Tokenizer:
         Raises:
             TokenizerError: The tokenizer's decoder fails on them.
         """
+        ids = list(ids)
+        if len(ids) == 1 and not keep_special:  # asked for again and again, to find out where tokens end in a text
+            known = self._alone.get(ids[0])
+            if known is None:
+                known = self._alone[ids[0]] = self._decoded(ids, keep_special)
+            return known
+        return self._decoded(ids, keep_special)
+
+    def _decoded(self, ids: list[int], keep_special: bool) -> str:
         try:
-            return self._backend.decode(list(ids), skip_special_tokens=not keep_special)
+            return self._backend.decode(ids, skip_special_tokens=not keep_special)
         except BaseException as error:
             raise translated(error, "these tokens cannot be decoded", TokenizerError) from error
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ..completion import FinishReason
 from .actions import Action, Decode, Opening
+from .actions.action import UNFINISHED
 from .branch_prefix import BranchPrefix
 from .node_content import NodeContent
 from .search_tree import SearchNode
@@ -32,9 +33,6 @@ class RolloutSection(NamedTuple):
     def token_ids(self) -> list[int]:
         """Its tokens."""
         return [token for prefix in self.prefixes for token in prefix.token_ids]
-
-
-_UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(slots=True, eq=False)
@@ -164,7 +162,7 @@ def _origin(prefixes: Sequence[BranchPrefix], end: int) -> BranchPrefix:
 def _behind(token_ids: Sequence[int], text: str, begin: int, decode: Decode) -> int | None:
     """Where in `text` the text of `token_ids` ends, which begins at `begin`; None if what came before matters."""
     alone = decode(token_ids)
-    if _UNFINISHED in alone or not alone.strip() or not text.startswith(alone, begin):
+    if UNFINISHED in alone or not alone.strip() or not text.startswith(alone, begin):
         return None
     return begin + len(alone)
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
 from .actions import Decode
+from .actions.action import UNFINISHED, joined_ends
 from .result import TreeNode
-
-_UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +39,10 @@ def with_token_ends(tree: Iterable[TreeNode], decode: Decode) -> tuple[TreeNode,
         decode: Token ids to text, with U+FFFD for bytes that are not UTF-8, as `Tokenizer.decode` does it.
     """
     states: dict[int | None, _State] = {}
-    alone: dict[int, str] = {}
     nodes = []
     for node in tree:
         state = states.get(node.parent, _State())
-        ends, states[node.id] = _joined(node, state, decode, alone) or _decoded(node, state, decode)
+        ends, states[node.id] = _joined(node, state, decode) or _decoded(node, state, decode)
         if ends:
             length = len(node.text)
             if ends[0] < 0 or ends[-1] > length:
@@ -56,23 +53,21 @@ def with_token_ends(tree: Iterable[TreeNode], decode: Decode) -> tuple[TreeNode,
     return tuple(nodes)
 
 
-def _joined(node: TreeNode, state: _State, decode: Decode, alone: dict[int, str]) -> tuple[list[int], _State] | None:
-    """What `_decoded` returns, where the texts of the tokens, each decoded `alone`, add up to the node's; else None.
-
-    They mostly do, and few tokens are new.
-    """
+def _joined(node: TreeNode, state: _State, decode: Decode) -> tuple[list[int], _State] | None:
+    """What `_decoded` returns, where the texts of the tokens add up to the node's, as they mostly do; else None."""
     if not node.token_ids or state.pending:
         return None
-    for token in node.token_ids:
-        if token not in alone:
-            alone[token] = decode((token,))
-    texts = [alone[token] for token in node.token_ids]
-    text = "".join(texts)
-    if _UNFINISHED in text or decode(state.context + node.token_ids) != state.known + text:
+    text = decode(state.context + node.token_ids)
+    if not text.startswith(state.known):
         return None
-    decoded = state.decoded + len(text)
-    ends = list(accumulate(map(len, texts), initial=state.decoded - state.shown))[1:]
-    return ends, _State(node.token_ids[-1:], texts[-1], (), decoded, state.shown + len(node.text))
+    text = text[len(state.known) :]
+    characters = joined_ends(node.token_ids, text, decode)
+    if characters is None:
+        return None
+    ahead = state.decoded - state.shown
+    last = node.token_ids[-1:]
+    after = _State(last, decode(last), (), state.decoded + len(text), state.shown + len(node.text))
+    return [end + ahead for end in characters] if ahead else characters, after
 
 
 def _decoded(node: TreeNode, state: _State, decode: Decode) -> tuple[list[int], _State]:
@@ -86,10 +81,10 @@ def _decoded(node: TreeNode, state: _State, decode: Decode) -> tuple[list[int], 
         pending += (token,)
         text = decode(context + pending)[len(known) :]
         # A last U+FFFD may be the beginning of a character that the next tokens complete.
-        if not text.endswith(_UNFINISHED):
+        if not text.endswith(UNFINISHED):
             decoded += len(text)
             context, pending = pending[-1:], ()
             known = decode(context)
-        certain = decoded + len(text.rstrip(_UNFINISHED)) if pending else decoded
+        certain = decoded + len(text.rstrip(UNFINISHED)) if pending else decoded
         ends.append(certain - state.shown)
     return ends, _State(context, known, pending, decoded, state.shown + len(node.text))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+UNFINISHED = "\N{REPLACEMENT CHARACTER}"
+"""What bytes decode to that are not UTF-8, such as the beginning of a character that the next tokens complete."""
 
 Decode: TypeAlias = Callable[[Sequence[int]], str]
 """Text of token ids."""
@@ -112,3 +116,14 @@ def token_border(token_ids: Sequence[int], text: str, characters: int, decode: D
             high, longer = middle, length
         guesses = 2 * (high - low) <= width
     return high
+
+
+def joined_ends(token_ids: Sequence[int], text: str, decode: Decode) -> list[int] | None:
+    """Return how many characters of `text` there are after each token, if theirs, put together, is `text`; else None.
+
+    It is where no character spans tokens, unless the tokenizer's decoder looks at neighbours.
+    """
+    texts = [decode((token,)) for token in token_ids]
+    if UNFINISHED in text or "".join(texts) != text:
+        return None
+    return list(accumulate(map(len, texts)))

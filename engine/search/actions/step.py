@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .action import Action, Decode, token_border
+from .action import Action, Decode, joined_ends, token_border
 
 _STEP_END = re.compile(
     r"\n[^\S\n]*\n+"  # a blank line
@@ -17,6 +18,8 @@ _STEP_END = re.compile(
     r"|\n(?=[#*\s]{0,80}(?:step|步骤)\s{0,80}\d)",  # the line before a mark such as "Step 2:" or "### Step 2"
     re.IGNORECASE,
 )
+_INK = re.compile(r"\S")
+
 _WINDOW = 128
 """Tokens that are looked at first: steps are mostly shorter, and a chain of many need not be decoded once for each."""
 
@@ -44,10 +47,26 @@ class Step(Action):
 
     def cut(self, token_ids: Sequence[int], decode: Decode, confidences: NDArray[np.float32]) -> list[int]:
         """See `Action.cut`."""
+        text = decode(token_ids)
+        characters = joined_ends(token_ids, text, decode)
+        if characters is not None:
+            return _cut_joined(text, characters)
         ends = [0]
         while ends[-1] < len(token_ids):
             ends.append(_step_end(token_ids, ends[-1], decode))
         return ends[1:]
+
+
+def _cut_joined(text: str, characters: Sequence[int]) -> list[int]:
+    """Where steps end, given how many `characters` of `text` there are after each token."""
+    ends: list[int] = []
+    begin, last_ink = 0, len(text.rstrip())
+    while (ink := _INK.search(text, begin)) and (match := _STEP_END.search(text, ink.start())):
+        if match.end() >= last_ink:
+            break
+        ends.append(bisect_left(characters, match.end()) + 1)
+        begin = characters[ends[-1] - 1]
+    return ends if ends[-1:] == [len(characters)] or not characters else [*ends, len(characters)]
 
 
 def _step_end(token_ids: Sequence[int], start: int, decode: Decode) -> int:

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from itertools import accumulate
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from marcot.engine.errors import InputError
-from marcot.engine.search.actions import action_of
+from marcot.engine.search.actions import action_of, step
 from marcot.engine.search.actions.action import token_border
 
 
@@ -54,6 +55,14 @@ def test_a_step_ends_at_the_first_token_border_after_its_mark() -> None:
     words = ["The", " sum.\n", "\nNow", " eight"]
     cut = action_of("step").cut([0, 1, 2, 3], lambda ids: "".join(words[id] for id in ids), SURE)
     assert cut == [3, 4]
+
+
+@given(words=st.lists(st.text("ab\n #1step", min_size=1, max_size=5), max_size=400))
+def test_steps_end_where_they_do_without_the_texts_of_single_tokens(words: list[str]) -> None:
+    ids = range(len(words))
+    ends = action_of("step").cut(ids, lambda some: "".join(words[id] for id in some), SURE)
+    with mock.patch.object(step, "joined_ends", return_value=None):
+        assert action_of("step").cut(ids, lambda some: "".join(words[id] for id in some), SURE) == ends
 
 
 @given(words=st.lists(st.text("ab\n", min_size=1, max_size=9), min_size=1, max_size=60), data=st.data())
