@@ -104,6 +104,8 @@ def _marked(text: str) -> str:
 
 def _boxed(text: str) -> str:
     r"""The content of the last `\boxed{}` or `\fbox{}` whose braces balance, or ""."""
+    if "\\" not in text:
+        return ""
     opened: list[tuple[int, int] | None] = []
     boxes: list[tuple[int, int, int, int]] = []
     for match in _BOX.finditer(text):
@@ -135,6 +137,9 @@ def _hashed(text: str) -> str:
 
 def _said(text: str) -> str:
     """What follows the last "the answer is", or ""."""
+    folded = text.casefold()
+    if "answer" not in folded and "答案" not in folded:  # which is found out in no time, and is often so
+        return ""
     found = list(_PHRASE.finditer(text))
     for match in found[:-_MOST_MARKS:-1]:
         rest = text[match.end() : match.end() + _WINDOW]
