@@ -13,7 +13,7 @@ from ..kernels import Plan, SampleParams
 from ..model import PAGE_SIZE, ROUND_ENDS, Round, Step
 from .branch import Branch
 from .planner import Reader
-from .row_sampling import RowSampling
+from .row_sampling import RowSampling, sample_params
 
 _NOTHING: Final = RowSampling()
 """Of a row whose hidden state alone is wanted."""
@@ -80,18 +80,8 @@ def _samplings(readers: Sequence[Reader], vocab: int) -> _Samplings:
     ]
     rows = [_NOTHING if branch is None else branch.row_sampling for branch in branches]
     ends = np.stack([_NO_ENDS if branch is None else branch.row_ends for branch in branches])
-    temperature, top_k, top_p, min_p, width, key, draw_temperature = zip(*rows, strict=True)
-    params = SampleParams(
-        _tensor(temperature, np.float32),
-        _tensor(top_k, np.int32),
-        _tensor(top_p, np.float64),
-        _tensor(min_p, np.float32),
-        _tensor(width, np.int32),
-        _tensor(key, np.int64),
-        torch.empty(0),
-    )
+    params, draws = sample_params(rows, torch.empty(0))
     candidates = max(1 if branch is None else branch.width for branch in branches)
-    draws = _tensor(draw_temperature, np.float32) if any(draw_temperature) else None
     return _Samplings(params, draws, torch.from_numpy(ends), min(candidates, vocab))
 
 

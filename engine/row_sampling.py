@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..kernels import SampleParams
 from .sampling import Sampling
 
 
@@ -40,3 +46,27 @@ class RowSampling(NamedTuple):
             key,
             sampling.temperature if sampling.streamed else 0.0,
         )
+
+
+def sample_params(rows: Sequence[RowSampling], position: Tensor) -> tuple[SampleParams, Tensor | None]:
+    """The parameters of `rows`, on the host, and `Draw.temperature`, or None where none of them wants one.
+
+    Args:
+        rows: At least one.
+        position: `[rows]` int64, of the tokens to be drawn.
+    """
+    temperature, top_k, top_p, min_p, width, key, draw_temperature = zip(*rows, strict=True)
+    params = SampleParams(
+        _tensor(temperature, np.float32),
+        _tensor(top_k, np.int32),
+        _tensor(top_p, np.float64),
+        _tensor(min_p, np.float32),
+        _tensor(width, np.int32),
+        _tensor(key, np.int64),
+        position,
+    )
+    return params, _tensor(draw_temperature, np.float32) if any(draw_temperature) else None
+
+
+def _tensor(values: Sequence[float], dtype: type[np.generic]) -> Tensor:
+    return torch.from_numpy(np.array(values, dtype))

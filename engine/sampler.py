@@ -78,6 +78,11 @@ class Choice(NamedTuple):
     logits: NDArray[np.float32]
     exact: NDArray[np.bool_]
 
+    def put(self, rows: NDArray[np.int64], other: Choice) -> None:
+        """Write what `other` has chosen for the rows with these indices."""
+        for mine, theirs in zip(self, other, strict=True):
+            mine[rows] = theirs
+
 
 def choose(candidates: Candidates, rows: SamplingRows) -> Choice:
     """Penalise, and draw as `kernels.reference.pick` specifies, exactly as on the full vocabulary or not at all."""
