@@ -34,7 +34,7 @@ def fast_ops(request: pytest.FixtureRequest) -> Kernels:
 def _interpreted_in_large_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """One row at a time, as on a GPU, the interpreter of Triton would take minutes."""
     if interpreted.DEVICE == "cpu":
-        monkeypatch.setattr(triton_sample, "_ROWS", 1024)
+        monkeypatch.setattr(triton_sample, "_ROWS", 4096)
 
 
 class HeadAndParams(NamedTuple):
