@@ -391,8 +391,8 @@ class Kernels(Protocol):
     def sample(self, head: HeadTopK, params: SampleParams) -> Sampled:
         """Choose a token for each row among the candidates that `lm_head_topk` kept.
 
-        Scale, truncate and draw by Gumbel-max (`reference.philox.gumbel`) exactly as on the whole vocabulary, or leave
-        the choice open: where top-k, the nucleus or min-p reach beyond the row's candidates, and where the log-sum-exp
+        Scale, truncate and draw by Gumbel-max (`reference.pick`) exactly as on the whole vocabulary, or leave the choice
+        open: where top-k, the nucleus or min-p reach beyond the row's candidates, and where the log-sum-exp
         or a logit that the row uses is NaN or not below `MOST_LOGIT`. A row with a temperature and no truncation takes
         what the LM head has drawn. Every set chooses the same tokens.
 

@@ -39,9 +39,12 @@ def pointer_to(dtype: torch.dtype) -> str:
 
 
 _NAMES = {
+    torch.float64: "fp64",
     torch.float32: "fp32",
     torch.float16: "fp16",
     torch.bfloat16: "bf16",
+    torch.bool: "i1",
+    torch.uint8: "u8",
     torch.int8: "i8",
     torch.int16: "i16",
     torch.int32: "i32",
