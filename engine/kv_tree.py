@@ -163,9 +163,9 @@ class KVTree:
         node.pages.extend(self.pool.take(missing))
         return True
 
-    def reserve_ahead(self, nodes: Sequence[KVNode], tokens: int) -> bool:
-        """Give pinned `nodes`, which have pages, slots for `tokens` tokens behind their last; False gives none any."""
-        ends = np.array([len(node.tokens) + node.first_slot for node in nodes]) + tokens
+    def reserve_ahead(self, nodes: Sequence[KVNode], tokens: Sequence[int]) -> bool:
+        """Give pinned `nodes`, which have pages, slots for so many tokens each; False gives none any."""
+        ends = np.array(tokens) + np.array([node.first_slot for node in nodes])
         lacking = np.maximum(-(-ends // PAGE_SIZE) - np.array([len(node.pages) for node in nodes]), 0)
         if not self.vacate(int(lacking.sum())):
             return False

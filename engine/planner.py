@@ -37,9 +37,9 @@ class Reader(NamedTuple):
 
     @property
     def decodes(self) -> bool:
-        """Whether this is the last token of a branch so far, and nothing else."""
+        """Whether this is the last token of a branch so far, or one that it is going to draw, and nothing else."""
         job, leaf, first, rows, writes = self
-        return leaf is job.node and rows == 1 and writes and first + 1 == len(leaf.tokens)
+        return leaf is job.node and rows == 1 and writes and first + 1 >= len(leaf.tokens)
 
     def room(self, tokens: int) -> int:
         """How many of the next `tokens - 1` tokens of a branch that decodes have slots already; 0 for all others."""

@@ -44,15 +44,24 @@ class RoundRows:
 
         Args:
             readers: One row each, in the order of `plan`: the last token of a branch, or the last of another node,
-                whose hidden state is wanted.
+                whose hidden state is wanted. Of a finished job nothing is run that anybody could see.
             plan: Has room for `tokens`.
             tokens: At most `ROUND_TOKENS`.
         """
-        leaves, limits, ids, pages, next_pages, slots = [], [], [], [], [], []
+        leaves: list[int] = []
+        ids: list[int] = []
+        slots: list[int] = []
+        pages: list[int] = []
+        next_pages: list[int] = []
+        limits: list[int] = []
         for job, leaf, first, _, _ in readers:
+            leaves.append(leaf.serial)
+            if job.finished:
+                for column, nothing in ((ids, 0), (slots, 0), (pages, -1), (next_pages, -1), (limits, 0)):
+                    column.append(nothing)
+                continue
             page, slot = divmod(leaf.first_slot + first, PAGE_SIZE)
             own = leaf.pages
-            leaves.append(leaf.serial)
             ids.append(leaf.tokens[first])
             slots.append(slot)
             pages.append(own[page])
@@ -88,9 +97,8 @@ def _samplings(readers: Sequence[Reader], vocab: int) -> _Samplings:
 def _places(pages: Sequence[int], next_pages: Sequence[int], slots: Sequence[int], tokens: int) -> Tensor:
     """`[rows, tokens + 1]`, the cache slots of each row's token and of those that it draws; -1 where there is none."""
     at = np.array(slots)[:, None] + np.arange(tokens + 1)
-    begin, further = (np.array(column)[:, None] * PAGE_SIZE for column in (pages, next_pages))
-    behind = np.where(further < 0, -1, further + at - PAGE_SIZE)
-    return torch.from_numpy(np.where(at < PAGE_SIZE, begin + at, behind))
+    page = np.where(at < PAGE_SIZE, np.array(pages)[:, None], np.array(next_pages)[:, None])
+    return torch.from_numpy(np.where(page < 0, -1, page * PAGE_SIZE + at % PAGE_SIZE))
 
 
 def _tensor(values: Sequence[float], dtype: type[np.generic]) -> Tensor:

@@ -16,7 +16,7 @@ from .planner import Reader
 from .sampling import Sampling
 from .scoring import Scoring
 from .special_stops import with_special_stops
-from .stepper import Flight, Stepper
+from .stepper import Flight, Prepared, Stepper
 from .usage import Usage
 
 _GPU_STEP_TOKENS = 8192
@@ -195,25 +195,53 @@ class Scheduler:
         try:
             if self._flight is None:
                 self._advance()
+            prepared = self._prepared()
             ended = self._landed()
             if self._stepper.graphed and (not ended or len(self._running) >= _MANY):
-                self._advance(ahead=True)
+                self._advance(prepared, ahead=True)
         except BaseException:
             self._rewind()
             raise
         finally:
             self._leave_ended()
 
-    def _advance(self, ahead: bool = False) -> None:
+    def _advance(self, prepared: Prepared | None = None, *, ahead: bool = False) -> None:
         """Let jobs enter and start, and launch a round; or run a step where some have more to do, but never `ahead`."""
         self._admit()
         self._start()
         readers, tokens = self._gather()
         if readers and tokens:
-            self._flight = self._stepper.launch(readers, tokens)
+            self._flight = self._stepper.launch(readers, tokens, prepared)
         elif readers and not ahead:
             self._stepper.draw(self._stepper.run(readers))
             self._start()
+
+    def _prepared(self) -> Prepared | None:
+        """Plan the round after the one under way, as if no branch ended in that but by its length; None if it is none.
+
+        The device is at work meanwhile. Branches that end before are still in the plan.
+        """
+        flight = self._flight
+        if flight is None or not self._stepper.graphed:
+            return None
+        self._admit()
+        flying = {reader.job.order for reader in flight.readers if reader.leaf is reader.job.node}
+        readers: list[Reader] = []
+        tokens = 0
+        for order in sorted(self._running):
+            job = self._running[order]
+            if not isinstance(job, Branch) or job.seen is not None or not job.ready:
+                return None
+            drawn = flight.tokens if order in flying else 1
+            if job.left > drawn:
+                readers.append(Reader(job, job.node, len(job.node.tokens) + drawn - 1, 1))
+                tokens = max(tokens, job.left - drawn)
+        tokens = min(tokens, self._limits.round_tokens)
+        if tokens <= 1 or len(readers) > self._limits.step_tokens:
+            return None
+        if not self._tree.reserve_ahead([each.leaf for each in readers], [each.first + tokens for each in readers]):
+            return None
+        return self._stepper.prepared(readers, tokens)
 
     def _landed(self) -> int:
         """Take the results of the round under way, if there is one; return how many jobs have ended since the last."""
@@ -301,7 +329,8 @@ class Scheduler:
             tokens = min(tokens, 1)
         # The last token that is drawn needs no slot before the next round. After a failure nothing is left to evict, so
         # that shorter rounds are tried for what is free.
-        while tokens > 1 and not self._tree.reserve_ahead([branch.node for branch in branches], tokens - 1):
+        nodes = [branch.node for branch in branches]
+        while tokens > 1 and not self._tree.reserve_ahead(nodes, [len(node.tokens) + tokens - 1 for node in nodes]):
             tokens -= 1
         if tokens <= 1:
             return self._rows(decoding, len(decoding)), tokens

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..kernels import NonFiniteError
+from ..kernels import NonFiniteError, Plan
 from ..model import DecodeGraphs, Decoder, Drawn, KVCache, Step, run_round
 from .branch import Branch
 from .drawing import Drawer
@@ -19,6 +19,9 @@ from .planner import ItemPlanner, Planner, Reader
 from .round_rows import RoundRows
 from .scoring import Scoring
 from .tile_planner import TilePlanner
+
+_FEW_ENDED = 8
+"""A plan that was made ahead is used as long as at most one of so many branches in it has ended."""
 
 
 class Decoded(NamedTuple):
@@ -41,12 +44,37 @@ class Flight(NamedTuple):
     """A round that has been launched.
 
     Attributes:
-        readers: One row each, in this order.
+        readers: One row each, in this order. Rows of jobs that are finished run, but nobody wants anything of them.
+        tokens: How many each row draws at most.
         wait: Returns what was drawn.
     """
 
     readers: Sequence[Reader]
+    tokens: int
     wait: Callable[[], Drawn]
+
+
+class Prepared(NamedTuple):
+    """A plan that was made before the round before it has landed.
+
+    Attributes:
+        readers: In the order of the plan's rows, as far as the branches may have come.
+        plan: Has room for `tokens`.
+        tokens: How many each row draws at most.
+    """
+
+    readers: Sequence[Reader]
+    plan: Plan
+    tokens: int
+
+    def rows(self, readers: Sequence[Reader], tokens: int) -> list[Reader] | None:
+        """`readers` in the order of the plan, and those in it whose branches have ended; None if it is no good."""
+        if tokens > self.tokens or len(readers) * _FEW_ENDED < len(self.readers) * (_FEW_ENDED - 1):
+            return None
+        present = {reader.leaf.serial: reader for reader in readers}
+        rows = [present.pop(planned.leaf.serial, planned) for planned in self.readers]
+        ended = (row for row, planned in zip(rows, self.readers, strict=True) if row is planned)
+        return None if present or not all(row.job.finished and row.leaf.tokens for row in ended) else rows
 
 
 class Stepper:
@@ -128,25 +156,35 @@ class Stepper:
 
     # --- a round: up to `tokens` tokens of branches --------------------------------------------------------------
 
-    def launch(self, readers: Sequence[Reader], tokens: int) -> Flight:
+    def prepared(self, readers: Sequence[Reader], tokens: int) -> Prepared:
+        """Plan a round that may come, of branches that will have drawn as many tokens as `readers` say."""
+        readers, plan = self._planner.plan(readers, tokens)
+        return Prepared(readers, plan, tokens)
+
+    def launch(self, readers: Sequence[Reader], tokens: int, prepared: Prepared | None = None) -> Flight:
         """Let every branch among `readers` draw up to `tokens` tokens, for which it has pages.
 
         Args:
             readers: One row each: the last token of a branch, or the last of another node.
             tokens: At most `ROUND_TOKENS`.
+            prepared: A plan that may be good for it.
 
         Returns:
             The round, which is under way where there are graphs. One at a time: it lands, or is forgotten.
         """
-        readers, plan = self._planner.plan(readers, tokens)
-        round = self._rows.round(readers, plan, tokens)
         for reader in readers:
             _count(reader)
+        ordered = None if prepared is None else prepared.rows(readers, tokens)
+        if prepared is not None and ordered is not None:
+            readers, plan = ordered, prepared.plan._replace(positions=_positions(ordered))
+        else:
+            readers, plan = self._planner.plan(readers, tokens)
+        round = self._rows.round(readers, plan, tokens)
         wait = self._graphs.launch(round) if self._graphs is not None and self._graphs.takes(round) else None
         if wait is None:
             drawn = run_round(self._decoder, self._cache, round)
-            return Flight(readers, lambda: drawn)
-        return Flight(readers, wait)
+            return Flight(readers, tokens, lambda: drawn)
+        return Flight(readers, tokens, wait)
 
     def land(self, flight: Flight, running: Container[int]) -> None:
         """Wait for a round, hand out what it has drawn, and choose where it could not.
@@ -239,6 +277,12 @@ def _planner(decoder: Decoder) -> Planner:
     if tiling is None:
         return ItemPlanner()
     return TilePlanner(tiling, config.gqa_group, config.head_dim, deterministic=kernels.deterministic)
+
+
+def _positions(readers: Sequence[Reader]) -> Tensor:
+    """`Plan.positions` of single rows; of a branch that has ended, that of its first token, which is surely there."""
+    positions = [leaf.start + (0 if job.finished else first) for job, leaf, first, _, _ in readers]
+    return torch.from_numpy(np.array(positions, np.int32))
 
 
 def _count(reader: Reader) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from marcot.engine import MCTS, Beam, BestOfN, Engine, Expansion, Node, Sampling
+from marcot.engine import MCTS, Beam, BestOfN, Engine, Expansion, Node, Sampling, scheduler, stepper
 from marcot.engine.scheduler import Limits
 from marcot.kernels import Kernels, select
 from marcot.model import DecodeGraphs, Decoder, Tokenizer, load_checkpoint
@@ -34,22 +34,28 @@ class Loaded(NamedTuple):
     def engine(self, tokens: int, pages: int = PAGES[0], **limits: int) -> Engine:
         """An engine whose rounds are at most so long; if it has plans in tiles, they are recorded."""
         engine = Engine(self.decoder, self.tokenizer, pages * 16, Limits(round_tokens=tokens, **limits))
-        stepper = engine._scheduler._stepper
+        passes = engine._scheduler._stepper
         if self.decoder.kernels.tiling(14, 2) is not None:
-            stepper._graphs = DecodeGraphs(self.decoder, stepper._cache, Tape(), most_rows=8)
+            passes._graphs = DecodeGraphs(self.decoder, passes._cache, Tape(), most_rows=8)
         return engine
 
 
 @pytest.fixture(scope="module", params=["cpu", "reference", "recorded"])
-def loaded(request: pytest.FixtureRequest, tiny_checkpoint: Callable[..., Path]) -> Loaded:
+def loaded(request: pytest.FixtureRequest, tiny_checkpoint: Callable[..., Path]) -> Iterator[Loaded]:
+    """Where rounds are recorded, they are launched and planned ahead however few branches go on."""
     sets = {"cpu": lambda: select(CPU), "reference": RowByRow, "recorded": TiledRowByRow}
     kernels = cast(Kernels, sets[request.param]())
     if kernels.name == "reference":
         pytest.skip("there is no compiler")
-    with load_checkpoint(tiny_checkpoint("qwen2", tokenizer=True, num_hidden_layers=1)) as checkpoint:
+    with (
+        load_checkpoint(tiny_checkpoint("qwen2", tokenizer=True, num_hidden_layers=1)) as checkpoint,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(scheduler, "_MANY", 1)
+        patch.setattr(stepper, "_FEW_ENDED", 1)
         tokenizer = checkpoint.tokenizer()
         assert tokenizer is not None
-        return Loaded(Decoder(checkpoint, kernels, torch.float32, CPU), tokenizer)
+        yield Loaded(Decoder(checkpoint, kernels, torch.float32, CPU), tokenizer)
 
 
 samplings = st.builds(
@@ -128,6 +134,27 @@ def test_random_scripts(loaded: Loaded, script: list[Act], crowded: bool, jobs: 
     if crowded:  # what is evicted and computed again depends on when pages are asked for
         counts = [(usage.generated_tokens, usage.full_rows) for usage in counts]
     assert all(count == counts[0] for count in counts)
+
+
+def test_some_end_in_every_round(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where rounds are planned ahead, their rows are still in the plan."""
+    ended = 0
+    launch = stepper.Stepper.launch
+
+    def counted(passes: stepper.Stepper, readers: Sequence[Any], *options: Any) -> stepper.Flight:
+        nonlocal ended
+        flight = launch(passes, readers, *options)
+        ended += len(flight.readers) - len(readers)
+        return flight
+
+    monkeypatch.setattr(stepper.Stepper, "launch", counted)
+    way = Sampling(50.0, top_k=0, top_p=1.0, max_tokens=40, stop_token_ids=tuple(range(3, 10)), ignore_eos=True)
+    families = []
+    for tokens in LENGTHS:
+        engine = loaded.engine(tokens)
+        families.append([told(child) for child in engine.expand(engine.prefill(PROMPT), 8, way)])
+    assert all(family == families[0] for family in families)
+    assert (ended > 0) == (loaded.decoder.kernels.tiling(14, 2) is not None)
 
 
 @pytest.mark.parametrize(
