@@ -391,14 +391,14 @@ class Kernels(Protocol):
     def sample(self, head: HeadTopK, params: SampleParams) -> Sampled:
         """Choose a token for each row among the candidates that `lm_head_topk` kept.
 
-        Scale, truncate and draw by Gumbel-max (`reference.pick`) exactly as on the whole vocabulary, or leave the choice
-        open: where top-k, the nucleus or min-p reach beyond the row's candidates, and where the log-sum-exp or a logit
-        that the row uses is NaN or not below `MOST_LOGIT`. A row with a temperature and no truncation takes what the LM
-        head has drawn. Every set chooses the same tokens.
+        Scale, truncate and draw by Gumbel-max (`reference.pick`) exactly as on the whole vocabulary, or leave the
+        choice open: where top-k, the nucleus or min-p reach beyond the row's candidates, and where the log-sum-exp or a
+        logit that the row uses is NaN or not below `MOST_LOGIT`. A row with a temperature and no truncation takes what
+        the LM head has drawn. Every set chooses the same tokens.
 
         Args:
-            head: `[rows, k]` candidates. What was drawn, and `scaled_lse`, are read for rows that no top-k limits, at the
-                temperature of their `Draw`; without it their draw, or their nucleus, is left open.
+            head: `[rows, k]` candidates. What was drawn, and `scaled_lse`, are read for rows that no top-k limits, at
+                the temperature of their `Draw`; without it their draw, or their nucleus, is left open.
             params: How each row samples.
         """
         ...
