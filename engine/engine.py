@@ -127,7 +127,7 @@ class Engine:
             cache = KVCache(decoder.config, pages, dtype, decoder.device, scales)
         except (MemoryError, RuntimeError) as error:  # a limit of the process, or others that have taken it meanwhile
             raise InputError(f"kv_tokens={pages * PAGE_SIZE}: there is no memory for them: ask for fewer") from error
-        limits = limits or Limits.of(decoder)
+        limits = limits or Limits.of(decoder, _memory(decoder))
         repeated = decode_graphs(decoder, cache, limits.jobs) if graphs else None
         self._scheduler = Scheduler(decoder, cache, self.tree, tokenizer, limits, repeated)
         self._codec = TokenCodec(tokenizer, decoder.config.vocab_size)

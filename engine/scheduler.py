@@ -22,6 +22,9 @@ from .usage import Usage
 _GPU_STEP_TOKENS = 8192
 """Rows of a step on a GPU: enough that products are limited by its arithmetic, and launches do not matter."""
 
+_SHARE_OF_ACTIVATIONS = 0.5
+"""Of the memory that is left beside weights and cache; recorded rounds, plans and products take some as well."""
+
 _FEW = 8
 """A round may be long if at most one branch in so many has to wait for the host after each token."""
 
@@ -44,12 +47,19 @@ class Limits(NamedTuple):
     round_tokens: int = 1
 
     @classmethod
-    def of(cls, decoder: Decoder) -> Self:
-        """What suits the device of `decoder`. Long rounds keep a GPU busy; a CPU loses more by them than it gains."""
+    def of(cls, decoder: Decoder, memory: int) -> Self:
+        """What suits the device of `decoder`. Long rounds keep a GPU busy; a CPU loses more by them than it gains.
+
+        Args:
+            decoder: The model.
+            memory: Bytes that the device has left for activations.
+        """
         config = decoder.config
         if decoder.kernels.tiling(config.num_heads, config.num_kv_heads) is None:
             return cls()
-        return cls(step_tokens=_GPU_STEP_TOKENS, round_tokens=ROUND_TOKENS)
+        fitting = int(memory * _SHARE_OF_ACTIVATIONS) // decoder.row_bytes
+        step_tokens = min(max(fitting, cls().step_tokens), _GPU_STEP_TOKENS)
+        return cls(step_tokens=step_tokens, round_tokens=ROUND_TOKENS)
 
 
 class Scheduler:

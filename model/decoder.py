@@ -95,6 +95,15 @@ class Decoder:
             packed |= {id(w): w for w in (layer.qkv, layer.attention_output, layer.gate_up, layer.down)}
         return sum(weight.nbytes for weight in packed.values())
 
+    @property
+    def row_bytes(self) -> int:
+        """Most memory that a row of `forward` takes at a time, in bytes: what there is of it between an MLP's products.
+
+        These are the residual stream, the normed row, the one before, gate and up, and their product.
+        """
+        config = self.config
+        return (3 * config.hidden_size + 3 * config.intermediate_size) * self.dtype.itemsize
+
     @torch.inference_mode()
     def forward(self, step: Step, cache: KVCache) -> Tensor:
         """Run `step`, writing K and V into `cache`.
