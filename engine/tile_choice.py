@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil, hypot, sqrt
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -109,12 +110,8 @@ def choose(segments: Segments, costs: Sequence[TileCost], query_rows: int) -> Ch
 
         sizes = [busy * part for part in _OF_WORK] + [quickest * part for part in _OF_LATENCY]
         of_all = [choice(split(packs, most), most) for most in {max(1, ceil(size)) for size in sizes}]
-        found += [*of_all, choice(NO_PACKS, min(of_all, key=_time).most)]
-    return min(found, key=_time)
-
-
-def _time(choice: Choice) -> float:
-    return choice.us
+        found += [*of_all, choice(NO_PACKS, min(of_all, key=attrgetter("us")).most)]
+    return min(found, key=attrgetter("us"))
 
 
 def _first_guess(segments: Segments, cost: TileCost) -> float:

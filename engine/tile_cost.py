@@ -31,7 +31,8 @@ class Prices(NamedTuple):
         merge_latency: How much later a row is done for each tile that it reads, if these are several.
         tile: What a tile takes of a worker's time, whatever is in it.
         read: What reading a block of tokens takes.
-        product: What multiplying it takes.
+        product: What multiplying it takes; four times as much for twice as many pairs, which leave fewer registers for
+            what is on its way.
         partial: What writing the partial results of a tile, and reading them to merge them, takes.
         fetch: What a token's first way from memory takes.
     """
@@ -46,7 +47,7 @@ class Prices(NamedTuple):
     fetch: float
 
 
-MEASURED = Prices(5.578, 0.8414, 1.4228, 1.1693, 1.1155, 0.6155, 5.4379, 0.0192)
+MEASURED = Prices(5.5272, 0.8652, 1.4241, 1.4099, 1.3535, 0.3004, 5.3383, 0.0178)
 """Of an H200, as `python -m bench.attention.fit_tile_cost` fits them to the times of 372 plans: a typical one is off by
 9 %, those that this model has chosen by 10 %."""
 
@@ -116,7 +117,7 @@ def tile_cost(workers: int, rows: int, group: int, head_dim: int, prices: Prices
         wait=prices.block_latency,
         merge=prices.merge_latency * heads * pairs,
         tile=prices.tile,
-        block=prices.read * heads + prices.product * pairs,
+        block=prices.read * heads + prices.product * pairs**2,
         partial=prices.partial * heads * pairs,
         token=prices.fetch * heads,
     )

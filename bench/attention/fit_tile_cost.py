@@ -123,7 +123,7 @@ _BLOCKS, _RESIDENT_BLOCKS = (16, 32, 64, 128), 264
 
 
 def table(times: Sequence[Timed], flashinfer: dict[tuple[str, str], float], prices: Prices) -> Table:
-    """One row for each tree that FlashInfer was timed on."""
+    """One row for each tree that FlashInfer was timed on; measured now is what has the same plan since."""
     shown = Table(title="microseconds of attention, one layer, H200", show_edge=False)
     for name in (
         "tree",
@@ -141,9 +141,10 @@ def table(times: Sequence[Timed], flashinfer: dict[tuple[str, str], float], pric
     for (model, tree), peer in flashinfer.items():
         before, chosen = (of_plan.get((model, tree, plan)) for plan in (BEFORE, CHOSEN))
         assert before is not None
-        then, now = modelled_us(before.cost(prices), before.work), _now(model, tree, prices)
+        cost, work = _now(model, tree, prices)
+        then, now = modelled_us(before.cost(prices), before.work), modelled_us(cost, work)
         ratios.append((now / then, now / peer))
-        measured = "" if chosen is None else f"{chosen.us:.1f}"
+        measured = f"{chosen.us:.1f}" if chosen is not None and chosen.work == work else ""
         cells = (f"{then:.1f}", f"{before.us:.1f}", f"{now:.1f}", measured, f"{now / then:.2f}", f"{peer:.1f}")
         shown.add_row(f"{model} {tree}", *cells, f"{now / peer:.2f}")
     to_before, to_peer = np.exp(np.log(ratios).mean(axis=0))
@@ -152,8 +153,8 @@ def table(times: Sequence[Timed], flashinfer: dict[tuple[str, str], float], pric
     return shown
 
 
-def _now(model: str, name: str, prices: Prices) -> float:
-    """The modelled time of the present plan of a tree."""
+def _now(model: str, name: str, prices: Prices) -> tuple[TileCost, Work]:
+    """The prices of the present plan of a tree, and what it asks for."""
     heads, kv_heads, head_dim = _SHAPES[model]
     group, workers = heads // kv_heads, _RESIDENT_BLOCKS // kv_heads
     paged = next(tree for tree in measured_trees() if tree.name == name)
@@ -163,8 +164,7 @@ def _now(model: str, name: str, prices: Prices) -> float:
     planner = TilePlanner(Tiling(tuple(block // group for block in _BLOCKS), workers), group, head_dim)
     _, plan = planner.plan(readers_of(tree))
     assert plan.tiles is not None
-    cost = tile_cost(workers, plan.tiles.rows, group, head_dim, prices)
-    return modelled_us(cost, work_of(plan.tiles, sum(tree.tokens)))
+    return tile_cost(workers, plan.tiles.rows, group, head_dim, prices), work_of(plan.tiles, sum(tree.tokens))
 
 
 def main() -> None:
