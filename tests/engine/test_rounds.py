@@ -123,7 +123,7 @@ def play(engine: Engine, script: list[Act]) -> list[Any]:
     return said
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(script=st.lists(acts, min_size=1, max_size=4), crowded=st.booleans(), jobs=st.sampled_from([3, 256]))
 def test_random_scripts(loaded: Loaded, script: list[Act], crowded: bool, jobs: int) -> None:
     engines = [loaded.engine(tokens, PAGES[crowded], jobs=jobs) for tokens in LENGTHS]
