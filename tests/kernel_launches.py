@@ -50,6 +50,7 @@ def _is_of(launch: Launch, variant: Variant) -> bool:
     return (
         variant.kernel is launch["kernel"]
         and (variant.num_warps, variant.num_stages) == (launch["num_warps"], launch["num_stages"])
+        and variant.registers == launch.get("maxnreg")
         and all(launch[name] == value for name, value in variant.constants.items() if value is not None)
         and all(launch[name] is None for name, value in variant.constants.items() if value is None)
         and all(

@@ -29,7 +29,7 @@ def row_of(key: Key) -> Row:
 def source_of(variant: Variant) -> str:
     """Fingerprint of all that the binary depends on, but the target."""
     settings = (sorted(variant.signature.items()), sorted(variant.constants.items()), sorted(variant.aligned))
-    shape = (variant.num_warps, variant.num_stages)
+    shape = (variant.num_warps, variant.num_stages, *(() if variant.registers is None else (variant.registers,)))
     return fingerprint(variant.kernel, (triton.__version__, *settings, *shape, sorted(_FAR)))
 
 
@@ -64,4 +64,6 @@ def compiled(variant: Variant, target: Target) -> CompiledKernel:
         {(names.index(name),): known for name, known in sorted(facts.items())},
     )
     options = {"num_warps": variant.num_warps, "num_stages": variant.num_stages}
+    if variant.registers is not None:
+        options["maxnreg"] = variant.registers
     return triton.compile(source, target=target.compiled_for, options=options)

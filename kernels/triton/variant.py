@@ -22,6 +22,7 @@ class Variant(NamedTuple):
         num_warps: Warps of a block.
         num_stages: Depth of the software pipeline.
         aligned: Arguments that are multiples of 16, addresses included: what Triton would find out at a launch.
+        registers: Most that a thread may have, on NVIDIA's cards, or None for what the compiler likes.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Variant(NamedTuple):
     num_warps: int
     num_stages: int
     aligned: tuple[str, ...]
+    registers: int | None = None
 
 
 def pointer_to(dtype: torch.dtype) -> str:

@@ -1,14 +1,15 @@
 """What linear layers and the LM head have in common: rows of activations times rows of a weight, on one thread block.
 
-Quantised codes are multiplied as they are: integers of up to 8 bits are exact in fp16 and bf16. The scale of a group
-meets the sum of its products, in fp32. That is one multiplication for each 32 codes and row of activations, instead of
-one per code, and it rounds nothing that the file holds. Minimums meet the sum of the group's activations, which is
-their product with ones.
+With few rows quantised codes are multiplied as they are: integers of up to 8 bits are exact in fp16 and bf16. The scale
+of a group meets the sum of its products, in fp32. That is one multiplication for each 32 codes and row of activations,
+instead of one per code, and it rounds nothing that the file holds. Minimums meet the sum of the group's activations,
+which is their product with ones. With many rows that is too much: there the scales meet the codes, once for all rows.
 """
 
 from __future__ import annotations
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
+# ruff: noqa: RUF005 - device functions have no starred expressions
 import triton
 import triton.language as tl
 
@@ -87,7 +88,7 @@ def _per_out(factor, FLIPPED: tl.constexpr):
 
 
 @triton.jit
-def exact_tile(
+def exact_tiles(
     codes,
     factors,
     supers,
@@ -103,15 +104,16 @@ def exact_tile(
     BITS: tl.constexpr,
     GROUP: tl.constexpr,
     CENTRE: tl.constexpr,
-    STEP: tl.constexpr,
     FLIPPED: tl.constexpr,
-    WHOLE: tl.constexpr = False,
-    PTX: tl.constexpr = False,
+    TILES: tl.constexpr,
+    WHOLE: tl.constexpr,
+    PTX: tl.constexpr,
 ):
-    """`[out, row]` fp32 products over columns `[first, last)`, `first` a multiple of `STEP`; flipped `[row, out]`.
+    """`[out, row]` fp32 products over columns `[first, last)`, `first` a multiple of a chunk; flipped `[row, out]`.
 
-    The weight is a `QuantizedSection` of `outs` rows; `columns` is a multiple of 32, `STEP` one of a chunk. `WHOLE`
-    says that steps end where columns do, `PTX` is for NVIDIA's cards. Rows of `x` from `rows` on are as the last one.
+    There are `TILES` of them, each for the `out` behind those of the one before, as far as there are any. The weight is
+    a `QuantizedSection` of `outs` rows; `columns` is a multiple of 32. `WHOLE` says that it is one of a chunk, `PTX` is
+    for NVIDIA's cards. Rows of `x` from `rows` on count as zeros.
     """
     PLANES: tl.constexpr = 16 // BITS
     CHUNK: tl.constexpr = GROUP if GROUP > 64 else 64
@@ -119,44 +121,61 @@ def exact_tile(
     dtype: tl.constexpr = x.dtype.element_ty
     lane = tl.arange(0, 16)
     ones = tl.full([16, out.shape[0]] if FLIPPED else [out.shape[0], 16], 1.0, dtype)
-    strips = codes + _table(out * 16, lane, FLIPPED)
-    activations = x + _table(lane, tl.minimum(row, rows - 1) * x_stride, FLIPPED)
-    acc = tl.zeros(SHAPE, tl.float32)
-    words = ()
-    for number in tl.static_range(STEP // CHUNK):
-        words = words + (  # type: ignore[assignment]  # noqa: RUF005 - a device function has no starred
-            factor_words(factors, supers, out, outs, first // CHUNK + number, columns, GROUP),
-        )
-    for chunk in range(first // CHUNK, tl.cdiv(last, CHUNK), STEP // CHUNK):
-        following = ()
-        for unit in tl.static_range(STEP // 16):
-            at = activations + chunk * CHUNK + unit * 16
-            strip = strips + chunk * (CHUNK // (16 * PLANES)) * (outs * 16) + unit // PLANES * (outs * 16)
-            is_there = chunk * CHUNK + unit * 16 < columns
-            if unit % PLANES == 0:
-                word = _loaded(strip, is_there, WHOLE)
-            b = _loaded(at, is_there, WHOLE)
-            a = numbers_of(word, unit % PLANES, BITS, CENTRE, dtype, PTX)
-            if unit * 16 % GROUP == 0:
-                products = tl.zeros(SHAPE, tl.float32)
-                sums = products
-            products = _dot(a, b, products, FLIPPED)
-            if CENTRE == 0:
-                sums = _dot(ones, b, sums, FLIPPED)
-            if (unit + 1) * 16 % GROUP == 0:
-                group = unit * 16 % CHUNK // GROUP
-                scale, minimum = factors_of(words[unit * 16 // CHUNK], group, CENTRE, supers is not None)
-                acc += products * _per_out(scale, FLIPPED)
+    activations = x + _table(lane, row * x_stride, FLIPPED)
+    is_row = _table(lane * 0, tl.where(row < rows, 1, 0), FLIPPED) > 0
+    results, lanes, strips = (), (), ()
+    for tile in tl.static_range(TILES):
+        of_tile = tl.minimum(out + tile * out.shape[0], outs - 1)
+        results = results + (tl.zeros(SHAPE, tl.float32),)
+        lanes = lanes + (of_tile,)
+        strips = strips + (codes + _table(of_tile * 16, lane, FLIPPED),)
+    pairs = _pairs(factors, supers, lanes, outs, first // CHUNK, columns, GROUP, TILES)
+    for chunk in range(first // CHUNK, tl.cdiv(last, CHUNK)):
+        for group in tl.static_range(CHUNK // GROUP):
+            products, sums = (), tl.zeros(SHAPE, tl.float32)
+            for _ in tl.static_range(TILES):
+                products = products + (tl.zeros(SHAPE, tl.float32),)
+            for unit in tl.static_range(group * (GROUP // 16), (group + 1) * (GROUP // 16)):
+                is_there = chunk * CHUNK + unit * 16 < columns
+                if unit % PLANES == 0:
+                    at = (chunk * (CHUNK // (16 * PLANES)) + unit // PLANES) * (outs * 16)
+                    words = _words(strips, at, is_there, TILES, WHOLE)
+                is_x = is_row if WHOLE else is_row & is_there
+                b = tl.load(activations + chunk * CHUNK + unit * 16, mask=is_x, other=0.0)
+                before, products = products, ()
+                for tile in tl.static_range(TILES):
+                    a = numbers_of(words[tile], unit % PLANES, BITS, CENTRE, dtype, PTX)
+                    products = products + (_dot(a, b, before[tile], FLIPPED),)
+                if CENTRE == 0:
+                    sums = _dot(ones, b, sums, FLIPPED)
+            before, results = results, ()
+            for tile in tl.static_range(TILES):
+                scale, minimum = factors_of(pairs[tile], group, CENTRE, supers is not None)
+                acc = before[tile] + products[tile] * _per_out(scale, FLIPPED)
                 if CENTRE == 0:
                     acc += sums * _per_out(minimum, FLIPPED)
-            if (unit + 1) * 16 % CHUNK == 0:
-                # Of the next turn: the registers are free by now, so nothing is moved, and there is a turn's time.
-                ahead = chunk + STEP // CHUNK + unit * 16 // CHUNK
-                following = following + (  # type: ignore[assignment]  # noqa: RUF005
-                    factor_words(factors, supers, out, outs, ahead, columns, GROUP),
-                )
-        words = following
-    return acc
+                results = results + (acc,)
+        # Of the next turn: the registers are free by now, so nothing is moved, and there is a turn's time.
+        pairs = _pairs(factors, supers, lanes, outs, chunk + 1, columns, GROUP, TILES)
+    return results
+
+
+@triton.jit
+def _pairs(factors, supers, lanes, outs, chunk, columns, GROUP: tl.constexpr, TILES: tl.constexpr):
+    """`factor_words` of each tile."""
+    pairs = ()
+    for tile in tl.static_range(TILES):
+        pairs = pairs + (factor_words(factors, supers, lanes[tile], outs, chunk, columns, GROUP),)
+    return pairs
+
+
+@triton.jit
+def _words(strips, at, is_there, TILES: tl.constexpr, WHOLE: tl.constexpr):
+    """The words of a strip of each tile."""
+    words = ()
+    for tile in tl.static_range(TILES):
+        words = words + (_loaded(strips[tile] + at, is_there, WHOLE),)
+    return words
 
 
 @triton.jit
@@ -164,11 +183,13 @@ def quantized_tile(
     codes, factors, minimums, supers, super_minimums, x, out, row, rows, outs, columns, x_stride, first, last,
     BITS: tl.constexpr, GROUP: tl.constexpr, CENTRE: tl.constexpr, STEP: tl.constexpr, FLIPPED: tl.constexpr,
 ):  # fmt: skip
-    """`exact_tile` for the LM head."""
-    return exact_tile(
+    """One of `exact_tiles` for the LM head."""
+    CHUNK: tl.constexpr = GROUP if GROUP > 64 else 64
+    tl.static_assert(STEP == CHUNK)
+    return exact_tiles(
         codes, factors, supers, x, out, row, rows, outs, columns, x_stride, first, last,
-        BITS, GROUP, CENTRE, STEP, FLIPPED,
-    )  # fmt: skip
+        BITS, GROUP, CENTRE, FLIPPED, 1, False, False,
+    )[0]  # fmt: skip
 
 
 @triton.jit
@@ -188,43 +209,37 @@ def rounded_tile(
     BITS: tl.constexpr,
     GROUP: tl.constexpr,
     CENTRE: tl.constexpr,
-    FLIPPED: tl.constexpr,
     WHOLE: tl.constexpr,
     PTX: tl.constexpr,
 ):
-    """As `exact_tile`, but of weights that are rounded to the dtype of `x`, a chunk of columns at a time.
-
-    A strip is one product. Its columns come in the order in which threads hold them, eight of a plane at a time.
-    """
+    """As one of `exact_tiles`, of weights that are rounded to the dtype of `x`: a strip of columns is one product."""
     PLANES: tl.constexpr = 16 // BITS
     STRIP: tl.constexpr = 16 * PLANES
     CHUNK: tl.constexpr = GROUP if GROUP > 64 else 64
-    SHAPE: tl.constexpr = (row.shape[0], out.shape[0]) if FLIPPED else (out.shape[0], row.shape[0])
     dtype: tl.constexpr = x.dtype.element_ty
-    number = tl.arange(0, STRIP)
-    place = number // 8 % PLANES * 16 + number // (8 * PLANES) * 8 + number % 8
-    place = tl.max_contiguous(tl.multiple_of(place, 8), 8)
+    step = tl.arange(0, STRIP)
     strips = codes + (out * 16)[:, None] + tl.arange(0, 16)[None, :]
-    activations = x + _table(place, tl.minimum(row, rows - 1) * x_stride, FLIPPED)
-    acc = tl.zeros(SHAPE, tl.float32)
+    activations = x + step[:, None] + (row * x_stride)[None, :]
+    acc = tl.zeros([out.shape[0], row.shape[0]], tl.float32)
     for chunk in range(first // CHUNK, tl.cdiv(last, CHUNK)):
         pair = factor_words(factors, supers, out, outs, chunk, columns, GROUP)
         for strip in tl.static_range(CHUNK // STRIP):
-            words = strips + chunk * (CHUNK // STRIP) * (outs * 16) + strip * (outs * 16)
-            at = activations + chunk * CHUNK + strip * STRIP
             column = chunk * CHUNK + strip * STRIP
-            word = _loaded(words, column < columns, WHOLE)
-            b = _loaded(at, _table(column + place, row * 0, FLIPPED) < columns, WHOLE)
+            at = chunk * (CHUNK // STRIP) * (outs * 16) + strip * (outs * 16)
+            words = _loaded(strips + at, column < columns, WHOLE)
+            is_x = (row < rows)[None, :]
+            if not WHOLE:
+                is_x = is_x & (column + step < columns)[:, None]
+            b = tl.load(activations + chunk * CHUNK + strip * STRIP, mask=is_x, other=0.0)
             planes = ()
             for plane in tl.static_range(PLANES):
                 group = (strip * STRIP + plane * 16) // GROUP
                 scale, minimum = factors_of(pair, group, CENTRE, supers is not None)
-                scale = tl.broadcast_to(scale[:, None], word.shape)
-                minimum = tl.broadcast_to(minimum[:, None], word.shape)
-                values = values_of(word, scale, minimum, plane, BITS, CENTRE, dtype, PTX)
-                planes = planes + (tl.reshape(values, [out.shape[0], 2, 8]),)  # type: ignore[assignment]  # noqa: RUF005
-            a = _side_by_side(planes, out.shape[0], PLANES)
-            acc = _dot(tl.trans(a) if FLIPPED else a, b, acc, FLIPPED)
+                scale = tl.broadcast_to(scale[:, None], words.shape)
+                minimum = tl.broadcast_to(minimum[:, None], words.shape)
+                values = values_of(words, scale, minimum, plane, BITS, CENTRE, dtype, PTX)
+                planes = planes + (values,)
+            acc = _dot(_side_by_side(planes, out.shape[0], PLANES), b, acc, False)
     return acc
 
 
@@ -238,12 +253,12 @@ def _loaded(pointers, is_there, WHOLE: tl.constexpr):
 
 @triton.jit
 def _side_by_side(planes, OUTS: tl.constexpr, PLANES: tl.constexpr):
-    """`[OUTS, 16 * PLANES]` from tables `[OUTS, 2, 8]` of as many planes."""
+    """`[OUTS, 16 * PLANES]` from tables `[OUTS, 16]` of as many planes."""
     if PLANES == 2:
         joined = tl.join(planes[0], planes[1])
     else:
-        joined = tl.join(tl.join(planes[0], planes[2]), tl.join(planes[1], planes[3]))
-    return tl.reshape(tl.permute(tl.reshape(joined, [OUTS, 2, 8, PLANES]), [0, 1, 3, 2]), [OUTS, 16 * PLANES])
+        joined = tl.reshape(tl.join(tl.join(planes[0], planes[2]), tl.join(planes[1], planes[3])), [OUTS, 16, PLANES])
+    return tl.reshape(tl.permute(joined, [0, 2, 1]), [OUTS, 16 * PLANES])
 
 
 @triton.jit
