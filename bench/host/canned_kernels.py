@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import torch
-from marcot.kernels import Draw, HeadTopK, PackedLinear, Tiling, Weight, reference
+from marcot.kernels import Draw, HeadTopK, PackedLinear, Tiling, Weight, select
 from torch import Tensor
 
 from .canned_text import Chain, chain
@@ -58,7 +58,7 @@ class CannedLinear(NamedTuple):
 class CannedKernels:
     """The first value of each row of hidden states is the token that it stands for; the rest is zeros.
 
-    What an op set has to have besides is the reference's: it computes with what the ops below have made.
+    What an op set has to have besides is the CPU's: it computes with what the ops below have made.
     """
 
     name = "canned"
@@ -70,13 +70,14 @@ class CannedKernels:
     def __init__(self, clock: DeviceClock) -> None:
         """Let `clock` run while an op does."""
         self._clock = clock
+        self._others = select(torch.device("cpu"))
         self._chain: Chain = chain()
         for op in ("linear", "embed", "rms_norm", "lm_head_topk"):
             setattr(self, op, clock.timed(getattr(self, op)))
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever the op set of a checkout has)
         """An op that this bench knows nothing of."""
-        found = getattr(reference, name)
+        found = getattr(self._others, name)
         return self._clock.timed(found) if callable(found) else found
 
     def tiling(self, heads: int, kv_heads: int) -> Tiling:
