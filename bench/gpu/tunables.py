@@ -14,9 +14,6 @@ Fields = Mapping[str, int]
 
 OWN: Fields = {}
 
-ANY_COLUMNS = 1
-"""Stands for columns where a shape is used for all of them."""
-
 
 class Case(NamedTuple):
     """A kernel at one size.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Final, NamedTuple
 
 import torch
@@ -173,16 +174,18 @@ def _shapes(arch: Arch) -> Mapping[int, LinearShape]:
     return _SHAPES.get(arch.family, _SHAPES["nvidia"])
 
 
-def _quantized_shape(arch: Arch, rows: int, outs: int) -> LinearShape:
+@cache
+def linear_shape(arch: Arch, format: CodeFormat, rows: int, outs: int) -> LinearShape:
     """For `rows` rows of activations; more than a tile has take several, which read the weight side by side.
 
-    Small weights are cut into single tiles, as else there would be too few blocks.
+    Small weights are cut into single tiles, as else there would be too few blocks. A tuning table has both, by the rows
+    of a tile and its tiles.
     """
     shapes = _shapes(arch)
     shape = next((shape for block, shape in shapes.items() if block >= rows), shapes[max(shapes)])
     if shape.tiles > 1 and outs < 2 * arch.processors * shape.outs * shape.tiles:
-        return shape._replace(tiles=1, blocks=_SMALL_BLOCKS, registers=_SMALL_REGISTERS)
-    return shape
+        shape = shape._replace(tiles=1, blocks=_SMALL_BLOCKS, registers=_SMALL_REGISTERS)
+    return arch.tuning.shape("linear", code_name(format), shape.rows, shape.tiles, shape)
 
 
 _SMALL_BLOCKS, _SMALL_REGISTERS = 10, 96
@@ -232,7 +235,7 @@ def _multiply_quantized(arch: Arch, y: Tensor, x: Tensor, section: QuantizedSect
     if rows > _MOST_ROWS and not invariant:
         _multiply_decoded(y, x, section)
         return
-    shape = _quantized_shape(arch, _INVARIANT_ROWS if invariant else rows, section.rows)
+    shape = linear_shape(arch, section.format, _INVARIANT_ROWS if invariant else rows, section.rows)
     launch_quantized(arch, y, x, section, shape, invariant)
 
 
@@ -299,18 +302,21 @@ def linear_variants(arch: Arch) -> Iterator[Variant]:
     for dtype in (torch.float16, torch.bfloat16):
         tensor = pointer_to(dtype)
         for format in code_formats():
-            for shape in _quantized_shapes(arch):
+            for shape in _quantized_shapes(arch, format):
                 yield _quantized_variant(arch, tensor, format, shape)
         yield _invariant_variant(tensor)
 
 
-def _quantized_shapes(arch: Arch) -> Iterator[LinearShape]:
+def _quantized_shapes(arch: Arch, format: CodeFormat) -> Iterator[LinearShape]:
     """Every one that a kernel is compiled for, of small and of large weights."""
     for rows, shape in _shapes(arch).items():
-        yield _quantized_shape(arch, rows, 1)
+        yield linear_shape(arch, format, rows, 1)
         if shape.tiles > 1:
-            yield shape
+            yield linear_shape(arch, format, rows, _LARGE)
 
+
+_LARGE = 1 << 30
+"""Outputs of a weight that is large on any card."""
 
 _SIZES = ("outs", "columns", "x_stride", "y_stride")
 

@@ -32,7 +32,7 @@ class TunedShape(NamedTuple):
         op: Name of the kernel.
         kind: What it is compiled for beside its shape, such as `"bf16 4-bit g32"`.
         rows: It holds for so many rows, of a call or of a tile, and for fewer down to the next smaller entry.
-        columns: Columns of the weight, or width of a head, that were measured; 1 where they do not count.
+        columns: Columns of the weight, width of a head, or what else the launcher tells sizes apart by.
         fields: Fields of the launcher's shape by name; fields that are missing stay the launcher's own.
     """
 
