@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 
 from .arch import Arch
-from .lm_head_shape import DENSE, head_shape
+from .lm_head_shape import DENSE, TILE, rows_at_once, sample_of, shards_for, tile_shape
 
 
 class HeadBytes(NamedTuple):
@@ -48,46 +48,35 @@ def lm_head_bytes(
     dtype: torch.dtype,
     has_targets: bool = True,
     has_draw: bool = True,
-    candidates: float | None = None,
 ) -> HeadBytes:
     """Bytes of `lm_head_topk` with a dense weight.
 
     Args:
         arch: Whose launch it is.
-        rows: Hidden states.
+        rows: Hidden states, at most as many as are multiplied at once.
         columns: Width of a hidden state.
         vocab: Tokens.
         k: Best tokens that are wanted.
         dtype: Of hidden states and weight.
         has_targets: Whether there are targets.
         has_draw: Whether there is a draw.
-        candidates: Tokens per row that leave the registers; as many as are expected if None.
     """
-    shape = head_shape(arch, DENSE, rows, 0, vocab, k, dtype)
-    if candidates is None:
-        candidates = expected_candidates(shape.shards, k)
-    sums = rows * shape.shards * (4 + (4 + 4 + 8) * has_draw)
-    bounds_and_counts = rows * (8 * k + 4)
+    tiles = -(-vocab // TILE)
+    shape = tile_shape(arch, DENSE, rows, dtype, has_draw)
+    shards = shards_for(arch, shape, rows, tiles)
+    written, all_shards = tiles, shards
+    if rows > rows_at_once(tiles):
+        sample = sample_of(tiles, shards, k)
+        written = sample.tiles + k * (sample.step - 1)
+        all_shards = min(sample.tiles, shards) + min(sample.others, shards)
     return HeadBytes(
         weights=vocab * columns * dtype.itemsize,
         hidden=rows * columns * dtype.itemsize,
         wishes=rows * (8 * has_targets + (4 + 8 + 8) * has_draw),
         results=rows * ((8 + 4) * k + 4 + 4 * has_targets + (8 + 4 + 4) * has_draw),
-        # Bounds and counts are set to zero, read and written; the others written and read.
-        partials=3 * bounds_and_counts + 2 * sums + 2 * 8 * round(rows * candidates),
+        # Tiles are written as far as there is reason to, and `k` of a row read; the others written and read.
+        partials=rows * (4 * TILE * (written + k) + 2 * ((8 + 4 * has_draw) * tiles + (4 + 4 * has_draw) * all_shards)),
     )
-
-
-def expected_candidates(shards: int, k: int) -> float:
-    """Tokens of a row that leave the registers, were the vocabulary in random order.
-
-    The bound is the smallest of `k` groups' maxima. Going down from the best token, every next one is of a random
-    group; all of them have been met after `k (1 + 1/2 + .. + 1/k)` tokens (the coupon collector). With fewer thread
-    blocks than groups there is no bound.
-    """
-    if shards < k:
-        return shards * k
-    return min(shards * k, k * sum(1 / n for n in range(1, k + 1)))
 
 
 def unfused_bytes(

@@ -1,4 +1,8 @@
-"""What the thread blocks of the LM head have found out about a row, put together."""
+"""What is known of the tiles of a row, put together.
+
+The best `k` tokens are in the `k` tiles with the largest maxima, and not below the smallest of these. That leaves so
+few that each is compared with each.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +15,42 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..ops import MAX_TOP_K, HeadTopK
-from .lm_head_key import NEVER, key_of, logit_of, token_of
-from .variant import Variant
+from ..ops import Draw, HeadTopK
+from .lm_head_draw import best_of_tile, column_of_token, token_of_column
+from .lm_head_key import NO_TOKEN, key_of, kth_largest, logit_of, next_best, token_of
+from .lm_head_partial import Partial
+from .lm_head_shape import CHOSEN, TILE
+from .variant import Variant, pointer_to
+from .weight_tile import dense_tile
 
 _LOG2E = tl.constexpr(1.4426950408889634)
 _LN2 = tl.constexpr(0.6931471805599453)
 
-_AT_ONCE = 256
-"""Partial results that are read at once."""
+_SHARDS = 256
+"""Shards that are read at once."""
+
+_MAXIMA = 2048
+"""Tiles that are looked at side by side: those of 262,144 tokens. A larger vocabulary has a binary of its own."""
+
+_GROUPS = tl.constexpr(256)
+"""Parts of the tiles whose maxima give a bound: at least `MAX_TOP_K`."""
+
+_AT_ONCE = tl.constexpr(32)
+"""Tiles that are read, and tokens that others are compared with, at once."""
+
+_COLUMNS = tl.constexpr(64)
+"""Columns that one turn of the loop takes where logits are computed again."""
+
+_WARPS = 8
 
 
 @triton.jit
-def _log_sum_exp(parts, count, BLOCK: tl.constexpr):
+def _log_sum_exp(parts, count, SHARDS: tl.constexpr):
     """Of `count` values, added up in their order a block at a time."""
     largest = float("-inf")
     total = 0.0
-    for start in range(0, count, BLOCK):
-        lane = start + tl.arange(0, BLOCK)
+    for start in range(0, count, SHARDS):
+        lane = start + tl.arange(0, SHARDS)
         part = tl.load(parts + lane, lane < count, float("-inf"))
         new = tl.maximum(largest, tl.max(part, axis=0))
         total = total * tl.exp2((largest - new) * _LOG2E) + tl.sum(tl.exp2((part - new) * _LOG2E), axis=0)
@@ -36,7 +58,146 @@ def _log_sum_exp(parts, count, BLOCK: tl.constexpr):
     return largest + tl.log2(total) * _LN2
 
 
-@triton.jit(do_not_specialize=["k", "slots"])
+@triton.jit
+def _choose(chosen, maxima, tiles, k, is_exact, MAXIMA: tl.constexpr, CHOSEN: tl.constexpr):
+    """Write the numbers of tiles that have the best tokens: how many there are, and a logit that these are not below.
+
+    They are the `k` best tiles if that is asked for or many are alike, otherwise a few more.
+    """
+    tile = tl.arange(0, MAXIMA)
+    is_tile = tile < tiles
+    values = tl.load(maxima + tile, is_tile, float("-inf"))
+    groups = tl.max(tl.max(tl.reshape(values, [MAXIMA // (4 * _GROUPS), _GROUPS, 4]), axis=2), axis=0)
+    bound = kth_largest(groups, k)
+    stays = is_tile & (values >= bound)
+    count = tl.sum(stays.to(tl.int32), axis=0)
+    if is_exact | (count > CHOSEN):
+        count = 0
+        bound = float("inf")
+        last = -1
+        for _ in range(k):
+            value, last = next_best(values, tile, is_tile, bound, last)
+            if last != NO_TOKEN:
+                bound = value
+                tl.store(chosen + count, last)
+                count += 1
+    else:
+        tl.store(chosen + tl.cumsum(stays.to(tl.int32), axis=0) - 1, tile, stays)
+    tl.debug_barrier()
+    return count, bound
+
+
+@triton.jit
+def _compute_again(
+    logits, places, tokens, tile, place, row, hidden, matrix, rows, outs, columns, stride, TILE: tl.constexpr
+):  # fmt: skip
+    """Write out a tile that there was no room for, to `place`."""
+    token = tl.load(tokens + tile) + token_of_column(tl.arange(0, TILE))
+    same = row.to(tl.int32) + tl.zeros([16], tl.int32)
+    product = dense_tile(matrix, hidden, tl.minimum(token, outs - 1), same, rows, columns, stride, _COLUMNS)
+    product = tl.where(token < outs, tl.max(product, axis=0), float("-inf"))
+    tl.store(logits + place * TILE + tl.arange(0, TILE), product)
+    tl.store(places + tile, place)
+    tl.debug_barrier()
+
+
+@triton.jit
+def _keys(logits, places, tokens, chosen, start, count, bound, TILE: tl.constexpr):
+    """The tokens of some of the chosen tiles that are not below the bound, 0 for others: `[_AT_ONCE, TILE]`."""
+    number = start + tl.arange(0, _AT_ONCE)
+    is_there = number < count
+    tile = tl.load(chosen + number, is_there, 0)
+    place = tl.load(places + tile, is_there, -1)
+    is_there = place >= 0  # others are below the bound that decided what was written out
+    column = tl.arange(0, TILE)
+    logit = tl.load(logits + place[:, None] * TILE + column[None, :], is_there[:, None], float("-inf"))
+    token = tl.load(tokens + tile, is_there, 0)[:, None] + token_of_column(column)[None, :]
+    return tl.where((logit >= bound) & (logit > float("-inf")), key_of(logit, token), 0)
+
+
+@triton.jit
+def _best(
+    top_ids, top_logits, logits, places, tokens, chosen, kept, count, bound, k, TILE: tl.constexpr, CHOSEN: tl.constexpr
+):  # fmt: skip
+    """Write the best `k` tokens of the chosen tiles, the best one first."""
+    total = tl.zeros([], tl.int32)
+    for start in range(0, count, _AT_ONCE):
+        key = _keys(logits, places, tokens, chosen, start, count, bound, TILE)
+        stays = (key > 0).to(tl.int32)
+        amount = tl.sum(stays, axis=1)
+        number = total + (tl.cumsum(amount, axis=0) - amount)[:, None] + tl.cumsum(stays, axis=1) - 1
+        tl.store(kept + number, key, (stays > 0) & (number < CHOSEN))
+        total += tl.sum(amount, axis=0)
+    tl.debug_barrier()
+    if total <= CHOSEN:
+        lane = tl.arange(0, CHOSEN)
+        key = tl.load(kept + lane, lane < total, 0)
+        rank = tl.where(lane < total, 0, lane)
+        for start in range(0, total, _AT_ONCE):
+            other = start + tl.arange(0, _AT_ONCE)
+            others = tl.load(kept + other, other < total, 0)
+            rank += tl.sum(((others[None, :] > key[:, None]) & (lane < total)[:, None]).to(tl.int32), axis=1)
+        tl.store(top_ids + rank, token_of(key), rank < k)
+        tl.store(top_logits + rank, logit_of(key), rank < k)
+    else:
+        last = tl.full([], 2**63 - 1, tl.int64)
+        for number in range(k):
+            top = tl.zeros([], tl.int64)
+            for start in range(0, count, _AT_ONCE):
+                key = _keys(logits, places, tokens, chosen, start, count, bound, TILE)
+                top = tl.maximum(top, tl.max(tl.max(tl.where(key < last, key, 0), axis=1), axis=0))
+            tl.store(top_ids + number, token_of(top))
+            tl.store(top_logits + number, logit_of(top))
+            last = top
+
+
+@triton.jit
+def _logit_of_target(logits, places, tokens, tiles, target, MAXIMA: tl.constexpr, TILE: tl.constexpr):
+    """From the tile that has it; or two of them, where sections of the vocabulary meet in a tile."""
+    tile = tl.arange(0, MAXIMA)
+    has_target = (tile < tiles) & (tl.load(tokens + tile, tile < tiles, -1) == target // TILE * TILE)
+    place = tl.load(places + tile, has_target, 0)
+    found = tl.load(logits + place * TILE + column_of_token(target % TILE), has_target, float("-inf"))
+    return tl.max(found, axis=0)
+
+
+@triton.jit
+def _draw(
+    promises, logits, places, tokens, tiles, spare, row, inverse, key, position, is_full,
+    hidden, matrix, rows, outs, columns, stride, MAXIMA: tl.constexpr, TILE: tl.constexpr,
+):  # fmt: skip
+    """The token that is drawn and its logit: of the tiles that promise more than what has been found."""
+    tile = tl.arange(0, MAXIMA)
+    is_tile = tile < tiles
+    promised = tl.load(promises + tile, is_tile, float("-inf"))
+    score = float("-inf")
+    winner = NO_TOKEN + 0 * tiles
+    logit = 0.0
+    column = tl.arange(0, TILE)
+    promise, most = next_best(promised, tile, is_tile, float("inf"), -1)
+    while (promise >= score) & (most != NO_TOKEN):
+        if matrix is not None:  # noqa: SIM102 - a constant decides whether there is code
+            if is_full & (tl.load(places + most) < 0):
+                _compute_again(
+                    logits, places, tokens, most, spare, row, hidden, matrix, rows, outs, columns, stride, TILE
+                )  # fmt: skip
+        values = tl.load(logits + tl.load(places + most) * TILE + column)
+        token = tl.load(tokens + most) + token_of_column(column)
+        here, winner_here, logit_here = best_of_tile(values, token, inverse, key, position)
+        if (here > score) | ((here == score) & (winner_here < winner)):
+            score = here
+            winner = winner_here
+            logit = logit_here
+        if matrix is not None:  # noqa: SIM102 - a constant decides whether there is code
+            if is_full & (tl.load(places + most) == spare):
+                tl.debug_barrier()
+                tl.store(places + most, -1)
+                tl.debug_barrier()
+        promise, most = next_best(promised, tile, is_tile, promise, most)
+    return winner.to(tl.int64), logit
+
+
+@triton.jit(do_not_specialize=["rows", "k", "tiles", "shards", "capacity", "room", "has_targets", "has_draw"])
 def _merge(
     top_ids,
     top_logits,
@@ -44,101 +205,133 @@ def _merge(
     drawn_ids,
     drawn_logits,
     scaled_lse,
-    candidates,
-    counts,
+    target_logits,
+    logits,
+    maxima,
+    places,
+    tokens,
+    promises,
     sums,
     scaled_sums,
-    scores,
-    drawn,
+    counts,
+    chosen,
+    targets,
+    temperatures,
+    keys,
+    positions,
+    hidden,
+    matrix,
+    rows,
+    outs,
+    columns,
+    stride,
     k,
-    slots,
-    LIST: tl.constexpr,
-    BLOCK: tl.constexpr,
+    tiles,
+    shards,
+    capacity,
+    room,
+    has_targets,
+    has_draw,
+    MAXIMA: tl.constexpr,
+    SHARDS: tl.constexpr,
+    CHOSEN: tl.constexpr,
+    TILE: tl.constexpr,
 ):
-    """One row: its best tokens in order, its sums of exponentials, its draw."""
+    """One row: its best tokens in order, its sums of exponentials, its draw. `room` is 0 where there is no bound."""
     row = tl.program_id(0).to(tl.int64)
-    entry, lane = tl.arange(0, LIST), tl.arange(0, BLOCK)
-    best = tl.where(entry < k, entry.to(tl.int64), NEVER)
-    count = tl.load(counts + row)
-    for start in range(0, count, BLOCK):
-        key = tl.load(candidates + row * slots * k + start + lane, start + lane < count, 0)
-        top, worst = tl.max(key, axis=0), tl.min(best, axis=0)
-        while top > worst:
-            best = tl.where(best == worst, top, best)
-            key = tl.where(key == top, 0, key)
-            top, worst = tl.max(key, axis=0), tl.min(best, axis=0)
-    best = tl.where(entry < k, best, 0)
-    for number in range(k):
-        top = tl.max(best, axis=0)
-        tl.store(top_ids + row * k + number, token_of(top))
-        tl.store(top_logits + row * k + number, logit_of(top))
-        best = tl.where(best == top, 0, best)
-
-    tl.store(lse + row, _log_sum_exp(sums + row * slots, slots, BLOCK))
-    if drawn_ids is not None:
-        tl.store(scaled_lse + row, _log_sum_exp(scaled_sums + row * slots, slots, BLOCK))
+    logits += row * capacity * TILE
+    places += row * tiles
+    chosen += row * 2 * CHOSEN
+    is_full = False
+    if matrix is not None:
+        is_full = tl.load(counts + row) > room
+    count, bound = _choose(chosen, maxima + row * tiles, tiles, k, is_full, MAXIMA, CHOSEN)
+    if matrix is not None:  # noqa: SIM102 - a constant decides whether there is code
+        if is_full:
+            for number in range(count):
+                tile = tl.load(chosen + number)
+                if tl.load(places + tile) < 0:
+                    _compute_again(
+                        logits, places, tokens, tile, room + number, row, hidden, matrix, rows, outs, columns, stride,
+                        TILE,
+                    )  # fmt: skip
+    _best(
+        top_ids + row * k, top_logits + row * k, logits, places, tokens, chosen, chosen + CHOSEN, count, bound, k,
+        TILE, CHOSEN,
+    )  # fmt: skip
+    if has_targets != 0:
+        target = tl.load(targets + row).to(tl.int32)
+        tl.store(target_logits + row, _logit_of_target(logits, places, tokens, tiles, target, MAXIMA, TILE))
+    tl.store(lse + row, _log_sum_exp(sums + row * shards, shards, SHARDS))
+    if has_draw != 0:
         winner = tl.zeros([], tl.int64)
-        logit = tl.zeros([], tl.int32)
-        for start in range(0, slots, BLOCK):
-            place = row * slots + start + lane
-            is_slot = start + lane < slots
-            score = tl.load(scores + place, is_slot, 0.0)
-            key = tl.where(is_slot, key_of(score, tl.load(drawn + place * 2, is_slot, 0)), 0)
-            top = tl.max(key, axis=0)
-            bits = tl.sum(tl.load(drawn + place * 2 + 1, is_slot & (key == top), 0), axis=0)
-            logit = tl.where(top > winner, bits, logit)
-            winner = tl.maximum(top, winner)
-        tl.store(drawn_ids + row, token_of(winner))
-        tl.store(drawn_logits + row, logit.to(tl.float32, bitcast=True))
+        logit = 0.0
+        scaled = float("-inf")
+        temperature = tl.load(temperatures + row)
+        if temperature > 0:
+            scaled = _log_sum_exp(scaled_sums + row * shards, shards, SHARDS)
+            winner, logit = _draw(
+                promises + row * tiles, logits, places, tokens, tiles, room + k, row, 1.0 / temperature,
+                tl.load(keys + row), tl.load(positions + row), is_full,
+                hidden, matrix, rows, outs, columns, stride, MAXIMA, TILE,
+            )  # fmt: skip
+        tl.store(scaled_lse + row, scaled)
+        tl.store(drawn_ids + row, winner)
+        tl.store(drawn_logits + row, logit)
 
 
-class Partial(NamedTuple):
-    """What the thread blocks of a launch write. A slot is one of them among those with the same rows.
+class Again(NamedTuple):
+    """What the merge needs where a bound has decided what was written out, should there have been too little room.
 
     Attributes:
-        candidates: `[rows, slots * k]` int64 keys of tokens that may be among the best `k`, in any order.
-        counts: `[rows]` int32, how many of them there are.
-        sums: `[rows, slots]` fp32, log-sum-exp of the slot's logits.
-        scaled_sums: Same of logits / temperature, or None without a draw.
-        scores: `[rows, slots]` fp32, the largest logit / temperature + noise, or None.
-        drawn: `[rows, slots, 2]` int32, its token and the bits of its logit, or None.
+        hidden: `[rows, columns]`.
+        matrix: `[vocab, columns]`.
+        room: For how many rows of tiles there was room.
     """
 
-    candidates: Tensor
-    counts: Tensor
-    sums: Tensor
-    scaled_sums: Tensor | None
-    scores: Tensor | None
-    drawn: Tensor | None
-
-    @staticmethod
-    def empty(rows: int, k: int, slots: int, has_draw: bool, device: torch.device) -> Partial:
-        """Room for `slots` thread blocks."""
-        candidates = torch.empty(rows, slots * k, dtype=torch.int64, device=device)
-        counts = torch.zeros(rows, dtype=torch.int32, device=device)
-        sums = torch.empty(rows, slots, device=device)
-        if not has_draw:
-            return Partial(candidates, counts, sums, None, None, None)
-        drawn = torch.empty(rows, slots, 2, dtype=torch.int32, device=device)
-        return Partial(candidates, counts, sums, torch.empty_like(sums), torch.empty_like(sums), drawn)
+    hidden: Tensor
+    matrix: Tensor
+    room: int
 
 
-def merge(head: HeadTopK, partial: Partial, k: int) -> None:
-    """Write all of `head` but its targets."""
-    rows, slots = partial.sums.shape
-    results = (head.top_ids, head.top_logits, head.lse, head.drawn_ids, head.drawn_logits, head.scaled_lse)
-    _merge[rows,](*results, *partial, k, slots, LIST=MAX_TOP_K, BLOCK=_AT_ONCE, num_warps=4)
+def merge(
+    head: HeadTopK, partial: Partial, k: int, targets: Tensor | None, draw: Draw | None, again: Again | None = None
+) -> None:
+    """Write all of `head`."""
+    rows, tiles = partial.maxima.shape
+    # Where something is not wanted, a tensor of the same type takes its place.
+    target_logits = head.lse if head.target_logits is None else head.target_logits
+    drawn = (head.top_ids, head.lse, head.lse)
+    if head.drawn_ids is not None and head.drawn_logits is not None and head.scaled_lse is not None:
+        drawn = (head.drawn_ids, head.drawn_logits, head.scaled_lse)
+    promises, scaled_sums = partial.promises, partial.scaled_sums
+    if promises is None:
+        promises, scaled_sums = partial.maxima, partial.sums
+    wishes = (partial.sums, partial.chosen, partial.chosen) if draw is None else draw
+    hidden, matrix, room = (None, None, 0) if again is None else again
+    outs, columns, stride = (0, 0, 0) if again is None else (*again.matrix.shape, again.hidden.stride(0))
+    _merge[rows,](
+        head.top_ids, head.top_logits, head.lse, *drawn, target_logits,
+        partial.logits, partial.maxima, partial.places, partial.tokens, promises, partial.sums, scaled_sums,
+        partial.counts, partial.chosen, partial.chosen if targets is None else targets, *wishes,
+        hidden, matrix, rows, outs, columns, stride, k, tiles, partial.sums.shape[1], partial.logits.shape[1], room,
+        int(targets is not None), int(draw is not None),
+        MAXIMA=max(_MAXIMA, triton.next_power_of_2(tiles)), SHARDS=_SHARDS, CHOSEN=CHOSEN, TILE=TILE, num_warps=_WARPS,
+    )  # fmt: skip
 
 
 def merge_variants() -> Iterator[Variant]:
-    """Every binary that `merge` launches."""
-    results = {"top_ids": "*i64", "top_logits": "*fp32", "lse": "*fp32"}
-    partial = {"candidates": "*i64", "counts": "*i32", "sums": "*fp32"}
-    with_draw = {"drawn_ids": "*i64", "drawn_logits": "*fp32", "scaled_lse": "*fp32"}
-    with_draw |= {"scaled_sums": "*fp32", "scores": "*fp32", "drawn": "*i32"}
-    for has_draw in (False, True):
-        tensors = results | partial | (with_draw if has_draw else {})
-        constants: dict[str, object] = {"LIST": MAX_TOP_K, "BLOCK": _AT_ONCE}
-        constants |= {} if has_draw else dict.fromkeys(with_draw)
-        name = f"lm_head_topk merge{' draw' if has_draw else ''}"
-        yield Variant(name, _merge, tensors | {"k": "i32", "slots": "i32"}, constants, 4, 3, tuple(tensors))
+    """Every binary that `merge` launches for a vocabulary of up to 262,144 tokens."""
+    floats = ("top_logits", "lse", "drawn_logits", "scaled_lse", "target_logits", "logits", "maxima", "promises")
+    longs = ("top_ids", "drawn_ids", "chosen", "targets", "keys", "positions")
+    known = dict.fromkeys((*floats, "sums", "scaled_sums", "temperatures"), "*fp32") | dict.fromkeys(longs, "*i64")
+    known |= dict.fromkeys(("places", "tokens", "counts"), "*i32")
+    sizes = ("outs", "columns", "stride")
+    numbers = ("rows", "k", "tiles", "shards", "capacity", "room", "has_targets", "has_draw")
+    for dtype in (None, torch.float16, torch.bfloat16):
+        tensors = known | ({} if dtype is None else dict.fromkeys(("hidden", "matrix"), pointer_to(dtype)))
+        constants: dict[str, object] = {"MAXIMA": _MAXIMA, "SHARDS": _SHARDS, "CHOSEN": CHOSEN, "TILE": TILE}
+        constants |= dict.fromkeys(("hidden", "matrix")) if dtype is None else {}
+        name = f"lm_head_topk merge{'' if dtype is None else f' {pointer_to(dtype)[1:]}'}"
+        signature = tensors | dict.fromkeys((*sizes, *numbers), "i32")
+        yield Variant(name, _merge, signature, constants, _WARPS, 3, (*tensors, *sizes))

@@ -1,4 +1,4 @@
-"""How much of `lm_head_topk` a thread block takes at once."""
+"""How much of `lm_head_topk` is done at once."""
 
 from __future__ import annotations
 
@@ -14,98 +14,127 @@ from .block_codes import CodeFormat
 DENSE = CodeFormat(16, 1, 0, has_minimums=False, nested=False)
 """Stands for a dense matrix."""
 
-BLOCK_V = 128
-"""Tokens of a tile."""
+TILE = 128
+"""Tokens whose largest logit is noted. A tile begins at a multiple of it."""
+
+CHOSEN = 256
+"""Tiles, and then tokens, that the merge puts in order; a little more than the `k` wanted as a rule."""
 
 _COLUMNS = 64
 """Columns that one turn of the loop takes, where a group is not longer: the codes of a word of four bits."""
 
-_LISTS = {16: 64, 32: 32, 64: 32}
-"""Room for the best tokens of each row, by the rows of a thread block: what registers have room for."""
+MOST_SAMPLED = 512
+"""Tiles of a sample at most: what one warp looks at."""
+
+_LOGITS = 5 << 20
+"""Logits that are written out without asking whether they matter: 20 MB, 34 rows of 152,064 tokens."""
 
 _INVARIANT_ROWS = 16
-"""Rows of a thread block where results must depend neither on the number of rows nor on the `k` that others want."""
+"""Rows of a thread block where results must not depend on the number of rows."""
 
 
-class HeadShape(NamedTuple):
-    """A launch.
+class TileShape(NamedTuple):
+    """What a thread block takes at once.
 
     Attributes:
-        rows: Rows of hidden states of a thread block. The weight passes through it once for all of them.
+        rows: Rows of hidden states. The weight passes through it once for all of them.
         columns: Columns that one turn of the loop takes.
         warps: Warps of a thread block.
         stages: Depth of the software pipeline.
-        list: Room for the best tokens of a row.
-        row_blocks: Thread blocks that share a tile of the vocabulary. They are neighbours in the grid and read the
-            weight side by side, so that the L2 cache serves all but the first.
-        shards: Parts of the vocabulary, each one thread block per block of rows: every `shards`-th tile.
+        resident: Thread blocks that share a processor, so that one looks at its logits while the other multiplies.
+        registers: What the compiler may give a thread; None leaves it to the compiler.
+        draws: Whether there is code for draws.
     """
 
     rows: int
     columns: int
     warps: int
     stages: int
-    list: int
-    row_blocks: int
-    shards: int
+    resident: int
+    registers: int | None = None
+    draws: bool = True
 
 
-def blocks_of_rows(format: CodeFormat, dtype: torch.dtype) -> tuple[int, ...]:
+# Measured on an H200 and read off the binaries (`make kernel-report`): nothing spills. By the rows of a thread block.
+# Not told that there are 255 registers, the compiler takes 128 for 16 rows, and spills.
+_DENSE: Final[Mapping[str, Mapping[int, TileShape]]] = {
+    "sm_90": {
+        16: TileShape(16, 64, 4, 5, 2, 255),
+        64: TileShape(64, 64, 4, 3, 2),
+        128: TileShape(128, 64, 8, 3, 2, 128, draws=False),
+    },
+    "nvidia": {16: TileShape(16, 64, 4, 3, 2, 255), 64: TileShape(64, 64, 8, 3, 1, 255)},
+    "cdna": {16: TileShape(16, 64, 4, 2, 2), 64: TileShape(64, 64, 8, 2, 1)},
+    "rdna": {16: TileShape(16, 64, 8, 3, 2), 64: TileShape(64, 64, 16, 2, 1)},
+}
+_QUANTIZED: Final[Mapping[str, TileShape]] = {
+    "nvidia": TileShape(16, 64, 4, 3, 2, 255),
+    "sm_100": TileShape(16, 64, 8, 3, 1, 255),
+    "sm_120": TileShape(16, 64, 8, 3, 1, 255),
+    "cdna": TileShape(16, 64, 4, 2, 2),
+    "rdna": TileShape(16, 64, 4, 1, 4),  # operands lie in registers twice: no room for a second stage
+}
+
+
+def _dense(arch: Arch) -> Mapping[int, TileShape]:
+    return _DENSE.get(arch.name) or _DENSE.get(arch.family) or _DENSE["nvidia"]
+
+
+def blocks_of_rows(arch: Arch, format: CodeFormat, dtype: torch.dtype) -> tuple[int, ...]:
     """Rows of a thread block, the choices.
 
     What larger ones save are reads of the weight from the L2 cache. Codes are so few bytes that it is not worth a
     binary; fp32 has no tensor cores and needs the registers for operands.
     """
+    return (16,) if format != DENSE or dtype == torch.float32 else tuple(_dense(arch))
+
+
+def tile_shape(
+    arch: Arch, format: CodeFormat, rows: int, dtype: torch.dtype, has_draw: bool, invariant: bool = False
+) -> TileShape:
+    """The launch for `rows` rows. A draw takes the registers that a second thread block of 128 rows would need."""
     if format != DENSE:
-        return (16,)
-    return (16, 32) if dtype == torch.float32 else (16, 32, 64)
-
-
-class _Block(NamedTuple):
-    """Warps and stages as in `HeadShape`, and how many such thread blocks share a processor."""
-
-    warps: int
-    stages: int
-    resident: int
-
-
-# Read off the binaries (`make kernel-report`): nothing spills, and where registers suffice two thread blocks share a
-# processor, so that one looks at its logits while the other reads. By the rows of a thread block.
-_DENSE: Final[Mapping[str, Mapping[int, _Block]]] = {
-    "nvidia": {16: _Block(4, 3, 2), 32: _Block(4, 3, 2), 64: _Block(8, 3, 1)},
-    "cdna": {16: _Block(4, 2, 2), 32: _Block(4, 2, 2), 64: _Block(8, 2, 1)},
-    "rdna": {16: _Block(8, 3, 2), 32: _Block(8, 3, 2), 64: _Block(16, 2, 1)},
-}
-_QUANTIZED: Final[Mapping[str, Mapping[int, _Block]]] = {
-    "nvidia": {16: _Block(4, 3, 2)},
-    "sm_100": {16: _Block(8, 3, 1)},
-    "sm_120": {16: _Block(8, 3, 1)},
-    "cdna": {16: _Block(4, 2, 2)},
-    "rdna": {16: _Block(4, 1, 4)},  # operands lie in registers twice: no room for a second stage
-}
-
-
-def head_shape(
-    arch: Arch,
-    format: CodeFormat,
-    rows: int,
-    first: int,
-    outs: int,
-    k: int,
-    dtype: torch.dtype,
-    invariant: bool = False,
-) -> HeadShape:
-    """The launch for `rows` rows and the best `k` of the `outs` tokens from `first` on.
-
-    The thread blocks are as many as run at once, each going through its part of the vocabulary.
-    """
-    choices = [block for block in blocks_of_rows(format, dtype) if _LISTS[block] >= k]
+        shape = _QUANTIZED.get(arch.family, _QUANTIZED["nvidia"])
+        return shape._replace(columns=max(_COLUMNS, format.group))
+    choices = blocks_of_rows(arch, format, dtype)
     wanted = _INVARIANT_ROWS if invariant else min(rows, choices[-1])
-    block_m = next(block for block in choices if block >= wanted)
-    table = _DENSE if format == DENSE else _QUANTIZED
-    warps, stages, resident = table.get(arch.family, table["nvidia"])[block_m]
-    row_blocks = triton.cdiv(rows, block_m)
-    tiles = triton.cdiv(first + outs, BLOCK_V) - first // BLOCK_V
-    at_once = arch.processors * resident // (1 if invariant else row_blocks)
-    columns = max(_COLUMNS, format.group)
-    return HeadShape(block_m, columns, warps, stages, _LISTS[block_m], row_blocks, max(1, min(at_once, tiles)))
+    shape = _dense(arch)[next(block for block in choices if block >= wanted)]
+    return shape._replace(resident=1, registers=None, draws=True) if has_draw and not shape.draws else shape
+
+
+def shards_for(arch: Arch, shape: TileShape, rows: int, tiles: int, invariant: bool = False) -> int:
+    """Thread blocks for each block of rows, as many as run at once, each going through its part of `tiles`."""
+    row_blocks = 1 if invariant else triton.cdiv(rows, shape.rows)
+    return max(1, min(arch.processors * shape.resident // row_blocks, tiles))
+
+
+def rows_at_once(tiles: int) -> int:
+    """Rows whose logits may all be written out."""
+    return max(1, _LOGITS // (tiles * TILE))
+
+
+class Sample(NamedTuple):
+    """Tiles whose logits are written out first, to know a bound for the others.
+
+    Attributes:
+        step: Every how manyth tile is one.
+        tiles: How many there are.
+        others: How many other tiles there are.
+        capacity: Room for rows of tiles: those of the sample, and of the others as many as may be above the bound.
+    """
+
+    step: int
+    tiles: int
+    others: int
+    capacity: int
+
+
+def sample_of(tiles: int, shards: int, k: int) -> Sample:
+    """One that keeps `shards` thread blocks busy once.
+
+    Of the tiles behind the sample, about `k (step - 1)` are above the sample's `k`-th; their standard deviation is
+    `step` times the root of `k` if tiles are in random order. There is room for twice as many.
+    """
+    step = max(2, triton.cdiv(tiles, min(shards, MOST_SAMPLED)))
+    amount = triton.cdiv(tiles, step)
+    return Sample(step, amount, tiles - amount, min(tiles, amount + 2 * k * (step - 1) + 64))

@@ -6,19 +6,27 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+_LN2 = tl.constexpr(0.6931471805599453)
+
+_BOUND_ERROR = tl.constexpr(1e-5)
+"""More than what roundings can take from `gumbel_bound`: of numbers up to 23, a few units of the last place."""
+
+
+@triton.jit
+def _wide_product(x, FACTOR: tl.constexpr):
+    """High and low 32 bits of a product, which one instruction gives."""
+    product = x.to(tl.uint64) * FACTOR
+    return (product >> 32).to(tl.uint32), product.to(tl.uint32)
+
 
 @triton.jit
 def philox(c0, c1, k0, k1):
-    """Philox4x32-10 of the counter `(c0, c1, 0, 0)`: four words. Arguments are uint32 tensors of one shape.
-
-    The rounds are a loop that is not unrolled: otherwise all round keys of all rows are computed ahead and wait in
-    registers.
-    """
+    """Philox4x32-10 of the counter `(c0, c1, 0, 0)`: four words. Arguments are uint32 tensors of one shape."""
     c2 = tl.zeros_like(c0)
     c3 = tl.zeros_like(c0)
-    for _ in range(10):
-        high0, low0 = tl.umulhi(c0, 0xD2511F53), c0 * 0xD2511F53
-        high1, low1 = tl.umulhi(c2, 0xCD9E8D57), c2 * 0xCD9E8D57
+    for _ in tl.static_range(10):
+        high0, low0 = _wide_product(c0, 0xD2511F53)
+        high1, low1 = _wide_product(c2, 0xCD9E8D57)
         c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
         k0 += 0x9E3779B9
         k1 += 0xBB67AE85
@@ -41,15 +49,11 @@ def gumbel_of(word):
 
 
 @triton.jit
-def gumbel_noise(key, position, first, TOKENS: tl.constexpr):
-    """Noise of tokens `[first, first + TOKENS)`, `first` a multiple of 4: `[rows, TOKENS]` fp32.
+def gumbel_bound(word):
+    """A number that `gumbel_of(word)` is not above, and little below where it is large, for a fifth of its cost.
 
-    One Philox block serves four neighbouring tokens. `key` and `position` are `[rows]` int64.
+    As `-log(1 - v) >= v`, the noise is at most `-log(v)`. The upper 23 bits of the word, read as a mantissa, are `v`
+    rounded down.
     """
-    none = tl.zeros([TOKENS // 4, key.shape[0]], tl.uint32)
-    block = (first // 4 + tl.arange(0, TOKENS // 4)).to(tl.uint32)[:, None] + none
-    low = key.to(tl.uint32)[None, :] + none
-    high = (key >> 32).to(tl.uint32)[None, :] + none
-    a, b, c, d = philox(block, position.to(tl.uint32)[None, :] + none, low, high)
-    noise = tl.join(tl.join(gumbel_of(a), gumbel_of(c)), tl.join(gumbel_of(b), gumbel_of(d)))
-    return tl.reshape(tl.permute(noise, (1, 0, 2, 3)), [key.shape[0], TOKENS])
+    below = ((word >> 9) | 0x3F800000).to(tl.float32, bitcast=True) - 1.0
+    return tl.log2(below) * -_LN2 + _BOUND_ERROR

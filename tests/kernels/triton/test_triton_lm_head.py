@@ -14,13 +14,23 @@ from interpreter_arithmetic import multiply_rows_apart
 from kernel_launches import binary_of, noted, weights
 from marcot.kernels import Draw, HeadTopK, Kernels
 from marcot.kernels.reference.philox import gumbel
-from marcot.kernels.triton import TritonKernels, lm_head_merge, lm_head_topk
+from marcot.kernels.triton import (
+    TritonKernels,
+    lm_head_bound,
+    lm_head_merge,
+    lm_head_shape,
+    lm_head_tiles,
+    lm_head_topk,
+)
 from marcot.kernels.triton.arch import INTERPRETED, Arch, arch_of
-from marcot.kernels.triton.lm_head_bytes import expected_candidates, lm_head_bytes, unfused_bytes
+from marcot.kernels.triton.lm_head_bytes import lm_head_bytes, unfused_bytes
+from marcot.kernels.triton.lm_head_draw import best_of_tile, column_of_token, promise_of_tile, token_of_column
 from marcot.kernels.triton.lm_head_key import key_of, logit_of, token_of
-from marcot.kernels.triton.lm_head_shape import DENSE, head_shape
+from marcot.kernels.triton.lm_head_shape import DENSE, Sample, tile_shape
+from marcot.kernels.triton.lm_head_tiles import quarters
 from marcot.kernels.triton.lm_head_topk import lm_head_variants
-from marcot.kernels.triton.philox import gumbel_noise, gumbel_of
+from marcot.kernels.triton.packed_linear import DenseSection, TritonLinear
+from marcot.kernels.triton.philox import gumbel_bound, gumbel_of
 from stored_weights import product, random_weight
 from tied_draws import tied_draws
 from torch import Tensor
@@ -35,6 +45,27 @@ H100 = Arch("cuda", "sm_90", 32, 132)
 @pytest.fixture
 def random() -> torch.Generator:
     return torch.Generator().manual_seed(41)
+
+
+@pytest.fixture(params=["whole", "sampled"])
+def written(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whether all logits are written out or a bound decides, which otherwise takes a large vocabulary."""
+    if request.param == "sampled":
+        sample_only(monkeypatch)
+    return str(request.param)
+
+
+def sample_only(monkeypatch: pytest.MonkeyPatch, room: int | None = None) -> None:
+    """Write logits of at most one row out without asking; above the bound of a sample those of `room` tiles."""
+    monkeypatch.setattr(lm_head_shape, "_LOGITS", 1)
+    if room is not None:
+        real = lm_head_topk.sample_of
+
+        def sample_of(*sizes: int) -> Sample:
+            sample = real(*sizes)
+            return sample._replace(capacity=sample.tiles + room)
+
+        monkeypatch.setattr(lm_head_topk, "sample_of", sample_of)
 
 
 def to(device: torch.device, draw: Draw) -> Draw:
@@ -71,8 +102,8 @@ def check(head: HeadTopK, logits: Tensor, k: int, targets: Tensor, draw: Draw) -
     torch.testing.assert_close(head.scaled_lse[drawing].double(), scaled.logsumexp(dim=-1), **TOLERANCE)
 
 
-@pytest.mark.parametrize(("rows", "vocab", "k"), [(1, 127, 1), (17, 129, 8), (33, 1003, 20), (65, 640, 64)])
-def test_the_whole_head(
+@pytest.mark.parametrize(("rows", "vocab", "k"), [(1, 127, 1), (17, 129, 8), (33, 403, 20), (65, 130, 64)])
+def test_the_head(
     triton_ops: Kernels,
     device: torch.device,
     dtypes: tuple[torch.dtype, ...],
@@ -90,6 +121,22 @@ def test_the_whole_head(
         check(head, product(hidden, weight, "exact"), k, targets, draw)
 
 
+@pytest.mark.parametrize("room", [None, 1], ids=["room", "too little room"])
+def test_tiles_that_a_bound_decides_about(
+    monkeypatch: pytest.MonkeyPatch, device: torch.device, random: torch.Generator, room: int | None
+) -> None:
+    """Rows of tiles that there is no room for are computed again; the best tokens are in the last third."""
+    sample_only(monkeypatch, room)
+    ops = TritonKernels(arch_of(device)._replace(processors=3))
+    rows, vocab, k = 18, 2060, 5
+    weight, hidden = torch.randn(vocab, 40, generator=random), torch.randn(rows, 40, generator=random)
+    weight[1500:] *= 2
+    targets, draw = torch.randint(0, vocab, (rows,), generator=random), some_draw(rows, random)
+    packed = ops.pack_linear([weight], torch.float32, device)
+    head = ops.lm_head_topk(hidden.to(device), packed, k, targets.to(device), to(device, draw))
+    check(head, product(hidden, weight, "exact"), k, targets, draw)
+
+
 def test_a_vocabulary_of_several_formats(triton_ops: Kernels, device: torch.device, random: torch.Generator) -> None:
     """Sections begin and end inside of tiles, one is smaller than a tile."""
     formats = {"Q4_K": 200, "F16": 3, "Q6_K": 150, "Q8_0": 300, "Q4_1": 61}
@@ -104,7 +151,7 @@ def test_a_vocabulary_of_several_formats(triton_ops: Kernels, device: torch.devi
 
 @pytest.mark.parametrize("k", [1, 8, 20, 64])
 def test_of_equal_logits_the_lower_token_is_first(
-    triton_ops: Kernels, device: torch.device, random: torch.Generator, k: int
+    triton_ops: Kernels, device: torch.device, random: torch.Generator, written: str, k: int
 ) -> None:
     """Small integers have exact products, and few values; zeros come with either sign."""
     hidden = torch.randint(-1, 2, (9, 16), generator=random).float()
@@ -116,16 +163,16 @@ def test_of_equal_logits_the_lower_token_is_first(
     assert torch.equal(head.top_ids.cpu(), expected.indices[:, :k])
 
 
-@pytest.mark.parametrize("order", ["ascending", "descending", "all in one shard"])
+@pytest.mark.parametrize("order", ["ascending", "descending", "all in one tile"])
 def test_a_vocabulary_in_the_worst_order(
-    triton_ops: Kernels, device: torch.device, random: torch.Generator, order: str
+    triton_ops: Kernels, device: torch.device, random: torch.Generator, written: str, order: str
 ) -> None:
-    """Every tile has a better token than the last, the first has them all, or the best tokens have one thread block."""
+    """Every tile has a better token than the last, the first has them all, or another one has."""
     logits = torch.linspace(-5, 5, 2000)
     if order == "descending":
         logits = logits.flip(0)
-    elif order == "all in one shard":
-        logits = logits.flip(0).view(-1, 20).t().reshape(-1)[torch.randperm(2000, generator=random)]
+    elif order == "all in one tile":
+        logits = logits[torch.randperm(2000, generator=random)]
         logits[640:704] += 20
     hidden = torch.zeros(5, 16)
     hidden[:, 0] = torch.tensor([1.0, -1.0, 2.0, 0.5, -0.1])
@@ -157,10 +204,10 @@ def test_a_row_has_the_same_bits_in_every_company(
 ) -> None:
     multiply_rows_apart(monkeypatch)
     ops = TritonKernels(arch_of(device), deterministic=True)
-    packed = ops.pack_linear([random_weight(format, 700, 64, random)], torch.float16, device)
-    hidden, draw = torch.randn(70, 64, generator=random).half().to(device), to(device, some_draw(70, random))
+    packed = ops.pack_linear([random_weight(format, 300, 64, random)], torch.float16, device)
+    hidden, draw = torch.randn(40, 64, generator=random).half().to(device), to(device, some_draw(40, random))
     whole = ops.lm_head_topk(hidden, packed, 9, None, draw)
-    for rows in (slice(3, 4), slice(20, 60)):
+    for rows in (slice(3, 4), slice(20, 38)):
         some = ops.lm_head_topk(hidden[rows], packed, 9, None, Draw(*(field[rows] for field in draw)))
         for part, full in zip(some, whole, strict=True):
             assert part is full or torch.equal(part, full[rows])
@@ -170,6 +217,9 @@ def test_draws_that_the_last_bit_decides(monkeypatch: pytest.MonkeyPatch, device
     multiply_rows_apart(monkeypatch)
     ops = TritonKernels(arch_of(device), deterministic=True)
     tied_draws(rows=17, vocab=150).check_company(ops, device, (1, 5, 20))
+
+
+_KERNELS = [(lm_head_tiles, "_tiles"), (lm_head_bound, "_bound"), (lm_head_merge, "_merge")]
 
 
 class Sizes(TorchDispatchMode):
@@ -209,46 +259,27 @@ def test_a_product_that_writes_its_logits_would_be_seen(random: torch.Generator)
     assert seen.largest == 40 * 300
 
 
-def test_no_tensor_has_the_size_of_the_logits(
-    triton_ops: Kernels, device: torch.device, random: torch.Generator
-) -> None:
-    rows, vocab = 40, 3000
-    packed = triton_ops.pack_linear([torch.randn(vocab, 16, generator=random)], torch.float32, device)
-    hidden, draw = torch.randn(rows, 16, generator=random).to(device), to(device, some_draw(rows, random))
+@pytest.mark.parametrize("rows", [34, 35, 64, 256, 1000])
+def test_no_tensor_has_the_size_of_the_logits(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """For few rows all logits are written out, which are 20 MB at most."""
+    noted(monkeypatch, _KERNELS)
+    vocab = 151_936
+    weight = TritonLinear((DenseSection(torch.zeros(vocab, 16, dtype=torch.float16), fast=False),), 16, torch.float16)
+    hidden = torch.zeros(rows, 16, dtype=torch.float16)
     with Sizes() as seen:
-        triton_ops.lm_head_topk(hidden, packed, 3, torch.zeros(rows, dtype=torch.int64, device=device), draw)
-    assert 0 < seen.largest < rows * vocab / 10
-
-
-def test_few_candidates_leave_the_registers(
-    monkeypatch: pytest.MonkeyPatch, device: torch.device, random: torch.Generator
-) -> None:
-    """The interpreter runs thread blocks one after the other, so that the first `k` write their whole lists.
-
-    Any later one knows the bound of those before it, and holds an even share of the candidates above it.
-    """
-    counts: list[Tensor] = []
-    merge = lm_head_topk.merge
-    monkeypatch.setattr(
-        lm_head_topk, "merge", lambda head, partial, k: (counts.append(partial.counts), merge(head, partial, k))
-    )
-    ops = TritonKernels(arch_of(device))
-    packed = ops.pack_linear([torch.randn(12_800, 16, generator=random)], torch.float32, device)
-    ops.lm_head_topk(torch.randn(16, 16, generator=random).to(device), packed, 8)
-    shards = head_shape(arch_of(device), DENSE, 16, 0, 12_800, 8, torch.float32).shards
-    assert shards == 100
-    later = sum(expected_candidates(known, 8) / known for known in range(9, shards + 1))
-    assert counts[0].float().mean() < 8 * 8 + later
+        lm_head_topk.lm_head_topk(H100, hidden, weight, 20)
+    assert 0 < 4 * seen.largest < 20 * 2**20 if rows <= 34 else seen.largest < min(rows, 256) * vocab / 2
 
 
 @pytest.mark.parametrize("vocab", [49_152, 151_936])
 @pytest.mark.parametrize("columns", [576, 896, 3584])
-def test_bytes_are_hardly_more_than_those_of_the_weight(vocab: int, columns: int) -> None:
+def test_bytes_are_fewer_than_with_logits_in_memory(vocab: int, columns: int) -> None:
+    """For many rows only a part of the logits is written."""
     for rows in (1, 2, 15, 16, 17, 33, 64, 65, 100, 128, 129, 200, 256):
         for k in (1, 5, 20):
             moved = lm_head_bytes(H100, rows, columns, vocab, k, torch.bfloat16)
-            assert moved.total <= 1.02 * moved.least
             assert moved.total < unfused_bytes(rows, columns, vocab, k, torch.bfloat16)
+            assert moved.partials < max(24 * 2**20, rows * vocab * 4 * 0.6)
 
 
 def test_bytes_of_results_are_those_of_the_tensors(
@@ -265,21 +296,72 @@ def test_bytes_of_results_are_those_of_the_tensors(
 
 
 @triton.jit
-def _noise(out, key, position, first, ROWS: tl.constexpr, TOKENS: tl.constexpr):
-    row, token = tl.arange(0, ROWS), tl.arange(0, TOKENS)
-    noise = gumbel_noise(tl.load(key + row), tl.load(position + row), first, TOKENS)
-    tl.store(out + row[:, None] * TOKENS + token[None, :], noise)
+def _draw_of_tile(promises, scores, winners, drawn, logits, keys, positions, first, unknown, ROWS: tl.constexpr):
+    row, token = tl.arange(0, ROWS), token_of_column(tl.arange(0, 128))
+    key, position = tl.load(keys + row), tl.load(positions + row)
+    tile = tl.load(logits + row[:, None] * 128 + token[None, :])
+    inverse = tl.full([ROWS], 1.25, tl.float32)
+    tl.store(promises + row, promise_of_tile(quarters(tile), first, inverse, key, position, unknown))
+    for number in range(ROWS):
+        key, position = tl.load(keys + number), tl.load(positions + number)
+        line = tl.load(logits + number * 128 + token)
+        score, winner, logit = best_of_tile(line, first + token, 1.25, key, position)
+        tl.store(scores + number, score)
+        tl.store(winners + number, winner)
+        tl.store(drawn + number, logit)
 
 
-@pytest.mark.parametrize("first", [0, 4, 151_936 - 64, 2**31 - 64])
-def test_noise_is_that_of_the_reference(device: torch.device, random: torch.Generator, first: int) -> None:
-    draw = some_draw(8, random)
+@pytest.mark.parametrize("first", [0, 128, 151_936 - 128, 2**31 - 128])
+def test_draw_of_a_tile_is_that_of_the_reference(device: torch.device, random: torch.Generator, first: int) -> None:
+    """It is what no score is above, and the largest one."""
+    rows = 16
+    draw = some_draw(rows, random)
     position = draw.position.clone()
     position[:2] = torch.tensor([0, 2**32 - 1])
-    out = torch.empty(8, 64, device=device)
-    _noise[1,](out, draw.key.to(device), position.to(device), first, 8, 64)
-    expected = gumbel(draw.key, position, torch.arange(first, first + 64)[None])
-    torch.testing.assert_close(out.cpu(), expected, atol=5e-7, rtol=5e-7)
+    logits = torch.randn(rows, 128, generator=random)
+    promises, scores, drawn = torch.empty(3, rows, device=device)
+    winners = torch.empty(rows, dtype=torch.int64, device=device)
+    tensors = (logits.to(device), draw.key.to(device), position.to(device))
+    _draw_of_tile[1,](promises, scores, winners, drawn, *tensors, first, 0, rows)
+    noise = gumbel(draw.key, position, torch.arange(first, first + 128)[None])
+    best = (logits * 1.25 + noise).max(dim=1)
+    torch.testing.assert_close(scores.cpu(), best.values, atol=2e-6, rtol=1e-6)
+    assert torch.equal(winners.cpu(), best.indices + first)
+    assert torch.equal(drawn.cpu(), logits.gather(1, best.indices[:, None])[:, 0])
+    assert (promises >= scores).all()
+    assert (promises - scores).max() < 0.2
+
+
+@triton.jit
+def _round_trip(out, COUNT: tl.constexpr):
+    column = tl.arange(0, COUNT)
+    tl.store(out + column, column_of_token(token_of_column(column)))
+
+
+def test_columns_of_tokens_are_those_of_columns(device: torch.device) -> None:
+    out = torch.empty(128, dtype=torch.int32, device=device)
+    _round_trip[1,](out, 128)
+    assert out.tolist() == list(range(128))
+
+
+@triton.jit
+def _bounds(out, bound, word, COUNT: tl.constexpr):
+    lane = tl.arange(0, COUNT)
+    words = tl.load(word + lane).to(tl.uint32)
+    tl.store(out + lane, gumbel_of(words))
+    tl.store(bound + lane, gumbel_bound(words))
+
+
+def test_noise_is_not_above_its_bound(device: torch.device, random: torch.Generator) -> None:
+    """Where noise is large, and may win, the bound is close."""
+    edges = torch.tensor([0, 1, 511, 512, 513, 1023, 1024, 2**31, 2**32 - 2**9, 2**32 - 1])
+    word = torch.cat([edges, torch.randint(0, 2**32, (1014,), generator=random) >> torch.arange(1014) % 32])
+    out, bound = torch.empty(1024, device=device), torch.empty(1024, device=device)
+    _bounds[1,](out, bound, word.to(device), 1024)
+    assert (out <= bound).all()
+    close = (out > 3) & (word.to(device) >= 2**18)
+    assert close.sum() > 100
+    assert (bound - out)[close].max() < 0.05
 
 
 @triton.jit
@@ -326,14 +408,15 @@ def test_keys_order_as_logits_do_and_hold_them(device: torch.device, random: tor
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_what_is_launched_are_the_variants(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
     variants = list(lm_head_variants(INTERPRETED))
-    launches = noted(monkeypatch, [(lm_head_topk, "_shard"), (lm_head_merge, "_merge")])
+    launches = noted(monkeypatch, _KERNELS)
     targets, longs = torch.zeros(2, 100, dtype=torch.int64)
     for weight in weights(dtype):
         for rows in (1, 17, 100):
             hidden = torch.zeros(rows, weight.in_features, dtype=dtype)
             draw = Draw(torch.ones(rows), longs[:rows], longs[:rows])
             for k in (1, 33, 64):
-                for invariant in (False, True):
+                for invariant, most in ((False, 5 << 20), (False, 1), (True, 5 << 20)):
+                    monkeypatch.setattr(lm_head_shape, "_LOGITS", most)
                     lm_head_topk.lm_head_topk(INTERPRETED, hidden, weight, k, None, None, invariant)
                     lm_head_topk.lm_head_topk(INTERPRETED, hidden, weight, k, targets[:rows], draw, invariant)
     other = "bf16" if dtype == torch.float16 else "fp16"
@@ -352,10 +435,10 @@ def test_variants_have_every_argument() -> None:
 
 @pytest.mark.parametrize("arch", [Arch("cuda", "sm_90", 32, 132), Arch("hip", "gfx942", 64, 304)], ids=lambda a: a.name)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_where_bits_must_not_change_neither_rows_nor_k_change_the_launch(arch: Arch, dtype: torch.dtype) -> None:
-    shapes = {
-        head_shape(arch, DENSE, rows, 0, 151_936, k, dtype, invariant=True)._replace(row_blocks=0)
-        for rows in (1, 16, 17, 64, 300)
-        for k in (1, 32, 33, 64)
-    }
-    assert len(shapes) == 1
+def test_where_bits_must_not_change_rows_do_not_change_the_launch(arch: Arch, dtype: torch.dtype) -> None:
+    shapes = [tile_shape(arch, DENSE, rows, dtype, has_draw=False, invariant=True) for rows in (1, 16, 17, 64, 300)]
+    assert len(set(shapes)) == 1
+    blocks = 1187
+    assert (
+        len({lm_head_shape.shards_for(arch, shapes[0], rows, blocks, invariant=True) for rows in (1, 16, 17, 300)}) == 1
+    )
