@@ -80,8 +80,7 @@ class Choice(NamedTuple):
 
     def put(self, rows: NDArray[np.int64], other: Choice) -> None:
         """Write what `other` has chosen for the rows with these indices."""
-        for mine, theirs in zip(self, other, strict=True):
-            mine[rows] = theirs
+        self.ids[rows], self.logits[rows], self.exact[rows] = other
 
 
 def choose(candidates: Candidates, rows: SamplingRows) -> Choice:
