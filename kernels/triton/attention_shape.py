@@ -55,14 +55,14 @@ _HEADS_OF_128: Final[Mapping[str, _Shapes]] = {
     "sm_90": _shapes((128, 4, 2), (64, 4, 3), (64, 4, 3), (32, 4, 3)),
     "sm_100": _shapes((64, 4, 3), (64, 4, 3), (64, 4, 3), (64, 8, 2)),
     "cdna": _shapes((32, 4, 2), (32, 4, 2), (32, 4, 2), (32, 4, 2)),  # 64 KB; the stage on its way is in registers
-    "rdna": _shapes((32, 4, 2), (16, 4, 2), (16, 8, 1), (16, 16, 1)),  # operands lie in registers twice
+    "rdna": _shapes((32, 4, 2), (16, 4, 2), (16, 16, 1), (32, 16, 1)),  # operands lie in registers twice
 }
 _HEADS_OF_64: Final[Mapping[str, _Shapes]] = {
     "nvidia": _shapes((64, 4, 3), (64, 4, 3), (64, 4, 3), (64, 4, 3)),
     "sm_90": _shapes((128, 4, 2), (128, 4, 2), (128, 4, 2), (64, 4, 3)),
     "sm_100": _shapes((128, 4, 3), (64, 4, 3), (64, 4, 3), (64, 4, 3)),  # 64 of 16 rows in fp8 spill for no reason
     "cdna": _shapes((64, 4, 2), (64, 4, 2), (64, 4, 2), (64, 4, 2)),
-    "rdna": _shapes((32, 4, 2), (32, 4, 2), (32, 4, 2), (32, 8, 2)),
+    "rdna": _shapes((32, 4, 2), (32, 4, 2), (32, 8, 2), (32, 8, 2)),
 }
 _EIGHT_BITS_OF_64: Final[Mapping[str, _Shapes]] = {
     "sm_90": _shapes((128, 4, 2), (128, 4, 2), (64, 4, 1), (64, 4, 1)),
