@@ -30,13 +30,6 @@ def word_arguments(format: CodeFormat) -> tuple[dict[str, str], dict[str, object
     return signature, constants
 
 
-def code_arguments(format: CodeFormat) -> tuple[dict[str, str], dict[str, object]]:
-    """As `word_arguments`, for the LM head."""
-    signature, constants = word_arguments(format)
-    signature["scales"] = signature.pop("factors")
-    return signature, constants | {"minimums": None, "super_minimums": None}
-
-
 def code_name(format: CodeFormat) -> str:
     """Short name of a format, such as `"4-bit g32 nested minimums"`."""
     nested, minimums = " nested" * format.nested, " minimums" * format.has_minimums

@@ -19,13 +19,13 @@ from torch import Tensor
 from ..ops import Draw
 from .arch import Arch
 from .block_codes import CodeFormat
-from .code_variants import code_arguments, code_formats, code_name
+from .code_variants import code_formats, code_name, word_arguments
 from .lm_head_draw import promise_of_tile, token_of_column
 from .lm_head_partial import Partial
 from .lm_head_shape import DENSE, TILE, TileShape, blocks_of_rows, tile_shape
 from .packed_linear import QuantizedSection, Section
 from .variant import Variant, pointer_to
-from .weight_tile import dense_tile, quantized_tile
+from .weight_tile import dense_tile, exact_tiles
 
 _LOG2E = tl.constexpr(1.4426950408889634)
 _LN2 = tl.constexpr(0.6931471805599453)
@@ -97,10 +97,8 @@ def _tiles(
     best_scores,
     hidden,
     matrix,
-    scales,
-    minimums,
+    factors,
     supers,
-    super_minimums,
     targets,
     temperatures,
     keys,
@@ -160,10 +158,10 @@ def _tiles(
         if BITS == 16:
             product = dense_tile(matrix, hidden, out, row, rows, columns, stride, BLOCK_K)
         else:
-            product = quantized_tile(
-                matrix, scales, minimums, supers, super_minimums, hidden, out, row, rows, outs, columns, stride,
-                0, columns, BITS, GROUP, CENTRE, BLOCK_K, True,
-            )  # fmt: skip
+            product = exact_tiles(
+                matrix, factors, supers, hidden, out, row, rows, outs, columns, stride,
+                0, columns, BITS, GROUP, CENTRE, True, 1, False, False,
+            )[0]  # fmt: skip
         product = tl.where(is_out[None, :], product, float("-inf"))
         highest = tl.max(product, axis=1)
         parts = quarters(product)
@@ -259,7 +257,7 @@ def multiply(
     wishes = (partial.sums, longs, longs) if draw is None else draw
     section = part.section
     format = section.format if isinstance(section, QuantizedSection) else DENSE
-    weight = section.tensors if isinstance(section, QuantizedSection) else (section.matrix, None, None, None, None)
+    weight = section.words if isinstance(section, QuantizedSection) else (section.matrix, None, None)
     row_blocks = triton.cdiv(rows, shape.rows)
     limit = {} if shape.registers is None else {"maxnreg": shape.registers}
     _tiles[row_blocks * shards,](
@@ -296,9 +294,9 @@ def _variant(dtype: torch.dtype, format: CodeFormat, shape: TileShape) -> Varian
     if format == DENSE:
         weight: dict[str, str] = {"matrix": x}
         constants: dict[str, object] = {"BITS": format.bits, "GROUP": format.group, "CENTRE": format.centre}
-        constants |= dict.fromkeys(("scales", "minimums", "supers", "super_minimums"))
+        constants |= dict.fromkeys(("factors", "supers"))
     else:
-        weight, constants = code_arguments(format)
+        weight, constants = word_arguments(format)
         weight["matrix"] = weight.pop("codes")
     floats = ("logits", "maxima", "promises", "sums", "scaled_sums", "bounds", "best_scores", "temperatures")
     tensors = dict.fromkeys(floats, "*fp32") | dict.fromkeys(("targets", "keys", "positions"), "*i64")

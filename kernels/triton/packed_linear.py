@@ -81,17 +81,12 @@ class QuantizedSection:
     @property
     def nbytes(self) -> int:
         """Memory of the section, in bytes."""
-        return sum(0 if tensor is None else tensor.nbytes for tensor in self.tensors)
+        return sum(0 if tensor is None else tensor.nbytes for tensor in self.words)
 
     @property
     def words(self) -> tuple[Tensor, Tensor, Tensor | None]:
         """Codes, factors and the factors of these, as the kernels take them."""
         return self.codes, self.factors, self.supers
-
-    @property
-    def tensors(self) -> tuple[Tensor, Tensor, None, Tensor | None, None]:
-        """As `words`, for the LM head."""
-        return self.codes, self.factors, None, self.supers, None
 
 
 Section = DenseSection | QuantizedSection

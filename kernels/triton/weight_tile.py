@@ -179,20 +179,6 @@ def _words(strips, at, is_there, TILES: tl.constexpr, WHOLE: tl.constexpr):
 
 
 @triton.jit
-def quantized_tile(
-    codes, factors, minimums, supers, super_minimums, x, out, row, rows, outs, columns, x_stride, first, last,
-    BITS: tl.constexpr, GROUP: tl.constexpr, CENTRE: tl.constexpr, STEP: tl.constexpr, FLIPPED: tl.constexpr,
-):  # fmt: skip
-    """One of `exact_tiles` for the LM head."""
-    CHUNK: tl.constexpr = GROUP if GROUP > 64 else 64
-    tl.static_assert(STEP == CHUNK)
-    return exact_tiles(
-        codes, factors, supers, x, out, row, rows, outs, columns, x_stride, first, last,
-        BITS, GROUP, CENTRE, FLIPPED, 1, False, False,
-    )[0]  # fmt: skip
-
-
-@triton.jit
 def rounded_tile(
     codes,
     factors,
