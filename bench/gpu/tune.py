@@ -29,12 +29,14 @@ from .check import NO_GPU
 from .cold_clock import ColdClock
 from .trials import Trial, answer, child_command, failures
 from .tunable_attention import attention_cases
+from .tunable_head import head_cases
 from .tunable_linear import linear_cases
 from .tunables import OWN, Case, Fields
 
 OPS: Final[Mapping[str, Callable[[Arch, Path], Iterator[Case]]]] = {
     "attention": attention_cases,
     "linear": linear_cases,
+    "head": head_cases,
 }
 """The cases of each op, of an architecture and a folder for what takes long to make."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Final, NamedTuple
 
 import torch
@@ -89,6 +90,7 @@ def blocks_of_rows(arch: Arch, format: CodeFormat, dtype: torch.dtype) -> tuple[
     return (16,) if format != DENSE or dtype == torch.float32 else tuple(_dense(arch))
 
 
+@cache
 def tile_shape(
     arch: Arch, format: CodeFormat, rows: int, dtype: torch.dtype, has_draw: bool, invariant: bool = False
 ) -> TileShape:
@@ -99,7 +101,16 @@ def tile_shape(
     choices = blocks_of_rows(arch, format, dtype)
     wanted = _INVARIANT_ROWS if invariant else min(rows, choices[-1])
     shape = _dense(arch)[next(block for block in choices if block >= wanted)]
-    return shape._replace(resident=1, registers=None, draws=True) if has_draw and not shape.draws else shape
+    if has_draw and not shape.draws:
+        shape = shape._replace(resident=1, registers=None, draws=True)
+    if invariant or dtype == torch.float32:
+        return shape
+    return arch.tuning.shape("lm_head_topk", tuned_kind(shape), shape.rows, TILE, shape)
+
+
+def tuned_kind(shape: TileShape) -> str:
+    """What tuning tables call the head of a dense weight in 16 bits."""
+    return "dense" if shape.draws else "dense, no draw"
 
 
 def shards_for(arch: Arch, shape: TileShape, rows: int, tiles: int, invariant: bool = False) -> int:

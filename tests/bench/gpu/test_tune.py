@@ -19,7 +19,7 @@ from marcot.kernels.triton.arch import INTERPRETED
 from marcot.kernels.triton.op_set import TritonKernels
 from marcot.kernels.triton.tuning import TunedShape, TuningTable, tuning_of
 
-from bench.gpu import tunable_attention, tunable_linear, tune
+from bench.gpu import tunable_attention, tunable_head, tunable_linear, tune
 from bench.gpu.trees import PagedTree
 from bench.gpu.trials import Trial, answer, difference, failures
 from bench.gpu.tunables import Case, Fields, grid
@@ -178,7 +178,12 @@ def test_cases_are_called_with_the_shapes_that_are_tried(
     """What a launcher asks a table for is what the case says, and every candidate has fields of its shape."""
     monkeypatch.setattr(tunable_linear, "_SIZES", ((96, 256),))
     monkeypatch.setattr(tunable_linear, "_ROWS", (8, 32))
-    monkeypatch.setattr(tunable_linear, "_DTYPE", torch.float16)  # the interpreter has no bf16
+    for module in (tunable_head, tunable_linear):
+        monkeypatch.setattr(module, "_DTYPE", torch.float16)  # the interpreter has no bf16
+    monkeypatch.setattr(tunable_head, "SHAPES", (TINY._replace(vocab=130),))
+    monkeypatch.setattr(tunable_head, "blocks_of_rows", lambda *_: (16,))
+    monkeypatch.setattr(tunable_head, "_BLOCKS", 1)
+    monkeypatch.setattr(tunable_head, "_TOP_K", 3)
     monkeypatch.setattr(tunable_attention, "SHAPES", (TINY,))
     monkeypatch.setattr(tunable_attention, "_trees", lambda rows: [PagedTree("a page", [None], [16])])
     asked: list[tuple[str, str, int, int]] = []
