@@ -32,23 +32,24 @@ def column_of_token(token):
 
 
 @triton.jit
-def promise_of_tile(quarters, first, inverse, key, position, unknown):
+def promise_of_tile(parts, first, inverse, key, position, unknown, PARTS: tl.constexpr):
     """What no score of each row is above.
 
     Args:
-        quarters: The logits of a tile in four parts of its columns.
+        parts: The logits of a tile in `PARTS` parts of its columns.
         first: First token of the tile.
         inverse: `[rows]` fp32, what logits are multiplied by.
         key: `[rows]` int64.
         position: `[rows]` int64.
         unknown: 0, of which the compiler does not know that. So it neither computes the words of all parts ahead, to
             wait in registers, nor where they are not wanted.
+        PARTS: How many parts there are.
     """
     ROWS: tl.constexpr = inverse.shape[0]
-    BLOCKS: tl.constexpr = quarters[0].shape[1] // 4
+    BLOCKS: tl.constexpr = parts[0].shape[1] // 4
     promise = tl.full([ROWS], float("-inf"), tl.float32)
-    for part in tl.static_range(4):
-        logits = tl.reshape(quarters[part], [ROWS, BLOCKS // 4, 2, 4, 2])
+    for part in tl.static_range(PARTS):
+        logits = tl.reshape(parts[part], [ROWS, BLOCKS // 4, 2, 4, 2])
         logits = tl.reshape(tl.permute(logits, (0, 1, 3, 2, 4)), [ROWS, BLOCKS, 2, 2])
         even, odd = tl.split(logits)
         x0, x2 = tl.split(even)

@@ -45,6 +45,7 @@ class TileShape(NamedTuple):
         resident: Thread blocks that share a processor, so that one looks at its logits while the other multiplies.
         registers: What the compiler may give a thread; None leaves it to the compiler.
         draws: Whether there is code for draws.
+        parts: In how many parts the logits of a tile are looked at, so that numbers about them fit in registers.
     """
 
     rows: int
@@ -54,6 +55,7 @@ class TileShape(NamedTuple):
     resident: int
     registers: int | None = None
     draws: bool = True
+    parts: int = 4
 
 
 # Measured on an H200 and read off the binaries (`make kernel-report`): nothing spills. By the rows of a thread block.
@@ -64,16 +66,18 @@ _DENSE: Final[Mapping[str, Mapping[int, TileShape]]] = {
         64: TileShape(64, 64, 4, 3, 2),
         128: TileShape(128, 64, 8, 3, 2, 128, draws=False),
     },
+    # A product of 64 rows has its sums in memory of its own, and moves them to registers with others beside.
+    "sm_100": {16: TileShape(16, 64, 4, 3, 2, 255), 32: TileShape(32, 64, 4, 3, 2, 255)},
     "nvidia": {16: TileShape(16, 64, 4, 3, 2, 255), 64: TileShape(64, 64, 8, 3, 1, 255)},
     "cdna": {16: TileShape(16, 64, 4, 2, 2), 64: TileShape(64, 64, 8, 2, 1)},
-    "rdna": {16: TileShape(16, 64, 8, 3, 2), 64: TileShape(64, 64, 16, 2, 1)},
+    "rdna": {16: TileShape(16, 64, 8, 3, 2, parts=1), 64: TileShape(64, 64, 16, 2, 1, parts=1)},
 }
 _QUANTIZED: Final[Mapping[str, TileShape]] = {
     "nvidia": TileShape(16, 64, 4, 3, 2, 255),
     "sm_100": TileShape(16, 64, 8, 3, 1, 255),
     "sm_120": TileShape(16, 64, 8, 3, 1, 255),
     "cdna": TileShape(16, 64, 4, 2, 2),
-    "rdna": TileShape(16, 64, 4, 1, 4),  # operands lie in registers twice: no room for a second stage
+    "rdna": TileShape(16, 64, 4, 1, 4, parts=1),  # operands lie in registers twice: no room for a second stage
 }
 
 

@@ -43,23 +43,23 @@ def quarters(tile):
 
 
 @triton.jit
-def _add_exponentials(largest, total, new, parts, factor):
+def _add_exponentials(largest, total, new, parts, factor, PARTS: tl.constexpr):
     """A sum of `2 ** (factor * (logit - largest))`, with those of a tile, for a new largest logit."""
     none = tl.zeros_like(parts[0])
     offset = -new * factor
     total = total * tl.exp2(largest * factor + offset)
-    for part in tl.static_range(4):
+    for part in tl.static_range(PARTS):
         total += tl.sum(tl.exp2(tl.fma(parts[part], factor[:, None] + none, offset[:, None] + none)), axis=1)
     return total
 
 
 @triton.jit
-def _write_out(logits, writes, parts, row, place, capacity):
+def _write_out(logits, writes, parts, row, place, capacity, PARTS: tl.constexpr):
     """Write the rows of a tile out that are asked for."""
     COLUMNS: tl.constexpr = parts[0].shape[1]
     if tl.max(writes.to(tl.int32), axis=0) > 0:
-        line = logits + (row.to(tl.int64) * capacity + place) * (4 * COLUMNS)
-        for part in tl.static_range(4):
+        line = logits + (row.to(tl.int64) * capacity + place) * (PARTS * COLUMNS)
+        for part in tl.static_range(PARTS):
             column = part * COLUMNS + tl.arange(0, COLUMNS)
             # Without the choice all would be moved at once, to other registers, to be written side by side.
             written = tl.where(writes[:, None], parts[part], 0.0)
@@ -128,6 +128,7 @@ def _tiles(
     BLOCK_M: tl.constexpr,
     BLOCK_K: tl.constexpr,
     TILE: tl.constexpr,
+    PARTS: tl.constexpr,
 ):
     """Some rows, and every `shards`-th of `amount` tiles of a section of the vocabulary.
 
@@ -164,9 +165,9 @@ def _tiles(
             )[0]  # fmt: skip
         product = tl.where(is_out[None, :], product, float("-inf"))
         highest = tl.max(product, axis=1)
-        parts = quarters(product)
+        parts = quarters(product) if PARTS == 4 else (product,)
         new = tl.maximum(largest, highest)
-        total = _add_exponentials(largest, total, new, parts, tl.full([BLOCK_M], _LOG2E, tl.float32))
+        total = _add_exponentials(largest, total, new, parts, tl.full([BLOCK_M], _LOG2E, tl.float32), PARTS)
         tile = first_tile + block
         tl.store(tokens + tile, start)
         tl.store(maxima + row * tiles + tile, highest, is_row)
@@ -179,9 +180,9 @@ def _tiles(
             temperature = tl.load(temperatures + row, is_row, 0.0)
             is_drawing = temperature > 0
             inverse = 1.0 / tl.where(is_drawing, temperature, 1.0)
-            scaled_total = _add_exponentials(largest, scaled_total, new, parts, inverse * _LOG2E)
+            scaled_total = _add_exponentials(largest, scaled_total, new, parts, inverse * _LOG2E, PARTS)
             key, position = tl.load(keys + row, is_row, 0), tl.load(positions + row, is_row, 0)
-            promise = promise_of_tile(parts, start, inverse, key, position, number >> 30)
+            promise = promise_of_tile(parts, start, inverse, key, position, number >> 30, PARTS)
             tl.store(promises + row * tiles + tile, promise, is_row)
             if has_bound != 0:
                 writes |= is_drawing & (promise >= tl.load(best_scores + row, is_drawing, 0.0))
@@ -194,7 +195,7 @@ def _tiles(
                 place = tl.where(has_target, capacity - 1, place)
                 writes |= has_target
         tl.store(places + row * tiles + tile, tl.where(writes, place, -1), is_row)
-        _write_out(logits, writes, parts, row, place, capacity)
+        _write_out(logits, writes, parts, row, place, capacity, PARTS)
         largest = new
 
     slot = lanes * all_shards + first_shard + shard
@@ -268,7 +269,7 @@ def multiply(
         partial.maxima.shape[1], partial.logits.shape[1], room, part.first_shard, all_shards, shards, row_blocks,
         int(room > 0), int(targets is not None), int(draw is not None),
         MAY_DRAW=shape.draws, BITS=format.bits, GROUP=format.group, CENTRE=format.centre,
-        BLOCK_M=shape.rows, BLOCK_K=shape.columns, TILE=TILE,
+        BLOCK_M=shape.rows, BLOCK_K=shape.columns, TILE=TILE, PARTS=shape.parts,
         num_warps=shape.warps, num_stages=shape.stages, **limit,
     )  # fmt: skip
 
@@ -308,7 +309,7 @@ def _variant(dtype: torch.dtype, format: CodeFormat, shape: TileShape) -> Varian
         "BLOCK_M": shape.rows,
         "BLOCK_K": shape.columns,
     }
-    constants |= {"TILE": TILE}
+    constants |= {"TILE": TILE, "PARTS": shape.parts}
     kind = "dense" if format == DENSE else code_name(format)
     name = f"lm_head_topk {x[1:]} {kind} m{shape.rows}{'' if shape.draws else ' no draw'}"
     signature = tensors | dict.fromkeys((*sizes, *_NUMBERS), "i32")

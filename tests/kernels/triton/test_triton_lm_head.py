@@ -301,7 +301,7 @@ def _draw_of_tile(promises, scores, winners, drawn, logits, keys, positions, fir
     key, position = tl.load(keys + row), tl.load(positions + row)
     tile = tl.load(logits + row[:, None] * 128 + token[None, :])
     inverse = tl.full([ROWS], 1.25, tl.float32)
-    tl.store(promises + row, promise_of_tile(quarters(tile), first, inverse, key, position, unknown))
+    tl.store(promises + row, promise_of_tile(quarters(tile), first, inverse, key, position, unknown, 4))
     for number in range(ROWS):
         key, position = tl.load(keys + number), tl.load(positions + number)
         line = tl.load(logits + number * 128 + token)
