@@ -39,6 +39,9 @@ _DECODED_BYTES = 1 << 26
 _NESTED_REGISTERS = 16
 """What formats have beyond a shape's `registers` that have twice as many words to hold."""
 
+_MOST_REGISTERS = 240
+"""What a thread may have where nothing else is to be bounded: 255, less what `_NESTED_REGISTERS` adds."""
+
 _FEWEST_CHUNKS = 4
 """Chunks of columns that a split has at least."""
 
@@ -157,21 +160,31 @@ class LinearShape(NamedTuple):
 # By the rows of a tile. With few rows a kernel waits for instructions and for loads of the activations, not for the
 # codes: so several tiles share these, and all blocks run at once. Up to 16 rows weights are not rounded; with more,
 # that would take more instructions than to scale each of them.
+_NVIDIA: Final[Mapping[int, LinearShape]] = {
+    8: LinearShape(8, 32, 2, 4, tiles=4, blocks=8, registers=128),
+    16: LinearShape(16, 32, 2, 3, tiles=2, blocks=9),
+    32: LinearShape(32, 128, 4, 3, rounded=True, blocks=5),
+    64: LinearShape(64, 64, 4, 3, rounded=True, blocks=4),
+    128: LinearShape(128, 128, 8, 3, rounded=True, blocks=2),
+}
+
+_ROOMIER: Final[Mapping[int, LinearShape]] = {**_NVIDIA, 8: _NVIDIA[8]._replace(blocks=6, registers=160)}
+
+# By the name of an architecture, or its family. What was measured is sm_90; where its registers would spill on others
+# (`make kernel-report`), these have more.
 _SHAPES: Final[Mapping[str, Mapping[int, LinearShape]]] = {
-    "nvidia": {
-        8: LinearShape(8, 32, 2, 4, tiles=4, blocks=8, registers=128),
-        16: LinearShape(16, 32, 2, 3, tiles=2, blocks=9),
-        32: LinearShape(32, 128, 4, 3, rounded=True, blocks=5),
-        64: LinearShape(64, 64, 4, 3, rounded=True, blocks=4),
-        128: LinearShape(128, 128, 8, 3, rounded=True, blocks=2),
-    },
+    "nvidia": _NVIDIA,
+    "sm_86": _ROOMIER,
+    "sm_89": _ROOMIER,
+    "sm_100": {**_ROOMIER, 64: _NVIDIA[64]._replace(registers=_MOST_REGISTERS)},
+    "sm_120": {**_ROOMIER, 16: _NVIDIA[16]._replace(registers=_MOST_REGISTERS)},
     "cdna": {16: LinearShape(16, 128, 4, 3), 32: LinearShape(32, 128, 4, 3)},
     "rdna": {16: LinearShape(16, 128, 4, 2), 32: LinearShape(32, 128, 4, 2)},
 }
 
 
 def _shapes(arch: Arch) -> Mapping[int, LinearShape]:
-    return _SHAPES.get(arch.family, _SHAPES["nvidia"])
+    return _SHAPES.get(arch.name) or _SHAPES.get(arch.family, _NVIDIA)
 
 
 @cache
