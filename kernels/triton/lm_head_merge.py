@@ -16,6 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..ops import Draw, HeadTopK
+from .arch import Arch
 from .lm_head_draw import best_of_tile, column_of_token, token_of_column
 from .lm_head_key import NO_TOKEN, key_of, kth_largest, logit_of, next_best, token_of
 from .lm_head_partial import Partial
@@ -295,7 +296,13 @@ class Again(NamedTuple):
 
 
 def merge(
-    head: HeadTopK, partial: Partial, k: int, targets: Tensor | None, draw: Draw | None, again: Again | None = None
+    arch: Arch,
+    head: HeadTopK,
+    partial: Partial,
+    k: int,
+    targets: Tensor | None,
+    draw: Draw | None,
+    again: Again | None = None,
 ) -> None:
     """Write all of `head`."""
     rows, tiles = partial.maxima.shape
@@ -310,6 +317,7 @@ def merge(
     wishes = (partial.sums, partial.chosen, partial.chosen) if draw is None else draw
     hidden, matrix, room = (None, None, 0) if again is None else again
     outs, columns, stride = (0, 0, 0) if again is None else (*again.matrix.shape, again.hidden.stride(0))
+    limit = {} if _registers(arch) is None else {"maxnreg": _registers(arch)}
     _merge[rows,](
         head.top_ids, head.top_logits, head.lse, *drawn, target_logits,
         partial.logits, partial.maxima, partial.places, partial.tokens, promises, partial.sums, scaled_sums,
@@ -317,10 +325,16 @@ def merge(
         hidden, matrix, rows, outs, columns, stride, k, tiles, partial.sums.shape[1], partial.logits.shape[1], room,
         int(targets is not None), int(draw is not None),
         MAXIMA=max(_MAXIMA, triton.next_power_of_2(tiles)), SHARDS=_SHARDS, CHOSEN=CHOSEN, TILE=TILE, num_warps=_WARPS,
+        **limit,
     )  # fmt: skip
 
 
-def merge_variants() -> Iterator[Variant]:
+def _registers(arch: Arch) -> int | None:
+    """Most of a thread. Where the compiler's own limit is so low that it spills a few bytes, all there are."""
+    return 255 if arch.backend == "cuda" and arch.name not in ("sm_90", "sm_100") else None
+
+
+def merge_variants(arch: Arch) -> Iterator[Variant]:
     """Every binary that `merge` launches for a vocabulary of up to 262,144 tokens."""
     floats = ("top_logits", "lse", "drawn_logits", "scaled_lse", "target_logits", "logits", "maxima", "promises")
     longs = ("top_ids", "drawn_ids", "chosen", "targets", "keys", "positions")
@@ -334,4 +348,4 @@ def merge_variants() -> Iterator[Variant]:
         constants |= dict.fromkeys(("hidden", "matrix")) if dtype is None else {}
         name = f"lm_head_topk merge{'' if dtype is None else f' {pointer_to(dtype)[1:]}'}"
         signature = tensors | dict.fromkeys((*sizes, *numbers), "i32")
-        yield Variant(name, _merge, signature, constants, _WARPS, 3, (*tensors, *sizes))
+        yield Variant(name, _merge, signature, constants, _WARPS, 3, (*tensors, *sizes), _registers(arch))

@@ -118,7 +118,7 @@ def _whole(arch: Arch, head: HeadTopK, weight: TritonLinear, wishes: _Wishes, ti
     for tokens, shape, shards in launches:
         x = activations(hidden, tokens.section)
         multiply(partial, x, tokens, shape, shards, targets, draw)
-    merge(head, partial, k, targets, draw)
+    merge(arch, head, partial, k, targets, draw)
 
 
 def _sampled(arch: Arch, head: HeadTopK, section: DenseSection, wishes: _Wishes) -> None:
@@ -138,7 +138,7 @@ def _sampled(arch: Arch, head: HeadTopK, section: DenseSection, wishes: _Wishes)
     bound(partial, draw, sample.tiles, sample.step, k)
     others = Tokens(section, 0, 0, sample.others, sample.step, few)
     multiply(partial, x, others, shape, many, targets, draw, sample.capacity)
-    merge(head, partial, k, targets, draw, Again(x, section.matrix, sample.capacity))
+    merge(arch, head, partial, k, targets, draw, Again(x, section.matrix, sample.capacity))
 
 
 def _empty(rows: int, k: int, has_targets: bool, has_draw: bool, device: torch.device) -> HeadTopK:
@@ -163,4 +163,4 @@ def lm_head_variants(arch: Arch) -> Iterator[Variant]:
     """Every binary that `lm_head_topk` launches in 16 bits for hidden sizes that are multiples of 16."""
     yield from tile_variants(arch)
     yield from bound_variants()
-    yield from merge_variants()
+    yield from merge_variants(arch)
