@@ -32,11 +32,6 @@ class AttentionTree(NamedTuple):
     rows: list[int]
 
     @property
-    def is_apart(self) -> bool:
-        """Whether nothing is shared."""
-        return len(self.ends) == len(self.tokens) and all(parent is None for parent in self.parents)
-
-    @property
     def apart(self) -> AttentionTree:
         """The same paths with nothing shared."""
         tokens = [sum(self.tokens[node] for node in self.path(end)) for end in self.ends]

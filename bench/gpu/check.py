@@ -19,10 +19,10 @@ from typing import Final, NamedTuple
 import torch
 
 from .. import RESULTS
+from ..common.shaped_checkpoint import CONFIGS
 from .flashinfer_trees import start_build
 from .models import Model
 from .peer_build import PeerBuild
-from .random_model import RANDOM_MODELS
 from .report import WRONG, GpuReport, Section
 from .section import Clock, Notebook, SkippedError, Task, run_section
 
@@ -139,7 +139,7 @@ def _parsed(arguments: Sequence[str] | None) -> Chosen:
     listed = "; ".join(f"{name}: {part.what}" for name, part in PARTS.items())
     parser = argparse.ArgumentParser(prog="gpu-check", description=__doc__, epilog=f"Sections. {listed}.")
     parser.add_argument("--model", default="", help="a built-in name, a hub id or a path, instead of random weights")
-    parser.add_argument("--random", default=_RANDOM, type=_sizes, help=f"sizes, of {', '.join(RANDOM_MODELS)}")
+    parser.add_argument("--random", default=_RANDOM, type=_sizes, help=f"sizes, of {', '.join(CONFIGS)}")
     parser.add_argument("--sections", default=" ".join(PARTS), type=_sections, help='such as "tests kernels"')
     parser.add_argument("--out", type=Path, help="where the report goes; bench/results by default")
     parser.add_argument("--seconds", type=float, default=_SECONDS, help="after so many no other section begins")
@@ -150,7 +150,7 @@ def _parsed(arguments: Sequence[str] | None) -> Chosen:
 
 
 def _sizes(names: str) -> list[str]:
-    return _among(names.lower(), RANDOM_MODELS)
+    return _among(names.lower(), CONFIGS)
 
 
 def _sections(names: str) -> list[str]:

@@ -9,14 +9,15 @@ import torch
 from marcot.engine import Engine
 from marcot.model import locate
 
-from .random_model import RANDOM_MODELS, random_engine, write_random
+from ..common.shaped_checkpoint import CONFIGS
+from .random_model import random_engine, write_random
 
 
 class Model(NamedTuple):
     """A model by name.
 
     Attributes:
-        name: A size in `RANDOM_MODELS` where it is random, else a built-in name, a hub id or a path.
+        name: A size in `CONFIGS` where it is random, else a built-in name, a hub id or a path.
         is_random: Whether its weights are drawn on the spot.
     """
 
@@ -38,5 +39,5 @@ class Model(NamedTuple):
             layers: So many layers of a random model; all by default.
         """
         if self.is_random:
-            return write_random(folder, RANDOM_MODELS[self.name], device, layers)
+            return write_random(folder, CONFIGS[self.name], device, layers)
         return locate(self.name)

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from marcot.engine import Engine
 from marcot.kernels import Weight
-from marcot.model import Checkpoint, DecodeGraphs, Decoder, ModelConfig, Tokenizer
-from marcot.model.config import RopeConfig
+from marcot.model import DecodeGraphs, Decoder, ModelConfig, Tokenizer
 
+from ..common.shaped_checkpoint import CONFIGS, ShapedCheckpoint
 from .canned_kernels import CannedKernels, DeviceClock
 from .canned_text import END, chain, text_tokenizer
-
-QWEN2_5_05B = ModelConfig(
-    architecture="qwen2", vocab_size=151_936, hidden_size=896, intermediate_size=4864, num_layers=24,
-    num_heads=14, num_kv_heads=2, head_dim=64, rms_norm_eps=1e-6, rope=RopeConfig(1e6), max_positions=32_768,
-    tied_embeddings=True, qkv_bias=True, eos_token_ids=(), bos_token_id=None,
-)  # fmt: skip
 
 KV_TOKENS = 262_144
 """Room for hundreds of branches of some hundred tokens."""
 
 
-class CannedCheckpoint(Checkpoint):
+class CannedCheckpoint(ShapedCheckpoint):
     """One layer of which nobody looks at the numbers, with the vocabulary of `canned_text`."""
 
     def __init__(self, heads_of: ModelConfig) -> None:
@@ -35,35 +28,17 @@ class CannedCheckpoint(Checkpoint):
             heads_of, vocab_size=len(chain().lse), hidden_size=8, intermediate_size=8, num_layers=1,
             tied_embeddings=True, eos_token_ids=(END,),
         )  # fmt: skip
-        super().__init__(Path("canned"), config)
+        super().__init__("canned", config)
 
     def tokenizer(self) -> Tokenizer:
         """That of `canned_text`."""
         return text_tokenizer()
 
-    def has(self, name: str) -> bool:
-        """All that it should have."""
-        return name in self._shapes
-
-    @property
-    def quantised(self) -> bool:
-        """Not at all."""
-        return False
-
-    def close(self) -> None:
-        """There is no file."""
-
-    def _described(self) -> Iterator[bytes | memoryview]:
-        yield b"canned"
-
     def _read(self, name: str) -> Weight:
         return torch.zeros(1).expand(self._shapes[name])
 
-    def _file_of(self, name: str) -> Path:
-        return self.path / name
 
-
-def canned_engine(clock: DeviceClock, heads_of: ModelConfig = QWEN2_5_05B) -> Engine:
+def canned_engine(clock: DeviceClock, heads_of: ModelConfig = CONFIGS["0.5b"]) -> Engine:
     """An engine in which `clock` runs while a device would work; plans are made for the heads of `heads_of`."""
     checkpoint = CannedCheckpoint(heads_of)
     decoder = Decoder(checkpoint, CannedKernels(clock), torch.float32, torch.device("cpu"))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, Final
 
 import torch
@@ -11,11 +10,12 @@ from marcot.engine import Sampling
 from marcot.kernels import Weight
 from marcot.kernels.triton.arch import Arch
 from marcot.kernels.triton.op_set import TritonKernels
-from marcot.model import PAGE_SIZE, Checkpoint, DecodeGraphs, Decoder, KVCache, ModelConfig
+from marcot.model import PAGE_SIZE, DecodeGraphs, Decoder, KVCache, ModelConfig
 from marcot.model.config import RopeConfig
 from torch import Tensor
 
 from ..common.child import answer_with
+from ..common.shaped_checkpoint import ShapedCheckpoint
 from .canned_engine import KV_TOKENS, canned_engine
 from .canned_kernels import DeviceClock
 from .counted_step import META, Counts, counted
@@ -40,7 +40,7 @@ class Counting:
         given, tokens, read = _last_run(model, branches)
         with counted(lambda tensor: _moved(tensor, read, model)) as counts:
             kernels: Any = TritonKernels(_H100)
-            decoder = Decoder(_Shapes(model), kernels, torch.bfloat16, META)
+            decoder = Decoder(_Shapes("shapes", model), kernels, torch.bfloat16, META)
             cache = KVCache(model, KV_TOKENS // PAGE_SIZE, torch.bfloat16, META)
             record = _Record(counts)
             graphs = DecodeGraphs(decoder, cache, record, branches)
@@ -117,35 +117,14 @@ def _moved(tensor: Tensor, read: int, config: ModelConfig) -> int:
     return 0 if tensor.dtype == torch.int32 and tensor.numel() >= _COUNTERS else tensor.nbytes
 
 
-class _Shapes(Checkpoint):
+class _Shapes(ShapedCheckpoint):
     """Weights without values."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(Path("shapes"), config)
 
     def tokenizer(self) -> None:
         """None."""
 
-    def has(self, name: str) -> bool:
-        """All."""
-        return name in self._shapes
-
-    @property
-    def quantised(self) -> bool:
-        """Not at all."""
-        return False
-
-    def close(self) -> None:
-        """There is no file."""
-
-    def _described(self) -> Iterator[bytes | memoryview]:
-        yield b"shapes"
-
     def _read(self, name: str) -> Weight:
         return torch.empty(self._shapes[name], dtype=torch.bfloat16, device=META)
-
-    def _file_of(self, name: str) -> Path:
-        return self.path
 
 
 def main() -> None:

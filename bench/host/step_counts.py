@@ -18,7 +18,7 @@ from rich.table import Table
 
 from .. import RESULTS, ROOT
 from ..common.remote import Remote
-from ..gpu.random_model import RANDOM_MODELS
+from ..common.shaped_checkpoint import CONFIGS
 from .checkout import linked
 
 _RESULTS = RESULTS / "step_counts.json"
@@ -32,7 +32,7 @@ class StepCount(NamedTuple):
     """What one more token on every branch takes.
 
     Attributes:
-        model: Of `RANDOM_MODELS`.
+        model: Of `CONFIGS`.
         branches: Behind one prefix.
         side: Which checkout.
         kernels: How often each kernel is launched on the device; those that a library splits a product into count once.
@@ -79,7 +79,7 @@ def step_counts(
             with Remote(sys.executable, environment, _PROGRAM) as remote:
                 for model in MODELS:
                     for branches in BRANCHES:
-                        found = remote.call("count", config=asdict(RANDOM_MODELS[model]), branches=branches)
+                        found = remote.call("count", config=asdict(CONFIGS[model]), branches=branches)
                         counts.append(StepCount(model, branches, side, **found))
     counts.sort(key=lambda one: (one.model, one.branches))
     Console(width=max(Console().width, 120)).print(table(counts))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from gpu_samples import OnceClock
 
+from bench.common.shaped_checkpoint import qwen2_config
 from bench.gpu import decode, engine_times, models, prompts, random_model, search
 from bench.gpu.engine_times import BranchTimes
 from bench.gpu.findings import DecodeTiming, Finding, ProfileRow, Rate
@@ -21,9 +22,9 @@ from bench.gpu.section import Notebook, Task
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = random_model._qwen2(32, 48, 1, 2, 1, 12_000, tied=True)
+    tiny = qwen2_config(32, 48, 1, 2, 1, 12_000, tied=True)
     for module in (random_model, models):
-        monkeypatch.setattr(module, "RANDOM_MODELS", {"tiny": tiny})
+        monkeypatch.setattr(module, "CONFIGS", {"tiny": tiny})
     monkeypatch.setattr(decode, "BRANCHES", (1, 3))
     monkeypatch.setattr(decode, "_PROFILED", (3,))
     monkeypatch.setattr(decode, "KV_TOKENS", 2048)

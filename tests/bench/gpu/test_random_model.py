@@ -10,23 +10,24 @@ import torch
 from marcot.engine import MCTS, Expansion, Sampling
 from marcot.model import ModelConfig, load_checkpoint
 
+from bench.common.shaped_checkpoint import CONFIGS, qwen2_config
 from bench.gpu import models, random_model
 from bench.gpu.models import Model
-from bench.gpu.random_model import RANDOM_MODELS, RandomCheckpoint, random_engine
+from bench.gpu.random_model import RandomCheckpoint, random_engine
 from bench.gpu.words import word_tokenizer, words_of
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> ModelConfig:
-    config = random_model._qwen2(64, 96, 2, 4, 2, 500, tied=False)
+    config = qwen2_config(64, 96, 2, 4, 2, 500, tied=False)
     for module in (models, random_model):
-        monkeypatch.setattr(module, "RANDOM_MODELS", {"tiny": config})
+        monkeypatch.setattr(module, "CONFIGS", {"tiny": config})
     return config
 
 
 @pytest.mark.parametrize(("name", "billions"), [("0.5b", 0.49), ("1.5b", 1.54), ("7b", 7.6)])
 def test_models_have_the_sizes_of_their_names(name: str, billions: float) -> None:
-    shapes = RandomCheckpoint(RANDOM_MODELS[name], torch.device("cpu"))._shapes
+    shapes = RandomCheckpoint(CONFIGS[name], torch.device("cpu"))._shapes
     assert sum(torch.Size(shape).numel() for shape in shapes.values()) / 1e9 == pytest.approx(billions, abs=0.02)
 
 

@@ -9,8 +9,8 @@ from itertools import pairwise
 from marcot.engine import MCTS, Sampling
 
 from bench.common.remote import Remote
-from bench.gpu.random_model import RANDOM_MODELS
-from bench.host.canned_engine import QWEN2_5_05B, canned_engine
+from bench.common.shaped_checkpoint import CONFIGS
+from bench.host.canned_engine import canned_engine
 from bench.host.canned_kernels import DeviceClock
 from bench.host.canned_text import END, chain, text_tokenizer
 
@@ -42,19 +42,15 @@ def test_a_search_goes_through() -> None:
 
 
 def test_a_counted_token_has_each_kernel_as_often_as_there_are_layers() -> None:
+    config = CONFIGS["0.5b"]
     with Remote(sys.executable, {"TRITON_INTERPRET": "0"}, "bench.host.counting") as remote:
-        found = remote.call("count", config=asdict(QWEN2_5_05B), branches=3)
-    kernels, layers = found["kernels"], QWEN2_5_05B.num_layers
+        found = remote.call("count", config=asdict(config), branches=3)
+    kernels, layers = found["kernels"], config.num_layers
     assert {kernels[name] for name in ("_rope_store", "_attend", "_silu_mul")} == {layers}
     assert kernels["linear"] == 4 * layers
     assert kernels["_rms_norm"] == 2 * layers + 1
-    config = QWEN2_5_05B
     attention = 2 * config.num_heads + 2 * config.num_kv_heads
     matrices = config.hidden_size * (attention * config.head_dim + 3 * config.intermediate_size)
     weights = 2 * (layers * matrices + config.vocab_size * config.hidden_size)
     assert weights < found["device_bytes"] < 1.1 * weights
     assert 1 < found["calls"] < 2, "sixteen graphs and two copies for sixteen tokens"
-
-
-def test_the_canned_model_has_the_heads_of_the_real_one() -> None:
-    assert RANDOM_MODELS["0.5b"] == QWEN2_5_05B

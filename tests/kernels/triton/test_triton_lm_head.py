@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 from interpreter_arithmetic import multiply_rows_apart
 from kernel_launches import binary_of, noted, weights
+from lm_head_bytes import lm_head_bytes, unfused_bytes
 from marcot.kernels import Draw, HeadTopK, Kernels
 from marcot.kernels.reference.philox import gumbel
 from marcot.kernels.triton import (
@@ -23,7 +24,6 @@ from marcot.kernels.triton import (
     lm_head_topk,
 )
 from marcot.kernels.triton.arch import INTERPRETED, Arch, arch_of
-from marcot.kernels.triton.lm_head_bytes import lm_head_bytes, unfused_bytes
 from marcot.kernels.triton.lm_head_draw import best_of_tile, column_of_token, promise_of_tile, token_of_column
 from marcot.kernels.triton.lm_head_key import key_of, logit_of, token_of
 from marcot.kernels.triton.lm_head_shape import DENSE, Sample, tile_shape

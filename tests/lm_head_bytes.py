@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-
-from .arch import Arch
-from .lm_head_shape import DENSE, TILE, rows_at_once, sample_of, shards_for, tile_shape
+from marcot.kernels.triton.arch import Arch
+from marcot.kernels.triton.lm_head_shape import DENSE, TILE, rows_at_once, sample_of, shards_for, tile_shape
 
 
 class HeadBytes(NamedTuple):
