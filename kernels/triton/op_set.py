@@ -101,11 +101,11 @@ class TritonKernels:
 
     def sample(self, head: HeadTopK, params: SampleParams) -> Sampled:
         """Choose among candidates. See `Kernels.sample`."""
-        return sample(self._arch, head, params)
+        return sample(head, params)
 
     def advance(self, state: RoundState, head: HeadTopK, params: SampleParams) -> None:
         """Choose, and move on what has a token. See `Kernels.advance`."""
-        advance(self._arch, state, head, params)
+        advance(state, head, params)
 
 
 def load(device: torch.device, deterministic: bool = False) -> TritonKernels:

@@ -1,4 +1,4 @@
-"""The choice of the next token among candidates, and the step of a round's state."""
+"""The choice of the next token among candidates, and the step of a round's state: one warp per row."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _LAST_UNIFORM = tl.constexpr(1 - 2.0**-24)
 MAX_ENDS = 8
 """Columns of `RoundState.ends` at most."""
 
-_ROWS = 1
-"""Rows of a thread block; with more, each launch took longer."""
+_ROWS, _WARPS = 1, 1
+"""Of a thread block. On an H200 more rows took longer, and more warps no less time."""
 
 
 @triton.jit
@@ -263,7 +263,7 @@ def _advance(
     tl.store(ended + row, (is_end | is_last).to(tl.uint8), moves)
 
 
-def sample(arch: Arch, head: HeadTopK, params: SampleParams) -> Sampled:
+def sample(head: HeadTopK, params: SampleParams) -> Sampled:
     """Choose a token for each row. See `Kernels.sample`."""
     rows, k = head.top_ids.shape
     sampled = Sampled(
@@ -271,12 +271,12 @@ def sample(arch: Arch, head: HeadTopK, params: SampleParams) -> Sampled:
     )
     if rows:
         _sample[(-(-rows // _ROWS),)](
-            *sampled, *_head(head), *_contiguous(params), rows, k, _ROWS, MAX_TOP_K, num_warps=_warps(arch)
+            *sampled, *_head(head), *_contiguous(params), rows, k, _ROWS, MAX_TOP_K, num_warps=_WARPS
         )
     return sampled
 
 
-def advance(arch: Arch, state: RoundState, head: HeadTopK, params: SampleParams) -> None:
+def advance(state: RoundState, head: HeadTopK, params: SampleParams) -> None:
     """Choose, and move on the rows of a round, all in one launch. See `Kernels.advance`."""
     rows, k = head.top_ids.shape
     room, columns = state.next_places.shape[1], state.ends.shape[1]
@@ -286,13 +286,8 @@ def advance(arch: Arch, state: RoundState, head: HeadTopK, params: SampleParams)
     if rows:
         _advance[(-(-rows // _ROWS),)](
             *state, *_head(head), *_contiguous(params), rows, room, columns, k, _ROWS, MAX_TOP_K, MAX_ENDS,
-            num_warps=_warps(arch),
+            num_warps=_WARPS,
         )  # fmt: skip
-
-
-def _warps(arch: Arch) -> int:
-    """A lane for each candidate; on an H200 four warps were slower, and one no faster."""
-    return MAX_TOP_K // arch.warp
 
 
 def _head(head: HeadTopK) -> tuple[Tensor | None, ...]:
@@ -350,4 +345,4 @@ def sample_variants(arch: Arch) -> Iterator[Variant]:
             tensors = own | head | _PARAMS
             signature = tensors | dict.fromkeys(numbers, "i32")
             fixed = {"ROWS": _ROWS, "LIST": MAX_TOP_K} | constants | absent
-            yield Variant(f"{name}{suffix}", kernel, signature, fixed, _warps(arch), 3, tuple(tensors))
+            yield Variant(f"{name}{suffix}", kernel, signature, fixed, _WARPS, 3, tuple(tensors))
