@@ -105,7 +105,7 @@ endif
 # BENCH_PYTHON=/path/to/python. The program ends with 1 if a number is wrong (CHECK=1: or a bar is missed), with 3 if
 # there is no GPU (make itself then says "Error 3" and ends with 2).
 .PHONY: gpu-check
-gpu-check: $(GPU_NEEDS)  ## on a machine with a GPU: prove and time everything there, in one report, in 7 minutes
+gpu-check: $(GPU_NEEDS)  ## on a machine with a GPU: prove and time everything there, in one report
 	$(GPU_PYTHON) -m bench.gpu.check $(if $(filter command environment,$(firstword $(origin MODEL))),--model="$(MODEL)") $(if $(RANDOM),--random="$(RANDOM)") \
 	  $(if $(SECTIONS),--sections="$(SECTIONS)") $(if $(CHECK),--check)
 

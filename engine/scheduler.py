@@ -28,7 +28,6 @@ _SHARE_OF_ACTIVATIONS = 0.5
 _FEW = 8
 """A round may be long if at most one branch in so many has to wait for the host after each token."""
 
-
 _MANY = 32
 """Jobs from which on the next round is launched although some have ended, whose followers will have to wait for it."""
 

@@ -174,8 +174,7 @@ class Stepper:
         """
         for reader in readers:
             _count(reader)
-        ordered = None if prepared is None else prepared.rows(readers, tokens)
-        if prepared is not None and ordered is not None:
+        if prepared is not None and (ordered := prepared.rows(readers, tokens)) is not None:
             readers, plan = ordered, prepared.plan._replace(positions=_positions(ordered))
         else:
             readers, plan = self._planner.plan(readers, tokens)
