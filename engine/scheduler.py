@@ -47,7 +47,10 @@ class Limits(NamedTuple):
 
     @classmethod
     def of(cls, decoder: Decoder, memory: int) -> Self:
-        """What suits the device of `decoder`. Long rounds keep a GPU busy; a CPU loses more by them than it gains.
+        """What suits the device of `decoder`.
+
+        Long rounds keep a GPU busy. On a CPU a row that has ended costs as much as any other: with 16 tokens decoding
+        alone takes 2 to 11 % less time on the 135M, and a search 2 to 15 % more.
 
         Args:
             decoder: The model.

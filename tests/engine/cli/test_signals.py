@@ -22,7 +22,6 @@ SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 _MODULE = """
 import os
-import signal
 
 ENDED = []
 
@@ -61,9 +60,8 @@ def ended_by(talker: Path, folder: Path, first: int, act: str, rest: str = "") -
 def test_the_first_signal_ends_the_work_and_the_next_ones_change_nothing(
     talker: Path, tmp_path: Path, first: signal.Signals
 ) -> None:
-    # Raised in this very thread: those that are sent to a process may reach it in another order.
-    later = "; ".join(f"signal.raise_signal({int(each)})" for each in SIGNALS)
-    ended = ended_by(talker, tmp_path, first, f"try: signal.raise_signal({int(first)})\n        finally: {later}")
+    later = "; ".join(f"os.kill(os.getpid(), {int(each)})" for each in SIGNALS)
+    ended = ended_by(talker, tmp_path, first, f"try: os.kill(os.getpid(), {int(first)})\n        finally: {later}")
     told = "interrupted: 1 of 2 questions are finished; the same command goes on from out.jsonl\n"
     assert (ended.returncode, ended.stderr) == (SIGNALS[first], told)
     [line] = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
