@@ -15,8 +15,8 @@ def test_every_launch_is_a_listed_variant(monkeypatch: pytest.MonkeyPatch) -> No
     params = cases.params(3, 0)
     for drawn in (False, True):
         head = cases.head(3, 20, 0, 1.0, drawn)
-        sample(INTERPRETED, head, params)
-        advance(INTERPRETED, cases.round_state(3, 20, 4), head, params)
+        sample(head, params)
+        advance(cases.round_state(3, 20, 4), head, params)
     monkeypatch.undo()
     variants = list(sample_variants(INTERPRETED))
     assert {binary_of(launch, variants) for launch in launches} == {variant.name for variant in variants}
@@ -25,6 +25,6 @@ def test_every_launch_is_a_listed_variant(monkeypatch: pytest.MonkeyPatch) -> No
 def test_no_rows_are_no_launch(monkeypatch: pytest.MonkeyPatch) -> None:
     launches = noted(monkeypatch, [(module, "_sample"), (module, "_advance")])
     head, params = cases.head(0, 5, 0, 1.0), cases.params(0, 0)
-    assert len(sample(INTERPRETED, head, params).ids) == 0
-    advance(INTERPRETED, cases.round_state(0, 5, 4), head, params)
+    assert len(sample(head, params).ids) == 0
+    advance(cases.round_state(0, 5, 4), head, params)
     assert not launches
