@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .expansion import Expansion
     from .node import Node
     from .outcome import Outcome
-    from .sampling import Sampling
+    from .sampling.sampling import Sampling
     from .scoring import Score
     from .search.actions import Action
     from .search.answers import AnswerRule
@@ -56,7 +56,7 @@ _HOMES = {
     "Progress": ".search.protocol",
     "Question": ".search.question",
     "Rollout": ".search.result",
-    "Sampling": ".sampling",
+    "Sampling": ".sampling.sampling",
     "Score": ".scoring",
     "SearchOptions": ".search.strategy",
     "SearchResult": ".search.result",

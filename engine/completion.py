@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .brief import brief_record
-from .sampling import CONFIDENCE_WIDTH
+from .sampling.sampling import CONFIDENCE_WIDTH
+from .text.brief import brief_record
 
 FinishReason = Literal["eos", "stop", "length", "cancelled", "pruned"]
 """Why a branch ended: an end-of-sequence token, a stop string or stop token, its length, its deadline, or a search that

@@ -25,16 +25,11 @@ from ..model import (
     kv_scales,
     load_checkpoint,
 )
-from .chat import chat_ids
 from .checking import flag, shown, whole
 from .completion import Completion
-from .driver import Driver
 from .errors import InputError
-from .expanding import Expanding, expansion_of
 from .expansion import Expansion
-from .job import Job
-from .kv_tree import KVTree
-from .live_text import LiveText
+from .kv.tree import KVTree
 from .load_options import (
     check_compute,
     number_settings,
@@ -46,15 +41,20 @@ from .load_options import (
 )
 from .node import Node
 from .outcome import Outcome
-from .sampling import Sampling
-from .scheduler import Limits, Scheduler
+from .sampling.sampling import Sampling
+from .scheduler.expansion_batch import ExpansionBatch, expansion_of
+from .scheduler.request import Request
+from .scheduler.scheduler import Limits, Scheduler
+from .scheduler.search_driver import SearchDriver
 from .scoring import Score, Scoring
-from .search.instruction import AUTO, instruction_for, says_where_to_answer, with_instruction
 from .search.protocol import Progress, Searcher, Task, check_strategy
 from .search.question import Asked, Question, one_or_many
 from .search.result import SearchResult
+from .search.rollout.instruction import AUTO, instruction_for, says_where_to_answer, with_instruction
 from .stream import Stream
-from .token_codec import TokenCodec
+from .text.chat import chat_ids
+from .text.live_text import LiveText
+from .text.token_codec import TokenCodec
 from .turn import check_team
 from .usage import Usage
 
@@ -128,10 +128,10 @@ class Engine:
         except (MemoryError, RuntimeError) as error:  # a limit of the process, or others that have taken it meanwhile
             raise InputError(f"kv_tokens={pages * PAGE_SIZE}: there is no memory for them: ask for fewer") from error
         limits = limits or Limits.of(decoder, _memory(decoder))
-        repeated = decode_graphs(decoder, cache, limits.jobs) if graphs else None
+        repeated = decode_graphs(decoder, cache, limits.requests) if graphs else None
         self._scheduler = Scheduler(decoder, cache, self.tree, tokenizer, limits, repeated)
         self._codec = TokenCodec(tokenizer, decoder.config.vocab_size)
-        self._driver = Driver(self._scheduler, self.tree, self._codec)
+        self._driver = SearchDriver(self._scheduler, self.tree, self._codec)
 
     @classmethod
     def load(
@@ -442,47 +442,47 @@ class Engine:
 
     def _expand(self, expansions: Iterable[Expansion]) -> list[list[Node]]:
         with self.tree.turn:
-            expanding = Expanding(self._scheduler, self.tree, expansions, self.usage)
+            batch = ExpansionBatch(self._scheduler, self.tree, expansions, self.usage)
             try:
-                while not expanding.finished:
+                while not batch.finished:
                     self._scheduler.step()
-                if expanding.error is not None:
-                    raise expanding.error
-                return expanding.nodes(self._codec)
+                if batch.error is not None:
+                    raise batch.error
+                return batch.nodes(self._codec)
             finally:
-                expanding.cancel()
+                batch.cancel()
 
     def _told(self, expansion: Expansion) -> Generator[str | Node]:
-        expanding = Expanding(self._scheduler, self.tree, [expansion], self.usage)
+        batch = ExpansionBatch(self._scheduler, self.tree, [expansion], self.usage)
         try:
-            [[branch]] = expanding.branches
+            [[branch]] = batch.branches
             text = None if self.tokenizer is None else LiveText(branch, self.tokenizer)
             told = 0
-            while not expanding.finished:
+            while not batch.finished:
                 self._scheduler.step()
                 if text is not None and not branch.finished and (piece := text.more()):
                     told += len(piece)
                     yield piece
-            if expanding.error is not None:
-                raise expanding.error
-            [[child]] = expanding.nodes(self._codec)
+            if batch.error is not None:
+                raise batch.error
+            [[child]] = batch.nodes(self._codec)
         finally:
-            expanding.cancel()
+            batch.cancel()
         if rest := child.text[told:]:
             yield rest
         yield child
 
-    def _run(self, jobs: Sequence[Job]) -> None:
-        """Step until all of `jobs` are over; raise the first error among them."""
+    def _run(self, requests: Sequence[Request]) -> None:
+        """Step until all of `requests` are over; raise the first error among them."""
         try:
-            while not all(job.finished for job in jobs):
+            while not all(request.finished for request in requests):
                 self._scheduler.step()
         except BaseException:
-            self._scheduler.cancel(jobs)
+            self._scheduler.cancel(requests)
             raise
-        for job in jobs:
-            if job.error is not None:
-                raise job.error
+        for request in requests:
+            if request.error is not None:
+                raise request.error
 
 
 def _memory(decoder: Decoder) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .brief import brief_record
-from .sampling import Sampling
+from .sampling.sampling import Sampling
+from .text.brief import brief_record
 
 if TYPE_CHECKING:
     from .node import Node

@@ -10,13 +10,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .brief import brief
 from .checking import shown, whole
 from .completion import Completion, FinishReason
 from .errors import InputError, ReleasedNodeError
-from .kv_node import Distribution, KVNode
-from .kv_tree import KVTree
-from .token_codec import TokenCodec
+from .kv.node import Distribution, KVNode
+from .kv.tree import KVTree
+from .text.brief import brief
+from .text.token_codec import TokenCodec
 
 
 class Node:

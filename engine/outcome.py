@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..kernels import MarcotError
-from .brief import brief_record
 from .search.result import SearchResult
+from .text.brief import brief_record
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from ..kernels import HeadTopK
-from .brief import brief_record
-from .job import Job
-from .kv_node import KVNode
+from .kv.node import KVNode
+from .scheduler.request import Request
+from .text.brief import brief_record
 from .usage import Usage
 
 
@@ -34,7 +34,7 @@ class Score(NamedTuple):
         return brief_record(self)
 
 
-class Scoring(Job):
+class Scoring(Request):
     """A sequence while it is being scored.
 
     Attributes:

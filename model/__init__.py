@@ -1,12 +1,7 @@
 """Checkpoints: config, weights and tokenizer, from a name or a path."""
 
-from .cache import cached_model, models_folder
-from .catalog import BUILT_IN_MODELS, BuiltInModel
-from .chat_template import ChatTemplate, Message, speaks_of_reasoning
 from .checkpoint import Checkpoint
 from .config import ModelConfig, RopeConfig
-from .cuda_graphs import decode_graphs
-from .decode_graph import DecodeGraphs
 from .decoder import Decoder, Step
 from .errors import (
     ChatTemplateError,
@@ -16,11 +11,16 @@ from .errors import (
     TokenizerError,
     UnsupportedConfigError,
 )
+from .fetch.cache import cached_model, models_folder
+from .fetch.catalog import BUILT_IN_MODELS, BuiltInModel
+from .fetch.locate import find_here, load_checkpoint, locate
 from .formats import open_checkpoint
 from .kv_cache import PAGE_SIZE, KVCache
 from .kv_scales import kv_scales
-from .locate import find_here, load_checkpoint, locate
-from .round import ROUND_ENDS, ROUND_TOKENS, Drawn, Round, run_round
+from .rounds.cuda_graphs import decode_graphs
+from .rounds.decode_graph import DecodeGraphs
+from .rounds.round import ROUND_ENDS, ROUND_TOKENS, Drawn, Round, run_round
+from .template.chat_template import ChatTemplate, Message, speaks_of_reasoning
 from .tokenizer import TextStream, Tokenizer
 from .weight_format import WeightFormat
 

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import strict_json
 from .errors import TokenizerError
+from .files import strict_json
 
 _SUSPECT = tuple(
     re.compile(pattern)

@@ -14,8 +14,8 @@ from ..kernels.blocks import BlockFormatError
 from .checkpoint import Checkpoint
 from .config import ModelConfig
 from .errors import CheckpointError
+from .files.non_finite import non_finite_tensor
 from .kv_cache import KVCache
-from .non_finite import non_finite_tensor
 from .rope import Rope
 from .weight_format import WeightFormat, converted
 

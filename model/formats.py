@@ -6,10 +6,10 @@ from pathlib import Path
 
 from .checkpoint import Checkpoint
 from .errors import ModelNotFoundError
-from .folder_kind import gguf_in_folder
-from .gguf_file import GgufFile
-from .plain_file import is_there
-from .safetensors_folder import SafetensorsFolder
+from .files.folder_kind import gguf_in_folder
+from .files.plain_file import is_there
+from .gguf.gguf_file import GgufFile
+from .hf.safetensors_folder import SafetensorsFolder
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

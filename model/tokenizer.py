@@ -8,9 +8,9 @@ from datetime import datetime
 
 import tokenizers
 
-from .chat_template import ChatTemplate, Message
 from .errors import ChatTemplateError, TokenizerError
-from .rust_errors import translated
+from .files.rust_errors import translated
+from .template.chat_template import ChatTemplate, Message
 
 
 class Tokenizer:

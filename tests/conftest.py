@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import interpreted  # first of all: it decides how Triton runs kernels, before anything loads it
+from support.kernels import interpreted  # first of all: it decides how Triton runs kernels, before anything loads it
+
+# isort: split
 import marcot.engine  # noqa: F401 - first: it decides how OpenMP waits, before torch loads it
 import pytest
-import system_tools
-import tiny
 import torch
-from headless_browser import Browser, find_chromium
 from marcot.kernels import select
+from support.checkpoints import tiny
+from support.programs import system_tools
+from support.programs.headless_browser import Browser, find_chromium
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import typer
-from code_blocks import code_blocks, inline_code
 from marcot.engine.cli.app import app
-from small_talker import write_built_in_models, write_talking_folder
+from support.checkpoints.small_talker import write_built_in_models, write_talking_folder
+from support.programs.code_blocks import code_blocks, inline_code
 
 ROOT = Path(__file__).parents[1]
 PAGES = [

@@ -3,7 +3,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-import system_tools
+from support.programs import system_tools
 
 
 def test_what_is_here_is_not_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Final, NamedTuple
 
 import typer
-from marcot.engine.tile_cost import tile_cost
-from marcot.engine.tile_planner import TilePlanner
+from marcot.engine.plan.tile_cost import tile_cost
+from marcot.engine.plan.tile_planner import TilePlanner
 from marcot.kernels import Tiling
-from marcot.model.whole_file import write_whole
+from marcot.model.files.whole_file import write_whole
 from rich.console import Console
 from rich.table import Table
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from random import Random
 from typing import Final
 
-from marcot.engine.branch import Branch
-from marcot.engine.kv_node import KVNode
-from marcot.engine.kv_tree import KVTree
-from marcot.engine.planner import Reader
-from marcot.engine.sampling import Sampling
+from marcot.engine.kv.node import KVNode
+from marcot.engine.kv.tree import KVTree
+from marcot.engine.plan.planner import Reader
+from marcot.engine.sampling.sampling import Sampling
+from marcot.engine.scheduler.branch import Branch
 from marcot.engine.usage import Usage
 
 _PROMPT, _PIECE = 500, 32

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from marcot.engine.job import Prefill
-from marcot.engine.planner import Reader
-from marcot.engine.tile_planner import TilePlanner
+from marcot.engine.plan.planner import Reader
+from marcot.engine.plan.tile_planner import TilePlanner
+from marcot.engine.scheduler.request import Prefill
 from marcot.engine.usage import Usage
 from marcot.kernels import Tile
 

@@ -13,9 +13,9 @@ from typing import Annotated, Final, NamedTuple
 import cpuinfo
 import numpy as np
 import typer
-from marcot.engine.tile_planner import TilePlanner
+from marcot.engine.plan.tile_planner import TilePlanner
 from marcot.kernels import Tiling
-from marcot.model.whole_file import write_whole
+from marcot.model.files.whole_file import write_whole
 from rich.console import Console
 from rich.table import Table
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from marcot.engine import MCTS, Engine, Sampling
-from marcot.model.whole_file import write_whole
+from marcot.model.files.whole_file import write_whole
 
 from ..common.recorded_trees import RECORD
 

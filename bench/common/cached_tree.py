@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from marcot.engine.kv_node import KVNode
-from marcot.engine.kv_tree import KVTree
+from marcot.engine.kv.node import KVNode
+from marcot.engine.kv.tree import KVTree
 from marcot.model import PAGE_SIZE
 
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from marcot.model.whole_file import write_whole
+from marcot.model.files.whole_file import write_whole
 from rich.console import Console
 from rich.table import Table
 

@@ -49,15 +49,19 @@ class Part(NamedTuple):
 
 
 PARTS: Final[Mapping[str, Part]] = {
-    "tests": Part("bench.gpu.kernel_tests", True, "the kernel tests, on the GPU"),
-    "head": Part("bench.gpu.head_times", True, "the LM head beside cuBLAS"),
-    "linears": Part("bench.gpu.linear_times", True, "quantised linears beside bf16 by cuBLAS"),
-    "kernels": Part("bench.gpu.kernel_times", True, "the other kernels beside the card's limits"),
-    "attention": Part("bench.gpu.tree_times", True, "attention over trees beside FlashInfer, and on pages in fp8"),
-    "decode": Part("bench.gpu.decode", True, "decode steps beside the recorded step alone, and their profile"),
-    "prompts": Part("bench.gpu.prompts", True, "prompts that are computed together"),
-    "search": Part("bench.gpu.search", True, "a whole search beside the decode rate at as many rows"),
-    "logprobs": Part("bench.gpu.logprobs", True, "whole-model log-probabilities against transformers and the CPU"),
+    "tests": Part("bench.gpu.sections.kernel_tests", True, "the kernel tests, on the GPU"),
+    "head": Part("bench.gpu.sections.head_times", True, "the LM head beside cuBLAS"),
+    "linears": Part("bench.gpu.sections.linear_times", True, "quantised linears beside bf16 by cuBLAS"),
+    "kernels": Part("bench.gpu.sections.kernel_times", True, "the other kernels beside the card's limits"),
+    "attention": Part(
+        "bench.gpu.sections.tree_times", True, "attention over trees beside FlashInfer, and on pages in fp8"
+    ),
+    "decode": Part("bench.gpu.sections.decode", True, "decode steps beside the recorded step alone, and their profile"),
+    "prompts": Part("bench.gpu.sections.prompts", True, "prompts that are computed together"),
+    "search": Part("bench.gpu.sections.search", True, "a whole search beside the decode rate at as many rows"),
+    "logprobs": Part(
+        "bench.gpu.sections.logprobs", True, "whole-model log-probabilities against transformers and the CPU"
+    ),
     "peers": Part("bench.gpu.peers", False, "vLLM and SGLang, where they are installed"),
 }
 """FlashInfer is compiled until `attention` wants it, beside what a busy host does not disturb."""

@@ -16,8 +16,8 @@ import torch
 from marcot.model import PAGE_SIZE
 from torch import Tensor
 
-from .kernel_times import SHAPES, Shape, inputs
 from .peer_build import PeerBuild
+from .sections.kernel_times import SHAPES, Shape, inputs
 from .trees import PagedTree, fan
 
 _WORKSPACE_BYTES = 256 * 2**20

@@ -25,11 +25,11 @@ import torch
 from ..common.recorded_trees import recorded_trees
 from ..common.remote import Remote
 from ..cpu.lineup import PYTHON_VARIABLE
-from .decode import BRANCHES, KV_TOKENS
 from .engine_times import PREFIX_TOKENS, SHORT, BranchTimes
 from .findings import DecodeTiming
 from .models import Model
 from .section import Notebook, SkippedError, Task
+from .sections.decode import BRANCHES, KV_TOKENS
 
 _ENGINES: Final = {"vllm": "vllm_gpu:Vllm", "sglang": "sglang_gpu:Sglang"}
 _ROUNDS, _NEW_TOKENS = 3, 24

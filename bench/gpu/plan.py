@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from marcot.engine.job import Prefill
-from marcot.engine.planner import ItemPlanner, Planner, Reader
-from marcot.engine.tile_planner import TilePlanner
+from marcot.engine.plan.planner import ItemPlanner, Planner, Reader
+from marcot.engine.plan.tile_planner import TilePlanner
+from marcot.engine.scheduler.request import Prefill
 from marcot.engine.usage import Usage
 from marcot.kernels import Plan, Tiling
 from marcot.model import PAGE_SIZE

@@ -9,7 +9,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from marcot.model.whole_file import write_whole
+from marcot.model.files.whole_file import write_whole
 from rich.console import Console
 from rich.table import Table
 

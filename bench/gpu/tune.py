@@ -23,15 +23,15 @@ from marcot.kernels import Kernels
 from marcot.kernels.triton.arch import Arch, arch_of
 from marcot.kernels.triton.op_set import TritonKernels
 from marcot.kernels.triton.tuning import TUNED_FOLDER, UNTUNED, TunedShape, TuningTable, table_name
-from marcot.model.whole_file import write_whole
+from marcot.model.files.whole_file import write_whole
 
 from .check import NO_GPU
 from .cold_clock import ColdClock
-from .trials import Trial, answer, child_command, failures
-from .tunable_attention import attention_cases
-from .tunable_head import head_cases
-from .tunable_linear import linear_cases
-from .tunables import OWN, Case, Fields
+from .tuning.trials import Trial, answer, child_command, failures
+from .tuning.tunable_attention import attention_cases
+from .tuning.tunable_head import head_cases
+from .tuning.tunable_linear import linear_cases
+from .tuning.tunables import OWN, Case, Fields
 
 OPS: Final[Mapping[str, Callable[[Arch, Path], Iterator[Case]]]] = {
     "attention": attention_cases,

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import cpuinfo
 import typer
-from marcot.model.whole_file import write_whole
+from marcot.model.files.whole_file import write_whole
 from rich.console import Console
 from rich.table import Table
 

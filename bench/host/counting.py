@@ -64,7 +64,7 @@ def _name_of_run(graphs: DecodeGraphs) -> str:
 def _last_run(config: ModelConfig, branches: int) -> tuple[tuple[Any, ...], int, int]:
     """What the last run of `DecodeGraphs` is given, how many tokens a row draws by it, and how many its tiles read."""
     engine = canned_engine(DeviceClock(), config)
-    graphs: Any = engine._scheduler._stepper._graphs
+    graphs: Any = engine._scheduler._step_runner._graphs
     runs: list[tuple[Any, ...]] = []
     name = _name_of_run(graphs)
     run = getattr(graphs, name)

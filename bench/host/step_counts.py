@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Final, NamedTuple
 
 import typer
-from marcot.model.whole_file import write_whole
+from marcot.model.files.whole_file import write_whole
 from rich.console import Console
 from rich.table import Table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from marcot.model.whole_file import write_whole
+from marcot.model.files.whole_file import write_whole
 
 from .table import Key, Row, Rows
 from .target import TARGETS

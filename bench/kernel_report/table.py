@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from marcot.model.whole_file import write_whole
+from marcot.model.files.whole_file import write_whole
 
 from .binary import Binary, Loads
 from .occupancy import LIMITS, Needs, resident_blocks

@@ -79,4 +79,4 @@ class Marcot(Peer):
 
 
 def _decoder(engine: Engine) -> Decoder:
-    return engine._scheduler._stepper._decoder
+    return engine._scheduler._step_runner._decoder

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from marcot.engine.evaluation import Interval, Pairs, wilson
-from marcot.model.whole_file import write_whole
+from marcot.model.files.whole_file import write_whole
 from rich.console import Console
 from rich.table import Table
 

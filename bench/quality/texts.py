@@ -43,7 +43,7 @@ def texts() -> list[Text]:
         Text("English questions", "\n\n".join(problem.question for problem in problems("en"))),
         Text("Chinese questions", "\n\n".join(problem.question for problem in problems("zh"))),
         Text("documentation", _joined("README.md", "docs/design.md")),
-        Text("code", _joined("engine/kv_tree.py", "engine/scheduler.py")),
+        Text("code", _joined("engine/kv/tree.py", "engine/scheduler/scheduler.py")),
     ]
 
 

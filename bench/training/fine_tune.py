@@ -13,14 +13,14 @@ from typing import Annotated, Any
 
 import typer
 from marcot.engine import Engine  # before torch: it has OpenMP's threads wait, not spin
-from marcot.model.whole_file import write_whole
+from marcot.model.files.whole_file import write_whole
 
 # isort: split
 import torch
 from datasets import Dataset, load_dataset
 from marcot.engine.dataset.split import question_id, split_of
 from marcot.engine.evaluation import wilson
-from marcot.engine.question_file import Question, read_questions
+from marcot.engine.results.question_file import Question, read_questions
 from marcot.engine.search import Greedy
 from marcot.engine.search.answers import answers_agree
 from marcot.model import locate

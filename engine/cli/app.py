@@ -8,14 +8,15 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from . import option_names, signals, streams
-from .compare import compare
-from .dataset import dataset
-from .eval import eval
-from .generate import generate
-from .models import models
-from .score import score
-from .search import search
+from . import signals, streams
+from .commands.compare import compare
+from .commands.dataset import dataset
+from .commands.eval import eval
+from .commands.generate import generate
+from .commands.models import models
+from .commands.score import score
+from .commands.search import search
+from .options import renamed as option_names
 from .signals import INTERRUPTED
 
 app = typer.Typer(

@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ..outcome import Outcome
-from ..pace import Pace, time_left
-from ..printable import printable
-from ..question_file import Question
+from ..results.pace import Pace, time_left
+from ..results.question_file import Question
 from ..search import Progress
-from ..terminal import Terminal
+from ..text.printable import printable
+from ..text.terminal import Terminal
 
 PLAIN_LINE_EVERY = 5.0
 """Seconds between two lines where stderr is no terminal."""

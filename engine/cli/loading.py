@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from . import options
+from .options import common as options
 from .streams import say
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def waiting(what: str) -> Iterator[None]:
     from rich.live import Live
     from rich.spinner import Spinner
 
-    from ..terminal import Terminal
+    from ..text.terminal import Terminal
 
     console = Terminal(stderr=True)
     if not console.is_terminal:

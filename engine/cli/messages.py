@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ...model import strict_json
+from ...model.files import strict_json
 from ..errors import InputError
-from .options import read_text
+from .options.common import read_text
 
 
 def read_messages(file: Path) -> list[dict[str, Any]]:

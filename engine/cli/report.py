@@ -10,9 +10,9 @@ from rich.rule import Rule
 from rich.text import Text
 from rich.tree import Tree
 
-from ..printable import printable
 from ..search import SearchResult, Solution, TreeNode
-from ..terminal import Terminal
+from ..text.printable import printable
+from ..text.terminal import Terminal
 
 PIPED_WIDTH = 120
 """Columns where stdout is no terminal."""

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from ..errors import InputError
-from ..sampling import Sampling
+from ..sampling.sampling import Sampling
 from ..search import Strategy
 from ..search.strategy_spec import parse_strategies
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
-from ..printable import printable
+from ..text.printable import printable
 
 if TYPE_CHECKING:
     from ..errors import OutputError

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 
 from ..evaluation import Section, print_sections, to_text
-from ..terminal import Terminal
+from ..text.terminal import Terminal
 
 
 def print_tables(sections: Iterable[Section]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..json_form import is_correct
 from ..outcome import Outcome
-from ..question_file import Question
+from ..results.json_form import is_correct
+from ..results.question_file import Question
 
 
 @dataclass(slots=True)

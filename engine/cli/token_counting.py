@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...model import BUILT_IN_MODELS, CheckpointError, cached_model, load_checkpoint
-from ...model.strict_json import parse
+from ...model.files.strict_json import parse
 from ..errors import InputError
 
 Encode = Callable[[str], list[int]]

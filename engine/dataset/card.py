@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ..printable import printable
+from ..text.printable import printable
 from .features import features_header
-from .filters import HEURISTIC_FILTERS, QUALITY_FILTERS, Filter
+from .filters.filters import HEURISTIC_FILTERS, QUALITY_FILTERS, Filter
 from .options import DatasetOptions
 from .split import SPLITS
 from .tally import Tally

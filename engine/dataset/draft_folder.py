@@ -11,12 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ...model import strict_json
-from ...model.fields import MAX_COUNT, Fields
-from ...model.whole_file import sync_folder
-from ...model.working_file import working_names
+from ...model.files import strict_json
+from ...model.files.fields import MAX_COUNT, Fields
+from ...model.files.whole_file import sync_folder
+from ...model.files.working_file import working_names
 from ..errors import InputError, OutputError
-from ..file_lock import lock
+from ..results.file_lock import lock
 from .growing_file import GrowingFile, Mark
 
 State = Mapping[str, Any]

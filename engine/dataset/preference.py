@@ -7,8 +7,8 @@ from itertools import product
 from typing import NamedTuple
 
 from ..search.answers import normalise_answer
+from .filters.shared_prefix import shared_length
 from .options import DatasetOptions
-from .shared_prefix import shared_length
 from .trace import Trace
 
 

@@ -12,21 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from ...model import strict_json
-from ...model.fields import MAX_COUNT, Fields
+from ...model.files import strict_json
+from ...model.files.fields import MAX_COUNT, Fields
 from ..errors import InputError
-from ..printable import escaped
+from ..text.printable import escaped
 from .card import SourceFacts, card, dataset_info
 from .draft_folder import DraftFolder, discard_draft
-from .duplicates import ROW_BYTES, Seen, exact_key, row_of
-from .filters import HEURISTIC_FILTERS, QUALITY_FILTERS, Filter, first_failed
+from .filters.duplicates import ROW_BYTES, Seen, exact_key, row_of
+from .filters.filters import HEURISTIC_FILTERS, QUALITY_FILTERS, Filter, first_failed
+from .filters.script import main_script
+from .filters.shared_prefix import shared_length
 from .options import KINDS, DatasetOptions
 from .preference import preferences
-from .question_index import QuestionIndex
 from .records import Record, pair_record, sft_record, shown_text, step_record
-from .script import main_script
-from .shared_prefix import shared_length
-from .source import Source
+from .sources.question_index import QuestionIndex
+from .sources.source import Source
 from .split import SPLITS, question_id, split_of
 from .tally import Tally
 from .trace import Trace

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .filters.shared_prefix import shared_length
 from .preference import Preference
-from .shared_prefix import shared_length
 from .thought_output import to_thought_output
 from .trace import Trace
 

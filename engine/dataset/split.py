@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from .words import normalised
+from .filters.words import normalised
 
 SPLITS = ("train", "validation", "test")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from ...model.fields import MAX_COUNT, Fields
+from ...model.files.fields import MAX_COUNT, Fields
 from .split import SPLITS
 
 

@@ -1,11 +1,10 @@
 """Evaluation: how often which strategy is right, at what cost, and how sure that is."""
 
 from ..search.strategy_spec import StrategySpec, parse_parameters, parse_strategies
-from .comparison import COMPARE_PROMPTS, Comparison, Contestant, Prompt, Reply
-from .comparison_file import ComparisonFile
-from .comparison_page import comparison_page
-from .comparison_text import comparison_sections
-from .curve_plot import draw_curve
+from .comparison.comparison import COMPARE_PROMPTS, Comparison, Contestant, Prompt, Reply
+from .comparison.file import ComparisonFile
+from .comparison.page import comparison_page
+from .comparison.text import comparison_sections
 from .data_set import DataSet
 from .eval_run import EvalRun, Failure
 from .eval_view import EvalView, Leg
@@ -15,9 +14,10 @@ from .interval import Interval, wilson
 from .mgsm import INSTRUCTIONS, Problem, problems
 from .pairs import Pairs
 from .question_range import QuestionRange
-from .report import Report, check_baseline
-from .report_folder import check_report_folder, write_report
-from .sections import Heading, Section, Table, print_sections, to_markdown, to_text
+from .report.curve_plot import draw_curve
+from .report.folder import check_report_folder, write_report
+from .report.report import Report, check_baseline
+from .report.sections import Heading, Section, Table, print_sections, to_markdown, to_text
 from .series import Series, read_series
 from .trial import Trial
 

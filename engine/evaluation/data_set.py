@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..question_file import Question, read_questions
+from ..results.question_file import Question, read_questions
 from ..search import Question as SearchQuestion
 from ..search.question import Asked, one_or_many
 from .mgsm import INSTRUCTIONS, problems

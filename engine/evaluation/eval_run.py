@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ...kernels import MarcotError
 from ..errors import InputError
-from ..json_form import JsonObject, failure_object, search_object
 from ..outcome import Outcome
-from ..question_file import Question
-from ..results_file import ResultsFile
+from ..results.json_form import JsonObject, failure_object, search_object
+from ..results.question_file import Question
+from ..results.results_file import ResultsFile
+from ..results.world import check_unchanged, run_date, world_of
 from ..search import Question as Asked
 from ..search import reference_answer
-from ..search.instruction import with_instruction
+from ..search.rollout.instruction import with_instruction
 from ..search.strategy_spec import StrategySpec
-from ..world import check_unchanged, run_date, world_of
 from .data_set import DataSet
 from .eval_view import EvalView, Leg
 from .series import Series, read_series

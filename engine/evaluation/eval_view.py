@@ -13,10 +13,10 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 
 from ..outcome import Outcome
-from ..pace import Pace, time_left
-from ..printable import printable
+from ..results.pace import Pace, time_left
 from ..search import Progress, Strategy
-from ..terminal import Terminal
+from ..text.printable import printable
+from ..text.terminal import Terminal
 
 PLAIN_LINE_EVERY = 30.0
 """Seconds between two lines where stderr is no terminal."""

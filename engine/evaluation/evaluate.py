@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..search import Strategy
-from ..search.instruction import AUTO
 from ..search.question import Asked
+from ..search.rollout.instruction import AUTO
 from ..search.strategy_spec import StrategySpec, parse_strategies
 from .data_set import DataSet
 from .eval_run import EvalRun
 from .eval_view import EvalView
 from .evaluation import Evaluation
-from .report import Report, check_baseline
-from .report_folder import check_report_folder, write_report
+from .report.folder import check_report_folder, write_report
+from .report.report import Report, check_baseline
 
 if TYPE_CHECKING:
     from ..engine import Engine

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ..errors import InputError
 from .eval_run import Failure
 from .interval import Interval
-from .report import Report, summary
-from .sections import to_text
+from .report.report import Report, summary
+from .report.sections import to_text
 from .series import Series
 from .trial import Trial
 

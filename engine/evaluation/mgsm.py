@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from ..search.instruction import DEFAULT_INSTRUCTION
+from ..search.rollout.instruction import DEFAULT_INSTRUCTION
 
 _DATA = Path(__file__).parent / "data"
 

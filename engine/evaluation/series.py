@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...model.strict_json import RefusedError, parse
-from ..added_settings import distinguishing, found_of
+from ...model.files.strict_json import RefusedError, parse
 from ..errors import InputError
+from ..results.added_settings import distinguishing, found_of
 from ..search.answers import ANSWER_RULES
 from ..search.imported import is_path
 from .anytime import Anytime, Point, limit_for, point

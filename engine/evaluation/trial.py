@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from math import nan
 from typing import Any, get_args
 
-from ...model.fields import MAX_COUNT, MAX_NUMBER, Fields
-from ..brief import brief_record
+from ...model.files.fields import MAX_COUNT, MAX_NUMBER, Fields
 from ..completion import FinishReason
 from ..errors import InputError
 from ..search import Rollout, SearchResult, TreeNode, answers_agree, reference_answer
+from ..text.brief import brief_record
 
 _COLUMNS = ("answer", "value", "tokens", "finish_reason", "leaf", "spent")
 

@@ -5,12 +5,12 @@ from .answers import ANSWER_RULES, AnswerRule, answers_agree, extract_answer, no
 from .protocol import Growing, Progress, Search, Searcher, Task, Wave
 from .question import Question
 from .result import Rollout, SearchResult, SearchStats, TreeNode
+from .rollout.token_ends import with_token_ends
 from .search_run import SearchRun
 from .search_tree import SearchNode
 from .solutions import Solution, solutions
 from .strategies import DVTS, MCTS, REBASE, STRATEGIES, Beam, BestOfN, Greedy, SelfConsistency
 from .strategy import SearchOptions, Strategy
-from .token_ends import with_token_ends
 from .trace import Trace
 from .values import VALUES, GroundTruth, GroupConfidence, Judge, MarcoConfidence, MeanLogprob, Mixture, Value
 

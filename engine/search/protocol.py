@@ -6,9 +6,9 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from ..brief import brief_record
 from ..errors import InputError
 from ..expansion import Expansion
+from ..text.brief import brief_record
 from .result import SearchResult
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ..brief import brief, brief_record
 from ..completion import FinishReason
 from ..errors import InputError
+from ..text.brief import brief, brief_record
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from ..brief import brief_changes
 from ..checking import branches, count, flag, no_class, real
 from ..errors import InputError
-from ..sampling import Sampling
+from ..sampling.sampling import Sampling
+from ..text.brief import brief_changes
 from .actions import Action, action_of
 from .answers import AnswerParser, AnswerRule, parser_of, rule_of
 from .trace import Trace

@@ -11,17 +11,17 @@ from dataclasses import replace
 from ..errors import InputError
 from .actions import CheckedAction, action_of
 from .answers import Vote, agreement, answers_agree, lead, normalise_answer, parser_of, rule_of, votes
-from .branch_prefix import BranchPrefix
-from .node_content import NodeContent
-from .partial_rollout import PartialRollout
 from .protocol import Growing, Progress, Task
-from .pruning import Pruning
-from .reflection import REFLECTION, conclusion
 from .result import Rollout, SearchResult, TreeNode
-from .rollout_generator import RolloutGenerator
+from .rollout.branch_prefix import BranchPrefix
+from .rollout.node_content import NodeContent
+from .rollout.partial_rollout import PartialRollout
+from .rollout.pruning import Pruning
+from .rollout.reflection import REFLECTION, conclusion
+from .rollout.rollout_generator import RolloutGenerator
+from .rollout.token_stats import TokenStats
 from .search_parameters import SearchParameters
 from .search_tree import SearchNode, SearchTree
-from .token_stats import TokenStats
 from .trace import Trace
 from .user_code import UserCode, name_of
 from .values import rating, value_of

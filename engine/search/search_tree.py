@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 
-from ..brief import brief
-from .node_content import NodeContent
+from ..text.brief import brief
 from .result import TreeNode
+from .rollout.node_content import NodeContent
 
 
 @dataclass(slots=True, eq=False)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..brief import brief_record
+from ..text.brief import brief_record
 from .answers import normalise_answer
 from .result import Rollout
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import InputError
-from ..sampling import Sampling
+from ..sampling.sampling import Sampling
 from .imported import imported, is_path
 from .strategies import STRATEGIES
 from .strategy import Strategy

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..brief import brief_record
+from ..text.brief import brief_record
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError
+from ..results.whole_file import Recognise, check_replaceable, write_whole
 from ..search import SearchResult
-from ..whole_file import Recognise, check_replaceable, write_whole
 from .dot import is_dot, to_dot
 from .page import is_page, to_page
 from .tree_json import is_json, to_json

@@ -11,8 +11,8 @@ from math import nan
 from pathlib import Path
 from typing import Any, get_args
 
-from ...model import strict_json
-from ...model.fields import MAX_COUNT, MAX_NUMBER, Fields
+from ...model.files import strict_json
+from ...model.files.fields import MAX_COUNT, MAX_NUMBER, Fields
 from ..completion import FinishReason
 from ..errors import InputError
 from ..search import Rollout, SearchResult, SearchStats, TreeNode

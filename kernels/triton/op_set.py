@@ -11,17 +11,17 @@ from ..blocks import Weight
 from ..ops import Compute, Draw, HeadTopK, KVScales, LayerWeights, RoundState, Sampled, SampleParams
 from ..plan import Plan, Tiling
 from .arch import Arch, arch_of
-from .attention_merge import Tickets
-from .attention_shape import fp8_dtype, tiling
-from .embed import embed
-from .linear import linear
-from .lm_head_topk import lm_head_topk
-from .packed_linear import TritonLinear, pack
+from .attention.merge import Tickets
+from .attention.shape import fp8_dtype, tiling
+from .attention.tree_attention import tree_attention
+from .linear.embed import embed
+from .linear.linear import linear
+from .linear.packed_linear import TritonLinear, pack
+from .lm_head.lm_head_topk import lm_head_topk
 from .rms_norm import rms_norm
 from .rope_store import rope_store
 from .sample import advance, sample
 from .silu_mul import silu_mul
-from .tree_attention import tree_attention
 
 
 class TritonKernels:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..ops import KVScales
 from .arch import Arch
-from .attention_shape import PAGE_SIZE, fp8_dtype
+from .attention.shape import PAGE_SIZE, fp8_dtype
 from .launch import launched
 from .variant import Variant, pointer_to
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .arch import Arch
-from .embed import embed_variants
-from .linear import linear_variants
-from .lm_head_topk import lm_head_variants
+from .attention.tree_attention import tree_attention_variants
+from .linear.embed import embed_variants
+from .linear.linear import linear_variants
+from .lm_head.lm_head_topk import lm_head_variants
 from .rms_norm import rms_norm_variants
 from .rope_store import rope_store_variants
 from .sample import sample_variants
 from .silu_mul import silu_mul_variants
-from .tree_attention import tree_attention_variants
 from .variant import Variant
 
 

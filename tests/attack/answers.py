@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from random import Random
 
 from attack.campaign import Campaign
-from marcot.engine.dataset.repetition import ends_in_loop, repeated_share
-from marcot.engine.dataset.script import main_script
+from marcot.engine.dataset.filters.repetition import ends_in_loop, repeated_share
+from marcot.engine.dataset.filters.script import main_script
 from marcot.engine.dataset.thought_output import parse_thought_output
 from marcot.engine.search.actions.step import Step
 from marcot.engine.search.answers import answers_agree, extract_answer, normalise_answer, reference_answer

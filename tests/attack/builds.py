@@ -19,12 +19,12 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-import tiny_wheels
 from attack.campaign import Campaign
 from marcot.kernels import MarcotError
 from marcot.kernels.cpu.build import built_library
 from marcot.kernels.cpu.compiler import find_compiler
-from marcot.model import download
+from marcot.model.fetch import download
+from support.checkpoints import tiny_wheels
 
 _COUNT = 20
 _GRACE_SECONDS = 20.0

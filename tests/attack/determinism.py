@@ -18,16 +18,16 @@ from typing import NamedTuple
 
 import marcot.engine  # noqa: F401 - first: it decides how OpenMP waits, before torch loads it
 import numpy as np
-import tiny
 import torch
 from attack.campaign import Campaign
 from marcot.engine import Engine, Expansion, Node, Sampling
-from marcot.engine.branch_key import branch_key
 from marcot.engine.errors import PoolTooSmallError
-from marcot.engine.scheduler import Limits
+from marcot.engine.sampling.branch_key import branch_key
+from marcot.engine.scheduler.scheduler import Limits
 from marcot.kernels import Compute, select
 from marcot.kernels.reference.pick import gumbel
 from marcot.model import PAGE_SIZE, Decoder, Tokenizer, WeightFormat, load_checkpoint
+from support.checkpoints import tiny
 from transformers.utils import logging
 
 VOCABULARY = 331

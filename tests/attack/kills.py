@@ -27,13 +27,14 @@ import matplotlib.figure  # noqa: F401 - this and others here so that no fork ha
 import torch
 from attack.campaign import Campaign, Trial
 from attack.killed_process import Ended, Process
-from marcot.engine.cli import compare_run, dataset_view, live_view, loading, main, request, strategy  # noqa: F401
+from marcot.engine.cli import live_view, loading, main, strategy  # noqa: F401
+from marcot.engine.cli.commands import compare_run, dataset_view, search_command  # noqa: F401
 from marcot.engine.dataset import Production  # noqa: F401
 from marcot.kernels import select
 from marcot.kernels.cpu.build import built_library
-from marcot.model.catalog import BuiltInModel, WheelPart
-from marcot.model.download import fetch
-from small_talker import write_talking_folder
+from marcot.model.fetch.catalog import BuiltInModel, WheelPart
+from marcot.model.fetch.download import fetch
+from support.checkpoints.small_talker import write_talking_folder
 
 QUESTIONS = "".join(f"What is {number} + {number + 1}?\t{2 * number + 1}\n" for number in range(1, 9))
 STRATEGIES = ("mcts:rollouts=4", "beam:beams=2,samples=2", "best-of-n", "self-consistency", "dvts", "rebase", "greedy")

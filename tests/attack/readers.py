@@ -21,21 +21,21 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from attack.campaign import Campaign
-from finished_searches import Told, result_line, write_lines
-from grown_tree import grown_tree
-from marcot.engine.cli.dataset_view import report
+from marcot.engine.cli.commands.dataset_view import report
 from marcot.engine.cli.messages import read_messages
 from marcot.engine.cli.report import print_report
 from marcot.engine.cli.token_counting import chosen_tokenizer
 from marcot.engine.dataset import DatasetOptions, Production
 from marcot.engine.errors import InputError
 from marcot.engine.evaluation import DataSet, Report, read_series
-from marcot.engine.json_form import failure_object, search_object, to_line
-from marcot.engine.question_file import Question, read_questions
-from marcot.engine.results_file import ResultsFile
+from marcot.engine.results.json_form import failure_object, search_object, to_line
+from marcot.engine.results.question_file import Question, read_questions
+from marcot.engine.results.results_file import ResultsFile
 from marcot.engine.search.actions.action_file import read_actions
 from marcot.engine.view import read_tree, to_dot, to_json, to_page
 from marcot.kernels import MarcotError
+from support.searches.finished_searches import Told, result_line, write_lines
+from support.searches.grown_tree import grown_tree
 
 SECONDS = 20
 MEMORY = 6 * 2**30
@@ -170,7 +170,7 @@ def _read_results(folder: Path) -> object:
 
 
 def _evaluation(folder: Path) -> None:
-    from trials import trial
+    from support.searches.trials import trial
 
     head = {"label": "a", "settings": SETTINGS}
     entries: list[dict[str, Any]] = [
@@ -206,7 +206,7 @@ def _messages(folder: Path) -> None:
 
 
 def _read_messages(folder: Path) -> object:
-    from marcot.engine.chat import _checked
+    from marcot.engine.text.chat import _checked
 
     return _checked(read_messages(folder / "messages.json"))
 

@@ -26,8 +26,8 @@ from random import Random
 from typing import NamedTuple
 
 import marcot.engine  # noqa: F401 - first: it decides how OpenMP waits, before torch loads it
-from finished_searches import Told, result_line, write_lines
-from tiny import write_tiny
+from support.checkpoints.tiny import write_tiny
+from support.searches.finished_searches import Told, result_line, write_lines
 
 from .campaign import Campaign
 

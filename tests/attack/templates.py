@@ -13,7 +13,7 @@ from random import Random
 from attack.campaign import Campaign
 from jinja2.filters import FILTERS
 from jinja2.tests import TESTS
-from template_attacks import Victim
+from support.checkpoints.template_attacks import Victim
 
 PROLOGUE = """{% set n = namespace(t='ab c', i=3, l=[1, 2], d={'a': 1}, a=none) %}{% set q = 7 %}
 {%- macro m(x=1, y='b') %}{{ x }}{{ varargs }}{{ kwargs }}{{ caller(y) if caller }}{% endmacro %}

@@ -16,9 +16,10 @@ from pathlib import Path
 from random import Random
 from unittest.mock import patch
 
-import tiny_wheels
 from attack.campaign import Campaign
-from marcot.model import DownloadError, download
+from marcot.model import DownloadError
+from marcot.model.fetch import download
+from support.checkpoints import tiny_wheels
 
 _COUNT = 1500
 

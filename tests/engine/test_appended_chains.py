@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from marcot.engine import Engine, Expansion, Node, Sampling
-from marcot.engine.planner import Reader
-from marcot.engine.scheduler import Limits
-from marcot.engine.stepper import Decoded
+from marcot.engine.plan.planner import Reader
+from marcot.engine.scheduler.scheduler import Limits
+from marcot.engine.scheduler.step_runner import Decoded
 from marcot.kernels import select
 from torch import device
 
@@ -43,14 +43,14 @@ def chain(engine: Engine, pieces: Sequence[Sequence[int]]) -> list[Node]:
 def steps_of(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list that gets the rows of every forward pass to come."""
     rows: list[int] = []
-    stepper = engine._scheduler._stepper
-    run = stepper.run
+    step_runner = engine._scheduler._step_runner
+    run = step_runner.run
 
     def counted(readers: Sequence[Reader]) -> Decoded:
         rows.append(sum(reader.rows for reader in readers))
         return run(readers)
 
-    monkeypatch.setattr(stepper, "run", counted)
+    monkeypatch.setattr(step_runner, "run", counted)
     return rows
 
 

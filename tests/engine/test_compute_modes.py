@@ -8,14 +8,14 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-import system_tools
-import tiny_gguf
 import torch
 from marcot.engine import Engine, InputError
 from marcot.kernels import BlockTensor, select
 from marcot.kernels.blocks import BlockFormatError
 from marcot.kernels.reference.quantize import round_trip
 from marcot.model import Decoder, open_checkpoint
+from support.checkpoints import tiny_gguf
+from support.programs import system_tools
 from transformers import AutoModelForCausalLM
 
 CPU = torch.device("cpu")

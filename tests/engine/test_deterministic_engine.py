@@ -9,14 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import interpreted
 import numpy as np
 import pytest
-from interpreter_arithmetic import multiply_rows_apart
-from marcot.engine import Engine, Expansion, Node, Sampling, tile_planner
-from marcot.engine.scheduler import Limits
+from marcot.engine import Engine, Expansion, Node, Sampling
+from marcot.engine.plan import tile_planner
+from marcot.engine.scheduler.scheduler import Limits
 from marcot.model import DecodeGraphs
-from tape import Tape
+from support.kernels import interpreted
+from support.kernels.interpreter_arithmetic import multiply_rows_apart
+from support.kernels.tape import Tape
 
 pytestmark = pytest.mark.usefixtures("poison")
 
@@ -62,7 +63,7 @@ def grow(engine: Engine) -> list[Grown]:
 
     They sample in every way and end at different times, and prompts are computed in pieces beside them.
     """
-    engine._scheduler._limits = Limits(step_tokens=17, jobs=7, round_tokens=2)
+    engine._scheduler._limits = Limits(step_tokens=17, requests=7, round_tokens=2)
     long, short = engine.prefill(PROMPT), engine.prefill([*PROMPT[:26], 9])
     generations = [[(long, 2, WIDE), (short, 2, NARROW)]]
     grown = []
@@ -93,8 +94,8 @@ def test_alone_and_in_company(load: Load, dtype: str) -> None:
         alone = load(dtype)
         assert alone.deterministic
         if number % 2 and interpreted.DEVICE == "cpu":
-            stepper = alone._scheduler._stepper
-            stepper._graphs = DecodeGraphs(stepper._decoder, stepper._cache, Tape(), most_rows=2)
+            step_runner = alone._scheduler._step_runner
+            step_runner._graphs = DecodeGraphs(step_runner._decoder, step_runner._cache, Tape(), most_rows=2)
         assert_same_bits(each.again(alone), each.node)
 
 
@@ -102,7 +103,12 @@ def test_without_it_attention_is_cut_by_its_cost(load: Load) -> None:
     """The option reaches the planner and the kernels."""
     for deterministic in (False, True):
         engine = load("float32", deterministic=deterministic)
-        stepper = engine._scheduler._stepper
-        planner = stepper._planner
+        step_runner = engine._scheduler._step_runner
+        planner = step_runner._planner
         assert isinstance(planner, tile_planner.TilePlanner)
-        assert planner._deterministic == stepper._decoder.kernels.deterministic == engine.deterministic == deterministic
+        assert (
+            planner._deterministic
+            == step_runner._decoder.kernels.deterministic
+            == engine.deterministic
+            == deterministic
+        )

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from held_nodes import check_nothing_is_left
 from marcot.engine import MCTS, Beam, Engine, InputError, Outcome, Question, Sampling, SearchResult, Strategy
 from marcot.engine.errors import CallableError, PoolTooSmallError
 from marcot.engine.expansion import Expansion
 from marcot.engine.search import STRATEGIES, Action, Step, Task, Trace
 from marcot.engine.search.protocol import Progress, Wave
-from search_books import SMALL
+from support.searches.held_nodes import check_nothing_is_left
+from support.searches.search_books import SMALL
 
 GOOD, BAD = "How many clips?", "How many bad clips?"
 QUESTIONS = [GOOD, BAD, "How many clips in May?", BAD, "小明有三个苹果？"]

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import kernel_sets
 import numpy as np
 import pytest
 import torch
 from marcot.engine import Engine, Sampling
 from marcot.kernels import BlockTensor
 from marcot.model import WeightFormat
+from support.kernels import kernel_sets
 from transformers import AutoModelForCausalLM
 
 CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {

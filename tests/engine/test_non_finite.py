@@ -12,14 +12,14 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from held_nodes import check_nothing_is_left
 from marcot.engine import BestOfN, Engine, Expansion, Node, NonFiniteError, Outcome, Sampling
 from marcot.kernels import BlockTensor, HeadTopK, Kernels, reference
 from marcot.model import DecodeGraphs, Decoder, load_checkpoint
 from safetensors.torch import load_file, save_file
-from stored_weights import BLOCKS
-from tiled_reference import TiledReference
-from tiny_gguf import convert
+from support.checkpoints.stored_weights import BLOCKS
+from support.checkpoints.tiny_gguf import convert
+from support.kernels.tiled_reference import TiledReference
+from support.searches.held_nodes import check_nothing_is_left
 from torch import Tensor
 
 PROMPT = [5, 17, 3, 99, 4, 250, 8, 8, 31]
@@ -187,9 +187,9 @@ def test_a_branch_that_draws_the_bad_token(spoilt: Callable[[Spoil], Path], grap
         with load_checkpoint(spoilt(overflowing(tokens))) as checkpoint:
             decoder = Decoder(checkpoint, cast(Kernels, TakesAnything()), torch.float32, torch.device("cpu"))
         engine = Engine(decoder, None, 4096)
-        stepper = engine._scheduler._stepper
+        step_runner = engine._scheduler._step_runner
         if graphs:
-            stepper._graphs = DecodeGraphs(decoder, stepper._cache, lambda run: run, most_rows=16)
+            step_runner._graphs = DecodeGraphs(decoder, step_runner._cache, lambda run: run, most_rows=16)
         return engine
 
     ways = [replace(way, max_tokens=2) for way in WAYS]

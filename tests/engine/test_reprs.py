@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from grown_tree import grown_tree
-from hostile_text import HOSTILE, everywhere
 from marcot.engine import Engine, Expansion, InputError, Outcome, Progress, Sampling, Usage
-from marcot.engine.brief import brief
 from marcot.engine.search import STRATEGIES, Rollout, SearchNode, Solution, Strategy, Trace, Wave
-from marcot.engine.search.branch_prefix import BranchPrefix
-from marcot.engine.search.node_content import NodeContent
-from marcot.engine.search.token_stats import TokenStats
-from trials import trial
+from marcot.engine.search.rollout.branch_prefix import BranchPrefix
+from marcot.engine.search.rollout.node_content import NodeContent
+from marcot.engine.search.rollout.token_stats import TokenStats
+from marcot.engine.text.brief import brief
+from support.searches.grown_tree import grown_tree
+from support.searches.hostile_text import HOSTILE, everywhere
+from support.searches.trials import trial
 
 LONG = "We add six and two.\n\n" * 400
 LONGEST = 320

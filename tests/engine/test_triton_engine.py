@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import interpreted
 import numpy as np
 import pytest
 from marcot.engine import MCTS, Engine, Expansion, Node, Sampling
-from marcot.engine.scheduler import Limits
+from marcot.engine.scheduler.scheduler import Limits
 from marcot.model import DecodeGraphs
-from tape import Tape
+from support.kernels import interpreted
+from support.kernels.tape import Tape
 
 pytestmark = pytest.mark.usefixtures("poison")
 
@@ -100,11 +100,11 @@ def test_a_search(load: Load, tiny_checkpoint: Callable[..., Path]) -> None:
     sampling = Sampling(temperature=1.5, top_k=5, top_p=1.0)
     strategy = MCTS(rollouts=3, max_rollout_tokens=4, action="mini-step-2", width=2, parallel=2, sampling=sampling)
     reference, triton = load("reference", folder), load("triton", folder)
-    stepper = triton._scheduler._stepper
-    if stepper._graphs is None:
-        stepper._graphs = DecodeGraphs(stepper._decoder, stepper._cache, Tape(), most_rows=2)
+    step_runner = triton._scheduler._step_runner
+    if step_runner._graphs is None:
+        step_runner._graphs = DecodeGraphs(step_runner._decoder, step_runner._cache, Tape(), most_rows=2)
     [expected], [got] = (engine.search("How?", strategy, instruction=None) for engine in (reference, triton))
-    assert stepper._graphs.works
+    assert step_runner._graphs.works
     assert list(map(shape, got.tree)) == list(map(shape, expected.tree))
     assert [rollout.text for rollout in got.rollouts] == [rollout.text for rollout in expected.rollouts]
     assert got.best_path == expected.best_path

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from held_nodes import check_nothing_is_left
 from marcot.engine import MCTS, Engine, Expansion, Node, Outcome, Sampling, SearchResult
 from marcot.engine.errors import EngineBusyError, ForkedEngineError
 from marcot.engine.search import Trace
+from support.searches.held_nodes import check_nothing_is_left
 
 QUICK = MCTS(rollouts=3, max_rollout_tokens=12, action="mini-step-3", lead=0)
 FEW = Sampling(max_tokens=4, ignore_eos=True, seed=5)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 from gguf import GGMLQuantizationType, GGUFWriter, TokenType
-from stored_weights import random_weight
-from tiny import CHAT_TEMPLATE, SPECIAL_TOKENS, train_tokenizer, write_tiny
-from tiny_gguf import convert
+from support.checkpoints.stored_weights import random_weight
+from support.checkpoints.tiny import CHAT_TEMPLATE, SPECIAL_TOKENS, train_tokenizer, write_tiny
+from support.checkpoints.tiny_gguf import convert
 
 _VOCABULARY = 331
 _WHOLE_BLOCKS = {"hidden_size": 128, "intermediate_size": 160, "num_attention_heads": 8, "num_key_value_heads": 2}

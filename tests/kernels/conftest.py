@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import kernel_sets
 import pytest
 import torch
 from marcot.kernels import Kernels
+from support.kernels import kernel_sets
 
 
 @pytest.fixture(scope="session", params=kernel_sets.NAMES)

@@ -6,12 +6,12 @@ from random import Random
 
 import pytest
 import torch
-from forest import Forest, Query, Shape, shapes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marcot.kernels import Compute, Draw, Kernels
-from stored_weights import BLOCKS, MODES, random_weight
-from tied_draws import tied_draws
+from support.checkpoints.stored_weights import BLOCKS, MODES, random_weight
+from support.kernels.forest import Forest, Query, Shape, shapes
+from support.kernels.tied_draws import tied_draws
 from torch import Tensor
 
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from marcot.kernels import BlockTensor, Compute, Kernels
 from marcot.kernels.reference.quantize import SMALLEST
-from stored_weights import (
+from support.checkpoints.stored_weights import (
     BLOCKS,
     FORMATS,
     MODE_IDS,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from marcot.kernels import BlockTensor, Compute, Draw, HeadTopK, Kernels
 from marcot.kernels.reference.philox import gumbel
-from stored_weights import product, random_weight
+from support.checkpoints.stored_weights import product, random_weight
 from torch import Tensor
 
 CPU = torch.device("cpu")

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from forest import Forest, Query
 from marcot.kernels import BlockTensor, Compute, Draw, Kernels, NonFiniteError
 from marcot.kernels.errors import KernelArgumentError
 from marcot.kernels.reference.quantize import quantize
-from stored_weights import BLOCKS, FORMATS, MODE_IDS, MODES, random_weight
+from support.checkpoints.stored_weights import BLOCKS, FORMATS, MODE_IDS, MODES, random_weight
+from support.kernels.forest import Forest, Query
 
 CPU = torch.device("cpu")
 

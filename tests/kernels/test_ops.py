@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from kernel_sets import tokens_of_keys
 from marcot.kernels import Kernels
+from support.kernels.kernel_sets import tokens_of_keys
 from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb
 
 TOLERANCE = {"atol": 2e-5, "rtol": 2e-5}

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from attention_cases import PAGE_SIZE, dense, near
-from kernel_sets import tokens_of_keys
-from marcot.engine.planner import ItemPlanner, Planner, Reader
-from marcot.engine.tile_planner import TilePlanner
+from marcot.engine.plan.planner import ItemPlanner, Planner, Reader
+from marcot.engine.plan.tile_planner import TilePlanner
 from marcot.kernels import Kernels, Tiling
-from reading_history import ReadingHistory
+from support.kernels.attention_cases import PAGE_SIZE, dense, near
+from support.kernels.kernel_sets import tokens_of_keys
+from support.searches.reading_history import ReadingHistory
 from torch import Tensor
 
 ROOM, GROUP, KV_HEADS, HEAD_DIM = 4, 3, 2, 16

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-import interpreted
-import kernel_sets
 import marcot.kernels.triton.sample as triton_sample
 import pytest
-import sampling_cases as cases
+import support.kernels.sampling_cases as cases
 import torch
 from marcot.kernels import HeadTopK, Kernels, RoundState, Sampled, SampleParams, reference
-from sampling_cases import CONFIGURATIONS
+from support.kernels import interpreted, kernel_sets
+from support.kernels.sampling_cases import CONFIGURATIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* encountered:RuntimeWarning")
 """Triton's interpreter computes in numpy, which warns of the numbers that a row without a choice has."""

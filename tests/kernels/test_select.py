@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import system_tools
 import torch
 from marcot.kernels import select
 from marcot.kernels.errors import KernelsUnavailableError
 from marcot.kernels.triton import TritonKernels
 from marcot.kernels.triton.arch import INTERPRETED
+from support.programs import system_tools
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 needs_compiler = pytest.mark.skipif(

@@ -7,10 +7,10 @@ from random import Random
 
 import pytest
 import torch
-from forest import Forest, Query, Shape, shapes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marcot.kernels import Kernels
+from support.kernels.forest import Forest, Query, Shape, shapes
 from torch import Tensor
 
 

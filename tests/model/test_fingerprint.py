@@ -10,7 +10,7 @@ import pytest
 import torch
 from marcot.model import open_checkpoint
 from safetensors.torch import load_file, save_file
-from tiny_gguf import convert
+from support.checkpoints.tiny_gguf import convert
 
 
 def fingerprint(path: Path) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from marcot.model import ChatTemplateError, CheckpointError, Tokenizer, TokenizerError, open_checkpoint
-from tiny import SPECIAL_TOKENS, train_tokenizer
+from support.checkpoints.tiny import SPECIAL_TOKENS, train_tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 

@@ -6,7 +6,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from toy_world import EOS, GREEDY, WORDS
+from support.searches.toy_world import EOS, GREEDY, WORDS
 
 BLANK, MARK = WORDS.index("\n\n"), WORDS.index("\nStep 2:")
 

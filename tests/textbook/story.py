@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from toy_world import EOS
+from support.searches.toy_world import EOS
 
 from .model import BLANK, Model, cut, last_number, size, told
 

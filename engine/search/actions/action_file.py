@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from ....model.fields import MAX_COUNT
+from ....model.files.fields import MAX_COUNT
 from ...errors import InputError
 from .guided import Followers, GuidedActions, Kind
 

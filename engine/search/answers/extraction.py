@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..reflection import conclusion
+from ..rollout.reflection import conclusion
 from .key import normalise_answer
 from .tex import without_emphasis
 from .words import KILO

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...sampling import CONFIDENCE_WIDTH
+from ...sampling.sampling import CONFIDENCE_WIDTH
 from ..trace import Trace
 from .value import Value, columns
 

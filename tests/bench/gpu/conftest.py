@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from gpu_samples import TINY, OnceClock
 from marcot.kernels import reference
+from support.kernels.gpu_samples import TINY, OnceClock
 
-from bench.gpu import head_times, kernel_times, linear_times, tree_times
+from bench.gpu.sections import head_times, kernel_times, linear_times, tree_times
 from bench.gpu.trees import fan, layered, recorded
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from gpu_samples import CARD
+from support.kernels.gpu_samples import CARD
 
 from bench.gpu.bars import LEAST_DECODE, LEAST_PROMPTS, bars
 from bench.gpu.findings import Comparison, DecodeTiming, Finding, Rate

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from gpu_samples import CARD, RIGHT, OnceClock
+from support.kernels.gpu_samples import CARD, RIGHT, OnceClock
 
 from bench import ROOT
 from bench.gpu import card, check

@@ -9,15 +9,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from gpu_samples import OnceClock
+from support.kernels.gpu_samples import OnceClock
 
 from bench.common.shaped_checkpoint import qwen2_config
-from bench.gpu import decode, engine_times, models, prompts, random_model, search
+from bench.gpu import engine_times, models, random_model
 from bench.gpu.engine_times import BranchTimes
 from bench.gpu.findings import DecodeTiming, Finding, ProfileRow, Rate
 from bench.gpu.models import Model
 from bench.gpu.replays import KernelShare
 from bench.gpu.section import Notebook, Task
+from bench.gpu.sections import decode, prompts, search
 
 
 @pytest.fixture(autouse=True)

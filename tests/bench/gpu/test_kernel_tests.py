@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from gpu_samples import CARD, OnceClock
+from support.kernels.gpu_samples import CARD, OnceClock
 
-from bench.gpu import kernel_tests
-from bench.gpu.kernel_tests import Run
 from bench.gpu.report import GpuReport, Section
 from bench.gpu.section import Task, run_section
+from bench.gpu.sections import kernel_tests
+from bench.gpu.sections.kernel_tests import Run
 
 JUNIT = """<testsuites><testsuite>
 <testcase classname="tests.a" name="one"/>

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from gpu_samples import OnceClock
 from marcot.kernels import reference
 from marcot.kernels.triton import load
+from support.kernels.gpu_samples import OnceClock
 from torch import Tensor
 
-from bench.gpu import head_times, kernel_times, linear_times
 from bench.gpu.findings import Comparison, KernelTiming
 from bench.gpu.section import Notebook, Task
+from bench.gpu.sections import head_times, kernel_times, linear_times
 
 
 @pytest.mark.parametrize("kernels", ["reference", "triton"])

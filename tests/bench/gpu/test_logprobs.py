@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gpu_samples import OnceClock
+from support.kernels.gpu_samples import OnceClock
 
-from bench.gpu import logprobs
 from bench.gpu.findings import Check
 from bench.gpu.models import Model
 from bench.gpu.section import Notebook, Task
+from bench.gpu.sections import logprobs
 
 
 def test_log_probabilities(tiny_checkpoint: Callable[..., Path]) -> None:

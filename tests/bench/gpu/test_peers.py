@@ -9,13 +9,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from gpu_samples import OnceClock
+from support.kernels.gpu_samples import OnceClock
 
 from bench.common.remote import Remote
-from bench.gpu import decode, peers
+from bench.gpu import peers
 from bench.gpu.findings import DecodeTiming
 from bench.gpu.models import Model
 from bench.gpu.section import Notebook, Task, run_section
+from bench.gpu.sections import decode
 from bench.gpu.trees import recorded
 
 

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
-from gpu_samples import CARD, RIGHT, WRONG
+from support.kernels.gpu_samples import CARD, RIGHT, WRONG
 
 from bench.gpu.findings import Check, Comparison, DecodeTiming, Finding, KernelTiming, ProfileRow, Rate
 from bench.gpu.report import GpuReport, Section

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gpu_samples import RIGHT
+from support.kernels.gpu_samples import RIGHT
 
 from bench.gpu.section import Notebook, SkippedError, run_section
 

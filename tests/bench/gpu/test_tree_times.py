@@ -9,15 +9,16 @@ from typing import Any, cast
 
 import pytest
 import torch
-from gpu_samples import TINY, OnceClock
 from marcot.model import PAGE_SIZE
+from support.kernels.gpu_samples import TINY, OnceClock
 from torch import Tensor
 
-from bench.gpu import flashinfer_trees, tree_times
+from bench.gpu import flashinfer_trees
 from bench.gpu.findings import Check, Comparison
 from bench.gpu.flashinfer_trees import WAYS
 from bench.gpu.peer_build import PeerBuild
 from bench.gpu.section import Notebook, Task
+from bench.gpu.sections import tree_times
 
 
 class FakeAttention:

@@ -13,17 +13,18 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 import torch
-from gpu_samples import TINY
 from marcot.kernels import Kernels
 from marcot.kernels.triton.arch import INTERPRETED
 from marcot.kernels.triton.op_set import TritonKernels
 from marcot.kernels.triton.tuning import TunedShape, TuningTable, tuning_of
+from support.kernels.gpu_samples import TINY
 
-from bench.gpu import tunable_attention, tunable_head, tunable_linear, tune
+from bench.gpu import tune
 from bench.gpu.trees import PagedTree
-from bench.gpu.trials import Trial, answer, difference, failures
-from bench.gpu.tunables import Case, Fields, grid
 from bench.gpu.tune import OPS, Measured, fastest, shapes_of, write_table
+from bench.gpu.tuning import tunable_attention, tunable_head, tunable_linear
+from bench.gpu.tuning.trials import Trial, answer, difference, failures
+from bench.gpu.tuning.tunables import Case, Fields, grid
 
 
 class Shape(NamedTuple):

@@ -12,9 +12,9 @@ import time
 from functools import partial
 from pathlib import Path
 
-import interruptible
 import pytest
 from marcot.kernels.triton.variants import all_variants
+from support.programs import interruptible
 from triton.runtime.jit import JITFunction
 
 from bench.kernel_report.binary import Instructions, Loads, gcn_instructions, resource_usage, sass_instructions

@@ -13,8 +13,8 @@ import marcot as package
 import pytest
 from marcot.engine import MCTS, Sampling
 from marcot.engine.cli.app import app
-from marcot.engine.cli.generate import generate
-from marcot.engine.cli.search import search
+from marcot.engine.cli.commands.generate import generate
+from marcot.engine.cli.commands.search import search
 from typer.main import get_command
 
 COMMANDS = ["search", "generate", "score", "models", "eval", "compare", "dataset"]

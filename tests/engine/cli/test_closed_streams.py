@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import closed_streams
-from finished_searches import Told, result_line, write_lines
+from support.programs import closed_streams
+from support.searches.finished_searches import Told, result_line, write_lines
 
 
 def test_every_command_runs_with_any_of_its_streams_closed(talker: Path, tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import marcot.engine
 import pytest
-import tiny_gguf
-from hostile_text import everywhere
 from marcot.engine import Engine, Outcome
 from marcot.engine.cli.app import main
+from support.checkpoints import tiny_gguf
+from support.searches.hostile_text import everywhere
 
 HOSTILE = "\x1b[35;5mA\x1b]0;own\x07\x9b8m\u202eB\u2066\u2028\U000e0041[bold]C[/bold][link=x]D[/link]:smile:\b\x7fE"
 """Commands, text that turns around, what is not seen, and what rich would take for its own."""
@@ -238,8 +238,8 @@ def test_a_traceback_is_shown_as_it_is(on_terminal: Callable, talker: Path, monk
 
 # What prints by itself is on this list, with the reason why nothing but `streams` and `Terminal` stands before it.
 _CONSOLES = {
-    "engine/terminal.py": "the console that all others are",
-    "model/download_progress.py": "shows titles of the catalogue alone",
+    "engine/text/terminal.py": "the console that all others are",
+    "model/fetch/download_progress.py": "shows titles of the catalogue alone",
 }
 _STREAMS = {"engine/cli/streams.py": "wraps them"}
 

@@ -6,7 +6,7 @@ import re
 import pytest
 from marcot.engine import InputError, Outcome, Progress
 from marcot.engine.cli.live_view import LiveView
-from marcot.engine.question_file import Question
+from marcot.engine.results.question_file import Question
 
 QUESTIONS = [Question(4, "How many [clips]?"), Question(7, "How\nmuch?")]
 EVENTS = [

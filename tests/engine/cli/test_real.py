@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from interruptible import start
+from support.programs.interruptible import start
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

@@ -4,10 +4,10 @@ import io
 from dataclasses import replace
 
 import pytest
-from deep_tree import deep_tree, wide_tree
 from marcot.engine import SearchResult
 from marcot.engine.cli.report import print_report
 from marcot.engine.search import Rollout, TreeNode
+from support.searches.deep_tree import deep_tree, wide_tree
 
 RESULT = SearchResult(
     question="Six\nplus two?",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from marcot.engine import Engine
 from safetensors.torch import load_file, save_file
-from small_talker import write_talking_folder
+from support.checkpoints.small_talker import write_talking_folder
 
 QUICK = ("--rollouts", 1, "--max-rollout-tokens", 8, "--temperature", 0)
 DATED = "{{ strftime_now('%d %b %Y') }} {{ messages[-1].content }}"

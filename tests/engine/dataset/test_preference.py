@@ -5,8 +5,8 @@ from itertools import takewhile
 from hypothesis import given
 from hypothesis import strategies as st
 from marcot.engine.dataset import DatasetOptions, Trace
+from marcot.engine.dataset.filters.shared_prefix import shared_length
 from marcot.engine.dataset.preference import preferences
-from marcot.engine.dataset.shared_prefix import shared_length
 
 
 def trace(text: str, answer: str, value: float | None = None, correct: bool | None = None) -> Trace:

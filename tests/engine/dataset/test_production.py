@@ -13,7 +13,6 @@ from types import NoneType
 from typing import Any
 
 import pytest
-from finished_searches import Told, read_lines, result_line, write_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marcot.engine import InputError
@@ -22,6 +21,7 @@ from marcot.engine.dataset.draft_folder import DraftFolder
 from marcot.engine.dataset.features import FEATURES
 from marcot.engine.dataset.split import question_id, split_of
 from marcot.engine.errors import OutputError
+from support.searches.finished_searches import Told, read_lines, result_line, write_lines
 
 WORDS = ("eggs", "pens", "cups", "keys", "hats")
 

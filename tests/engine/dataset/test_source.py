@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finished_searches import Told, result_line, write_lines
 from hypothesis import given
 from hypothesis import strategies as st
 from marcot.engine import InputError
 from marcot.engine.dataset import json_array
-from marcot.engine.dataset.cot_sample import trace_of_sample
 from marcot.engine.dataset.json_array import elements_of
-from marcot.engine.dataset.result_line import traces_of_result
-from marcot.engine.dataset.source import Entry, FailedSearch, Source
+from marcot.engine.dataset.sources.cot_sample import trace_of_sample
+from marcot.engine.dataset.sources.result_line import traces_of_result
+from marcot.engine.dataset.sources.source import Entry, FailedSearch, Source
+from support.searches.finished_searches import Told, result_line, write_lines
 
 GOOD = result_line("How many?", [Told(("It is ", "5."), "5")], reference="#### 5")
 

@@ -10,8 +10,8 @@ from marcot.engine.evaluation import Trial
 from marcot.engine.evaluation.anytime import Anytime, budgets_up_to, limit_for, point
 from marcot.engine.search import DVTS, MCTS, REBASE, Beam, BestOfN, Greedy, SelfConsistency
 from marcot.engine.search.answers import ANSWER_RULES
-from toy_world import hashed_draw
-from trials import searched, trial
+from support.searches.toy_world import hashed_draw
+from support.searches.trials import searched, trial
 
 STRATEGIES = [
     MCTS(action="mini-step-3", rollouts=9, max_rollout_tokens=20),

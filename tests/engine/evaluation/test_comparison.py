@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from grown_tree import grown_tree
 from marcot.engine import InputError
 from marcot.engine.evaluation import (
     COMPARE_PROMPTS,
@@ -17,13 +16,14 @@ from marcot.engine.evaluation import (
     Contestant,
     Prompt,
     Reply,
-    comparison_page,
     comparison_sections,
     to_markdown,
 )
-from marcot.engine.question_file import Question, read_questions
+from marcot.engine.evaluation.comparison import page as comparison_page
+from marcot.engine.results.question_file import Question, read_questions
 from marcot.engine.search import extract_answer
 from marcot.engine.search.answers import answers_agree
+from support.searches.grown_tree import grown_tree
 
 PROMPTS = read_questions(COMPARE_PROMPTS)
 A, B, C = Contestant("one", "greedy"), Contestant("one", "mcts"), Contestant("<two>", "greedy")

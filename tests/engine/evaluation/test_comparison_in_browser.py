@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from grown_tree import grown_tree
-from headless_browser import Browser
 from marcot.engine.evaluation import Comparison, ComparisonFile, Contestant, Prompt, Reply
-from readable_text import UNREADABLE
+from support.programs.headless_browser import Browser
+from support.programs.readable_text import UNREADABLE
+from support.searches.grown_tree import grown_tree
 
 CONTESTANTS = [
     *(Contestant("one", "greedy"), Contestant("one", "mcts:rollouts=16,label=a/b"), Contestant("two 答", "greedy")),

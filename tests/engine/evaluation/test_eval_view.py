@@ -8,7 +8,7 @@ import pytest
 from marcot.engine import InputError, Outcome, Progress
 from marcot.engine.evaluation import EvalView, Leg
 from marcot.engine.search import MCTS, Greedy, Strategy
-from trials import searched
+from support.searches.trials import searched
 
 RESULT = searched(MCTS(action="mini-step-3", rollouts=2, max_rollout_tokens=9))
 SEARCH = MCTS(rollouts=4, max_tokens=100)
@@ -72,7 +72,7 @@ def ended(index: int, tokens: int) -> Outcome:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr("marcot.engine.pace.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("marcot.engine.results.pace.time.monotonic", lambda: now[0])
     return now
 
 

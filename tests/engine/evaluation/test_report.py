@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from marcot.engine import InputError
 from marcot.engine.evaluation import Report, Series, draw_curve, wilson
-from marcot.engine.evaluation.curve_plot import curve_figure
-from trials import series, trial
+from marcot.engine.evaluation.report.curve_plot import curve_figure
+from support.searches.trials import series, trial
 
 
 @pytest.fixture

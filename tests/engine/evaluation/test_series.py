@@ -10,7 +10,7 @@ import pytest
 from marcot.engine import InputError
 from marcot.engine.evaluation import Report, Series, Trial, read_series
 from marcot.engine.search import MCTS
-from trials import searched, series, trial
+from support.searches.trials import searched, series, trial
 
 SETTINGS = {"data": "toy", "model": "/some/where/tiny", "answer_rule": "majority", "seed": 1}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from marcot.engine.search import STRATEGIES, SearchResult
-from toy_world import EOS, Draw, ToyWorld
+from support.searches.toy_world import EOS, Draw, ToyWorld
 
 BRANCHES, DEPTH, PROMPT = 3, 4, len("six plus two?")
 SEEDS = range(10)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marcot.engine.search import STRATEGIES, SearchResult
-from search_books import SMALL, check, way
-from toy_world import EOS, ToyWorld, hashed_draw
+from support.searches.search_books import SMALL, check, way
+from support.searches.toy_world import EOS, ToyWorld, hashed_draw
 
 EACH = pytest.mark.parametrize("name", STRATEGIES)
 ENDLESS = pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "greedy"])

@@ -15,7 +15,7 @@ import pytest
 from marcot.engine import MCTS
 from marcot.engine.search import ANSWER_RULES, STRATEGIES, VALUES, SearchResult
 from marcot.engine.search.actions import action_of
-from toy_world import ToyWorld, hashed_draw
+from support.searches.toy_world import ToyWorld, hashed_draw
 
 PAGE = (Path(__file__).parents[3] / "docs" / "search.md").read_text(encoding="utf-8")
 EXAMPLES = [block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "\nstrategy = " in block]

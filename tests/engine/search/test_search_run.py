@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from marcot.engine.sampling import Sampling
+from marcot.engine.sampling.sampling import Sampling
 from marcot.engine.search import STRATEGIES, SearchResult
 from marcot.engine.search.actions import GuidedActions, Kind
-from marcot.engine.search.reflection import REFLECTION
-from search_books import SMALL, check
-from toy_world import EOS, WORDS, ToyWorld, hashed_draw
+from marcot.engine.search.rollout.reflection import REFLECTION
+from support.searches.search_books import SMALL, check
+from support.searches.toy_world import EOS, WORDS, ToyWorld, hashed_draw
 
 EACH = pytest.mark.parametrize("name", STRATEGIES)
 CHAINS = pytest.mark.parametrize("name", [name for name in STRATEGIES if name not in SMALL])

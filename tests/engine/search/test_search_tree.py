@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from marcot.engine.search.branch_prefix import BranchPrefix
-from marcot.engine.search.node_content import NodeContent
+from marcot.engine.search.rollout.branch_prefix import BranchPrefix
+from marcot.engine.search.rollout.node_content import NodeContent
+from marcot.engine.search.rollout.token_stats import TokenStats
 from marcot.engine.search.search_tree import SearchNode, SearchTree
 from marcot.engine.search.strategies.uct import Walk
-from marcot.engine.search.token_stats import TokenStats
 
 NOWHERE: Any = None
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marcot.engine.search import MCTS
 from marcot.engine.search.actions import Uncertain
-from toy_world import ToyWorld, hashed_draw
+from support.searches.toy_world import ToyWorld, hashed_draw
 
 
 def cut(confidences: list[float], forks: int) -> list[int]:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from marcot.engine.errors import CallableError, InputError
-from marcot.engine.sampling import Sampling
+from marcot.engine.sampling.sampling import Sampling
 from marcot.engine.search import MCTS, Action, Beam, BestOfN, Strategy, Trace, Value
 from marcot.engine.search.actions import Opening
 from marcot.engine.search.answers import Vote
-from toy_world import ToyWorld, hashed_draw
+from support.searches.toy_world import ToyWorld, hashed_draw
 
 
 class OurError(RuntimeError):

@@ -26,7 +26,7 @@ from marcot.engine.search import (
 )
 from marcot.engine.search.answers import extract_answer
 from marcot.engine.search.values import VALUES, value_of
-from toy_world import ToyWorld, hashed_draw
+from support.searches.toy_world import ToyWorld, hashed_draw
 
 COLUMNS = 20
 TOKENS = st.integers(0, 90)

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import system_tools
-from grown_tree import grown_tree
 from marcot.engine import SearchResult
 from marcot.engine.search import Rollout, TreeNode
 from marcot.engine.view import to_dot
 from marcot.engine.view.scale import colour
+from support.programs import system_tools
+from support.searches.grown_tree import grown_tree
 
 HOSTILE = (
     'say "hi"',

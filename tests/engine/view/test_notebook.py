@@ -11,12 +11,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from grown_tree import grown_tree
-from headless_browser import Browser
-from hostile_text import HOSTILE, everywhere
 from marcot.engine import MCTS, Engine, InputError, SearchResult
 from marcot.engine.view import to_notebook, to_page
 from marcot.engine.view.notebook import LARGEST_PAGE
+from support.programs.headless_browser import Browser
+from support.searches.grown_tree import grown_tree
+from support.searches.hostile_text import HOSTILE, everywhere
 
 RESULT = replace(grown_tree(11, 14), answer="60")
 

@@ -12,9 +12,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from grown_tree import grown_tree
-from hostile_text import HOSTILE, everywhere
 from marcot.engine.view import to_page
+from support.searches.grown_tree import grown_tree
+from support.searches.hostile_text import HOSTILE, everywhere
 
 
 class Elements(HTMLParser):
@@ -80,14 +80,14 @@ def test_formulas_are_in_it_once_however_often_they_occur() -> None:
 
 def test_the_same_search_gives_the_same_page() -> None:
     script = (
-        "from grown_tree import grown_tree; from marcot.engine.view import to_page; import sys;"
+        "from support.searches.grown_tree import grown_tree; from marcot.engine.view import to_page; import sys;"
         "sys.stdout.buffer.write(to_page(grown_tree(2, 20), {}).encode())"
     )
     pages = set()
     for seed in ("1", "2"):
         environment = os.environ | {
             "PYTHONHASHSEED": seed,
-            "PYTHONPATH": str(Path(grown_tree.__code__.co_filename).parent),
+            "PYTHONPATH": str(Path(grown_tree.__code__.co_filename).parents[2]),
         }
         pages.add(
             subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True).stdout

@@ -9,15 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from deep_tree import deep_tree, wide_tree
-from grown_tree import chain, decode, grown_tree, replayed
-from headless_browser import Browser
-from hostile_text import HOSTILE, everywhere
 from marcot.engine import SearchResult
 from marcot.engine.search import Rollout, TreeNode, with_token_ends
 from marcot.engine.view import to_page
 from marcot.engine.view.scale import colour
-from readable_text import UNREADABLE
+from support.programs.headless_browser import Browser
+from support.programs.readable_text import UNREADABLE
+from support.searches.deep_tree import deep_tree, wide_tree
+from support.searches.grown_tree import chain, decode, grown_tree, replayed
+from support.searches.hostile_text import HOSTILE, everywhere
 
 RESULT = grown_tree(11, 14)
 

@@ -5,10 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from grown_tree import grown_tree
 from marcot.engine import InputError
 from marcot.engine.errors import OutputError
 from marcot.engine.view import TreeFile, read_tree
+from support.searches.grown_tree import grown_tree
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deep_tree import deep_tree, wide_tree
-from grown_tree import grown_tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marcot.engine import InputError, SearchResult
 from marcot.engine.view import read_tree, to_dot, to_json
+from support.searches.deep_tree import deep_tree, wide_tree
+from support.searches.grown_tree import grown_tree
 
 NAN = math.nan
 

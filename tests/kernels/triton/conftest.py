@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import interpreted
 import pytest
 import torch
 from marcot.kernels import Kernels
 from marcot.kernels.triton import load
+from support.kernels import interpreted
 
 
 @pytest.fixture(scope="session")

@@ -10,17 +10,17 @@ import pytest
 import torch
 import triton
 import triton.language as tl
-from attention_cases import GARBAGE, PAGE_SIZE, TOLERANCE, Cache, attend, dense, int32, near, on, padded
-from forest import Forest, Query
-from interpreter_arithmetic import multiply_rows_apart
 from marcot.kernels import Kernels, KVScales, Plan, Tile, Tiles, Tiling, reference
-from marcot.kernels.triton import fp8
-from marcot.kernels.triton import tree_attention as op
 from marcot.kernels.triton.arch import INTERPRETED, arch_of
-from marcot.kernels.triton.attention_merge import Tickets
-from marcot.kernels.triton.attention_shape import BLOCKS_OF_ROWS
-from marcot.kernels.triton.attention_tiles import cut
+from marcot.kernels.triton.attention import fp8
+from marcot.kernels.triton.attention import tree_attention as op
+from marcot.kernels.triton.attention.merge import Tickets
+from marcot.kernels.triton.attention.shape import BLOCKS_OF_ROWS
+from marcot.kernels.triton.attention.tiles import cut
 from marcot.kernels.triton.variant import pointer_to
+from support.kernels.attention_cases import GARBAGE, PAGE_SIZE, TOLERANCE, Cache, attend, dense, int32, near, on, padded
+from support.kernels.forest import Forest, Query
+from support.kernels.interpreter_arithmetic import multiply_rows_apart
 from torch import Tensor
 
 

@@ -6,11 +6,11 @@ from collections import defaultdict
 from random import Random
 
 import torch
-from forest import Forest, Query, Shape, shapes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marcot.kernels import Plan, Tile, Tiles, Tiling, WorkItem, reference
-from marcot.kernels.triton.attention_tiles import cut
+from marcot.kernels.triton.attention.tiles import cut
+from support.kernels.forest import Forest, Query, Shape, shapes
 
 PAGE_SIZE = 16
 tilings = st.builds(

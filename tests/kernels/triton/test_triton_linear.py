@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-from interpreter_arithmetic import multiply_rows_apart
-from kernel_launches import binary_of, noted, weights
 from marcot.kernels import BlockTensor, Kernels
-from marcot.kernels.triton import TritonKernels, embed, linear
+from marcot.kernels.triton import TritonKernels
 from marcot.kernels.triton.arch import INTERPRETED, arch_of
-from marcot.kernels.triton.block_codes import CodeFormat, Codes
-from marcot.kernels.triton.embed import embed_variants
-from marcot.kernels.triton.linear import linear_variants
-from marcot.kernels.triton.packed_linear import QuantizedSection, TritonLinear, pack_codes
-from stored_weights import BLOCKS, FORMATS, product, random_weight, values
+from marcot.kernels.triton.linear import embed, linear
+from marcot.kernels.triton.linear.block_codes import CodeFormat, Codes
+from marcot.kernels.triton.linear.embed import embed_variants
+from marcot.kernels.triton.linear.linear import linear_variants
+from marcot.kernels.triton.linear.packed_linear import QuantizedSection, TritonLinear, pack_codes
+from support.checkpoints.stored_weights import BLOCKS, FORMATS, product, random_weight, values
+from support.kernels.interpreter_arithmetic import multiply_rows_apart
+from support.kernels.kernel_launches import binary_of, noted, weights
 from torch import Tensor
 
 HALF_ULP = {torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}

@@ -10,29 +10,27 @@ import pytest
 import torch
 import triton
 import triton.language as tl
-from interpreter_arithmetic import multiply_rows_apart
-from kernel_launches import binary_of, noted, weights
-from lm_head_bytes import lm_head_bytes, unfused_bytes
 from marcot.kernels import Draw, HeadTopK, Kernels
 from marcot.kernels.reference.philox import gumbel
-from marcot.kernels.triton import (
-    TritonKernels,
-    lm_head_bound,
-    lm_head_merge,
-    lm_head_shape,
-    lm_head_tiles,
-    lm_head_topk,
-)
+from marcot.kernels.triton import TritonKernels
 from marcot.kernels.triton.arch import INTERPRETED, Arch, arch_of
-from marcot.kernels.triton.lm_head_draw import best_of_tile, column_of_token, promise_of_tile, token_of_column
-from marcot.kernels.triton.lm_head_key import key_of, logit_of, token_of
-from marcot.kernels.triton.lm_head_shape import DENSE, Sample, tile_shape
-from marcot.kernels.triton.lm_head_tiles import quarters
-from marcot.kernels.triton.lm_head_topk import lm_head_variants
-from marcot.kernels.triton.packed_linear import DenseSection, TritonLinear
+from marcot.kernels.triton.linear.packed_linear import DenseSection, TritonLinear
+from marcot.kernels.triton.lm_head import bound as lm_head_bound
+from marcot.kernels.triton.lm_head import lm_head_topk
+from marcot.kernels.triton.lm_head import merge as lm_head_merge
+from marcot.kernels.triton.lm_head import shape as lm_head_shape
+from marcot.kernels.triton.lm_head import tiles as lm_head_tiles
+from marcot.kernels.triton.lm_head.draw import best_of_tile, column_of_token, promise_of_tile, token_of_column
+from marcot.kernels.triton.lm_head.key import key_of, logit_of, token_of
+from marcot.kernels.triton.lm_head.lm_head_topk import lm_head_variants
+from marcot.kernels.triton.lm_head.shape import DENSE, Sample, tile_shape
+from marcot.kernels.triton.lm_head.tiles import quarters
 from marcot.kernels.triton.philox import gumbel_bound, gumbel_of
-from stored_weights import product, random_weight
-from tied_draws import tied_draws
+from support.checkpoints.stored_weights import product, random_weight
+from support.kernels.interpreter_arithmetic import multiply_rows_apart
+from support.kernels.kernel_launches import binary_of, noted, weights
+from support.kernels.lm_head_bytes import lm_head_bytes, unfused_bytes
+from support.kernels.tied_draws import tied_draws
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves

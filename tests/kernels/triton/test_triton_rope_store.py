@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from interpreter_arithmetic import round_fp8
 from marcot.kernels import Kernels, KVScales
 from marcot.kernels.triton.arch import INTERPRETED
 from marcot.kernels.triton.rope_store import rope_store_variants
+from support.kernels.interpreter_arithmetic import round_fp8
 from torch import Tensor
 
 PAGE_SIZE = 16

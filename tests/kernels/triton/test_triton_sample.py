@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import marcot.kernels.triton.sample as module
 import pytest
-import sampling_cases as cases
-from kernel_launches import binary_of, noted
+import support.kernels.sampling_cases as cases
 from marcot.kernels.triton.arch import INTERPRETED
 from marcot.kernels.triton.sample import advance, sample, sample_variants
+from support.kernels.kernel_launches import binary_of, noted
 
 
 def test_every_launch_is_a_listed_variant(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,8 @@ from itertools import pairwise, product
 
 import pytest
 import torch
-from attention_cases import Cache, Scattered, attend, dense, int32, near, padded
 from marcot.kernels import Kernels, Plan, Tile, Tiles
+from support.kernels.attention_cases import Cache, Scattered, attend, dense, int32, near, padded
 from torch import Tensor
 
 

@@ -1,0 +1,37 @@
+"""Whole searches: tokens per second with as many branches in flight as a decode step has at most."""
+
+from __future__ import annotations
+
+import torch
+from marcot.engine import MCTS
+
+from ..engine_times import search_speed
+from ..findings import Rate
+from ..section import Task
+
+IN_FLIGHT = 256
+_CHAINS = 8
+QUESTIONS = 64
+
+_BEFORE = 32
+"""Questions that compile and record, and do not count."""
+
+KV_TOKENS = 262_144
+
+STRATEGY = MCTS(rollouts=16, parallel=_CHAINS, action="mini-step-64", max_rollout_tokens=256, lead=0)
+"""Every question draws 16 chains, eight at a time; none ends early, so that as many as possible are in flight."""
+
+
+def run(task: Task) -> None:
+    """Time a search by every model."""
+    for model in task.models:
+        engine = model.engine(task.device, KV_TOKENS)
+        if engine.tokenizer is None:
+            task.notebook.note(f"{model.name} has no tokenizer, which a search needs")
+            continue
+        concurrency = IN_FLIGHT // _CHAINS
+        search_speed(engine, STRATEGY, _BEFORE, concurrency, 0)
+        speed = search_speed(engine, STRATEGY, QUESTIONS, concurrency, _BEFORE)
+        task.notebook.add(Rate("search", model.name, IN_FLIGHT, speed))
+        del engine
+        torch.cuda.empty_cache()

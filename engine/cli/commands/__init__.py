@@ -1,0 +1,1 @@
+"""The commands, one per file, and what their runs need."""

@@ -1,0 +1,154 @@
+"""`marcot eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..loading import Loading
+from ..options import common as options
+from ..options.contest import ContestOptions
+from ..options.groups import grouped
+from ..options.template import TemplateOptions
+from ..signals import INTERRUPTED
+from ..streams import say
+
+if TYPE_CHECKING:
+    from ...evaluation import Report
+
+
+@grouped
+def eval(
+    *,
+    results: Annotated[
+        list[Path] | None, typer.Argument(help="With --report: result files, and folders of them.")
+    ] = None,
+    data: Annotated[
+        str,
+        typer.Option(
+            "--input",
+            metavar="NAME|FILE",
+            help="mgsm:en, mgsm:zh, or a .jsonl or .tsv file of questions with answers; :RANGE may follow.",
+        ),
+    ] = "mgsm:en",
+    questions: options.QuestionsOption = None,
+    only_wrong: Annotated[
+        list[Path] | None,
+        typer.Option(help="Only questions that these result files (or folders) have a wrong answer to."),
+    ] = None,
+    contest: ContestOptions,
+    instruction: options.DataInstructionOption = "auto",
+    template: TemplateOptions,
+    concurrency: Annotated[int, typer.Option(help="Questions searched at a time.")] = 8,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for results and report; what it has already is not done again."),
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Also keep texts and trees, which are large (under result).")
+    ] = False,
+    baseline: Annotated[
+        str | None, typer.Option(help="Label of the strategy to compare with; by default greedy, or the first.")
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Report on results that are there; no model is run.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+    loading: Loading,
+) -> None:
+    r"""Measure strategies and models on questions with known answers.
+
+    Prints accuracy with 95 % intervals, pass@k, tokens and time, a paired comparison, and the accuracy at smaller
+    budgets. With --out every answer is kept as it is found; the same command goes on where it was stopped, and the
+    folder gets report.md, report.json, curve.csv and curve.png.
+
+    For example:
+
+      marcot eval --model qwen2.5-coder-0.5b --input mgsm:en --questions 1-64 --strategy greedy,mcts --out runs/en
+
+      marcot eval --model qwen2.5-coder-0.5b --questions 1-64 \
+        --strategy "mcts:rollouts=8,mcts:action=mini-step-32,label=mini-32" \
+        --max-tokens 2048 --set max_rollout_tokens=320 --out runs/steps
+
+      marcot eval --only-wrong runs/en/mgsm_en--qwen2.5-coder-0.5b--greedy.jsonl --model qwen2.5-coder-0.5b \
+        --strategy "mcts,mcts:reflection=on" --out runs/reflection
+
+      marcot eval --report runs/en --baseline mcts --out runs/en
+    """
+    from ...errors import InputError
+    from ...evaluation import (
+        DataSet,
+        EvalRun,
+        EvalView,
+        QuestionRange,
+        Report,
+        check_baseline,
+        check_report_folder,
+        read_series,
+    )
+
+    if out is not None:
+        check_report_folder(out)
+    if report:
+        if not results:
+            raise InputError("--report needs result files, or folders of them")
+        series = read_series(results)
+        if questions is not None:
+            wanted = QuestionRange.parse(questions)
+            series = [each.numbered(wanted) for each in series]
+        _deliver(Report.of(series, baseline, contest.budget_tokens), out, json)
+        return
+    if results:
+        raise InputError(f"{results[0]}: result files are read with --report; without it, give --input, --model, ...")
+    chosen = DataSet.named(data, questions)
+    specs = contest.specs
+    check_baseline(baseline, [spec.label for spec in specs])
+    run = EvalRun(
+        data=chosen.wrong_in(read_series(only_wrong, rules=None)) if only_wrong else chosen,
+        models=contest.names,
+        specs=specs,
+        numbers=loading.numbers,
+        system=template.system,
+        instruction=options.parse_instruction(instruction, chosen.instruction),
+        concurrency=concurrency,
+        out=out,
+        full=full,
+        day=template.day,
+    )
+
+    failures = []
+    try:
+        with run:
+            if run.there:
+                say(f"{run.there} of {run.wanted} answers are in {out} already")
+            with EvalView(run.legs) as view:
+                for failure in run.answer(loading.load, view):
+                    with view.paused():
+                        say(f"error: {failure}")
+                    failures.append(failure)
+    except KeyboardInterrupt:
+        resume = f"; the same command goes on from {out}" if out else ""
+        say(f"interrupted: {run.finished} questions were finished{resume}")
+        raise typer.Exit(INTERRUPTED) from None
+    found = run.series()
+    if any(each.trials for each in found):
+        _deliver(Report.of(found, baseline, contest.budget_tokens), out, json)
+    raise typer.Exit(failures[0].error.exit_code if failures else 0)
+
+
+def _deliver(report: Report, out: Path | None, json: bool) -> None:
+    """Print a report, and write it into the folder `out`."""
+    from ...evaluation import write_report
+    from ...results.json_form import to_line
+    from ..tables import print_tables
+
+    if out is not None:
+        no_picture = write_report(report, out)
+        if no_picture is not None:
+            say(f"no curve.png: {no_picture}")
+    if json:
+        print(to_line(report.to_object()))
+    else:
+        print_tables(report.sections())

@@ -1,0 +1,126 @@
+"""`marcot generate`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...text.printable import printable
+from ..loading import Loading
+from ..options import common as options
+from ..options.groups import grouped
+from ..options.sampling import SamplingOptions
+from ..signals import INTERRUPTED
+from ..streams import say
+
+if TYPE_CHECKING:
+    from ...node import Node
+
+
+@grouped
+def generate(
+    *,
+    model: options.ModelOption,
+    prompt: Annotated[str | None, typer.Argument(help="The prompt; - reads it from stdin.")] = None,
+    token_ids: options.TokenIdsOption = None,
+    chat: Annotated[bool, typer.Option("--chat", help="Put the prompt into the checkpoint's chat template.")] = False,
+    messages: Annotated[
+        Path | None,
+        typer.Option(help="JSON file with a list of chat messages (role, content) in place of a prompt; - is stdin."),
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="System message, with --chat or --messages.")] = None,
+    samples: Annotated[int, typer.Option("--samples", "-n", help="Samples; the prompt is computed once.")] = 1,
+    max_tokens: Annotated[int, typer.Option(help="Length of a sample.")] = 512,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--no-stream",
+            help="Print a single sample while it is drawn (on a terminal it is); else when it is whole.",
+            show_default=False,
+        ),
+    ] = None,
+    json: options.JsonOption = False,
+    sampling: SamplingOptions,
+    ignore_eos: Annotated[
+        bool, typer.Option("--ignore-eos", help="Go on past end-of-sequence tokens.", rich_help_panel="Sampling")
+    ] = False,
+    top_logprobs: Annotated[
+        int, typer.Option(help="Most probable tokens listed per position with --json.", rich_help_panel="Sampling")
+    ] = 5,
+    loading: Loading,
+) -> None:
+    """Continue a prompt by one or more samples.
+
+    With --json, one object per sample with its token ids, raw log-probabilities, most probable tokens and confidence.
+
+    For example:
+
+      marcot generate -m smollm2-135m --chat "Name three primes."
+
+      marcot generate -m smollm2-135m --messages conversation.json
+
+      marcot generate -m smollm2-135m -n 4 --max-tokens 16 --json "The capital of France is"
+
+      marcot generate -m ./no-tokenizer --token-ids "1 2 3" --temperature 0 --json
+    """
+    from ...checking import branches, whole
+    from ...errors import InputError
+    from ...results.json_form import sample_object, to_line
+    from ..loading import waiting
+    from ..messages import read_messages
+
+    if [prompt, token_ids, messages].count(None) != 2:
+        raise InputError("give either a prompt or --token-ids, or a conversation with --messages")
+    if token_ids is not None and chat:
+        raise InputError("--chat needs a prompt in words, not --token-ids")
+    if system is not None and not chat and messages is None:
+        raise InputError("--system needs --chat or --messages")
+    branches("samples", whole("samples", samples, "at least 1", least=1))
+    if stream and (json or samples > 1):
+        raise InputError(f"--stream prints a single sample as text; leave out {'--json' if json else '-n'}")
+    drawing = sampling.sampling(max_tokens=max_tokens, ignore_eos=ignore_eos, top_logprobs=top_logprobs)
+    conversation = read_messages(messages) if messages is not None else None
+    start = options.prompt_or_ids(prompt, token_ids) if conversation is None else ""
+    streaming = samples == 1 and not json and (sys.stdout.isatty() if stream is None else stream)
+    try:
+        engine = loading.load(model)
+        with waiting("reading the prompt" if streaming else f"{samples} x {max_tokens} tokens at most"):
+            if conversation is not None:
+                start = engine.chat_ids(conversation, system)
+            elif chat and isinstance(start, str):
+                start = engine.chat_ids(start, system)
+            node = engine.prefill(start)
+            drawn = [] if streaming else engine.expand(node, samples, drawing)
+        if streaming:
+            _print_live(engine.stream_text(node, drawing))
+    except KeyboardInterrupt:
+        say("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+    for index, sample in enumerate(drawn):
+        if json:
+            print(to_line(sample_object(index, sample, top_logprobs)))
+        else:
+            _print(index, sample, samples)
+
+
+def _print_live(events: Iterator[str | Node]) -> None:
+    """The pieces of a text as they come, and a line's end whatever happens; token ids where there is no text."""
+    try:
+        for event in events:
+            if isinstance(event, str):
+                print(printable(event), end="", flush=True)
+            elif not event.text:
+                print(" ".join(map(str, event.token_ids.tolist())), end="")
+    finally:
+        print(flush=True)
+
+
+def _print(index: int, sample: Node, samples: int) -> None:
+    """Text for people; token ids where there is no text."""
+    if samples > 1:
+        print(f"--- sample {index + 1} of {samples}, confidence {sample.confidence:.3f}, {sample.finish_reason}")
+    print(printable(sample.text) or " ".join(map(str, sample.token_ids.tolist())))

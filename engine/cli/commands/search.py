@@ -1,0 +1,110 @@
+"""`marcot search`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..loading import Loading
+from ..options import common as options
+from ..options.groups import grouped
+from ..options.sampling import SamplingOptions
+from ..options.strategy import StrategyOptions
+from ..options.template import TemplateOptions
+
+
+@grouped
+def search(
+    *,
+    model: options.ModelOption,
+    question: Annotated[str | None, typer.Argument(help="The question; - reads it from stdin.")] = None,
+    input: Annotated[
+        Path | None,
+        typer.Option(
+            help='A file of questions: .txt (one per line), .jsonl (under "question"; an "answer" is compared), '
+            "or .tsv (question, then reference answer)."
+        ),
+    ] = None,
+    questions: options.QuestionsOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Append a JSON line for each finished question; what is in the file already is skipped."),
+    ] = None,
+    tree: options.TreeOption = None,
+    json: options.JsonOption = False,
+    instruction: options.InstructionOption = "auto",
+    template: TemplateOptions,
+    concurrency: Annotated[int, typer.Option(help="Questions searched at a time.")] = 8,
+    strategy: options.StrategyOption = "mcts",
+    parameters: StrategyOptions,
+    solutions: options.SolutionsOption = 0,
+    sampling: SamplingOptions,
+    loading: Loading,
+) -> None:
+    """Search a question, or a file of them: by Marco-o1's Monte Carlo tree search, or by one of its rivals.
+
+    Prints the answer, the best chain of reasoning and the tree; with --json, all of it as one object per question.
+    Progress goes to stderr.
+
+    For example:
+
+      marcot search -m qwen2.5-coder-0.5b "Natalia has 48 clips and sells half. How many are left?"
+
+      marcot search -m qwen2.5-coder-0.5b --rollouts 16 --action mini-step-32 --json "..." > result.json
+
+      marcot search -m qwen2.5-coder-0.5b --tree search.html "..."
+
+      marcot search -m qwen2.5-coder-0.5b --strategy beam:beams=4,samples=4 --value deepconf-tail "..."
+
+      marcot search -m qwen2.5-coder-0.5b --answer-from text --solutions 3 "Translate into English: ..."
+
+      marcot search -m ./my-checkpoint --input gsm8k.jsonl --out results.jsonl --concurrency 32
+    """
+    from ...errors import InputError
+    from ...evaluation.question_range import QuestionRange
+    from ...results.question_file import Question, read_questions
+    from ...results.whole_file import is_same_file
+    from ...view import TreeFile
+    from ..strategy import chosen_strategy
+    from .search_command import SearchCommand
+
+    if (question is None) == (input is None):
+        raise InputError("give either a question or --input FILE")
+    given = parameters.given
+    if solutions and given["lead"] is None:
+        given["lead"] = 0
+    chosen = chosen_strategy(strategy, given, sampling.sampling())
+    if out is not None and is_same_file(out, input):
+        raise InputError(
+            f"--out {out}: holds the questions, and is not a result of marcot search; give --out another file"
+        )
+    if tree is not None and (is_same_file(tree, input) or is_same_file(tree, out)):
+        raise InputError(f"--tree {tree}: is the file of another option too; give --tree another one")
+    if input is not None:
+        wanted, whole = QuestionRange.parse(questions or "1-"), read_questions(input)
+        wanted.check(len(whole))
+        asked = [each for each in whole if each.index + 1 in wanted]
+    elif questions is not None:
+        raise InputError(f"--questions {questions}: needs --input FILE")
+    else:
+        asked = [Question(0, options.read_text(question or "", "question"))]
+    tree_file = None if tree is None else TreeFile(tree, numbered=input is not None)
+    if tree_file is not None:
+        tree_file.check(each.index for each in asked)
+    command = SearchCommand(
+        questions=asked,
+        strategy=chosen,
+        model=model,
+        numbers=loading.numbers,
+        system=template.system,
+        instruction=options.parse_instruction(instruction),
+        concurrency=concurrency,
+        out=out,
+        json=json,
+        tree=tree_file,
+        solutions=solutions,
+        date=template.day,
+    )
+    raise typer.Exit(command.run(loading.load))

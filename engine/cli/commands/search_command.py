@@ -1,0 +1,162 @@
+"""A run of `marcot search`: questions in, results out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+from ...engine import Engine
+from ...errors import OutputError
+from ...outcome import Outcome
+from ...results.json_form import failure_object, is_correct, search_object, to_line
+from ...results.question_file import Question
+from ...results.results_file import ResultsFile
+from ...results.world import check_unchanged, run_date, world_of
+from ...search import Question as Asked
+from ...search import SearchResult, Solution, Strategy, solutions
+from ...text.printable import printable
+from ...view import TreeFile
+from ..live_view import LiveView
+from ..report import print_report
+from ..signals import INTERRUPTED
+from ..streams import as_output_error, is_broken_pipe, say
+from ..tally import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class SearchCommand:
+    """What `marcot search` was asked to do.
+
+    Attributes:
+        questions: What to search.
+        strategy: How to search.
+        model: The model as the user named it.
+        numbers: Number formats and compute mode, as the user named them.
+        system: System message, or None for the chat template's own.
+        instruction: What follows each question, or `"auto"`.
+        concurrency: Questions that are searched at a time.
+        out: File to append results to and resume from.
+        json: Print JSON lines instead of reports.
+        tree: Where the search trees go.
+        solutions: How many different solutions to show; 0 for the answer alone.
+        date: What the chat template shows as today's date; None for that of `out`, or else today's.
+    """
+
+    questions: Sequence[Question]
+    strategy: Strategy
+    model: str
+    numbers: Mapping[str, str]
+    system: str | None
+    instruction: str
+    concurrency: int
+    out: Path | None
+    json: bool
+    tree: TreeFile | None = None
+    solutions: int = 0
+    date: date | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was asked for, as far as a result depends on it: not the device, nor the company of other questions."""
+        asked = {"system": self.system, "instruction": self.instruction}
+        return {"model": self.model, **self.numbers, **asked, **self.strategy.settings()}
+
+    def run(self, load: Callable[[str], Engine]) -> int:
+        """Search what is not in `out` yet, and return the exit code: 0, or that of the first question that failed.
+
+        Args:
+            load: Loads a model; called only if there is something to search.
+        """
+        with ExitStack() as stack:
+            file = stack.enter_context(ResultsFile(self.out, self.settings)) if self.out else None
+            todo = [question for question in self.questions if file is None or not file.has(question)]
+            if len(todo) < len(self.questions):
+                no_tree = ", and get no tree" if self.tree is not None else ""
+                done = len(self.questions) - len(todo)
+                say(f"{done} of {len(self.questions)} questions are in {self.out} already{no_tree}")
+            if not todo:
+                if file is not None:
+                    check_unchanged(self.model, file)
+                return 0
+            tally = Tally()
+            try:
+                self._search(load(self.model), todo, file, tally)
+            except KeyboardInterrupt:
+                resume = f"; the same command goes on from {self.out}" if self.out else ""
+                say(f"interrupted: {tally.finished} of {len(todo)} questions are finished{resume}")
+                return INTERRUPTED
+            except OSError as error:
+                if self.out is None or is_broken_pipe(error):
+                    raise
+                raise OutputError(f"{as_output_error(error)}; the same command goes on from {self.out}") from error
+        if len(self.questions) > 1:
+            say(str(tally))
+        return tally.exit_code
+
+    def _search(self, engine: Engine, todo: Sequence[Question], file: ResultsFile | None, tally: Tally) -> None:
+        day = run_date(self.date, file)
+        settings = self.settings | world_of(engine, day)
+        if file is not None:
+            file.check(settings)
+        asked = (Asked(question.text, question.reference) for question in todo)
+        events = engine.stream(
+            asked,
+            self.strategy,
+            system=self.system,
+            instruction=self.instruction,
+            concurrency=self.concurrency,
+            date=day,
+        )
+        with LiveView(todo, self.strategy.rollouts) as view:
+            for event in events:
+                view.show(event)
+                if isinstance(event, Outcome):
+                    with view.paused():
+                        self._deliver(todo[event.index], event, settings, file)
+                        self._draw(todo[event.index], event, settings)
+                    tally.count(todo[event.index], event)
+
+    def _deliver(
+        self, question: Question, outcome: Outcome, settings: Mapping[str, Any], file: ResultsFile | None
+    ) -> None:
+        """Write an outcome to where it belongs: file, stdout, and for a failure stderr."""
+        found: list[Solution] = []
+        if outcome.error is not None:
+            entry = failure_object(question, outcome.error, settings)
+            name = f"question {question.index + 1}: " if len(self.questions) > 1 else ""
+            say(f"error: {name}{outcome.error}")
+        else:
+            assert outcome.result is not None
+            found = solutions(outcome.result.rollouts, self.solutions)
+            entry = search_object(question, outcome.result, settings, found)
+        if file is not None:
+            file.append(entry)
+        if self.json:
+            print(to_line(entry), flush=True)
+        elif outcome.result is not None and len(self.questions) == 1:
+            print_report(outcome.result, sys.stdout, found)
+        elif outcome.result is not None:
+            print(_row(question, outcome.result), flush=True)
+
+    def _draw(self, question: Question, outcome: Outcome, settings: Mapping[str, Any]) -> None:
+        """Write the tree of a finished search."""
+        if self.tree is not None and outcome.result is not None:
+            path = self.tree.write(question.index, outcome.result, settings)
+            if len(self.questions) == 1:
+                say(f"the tree is in {path}")
+
+
+def _row(question: Question, result: SearchResult) -> str:
+    """A line about one question of many."""
+    verdict = {True: "right", False: "wrong", None: "-"}[is_correct(question, result)]
+    answer = shorten(printable(result.answer), 40, placeholder="...") or "(none)"
+    text = shorten(printable(question.text), 80, placeholder="...")
+    agreeing, answered = result.votes
+    sure = f"{result.confidence:.2f} ({agreeing} of {answered})"
+    return f"{question.index + 1}\t{answer}\t{sure}\t{verdict}\t{text}"

@@ -1,0 +1,72 @@
+"""Chain-of-thought samples of others: Marco-o1's and Open-O1's data sets, and everything of their shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import InputError
+from ...search.answers import answers_agree, extract_answer, known_reference
+from ..thought_output import parse_thought_output
+from ..trace import Trace
+
+QUESTION_FIELDS = ("instruction", "question", "prompt")
+"""Marco-o1 and Open-O1 say instruction."""
+
+TEXT_FIELDS = ("response", "output", "completion")
+"""Marco-o1 says response, Open-O1 output."""
+
+
+def is_cot_sample(entry: Mapping[str, Any]) -> bool:
+    """Whether `entry` has a question and a text, under any of the usual names, or `messages`."""
+    return "messages" in entry or (
+        _named(entry, QUESTION_FIELDS) is not None and _named(entry, TEXT_FIELDS) is not None
+    )
+
+
+def trace_of_sample(entry: Mapping[str, Any]) -> Trace:
+    """The sample. It counts as complete: a text that was cut short shows in its tags.
+
+    Alpaca's `input` follows the instruction; `answer`, if there is one, is the reference.
+
+    Raises:
+        InputError: A field makes no sense; says which, not where.
+    """
+    system = None
+    if "messages" in entry:
+        system, question, text = _of_messages(entry["messages"])
+    else:
+        question, text = _named(entry, QUESTION_FIELDS) or "", _named(entry, TEXT_FIELDS) or ""
+        if isinstance(entry.get("input"), str) and entry["input"].strip():
+            question = f"{question}\n{entry['input']}"
+        if isinstance(entry.get("system"), str):
+            system = entry["system"] or None
+    if not question.strip():
+        raise InputError("the question is empty")
+    parts = parse_thought_output(text)
+    reference = known_reference(entry.get("answer"))
+    answer = extract_answer(text)
+    return Trace(
+        question=question,
+        text=text,
+        # The whole output: a text that explains is an answer too.
+        answer=parts.output if parts else answer,
+        system=system,
+        correct=None if reference is None else answers_agree(answer, reference),
+    )
+
+
+def _of_messages(messages: object) -> tuple[str | None, str, str]:
+    """System message, question and text of a conversation of one turn."""
+    turns = messages if isinstance(messages, list) else []
+    pairs = [(turn.get("role"), turn.get("content")) for turn in turns if isinstance(turn, dict)]
+    system = None
+    if pairs and pairs[0][0] == "system":
+        system, pairs = pairs[0][1], pairs[1:]
+    if [role for role, _ in pairs] != ["user", "assistant"] or not all(isinstance(text, str) for _, text in pairs):
+        raise InputError('"messages" must be one user turn and one assistant turn, after a system message or none')
+    return system if isinstance(system, str) else None, str(pairs[0][1]), str(pairs[1][1])
+
+
+def _named(entry: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    return next((entry[name] for name in names if isinstance(entry.get(name), str)), None)

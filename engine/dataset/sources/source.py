@@ -1,0 +1,151 @@
+"""The files that a data set is made from, entry by entry."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ....model.files.strict_json import parse
+from ...errors import InputError
+from ..json_array import elements_of
+from ..trace import Trace
+from .cot_sample import is_cot_sample, trace_of_sample
+from .result_line import is_result_line, is_trial_line, result_of_trial, traces_of_result
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class Place(NamedTuple):
+    """Where an entry is: `length` bytes from `offset`, the `number`th line or array element, counted from 1."""
+
+    number: int
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailedSearch:
+    """A result line that says that the search failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What an entry holds.
+
+    Attributes:
+        question: The question.
+        traces: Answers to it.
+        is_search: Whether it is the result of a search, rather than a sample of someone's data set.
+        model: The model that was searched with, if it says so.
+    """
+
+    question: str
+    traces: tuple[Trace, ...]
+    is_search: bool
+    model: str | None
+
+
+class Source:
+    """A file of JSON lines, or of one JSON array.
+
+    What is in it: results of `marcot search` or `marcot eval --full`, chain-of-thought samples of others, or both.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open `path`.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        self.path = path
+        try:
+            self._file = path.open("rb")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        head = self._file.read(4096)
+        self._start = len(_BOM) if head.startswith(_BOM) else 0
+        self._is_array = head[self._start :].lstrip().startswith(b"[")
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.path.stat().st_size
+
+    def sha256(self) -> str:
+        """Hexadecimal digest of the file."""
+        self._file.seek(0)
+        return hashlib.file_digest(self._file, "sha256").hexdigest()
+
+    def places(self) -> Iterator[Place]:
+        """Yield where the entries are; `read` may be called between two of them."""
+        with self.path.open("rb") as file:
+            file.seek(self._start)
+            if self._is_array:
+                number = 0
+                try:
+                    for number, element in enumerate(elements_of(file), 1):
+                        yield Place(number, element.offset, len(element.data))
+                except EOFError:
+                    raise InputError(
+                        f"{self.path}: the array ends in the middle, after {number} elements; fetch the file again"
+                    ) from None
+                except ValueError as error:
+                    raise InputError(f"{self.path}: {error}; cut it off there") from None
+                return
+            offset = self._start
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield Place(number, offset, len(line))
+                offset += len(line)
+
+    def read(self, place: Place) -> Entry | FailedSearch:
+        """Read an entry.
+
+        Raises:
+            InputError: It makes no sense; says where it is, what is wrong and what to do.
+        """
+        self._file.seek(place.offset)
+        data = self._file.read(place.length)
+        try:
+            return _parse(data)
+        except InputError as error:
+            kind = "element" if self._is_array else "line"
+            raise InputError(
+                f"{self.path}, {kind} {place.number}: {error}; correct it, take it out, or leave out what is like it "
+                "with --skip-bad"
+            ) from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _parse(data: bytes) -> Entry | FailedSearch:
+    try:
+        entry: Any = parse(data)
+    except ValueError as error:
+        torn = "" if data.endswith(b"\n") else " (is the file cut off there?)"
+        raise InputError(f"{error}{torn}") from None
+    if not isinstance(entry, dict):
+        raise InputError("is not an object")
+    if is_trial_line(entry):
+        entry = result_of_trial(entry)
+    if is_result_line(entry):
+        traces = tuple(traces_of_result(entry))
+        model = entry["settings"].get("model")
+        question = entry["question"]
+        if not question.strip():
+            raise InputError("the question is empty")
+        return Entry(question, traces, True, model if isinstance(model, str) else None)
+    if isinstance(entry.get("error"), str) and "question" in entry:
+        return FailedSearch()
+    if is_cot_sample(entry):
+        trace = trace_of_sample(entry)
+        return Entry(trace.question, (trace,), False, None)
+    raise InputError(
+        'is neither a result of marcot search or marcot eval --full ("question", "rollouts", "tree") nor a sample '
+        '("instruction" and "response", or "messages")'
+    )

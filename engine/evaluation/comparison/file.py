@@ -1,0 +1,67 @@
+"""The files that a comparison is written to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ...errors import InputError
+from ...results.json_form import to_line
+from ...results.whole_file import Recognise, check_replaceable, write_together
+from ..report.sections import to_markdown
+from .comparison import Comparison, Contestant
+from .page import comparison_page, is_comparison_page
+from .text import comparison_sections, is_comparison_markdown
+from .trees import ComparisonTrees
+
+
+class _Kind(NamedTuple):
+    write: Callable[[Comparison, Mapping[tuple[int, Contestant], str]], str]
+    recognise: Recognise
+
+
+_KINDS: Mapping[str, _Kind] = {
+    ".html": _Kind(comparison_page, is_comparison_page),
+    ".md": _Kind(lambda comparison, trees: to_markdown(comparison_sections(comparison)), is_comparison_markdown),
+    ".json": _Kind(
+        lambda comparison, trees: to_line(comparison.to_object()) + "\n",
+        lambda head: head.startswith(b'{"contestants": [{"model": '),
+    ),
+}
+
+
+class ComparisonFile:
+    """A place for a comparison: a page (.html) with those of its trees in a folder, text (.md) or numbers (.json)."""
+
+    def __init__(self, path: Path) -> None:
+        """Check the place, so that no model is asked in vain.
+
+        Raises:
+            InputError: The name has another ending, there is no such folder, or a file of somebody else is there.
+        """
+        kind = _KINDS.get(path.suffix.lower())
+        if kind is None:
+            raise InputError(f"--out {path}: must end in {', '.join(_KINDS)}")
+        if not path.parent.is_dir():
+            raise InputError(f"--out {path}: there is no folder {path.parent}")
+        check_replaceable(path, kind.recognise, "a comparison of marcot", "give --out another name")
+        self._path = path
+        self._kind = kind
+        self._trees = ComparisonTrees(path) if kind.write is comparison_page else None
+
+    def write(self, comparison: Comparison) -> None:
+        """Write `comparison`, with its trees all of it or nothing, in place of the comparison that was there.
+
+        Raises:
+            InputError: A page of somebody else is among those of the trees now.
+            OutputError: It cannot be written.
+        """
+        trees = self._trees
+        links = {} if trees is None else trees.links(comparison)
+        files = {self._path: self._kind.write(comparison, links).encode(errors="backslashreplace")}
+        try:
+            write_together(files if trees is None else files | trees.files(comparison))
+        finally:
+            if trees is not None:
+                trees.remove_if_empty()

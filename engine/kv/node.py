@@ -1,0 +1,153 @@
+"""A node of the KV tree: a run of tokens and the pages that cache their K and V."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...model import PAGE_SIZE
+
+_HASH_MULTIPLIER = 0x9E3779B97F4A7C15
+_MASK = 2**64 - 1
+
+
+class Distribution(NamedTuple):
+    """The next token's distribution after a node, as far as it was kept.
+
+    Attributes:
+        top_ids: `[k]` int64, the most probable tokens, best first.
+        top_logits: `[k]` fp32, their raw logits.
+        lse: Log-sum-exp of all raw logits.
+    """
+
+    top_ids: NDArray[np.int64]
+    top_logits: NDArray[np.float32]
+    lse: float
+
+
+class KVNode:
+    """A run of tokens below its parent.
+
+    Token `i` of the node lives in slot `first_slot + i` of the concatenated `pages`. After a split in the middle of
+    a page both halves list that page; it belongs to the upper one, which cannot lose it before the lower one.
+
+    Attributes:
+        parent: The node above; None for the root only.
+        children: Frozen children by their first token; siblings may start alike.
+        growing: Children that a branch is still appending to; nobody else may match or split them.
+        tokens: The run's token ids.
+        start: Absolute position of the first token.
+        pages: Page ids; empty when nothing is cached.
+        first_slot: Slot of the first token in the first page.
+        borrowed: Whether the first page belongs to the parent.
+        computed: How many tokens from the start of the run have their K and V in the pages.
+        ever_computed: The most that `computed` has been, to tell recomputation from first computation.
+        handles: Public nodes that hold this one.
+        pins: Running branches that end in this node.
+        readers: `pins` of the whole subtree.
+        resident_children: Children that have pages.
+        last_used: Tick of the last use, for least-recently-used eviction.
+        serial: Creation order; siblings sort by it.
+        hidden: `[hidden]`, final hidden state of the last token, or None.
+        distribution: What follows the last token, or None.
+    """
+
+    __slots__ = (
+        "_hash",
+        "borrowed",
+        "children",
+        "computed",
+        "distribution",
+        "ever_computed",
+        "first_slot",
+        "growing",
+        "handles",
+        "hidden",
+        "last_used",
+        "pages",
+        "parent",
+        "pins",
+        "readers",
+        "resident_children",
+        "serial",
+        "start",
+        "tokens",
+    )
+
+    def __init__(self, parent: KVNode | None, tokens: list[int], serial: int) -> None:
+        """Make an unlinked node without pages below `parent`."""
+        self.parent = parent
+        self.children: dict[int, list[KVNode]] = {}
+        self.growing: set[KVNode] = set()
+        self.tokens = tokens
+        self.start = parent.end if parent else 0
+        self.pages: list[int] = []
+        self.first_slot = 0
+        self.borrowed = False
+        self.computed = 0
+        self.ever_computed = 0
+        self.handles = 0
+        self.pins = 0
+        self.readers = 0
+        self.resident_children = 0
+        self.last_used = 0
+        self.serial = serial
+        self.hidden: Tensor | None = None
+        self.distribution: Distribution | None = None
+        self._hash: int | None = None
+
+    @property
+    def end(self) -> int:
+        """Absolute position after the last token."""
+        return self.start + len(self.tokens)
+
+    @property
+    def capacity(self) -> int:
+        """Tokens of the node that its pages have slots for."""
+        return len(self.pages) * PAGE_SIZE - self.first_slot
+
+    @property
+    def owned_pages(self) -> list[int]:
+        """The pages that are given back when the node loses its cache."""
+        return self.pages[1:] if self.borrowed else self.pages
+
+    @property
+    def childless(self) -> bool:
+        """Whether nothing continues this node."""
+        return not self.children and not self.growing
+
+    def slots(self, first: int, count: int) -> list[int]:
+        """Cache slots of `count` tokens from token `first` on, as `page * PAGE_SIZE + slot`."""
+        begin = self.first_slot + first
+        return [self.pages[i // PAGE_SIZE] * PAGE_SIZE + i % PAGE_SIZE for i in range(begin, begin + count)]
+
+    def path(self) -> list[KVNode]:
+        """The nodes from the first one below the root down to this one."""
+        nodes = []
+        node = self
+        while node.parent is not None:
+            nodes.append(node)
+            node = node.parent
+        nodes.reverse()
+        return nodes
+
+    def path_ids(self) -> list[int]:
+        """All tokens from the root to the end of this node."""
+        return [token for node in self.path() for token in node.tokens]
+
+    def path_hash(self) -> int:
+        """64-bit hash of all tokens from the root on, whatever nodes they are cut into."""
+        missing = []
+        node: KVNode | None = self
+        while node is not None and node._hash is None:
+            missing.append(node)
+            node = node.parent
+        value = node._hash if node is not None and node._hash is not None else 0
+        for part in reversed(missing):
+            for token in part.tokens:
+                value = ((value ^ token) * _HASH_MULTIPLIER + 1) & _MASK
+            part._hash = value
+        return value

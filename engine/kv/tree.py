@@ -1,0 +1,318 @@
+"""The KV cache as a tree: zero-copy forks, splits at any token, eviction of the least recently used leaves."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+
+from ...model import PAGE_SIZE
+from ..errors import IntegrityError
+from ..turn import Turn
+from .eviction_queue import EvictionQueue
+from .node import KVNode
+from .page_pool import PagePool
+
+_RELEASED, _HELD = 0, 1
+"""Eviction queues: nodes that nobody holds go first; held ones lose their pages too, never their tokens."""
+
+
+class KVTree:
+    """Owns every node and every page.
+
+    A node's pages can be taken when no running branch reads it and no child has pages. A node disappears when,
+    besides, nobody holds it and nothing continues it.
+
+    Attributes:
+        root: The empty prefix.
+        pool: The pages.
+        turn: Who may work with it now.
+    """
+
+    def __init__(self, pages: int) -> None:
+        """Start with an empty tree over `pages` free pages."""
+        self.pool = PagePool(pages)
+        self.turn = Turn()
+        self._serial = 0
+        self._tick = 0
+        self._dropped: deque[KVNode] = deque()
+        self._queues = (EvictionQueue(), EvictionQueue())
+        self.root = KVNode(None, [], 0)
+
+    # --- structure ---------------------------------------------------------------------------------------------
+
+    def insert(self, parent: KVNode, tokens: list[int]) -> KVNode:
+        """The node whose end is `tokens` after `parent`'s: existing nodes where they match, new ones below."""
+        node, matched = parent, 0
+        while matched < len(tokens):
+            child, common = _longest_match(node, tokens, matched)
+            if child is None:
+                created = self._new(node, tokens[matched:])
+                node.children.setdefault(tokens[matched], []).append(created)
+                return created
+            node = self._split(child, common) if common < len(child.tokens) else child
+            matched += common
+        return node
+
+    def fork(self, parent: KVNode) -> KVNode:
+        """An empty growing child of `parent`, for a branch to append to."""
+        child = self._new(parent, [])
+        parent.growing.add(child)
+        return child
+
+    def freeze(self, node: KVNode) -> None:
+        """End the growth of `node`, which has at least one token: from now on it can be matched, split and forked."""
+        parent = _parent(node)
+        parent.growing.remove(node)
+        parent.children.setdefault(node.tokens[0], []).append(node)
+
+    def discard(self, node: KVNode) -> None:
+        """Remove a growing, unpinned node and its pages for good."""
+        if node.pages:
+            self.drop(node)
+        parent = _parent(node)
+        parent.growing.remove(node)
+        self._leave_queues(node)
+        self._prune(parent)
+
+    def ancestor_at(self, node: KVNode, end: int) -> KVNode:
+        """The state after the first `end` tokens of `node`'s path; splits the node that they end in."""
+        while node.start >= end:
+            node = _parent(node)
+        return node if node.end == end else self._split(node, end - node.start)
+
+    def _new(self, parent: KVNode, tokens: list[int]) -> KVNode:
+        self._serial += 1
+        node = KVNode(parent, tokens, self._serial)
+        node.last_used = self._tick
+        return node
+
+    def _split(self, lower: KVNode, at: int) -> KVNode:
+        """Cut the first `at` tokens of a frozen node off into a new node above it; `lower` keeps its identity."""
+        parent = _parent(lower)
+        upper = self._new(parent, lower.tokens[:at])
+        siblings = parent.children[lower.tokens[0]]
+        siblings[siblings.index(lower)] = upper
+        upper.children[lower.tokens[at]] = [lower]
+        upper.readers, upper.last_used = lower.readers, lower.last_used
+
+        full_pages, cut_slot = divmod(lower.first_slot + at, PAGE_SIZE)
+        upper.first_slot, upper.borrowed = lower.first_slot, lower.borrowed
+        upper.pages = lower.pages[: full_pages + (cut_slot > 0)]
+        upper.computed, upper.ever_computed = min(lower.computed, at), min(lower.ever_computed, at)
+
+        lower.parent, lower.start, lower.tokens = upper, lower.start + at, lower.tokens[at:]
+        lower.pages = lower.pages[full_pages:]
+        lower.borrowed = cut_slot > 0 and bool(lower.pages)
+        lower.first_slot = cut_slot if lower.pages else 0
+        lower.computed, lower.ever_computed = max(lower.computed - at, 0), max(lower.ever_computed - at, 0)
+        upper.resident_children = int(bool(lower.pages))
+        return upper
+
+    # --- who uses a node ---------------------------------------------------------------------------------------
+
+    def hold(self, node: KVNode) -> None:
+        """Count a public handle on `node`."""
+        node.handles += 1
+        self._offer(node)
+
+    def release(self, node: KVNode) -> None:
+        """Take a handle back. The pages stay as cache until they are wanted."""
+        node.handles -= 1
+        self._offer(node)
+        self._prune(node)
+
+    def release_later(self, node: KVNode) -> None:
+        """Take a handle back as soon as nobody is at work; from any thread, and from a finalizer at any moment."""
+        self._dropped.append(node)
+        self.turn.later(self.settle)
+
+    def settle(self) -> None:
+        """Carry out every `release_later`."""
+        while self._dropped:
+            self.release(self._dropped.popleft())
+
+    def pin(self, node: KVNode) -> None:
+        """Protect the whole path of `node` from eviction while a branch runs there."""
+        self._tick += 1
+        node.pins += 1
+        for ancestor in _to_root(node):
+            ancestor.readers += 1
+            ancestor.last_used = self._tick
+
+    def unpin(self, node: KVNode) -> None:
+        """End the protection of one `pin`."""
+        node.pins -= 1
+        for ancestor in _to_root(node):
+            ancestor.readers -= 1
+            self._offer(ancestor)
+
+    # --- pages -------------------------------------------------------------------------------------------------
+
+    def reserve(self, node: KVNode, tokens: int) -> bool:
+        """Give a pinned `node` pages for its first `tokens` tokens, evicting what nobody reads; False gives it none."""
+        missing = -(-(node.first_slot + tokens) // PAGE_SIZE) - len(node.pages)
+        if missing <= 0:
+            return True
+        if not self.vacate(missing):
+            return False
+        if not node.pages:
+            _parent(node).resident_children += 1
+        node.pages.extend(self.pool.take(missing))
+        return True
+
+    def reserve_ahead(self, nodes: Sequence[KVNode], tokens: Sequence[int]) -> bool:
+        """Give pinned `nodes`, which have pages, slots for so many tokens each; False gives none any."""
+        ends = np.array(tokens) + np.array([node.first_slot for node in nodes])
+        lacking = np.maximum(-(-ends // PAGE_SIZE) - np.array([len(node.pages) for node in nodes]), 0)
+        if not self.vacate(int(lacking.sum())):
+            return False
+        taken = iter(self.pool.take(int(lacking.sum())))
+        for node, pages in zip(nodes, lacking.tolist(), strict=True):
+            node.pages.extend(islice(taken, pages))
+        return True
+
+    def vacate(self, pages: int) -> bool:
+        """Evict until so many pages are free; False if nothing is left to evict before that."""
+        while self.pool.free < pages:
+            if not self._evict_one():
+                return False
+        return True
+
+    def trim(self, node: KVNode) -> None:
+        """Give back the pages behind a node's computed tokens, but for its first one; it has some."""
+        used = max(-(-(node.first_slot + node.computed) // PAGE_SIZE), 1)
+        self.pool.give(node.pages[used:])
+        del node.pages[used:]
+
+    def drop(self, node: KVNode) -> None:
+        """Give back the pages of a node that no child depends on; its tokens stay, its K and V can be recomputed."""
+        self.pool.give(node.owned_pages)
+        node.pages = []
+        node.first_slot, node.borrowed, node.computed = 0, False, 0
+        parent = _parent(node)
+        parent.resident_children -= 1
+        self._offer(parent)
+
+    def _evictable(self, node: KVNode) -> bool:
+        return bool(node.pages) and node.readers == 0 and node.resident_children == 0
+
+    def _offer(self, node: KVNode) -> None:
+        """Queue `node` for eviction if it may be evicted and does not wait already."""
+        tier = _HELD if node.handles else _RELEASED
+        if self._evictable(node):
+            self._queues[tier].push(node)
+
+    def _evict_one(self) -> bool:
+        """Take the pages of the least recently used node, released ones first; False if there is none."""
+        for tier in (_RELEASED, _HELD):
+            queue = self._queues[tier]
+            while (entry := queue.pop()) is not None:
+                node, seen = entry
+                if not self._evictable(node) or (_HELD if node.handles else _RELEASED) != tier:
+                    continue
+                if node.last_used != seen:
+                    self._offer(node)
+                    continue
+                self.drop(node)
+                self._prune(node)
+                return True
+        return False
+
+    def _prune(self, node: KVNode) -> None:
+        """Remove `node` and then its ancestors as long as they hold nothing for anybody."""
+        while node.parent is not None and node not in node.parent.growing:
+            if node.handles or node.readers or node.pages or not node.childless:
+                return
+            parent = node.parent
+            siblings = parent.children[node.tokens[0]]
+            siblings.remove(node)
+            if not siblings:
+                del parent.children[node.tokens[0]]
+            self._leave_queues(node)
+            node = parent
+
+    def _leave_queues(self, node: KVNode) -> None:
+        """Forget a node that has left the tree."""
+        for queue in self._queues:
+            queue.remove(node)
+
+    # --- proof -------------------------------------------------------------------------------------------------
+
+    def nodes(self) -> Iterator[KVNode]:
+        """Every node below the root, parents first."""
+        pending = [self.root]
+        while pending:
+            node = pending.pop()
+            if node is not self.root:
+                yield node
+            pending.extend(node.growing)
+            pending.extend(child for siblings in node.children.values() for child in siblings)
+
+    def check_integrity(self) -> None:
+        """Prove the books: every page owned once or free, every count right, every evictable node queued.
+
+        Raises:
+            IntegrityError: Says which rule is broken and where.
+        """
+        self.settle()
+        owners: dict[int, str] = dict.fromkeys(self.pool.free_pages(), "the free list")
+        if len(owners) != self.pool.free:
+            raise IntegrityError("a page is free twice")
+        for node in [self.root, *self.nodes()]:
+            name = f"node {node.serial} at {node.start}..{node.end}"
+            children = [*node.growing, *(child for siblings in node.children.values() for child in siblings)]
+            for page in node.owned_pages:
+                if page in owners:
+                    raise IntegrityError(f"page {page} belongs to {owners[page]} and to {name}")
+                owners[page] = name
+            parent_pages = node.parent.pages if node.parent else []
+            tier = _HELD if node.handles else _RELEASED
+            for rule, holds in {
+                "a borrowed page is the parent's last": not node.borrowed or node.pages[0] == parent_pages[-1],
+                "computed tokens have slots": node.computed <= len(node.pages) * PAGE_SIZE - node.first_slot
+                or node.computed == 0,
+                "computed tokens exist": 0 <= node.computed <= len(node.tokens),
+                "pages stand on a parent's pages": not node.pages or node.parent is self.root or bool(parent_pages),
+                "computed tokens follow computed ones": not node.computed
+                or node.parent is None
+                or node.parent.computed == len(node.parent.tokens),
+                "starts where its parent ends": node.parent is None or node.start == node.parent.end,
+                "handles are counted": node.handles >= 0,
+                "readers are the subtree's pins": node.readers == node.pins + sum(c.readers for c in children),
+                "resident children are counted": node.resident_children == sum(bool(c.pages) for c in children),
+                "children are filed by first token": all(
+                    child.tokens[0] == token for token, siblings in node.children.items() for child in siblings
+                ),
+                "children know their parent": all(child.parent is node for child in children),
+                "evictable nodes are queued": not self._evictable(node) or node in self._queues[tier],
+            }.items():
+                if not holds:
+                    raise IntegrityError(f"{name}: broken rule: {rule}")
+        if len(owners) != self.pool.capacity:
+            raise IntegrityError(f"{self.pool.capacity - len(owners)} pages have no owner")
+
+
+def _parent(node: KVNode) -> KVNode:
+    assert node.parent is not None, "the root has no parent"
+    return node.parent
+
+
+def _to_root(node: KVNode | None) -> Iterator[KVNode]:
+    while node is not None:
+        yield node
+        node = node.parent
+
+
+def _longest_match(node: KVNode, tokens: list[int], start: int) -> tuple[KVNode | None, int]:
+    """The child that shares most of `tokens[start:]`, and how many tokens it shares."""
+    best: KVNode | None = None
+    longest = 0
+    for child in node.children.get(tokens[start], ()):
+        limit = min(len(child.tokens), len(tokens) - start)
+        common = next((i for i in range(limit) if child.tokens[i] != tokens[start + i]), limit)
+        if common > longest:
+            best, longest = child, common
+    return best, longest

@@ -1,0 +1,1 @@
+"""The attention plan of a step."""

@@ -1,0 +1,133 @@
+"""From the readers of a step to the order of its rows and its attention plan."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from ...kernels import Plan, WorkItem
+from ...model import PAGE_SIZE
+from ..kv.node import KVNode
+from ..scheduler.request import Request
+
+_SEGMENT_TOKENS = 2048
+"""Longest run of a work item: bounds the scores that an attention kernel holds at once."""
+
+
+class Reader(NamedTuple):
+    """A run of query rows that ends a path: the next tokens of a branch, or a prefill chunk of a node.
+
+    Attributes:
+        request: Whose work it is.
+        leaf: The node that the rows belong to.
+        first: Index in `leaf.tokens` of the first row's token.
+        rows: Consecutive tokens.
+        writes: Whether the rows' K and V are new; False runs a cached token again for its distribution.
+    """
+
+    request: Request
+    leaf: KVNode
+    first: int
+    rows: int
+    writes: bool = True
+
+    @property
+    def decodes(self) -> bool:
+        """Whether this is the last token of a branch so far, or one that it is going to draw, and nothing else."""
+        request, leaf, first, rows, writes = self
+        return leaf is request.node and rows == 1 and writes and first + 1 >= len(leaf.tokens)
+
+    def room(self, tokens: int) -> int:
+        """How many of the next `tokens - 1` tokens of a branch that decodes have slots already; 0 for all others."""
+        leaf = self.leaf
+        return min(tokens - 1, leaf.capacity - self.first - 1) if tokens > 1 and self.decodes else 0
+
+
+class Planner(Protocol):
+    """Plans the attention of one round after the other."""
+
+    def plan(self, readers: Sequence[Reader], room: int = 1) -> tuple[list[Reader], Plan]:
+        """Order `readers` and plan their rows; the plan is on the host, and good until the next one is made.
+
+        Args:
+            readers: What is read.
+            room: Tokens of the round. A branch that decodes goes on for so many in all, and as far as its leaf has
+                pages for them, the plan has their slots. What lies there is not seen before a row's position is there.
+        """
+        ...
+
+
+class ItemPlanner:
+    """Makes every plan anew, of items."""
+
+    def plan(self, readers: Sequence[Reader], room: int = 1) -> tuple[list[Reader], Plan]:
+        """See `Planner.plan`."""
+        ordered = depth_first(readers)
+        return ordered, make_plan(ordered, torch.device("cpu"), room)
+
+
+def depth_first(readers: Sequence[Reader]) -> list[Reader]:
+    """Sort so that the readers of every node are neighbours. A node is visited once, however many paths share it."""
+    ending: defaultdict[KVNode, list[Reader]] = defaultdict(list)
+    below: defaultdict[KVNode | None, list[KVNode]] = defaultdict(list)
+    entered: set[KVNode] = set()
+    for reader in readers:
+        ending[reader.leaf].append(reader)
+        node: KVNode | None = reader.leaf
+        while node is not None and node not in entered:
+            entered.add(node)
+            below[node.parent].append(node)
+            node = node.parent
+    ordered: list[Reader] = []
+    pending = below[None]
+    while pending:
+        node = pending.pop()
+        ordered.extend(ending[node])
+        pending.extend(reversed(below[node]))
+    return ordered
+
+
+def make_plan(readers: Sequence[Reader], device: torch.device, room: int = 1) -> Plan:
+    """The attention plan of `readers`, which are in depth-first order: one work item per node and run of pages.
+
+    A node that several readers share is one item, loaded once for all of them. `room` is that of `Planner.plan`.
+    """
+    first_row: dict[KVNode, int] = {}
+    rows: dict[KVNode, int] = {}
+    cached: dict[KVNode, int] = {}
+    positions: list[int] = []
+    for reader in readers:
+        entered = []
+        node = reader.leaf
+        while node.parent is not None and node not in rows:
+            entered.append(node)
+            node = node.parent
+        for node in reversed(entered):
+            first_row[node], rows[node], cached[node] = len(positions), 0, node.computed
+        rows[reader.leaf] += reader.rows
+        if reader.writes:
+            cached[reader.leaf] += reader.rows + reader.room(room)
+        begin = reader.leaf.start + reader.first
+        positions.extend(range(begin, begin + reader.rows))
+    for node in reversed(rows):
+        if node.parent in rows:
+            rows[node.parent] += rows[node]
+
+    items: list[int] = []
+    pages: list[int] = []
+    for node, length in cached.items():
+        for start in range(0, length, _SEGMENT_TOKENS):
+            run = min(_SEGMENT_TOKENS, length - start)
+            page, slot = divmod(node.first_slot + start, PAGE_SIZE)
+            last = (node.first_slot + start + run - 1) // PAGE_SIZE
+            items.extend(WorkItem(len(pages), slot, node.start + start, run, first_row[node], rows[node]))
+            pages.extend(node.pages[page : last + 1])
+    return Plan(
+        torch.from_numpy(np.array(positions, np.int32)).to(device),
+        torch.from_numpy(np.array(items, np.int32).reshape(-1, len(WorkItem._fields))).to(device),
+        torch.from_numpy(np.array(pages, np.int32)).to(device),
+    )

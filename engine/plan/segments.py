@@ -1,0 +1,186 @@
+"""The tree of what a round reads, as far as it branches."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...kernels.tile_tables import Ints, counted
+from ...model import PAGE_SIZE
+from ..kv.node import KVNode
+from .planner import Reader
+
+_TOKENS, _START = attrgetter("tokens"), attrgetter("start")
+_PAGES, _FIRST_SLOT = attrgetter("pages"), attrgetter("first_slot")
+_IN_PAGE = np.arange(PAGE_SIZE, dtype=np.int32)
+
+
+class Segments(NamedTuple):
+    """Runs of tokens that the same rows read from end to end, whatever nodes they are in; upper ones come first.
+
+    A shared segment has several rows, a private suffix has one.
+
+    Attributes:
+        above: `[segments]`, the segment that it goes on from; -1 where a path begins.
+        first: `[segments]`, index in `ReadTree.slots` of its first token; the others follow.
+        length: `[segments]`, tokens, with those that a round will add.
+        position: `[segments]`, absolute position of its first token.
+        first_row: `[segments]`, the first row that reads it.
+        rows: `[segments]`, how many do, one after the other.
+        ends: `[segments]`, how many of them end in it.
+        end_row: `[segments]`, the first row that does, if any; the others follow.
+    """
+
+    above: Ints
+    first: Ints
+    length: Ints
+    position: Ints
+    first_row: Ints
+    rows: Ints
+    ends: Ints
+    end_row: Ints
+
+
+class ReadTree(NamedTuple):
+    """What a round reads.
+
+    Attributes:
+        readers: In the order of their rows, in which the readers of every segment are neighbours.
+        positions: `[query rows]` int32, absolute position of each.
+        last: `[query rows]`, where each will be at the end of the round.
+        slots: `[tokens]` int32, `page * PAGE_SIZE + slot` in the cache.
+        segments: Where they are.
+    """
+
+    readers: list[Reader]
+    positions: NDArray[np.int32]
+    last: Ints
+    slots: NDArray[np.int32]
+    segments: Segments
+
+
+def read_tree(readers: Sequence[Reader], room: int) -> ReadTree:
+    """The tree of `readers`, in which every node is visited once; `room` is that of `Planner.plan`.
+
+    A reader's *stretch* is the part of its path that no earlier reader has. Its nodes are numbered from the leaf up.
+    Where further stretches go on behind one of them, it is cut into segments.
+    """
+    nodes: list[KVNode] = []
+    number: dict[KVNode, int] = {}
+    begins: list[int] = []  # of each stretch, the number of its lowest node
+    behind: list[int] = []  # and that of the node that it goes on behind, -1 for none
+    for reader in readers:
+        begins.append(len(nodes))
+        node = reader.leaf
+        while node not in number and node.parent is not None:
+            number[node] = len(nodes)
+            nodes.append(node)
+            node = node.parent
+        behind.append(number.get(node, -1))
+    own = [reader.rows for reader in readers]
+    rooms = [reader.room(room) for reader in readers] if room > 1 else [0] * len(readers)
+    first_rows, columns = _segments(begins, behind, own, len(nodes))
+    lowest, end, above, first_row, rows, ends, end_row = np.array(columns, np.int64)
+
+    lengths = np.fromiter(map(len, map(_TOKENS, nodes)), np.int64, len(nodes))
+    has_nodes = np.diff(begins, append=len(nodes)) > 0
+    is_end = np.zeros(len(nodes) + 1, np.bool_)  # the last one is that of -1
+    is_end[np.array(begins)[has_nodes]] = True
+    is_end[np.array(behind)[has_nodes]] = False
+    lengths[is_end[:-1]] = 0
+    firsts = [reader.first for reader in readers]
+    leaves = [number[reader.leaf] for reader in readers]
+    np.maximum.at(lengths, leaves, np.array([firsts, own, rooms]).sum(axis=0))
+    starts = np.fromiter(map(_START, nodes), np.int64, len(nodes))
+    token = np.append(0, np.cumsum(lengths[::-1]))  # from the highest number on
+    first = token[len(nodes) - end]
+    length = token[len(nodes) - lowest] - first
+    segments = Segments(above, first, length, starts[end - 1], first_row, rows, ends, end_row)
+    order = np.argsort(first_rows)
+    positions, last = _positions(starts[leaves] + firsts, np.array(own), np.array(rooms), order)
+    slots = _slots(nodes[::-1], lengths[::-1])
+    return ReadTree([readers[i] for i in order.tolist()], positions, last, slots, segments)
+
+
+def _segments(begins: list[int], behind: list[int], own: list[int], nodes: int) -> tuple[list[int], list[list[int]]]:
+    """The first row of each reader, and the segments.
+
+    Args:
+        begins: Of each stretch, the number of its lowest node.
+        behind: Of each stretch, the number of the node that it goes on behind, -1 for none.
+        own: Rows of its reader.
+        nodes: Of all stretches.
+
+    Returns:
+        Rows, and the columns of the segments: their lowest node, the number behind their highest one, and then as in
+        `Segments`: `above`, `first_row`, `rows`, `ends` and `end_row`.
+    """
+    ends_at = [*begins[1:], nodes]
+    below: list[list[tuple[int, bool, int]]] = [[] for _ in own]
+    roots: list[int] = []
+    for stretch, node in enumerate(behind):
+        if node < 0:
+            roots.append(stretch)
+        else:  # those without nodes first, so that rows which end in a segment are neighbours
+            below[bisect_right(begins, node) - 1].append((node, begins[stretch] < ends_at[stretch], stretch))
+    sizes = list(own)
+    for stretch in range(len(own) - 1, -1, -1):
+        for _, _, other in below[stretch]:
+            sizes[stretch] += sizes[other]
+    first_rows = [0] * len(own)
+    row = 0
+    for stretch in roots:
+        first_rows[stretch] = row
+        row += sizes[stretch]
+
+    found: list[tuple[int, ...]] = []
+    above = {-1: -1}  # the segment whose lowest node has this number
+    for stretch, end in enumerate(ends_at):
+        lowest = begins[stretch]
+        if lowest == end:
+            continue
+        row = end_row = first_rows[stretch]
+        rows = ends = own[stretch]
+        cuts: list[tuple[int, ...]] = []
+        for node, has_nodes, other in sorted(below[stretch]):
+            if node > lowest:
+                cuts.append((lowest, node, rows, ends, end_row))
+                lowest, ends, end_row = node, 0, row + rows
+            first_rows[other] = row + rows
+            rows += sizes[other]
+            if not has_nodes:
+                ends += own[other]
+        cuts.append((lowest, end, rows, ends, end_row))
+        upper = above[behind[stretch]]
+        for low, high, *counts in reversed(cuts):
+            found.append((low, high, upper, row, *counts))
+            upper = above[low] = len(found) - 1
+    return first_rows, [list(column) for column in zip(*found, strict=True)]
+
+
+def _positions(begins: Ints, rows: Ints, rooms: Ints, order: Ints) -> tuple[NDArray[np.int32], Ints]:
+    """The positions of all rows at the beginning and at the end of a round, of readers in this `order`."""
+    begins, rows, rooms = begins[order], rows[order], rooms[order]
+    reader, number = counted(rows)
+    positions = begins[reader] + number
+    return positions.astype(np.int32), positions + rooms[reader]
+
+
+def _slots(nodes: Sequence[KVNode], lengths: Ints) -> NDArray[np.int32]:
+    """The slots of so many tokens of each node."""
+    pages = list(map(_PAGES, nodes))
+    counts = np.fromiter(map(len, pages), np.int64, len(pages))
+    table = np.array(list(chain.from_iterable(pages)), np.int32)
+    slots = (table[:, None] * np.int32(PAGE_SIZE) + _IN_PAGE).ravel()
+    first = (np.cumsum(counts) - counts) * PAGE_SIZE + np.fromiter(map(_FIRST_SLOT, nodes), np.int64, len(pages))
+    edges = np.zeros(len(slots) + 1, np.int8)
+    edges[first] = 1
+    edges[first + lengths] -= 1
+    found: NDArray[np.int32] = slots[np.cumsum(edges[:-1], dtype=np.int8).view(np.bool_)]
+    return found

@@ -1,0 +1,112 @@
+"""Plans the attention of a round in tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...kernels import Plan, Tiles, Tiling, WorkItem
+from ...kernels.tile_tables import Ints, Runs, counted, ranges, tile_tables
+from .planner import Reader
+from .segments import ReadTree, read_tree
+from .tile_choice import NO_PACKS, Packs, Reads, by_chunks, choose, unpacked
+from .tile_cost import BLOCK_TOKENS, tile_cost
+
+CHUNK = 256
+"""Tokens of a tile in deterministic mode."""
+
+_NO_ITEMS = torch.empty(0, len(WorkItem._fields), dtype=torch.int32)
+_NO_PAGES = torch.empty(0, dtype=torch.int32)
+
+
+class TilePlanner:
+    """Makes plans in tiles, each from scratch.
+
+    In deterministic mode tiles begin at multiples of `CHUNK` tokens and always have the same block of rows, and two
+    rows share one only if they share all of its tokens. So what a row reads, and in which pieces, depends on its path
+    alone.
+    """
+
+    def __init__(self, tiling: Tiling, group: int, head_dim: int, *, deterministic: bool = False) -> None:
+        """Plan for a device and a model.
+
+        Args:
+            tiling: The device's, see `Kernels.tiling`.
+            group: Query heads per KV head.
+            head_dim: Width of a head.
+            deterministic: Whether a row's tiles must not depend on other rows.
+        """
+        self._costs = [tile_cost(tiling.workers, rows, group, head_dim) for rows in tiling.rows]
+        self._deterministic = deterministic
+        self._fixed_rows = tiling.rows[len(tiling.rows) // 2]
+
+    def plan(self, readers: Sequence[Reader], room: int = 1) -> tuple[list[Reader], Plan]:
+        """See `Planner.plan`."""
+        tree = read_tree(readers, room)
+        if self._deterministic:
+            tiles = _tiles(tree, by_chunks(tree.segments, CHUNK), NO_PACKS, self._fixed_rows, CHUNK, merge_all=True)
+        else:
+            choice = choose(tree.segments, self._costs, len(tree.positions))
+            tiles = _tiles(tree, choice.reads, choice.packs, choice.cost.rows, choice.most * BLOCK_TOKENS)
+        return tree.readers, Plan(torch.from_numpy(tree.positions), _NO_ITEMS, _NO_PAGES, tiles)
+
+
+def _tiles(tree: ReadTree, reads: Reads, packs: Packs, rows: int, most: int, *, merge_all: bool = False) -> Tiles:
+    """The tables of tiles of at most `rows` rows and `most` tokens, apart from `packs`."""
+    position = tree.segments.position[reads.segment] - reads.before
+    first, copied = _copied(tree, reads)
+    pack, number = counted(packs.rows)
+    run = packs.first[pack] + number
+    width, places = packs.width[pack], packs.rows * packs.width
+    behind = len(tree.slots) + len(copied)
+    slots = np.empty(behind + int(places.sum()), np.int32)
+    slots[: len(tree.slots)] = tree.slots
+    slots[len(tree.slots) : behind] = tree.slots[copied]
+    own = np.minimum(ranges(first[run], width), np.repeat((first[run] + reads.length[run] - 1).astype(np.int32), width))
+    slots[behind:] = slots[own]
+    tails = np.zeros(len(tree.positions), np.int32)
+    tails[reads.first_row[run]] = position[run]
+
+    alone = unpacked(reads, packs)
+    begin = np.cumsum(packs.rows) - packs.rows
+    runs = Runs(
+        np.append(first[alone], behind + np.cumsum(places) - places),
+        np.append(position[alone], np.maximum.reduceat(np.append(position[run], 0), begin) if len(begin) else begin),
+        np.append(reads.length[alone], places),
+        np.append(reads.first_row[alone], reads.first_row[packs.first]),
+        np.append(reads.rows[alone], packs.rows),
+        np.append(np.zeros(int(alone.sum()), np.int64), packs.width),
+    )
+    pieces = -(-reads.length[alone] // most)
+    longest = -(-reads.length[alone] // (pieces * BLOCK_TOKENS)) * BLOCK_TOKENS
+    if merge_all:
+        longest[:] = most
+    tables = tile_tables(runs, rows, np.append(longest, places), tree.last, merge_all=merge_all)
+    return Tiles(rows, *map(torch.from_numpy, (tails, tables.tiles, slots, tables.partials, tables.merges)))
+
+
+def _copied(tree: ReadTree, reads: Reads) -> tuple[Ints, NDArray[np.int32]]:
+    """Where the slots of each run begin, and which of `tree.slots` are to be appended to them for that.
+
+    The tokens of a run must follow each other. Where some come along from segments above, the whole run is copied.
+    """
+    segments = tree.segments
+    first = segments.first[reads.segment] - reads.before
+    run = np.flatnonzero(reads.before > 0)
+    segment, size = reads.segment[run], reads.length[run]
+    begin = np.cumsum(size) - size
+    first[run] = len(tree.slots) + begin
+    count = size - reads.before[run]
+    at, source = begin + size - count, segments.first[segment]
+    parts = [(at, source, count)]
+    while (more := np.flatnonzero(at > begin)).size:
+        begin, end, segment = begin[more], at[more], segments.above[segment[more]]
+        count = np.minimum(end - begin, segments.length[segment])
+        at, source = end - count, segments.first[segment] + segments.length[segment] - count
+        parts.append((at, source, count))
+    at, source, count = np.concatenate(parts, axis=1)
+    order = np.argsort(at)
+    return first, ranges(source[order], count[order])

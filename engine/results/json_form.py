@@ -1,0 +1,104 @@
+"""What the commands print with `--json`: the objects, and strict JSON text of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...kernels import MarcotError
+from ...model.files.strict_json import finite
+from ..node import Node
+from ..scoring import Score
+from ..search import SearchResult, Solution, answers_agree
+from ..text.printable import escaped
+from .question_file import Question
+
+JsonObject = dict[str, Any]
+"""An object whose keys are documented where it is made."""
+
+
+def to_line(entry: JsonObject) -> str:
+    """Return strict JSON on one line: readable Unicode, and null for what is no finite number.
+
+    What a terminal must not get is escaped, so that the line means the same wherever it is printed.
+    """
+    try:
+        return escaped(json.dumps(entry, ensure_ascii=False, allow_nan=False))
+    except ValueError:
+        return escaped(json.dumps(finite(entry), ensure_ascii=False, allow_nan=False))
+
+
+def search_object(
+    question: Question, result: SearchResult, settings: Mapping[str, Any], found: Sequence[Solution] = ()
+) -> JsonObject:
+    """A searched question: `index`, the fields of `SearchResult` with the tree as `{"nodes": [...]}`, and `settings`.
+
+    Different solutions, if they were asked for, are under `solutions`. Other fields of the question's file are under
+    `input`; if one of them is a reference answer, `correct` compares.
+    """
+    entry: JsonObject = {"index": question.index}
+    fields = dataclasses.asdict(result)
+    for node in fields["tree"]:
+        del node["token_ids"], node["confidences"], node["token_ends"]
+    fields["tree"] = {"nodes": fields["tree"]}
+    entry |= fields
+    if found:
+        entry["solutions"] = [dataclasses.asdict(solution) for solution in found]
+    entry |= _context(question, settings)
+    correct = is_correct(question, result)
+    if correct is not None:
+        entry["correct"] = correct
+    return entry
+
+
+def failure_object(question: Question, error: MarcotError, settings: Mapping[str, Any]) -> JsonObject:
+    """A question that failed: `index`, `question` and `error`."""
+    return {"index": question.index, "question": question.text, "error": str(error), **_context(question, settings)}
+
+
+def sample_object(index: int, node: Node, top_logprobs: int) -> JsonObject:
+    """A sample of `marcot generate`: per token its id, raw logprob, the most probable tokens and its confidence."""
+    top = slice(top_logprobs)
+    return {
+        "index": index,
+        "text": node.text,
+        "finish_reason": node.finish_reason,
+        "confidence": node.confidence,
+        "token_ids": node.token_ids.tolist(),
+        "logprobs": _numbers(node.logprobs),
+        "top_ids": node.top_ids[:, top].tolist(),
+        "top_logprobs": _numbers(node.top_logprobs[:, top]),
+        "confidences": _numbers(node.confidences),
+    }
+
+
+def score_object(score: Score) -> JsonObject:
+    """Rated tokens of `marcot score`; position 0, which nothing precedes, is null."""
+    return {
+        "token_ids": score.token_ids.tolist(),
+        "logprobs": [None, *_numbers(score.logprobs[1:])],
+        "top_ids": [None, *score.top_ids[1:].tolist()],
+        "top_logprobs": [None, *_numbers(score.top_logprobs[1:])],
+    }
+
+
+def is_correct(question: Question, result: SearchResult) -> bool | None:
+    """Whether the answer is the reference answer; None if there is no reference."""
+    return None if question.reference is None else answers_agree(result.answer, question.reference)
+
+
+def _context(question: Question, settings: Mapping[str, Any]) -> JsonObject:
+    entry: JsonObject = {"input": question.fields} if question.fields else {}
+    return entry | {"settings": dict(settings)}
+
+
+def _numbers(values: NDArray[np.float32]) -> list[Any]:
+    """Nested lists with the shortest decimals that still mean the same fp32 numbers."""
+    if values.ndim > 1:
+        return [_numbers(row) for row in values]
+    return [float(np.format_float_positional(value)) for value in values]

@@ -1,0 +1,109 @@
+"""How fast questions are answered, and how long the rest will take."""
+
+from __future__ import annotations
+
+import time
+
+from ..outcome import Outcome
+from ..search.protocol import Progress
+
+_LEAST_REST = 0.25
+"""Of what a question costs: what is left of one that runs, however much it drew already."""
+
+
+class Pace:
+    """Counts what one strategy does with a number of questions.
+
+    What is left is told in tokens, which do not depend on how many questions run at a time: a question costs what the
+    finished ones cost on average, and those that have not started cost as much as any other.
+
+    Attributes:
+        questions: How many there are.
+        finished: How many have ended, with a result or an error.
+    """
+
+    def __init__(self, questions: int) -> None:
+        """Start the clock for `questions` questions."""
+        self.questions = questions
+        self.finished = 0
+        self._open: dict[int, Progress] = {}
+        self._spent = 0
+        self._started = time.monotonic()
+        self._ended: float | None = None
+
+    def take(self, event: Progress | Outcome) -> None:
+        """Count the next event of `Engine.stream`."""
+        if isinstance(event, Progress):
+            self._open[event.index] = event
+            return
+        begun = self._open.pop(event.index, None)
+        self.finished += 1
+        if event.result is not None and event.result.stats is not None:
+            self._spent += event.result.stats.generated_tokens
+        elif begun is not None:
+            self._spent += begun.generated_tokens
+        if self.finished == self.questions:
+            self._ended = time.monotonic()
+
+    @property
+    def open(self) -> dict[int, Progress]:
+        """What is known of the questions that run, by position, in the order of the questions."""
+        return dict(sorted(self._open.items()))
+
+    @property
+    def not_started(self) -> int:
+        """Questions that are neither finished nor running."""
+        return max(0, self.questions - self.finished - len(self._open))
+
+    @property
+    def seconds(self) -> float:
+        """From the start to the last question's end, or till now."""
+        return max((self._ended or time.monotonic()) - self._started, 1e-9)
+
+    @property
+    def tokens(self) -> int:
+        """Drawn so far, those of running questions included."""
+        return self._spent + sum(self._drawn)
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Over all that time."""
+        return self.tokens / self.seconds
+
+    @property
+    def cost(self) -> float | None:
+        """Tokens of a question; None until as many have finished as are running, as the cheap ones end first.
+
+        For the same reason those that run count as well if they drew more than the finished ones did on average.
+        """
+        if not self._spent or self.finished < len(self._open):
+            return None
+        dear = [drawn for drawn in self._drawn if drawn * self.finished > self._spent]
+        return (self._spent + sum(dear)) / (self.finished + len(dear))
+
+    def tokens_left(self, cost: float) -> float:
+        """Tokens still to be drawn if a question takes `cost` of them."""
+        return self.not_started * cost + sum(max(cost - drawn, cost * _LEAST_REST) for drawn in self._drawn)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None as long as nothing is known."""
+        cost = self.cost
+        return None if cost is None else self.tokens_left(cost) / self.tokens_per_s
+
+    def __str__(self) -> str:
+        running = f", {len(self._open)} running" if self._open else ""
+        waiting = f", {self.not_started} not started" if self.not_started else ""
+        return f"{self.finished} of {self.questions} questions{running}{waiting}"
+
+    @property
+    def _drawn(self) -> list[int]:
+        return [progress.generated_tokens for progress in self._open.values()]
+
+
+def time_left(seconds: float | None) -> str:
+    """Such as `about 0:12:30 left`."""
+    if seconds is None:
+        return "no estimate yet"
+    whole = round(seconds)
+    return f"about {whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02} left"

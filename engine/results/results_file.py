@@ -1,0 +1,203 @@
+"""The file that `marcot search --out` appends to and resumes from."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from io import BufferedReader
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeGuard
+
+from ...model.files.strict_json import RefusedError, parse
+from ..errors import InputError, OutputError
+from ..search.answers import known_reference
+from .added_settings import changes, found_of
+from .file_lock import lock
+from .json_form import JsonObject, to_line
+from .question_file import Question
+
+_TEXT = rb'"(?:[^"\\]|\\.)*"'
+_BEGINNINGS = tuple(
+    re.compile(pattern.replace(b"TEXT", _TEXT))
+    for pattern in (
+        rb'\{"index": \d+, "question": TEXT, "answer": TEXT, "text": "',
+        rb'\{"label": TEXT, "index": \d+, "question": "(?:[^"\\]|\\.)*:\d+:[0-9a-f]{8}", "reference": "',
+        rb'\{(?:"label": TEXT, )?"index": \d+, "question": TEXT, "error": TEXT, "(?:input|settings)": \{',
+    )
+)
+"""How lines of `marcot search`, of `marcot eval`, and about what failed begin, and hardly anything else."""
+
+_FIRST_BYTES = (b'{"index": ', b'{"label": "')
+
+_STDOUT = 1
+"""The number that its file has in every process."""
+
+
+class ResultsFile:
+    """One JSON line per question, written in one piece and synced to disk, so that a crash loses at most a last line.
+
+    Opening it repairs such a torn line and finds what is done already: questions of the same position and text that
+    have a result. Questions that failed are tried again; of two lines about a question, the later one counts.
+
+    Only what is recognised as the beginning of such a line is cut off: either there is enough of it, or it follows
+    lines of ours. A last line that only lacks its line feed, as an editor may leave it, is whole.
+
+    Attributes:
+        found: What its lines name of the settings that nobody gives (`added_settings.FOUND`).
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], command: str = "marcot search") -> None:
+        """Open `path`, or make it.
+
+        Args:
+            path: The file.
+            settings: What results depend on; every line of the file must have been made with the same.
+            command: Whose results these are, for messages.
+
+        Raises:
+            InputError: The file cannot be written or is none to resume from, another run writes to it, it has other
+                lines in it, or it was made with other settings. It is left as it was.
+        """
+        self._path = path
+        self._command = command
+        self._done: dict[tuple[int, str], str | None] = {}
+        self.found: dict[str, Any] = {}
+        try:
+            if path.exists() and not path.is_file():
+                raise InputError(
+                    f"{path}: is not a regular file, so that no run could go on from it; give --out a file, or leave "
+                    "it away and redirect what --json prints"
+                )
+            self._file = path.open("a+b", buffering=0)
+            if _is_stdout(self._file.fileno()):
+                raise InputError(f"{path}: is where the output goes already; give --out another file")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+        lock(self._file, f"{path}: another run is writing to it; wait for it, or give --out another file")
+        try:
+            self._read(settings)
+        except OSError as error:
+            self._file.close()
+            raise InputError(f"{path}: cannot be gone on from: {error.strerror}") from error
+        except BaseException:
+            self._file.close()
+            raise
+
+    def has(self, question: Question) -> bool:
+        """Whether the file has a result of `question`, judged by the reference that it has now."""
+        missing = object()
+        return self._done.get((question.index, question.text), missing) == question.reference
+
+    def check(self, settings: Mapping[str, Any]) -> None:
+        """Check what has been found out since the file was opened.
+
+        Raises:
+            InputError: Its results were made with other settings.
+        """
+        _check_settings(self.found, found_of(settings), str(self._path))
+
+    def append(self, entry: JsonObject) -> None:
+        """Write `entry` and wait until it is on the disk.
+
+        Raises:
+            OutputError: It cannot be written whole. What the file had before it has still.
+        """
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            self._write(to_line(entry).encode(errors="backslashreplace") + b"\n")
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._file.truncate(end)
+            raise OutputError(
+                f"{self._path}: {error.strerror}; when that is mended, the same command goes on from there"
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def _read(self, settings: Mapping[str, Any]) -> None:
+        # Through JSON and back, as the settings in the file have gone.
+        wanted = parse(to_line(dict(settings)))
+        self._file.seek(0)
+        lines = BufferedReader(self._file)
+        whole, complete = 0, True
+        for number, line in enumerate(lines, 1):
+            where = f"{self._path}, line {number}"
+            try:
+                entry = parse(line)
+            except RefusedError as error:
+                raise InputError(
+                    f"{where}: is not a result of {self._command}: it {error}; give --out another file"
+                ) from None
+            except ValueError:
+                if _is_beginning(line, follows_ours=number > 1):
+                    self._file.truncate(whole)
+                    break
+                entry = None
+            if not _is_result(entry):
+                raise InputError(f"{where}: is not a result of {self._command}; give --out another file")
+            _check_settings(entry["settings"], wanted | self.found, where)
+            self.found |= found_of(entry["settings"])
+            if "error" not in entry:
+                self._done[entry["index"], entry["question"]] = _reference(entry)
+            whole, complete = whole + len(line), line.endswith(b"\n")
+        lines.detach()
+        if not complete:
+            self._write(b"\n")
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            data = data[self._file.write(data) :]
+
+
+def _is_stdout(number: int) -> bool:
+    try:
+        return os.path.sameopenfile(number, _STDOUT)
+    except OSError:
+        return False
+
+
+def _is_result(entry: object) -> TypeGuard[JsonObject]:
+    kinds = {"index": int, "question": str, "settings": dict}
+    return isinstance(entry, dict) and all(isinstance(entry.get(name), kind) for name, kind in kinds.items())
+
+
+def _is_beginning(line: bytes, *, follows_ours: bool) -> bool:
+    """Whether `line`, which is no JSON, is what a crash left of a line of ours."""
+    if line.endswith(b"\n"):
+        return False
+    if follows_ours:
+        return any(line.startswith(each) or each.startswith(line) for each in _FIRST_BYTES)
+    return any(each.match(line) for each in _BEGINNINGS)
+
+
+def _reference(entry: JsonObject) -> str | None:
+    """The right answer that a result was compared with: of an evaluation, or as the file of questions had it."""
+    given = entry.get("input")
+    return known_reference(entry.get("reference", given.get("answer") if isinstance(given, dict) else None))
+
+
+def _check_settings(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
+    differing = changes(found, wanted)
+    for name, _, _ in differing:
+        if name == "checkpoint":
+            raise InputError(
+                f"{where}: was made with another checkpoint, whose files have changed since; bring back the one of "
+                "before, or give another --out"
+            )
+        group, _, file = name.partition(".")
+        if group == "code":
+            raise InputError(
+                f"{where}: was made with another {file}, which has changed since; bring back the one of before, or "
+                "give another --out"
+            )
+    if differing:
+        told = ", ".join(f"{name} was {was!r}, is {now!r}" for name, was, now in differing)
+        raise InputError(f"{where}: was made with other settings ({told}); use the same, or another --out file")

@@ -1,0 +1,185 @@
+"""One sample while it is being decoded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...model import ROUND_ENDS, Tokenizer
+from ..completion import Completion, FinishReason
+from ..kv.node import KVNode
+from ..sampling.branch_key import branch_key
+from ..sampling.row_sampling import RowSampling
+from ..sampling.sampling import Sampling
+from ..usage import Usage
+from .request import Request
+
+_Part = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[Any], NDArray[np.float32]]
+"""Logits, lse, top ids and top logits of some tokens."""
+
+
+class Branch(Request):
+    """A growing node, how its next token is chosen, and what was drawn so far.
+
+    Attributes:
+        node: The growing node that its tokens go to.
+        sampling: How the next token is chosen.
+        key: Philox key of its draws.
+        width: How many of the most probable tokens it looks at.
+        seen: Distinct tokens on its path; None without a repetition penalty.
+        ends: Tokens that end it.
+        row_sampling: How it samples on the device.
+        row_ends: `[ROUND_ENDS]`, as many of `ends` as the device looks for, padded with -1.
+        finish_reason: Why it ended; None while it runs.
+        kept: Whether its node was frozen when it ended; the branch then holds it until somebody takes it over.
+    """
+
+    node: KVNode
+
+    def __init__(
+        self,
+        fork: KVNode,
+        node: KVNode,
+        sampling: Sampling,
+        sample: int,
+        usage: Usage,
+        max_tokens: int,
+        eos_token_ids: frozenset[int],
+        tokenizer: Tokenizer | None,
+    ) -> None:
+        """Start an empty branch in the growing `node` below `fork`, for at most `max_tokens` tokens."""
+        super().__init__(fork, node, usage)
+        self.sampling = sampling
+        self.key = branch_key(fork.path_hash(), sampling.seed, sample)
+        self.width = sampling.candidates
+        self.seen = set(fork.path_ids()) if sampling.repetition_penalty != 1 else None
+        self.finish_reason: FinishReason | None = None
+        self.kept = False
+        self._max_tokens = max_tokens
+        self._eos_token_ids = frozenset() if sampling.ignore_eos else eos_token_ids
+        self.ends = self._eos_token_ids | set(sampling.stop_token_ids)
+        self.row_sampling = RowSampling.of(sampling, self.key)
+        self.row_ends = np.full(ROUND_ENDS, -1, np.int64)
+        self.row_ends[: len(self.ends)] = list(self.ends)[:ROUND_ENDS]
+        self._tokenizer = tokenizer
+        self._stream = tokenizer.stream() if tokenizer and sampling.stop else None
+        self._text = ""
+        self._drawn: list[_Part] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether the fork is cached and, before the first token, enough is known of what follows it."""
+        if self.fork.computed < len(self.fork.tokens):
+            return False
+        return bool(self.node.tokens) or self.fork.hidden is not None or self.knows_first
+
+    @property
+    def knows_first(self) -> bool:
+        """Whether the distribution that the fork keeps is enough to draw the first token."""
+        kept = self.fork.distribution
+        if kept is None or self.sampling.repetition_penalty != 1:
+            return False
+        limited = self.sampling.greedy or 0 < self.sampling.top_k <= self.width
+        return limited and len(kept.top_ids) >= self.width
+
+    @property
+    def finished(self) -> bool:
+        """Whether the branch draws no more."""
+        return self.finish_reason is not None or self.error is not None
+
+    @property
+    def left(self) -> int:
+        """How many tokens it may still draw."""
+        return self._max_tokens - len(self.node.tokens)
+
+    def take(
+        self,
+        ids: list[int],
+        logits: NDArray[np.float32],
+        lse: NDArray[np.float32],
+        top_ids: NDArray[Any],
+        top_logits: NDArray[np.float32],
+    ) -> None:
+        """Append drawn tokens with the distributions they came from, up to the one that ends the branch, if any.
+
+        Args:
+            ids: At least one token, and at most as many as are `left`.
+            logits: `[len(ids)]`, their raw logits.
+            lse: `[len(ids)]`.
+            top_ids: `[len(ids), k]`, at least `width` candidates each.
+            top_logits: `[len(ids), k]`.
+        """
+        reason: FinishReason | None = "length" if len(ids) == self.left else None
+        if not self.ends.isdisjoint(ids):
+            end = next(index for index, token in enumerate(ids) if token in self.ends)
+            ids = ids[: end + 1]
+            reason = "eos" if ids[-1] in self._eos_token_ids else "stop"
+        if self._stream is not None:
+            ends = reason in ("eos", "stop")
+            read = self._read(ids[:-1] if ends else ids)
+            if read is not None:
+                ids, reason = ids[:read], "stop"
+            elif reason == "stop":
+                self._text += self._stream.finish()
+        kept = len(ids)
+        self.node.tokens.extend(ids)
+        self._drawn.append((logits[:kept], lse[:kept], top_ids[:kept, : self.width], top_logits[:kept, : self.width]))
+        self.usage.generated_tokens += kept
+        if self.seen is not None:
+            self.seen.update(ids)
+        self.finish_reason = reason
+
+    def completion(self) -> Completion:
+        """Everything drawn, as arrays. Call it once, when the branch is over."""
+        if self._drawn:
+            logits, lse, top_ids, top_logits = (np.concatenate(parts) for parts in zip(*self._drawn, strict=True))
+        else:
+            logits = lse = np.empty(0, np.float32)
+            top_ids, top_logits = np.empty((0, 0), np.int64), np.empty((0, 0), np.float32)
+        tokens = np.array(self.node.tokens, np.int64)
+        top_ids = top_ids.astype(np.int64, copy=False)
+        return Completion(tokens, logits, lse, top_ids, top_logits, self._whole_text(), self.finish_reason)
+
+    def _read(self, ids: list[int]) -> int | None:
+        """Read the text of more tokens; how many of them it takes to complete a stop string, None if none does.
+
+        All of them are looked at in one go, and only if there is something to be found one after the other. So is the
+        beginning of a character at their end, as it is not told whether a stop string comes before it.
+        """
+        assert self._stream is not None
+        before = self._stream.copy()
+        piece = self._stream.push(*ids) if ids else ""
+        if piece and not self._stops_in(piece):
+            self._text += piece
+            return None
+        self._stream = before
+        for index, token in enumerate(ids):
+            if self._reads_stop(self._stream.push(token)):
+                return index + 1
+        return None
+
+    def _stops_in(self, piece: str) -> list[int]:
+        """Where in the text stop strings begin that `piece`, which follows it, completes."""
+        text = self._text + piece
+        stops = self.sampling.stop
+        begin = max(len(self._text) - max(map(len, stops)) + 1, 0)
+        return [at for at in (text.find(stop, begin) for stop in stops) if at >= 0]
+
+    def _reads_stop(self, piece: str) -> bool:
+        """Add `piece` to the text; cut it at the first stop string that it completes."""
+        if not piece:
+            return False
+        found = self._stops_in(piece)
+        self._text += piece
+        if found and not self.sampling.include_stop:
+            self._text = self._text[: min(found)]
+        return bool(found)
+
+    def _whole_text(self) -> str:
+        """The text without the token that ended the branch; without stop strings nobody had to look at it before."""
+        if self._stream is not None:
+            return self._text if self.finish_reason == "stop" else self._text + self._stream.finish()
+        ended = self.finish_reason in ("eos", "stop")
+        return self._tokenizer.decode(self.node.tokens[: -1 if ended else None]) if self._tokenizer else ""

@@ -1,0 +1,120 @@
+"""Expansions while their branches run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ...kernels import MarcotError
+from ..checking import branches, count, no_class, shown, whole
+from ..errors import InputError
+from ..expansion import Expansion
+from ..kv.tree import KVTree
+from ..node import Node
+from ..sampling.sampling import Sampling
+from ..text.token_codec import TokenCodec
+from ..usage import Usage
+from .branch import Branch
+from .scheduler import Scheduler
+
+
+class ExpansionBatch:
+    """The branches of a list of expansions, from their submission to the nodes that they become.
+
+    Attributes:
+        branches: One list per expansion, in sample order; empty once they are nodes, or cancelled.
+    """
+
+    def __init__(self, scheduler: Scheduler, tree: KVTree, expansions: Iterable[Expansion], usage: Usage) -> None:
+        """Submit every sample of `expansions`; none is left behind if one of them is refused.
+
+        Raises:
+            InputError: An expansion asks for less than one sample, or is none of a node of this tree.
+            MarcotError: What `Scheduler.expand` refuses.
+        """
+        self.branches: list[list[Branch]] = []
+        self._scheduler = scheduler
+        self._tree = tree
+        try:
+            total = 0
+            for expansion in expansions:
+                node, n, sampling, first = _checked(expansion, tree)
+                total = branches("n" if not total else "n of all expansions", total + n)
+                is_over = node.finish_reason == "eos" and not sampling.ignore_eos
+                samples: list[Branch] = []
+                self.branches.append(samples)
+                for sample in range(first, first + n):
+                    samples.append(scheduler.expand(node.kv, sampling, sample, usage, is_over=is_over))
+        except BaseException:
+            self.cancel()
+            raise
+
+    @property
+    def finished(self) -> bool:
+        """Whether every branch is over."""
+        return all(branch.finished for branch in self._all())
+
+    @property
+    def error(self) -> MarcotError | None:
+        """The first error of a branch, if any."""
+        return next((branch.error for branch in self._all() if branch.error is not None), None)
+
+    def cut(self) -> None:
+        """End every branch that still runs as "cancelled", with the tokens it has."""
+        self._scheduler.cancel(self._all(), keep_tokens=True)
+
+    def cancel(self) -> None:
+        """Throw every branch away that has not become a node."""
+        self._scheduler.cancel(self._all())
+        self._let_go()
+
+    def nodes(self, codec: TokenCodec) -> list[list[Node]]:
+        """Turn the finished branches into public nodes; one that was cut before its first token stands at its fork."""
+        nodes = [
+            [
+                Node(self._tree, branch.node if branch.kept else branch.fork, branch.completion(), codec)
+                for branch in samples
+            ]
+            for samples in self.branches
+        ]
+        self._let_go()
+        return nodes
+
+    def _let_go(self) -> None:
+        for branch in self._all():
+            if branch.kept:
+                self._tree.release(branch.node)
+        self.branches = []
+
+    def _all(self) -> Iterator[Branch]:
+        return (branch for samples in self.branches for branch in samples)
+
+
+def expansion_of(asked: object, n: int, sampling: Sampling | None, first: int) -> Expansion:
+    """What a user asks for: an expansion, a tuple of its fields, or a node, of which the other arguments say the rest.
+
+    Raises:
+        InputError: It is none of these; says what to write.
+    """
+    if isinstance(asked, Node):
+        return Expansion(asked, n, Sampling() if sampling is None else sampling, first)
+    if not (isinstance(asked, tuple) and 2 <= len(asked) <= 4 and isinstance(asked[0], Node)):
+        raise InputError(f"cannot expand {asked!r:.100}: pass a Node, an Expansion(node, n, sampling), or several")
+    if (n, sampling, first) != (1, None, 0):
+        raise InputError("n, sampling and first are for nodes: an Expansion has its own, so write them in it")
+    return asked if isinstance(asked, Expansion) else Expansion(*asked, *[Sampling()][len(asked) - 2 :])
+
+
+def _checked(expansion: object, tree: KVTree) -> Expansion:
+    if not isinstance(expansion, Expansion):
+        raise InputError(f"{expansion!r:.100} must be an Expansion")
+    node, n, sampling, first = expansion
+    if not isinstance(node, Node) or not node.is_of(tree):
+        raise InputError(f"cannot expand {node!r:.100}: must be a Node of this engine")
+    n = whole("n", n, "an integer >= 1")
+    if n < 1:
+        raise InputError(f"n={shown(n)}: an expansion needs at least one sample")
+    first = count("first", first, "an integer >= 0", least=0)
+    no_class("sampling", sampling, Sampling)
+    if not isinstance(sampling, Sampling):
+        raise InputError(f"sampling={sampling!r:.100}: must be a Sampling")
+    return Expansion(node, n, sampling, first)

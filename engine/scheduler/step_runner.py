@@ -1,0 +1,321 @@
+"""One pass through the model: rows in, computed nodes, scores and drawn tokens out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...kernels import NonFiniteError, Plan
+from ...model import DecodeGraphs, Decoder, Drawn, KVCache, Step, run_round
+from ..kv.node import KVNode
+from ..plan.planner import ItemPlanner, Planner, Reader
+from ..plan.tile_planner import TilePlanner
+from ..scoring import Scoring
+from .branch import Branch
+from .request import Request
+from .round_rows import RoundRows
+from .token_drawer import TokenDrawer
+
+_FEW_ENDED = 8
+"""A plan that was made ahead is used as long as at most one of so many branches in it has ended."""
+
+
+class Decoded(NamedTuple):
+    """What a step leaves for `StepRunner.draw`.
+
+    Attributes:
+        branches: Those that want a token.
+        hidden: `[branches, hidden]`, the state before it.
+        readers: The step's, in the order of its rows.
+        step: What was run; its tensors are on the host.
+    """
+
+    branches: Sequence[Branch]
+    hidden: Tensor
+    readers: Sequence[Reader]
+    step: Step
+
+
+class Flight(NamedTuple):
+    """A round that has been launched.
+
+    Attributes:
+        readers: One row each, in this order. Rows of requests that are finished run, but nobody wants anything of them.
+        tokens: How many each row draws at most.
+        wait: Returns what was drawn.
+    """
+
+    readers: Sequence[Reader]
+    tokens: int
+    wait: Callable[[], Drawn]
+
+
+class Prepared(NamedTuple):
+    """A plan that was made before the round before it has landed.
+
+    Attributes:
+        readers: In the order of the plan's rows, as far as the branches may have come.
+        plan: Has room for `tokens`.
+        tokens: How many each row draws at most.
+    """
+
+    readers: Sequence[Reader]
+    plan: Plan
+    tokens: int
+
+    def rows(self, readers: Sequence[Reader], tokens: int) -> list[Reader] | None:
+        """`readers` in the order of the plan, and those in it whose branches have ended; None if it is no good."""
+        if tokens > self.tokens or len(readers) * _FEW_ENDED < len(self.readers) * (_FEW_ENDED - 1):
+            return None
+        present = {reader.leaf.serial: reader for reader in readers}
+        rows = [present.pop(planned.leaf.serial, planned) for planned in self.readers]
+        ended = (row for row, planned in zip(rows, self.readers, strict=True) if row is planned)
+        return None if present or not all(row.request.finished and row.leaf.tokens for row in ended) else rows
+
+
+class StepRunner:
+    """Runs readers through one decoder and hands every request what it waits for.
+
+    A request whose numbers overflow its dtype gets a `NonFiniteError` instead, which names the part of the model
+    where they begin; its neighbours go on.
+    """
+
+    def __init__(self, decoder: Decoder, cache: KVCache, graphs: DecodeGraphs | None = None) -> None:
+        """Run on `decoder`, with K and V in `cache`; rounds are run by `graphs`, if there are any."""
+        self._decoder = decoder
+        self._cache = cache
+        self._graphs = graphs
+        self._drawer = TokenDrawer(decoder)
+        self._planner = _planner(decoder)
+        self._rows = RoundRows(decoder.head.out_features)
+
+    @property
+    def graphed(self) -> bool:
+        """Whether rounds are much faster than steps."""
+        return self._graphs is not None and self._graphs.works
+
+    def start(self, branches: Sequence[Branch]) -> None:
+        """Draw the first token of branches that are `ready` for it."""
+        remembered = [branch for branch in branches if branch.knows_first]
+        if remembered:
+            self._drawer.from_distributions(remembered)
+        others = [branch for branch in branches if not branch.knows_first]
+        if others:
+            forks = list(dict.fromkeys(branch.fork for branch in others))
+            states = torch.stack([fork.hidden for fork in forks if fork.hidden is not None])
+            row = {fork: index for index, fork in enumerate(forks)}
+            rows = torch.tensor([row[branch.fork] for branch in others], device=states.device)
+            self._fail(self._drawer.from_hidden(others, states[rows]))
+
+    # --- a step: prompts, scores, and one token of branches ------------------------------------------------------
+
+    def run(self, readers: Sequence[Reader]) -> Decoded:
+        """One forward pass over `readers`. Only when it is done do the nodes count their rows as computed."""
+        readers, step = self._step(readers)
+        hidden = self._decoder.forward(step.to(self._decoder.device), self._cache)
+        return self._handed_out(readers, step, hidden)
+
+    def draw(self, decoded: Decoded) -> None:
+        """Draw a token on every branch that a step has decoded."""
+        branches, hidden, readers, step = decoded
+        if branches:
+            self._fail(self._drawer.from_hidden(branches, hidden), readers, step)
+
+    def _handed_out(self, readers: Sequence[Reader], step: Step, hidden: Tensor) -> Decoded:
+        """Count what was computed; give the wanted rows' hidden states, `[outputs, hidden]`, to whom they belong."""
+        branches: list[Branch] = []
+        decoded: list[int] = []
+        ends: list[tuple[Reader, int]] = []
+        output = 0
+        for reader in readers:
+            request, leaf, first, rows, _ = reader
+            _count(reader)
+            _computed(reader)
+            if isinstance(request, Scoring):
+                if not self._takes_scores(request, reader, hidden[output : output + rows]):
+                    self._fail([request], readers, step)
+                output += rows
+            elif first + rows == len(leaf.tokens):
+                if isinstance(request, Branch) and leaf is request.node:
+                    branches.append(request)
+                    decoded.append(output)
+                else:
+                    ends.append((reader, output))
+                output += 1
+        self._fail([reader.request for reader in _kept(ends, hidden)], readers, step)
+        return Decoded(branches, hidden if len(decoded) == len(hidden) else hidden[decoded], readers, step)
+
+    def _takes_scores(self, scoring: Scoring, reader: Reader, hidden: Tensor) -> bool:
+        targets = torch.tensor(scoring.targets(reader.first, reader.rows), device=hidden.device)
+        head = self._decoder.kernels.lm_head_topk(hidden, self._decoder.head, scoring.top_k, targets=targets)
+        return scoring.take(reader.first, head)
+
+    # --- a round: up to `tokens` tokens of branches --------------------------------------------------------------
+
+    def prepared(self, readers: Sequence[Reader], tokens: int) -> Prepared:
+        """Plan a round that may come, of branches that will have drawn as many tokens as `readers` say."""
+        readers, plan = self._planner.plan(readers, tokens)
+        return Prepared(readers, plan, tokens)
+
+    def launch(self, readers: Sequence[Reader], tokens: int, prepared: Prepared | None = None) -> Flight:
+        """Let every branch among `readers` draw up to `tokens` tokens, for which it has pages.
+
+        Args:
+            readers: One row each: the last token of a branch, or the last of another node.
+            tokens: At most `ROUND_TOKENS`.
+            prepared: A plan that may be good for it.
+
+        Returns:
+            The round, which is under way where there are graphs. One at a time: it lands, or is forgotten.
+        """
+        for reader in readers:
+            _count(reader)
+        if prepared is not None and (ordered := prepared.rows(readers, tokens)) is not None:
+            readers, plan = ordered, prepared.plan._replace(positions=_positions(ordered))
+        else:
+            readers, plan = self._planner.plan(readers, tokens)
+        round = self._rows.round(readers, plan, tokens)
+        wait = self._graphs.launch(round) if self._graphs is not None and self._graphs.takes(round) else None
+        if wait is None:
+            drawn = run_round(self._decoder, self._cache, round)
+            return Flight(readers, tokens, lambda: drawn)
+        return Flight(readers, tokens, wait)
+
+    def land(self, flight: Flight, running: Container[int]) -> None:
+        """Wait for a round, hand out what it has drawn, and choose where it could not.
+
+        Args:
+            flight: The round.
+            running: The orders of the requests that still want its results.
+        """
+        drawn = flight.wait()
+        ends: list[tuple[Reader, int]] = []
+        waiting: list[Branch] = []
+        waiting_rows: list[int] = []
+        counts, ended, ids = drawn.counts.tolist(), drawn.ended.tolist(), drawn.ids.tolist()
+        for row, reader in enumerate(flight.readers):
+            branch = reader.request
+            if branch.order not in running:
+                continue
+            if not (isinstance(branch, Branch) and reader.leaf is branch.node):
+                ends.append((reader, row))
+                continue
+            if count := counts[row]:
+                results = (drawn.logits[row], drawn.lse[row], drawn.top_ids[row], drawn.top_logits[row])
+                branch.take(ids[row][:count], *results)
+                _computed_but_last(branch.node)
+            if not (ended[row] or branch.finished):
+                waiting.append(branch)
+                waiting_rows.append(row)
+        failed = _kept(ends, drawn.hidden)
+        if waiting:
+            without = self._drawer.from_hidden(waiting, drawn.hidden[waiting_rows])
+            for branch in waiting:
+                _computed_but_last(branch.node)
+            failed += [Reader(branch, branch.node, branch.node.computed, 1) for branch in without]
+        if failed:
+            self._fail([reader.request for reader in failed], *self._step(failed))
+        for reader, _ in ends:
+            _computed(reader)
+
+    # --- both ----------------------------------------------------------------------------------------------------
+
+    def _step(self, readers: Sequence[Reader]) -> tuple[Sequence[Reader], Step]:
+        """The forward step of `readers`, on the host, and them in its order."""
+        readers, plan = self._planner.plan(readers)
+        tokens: list[int] = []
+        slots: list[int] = []
+        wanted: list[int] = []
+        for request, leaf, first, rows, writes in readers:
+            tokens.extend(leaf.tokens[first : first + rows])
+            slots.extend(leaf.slots(first, rows) if writes else [-1] * rows)
+            if isinstance(request, Scoring):
+                wanted.extend(range(len(tokens) - rows, len(tokens)))
+            elif first + rows == len(leaf.tokens):
+                wanted.append(len(tokens) - 1)
+        token_ids, places, outputs = (
+            torch.from_numpy(np.array(column, np.int64)) for column in (tokens, slots, wanted)
+        )
+        return readers, Step(token_ids, places, plan, outputs)
+
+    def _fail(self, requests: Sequence[Request], readers: Sequence[Reader] = (), step: Step | None = None) -> None:
+        """End requests whose numbers are not finite, with the part of the model that `step` loses them in.
+
+        Args:
+            requests: Requests; where they have no rows in `step`, it is the LM head.
+            readers: Those of `step`, in the order of its rows.
+            step: What is run once more to find out.
+        """
+        if not requests:
+            return
+        parts: dict[int, int] = {}
+        if step is not None:
+            finite = self._decoder.finite_parts(step.to(self._decoder.device), self._cache).tolist()
+            row = 0
+            for reader in readers:
+                parts[id(reader.request)] = min(finite[row : row + reader.rows])
+                row += reader.rows
+        dtype = str(self._decoder.dtype).removeprefix("torch.")
+        for request in requests:
+            part = self._decoder.part_name(parts.get(id(request), -1))
+            request.error = NonFiniteError(
+                f"{self._decoder.path}: after {request.leaf.end} tokens {part} gives numbers that are not finite: the "
+                f"checkpoint is damaged, or its numbers are too large for {dtype}; download or convert it again"
+                + ("" if dtype == "float32" else ", or try --dtype float32")
+            )
+
+
+def _planner(decoder: Decoder) -> Planner:
+    """Of the kind that the kernels read plans of."""
+    config, kernels = decoder.config, decoder.kernels
+    tiling = kernels.tiling(config.num_heads, config.num_kv_heads)
+    if tiling is None:
+        return ItemPlanner()
+    return TilePlanner(tiling, config.gqa_group, config.head_dim, deterministic=kernels.deterministic)
+
+
+def _positions(readers: Sequence[Reader]) -> Tensor:
+    """`Plan.positions` of single rows; of a branch that has ended, that of its first token, which is surely there."""
+    positions = [leaf.start + (0 if request.finished else first) for request, leaf, first, _, _ in readers]
+    return torch.from_numpy(np.array(positions, np.int32))
+
+
+def _count(reader: Reader) -> None:
+    """Count rows as recomputed if the cache once held them, else as prefill unless the request drew them."""
+    request, leaf, first, rows, _ = reader
+    again = max(min(leaf.ever_computed, first + rows) - first, 0)
+    request.usage.recomputed_tokens += again
+    if not (isinstance(request, Branch) and leaf is request.node):
+        request.usage.prefill_tokens += rows - again
+
+
+def _computed(reader: Reader) -> None:
+    """Count the rows as computed."""
+    leaf = reader.leaf
+    if reader.writes:
+        leaf.computed += reader.rows
+        leaf.ever_computed = max(leaf.ever_computed, leaf.computed)
+
+
+def _computed_but_last(node: KVNode) -> None:
+    """Count all tokens of a node as computed that a round has drawn from."""
+    node.computed = len(node.tokens) - 1
+    node.ever_computed = max(node.ever_computed, node.computed)
+
+
+def _kept(ends: Sequence[tuple[Reader, int]], hidden: Tensor) -> list[Reader]:
+    """Leave hidden states, of the given rows, at the nodes that end with them; return whose requests fail by theirs."""
+    if not ends:
+        return []
+    states = hidden[[row for _, row in ends]]
+    failed: list[Reader] = []
+    for (reader, _), state, finite in zip(ends, states, states.isfinite().all(dim=1).tolist(), strict=True):
+        if finite:
+            reader.leaf.hidden = state.clone()
+        elif reader.leaf is reader.request.fork:  # further up nobody needs it
+            failed.append(reader)
+    return failed

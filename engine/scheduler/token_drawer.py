@@ -1,0 +1,168 @@
+"""One new token for each of many branches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...kernels import MOST_LOGIT, Draw, HeadTopK, SampleParams
+from ...model import Decoder
+from ..kv.node import Distribution
+from ..sampling.row_sampling import sample_params
+from ..sampling.sampler import Candidates, Choice, SamplingRows, choose
+from .branch import Branch
+
+
+class _Head(NamedTuple):
+    """What the host sees of the LM head's results; see `HeadTopK`.
+
+    Attributes:
+        top_ids: `[rows, k]` int64.
+        top_logits: `[rows, k]` fp32.
+        lse: `[rows]` fp32.
+        scaled_lse: `[rows]` fp32; NaN where it is not known.
+    """
+
+    top_ids: NDArray[np.int64]
+    top_logits: NDArray[np.float32]
+    lse: NDArray[np.float32]
+    scaled_lse: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, head: HeadTopK) -> Self:
+        """Bring it to the host."""
+        lse = _host(head.lse)
+        scaled_lse = np.full_like(lse, np.nan) if head.scaled_lse is None else _host(head.scaled_lse)
+        return cls(_host(head.top_ids), _host(head.top_logits), lse, scaled_lse)
+
+
+class TokenDrawer:
+    """Draws tokens with the LM head of one decoder.
+
+    Tokens are chosen where the decoder is (`Kernels.sample`), and what that leaves open is decided here: rows with a
+    repetition penalty, and those whose candidates were too few. Where a row's log-sum-exp, or a logit that the branch
+    looks at, is infinite, NaN or close to it, there is nothing to choose from.
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        """Draw with `decoder`'s head and op set."""
+        self._decoder = decoder
+        self._vocab = decoder.head.out_features
+
+    def from_hidden(self, branches: Sequence[Branch], hidden: Tensor) -> list[Branch]:
+        """Append a token to each branch, given the hidden state before it (`[branches, hidden]`).
+
+        A branch's first token leaves what it was drawn from at the fork, for others to draw from.
+
+        Returns:
+            Those that got none, as their logits are not finite.
+        """
+        kernels, device = self._decoder.kernels, hidden.device
+        position = torch.tensor([branch.node.end for branch in branches])
+        params, draw_temperature = sample_params([branch.row_sampling for branch in branches], position)
+        params = SampleParams(*(column.to(device) for column in params))
+        draw = None if draw_temperature is None else Draw(draw_temperature.to(device), params.key, params.position)
+        width = min(max(branch.width for branch in branches), self._vocab)
+        results = kernels.lm_head_topk(hidden, self._decoder.head, width, draw=draw)
+        choice = Choice(*map(_host, kernels.sample(results, params)))
+        head = _Head.of(results)
+        finite = np.ones(len(branches), np.bool_)
+        if not choice.exact.all():
+            finite = self._settle(branches, hidden, head, choice)
+        for row in np.flatnonzero(finite).tolist():
+            branch, top_ids, top_logits = branches[row], head.top_ids[row], head.top_logits[row]
+            if not branch.node.tokens:
+                known = slice(np.isfinite(top_logits).sum())  # a neighbour may have asked for more
+                lse = float(head.lse[row])
+                branch.fork.distribution = Distribution(top_ids[known].copy(), top_logits[known].copy(), lse)
+            _append(branch, row, choice, head.top_ids, head.top_logits, head.lse)
+        return [branches[row] for row in np.flatnonzero(~finite).tolist()]
+
+    def from_distributions(self, branches: Sequence[Branch]) -> None:
+        """Append its first token to each branch, from the distribution that its fork keeps (`Branch.knows_first`)."""
+        columns = max(branch.width for branch in branches)
+        ids = np.zeros((len(branches), columns), np.int64)
+        logits = np.full((len(branches), columns), -np.inf, np.float32)
+        lse = np.empty(len(branches), np.float32)
+        for row, branch in enumerate(branches):
+            kept = branch.fork.distribution
+            assert kept is not None
+            ids[row, : branch.width] = kept.top_ids[: branch.width]
+            logits[row, : branch.width] = kept.top_logits[: branch.width]
+            lse[row] = kept.lse
+        unknown = np.full_like(lse, np.nan)
+        candidates = Candidates(ids, logits, _widths(branches, ids), unknown, complete=False)
+        choice = choose(candidates, _sampling_rows(branches))
+        for row, branch in enumerate(branches):
+            _append(branch, row, choice, ids, logits, lse)
+
+    def _settle(self, branches: Sequence[Branch], hidden: Tensor, head: _Head, choice: Choice) -> NDArray[np.bool_]:
+        """Decide in `choice` what is open, where candidates are too few on the full row of logits.
+
+        Returns:
+            `[branches]`, whether there was something to choose from.
+        """
+        finite = np.ones(len(branches), np.bool_)
+        rows = np.flatnonzero(~choice.exact)
+        widths = _widths([branches[row] for row in rows.tolist()], head.top_ids)
+        lowest = head.top_logits[rows, widths - 1]
+        finite[rows] = np.maximum(np.abs(head.lse[rows]), np.abs(lowest)) < MOST_LOGIT  # which NaN is not
+        rows, widths = rows[finite[rows]], widths[finite[rows]]
+        if not len(rows):
+            return finite
+        sampling_rows = _sampling_rows([branches[row] for row in rows.tolist()])
+        scaled_lse = head.scaled_lse[rows]
+        candidates = Candidates(head.top_ids[rows], head.top_logits[rows], widths, scaled_lse, complete=False)
+        choice.put(rows, choose(candidates, sampling_rows))
+        open_rows = np.flatnonzero(~choice.exact[rows])
+        if len(open_rows):
+            rows = rows[open_rows]
+            for row in rows.tolist():
+                branches[row].usage.full_rows += 1
+            unsettled = hidden[torch.from_numpy(rows).to(hidden.device)]
+            logits = self._decoder.kernels.linear(unsettled, self._decoder.head).float()
+            sorted_logits, ids = logits.sort(dim=1, descending=True, stable=True)
+            width = np.full_like(rows, self._vocab)
+            everything = Candidates(_host(ids), _host(sorted_logits), width, scaled_lse[open_rows], complete=True)
+            choice.put(rows, choose(everything, sampling_rows.select(open_rows)))
+        return finite
+
+
+def _host(tensor: Tensor) -> NDArray[Any]:
+    return tensor.cpu().numpy()
+
+
+def _widths(branches: Sequence[Branch], ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.array([min(branch.width, ids.shape[1]) for branch in branches])
+
+
+def _sampling_rows(branches: Sequence[Branch]) -> SamplingRows:
+    """Collect the sampling parameters of `branches`, one row each."""
+    samplings = [branch.sampling for branch in branches]
+    return SamplingRows(
+        np.array([s.temperature for s in samplings], np.float32),
+        np.array([s.top_k for s in samplings], np.int64),
+        np.array([s.top_p for s in samplings], np.float64),
+        np.array([s.min_p for s in samplings], np.float32),
+        np.array([s.repetition_penalty for s in samplings], np.float32),
+        [branch.seen for branch in branches],
+        np.array([branch.key for branch in branches], np.int64),
+        np.array([branch.node.end for branch in branches], np.int64),
+    )
+
+
+def _append(
+    branch: Branch,
+    row: int,
+    choice: Choice,
+    top_ids: NDArray[np.int64],
+    top_logits: NDArray[np.float32],
+    lse: NDArray[np.float32],
+) -> None:
+    one = slice(row, row + 1)
+    branch.take(choice.ids[one].tolist(), choice.logits[one], lse[one], top_ids[one], top_logits[one])

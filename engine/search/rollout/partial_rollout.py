@@ -1,0 +1,175 @@
+"""A rollout while it is being generated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+from ...completion import FinishReason
+from ..actions import Action, Decode, Opening
+from ..actions.action import UNFINISHED
+from ..search_tree import SearchNode
+from .branch_prefix import BranchPrefix
+from .node_content import NodeContent
+from .token_stats import TokenStats
+
+
+class RolloutSection(NamedTuple):
+    """A run of a rollout.
+
+    Attributes:
+        kind: Kind of its nodes.
+        whole: Whether it is one node; otherwise it is cut into actions.
+        prefixes: What was given and what was drawn, in order.
+    """
+
+    kind: str
+    whole: bool
+    prefixes: list[BranchPrefix]
+
+    @property
+    def token_ids(self) -> list[int]:
+        """Its tokens."""
+        return [token for prefix in self.prefixes for token in prefix.token_ids]
+
+
+@dataclass(slots=True, eq=False)
+class PartialRollout:
+    """What is being generated after `fork`.
+
+    Attributes:
+        fork: The tree node that it starts from.
+        allowance: Tokens that it may still draw.
+        sections: What was written so far.
+        opening: How the action began that is being written, where actions have openings.
+        spent: Tokens drawn for it.
+        ended: Why the chain is finished; None while it is not.
+        paused: The action that was asked for is finished, the chain is not.
+        greedy: Its tokens are the most probable ones.
+    """
+
+    fork: SearchNode
+    allowance: int
+    sections: list[RolloutSection] = field(default_factory=list)
+    opening: Opening | None = None
+    spent: int = 0
+    ended: FinishReason | None = None
+    paused: bool = False
+    greedy: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the model ended it itself."""
+        return self.ended in ("eos", "stop")
+
+    @property
+    def last(self) -> BranchPrefix:
+        """Where it ends now."""
+        written = [section.prefixes[-1] for section in self.sections if section.prefixes]
+        return written[-1] if written else self.fork.content.origin
+
+    @property
+    def kinds(self) -> list[str]:
+        """Kinds of the actions from the prompt to here, where actions have openings."""
+        return [*self.fork.kinds, *(section.kind for section in self.sections)]
+
+    @property
+    def drawn(self) -> int:
+        """Drawn tokens from the prompt to here."""
+        return self.fork.drawn + sum(prefix.drawn for section in self.sections for prefix in section.prefixes)
+
+    @property
+    def token_ids(self) -> list[int]:
+        """Everything that was written."""
+        return [token for section in self.sections for token in section.token_ids]
+
+    @property
+    def stats(self) -> TokenStats:
+        """What the model said of the tokens that it drew."""
+        prefixes = [prefix for section in self.sections for prefix in section.prefixes if not prefix.given]
+        return TokenStats.joined([TokenStats.of(prefix) for prefix in prefixes])
+
+    def begin(self, kind: str, whole: bool, *prefixes: BranchPrefix) -> None:
+        """Begin another section."""
+        self.sections.append(RolloutSection(kind, whole, list(prefixes)))
+
+    def add(self, prefix: BranchPrefix) -> None:
+        """Go on with what was drawn."""
+        self.sections[-1].prefixes.append(prefix)
+        self.allowance -= prefix.drawn
+        self.spent += prefix.drawn
+
+    def retract(self) -> None:
+        """Take back the last token: the model said that the chain ends here, and is to go on."""
+        prefixes = self.sections[-1].prefixes
+        branch, end = prefixes.pop()
+        if end > 1:
+            prefixes.append(BranchPrefix(branch, end - 1))
+
+    def head(self, tokens: int) -> list[RolloutSection]:
+        """The first `tokens` tokens, in sections."""
+        sections: list[RolloutSection] = []
+        for section in self.sections:
+            prefixes = []
+            for prefix in section.prefixes:
+                if length := min(tokens, prefix.end):
+                    prefixes.append(BranchPrefix(prefix.branch, length))
+                    tokens -= length
+            if prefixes:
+                sections.append(RolloutSection(section.kind, section.whole, prefixes))
+        return sections
+
+    def contents(self, action: Action, decode: Decode) -> list[NodeContent]:
+        """Cut what was written into nodes."""
+        before = [token for node in self.fork.path for token in node.content.token_ids]
+        text = decode([*before, *(token for section in self.sections for token in section.token_ids)])
+        begin = _settled(before, text, decode)
+        contents: list[NodeContent] = []
+        for section in self.sections:
+            token_ids = section.token_ids
+            if not token_ids:  # the model ended where it had to go on, and no text was given to it
+                continue
+            stats = TokenStats.joined([TokenStats.of(prefix) for prefix in section.prefixes])
+            ends = [len(token_ids)] if section.whole else action.cut(token_ids, decode, stats.confidences)
+            for first, end in pairwise([0, *ends]):
+                stop = _behind(token_ids[first:end], text, begin, decode)
+                if stop is None:
+                    stop = _settled([*before, *token_ids[:end]], text, decode)
+                of_content = stats.slice(first, end)
+                content = NodeContent(
+                    token_ids=tuple(token_ids[first:end]),
+                    text=text[begin:stop],
+                    kind=section.kind,
+                    drawn=len(of_content.drawn().logprobs),
+                    stats=of_content,
+                    origin=_origin(section.prefixes, end),
+                )
+                contents.append(content)
+                begin = stop
+            before += token_ids
+        return [content for content in contents if content.token_ids]
+
+
+def _origin(prefixes: Sequence[BranchPrefix], end: int) -> BranchPrefix:
+    """The place after the first `end` tokens of `prefixes`."""
+    ends = list(accumulate(prefix.end for prefix in prefixes))
+    index = next(index for index, stop in enumerate(ends) if stop >= end)
+    return BranchPrefix(prefixes[index].branch, end - (ends[index] - prefixes[index].end))
+
+
+def _behind(token_ids: Sequence[int], text: str, begin: int, decode: Decode) -> int | None:
+    """Where in `text` the text of `token_ids` ends, which begins at `begin`; None if what came before matters."""
+    alone = decode(token_ids)
+    if UNFINISHED in alone or not alone.strip() or not text.startswith(alone, begin):
+        return None
+    return begin + len(alone)
+
+
+def _settled(token_ids: Sequence[int], text: str, decode: Decode) -> int:
+    """Characters of `text` that `token_ids`, the first of its tokens, settle; a character may span several tokens."""
+    settled = decode(token_ids)
+    while not text.startswith(settled):
+        settled = settled[:-1]
+    return len(settled)

@@ -1,0 +1,192 @@
+"""Generates rollouts: asks for waves of expansions and extends the partial rollouts by what comes back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+from ...expansion import Expansion
+from ...sampling.sampling import Sampling
+from ..actions import Action, Opening
+from ..protocol import Growing, Progress, Task, Wave
+from .branch_prefix import BranchPrefix
+from .partial_rollout import PartialRollout
+from .pruning import Pruning
+from .reflection import REFLECTION, separated, thought_length
+
+
+class RolloutGenerator:
+    """Knows what an action is and when a chain ends; each partial rollout has its own budget.
+
+    Attributes:
+        generated: Tokens drawn so far.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        action: Action,
+        sampling: Sampling,
+        pruning: Pruning,
+        deadline: float | None,
+        progress: Callable[[], Progress],
+        held: ExitStack,
+    ) -> None:
+        """Generate rollouts for `task`.
+
+        Args:
+            task: The question.
+            action: What chains are made of.
+            sampling: How tokens are drawn.
+            pruning: Which chains to give up.
+            deadline: `time.monotonic()` at which branches are cut, or None.
+            progress: Where the search stands, for waves to tell.
+            held: Releases the nodes that are taken from the engine.
+        """
+        self.generated = 0
+        self._task = task
+        self._action = action
+        self._sampling = sampling
+        self._pruning = pruning
+        self._deadline = deadline
+        self._progress = progress
+        self._held = held
+        self._samples: Counter[tuple[int, ...]] = Counter()
+        self._openings: Counter[tuple[tuple[int, ...], int]] = Counter()
+
+    def generate(self, partials: Sequence[PartialRollout], single: bool = False) -> Growing[None]:
+        """Generate each partial rollout to its end, or by one action if `single`, wave by wave."""
+        writing = [partial for partial in partials if partial.allowance >= 1]
+        while writing:
+            starts = [self._begun(partial, single) for partial in writing]
+            for partial in writing:
+                if partial.fork.content.origin.length < self._task.context <= partial.last.length:
+                    partial.ended = "length"  # an opening has filled the context
+            going = [(partial, start) for partial, start in zip(writing, starts, strict=True) if partial.ended is None]
+            drawn = yield from self._sample([start for _, start in going])
+            for (partial, _), prefix in zip(going, drawn, strict=True):
+                partial.add(prefix)
+                self._update(partial, prefix, single)
+            writing = [partial for partial, _ in going if partial.ended is None and not partial.paused]
+
+    def _begun(self, partial: PartialRollout, single: bool) -> tuple[BranchPrefix, Sampling]:
+        """Begin the next section of `partial` where one is due; returns where to sample from, and how."""
+        limit, stops = partial.allowance, self._sampling.stop
+        opening = partial.opening or self._opening(partial)
+        if opening is not None:
+            if partial.opening is None:
+                self.open(partial, opening)
+            limit, stops = min(limit, opening.max_tokens), (*stops, *opening.close)
+        else:
+            if not partial.sections or partial.sections[-1].whole:
+                partial.begin(self._action.name, False)
+            if single:
+                limit, stops = min(limit, self._action.max_tokens or limit), (*stops, *self._action.stops)
+            elif self._pruning.active:
+                limit = min(limit, self._pruning.window)
+        temperature = 0.0 if partial.greedy else self._sampling.temperature
+        return partial.last, replace(self._sampling, temperature=temperature, max_tokens=limit, stop=stops)
+
+    def _opening(self, partial: PartialRollout) -> Opening | None:
+        """How the next action of `partial` begins, where the action says so."""
+        if not self._action.guided:
+            return None
+        key = tuple(partial.last.branch.path_ids), partial.last.end
+        opening = self._action.opening(partial.kinds, self._openings[key])
+        self._openings[key] += 1
+        return opening
+
+    def open(self, partial: PartialRollout, opening: Opening) -> None:
+        """Append the text of `opening` to `partial`."""
+        partial.opening = opening
+        text = separated(opening.text, self._task.decode(partial.last.token_ids)) if opening.text else ""
+        partial.begin(opening.kind, True, *([self._given(partial.last, text)] if text else []))
+
+    def _given(self, after: BranchPrefix, text: str) -> BranchPrefix:
+        """The state after `text`, given to the model rather than drawn from it."""
+        return BranchPrefix.whole(self._held.enter_context(after.state(self._held).append(text)))
+
+    def _update(self, partial: PartialRollout, prefix: BranchPrefix, single: bool) -> None:
+        """Find out whether `partial`, or its current action, has ended with `prefix`, which was drawn last."""
+        exhausted = partial.allowance < 1 or prefix.length >= self._task.context
+        if prefix.branch.finish_reason == "cancelled":
+            partial.ended = "cancelled"
+        elif partial.opening is None:
+            self._update_free(partial, prefix, single, exhausted)
+        else:
+            self._update_guided(partial, partial.opening, prefix, single, exhausted)
+
+    def _update_free(self, partial: PartialRollout, prefix: BranchPrefix, single: bool, exhausted: bool) -> None:
+        """The same for a rollout whose actions are cut afterwards, or drawn one at a time (`single`)."""
+        reason = prefix.branch.finish_reason
+        ends_action = reason == "stop" and single and self._is_own_stop(partial, prefix)
+        if reason == "eos" or (reason == "stop" and not ends_action):
+            partial.ended = reason
+        elif ends_action and not exhausted and not self._has_visible_text(partial):
+            pass  # a stop within the white space before an action does not end it
+        elif exhausted:
+            partial.ended = "length"
+        elif single:
+            partial.paused = True
+        elif self._pruning.is_hopeless(partial.stats.confidences):
+            partial.ended = "pruned"
+
+    def _update_guided(
+        self, partial: PartialRollout, opening: Opening, prefix: BranchPrefix, single: bool, exhausted: bool
+    ) -> None:
+        """The same for a rollout that is drawn action by action, each after an opening."""
+        reason = prefix.branch.finish_reason
+        if reason == "eos" and opening.final:
+            partial.ended = "eos"
+            return
+        ends_action = reason == "eos" or (reason == "stop" and self._is_own_stop(partial, prefix))
+        if reason == "eos":
+            partial.retract()
+        elif ends_action and not exhausted and not self._has_visible_text(partial):
+            return  # a stop within the white space before an action does not end it
+        elif reason == "length" and exhausted:
+            partial.ended = "length"
+            return
+        partial.opening = None
+        if opening.final or (reason == "stop" and not ends_action):
+            partial.ended = "stop"
+        elif exhausted:
+            partial.ended = "length"
+        partial.paused = single and bool(partial.token_ids)  # an action of which nothing is left leads nowhere new
+
+    def _has_visible_text(self, partial: PartialRollout) -> bool:
+        """Whether anything but white space was drawn in the current section."""
+        drawn = [prefix.token_ids for prefix in partial.sections[-1].prefixes if not prefix.given]
+        return bool(self._task.decode([token for token_ids in drawn for token in token_ids]).strip())
+
+    def _is_own_stop(self, partial: PartialRollout, prefix: BranchPrefix) -> bool:
+        """Whether `partial` stopped where its action ends, and not at a stop of the user's."""
+        text = self._task.decode(partial.token_ids)
+        last = prefix.token_ids[-1:]
+        # A stop string that is a special token ends a branch without a text.
+        special = bool(self._sampling.stop and last and not self._task.decode(last))
+        by_token = special or any(token in self._sampling.stop_token_ids for token in last)
+        return not by_token and not any(stop in text for stop in self._sampling.stop)
+
+    def _sample(self, starts: Sequence[tuple[BranchPrefix, Sampling]]) -> Growing[list[BranchPrefix]]:
+        """One wave: a new continuation of each start."""
+        expansions = []
+        for start, sampling in starts:
+            state = start.state(self._held)
+            key = tuple(state.path_ids)
+            expansions.append(Expansion(state, 1, sampling, self._samples[key]))
+            self._samples[key] += 1
+        answers = yield Wave(expansions, self._progress(), self._deadline)
+        drawn = [BranchPrefix.whole(self._held.enter_context(branch)) for [branch] in answers]
+        self.generated += sum(prefix.drawn for prefix in drawn)
+        return drawn
+
+    def reflection(self, partial: PartialRollout) -> PartialRollout:
+        """The thought of a finished rollout with the reflection prompt after it, ready to go on."""
+        length = thought_length(partial.token_ids, partial.ended == "eos", self._task.decode)
+        reflection = PartialRollout(partial.fork, 0, partial.head(length), greedy=partial.greedy)
+        text = separated(REFLECTION, self._task.decode(reflection.last.token_ids))
+        reflection.begin("reflection", True, self._given(reflection.last, text))
+        return reflection

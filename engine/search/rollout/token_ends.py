@@ -1,0 +1,90 @@
+"""Which part of a node's text each of its tokens is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from ..actions import Decode
+from ..actions.action import UNFINISHED, joined_ends
+from ..result import TreeNode
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Where decoding stands at the end of a node.
+
+    Attributes:
+        context: The last token whose text is certain; some decoders treat the first token they see differently.
+        known: Text of `context` alone.
+        pending: Tokens after it that end inside a character.
+        decoded: Characters from the root on that are certain.
+        shown: Characters that the nodes down to here have in their texts.
+    """
+
+    context: tuple[int, ...] = ()
+    known: str = ""
+    pending: tuple[int, ...] = ()
+    decoded: int = 0
+    shown: int = 0
+
+
+def with_token_ends(tree: Iterable[TreeNode], decode: Decode) -> tuple[TreeNode, ...]:
+    """Return the nodes with their `token_ends`, so that a result can be shown without the model's tokenizer.
+
+    A character of several tokens belongs to the last of them, and so the others have no text; nor do special tokens.
+
+    Args:
+        tree: All nodes, parents before children.
+        decode: Token ids to text, with U+FFFD for bytes that are not UTF-8, as `Tokenizer.decode` does it.
+    """
+    states: dict[int | None, _State] = {}
+    nodes = []
+    for node in tree:
+        state = states.get(node.parent, _State())
+        ends, states[node.id] = _joined(node, state, decode) or _decoded(node, state, decode)
+        if ends:
+            length = len(node.text)
+            if ends[0] < 0 or ends[-1] > length:
+                ends = [min(max(end, 0), length) for end in ends]
+            ends[-1] = length
+            node = replace(node, token_ends=tuple(ends))  # noqa: PLW2901
+        nodes.append(node)
+    return tuple(nodes)
+
+
+def _joined(node: TreeNode, state: _State, decode: Decode) -> tuple[list[int], _State] | None:
+    """What `_decoded` returns, where the texts of the tokens add up to the node's, as they mostly do; else None."""
+    if not node.token_ids or state.pending:
+        return None
+    text = decode(state.context + node.token_ids)
+    if not text.startswith(state.known):
+        return None
+    text = text[len(state.known) :]
+    characters = joined_ends(node.token_ids, text, decode)
+    if characters is None:
+        return None
+    ahead = state.decoded - state.shown
+    last = node.token_ids[-1:]
+    after = _State(last, decode(last), (), state.decoded + len(text), state.shown + len(node.text))
+    return [end + ahead for end in characters] if ahead else characters, after
+
+
+def _decoded(node: TreeNode, state: _State, decode: Decode) -> tuple[list[int], _State]:
+    """Characters of the node's text that are certain after each of its tokens, and the state after the last.
+
+    Some are negative where characters that the nodes before show are only certain here.
+    """
+    context, known, pending, decoded = state.context, state.known, state.pending, state.decoded
+    ends: list[int] = []
+    for token in node.token_ids:
+        pending += (token,)
+        text = decode(context + pending)[len(known) :]
+        # A last U+FFFD may be the beginning of a character that the next tokens complete.
+        if not text.endswith(UNFINISHED):
+            decoded += len(text)
+            context, pending = pending[-1:], ()
+            known = decode(context)
+        certain = decoded + len(text.rstrip(UNFINISHED)) if pending else decoded
+        ends.append(certain - state.shown)
+    return ends, _State(context, known, pending, decoded, state.shown + len(node.text))

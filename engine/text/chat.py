@@ -1,0 +1,52 @@
+"""From a question or a conversation to the prompt that the checkpoint's chat template makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date as Date
+from datetime import datetime, time
+
+from ...model import Message, Tokenizer
+from ..errors import InputError
+
+
+def chat_ids(
+    tokenizer: Tokenizer | None, chat: str | Sequence[Message], system: str | None, date: Date | None = None
+) -> list[int]:
+    """Token ids of `chat` in the checkpoint's chat format, which ends with the opening of the answer.
+
+    Args:
+        tokenizer: The checkpoint's.
+        chat: A question, or the messages of a conversation; without a chat template a question is plain text.
+        system: System message before it; None for the template's own.
+        date: What the template shows as today's date; None for the time that it is.
+
+    Raises:
+        InputError: There is no tokenizer, or `chat` is no conversation.
+        ChatTemplateError: The template refuses the messages, or there is none for a conversation.
+    """
+    if tokenizer is None:
+        raise InputError("this checkpoint has no tokenizer, which a question in words needs")
+    if isinstance(chat, str) and tokenizer.chat_template is None:
+        text = chat if system is None else f"{system}\n\n{chat}"
+        return tokenizer.encode(text, bos=tokenizer.adds_bos)
+    messages = [{"role": "user", "content": chat}] if isinstance(chat, str) else _checked(chat)
+    if system is not None:
+        if messages[0]["role"] == "system":
+            raise InputError("the conversation has a system message of its own: leave one of the two out")
+        messages = [{"role": "system", "content": system}, *messages]
+    now = None if date is None else datetime.combine(date, time.min)
+    return tokenizer.encode(tokenizer.chat(messages, now=now))
+
+
+def _checked(chat: Sequence[Message]) -> list[Message]:
+    """The messages of a conversation; what else there is in a message is for the template to read."""
+    if not isinstance(chat, Iterable):
+        raise InputError(f"{chat!r:.100}: must be a question or the messages of a conversation")
+    messages: list[Message] = [chat] if isinstance(chat, Mapping) else list(chat)
+    if not messages:
+        raise InputError("the conversation is empty: give at least one message")
+    for number, message in enumerate(messages, 1):
+        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str) or "content" not in message:
+            raise InputError(f"message {number} of the conversation must be an object with a role and a content")
+    return messages

@@ -1,0 +1,94 @@
+"""Between what users pass and token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ...model import Tokenizer
+from ..checking import shown, whole
+from ..errors import InputError
+
+
+class TokenCodec:
+    """Turns text or token ids into checked token ids of one model, and back into text.
+
+    Attributes:
+        tokenizer: The model's tokenizer; None leaves token ids only.
+    """
+
+    def __init__(self, tokenizer: Tokenizer | None, vocab_size: int) -> None:
+        """Check against a vocabulary of `vocab_size` tokens."""
+        self.tokenizer = tokenizer
+        self._vocab_size = vocab_size
+
+    def encode(self, tokens: str | Sequence[int], *, bos: bool = False) -> list[int]:
+        """The token ids of text (special tokens in it are recognised), or given ids after a check.
+
+        Args:
+            tokens: Text or token ids, which may be an array or a tensor of one dimension.
+            bos: Begin text as the tokenizer begins a document.
+
+        Raises:
+            InputError: Nothing is left, an id is none or not in the vocabulary, or it is text without a tokenizer.
+        """
+        return self._encoded(tokens, bos)
+
+    def _encoded(self, tokens: object, bos: bool) -> list[int]:
+        if isinstance(tokens, str):
+            if self.tokenizer is None:
+                raise InputError("this checkpoint has no tokenizer: pass token ids instead of text")
+            ids = self.tokenizer.encode(tokens, bos=bos and self.tokenizer.adds_bos)
+        else:
+            ids = _token_ids(tokens)
+        if not ids:
+            raise InputError("the prompt is empty: give at least one token")
+        for token in ids:
+            if not 0 <= token < self._vocab_size:
+                raise InputError(f"token id {shown(token)}: the model's vocabulary is 0 to {self._vocab_size - 1}")
+        return ids
+
+    def encode_each(self, sequences: object, *, bos: bool = False) -> list[list[int]]:
+        """The token ids of each of `sequences`; a text, or a flat sequence of token ids, is one of them.
+
+        Raises:
+            InputError: As `encode`, or they cannot be taken one by one.
+        """
+        if isinstance(sequences, str | bytes | Mapping) or not isinstance(sequences, Iterable):
+            return [self._encoded(sequences, bos)]
+        each = list(sequences)
+        if each and _is_one(each[0]):
+            each = [each]
+        return [self._encoded(sequence, bos) for sequence in each]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`; empty without a tokenizer."""
+        return self.tokenizer.decode(ids) if self.tokenizer else ""
+
+
+def _is_one(token: object) -> bool:
+    """Whether `token` is a token id, or what should have been one, and not a sequence of them."""
+    return getattr(token, "shape", None) == () or not isinstance(token, str | Iterable)
+
+
+def _token_ids(tokens: object) -> list[int]:
+    """`tokens` as a list of ints; a single one is a list of itself.
+
+    Raises:
+        InputError: They are something else; says what to pass.
+    """
+    if isinstance(tokens, Mapping):
+        raise InputError("token ids in a mapping: pass one sequence of them, such as what is under input_ids")
+    if isinstance(tokens, bytes):
+        raise InputError(f"{tokens!r:.100}: decode it, as text is passed as str")
+    shape = getattr(tokens, "shape", None)
+    if shape is not None and len(shape) > 1:
+        raise InputError(f"token ids of shape {list(shape)}: pass one row, such as ids[0]")
+    if shape is not None and hasattr(tokens, "tolist"):
+        tokens = tokens.tolist()
+    ids = list(tokens) if isinstance(tokens, Iterable) else [tokens]
+    for token in ids:
+        if isinstance(token, Mapping):
+            raise InputError(f"{token!r:.100} among token ids: Engine.chat_ids makes such of the messages of a chat")
+        if not _is_one(token):
+            raise InputError(f"{token!r:.100} among token ids: pass one text, or one sequence of integers")
+    return [whole("token id", token, "an integer") for token in ids]

@@ -1,0 +1,1 @@
+"""The LM head with top-k, log-sum-exp and the Gumbel draw."""

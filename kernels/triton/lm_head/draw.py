@@ -1,0 +1,80 @@
+"""The Gumbel-max draw: the largest `logit / temperature + noise` of a row.
+
+Where logits are computed, only what no score of a tile can exceed is noted, which takes one logarithm for a token. The
+tile that promises most is looked at again by the merge, with the noise that is specified; others only if they promise
+more than the score that was found.
+"""
+
+from __future__ import annotations
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+import triton
+import triton.language as tl
+
+from ..philox import gumbel_bound, gumbel_of, philox
+from .key import next_best
+
+
+@triton.jit
+def token_of_column(column):
+    """The token whose logit is in a column of a product, where column 0 is token 0; both in the same 16.
+
+    Tensor cores leave a thread two neighbouring columns of every eight. The tokens are placed so that those of 16
+    columns are four neighbours, which share one Philox block.
+    """
+    return (column & -16) + (column >> 1 & 3) * 4 + (column >> 3 & 1) * 2 + (column & 1)
+
+
+@triton.jit
+def column_of_token(token):
+    """The inverse."""
+    return (token & -16) + (token >> 1 & 1) * 8 + (token >> 2 & 3) * 2 + (token & 1)
+
+
+@triton.jit
+def promise_of_tile(parts, first, inverse, key, position, unknown, PARTS: tl.constexpr):
+    """What no score of each row is above.
+
+    Args:
+        parts: The logits of a tile in `PARTS` parts of its columns.
+        first: First token of the tile.
+        inverse: `[rows]` fp32, what logits are multiplied by.
+        key: `[rows]` int64.
+        position: `[rows]` int64.
+        unknown: 0, of which the compiler does not know that. So it neither computes the words of all parts ahead, to
+            wait in registers, nor where they are not wanted.
+        PARTS: How many parts there are.
+    """
+    ROWS: tl.constexpr = inverse.shape[0]
+    BLOCKS: tl.constexpr = parts[0].shape[1] // 4
+    promise = tl.full([ROWS], float("-inf"), tl.float32)
+    for part in tl.static_range(PARTS):
+        logits = tl.reshape(parts[part], [ROWS, BLOCKS // 4, 2, 4, 2])
+        logits = tl.reshape(tl.permute(logits, (0, 1, 3, 2, 4)), [ROWS, BLOCKS, 2, 2])
+        even, odd = tl.split(logits)
+        x0, x2 = tl.split(even)
+        x1, x3 = tl.split(odd)
+        block = first // 4 + part * BLOCKS + tl.arange(0, BLOCKS)[None, :] + (x0.to(tl.int32, bitcast=True) & unknown)
+        none = tl.zeros([ROWS, BLOCKS], tl.uint32)
+        again = (promise.to(tl.int32, bitcast=True) & unknown).to(tl.uint32)
+        low, high = key.to(tl.uint32) + again, (key >> 32).to(tl.uint32) + again
+        counter = position.to(tl.uint32)[:, None] + none
+        w0, w1, w2, w3 = philox(block.to(tl.uint32), counter, low[:, None] + none, high[:, None] + none)
+        factor = inverse[:, None] + tl.zeros_like(x0)
+        first_two = tl.maximum(tl.fma(x0, factor, gumbel_bound(w0)), tl.fma(x1, factor, gumbel_bound(w1)))
+        last_two = tl.maximum(tl.fma(x2, factor, gumbel_bound(w2)), tl.fma(x3, factor, gumbel_bound(w3)))
+        promise = tl.maximum(promise, tl.max(tl.maximum(first_two, last_two), axis=1))
+    return promise
+
+
+@triton.jit
+def best_of_tile(logits, token, inverse, key, position):
+    """The score, token and logit of the draw among some logits of a row (vectors), whose parameters are scalars."""
+    none = tl.zeros(token.shape, tl.uint32)
+    low, high = key.to(tl.uint32) + none, (key >> 32).to(tl.uint32) + none
+    a, b, c, d = philox((token >> 2).to(tl.uint32), position.to(tl.uint32) + none, low, high)
+    word = tl.where((token & 2) == 0, tl.where((token & 1) == 0, a, b), tl.where((token & 1) == 0, c, d))
+    scores = tl.fma(logits, inverse + tl.zeros_like(logits), gumbel_of(word))
+    is_one = token >= 0
+    score, winner = next_best(scores, token, is_one, float("inf"), -1)
+    return score, winner, tl.max(tl.where(token == winner, logits, float("-inf")), axis=0)

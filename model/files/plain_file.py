@@ -1,0 +1,83 @@
+"""The files of a checkpoint, which anybody may have made."""
+
+from __future__ import annotations
+
+import os
+import stat
+from io import BufferedReader
+from pathlib import Path
+
+from ..errors import CheckpointError
+
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is something at `path`: not if nobody can tell, as its name is too long or its folder closed."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def open_plain(file: Path) -> BufferedReader:
+    """Open a regular file, without waiting for a pipe's other end or reading a device that never ends.
+
+    Raises:
+        CheckpointError: It cannot be opened or is none, or it is what `git clone` leaves in its place without Git LFS.
+    """
+    try:
+        opened = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+        plain = stat.S_ISREG(os.fstat(opened.fileno()).st_mode)
+        begin = opened.peek(len(_LFS_POINTER)) if plain else b""
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file}: cannot be read: {getattr(error, 'strerror', error)}") from error
+    if plain and not begin.startswith(_LFS_POINTER):
+        return opened
+    opened.close()
+    if plain:
+        raise CheckpointError(
+            f"{file}: a Git LFS pointer, not the file itself: run 'git lfs install' and 'git lfs pull' in its folder"
+        )
+    raise CheckpointError(f"{file}: cannot be read: it is a pipe or a device, no file")
+
+
+def refuse_cut(file: Path, opened: os.stat_result) -> None:
+    """Refuse a mapped file that is shorter now than when it was `opened`: reading what is gone would end the process.
+
+    Raises:
+        CheckpointError: It is; another file in its place does not matter.
+    """
+    try:
+        now = file.stat()
+    except OSError:
+        return
+    if (now.st_dev, now.st_ino) == (opened.st_dev, opened.st_ino) and now.st_size < opened.st_size:
+        raise CheckpointError(f"{file}: was cut from {opened.st_size} to {now.st_size} bytes while it was read")
+
+
+def read_plain(file: Path, most: int) -> bytes:
+    """The content of a regular file.
+
+    Args:
+        file: The file.
+        most: Bytes that such a file may have.
+
+    Raises:
+        CheckpointError: As `open_plain`, or it has more bytes.
+    """
+    with open_plain(file) as opened:
+        try:
+            if os.fstat(opened.fileno()).st_size > most:  # before it is read: a sparse file may claim any size
+                raise CheckpointError(f"{file}: larger than {most >> 20} MiB, which no such file needs")
+            return opened.read(most)
+        except OSError as error:
+            raise CheckpointError(f"{file}: cannot be read: {error.strerror}") from error
+
+
+def read_plain_text(file: Path, most: int) -> str:
+    """The content of a regular file of UTF-8 text; see `read_plain`."""
+    try:
+        return str(read_plain(file, most), "utf-8")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{file}: cannot be read: not UTF-8 text: {error}") from error

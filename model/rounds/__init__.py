@@ -1,0 +1,1 @@
+"""Rounds of tokens decoded without the host."""

@@ -1,0 +1,134 @@
+"""A round: up to 16 tokens on every row of a batch, decoded one after the other without the host."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...kernels import Draw, RoundState, SampleParams
+from ..decoder import Decoder, Step
+from ..kv_cache import KVCache
+
+ROUND_TOKENS: Final = 16
+"""Most tokens of a round: a page of the KV cache, so that a row needs at most one new page for it."""
+
+ROUND_ENDS: Final = 8
+"""Most tokens of a row that end it on the device: a model's two or three, and some of the user's."""
+
+
+class Round(NamedTuple):
+    """What a batch needs for a round; tensors on the host.
+
+    Attributes:
+        tokens: `T`, how many tokens a row draws at most.
+        step: The forward step of each row's first token; every row is wanted. Its plan has slots for the others.
+        next_places: `[rows, T]` int64, the cache slot of the i-th token that the row draws; -1 where it has none.
+        params: How each row samples.
+        draw_temperature: `[rows]` fp32, of the draws over the whole vocabulary, 0 without; None if no row has one.
+        ends: `[rows, ROUND_ENDS]` int64, tokens that end the row; -1 pads.
+        limit: `[rows]` int32, tokens that the row draws at most; a row at 0 is run once, for its hidden state.
+        candidates: How many of the most probable tokens are wanted.
+    """
+
+    tokens: int
+    step: Step
+    next_places: Tensor
+    params: SampleParams
+    draw_temperature: Tensor | None
+    ends: Tensor
+    limit: Tensor
+    candidates: int
+
+    @property
+    def draw(self) -> Draw | None:
+        """Parameters of the draws over the whole vocabulary."""
+        if self.draw_temperature is None:
+            return None
+        return Draw(self.draw_temperature, self.params.key, self.params.position)
+
+
+class Drawn(NamedTuple):
+    """What a round has given, on the host apart from `hidden`. Of a row, the first `counts` tokens mean something.
+
+    Attributes:
+        hidden: `[rows, hidden]` on the device, the state that each row's next token would be drawn from if it has not
+            ended; only until the next round.
+        counts: `[rows]` int32, how many tokens the row has drawn.
+        ended: `[rows]` bool, whether the row has drawn one of its `ends`, or its limit. A row that has neither waits
+            for the host to choose its next token.
+        ids: `[rows, T]` int32, the tokens.
+        logits: `[rows, T]` fp32, their raw logits.
+        lse: `[rows, T]` fp32, log-sum-exp of what they were drawn from.
+        top_ids: `[rows, T, k]` int32, the candidates, best first.
+        top_logits: `[rows, T, k]` fp32.
+    """
+
+    hidden: Tensor
+    counts: NDArray[np.int32]
+    ended: NDArray[np.bool_]
+    ids: NDArray[np.int32]
+    logits: NDArray[np.float32]
+    lse: NDArray[np.float32]
+    top_ids: NDArray[np.int32]
+    top_logits: NDArray[np.float32]
+
+
+def next_token(
+    decoder: Decoder,
+    cache: KVCache,
+    step: Step,
+    state: RoundState,
+    params: SampleParams,
+    draw: Draw | None,
+    candidates: int,
+) -> Tensor:
+    """Run one token on every row, and draw and move on as `Kernels.advance` says; nothing of it waits for the device.
+
+    `step`, `state`, `params` and `draw` share memory where they mean the same.
+
+    Returns:
+        `[rows, hidden]`, what was drawn from.
+    """
+    hidden = decoder.forward(step, cache)
+    hidden = hidden.masked_fill(step.slots[:, None] < 0, 0)  # rows without a place may be NaN, which has no top-k
+    head = decoder.kernels.lm_head_topk(hidden, decoder.head, candidates, draw=draw)
+    decoder.kernels.advance(state, head, params)
+    return hidden
+
+
+@torch.inference_mode()
+def run_round(decoder: Decoder, cache: KVCache, round: Round) -> Drawn:
+    """Run `round` token by token; where there are graphs, `DecodeGraphs` is quicker. On the CPU its tensors change."""
+    device = decoder.device
+    step = round.step.to(device)
+    step = step._replace(plan=step.plan._replace(positions=step.plan.positions.clone()))
+    params = SampleParams(*(column.to(device) for column in round.params))
+    draw = None
+    if round.draw_temperature is not None:
+        draw = Draw(round.draw_temperature.to(device), params.key, params.position)
+    rows, tokens, candidates = len(step.token_ids), round.tokens, round.candidates
+
+    def room(dtype: torch.dtype, *shape: int) -> Tensor:
+        return torch.empty(tokens, rows, *shape, dtype=dtype, device=device)
+
+    limit = round.limit.to(device)
+    ended = (limit == 0).to(torch.uint8)
+    state = RoundState(
+        step.token_ids, step.plan.positions, step.slots, params.position, round.next_places.to(device),
+        round.ends.to(device), limit, torch.zeros_like(limit), ended, torch.zeros_like(ended),
+        room(torch.int32), room(torch.float32), room(torch.float32),
+        room(torch.int32, candidates), room(torch.float32, candidates),
+    )  # fmt: skip
+    for _ in range(tokens):
+        hidden = next_token(decoder, cache, step, state, params, draw, candidates)
+    of_tokens = (state.drawn_ids, state.drawn_logits, state.lse, state.top_ids, state.top_logits)
+    by_row = (np.ascontiguousarray(_host(results).swapaxes(0, 1)) for results in of_tokens)
+    return Drawn(hidden, _host(state.drawn), _host(state.ended) != 0, *by_row)
+
+
+def _host(tensor: Tensor) -> NDArray[Any]:
+    return tensor.cpu().numpy()

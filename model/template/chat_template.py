@@ -1,0 +1,128 @@
+"""Chat templates: the checkpoint's own way to turn messages into a prompt."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from jinja2.exceptions import TemplateSyntaxError
+
+from ..errors import ChatTemplateError
+from .budget import STEPS, STEPS_PER_STEP_OF_INPUT, plain
+from .sandbox import Sandbox
+
+MAX_TEMPLATE_CHARACTERS = 2**20
+"""Bound on a template's source; the longest real ones, with tools, are under 30 thousand characters."""
+
+MAX_DATE_CHARACTERS = 200
+"""Bound on the format of a date, which can become some hundred times as long."""
+
+MAX_MESSAGE_CHARACTERS = 300
+
+_REASONS = re.compile(r"</?(think|thought|reasoning)>|step[ -]by[ -]step", re.IGNORECASE)
+"""R1's distills and QwQ open `<think>` or cut it off, Marco-o1 asks for `<Thought>` and `<Output>`, and others ask in
+their system message to reason step by step."""
+
+Message = Mapping[str, Any]
+"""One message: `role`, `content` and whatever else the template reads."""
+
+
+class ChatTemplate:
+    """A Jinja template in a sandbox: no attribute tricks, no files, no endless loops.
+
+    Templates see what they see in transformers: `messages`, `add_generation_prompt`, the special tokens by name,
+    `raise_exception`, `strftime_now`, a `tojson` that does not escape HTML, and loop controls.
+
+    Attributes:
+        reasons: Whether it speaks of the model's reasoning, which then needs no request.
+        shows_date: Whether it may tell the model what day it is, so that a prompt is another one tomorrow.
+    """
+
+    def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
+        """Compile `source`.
+
+        Args:
+            source: The Jinja text.
+            special_tokens: Variables such as `bos_token` and `eos_token`.
+
+        Raises:
+            ChatTemplateError: The text is not a valid template, or too large a one.
+        """
+        if len(source) > MAX_TEMPLATE_CHARACTERS:
+            raise ChatTemplateError(f"chat template: longer than {MAX_TEMPLATE_CHARACTERS} characters")
+        self.reasons = speaks_of_reasoning(source)
+        self.shows_date = "strftime_now" in source
+        self._special_tokens = dict(special_tokens)
+        self._now: datetime | None = None
+        self._turn = threading.Lock()
+        self._sandbox = Sandbox({"strftime_now": self._strftime_now})
+        try:
+            self._template = self._sandbox.compile_paying(source)
+        except Exception as error:  # jinja's parser and compiler, and then Python's, raise what they like
+            raise ChatTemplateError(f"chat template: cannot be compiled: {_brief(error)}") from error
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        add_generation_prompt: bool = True,
+        now: datetime | None = None,
+        **variables: object,
+    ) -> str:
+        """Return the prompt that stands for `messages`.
+
+        Args:
+            messages: The chat, oldest first, made of text, numbers, lists and mappings.
+            add_generation_prompt: End with the opening of the assistant's answer.
+            now: The time that `strftime_now` tells; None for the time that it is.
+            variables: Further variables of this template, such as `tools`.
+
+        Raises:
+            ChatTemplateError: The template refuses the messages, fails, or does too much work for them.
+        """
+        scope = {**self._special_tokens, "tools": None, "documents": None, **variables}
+        scope |= {"messages": list(messages), "add_generation_prompt": add_generation_prompt}
+        budget = self._sandbox.budget
+        try:
+            data = plain(scope)
+            with self._turn:
+                self._now = now
+                budget.left = sys.maxsize
+                budget.left = STEPS + STEPS_PER_STEP_OF_INPUT * budget.weigh(data)
+                return "".join(self._template.generate(data))
+        except Exception as error:  # a template can raise anything, and whatever it is, it is the template's error
+            raise ChatTemplateError(f"chat template: {_brief(error)}") from error
+
+    def _strftime_now(self, format: str) -> str:
+        """Today's date and time, or those of this rendering, for the templates that tell it to the model."""
+        if len(format) > MAX_DATE_CHARACTERS:
+            raise ValueError(f"asks for a date in more than {MAX_DATE_CHARACTERS} characters")
+        return (self._now or datetime.now()).strftime(format)
+
+
+def speaks_of_reasoning(text: str) -> bool:
+    """Whether a template or a system message names the tags of a thought, or steps."""
+    return _REASONS.search(text) is not None
+
+
+def _brief(error: Exception) -> str:
+    """One printable line that says what went wrong, though a template may have written it."""
+    if isinstance(error, RecursionError | MemoryError):  # Python's parser has the second for what nests too deep
+        return "it is too large or nests too deep"
+    match error:
+        case TemplateSyntaxError():
+            whole = f"{error.message}, in line {error.lineno}"
+        case SyntaxError():  # of the Python that jinja makes: its lines are not the template's
+            whole = error.msg
+        case KeyError():
+            whole = f"there is no {error}"
+        case _:
+            whole = str(error)
+    text = whole[: 4 * MAX_MESSAGE_CHARACTERS]
+    line = "".join(character if character.isprintable() else " " for character in text)
+    line = " ".join(line.split())
+    return f"{line[:MAX_MESSAGE_CHARACTERS]}..." if len(line) > MAX_MESSAGE_CHARACTERS else line or type(error).__name__

@@ -1,0 +1,18 @@
+"""A few trials of the attack on determinism; `make attack ATTACK=determinism` makes as many as it is let."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+import torch
+from attack.determinism import attack
+from marcot.kernels import select
+from support.programs import system_tools
+
+
+@pytest.mark.parametrize("trial", range(12))
+def test_branches_alone_and_in_company(trial: int) -> None:
+    if not select(torch.device("cpu")).deterministic:
+        pytest.skip(system_tools.why_skipped("g++"))
+    assert attack(Random(f"test:{trial}")).differences == []

@@ -1,0 +1,165 @@
+"""A draw at the border of a truncation, where the last bit of a sum decides, beside neighbours of every width."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from marcot.engine import Engine, Expansion, Sampling
+from marcot.engine.sampling.sampler import Candidates, Choice, SamplingRows, choose
+from marcot.kernels.reference.pick import gumbel
+from numpy.typing import NDArray
+
+VOCAB = 150
+WIDEST = 64
+POSITION = 17
+
+
+class Row(NamedTuple):
+    """One request for a token: how it samples, and what of the vocabulary.
+
+    Attributes:
+        sampling: Its parameters.
+        logits: `[VOCAB]` fp32.
+        seen: Tokens on its path, for the penalty.
+        key: Philox key.
+    """
+
+    sampling: Sampling
+    logits: NDArray[np.float32]
+    seen: set[int]
+    key: int
+
+    @property
+    def width(self) -> int:
+        """How many candidates it asks for."""
+        return self.sampling.candidates
+
+
+def decide(rows: Sequence[Row], *, complete: bool = False) -> Choice:
+    """What is chosen for `rows` in one call, among as many candidates as the widest of them wants, or among all."""
+    columns = VOCAB if complete else max(row.width for row in rows)
+    logits = np.stack([row.logits for row in rows])
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :columns]
+    samplings = [row.sampling for row in rows]
+    widths = np.array([VOCAB if complete else row.width for row in rows])
+    temperature = np.array([s.temperature for s in samplings], np.float32)
+    scaled = logits.astype(np.float64) / np.where(temperature > 0, temperature, 1)[:, None]
+    lse = np.log(np.exp(scaled - scaled.max(axis=1)[:, None]).sum(axis=1)) + scaled.max(axis=1)
+    streamed = [s.streamed for s in samplings]
+    candidates = Candidates(
+        order, np.take_along_axis(logits, order, axis=1), widths, np.where(streamed, lse, np.nan).astype(np.float32),
+        complete,
+    )  # fmt: skip
+    return choose(
+        candidates,
+        SamplingRows(
+            temperature,
+            np.array([s.top_k for s in samplings]),
+            np.array([s.top_p for s in samplings]),
+            np.array([s.min_p for s in samplings], np.float32),
+            np.array([s.repetition_penalty for s in samplings], np.float32),
+            [row.seen if row.sampling.repetition_penalty != 1 else None for row in rows],
+            np.array([row.key for row in rows]),
+            np.full(len(rows), POSITION),
+        ),
+    )
+
+
+def ranked(row: Row) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The tokens that top-p has to choose from, best first, and their logits after penalty and temperature."""
+    s, values = row.sampling, row.logits
+    if s.repetition_penalty != 1:
+        penalty = np.float32(s.repetition_penalty)
+        lowered = np.where(values > 0, values / penalty, values * penalty)
+        values = np.where(np.isin(np.arange(VOCAB), list(row.seen)), lowered, values)
+    scaled = values / np.float32(s.temperature)
+    order = np.argsort(-scaled, kind="stable")[: s.top_k or VOCAB]
+    return order, scaled[order]
+
+
+def at_border(row: Row, border: int, ulps: int, by_mass: bool) -> Row:
+    """`row` where the last bits decide whether token number `border` is kept, with a key that then draws it.
+
+    Args:
+        row: A row that draws.
+        border: A place in the order of its tokens.
+        ulps: How far the limit is from what decides.
+        by_mass: Whether it is top-p that decides, else min-p.
+    """
+    order, scaled = ranked(row)
+    border = min(border, len(order) - 1)
+    weights = np.exp(scaled.astype(np.float64) - scaled[0])
+    decides = np.float32(weights[:border].sum() / weights.sum() if by_mass else weights[border])
+    limit = float(np.clip(decides + ulps * np.spacing(decides), 1e-30, 1))
+    sampling = dataclasses.replace(row.sampling, **{"top_p" if by_mass else "min_p": limit})
+    keys = row.key + np.arange(256)
+    noise = gumbel(keys, np.full(len(keys), POSITION), np.tile(order[: border + 1], (len(keys), 1)))
+    drawing = (scaled[: border + 1] + noise).argmax(axis=1) == border
+    return row._replace(sampling=sampling, key=int(keys[drawing.argmax()]))
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> Row:
+    random = np.random.default_rng(draw(st.integers(0, 2**32), "logits"))
+    logits = (random.normal(size=VOCAB) * draw(st.sampled_from([0.1, 0.5, 1.0, 4.0]))).astype(np.float32)
+    if draw(st.booleans(), "ties"):
+        logits = np.round(logits * 4) / 4
+    sampling = Sampling(
+        temperature=draw(st.sampled_from([0.5, 1.0, 1.3])),
+        top_k=draw(st.sampled_from([20, 9, 33, 40, 63, 64, 8, 1, 0, 100])),
+        top_p=draw(st.sampled_from([1.0, 0.9])),
+        repetition_penalty=draw(st.sampled_from([1.0, 1.0, 1.3, 0.8])),
+        top_logprobs=draw(st.sampled_from([5, 5, 20, WIDEST])),
+    )
+    return Row(sampling, logits, set(random.integers(0, VOCAB, 40).tolist()), int(random.integers(2**62)))
+
+
+def borders(row: Row, random: Random) -> Iterator[Row]:
+    """One border for each width of a neighbour."""
+    for _ in range(WIDEST):
+        yield at_border(row, random.randrange(WIDEST), random.randint(-2, 2), random.random() < 0.8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(row=rows(), others=st.lists(rows(), max_size=3), random=st.randoms(use_true_random=False))
+def test_neighbours_of_every_width_change_nothing(row: Row, others: list[Row], random: Random) -> None:
+    for width, chosen in enumerate(borders(row, random), start=1):
+        wide = row._replace(sampling=Sampling(temperature=0.0, top_logprobs=width))
+        company, place = ([chosen, wide], 0) if width % 2 else ([wide, *others, chosen], -1)
+        for field, expected in zip(decide(company), decide([chosen]), strict=True):
+            assert field[place] == expected[0], f"beside a width of {width}"
+
+
+@settings(max_examples=20, deadline=None)
+@given(row=rows(), others=st.lists(rows(), max_size=3), random=st.randoms(use_true_random=False))
+def test_the_full_row_is_decided_on_as_the_candidates_are(row: Row, others: list[Row], random: Random) -> None:
+    for chosen in borders(row, random):
+        few = decide([chosen])
+        full = decide([*others, chosen], complete=True)
+        assert full.exact[-1]
+        if few.exact[0]:
+            assert (few.ids[0], few.logits[0]) == (full.ids[-1], full.logits[-1])
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "llama3.2"])
+def test_borders_of_a_model(kind: str, tiny_checkpoint: Callable[..., Path]) -> None:
+    """All sums of probabilities that a nucleus of twenty tokens can end at, each with the floats next to it."""
+    engine = Engine.load(str(tiny_checkpoint(kind, vocab_size=1003)), kv_tokens=16384)
+    node = engine.prefill([5, 17, 3, 99, 4])
+    (wide,) = engine.expand(node, 1, Sampling(temperature=0.0, max_tokens=1, top_logprobs=WIDEST))
+    weights = np.exp(wide.top_logprobs[0, :20].astype(np.float64))
+    sums = (weights.cumsum() / weights.sum())[:-1].astype(np.float32)
+    for number, top_p in enumerate(float(mass + ulps * np.spacing(mass)) for mass in sums for ulps in range(-3, 4)):
+        asked = Sampling(temperature=1.0, top_k=20, top_p=top_p, max_tokens=1, seed=number)
+        (alone,) = engine.expand(node, 1, asked)
+        neighbour = Sampling(temperature=0.0, max_tokens=1, top_logprobs=21 + number % 44)
+        (beside,), _ = engine.expand([Expansion(node, 1, asked), Expansion(node, 1, neighbour)])
+        assert beside.token_ids.tolist() == alone.token_ids.tolist(), top_p

@@ -1,0 +1,113 @@
+"""Searches that end before their budgets: the answer stands, or nothing more can change it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from marcot.engine.search import STRATEGIES, SearchResult
+from support.searches.toy_world import EOS, WORDS, ToyWorld, scripted_draw
+
+CHAINS = pytest.mark.parametrize("name", ["best-of-n", "self-consistency", "mcts"])
+EIGHT, NINE = WORDS.index(" 8"), WORDS.index(" 9")
+
+
+def answers(*numbers: int) -> ToyWorld:
+    """Chains that say these, one after the other; all are worth 0.5."""
+    return ToyWorld(scripted_draw(*[[number, EOS] for number in numbers]))
+
+
+def search(world: ToyWorld, name: str, **options: Any) -> SearchResult:
+    return world.run(STRATEGIES[name](**{"parallel": 1, "answer_rule": "majority", "lead": 0} | options))
+
+
+@CHAINS
+@pytest.mark.parametrize(
+    ("numbers", "patience", "needed"),
+    [
+        ([EIGHT], 1, 2),
+        ([EIGHT], 3, 4),
+        ([EIGHT, NINE, NINE, NINE, NINE], 2, 5),
+        ([EIGHT, NINE], 20, 10),
+        ([EIGHT], None, 10),
+    ],
+)
+def test_patience(name: str, numbers: Sequence[int], patience: int | None, needed: int) -> None:
+    """8, then 8 (a tie), then 9: the answer changes with the third chain, and two more confirm it."""
+    result = search(answers(*numbers), name, patience=patience, rollouts=10)
+    assert len(result.rollouts) == needed
+
+
+@CHAINS
+@pytest.mark.parametrize("rule", ["best-rollout", "most-visits", "best-value"])
+def test_patience_with_rules_that_look_at_the_tree(name: str, rule: str) -> None:
+    assert len(search(answers(EIGHT), name, answer_rule=rule, patience=2, rollouts=10).rollouts) == 3
+
+
+@CHAINS
+@pytest.mark.parametrize(("rule", "needed"), [("majority", 6), ("confidence-vote", 7), ("best-rollout", 10)])
+def test_a_decided_vote_ends_the_search(name: str, rule: str, needed: int) -> None:
+    """Of 10, 6 for 8 cannot be overtaken by 4; 7 of half weight not by 3; the best rollout may always be the last."""
+    result = search(answers(EIGHT), name, answer_rule=rule, stop_decided=True, rollouts=10)
+    assert len(result.rollouts) == needed
+
+
+@CHAINS
+def test_stopping_early_does_not_change_the_answer(name: str) -> None:
+    for numbers in ([EIGHT, NINE, NINE], [NINE, NINE, EIGHT], [EIGHT, EIGHT, EIGHT, NINE]):
+        full = search(answers(*numbers), name, rollouts=9)
+        short = search(answers(*numbers), name, rollouts=9, stop_decided=True)
+        assert short.answer == full.answer
+        assert short.rollouts == full.rollouts[: len(short.rollouts)]
+        assert len(short.rollouts) < 9
+
+
+def test_without_a_number_of_rollouts_nothing_is_decided() -> None:
+    result = search(answers(EIGHT), "self-consistency", rollouts=None, max_tokens=20, stop_decided=True)
+    assert len(result.rollouts) == 10
+
+
+@CHAINS
+@pytest.mark.parametrize(
+    ("numbers", "lead", "needed"),
+    [
+        ([EIGHT], 1, 1),
+        ([EIGHT], 2, 2),
+        ([EIGHT], 3, 3),
+        ([EIGHT, NINE, NINE, NINE], 2, 4),
+        ([EIGHT, NINE, EIGHT, NINE, EIGHT, EIGHT], 2, 6),
+        ([EIGHT, NINE, NINE, NINE, NINE], 3, 5),
+        ([EIGHT], 0, 10),
+        ([EIGHT], 20, 10),
+    ],
+)
+def test_a_lead_ends_the_search(name: str, numbers: Sequence[int], lead: int, needed: int) -> None:
+    """The first answer of all chains needs `lead` chains more than the next, whichever it is."""
+    result = search(answers(*numbers), name, lead=lead, rollouts=10)
+    assert len(result.rollouts) == needed
+
+
+@CHAINS
+def test_a_lead_is_not_asked_where_no_chains_vote(name: str) -> None:
+    assert len(search(answers(EIGHT), name, answer_rule="best-rollout", lead=1, rollouts=6).rollouts) == 6
+
+
+@CHAINS
+def test_chains_without_an_answer_or_an_end_give_no_lead(name: str) -> None:
+    world = ToyWorld(scripted_draw([EIGHT] * 40, [EOS], [EIGHT, EOS]))
+    assert [rollout.answer for rollout in search(world, name, lead=1, max_rollout_tokens=5).rollouts][-1:] == ["8"]
+
+
+@CHAINS
+@pytest.mark.parametrize("parallel", [1, 2, 3, 8])
+def test_no_chain_is_in_flight_that_may_prove_needless(name: str, parallel: int) -> None:
+    """Two are needed at least; where they disagree, two more are. However wide, nothing is drawn in vain."""
+    agreed = search(answers(EIGHT), name, lead=2, parallel=parallel, rollouts=10)
+    assert len(agreed.rollouts) == 2
+    contested = search(answers(EIGHT, NINE, NINE, NINE), name, lead=2, parallel=parallel, rollouts=10)
+    assert len(contested.rollouts) == 4
+
+
+def test_only_the_default_search_stops_by_its_lead() -> None:
+    assert {name for name, strategy in STRATEGIES.items() if strategy().lead} == {"mcts"}
