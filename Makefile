@@ -1,12 +1,12 @@
-# marcot: what a person types. Every target makes the environment it needs; re-running is quick.
+# marcot's commands for developers. Every target creates the environment it needs; running it again is quick.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 MODEL  ?= qwen2.5-coder-0.5b
 QUESTION ?= A library has 3 shelves with 24 books each. It lends out 19 books and gets 7 of them back. How many books are on the shelves now?
 
-# What we test with; pyproject.toml states the range that works. TORCH is what pip is told, options included, so that
-# another build can be chosen: make TORCH="torch==2.13.0+cpu --index-url ..." demo
+# The versions that we test with; pyproject.toml states the range that works. TORCH is passed to pip as it is, options
+# included, so you can choose another build: make TORCH="torch==2.13.0+cpu --index-url ..." demo
 TORCH  := torch==2.13.0
 PINS   := transformers==5.23.0 accelerate==1.15.0 tokenizers==0.23.3 safetensors==0.8.0 numpy==2.4.6 gguf==0.19.0 \
           huggingface_hub==2.4.0 jinja2==3.1.6 typer==0.29.2 rich==15.0.0 setuptools==80.9.0 hypothesis==6.170.15 math-verify==0.9.0 \
@@ -21,35 +21,35 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), "marcot needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.12 ..."'
 	$(PYTHON) -m venv $(VENV)
 
-# The engine alone, for a user.
+# Only the engine, for users.
 $(VENV)/.engine: pyproject.toml Makefile | $(BIN)/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check $(TORCH)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[hub]'
 	@touch $@
 
-# With everything that tests, benchmarks and checks need.
+# Everything that tests, benchmarks and checks need.
 $(VENV)/.dev: $(VENV)/.engine
 	$(BIN)/python -m pip install -q --disable-pip-version-check $(PINS) -e '.[dev]'
 	@touch $@
 
-demo: $(VENV)/.engine  ## install, bring a small real model, search a real question, show the tree
+demo: $(VENV)/.engine  ## install, download a small real model, search a question, show the tree
 	$(BIN)/marcot search --model $(MODEL) --lead 0 "$(QUESTION)"
 
-# A file's tests stay together, as they share models. Two processes need 8 GB, where checkpoints meet transformers.
-# make test WORKERS=0 runs all in one process, in order.
+# The tests of a file stay in one process, because they share models. Two processes need 8 GB, for the tests that compare
+# checkpoints with transformers. make test WORKERS=0 runs all tests in one process, in order.
 PYTEST := $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile -p no:benchmark
 test: $(VENV)/.dev     ## install and run every test
 	$(PYTEST)
 
-test-sanitized: $(VENV)/.dev  ## the C++ under AddressSanitizer, UBSan and, where it has threads, ThreadSanitizer (needs g++)
+test-sanitized: $(VENV)/.dev  ## test the C++ under AddressSanitizer, UBSan and, for threaded code, ThreadSanitizer (needs g++)
 	KERNEL_SETS='sanitized*' $(PYTEST) tests/kernels -k sanitized
 
-# The folders under their installed name, for mypy, which follows relative imports only inside a package.
+# Links to the folders under their installed names: mypy follows relative imports only inside a package.
 $(VENV)/typing/marcot/__init__.py:
 	mkdir -p $(@D) && cd $(@D) && ln -sfn $(CURDIR)/engine/root/*py* $(CURDIR)/engine $(CURDIR)/kernels $(CURDIR)/model .
 	ln -sfn $(CURDIR)/bench $(VENV)/typing/bench
 
-lint: $(VENV)/.dev $(VENV)/typing/marcot/__init__.py  ## ruff, clang-format and mypy --strict
+lint: $(VENV)/.dev $(VENV)/typing/marcot/__init__.py  ## run ruff, clang-format and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror kernels/cpu/src/* tests/kernels/*.cpp
@@ -58,39 +58,39 @@ lint: $(VENV)/.dev $(VENV)/typing/marcot/__init__.py  ## ruff, clang-format and 
 bench: $(VENV)/.dev    ## time a decode step of a tree against per-branch decoding and transformers
 	$(BIN)/python -m pytest bench/cpu/test_tree_decode.py --benchmark-only
 
-# The engines that marcot is compared with. One that does not install leaves its column empty. llama.cpp is compiled for
-# this very machine.
+# The engines that marcot is compared with. If one does not install, its column stays empty. llama.cpp is compiled for this
+# machine.
 PEERS := llama-cpp-python==0.3.36 ctranslate2==4.8.5 openvino-genai==2026.4.1.0 nncf==3.4.0
 $(VENV)/.bench: $(VENV)/.dev
 	for peer in $(PEERS); do CMAKE_ARGS="-DGGML_NATIVE=ON" \
 	  $(BIN)/python -m pip install -q --disable-pip-version-check $$peer || echo "bench-cpu: no $$peer here"; done
 	@touch $@
 
-# A part of it: make bench-cpu MODELS="smollm2-135m" BRANCHES="1 8" CONTESTANTS="marcot-fast llama.cpp"
+# To run a part: make bench-cpu MODELS="smollm2-135m" BRANCHES="1 8" CONTESTANTS="marcot-fast llama.cpp"
 # With BENCH_PYTHON=/path/to/python the other engines run in that interpreter and nothing is installed.
-# LLAMA_BATCHED_BENCH="/path/to/llama-batched-bench -rtr -fa on" adds that program; CHECK=1 fails if a bar is missed.
+# LLAMA_BATCHED_BENCH="/path/to/llama-batched-bench -rtr -fa on" adds that program; CHECK=1 fails if a target is missed.
 bench-cpu: $(if $(BENCH_PYTHON),$(VENV)/.dev,$(VENV)/.bench)  ## time decoding on the CPU beside other engines
 	BENCH_PYTHON="$(BENCH_PYTHON)" $(BIN)/python -m pytest bench/cpu/test_engines.py -v --benchmark-quiet \
 	  $(if $(MODELS),--models="$(MODELS)") $(if $(BRANCHES),--branches="$(BRANCHES)") \
 	  $(if $(CONTESTANTS),--contestants="$(CONTESTANTS)") $(if $(CHECK),--check) \
 	  $(if $(LLAMA_BATCHED_BENCH),--batched-bench="$(LLAMA_BATCHED_BENCH)")
 
-# A part of it: make bench-quality MODELS="smollm2-135m" QUESTIONS=50 TEXT_TOKENS=1024. After Ctrl-C the same command goes
-# on where it was. CHECK=1 fails if accuracy changes by more than chance explains.
+# To run a part: make bench-quality MODELS="smollm2-135m" QUESTIONS=50 TEXT_TOKENS=1024. After Ctrl-C the same command
+# resumes. CHECK=1 fails if accuracy changes by more than chance explains.
 .PHONY: bench-quality
-bench-quality: $(VENV)/.dev  ## measure what fast compute costs in predictions and answers
+bench-quality: $(VENV)/.dev  ## measure how fast compute changes predictions and answers
 	$(BIN)/python -m bench.quality $(if $(MODELS),--models="$(MODELS)") $(if $(QUESTIONS),--questions=$(QUESTIONS)) \
 	  $(if $(TEXT_TOKENS),--text-tokens=$(TEXT_TOKENS)) $(if $(THREADS),--threads=$(THREADS)) $(if $(CHECK),--check)
 
-# A part of it: make kernel-report TARGETS="sm_80 sm_90" VARIANTS="lm_head*, embed*" WORKERS=1; CHANGED=1 compiles only what is not
-# in bench/results/kernel_report.json or has changed since. UPDATE=1 writes that table, CHECK=1 fails if a bar is missed or
-# the table is better or outdated.
+# To run a part: make kernel-report TARGETS="sm_80 sm_90" VARIANTS="lm_head*, embed*" WORKERS=1. CHANGED=1 compiles only
+# what is not in bench/results/kernel_report.json or has changed since. UPDATE=1 writes that table. CHECK=1 fails if a
+# target is missed, or if the table is better or outdated.
 .PHONY: kernel-report
-kernel-report: $(VENV)/.dev  ## compile every GPU kernel for every kind of GPU, without one, and look at the binaries
+kernel-report: $(VENV)/.dev  ## compile every GPU kernel for every kind of GPU, without a GPU, and inspect the binaries
 	$(BIN)/python -m bench.kernel_report $(if $(TARGETS),--targets="$(TARGETS)") $(if $(VARIANTS),--variants="$(VARIANTS)") \
 	  $(if $(CHANGED),--changed) $(if $(WORKERS),--workers=$(WORKERS)) $(if $(CHECK),--check) $(if $(UPDATE),--update)
 
-# On a machine without a network: make gpu-check BARE=python3 runs in that interpreter with what it has, and installs nothing.
+# On a machine without a network, make gpu-check BARE=python3 uses that interpreter as it is and installs nothing.
 ifdef BARE
 GPU_NEEDS  := $(VENV)/typing/marcot/__init__.py
 GPU_PYTHON := PYTHONPATH=$(CURDIR)/$(VENV)/typing:$(CURDIR) $(BARE)
@@ -99,48 +99,49 @@ GPU_NEEDS  := $(VENV)/.dev
 GPU_PYTHON := $(BIN)/python
 endif
 
-# A part of it: make gpu-check SECTIONS="attention decode" RANDOM="7b"; the sections are tests, attention, head, linears,
+# To run a part: make gpu-check SECTIONS="attention decode" RANDOM="7b". The sections are tests, attention, head, linears,
 # kernels, decode, prompts, search, logprobs and peers. Models are random, of sizes 0.5b, 1.5b and 7b, unless
 # MODEL=/path/to/checkpoint is given. vLLM and SGLang may be installed for another interpreter,
-# BENCH_PYTHON=/path/to/python. The program ends with 1 if a number is wrong (CHECK=1: or a bar is missed), with 3 if
+# BENCH_PYTHON=/path/to/python. The program ends with 1 if a number is wrong (CHECK=1: or a target is missed), with 3 if
 # there is no GPU (make itself then says "Error 3" and ends with 2).
 .PHONY: gpu-check
-gpu-check: $(GPU_NEEDS)  ## on a machine with a GPU: prove and time everything there, in one report
+gpu-check: $(GPU_NEEDS)  ## on a machine with a GPU: test and time everything, in one report
 	$(GPU_PYTHON) -m bench.gpu.check $(if $(filter command environment,$(firstword $(origin MODEL))),--model="$(MODEL)") $(if $(RANDOM),--random="$(RANDOM)") \
 	  $(if $(SECTIONS),--sections="$(SECTIONS)") $(if $(CHECK),--check)
 
-# A part of it: make gpu-tune OPS="attention". Commit the table that it writes.
+# To tune one op: make gpu-tune OPS="attention". Commit the table that it writes.
 .PHONY: gpu-tune
-gpu-tune: $(GPU_NEEDS)  ## on a machine with a GPU: measure the fastest shapes of its kernels, for kernels/triton/tuned
+gpu-tune: $(GPU_NEEDS)  ## on a machine with a GPU: find the fastest kernel shapes, for kernels/triton/tuned
 	$(GPU_PYTHON) -m bench.gpu.tune $(if $(OPS),--ops="$(OPS)")
 
-# CHECK=1 fails if a bar is missed.
+# CHECK=1 fails if a target is missed.
 .PHONY: bench-bytes
-bench-bytes: $(VENV)/.dev  ## count what attention over trees reads: our plans beside those of other systems
+bench-bytes: $(VENV)/.dev  ## count the bytes that attention over trees reads, with our plans and those of other systems
 	$(BIN)/python -m bench.attention.bytes_read $(if $(CHECK),--check)
 
-# CHECK=1 fails if a bar is missed.
+# CHECK=1 fails if a target is missed.
 .PHONY: bench-planner
-bench-planner: $(VENV)/.dev  ## time the planning of rounds
+bench-planner: $(VENV)/.dev  ## time the planner
 	$(BIN)/python -m bench.attention.planner_cost $(if $(CHECK),--check)
 
-# BESIDE=/path/to/another/checkout times that one in turns, in the same run; CHECK=1 fails if a bar is missed, UPDATE=1
+# BESIDE=/path/to/another/checkout times that checkout too, in alternation in the same run; CHECK=1 fails if a target is missed, UPDATE=1
 # writes bench/results/host.json.
 .PHONY: bench-host
 bench-host: $(VENV)/.dev  ## time the engine's host side alone, on kernels that answer at once
 	$(BIN)/python -m bench.host $(if $(BESIDE),--beside="$(BESIDE)") $(if $(CHECK),--check) $(if $(UPDATE),--update)
 
-# BESIDE and UPDATE=1 as for bench-host.
+# BESIDE and UPDATE=1 work as in bench-host.
 .PHONY: bench-counts
-bench-counts: $(VENV)/.dev  ## count kernels and bytes of a decoded token, without a GPU
+bench-counts: $(VENV)/.dev  ## count the kernels and bytes of a decoded token, without a GPU
 	$(BIN)/python -m bench.host.step_counts $(if $(BESIDE),--beside="$(BESIDE)") $(if $(UPDATE),--update)
 
-# tests/attack/README.md lists them. make attack ATTACK=kills MINUTES=60; SEED=1 makes other trials, COUNT=1000 so many.
+# tests/attack/README.md lists the attacks. make attack ATTACK=kills MINUTES=60; SEED=1 changes the trials, COUNT=1000 their
+# number.
 .PHONY: attack
-attack: $(VENV)/.dev     ## try to break marcot with one of the programs in tests/attack
+attack: $(VENV)/.dev     ## run one of the attacks in tests/attack
 	PYTHONPATH=tests $(BIN)/python -m attack.$(ATTACK) $(if $(SEED),--seed=$(SEED)) $(if $(COUNT),--count=$(COUNT)) \
 	  $(if $(MINUTES),--minutes=$(MINUTES))
 
-clean:           ## remove the environment and every cache (downloaded models stay)
+clean:           ## remove the environment and all caches (downloaded models stay)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
