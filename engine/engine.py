@@ -42,13 +42,13 @@ from .load_options import (
 from .node import Node
 from .outcome import Outcome
 from .sampling.sampling import Sampling
-from .scheduler.expansion_batch import ExpansionBatch, expansion_of
+from .scheduler.expansion_batch import ExpansionBatch, parse_expansion
 from .scheduler.request import Request
-from .scheduler.scheduler import Limits, Scheduler
+from .scheduler.scheduler import Scheduler, SchedulerLimits
 from .scheduler.search_driver import SearchDriver
 from .scoring import Score, Scoring
 from .search.protocol import Progress, Searcher, Task, check_strategy
-from .search.question import Asked, Question, one_or_many
+from .search.question import Question, QuestionLike, one_or_many
 from .search.result import SearchResult
 from .search.rollout.instruction import AUTO, instruction_for, says_where_to_answer, with_instruction
 from .stream import Stream
@@ -95,7 +95,7 @@ class Engine:
         decoder: Decoder,
         tokenizer: Tokenizer | None,
         kv_tokens: int | None = None,
-        limits: Limits | None = None,
+        limits: SchedulerLimits | None = None,
         graphs: bool = True,
         scales: Sequence[KVScales] | None = None,
     ) -> None:
@@ -127,7 +127,7 @@ class Engine:
             cache = KVCache(decoder.config, pages, dtype, decoder.device, scales)
         except (MemoryError, RuntimeError) as error:  # a limit of the process, or others that have taken it meanwhile
             raise InputError(f"kv_tokens={pages * PAGE_SIZE}: there is no memory for them: ask for fewer") from error
-        limits = limits or Limits.of(decoder, _memory(decoder))
+        limits = limits or SchedulerLimits.of(decoder, _memory(decoder))
         repeated = decode_graphs(decoder, cache, limits.requests) if graphs else None
         self._scheduler = Scheduler(decoder, cache, self.tree, tokenizer, limits, repeated)
         self._codec = TokenCodec(tokenizer, decoder.config.vocab_size)
@@ -278,8 +278,8 @@ class Engine:
             NonFiniteError: The model's numbers overflow on it.
         """
         if isinstance(node, Node | Expansion | str | Mapping) or not isinstance(node, Iterable):
-            return self._expand([expansion_of(node, n, sampling, first)])[0]
-        return self._expand(expansion_of(each, n, sampling, first) for each in node)
+            return self._expand([parse_expansion(node, n, sampling, first)])[0]
+        return self._expand(parse_expansion(each, n, sampling, first) for each in node)
 
     def stream_text(self, node: Node, sampling: Sampling | None = None, *, first: int = 0) -> Stream[str | Node]:
         """Continue a node by one sample, and tell its text while it is drawn.
@@ -298,7 +298,7 @@ class Engine:
             PoolTooSmallError: The branch outgrows the KV pool.
             NonFiniteError: The model's numbers overflow on it.
         """
-        return Stream(self.tree.turn, self._told(expansion_of(node, 1, sampling, first)))
+        return Stream(self.tree.turn, self._told(parse_expansion(node, 1, sampling, first)))
 
     def score(self, sequences: str | Sequence[int] | Iterable[str | Sequence[int]], top_k: int = 5) -> list[Score]:
         """Rate given tokens: the raw log-probability of each, and the most probable tokens in its place.
@@ -331,7 +331,7 @@ class Engine:
 
     def search(
         self,
-        questions: Asked | Iterable[Asked],
+        questions: QuestionLike | Iterable[QuestionLike],
         strategy: Searcher,
         *,
         system: str | None = None,
@@ -359,7 +359,7 @@ class Engine:
 
     def stream(
         self,
-        questions: Asked | Iterable[Asked],
+        questions: QuestionLike | Iterable[QuestionLike],
         strategy: Searcher,
         *,
         system: str | None = None,

@@ -2,7 +2,7 @@
 
 from .checkpoint import Checkpoint
 from .config import ModelConfig, RopeConfig
-from .decoder import Decoder, Step
+from .decoder import Decoder, StepInput
 from .errors import (
     ChatTemplateError,
     CheckpointError,
@@ -44,7 +44,7 @@ __all__ = [
     "ModelNotFoundError",
     "RopeConfig",
     "Round",
-    "Step",
+    "StepInput",
     "TextStream",
     "Tokenizer",
     "TokenizerError",

@@ -20,7 +20,7 @@ from .rope import Rope
 from .weight_format import WeightFormat, converted
 
 
-class Step(NamedTuple):
+class StepInput(NamedTuple):
     """The input of one forward step: prefill chunks and decode tokens of many branches side by side.
 
     Attributes:
@@ -35,13 +35,13 @@ class Step(NamedTuple):
     plan: Plan
     outputs: Tensor
 
-    def to(self, device: torch.device) -> Step:
+    def to(self, device: torch.device) -> StepInput:
         """The same step with its tensors on `device`."""
         positions, items, pages, tiles = self.plan
         if tiles is not None:
             tiles = Tiles(tiles.rows, *(table.to(device) for table in tiles[1:]))
         plan = Plan(positions.to(device), items.to(device), pages.to(device), tiles)
-        return Step(self.token_ids.to(device), self.slots.to(device), plan, self.outputs.to(device))
+        return StepInput(self.token_ids.to(device), self.slots.to(device), plan, self.outputs.to(device))
 
 
 class Decoder:
@@ -79,7 +79,7 @@ class Decoder:
         self.dtype = dtype
         self.device = device
         self.compute: Compute = compute
-        reader = _Reader(checkpoint, kernels, dtype, device, compute, weights)
+        reader = _WeightReader(checkpoint, kernels, dtype, device, compute, weights)
         self._rope = Rope(self.config.rope, self.config.head_dim, device)
         self._embedding = reader.matrix("model.embed_tokens.weight")
         self._layers = list(_read_layers(reader, self.config))
@@ -105,7 +105,7 @@ class Decoder:
         return (3 * config.hidden_size + 3 * config.intermediate_size) * self.dtype.itemsize
 
     @torch.inference_mode()
-    def forward(self, step: Step, cache: KVCache) -> Tensor:
+    def forward(self, step: StepInput, cache: KVCache) -> Tensor:
         """Run `step`, writing K and V into `cache`.
 
         Returns:
@@ -123,7 +123,7 @@ class Decoder:
         return self.kernels.rms_norm(x, self._norm, self.config.rms_norm_eps, residual)[0]
 
     @torch.inference_mode()
-    def finite_parts(self, step: Step, cache: KVCache) -> Tensor:
+    def finite_parts(self, step: StepInput, cache: KVCache) -> Tensor:
         """Run `step` once more, op by op; K and V become what they are.
 
         Returns:
@@ -145,7 +145,7 @@ class Decoder:
         return ("the embedding", *layers, "the final norm", "the LM head")[number]
 
     def _layer_outputs(
-        self, x: Tensor, cos: Tensor, sin: Tensor, step: Step, cache: KVCache
+        self, x: Tensor, cos: Tensor, sin: Tensor, step: StepInput, cache: KVCache
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Layer by layer, op by op: the MLP's output and the residual stream before it."""
         ops, eps, scale = self.kernels, self.config.rms_norm_eps, self.config.head_dim**-0.5
@@ -162,7 +162,7 @@ class Decoder:
             yield x, residual
 
 
-class _Reader:
+class _WeightReader:
     """Reads a checkpoint's tensors in the form that the ops take."""
 
     def __init__(
@@ -209,7 +209,7 @@ class _Reader:
         return torch.cat(parts)
 
 
-def _read_layers(reader: _Reader, config: ModelConfig) -> Iterator[LayerWeights]:
+def _read_layers(reader: _WeightReader, config: ModelConfig) -> Iterator[LayerWeights]:
     for index in range(config.num_layers):
         prefix = f"model.layers.{index}."
         attention, mlp = prefix + "self_attn.", prefix + "mlp."

@@ -53,13 +53,13 @@ class Card(NamedTuple):
 
 def measure_card(clock: ColdClock) -> Card:
     """Look at the GPU and time its two limits by `clock`; takes a few seconds."""
-    from marcot.kernels.triton.arch import arch_of
+    from marcot.kernels.triton.arch import detect_arch
 
     device = torch.device("cuda")
     properties = torch.cuda.get_device_properties(device)
     return Card(
         name=properties.name,
-        arch=arch_of(device).name,
+        arch=detect_arch(device).name,
         processors=properties.multi_processor_count,
         memory=properties.total_memory,
         versions=_versions(),

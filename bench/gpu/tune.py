@@ -20,7 +20,7 @@ from typing import Final, NamedTuple, cast
 
 import torch
 from marcot.kernels import Kernels
-from marcot.kernels.triton.arch import Arch, arch_of
+from marcot.kernels.triton.arch import Arch, detect_arch
 from marcot.kernels.triton.op_set import TritonKernels
 from marcot.kernels.triton.tuning import TUNED_FOLDER, UNTUNED, TunedShape, TuningTable, table_name
 from marcot.model.files.whole_file import write_whole
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gpu-tune: no GPU: torch {torch.__version__} sees none, so nothing was tuned", file=sys.stderr)
         return NO_GPU
     device = torch.device("cuda")
-    arch = arch_of(device)
+    arch = detect_arch(device)
     if chosen.folder is not None:
         torch.set_num_threads(1)  # there is a process for every core
         answer(_cases(chosen.ops, arch, chosen.folder), partial(kernels_with, arch), device, sys.stdin, sys.stdout)

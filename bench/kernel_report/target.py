@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from marcot.kernels.triton.arch import Arch
-from marcot.kernels.triton.tuning import tuning_of
+from marcot.kernels.triton.tuning import load_tuning
 from triton.backends.compiler import GPUTarget
 
 
@@ -35,7 +35,7 @@ class Target(NamedTuple):
 
 def _target(backend: str, name: str, warp: int, processors: int, card: str) -> Target:
     """With the shapes that were measured on a card of the architecture, if there are any."""
-    return Target(Arch(backend, name, warp, processors, tuning_of("", name)), card)
+    return Target(Arch(backend, name, warp, processors, load_tuning("", name)), card)
 
 
 # Processors as the vendors' data sheets have them. ROCm counts RDNA3's work-group processors: two compute units each.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from marcot.kernels import Plan, WorkItem
-from marcot.model import PAGE_SIZE, Decoder, KVCache, Step
+from marcot.model import PAGE_SIZE, Decoder, KVCache, StepInput
 from torch import Tensor
 
 
@@ -26,7 +26,7 @@ class Rater:
             torch.tensor([WorkItem(0, 0, 0, count, 0, count)], dtype=torch.int32),
             torch.arange(-(-count // PAGE_SIZE), dtype=torch.int32),
         )
-        return self._decoder.forward(Step(torch.tensor(ids), slots, plan, slots), self._cache)
+        return self._decoder.forward(StepInput(torch.tensor(ids), slots, plan, slots), self._cache)
 
     @torch.inference_mode()
     def log_probabilities(self, states: Tensor) -> Tensor:

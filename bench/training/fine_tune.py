@@ -18,9 +18,9 @@ from marcot.model.files.whole_file import write_whole
 # isort: split
 import torch
 from datasets import Dataset, load_dataset
-from marcot.engine.dataset.split import question_id, split_of
+from marcot.engine.dataset.split import assign_split, question_id
 from marcot.engine.evaluation import wilson
-from marcot.engine.results.question_file import Question, read_questions
+from marcot.engine.results.question_file import InputQuestion, read_questions
 from marcot.engine.search import Greedy
 from marcot.engine.search.answers import answers_agree
 from marcot.model import locate
@@ -131,12 +131,12 @@ def _traces(data: Path, split: str) -> Dataset:
     )
 
 
-def _split(question: Question, options: dict[str, Any]) -> str:
+def _split(question: InputQuestion, options: dict[str, Any]) -> str:
     id = question_id(question.text)
-    return split_of(id, validation=options["validation"], test=options["test"], seed=options["seed"])
+    return assign_split(id, validation=options["validation"], test=options["test"], seed=options["seed"])
 
 
-def _accuracy(model: str, questions: Sequence[Question], threads: int) -> dict[str, Any]:
+def _accuracy(model: str, questions: Sequence[InputQuestion], threads: int) -> dict[str, Any]:
     """How many questions `model` gets right when it always says the most probable token."""
     engine = Engine.load(model, compute="exact", threads=threads)
     texts = [question.text for question in questions]

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ..outcome import Outcome
 from ..results.pace import Pace, time_left
-from ..results.question_file import Question
+from ..results.question_file import InputQuestion
 from ..search import Progress
 from ..text.printable import printable
 from ..text.terminal import Terminal
@@ -40,7 +40,7 @@ _WORDS: Mapping[str, dict[str, Any]] = {"best answer": {"max_width": 24}, "quest
 class LiveView:
     """On a terminal, a table of the open questions that is redrawn in place; elsewhere, a line now and then."""
 
-    def __init__(self, questions: Sequence[Question], rollouts: int | None) -> None:
+    def __init__(self, questions: Sequence[InputQuestion], rollouts: int | None) -> None:
         """Prepare a view.
 
         Args:

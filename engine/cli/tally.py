@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from ..outcome import Outcome
 from ..results.json_form import is_correct
-from ..results.question_file import Question
+from ..results.question_file import InputQuestion
 
 
 @dataclass(slots=True)
-class Tally:
+class OutcomeTally:
     """Counts outcomes.
 
     Attributes:
@@ -27,7 +27,7 @@ class Tally:
     right: int = 0
     exit_code: int = 0
 
-    def count(self, question: Question, outcome: Outcome) -> None:
+    def count(self, question: InputQuestion, outcome: Outcome) -> None:
         """Add an outcome."""
         if outcome.result is None:
             self.failed += 1

@@ -2,6 +2,6 @@
 
 from .options import FORMS, KINDS, DatasetOptions
 from .production import Encode, Produced, Production
-from .trace import Step, Trace
+from .trace import ReasoningTrace, TraceStep
 
-__all__ = ["FORMS", "KINDS", "DatasetOptions", "Encode", "Produced", "Production", "Step", "Trace"]
+__all__ = ["FORMS", "KINDS", "DatasetOptions", "Encode", "Produced", "Production", "ReasoningTrace", "TraceStep"]

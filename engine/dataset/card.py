@@ -12,7 +12,7 @@ from .features import features_header
 from .filters.filters import HEURISTIC_FILTERS, QUALITY_FILTERS, Filter
 from .options import DatasetOptions
 from .split import SPLITS
-from .tally import Tally
+from .tally import DatasetTally
 
 KIND_TITLES = {
     "sft": "Traces for supervised fine-tuning: `messages`",
@@ -39,7 +39,7 @@ def card(
     sources: Sequence[SourceFacts],
     models: Counter[str],
     questions: int,
-    tally: Tally,
+    tally: DatasetTally,
 ) -> str:
     """The text of `README.md`."""
     models_text = ", ".join(f"{model} ({count})" for model, count in sorted(models.items())) or "not said"
@@ -68,7 +68,7 @@ def card(
     return printable("\n\n".join(parts) + "\n")
 
 
-def dataset_info(options: DatasetOptions, tally: Tally) -> str:
+def dataset_info(options: DatasetOptions, tally: DatasetTally) -> str:
     """`dataset_info.json`: point LLaMA-Factory's `dataset_dir` at the folder."""
     tags = {"role_tag": "role", "content_tag": "content"}
     tags |= {"user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"}
@@ -81,7 +81,7 @@ def dataset_info(options: DatasetOptions, tally: Tally) -> str:
     return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
 
 
-def _header(options: DatasetOptions, tally: Tally) -> str:
+def _header(options: DatasetOptions, tally: DatasetTally) -> str:
     lines = ["---"]
     if options.license:
         lines.append(f"license: {json.dumps(options.license)}")
@@ -103,7 +103,7 @@ def _header(options: DatasetOptions, tally: Tally) -> str:
     return "\n".join([*lines, "---"])
 
 
-def _records(options: DatasetOptions, tally: Tally) -> str:
+def _records(options: DatasetOptions, tally: DatasetTally) -> str:
     rows = []
     for kind in options.kinds:
         for split in SPLITS:
@@ -121,7 +121,7 @@ def _records(options: DatasetOptions, tally: Tally) -> str:
     return f"{titles}\n\n{table}\n\n{told}"
 
 
-def _filters(tally: Tally) -> str:
+def _filters(tally: DatasetTally) -> str:
     def rows(kind: str, filters: Iterable[tuple[str, Filter]]) -> Iterable[tuple[object, ...]]:
         return ((name, kind, (filter.__doc__ or "").rstrip("."), tally.dropped[name]) for name, filter in filters)
 
@@ -135,7 +135,7 @@ def _filters(tally: Tally) -> str:
     )
 
 
-def _fate(options: DatasetOptions, tally: Tally) -> str:
+def _fate(options: DatasetOptions, tally: DatasetTally) -> str:
     text = f"{tally.passed['sound']} pass the heuristic filters, {tally.passed['good']} all of them."
     if "sft" in options.kinds:
         text += (
@@ -146,7 +146,7 @@ def _fate(options: DatasetOptions, tally: Tally) -> str:
     return text
 
 
-def _scripts(tally: Tally) -> str:
+def _scripts(tally: DatasetTally) -> str:
     scripts = {
         key.removeprefix("script "): count for key, count in tally.questions.items() if key.startswith("script ")
     }

@@ -22,7 +22,7 @@ class Element(NamedTuple):
     data: bytes
 
 
-def elements_of(file: BinaryIO) -> Iterator[Element]:
+def read_elements(file: BinaryIO) -> Iterator[Element]:
     """Yield the elements of the array that `file` holds; never more than one of them and a chunk are in memory.
 
     Only brackets, commas and strings are looked at; whether an element is JSON shows when it is parsed.

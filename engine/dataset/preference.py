@@ -9,18 +9,20 @@ from typing import NamedTuple
 from ..search.answers import normalise_answer
 from .filters.shared_prefix import shared_length
 from .options import DatasetOptions
-from .trace import Trace
+from .trace import ReasoningTrace
 
 
 class Preference(NamedTuple):
     """`chosen` is to be preferred to `rejected`: by `"reference"` as it alone is right, or by `"value"`."""
 
-    chosen: Trace
-    rejected: Trace
+    chosen: ReasoningTrace
+    rejected: ReasoningTrace
     chosen_by: str
 
 
-def preferences(good: Sequence[Trace], sound: Sequence[Trace], options: DatasetOptions) -> list[Preference]:
+def preferences(
+    good: Sequence[ReasoningTrace], sound: Sequence[ReasoningTrace], options: DatasetOptions
+) -> list[Preference]:
     """Choose pairs of one question: those that part latest first, as they say most exactly what the difference is.
 
     With a reference, a right trace is chosen over a wrong one. Without, the answers differ and the reward of the chosen
@@ -47,7 +49,7 @@ def preferences(good: Sequence[Trace], sound: Sequence[Trace], options: DatasetO
 
 
 def _candidates(
-    good: Sequence[Trace], sound: Sequence[Trace], options: DatasetOptions
+    good: Sequence[ReasoningTrace], sound: Sequence[ReasoningTrace], options: DatasetOptions
 ) -> Iterator[tuple[int, float, int, int, Preference]]:
     """Every possible pair after what it is ranked by: shared prefix, margin, places."""
     for (one, chosen), (other, rejected) in product(enumerate(good), enumerate(sound)):
@@ -58,7 +60,7 @@ def _candidates(
             yield -shared, -margin, one, other, Preference(chosen, rejected, chosen_by)
 
 
-def _chosen_by(chosen: Trace, rejected: Trace, margin: float) -> str | None:
+def _chosen_by(chosen: ReasoningTrace, rejected: ReasoningTrace, margin: float) -> str | None:
     """By what `chosen` is better; None if it is not."""
     if chosen.correct is not None and rejected.correct is not None:
         return "reference" if chosen.correct and not rejected.correct else None

@@ -27,9 +27,9 @@ from .preference import preferences
 from .records import Record, pair_record, sft_record, shown_text, step_record
 from .sources.question_index import QuestionIndex
 from .sources.source import Source
-from .split import SPLITS, question_id, split_of
-from .tally import Tally
-from .trace import Trace
+from .split import SPLITS, assign_split, question_id
+from .tally import DatasetTally
+from .trace import ReasoningTrace
 
 FORMAT = 1
 """Changes when the same sources and options give other bytes."""
@@ -141,7 +141,7 @@ class Production:
             )
         fields = Fields(summary, str(path), error=InputError)
         questions = fields.integer("questions", low=0, high=MAX_COUNT)
-        summary["tally"] = Tally.read(fields.section("tally")).as_object()
+        summary["tally"] = DatasetTally.read(fields.section("tally")).as_object()
         # A run that was killed after its last step leaves this.
         discard_draft(self._out)
         return Produced(summary, questions, questions, was_there=True)
@@ -163,7 +163,7 @@ class Production:
     def _make(self, index: QuestionIndex, draft: DraftFolder, facts: dict[str, Any], every: float) -> Produced:
         state = Fields(draft.state or {"next": 0, "tally": {}}, str(self._out), error=InputError)
         start = state.integer("next", low=0, high=len(index))
-        tally, seen = Tally.read(state.section("tally")), Seen(self._options.max_similarity)
+        tally, seen = DatasetTally.read(state.section("tally")), Seen(self._options.max_similarity)
         for row in np.frombuffer(draft.notes(), np.uint32).reshape(-1, ROW_BYTES // 4):
             seen.add(row)
         saved = time.monotonic()
@@ -189,11 +189,11 @@ class Production:
         )
         return Produced(summary, start, len(index))
 
-    def _add(self, traces: Sequence[Trace], draft: DraftFolder, tally: Tally, seen: Seen) -> None:
+    def _add(self, traces: Sequence[ReasoningTrace], draft: DraftFolder, tally: DatasetTally, seen: Seen) -> None:
         """Write what one question gives."""
         options = self._options
         id = question_id(traces[0].question)
-        split = split_of(id, validation=options.validation, test=options.test, seed=options.seed)
+        split = assign_split(id, validation=options.validation, test=options.test, seed=options.seed)
         tally.questions[f"script {main_script(traces[0].question) or 'none'}"] += 1
         tally.passed["traces"] += len(traces)
         sound = [trace for trace in _distinct(traces, tally) if self._passes(trace, HEURISTIC_FILTERS, tally)]
@@ -217,13 +217,15 @@ class Production:
             tally.records[key] += len(records)
             tally.questions[key] += bool(records)
 
-    def _passes(self, trace: Trace, filters: Mapping[str, Filter], tally: Tally) -> bool:
+    def _passes(self, trace: ReasoningTrace, filters: Mapping[str, Filter], tally: DatasetTally) -> bool:
         failed = first_failed(trace, self._options, filters)
         if failed is not None:
             tally.dropped[failed] += 1
         return failed is None
 
-    def _sft(self, id: str, good: Sequence[Trace], draft: DraftFolder, tally: Tally, seen: Seen) -> Iterator[Record]:
+    def _sft(
+        self, id: str, good: Sequence[ReasoningTrace], draft: DraftFolder, tally: DatasetTally, seen: Seen
+    ) -> Iterator[Record]:
         kept = 0
         for trace in good:
             if kept == self._options.per_question:
@@ -239,12 +241,12 @@ class Production:
             kept += 1
             yield sft_record(id, trace, self._options.form)
 
-    def _steps(self, id: str, sound: Sequence[Trace]) -> Iterator[Record]:
+    def _steps(self, id: str, sound: Sequence[ReasoningTrace]) -> Iterator[Record]:
         records = (step_record(id, trace) for trace in sound)
         for record, _ in zip(filter(None, records), range(self._options.per_question), strict=False):
             yield record
 
-    def _pairs(self, id: str, good: Sequence[Trace], sound: Sequence[Trace]) -> Iterator[Record]:
+    def _pairs(self, id: str, good: Sequence[ReasoningTrace], sound: Sequence[ReasoningTrace]) -> Iterator[Record]:
         form = self._options.form
         for pair in preferences(good, sound, self._options):
             shared = None
@@ -262,7 +264,7 @@ class Production:
         return sum(len(self._encode(text)) for text in [*texts, *record.get("completions", ())])
 
 
-def _distinct(traces: Sequence[Trace], tally: Tally) -> Iterator[Trace]:
+def _distinct(traces: Sequence[ReasoningTrace], tally: DatasetTally) -> Iterator[ReasoningTrace]:
     """The first of equal texts."""
     texts: set[bytes] = set()
     for trace in traces:

@@ -7,17 +7,17 @@ from typing import Any
 from .filters.shared_prefix import shared_length
 from .preference import Preference
 from .thought_output import to_thought_output
-from .trace import Trace
+from .trace import ReasoningTrace
 
 Record = dict[str, Any]
 
 
-def shown_text(trace: Trace, form: str) -> str:
+def shown_text(trace: ReasoningTrace, form: str) -> str:
     """The text of a trace in `form`, one of `FORMS`."""
     return to_thought_output(trace.text, trace.answer) if form == "thought-output" else trace.text.strip()
 
 
-def sft_record(question_id: str, trace: Trace, form: str) -> Record:
+def sft_record(question_id: str, trace: ReasoningTrace, form: str) -> Record:
     """A conversation: `messages`, as TRL's `SFTTrainer` and LLaMA-Factory (`sharegpt` with OpenAI tags) read it."""
     return {
         "messages": [*_prompt(trace), _said("assistant", shown_text(trace, form))],
@@ -29,7 +29,7 @@ def sft_record(question_id: str, trace: Trace, form: str) -> Record:
     }
 
 
-def step_record(question_id: str, trace: Trace) -> Record | None:
+def step_record(question_id: str, trace: ReasoningTrace) -> Record | None:
     """Stepwise supervision (`prompt`, `completions`, `labels`, as TRL has it) with what the labels come from.
 
     A step's label is whether any rollout through it reached the reference answer (Wang et al., "Math-Shepherd", 2023,
@@ -79,7 +79,7 @@ def pair_record(question_id: str, pair: Preference, form: str, shared_tokens: in
     }
 
 
-def _prompt(trace: Trace) -> list[Record]:
+def _prompt(trace: ReasoningTrace) -> list[Record]:
     system = [_said("system", trace.system)] if trace.system is not None else []
     return [*system, _said("user", trace.question)]
 

@@ -14,7 +14,7 @@ def question_id(question: str) -> str:
     return hashlib.blake2b(normalised(question).encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
-def split_of(question_id: str, *, validation: float, test: float, seed: int) -> str:
+def assign_split(question_id: str, *, validation: float, test: float, seed: int) -> str:
     """The split of a question: by a hash, so it stays there whatever else the data set holds.
 
     Args:

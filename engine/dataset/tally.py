@@ -9,7 +9,7 @@ from ...model.files.fields import MAX_COUNT, Fields
 from .split import SPLITS
 
 
-class Tally:
+class DatasetTally:
     """Counts that survive a checkpoint.
 
     Attributes:
@@ -29,7 +29,7 @@ class Tally:
         self.questions: Counter[str] = Counter()
 
     @classmethod
-    def read(cls, fields: Fields) -> Tally:
+    def read(cls, fields: Fields) -> DatasetTally:
         """Go on from what `as_object` wrote.
 
         Raises:

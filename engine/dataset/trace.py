@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TraceStep:
     """A node of a search tree on the way to a trace's end.
 
     Attributes:
@@ -23,7 +23,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class ReasoningTrace:
     """One answer to one question, with the reasoning that leads to it. What a source does not say is None.
 
     Attributes:
@@ -50,7 +50,7 @@ class Trace:
     agreement: float | None = None
     correct: bool | None = None
     baseline: float | None = None
-    steps: tuple[Step, ...] = ()
+    steps: tuple[TraceStep, ...] = ()
 
     @property
     def grade(self) -> str:

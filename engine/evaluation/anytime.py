@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..search import Rollout, TreeNode
-from ..search.answers import rule_of
+from ..search.answers import resolve_answer_rule
 from .interval import Interval, wilson
 from .trial import Trial, ended
 
@@ -86,7 +86,7 @@ class Point(NamedTuple):
 
 def choose(rule: str, rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> str:
     """The answer that an answer rule takes from `rollouts`; empty if there are none."""
-    return rule_of(rule)(rollouts, tree).answer if rollouts else ""
+    return resolve_answer_rule(rule)(rollouts, tree).answer if rollouts else ""
 
 
 def limit_for(costs: Sequence[int], budget: int) -> int:

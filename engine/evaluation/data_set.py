@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..results.question_file import Question, read_questions
-from ..search import Question as SearchQuestion
-from ..search.question import Asked, one_or_many
+from ..results.question_file import InputQuestion, read_questions
+from ..search import Question
+from ..search.question import QuestionLike, one_or_many
 from .mgsm import INSTRUCTIONS, problems
 from .question_range import QuestionRange
 from .series import Series
@@ -33,10 +33,10 @@ class DataSet:
 
     name: str
     instruction: str
-    questions: Sequence[Question]
+    questions: Sequence[InputQuestion]
 
     @classmethod
-    def of(cls, questions: Asked | Iterable[Asked], name: str = "questions") -> DataSet:
+    def of(cls, questions: QuestionLike | Iterable[QuestionLike], name: str = "questions") -> DataSet:
         """A data set of one's own.
 
         Args:
@@ -48,12 +48,12 @@ class DataSet:
         """
         kept = []
         for index, each in enumerate(one_or_many(questions)):
-            text, reference = SearchQuestion.of(each)
+            text, reference = Question.of(each)
             if not text.strip():
                 raise InputError(f"question {index + 1} is empty")
             if reference is None or not reference.strip():
                 raise InputError(f"question {index + 1} has no answer to compare with: give Question(text, reference)")
-            kept.append(Question(index, text.strip(), {"answer": reference}))
+            kept.append(InputQuestion(index, text.strip(), {"answer": reference}))
         if not kept:
             raise InputError("there are no questions")
         return cls(name, "", kept)
@@ -79,7 +79,9 @@ class DataSet:
             language = match[1]
             if language not in INSTRUCTIONS:
                 raise InputError(f"data {text!r}: there are {known}")
-            questions = [Question(each.number, each.question, {"answer": each.answer}) for each in problems(language)]
+            questions = [
+                InputQuestion(each.number, each.question, {"answer": each.answer}) for each in problems(language)
+            ]
             whole = cls(f"{_MGSM}:{language}", INSTRUCTIONS[language], questions)
         else:
             path = Path(name)
@@ -93,7 +95,7 @@ class DataSet:
         wanted.check(len(whole.questions))
         return cls(whole.name, whole.instruction, [each for each in whole.questions if each.index + 1 in wanted])
 
-    def identity(self, question: Question) -> str:
+    def identity(self, question: InputQuestion) -> str:
         """What results call `question`: data set, number, and a hash of the text, so that no other is taken for it."""
         digest = hashlib.blake2b(question.text.encode(errors="backslashreplace"), digest_size=4).hexdigest()
         return f"{self.name}:{question.index + 1}:{digest}"

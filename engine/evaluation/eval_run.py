@@ -18,11 +18,10 @@ from ...kernels import MarcotError
 from ..errors import InputError
 from ..outcome import Outcome
 from ..results.json_form import JsonObject, failure_object, search_object
-from ..results.question_file import Question
+from ..results.question_file import InputQuestion
 from ..results.results_file import ResultsFile
 from ..results.world import check_unchanged, run_date, world_of
-from ..search import Question as Asked
-from ..search import reference_answer
+from ..search import Question, reference_answer
 from ..search.rollout.instruction import with_instruction
 from ..search.strategy_spec import StrategySpec
 from .data_set import DataSet
@@ -52,7 +51,7 @@ class Cell:
     settings: Mapping[str, Any]
     path: Path | None
     file: ResultsFile | None
-    todo: Sequence[Question]
+    todo: Sequence[InputQuestion]
 
     def of_day(self, engine: Engine, day: date) -> Cell:
         """The same with all settings.
@@ -224,15 +223,17 @@ class EvalRun:
             check_unchanged(model, file)
         return Cell(model, spec, settings, path, file, todo)
 
-    def _asked(self, question: Question) -> Question:
+    def _asked(self, question: InputQuestion) -> InputQuestion:
         """`question` as result files have it."""
         assert question.reference is not None
-        return Question(question.index, self._data.identity(question), {"answer": reference_answer(question.reference)})
+        return InputQuestion(
+            question.index, self._data.identity(question), {"answer": reference_answer(question.reference)}
+        )
 
     def _answer(self, engine: Engine, cell: Cell, day: date, view: EvalView | None) -> Iterator[Failure]:
         if view is not None:
             view.begin()
-        asked = [Asked(with_instruction(each.text, self._instruction), each.reference) for each in cell.todo]
+        asked = [Question(with_instruction(each.text, self._instruction), each.reference) for each in cell.todo]
         last = time.monotonic()
         for event in engine.stream(
             asked,
@@ -258,12 +259,12 @@ class EvalRun:
             if isinstance(event, Outcome) and event.error is not None:
                 yield Failure(cell.spec.label, cell.todo[event.index].index, event.error)
 
-    def _entry(self, cell: Cell, question: Question, outcome: Outcome, seconds: float) -> JsonObject:
+    def _entry(self, cell: Cell, question: InputQuestion, outcome: Outcome, seconds: float) -> JsonObject:
         identity = self._data.identity(question)
         head = {"label": cell.spec.label}
         if outcome.result is None:
             assert outcome.error is not None
-            return head | failure_object(Question(question.index, identity), outcome.error, cell.settings)
+            return head | failure_object(InputQuestion(question.index, identity), outcome.error, cell.settings)
         assert question.reference is not None
         entry = head | Trial.of(question.index, identity, question.reference, outcome.result, seconds).to_object()
         if self._full:

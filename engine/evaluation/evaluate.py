@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..search import Strategy
-from ..search.question import Asked
+from ..search.question import QuestionLike
 from ..search.rollout.instruction import AUTO
 from ..search.strategy_spec import StrategySpec, parse_strategies
 from .data_set import DataSet
@@ -24,7 +24,7 @@ from .report.report import Report, check_baseline
 if TYPE_CHECKING:
     from ..engine import Engine
 
-Questions = str | Path | Asked | Iterable[Asked]
+Questions = str | Path | QuestionLike | Iterable[QuestionLike]
 Strategies = str | Strategy | Iterable[Strategy] | Mapping[str, Strategy]
 
 

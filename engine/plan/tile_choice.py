@@ -70,7 +70,7 @@ class Packs(NamedTuple):
 NO_PACKS = Packs(*np.empty((3, 0), np.int64))
 
 
-class Choice(NamedTuple):
+class TileChoice(NamedTuple):
     """What is read in which tiles.
 
     Attributes:
@@ -88,7 +88,7 @@ class Choice(NamedTuple):
     most: int
 
 
-def choose(segments: Segments, costs: Sequence[TileCost], query_rows: int) -> Choice:
+def choose(segments: Segments, costs: Sequence[TileCost], query_rows: int) -> TileChoice:
     """The best of some ways to read `segments`.
 
     Few rows per tile keep more workers busy, and multiply fewer queries that are not there; many read shared tokens
@@ -97,16 +97,16 @@ def choose(segments: Segments, costs: Sequence[TileCost], query_rows: int) -> Ch
     """
     tokens = int(segments.length.sum())
     longest = float((segments.position + segments.length).max()) / BLOCK_TOKENS
-    found: list[Choice] = []
+    found: list[TileChoice] = []
     for cost in sorted(costs, key=lambda cost: _first_guess(segments, cost))[:_CANDIDATES]:
         reads = shared(segments, cost)
         packs = packed(reads, cost)
         busy = float((-(-reads.length // BLOCK_TOKENS) * -(-reads.rows // cost.rows)).sum()) / cost.workers
         quickest = sqrt(longest * cost.merge / cost.wait)
 
-        def choice(packs: Packs, most: int, reads: Reads = reads, cost: TileCost = cost) -> Choice:
+        def choice(packs: Packs, most: int, reads: Reads = reads, cost: TileCost = cost) -> TileChoice:
             us = modelled_us(cost, work_for(reads, packs, cost, most, query_rows, tokens))
-            return Choice(us, cost, reads, packs, most)
+            return TileChoice(us, cost, reads, packs, most)
 
         sizes = [busy * part for part in _OF_WORK] + [quickest * part for part in _OF_LATENCY]
         of_all = [choice(split(packs, most), most) for most in {max(1, ceil(size)) for size in sizes}]

@@ -16,7 +16,7 @@ from ..node import Node
 from ..scoring import Score
 from ..search import SearchResult, Solution, answers_agree
 from ..text.printable import escaped
-from .question_file import Question
+from .question_file import InputQuestion
 
 JsonObject = dict[str, Any]
 """An object whose keys are documented where it is made."""
@@ -34,7 +34,7 @@ def to_line(entry: JsonObject) -> str:
 
 
 def search_object(
-    question: Question, result: SearchResult, settings: Mapping[str, Any], found: Sequence[Solution] = ()
+    question: InputQuestion, result: SearchResult, settings: Mapping[str, Any], found: Sequence[Solution] = ()
 ) -> JsonObject:
     """A searched question: `index`, the fields of `SearchResult` with the tree as `{"nodes": [...]}`, and `settings`.
 
@@ -56,7 +56,7 @@ def search_object(
     return entry
 
 
-def failure_object(question: Question, error: MarcotError, settings: Mapping[str, Any]) -> JsonObject:
+def failure_object(question: InputQuestion, error: MarcotError, settings: Mapping[str, Any]) -> JsonObject:
     """A question that failed: `index`, `question` and `error`."""
     return {"index": question.index, "question": question.text, "error": str(error), **_context(question, settings)}
 
@@ -87,12 +87,12 @@ def score_object(score: Score) -> JsonObject:
     }
 
 
-def is_correct(question: Question, result: SearchResult) -> bool | None:
+def is_correct(question: InputQuestion, result: SearchResult) -> bool | None:
     """Whether the answer is the reference answer; None if there is no reference."""
     return None if question.reference is None else answers_agree(result.answer, question.reference)
 
 
-def _context(question: Question, settings: Mapping[str, Any]) -> JsonObject:
+def _context(question: InputQuestion, settings: Mapping[str, Any]) -> JsonObject:
     entry: JsonObject = {"input": question.fields} if question.fields else {}
     return entry | {"settings": dict(settings)}
 

@@ -12,7 +12,7 @@ from ..search.answers import known_reference
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class InputQuestion:
     """One question of a request.
 
     Attributes:
@@ -31,7 +31,7 @@ class Question:
         return known_reference(self.fields.get("answer"))
 
 
-def read_questions(path: Path) -> list[Question]:
+def read_questions(path: Path) -> list[InputQuestion]:
     """Read a file of questions; blank lines do not count.
 
     - `.txt`: one question per line.
@@ -52,14 +52,14 @@ def read_questions(path: Path) -> list[Question]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
-    questions: list[Question] = []
+    questions: list[InputQuestion] = []
     # Not `splitlines`, which would also break at characters that may stand inside a question.
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             question, fields = split(line.rstrip("\r"), f"{path}, line {number}")
             if not question.strip():
                 raise InputError(f"{path}, line {number}: the question is empty")
-            questions.append(Question(len(questions), question.strip(), fields))
+            questions.append(InputQuestion(len(questions), question.strip(), fields))
     if not questions:
         raise InputError(f"{path}: there is no question in it")
     return questions

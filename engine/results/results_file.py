@@ -16,7 +16,7 @@ from ..search.answers import known_reference
 from .added_settings import changes, found_of
 from .file_lock import lock
 from .json_form import JsonObject, to_line
-from .question_file import Question
+from .question_file import InputQuestion
 
 _TEXT = rb'"(?:[^"\\]|\\.)*"'
 _BEGINNINGS = tuple(
@@ -85,7 +85,7 @@ class ResultsFile:
             self._file.close()
             raise
 
-    def has(self, question: Question) -> bool:
+    def has(self, question: InputQuestion) -> bool:
         """Whether the file has a result of `question`, judged by the reference that it has now."""
         missing = object()
         return self._done.get((question.index, question.text), missing) == question.reference

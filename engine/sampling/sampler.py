@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.reference.pick import Limits, pick
+from ...kernels.reference.pick import PickParams, pick
 
 
 class Candidates(NamedTuple):
@@ -65,7 +65,7 @@ class SamplingRows(NamedTuple):
         )
 
 
-class Choice(NamedTuple):
+class TokenChoice(NamedTuple):
     """What was chosen.
 
     Attributes:
@@ -78,21 +78,21 @@ class Choice(NamedTuple):
     logits: NDArray[np.float32]
     exact: NDArray[np.bool_]
 
-    def put(self, rows: NDArray[np.int64], other: Choice) -> None:
+    def put(self, rows: NDArray[np.int64], other: TokenChoice) -> None:
         """Write what `other` has chosen for the rows with these indices."""
         self.ids[rows], self.logits[rows], self.exact[rows] = other
 
 
-def choose(candidates: Candidates, rows: SamplingRows) -> Choice:
+def choose(candidates: Candidates, rows: SamplingRows) -> TokenChoice:
     """Penalise, and draw as `kernels.reference.pick` specifies, exactly as on the full vocabulary or not at all."""
     ids, raw, logits, certain = _penalise(candidates, rows)
     scaled_lse = candidates.scaled_lse
     if any(rows.seen):  # what the LM head knows of the whole vocabulary is of no use once some tokens are penalised
         scaled_lse = np.where(rows.penalty == 1, scaled_lse, np.float32(np.nan))
-    limits = Limits(rows.temperature, rows.top_k, rows.top_p, rows.min_p, rows.key, rows.position)
+    limits = PickParams(rows.temperature, rows.top_k, rows.top_p, rows.min_p, rows.key, rows.position)
     column, settled = pick(ids, logits, certain, scaled_lse, limits, candidates.complete)
     each = np.arange(len(ids))
-    return Choice(ids[each, column], raw[each, column], settled)
+    return TokenChoice(ids[each, column], raw[each, column], settled)
 
 
 def _penalise(

@@ -89,7 +89,7 @@ class ExpansionBatch:
         return (branch for samples in self.branches for branch in samples)
 
 
-def expansion_of(asked: object, n: int, sampling: Sampling | None, first: int) -> Expansion:
+def parse_expansion(asked: object, n: int, sampling: Sampling | None, first: int) -> Expansion:
     """What a user asks for: an expansion, a tuple of its fields, or a node, of which the other arguments say the rest.
 
     Raises:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...kernels import Plan, SampleParams
-from ...model import PAGE_SIZE, ROUND_ENDS, Round, Step
+from ...model import PAGE_SIZE, ROUND_ENDS, Round, StepInput
 from ..plan.planner import Reader
 from ..sampling.row_sampling import RowSampling, sample_params
 from .branch import Branch
@@ -73,7 +73,7 @@ class RoundRows:
         places = _places(pages, next_pages, slots, tokens)
         return Round(
             tokens,
-            Step(_tensor(ids, np.int64), places[:, 0].contiguous(), plan, torch.arange(len(ids))),
+            StepInput(_tensor(ids, np.int64), places[:, 0].contiguous(), plan, torch.arange(len(ids))),
             places[:, 1:].contiguous(),
             params._replace(position=plan.positions.long() + 1),
             draw_temperature,

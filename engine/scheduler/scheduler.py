@@ -32,7 +32,7 @@ _MANY = 32
 """With this many requests the next round is launched even if some have ended, and those waiting join a round later."""
 
 
-class Limits(NamedTuple):
+class SchedulerLimits(NamedTuple):
     """How much one step may hold.
 
     Attributes:
@@ -78,7 +78,7 @@ class Scheduler:
         cache: KVCache,
         tree: KVTree,
         tokenizer: Tokenizer | None,
-        limits: Limits,
+        limits: SchedulerLimits,
         graphs: DecodeGraphs | None = None,
     ) -> None:
         """Schedule on `decoder`, whose K and V go to `cache`, kept in order by `tree`; `graphs` run decode steps."""

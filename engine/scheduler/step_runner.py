@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...kernels import NonFiniteError, Plan
-from ...model import DecodeGraphs, Decoder, Drawn, KVCache, Step, run_round
+from ...model import DecodeGraphs, Decoder, Drawn, KVCache, StepInput, run_round
 from ..kv.node import KVNode
 from ..plan.planner import ItemPlanner, Planner, Reader
 from ..plan.tile_planner import TilePlanner
@@ -37,7 +37,7 @@ class Decoded(NamedTuple):
     branches: Sequence[Branch]
     hidden: Tensor
     readers: Sequence[Reader]
-    step: Step
+    step: StepInput
 
 
 class Flight(NamedTuple):
@@ -125,7 +125,7 @@ class StepRunner:
         if branches:
             self._fail(self._drawer.from_hidden(branches, hidden), readers, step)
 
-    def _handed_out(self, readers: Sequence[Reader], step: Step, hidden: Tensor) -> Decoded:
+    def _handed_out(self, readers: Sequence[Reader], step: StepInput, hidden: Tensor) -> Decoded:
         """Count what was computed; give the wanted rows' hidden states, `[outputs, hidden]`, to whom they belong."""
         branches: list[Branch] = []
         decoded: list[int] = []
@@ -224,7 +224,7 @@ class StepRunner:
 
     # --- both ----------------------------------------------------------------------------------------------------
 
-    def _step(self, readers: Sequence[Reader]) -> tuple[Sequence[Reader], Step]:
+    def _step(self, readers: Sequence[Reader]) -> tuple[Sequence[Reader], StepInput]:
         """The forward step of `readers`, on the host, and them in its order."""
         readers, plan = self._planner.plan(readers)
         tokens: list[int] = []
@@ -240,9 +240,9 @@ class StepRunner:
         token_ids, places, outputs = (
             torch.from_numpy(np.array(column, np.int64)) for column in (tokens, slots, wanted)
         )
-        return readers, Step(token_ids, places, plan, outputs)
+        return readers, StepInput(token_ids, places, plan, outputs)
 
-    def _fail(self, requests: Sequence[Request], readers: Sequence[Reader] = (), step: Step | None = None) -> None:
+    def _fail(self, requests: Sequence[Request], readers: Sequence[Reader] = (), step: StepInput | None = None) -> None:
         """End requests whose numbers are not finite, with the part of the model that `step` loses them in.
 
         Args:

@@ -14,7 +14,7 @@ from ...kernels import MOST_LOGIT, Draw, HeadTopK, SampleParams
 from ...model import Decoder
 from ..kv.node import Distribution
 from ..sampling.row_sampling import sample_params
-from ..sampling.sampler import Candidates, Choice, SamplingRows, choose
+from ..sampling.sampler import Candidates, SamplingRows, TokenChoice, choose
 from .branch import Branch
 
 
@@ -69,7 +69,7 @@ class TokenDrawer:
         draw = None if draw_temperature is None else Draw(draw_temperature.to(device), params.key, params.position)
         width = min(max(branch.width for branch in branches), self._vocab)
         results = kernels.lm_head_topk(hidden, self._decoder.head, width, draw=draw)
-        choice = Choice(*map(_host, kernels.sample(results, params)))
+        choice = TokenChoice(*map(_host, kernels.sample(results, params)))
         head = _Head.of(results)
         finite = np.ones(len(branches), np.bool_)
         if not choice.exact.all():
@@ -101,7 +101,9 @@ class TokenDrawer:
         for row, branch in enumerate(branches):
             _append(branch, row, choice, ids, logits, lse)
 
-    def _settle(self, branches: Sequence[Branch], hidden: Tensor, head: _Head, choice: Choice) -> NDArray[np.bool_]:
+    def _settle(
+        self, branches: Sequence[Branch], hidden: Tensor, head: _Head, choice: TokenChoice
+    ) -> NDArray[np.bool_]:
         """Decide in `choice` what is open, where candidates are too few on the full row of logits.
 
         Returns:
@@ -159,7 +161,7 @@ def _sampling_rows(branches: Sequence[Branch]) -> SamplingRows:
 def _append(
     branch: Branch,
     row: int,
-    choice: Choice,
+    choice: TokenChoice,
     top_ids: NDArray[np.int64],
     top_logits: NDArray[np.float32],
     lse: NDArray[np.float32],

@@ -48,7 +48,7 @@ class Question(NamedTuple):
         return Question(text, str(reference))
 
 
-Asked = str | Question | Mapping[str, Any]
+QuestionLike = str | Question | Mapping[str, Any]
 """What is read as a question: see `Question.of`."""
 
 

@@ -11,11 +11,11 @@ from ..checking import branches, count, flag, no_class, real
 from ..errors import InputError
 from ..sampling.sampling import Sampling
 from ..text.brief import brief_changes
-from .actions import Action, action_of
-from .answers import AnswerParser, AnswerRule, parser_of, rule_of
+from .actions import Action, resolve_action
+from .answers import AnswerParser, AnswerRule, resolve_answer_parser, resolve_answer_rule
 from .trace import Trace
 from .user_code import name_of, source_hashes
-from .values import Value, value_of
+from .values import Value, resolve_value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,10 @@ class SearchParameters:
         for name, least in {"rollouts": 1, "max_tokens": 1, "max_nodes": 2, "patience": 1}.items():
             if getattr(self, name) is not None:
                 self._check_count(name, least, " or None")
-        action_of(self.action), value_of(self.value), rule_of(self.answer_rule), parser_of(self.answer_from)
+        resolve_action(self.action)
+        resolve_value(self.value)
+        resolve_answer_rule(self.answer_rule)
+        resolve_answer_parser(self.answer_from)
         no_class("sampling", self.sampling, Sampling)
         if not isinstance(self.sampling, Sampling):
             raise InputError(f"sampling={self.sampling!r:.100}: must be a Sampling")

@@ -9,8 +9,17 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from ..errors import InputError
-from .actions import CheckedAction, action_of
-from .answers import Vote, agreement, answers_agree, lead, normalise_answer, parser_of, rule_of, votes
+from .actions import CheckedAction, resolve_action
+from .answers import (
+    Vote,
+    agreement,
+    answers_agree,
+    lead,
+    normalise_answer,
+    resolve_answer_parser,
+    resolve_answer_rule,
+    votes,
+)
 from .protocol import Growing, Progress, Task
 from .result import Rollout, SearchResult, TreeNode
 from .rollout.branch_prefix import BranchPrefix
@@ -24,7 +33,7 @@ from .search_parameters import SearchParameters
 from .search_tree import SearchNode, SearchTree
 from .trace import Trace
 from .user_code import UserCode, name_of
-from .values import rating, value_of
+from .values import rating, resolve_value
 
 
 class SearchRun:
@@ -51,16 +60,16 @@ class SearchRun:
         self.tree = SearchTree(NodeContent.prompt(BranchPrefix.whole(task.prompt)), options.max_depth)
         self.rollouts: list[Rollout] = []
         self.code = UserCode(task.question)
-        self.action = CheckedAction(action_of(options.action), self.code)
+        self.action = CheckedAction(resolve_action(options.action), self.code)
         self._options = options
-        self._value = value_of(options.value)
+        self._value = resolve_value(options.value)
         if self._value.needs_reference and task.reference is None:
             raise InputError(
                 f"value {self._value.name!r} needs the right answer with every question: Question(text, reference), or "
                 "a file with question and answer"
             )
-        self._rule = rule_of(options.answer_rule)
-        self._parse = parser_of(options.answer_from)
+        self._rule = resolve_answer_rule(options.answer_rule)
+        self._parse = resolve_answer_parser(options.answer_from)
         self._pruning = Pruning(options.prune)
         self._cancelled: list[PartialRollout] = []
         self._is_stuck = False

@@ -143,7 +143,9 @@ def _types(kind: type[Strategy]) -> dict[str, str]:
     """The type of each parameter as its class writes it; those of no type that can be written are left out."""
     own = {field.name: getattr(field.type, "__name__", str(field.type)) for field in fields(kind)}
     drawing = {field.name: str(field.type) for field in fields(Sampling) if field.name not in _UNUSED_SAMPLING}
-    return {field: type for field, type in (own | drawing).items() if any(part in _READERS for part in _parts(type))}
+    return {
+        field: type for field, type in (own | drawing).items() if any(part in _VALUE_PARSERS for part in _parts(type))
+    }
 
 
 def _parts(type: str) -> list[str]:
@@ -157,8 +159,8 @@ def _convert(text: str, type: str, where: str) -> object:
         return None
     wanted = []
     for part in parts:
-        if part in _READERS:
-            read, noun = _READERS[part]
+        if part in _VALUE_PARSERS:
+            read, noun = _VALUE_PARSERS[part]
             wanted.append(noun)
             try:
                 return read(text)
@@ -177,18 +179,20 @@ def _bool(text: str) -> bool:
     raise ValueError(text)
 
 
-class _Reader(NamedTuple):
+class _ValueParser(NamedTuple):
     read: Callable[[str], Any]
     noun: str
 
 
-_READERS = MappingProxyType(
+_VALUE_PARSERS = MappingProxyType(
     {
-        "bool": _Reader(_bool, "true or false"),
-        "int": _Reader(int, "an integer"),
-        "float": _Reader(float, "a number"),
-        "str": _Reader(str, "text"),
-        "tuple[str, ...]": _Reader(lambda text: (text,) if text else (), "text"),
-        "tuple[int, ...]": _Reader(lambda text: tuple(map(int, text.split())), "integers with blanks between them"),
+        "bool": _ValueParser(_bool, "true or false"),
+        "int": _ValueParser(int, "an integer"),
+        "float": _ValueParser(float, "a number"),
+        "str": _ValueParser(str, "text"),
+        "tuple[str, ...]": _ValueParser(lambda text: (text,) if text else (), "text"),
+        "tuple[int, ...]": _ValueParser(
+            lambda text: tuple(map(int, text.split())), "integers with blanks between them"
+        ),
     }
 )

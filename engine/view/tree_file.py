@@ -15,15 +15,15 @@ from .page import is_page, to_page
 from .tree_json import is_json, to_json
 
 
-class _Kind(NamedTuple):
+class _TreeFormat(NamedTuple):
     write: Callable[[SearchResult, Mapping[str, Any]], str]
     recognise: Recognise
 
 
-_KINDS: Mapping[str, _Kind] = {
-    ".html": _Kind(to_page, is_page),
-    ".dot": _Kind(lambda result, settings: to_dot(result), is_dot),
-    ".json": _Kind(to_json, is_json),
+_KINDS: Mapping[str, _TreeFormat] = {
+    ".html": _TreeFormat(to_page, is_page),
+    ".dot": _TreeFormat(lambda result, settings: to_dot(result), is_dot),
+    ".json": _TreeFormat(to_json, is_json),
 }
 
 

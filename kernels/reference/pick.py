@@ -18,7 +18,7 @@ from .philox import KEY_STEPS, MULTIPLIERS, ROUNDS
 _LOW = 0xFFFFFFFF
 
 
-class Limits(NamedTuple):
+class PickParams(NamedTuple):
     """How each row samples, as arrays of `[rows]`; see `SampleParams`.
 
     Attributes:
@@ -56,7 +56,7 @@ def pick(
     logits: NDArray[np.float32],
     certain: NDArray[Any],
     scaled_lse: NDArray[np.float32],
-    limits: Limits,
+    limits: PickParams,
     complete: bool = False,
 ) -> Pick:
     """Scale, truncate and draw, exactly as on the full vocabulary or not at all.
@@ -95,7 +95,7 @@ def pick(
 def _nucleus(
     scaled: NDArray[np.float32],
     scaled_lse: NDArray[np.float32],
-    limits: Limits,
+    limits: PickParams,
     kept: NDArray[Any],
     everything: NDArray[np.bool_],
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -123,7 +123,9 @@ def _nucleus(
     return np.where(nucleus, np.minimum(kept, within), kept), nucleus & (mass >= enough)
 
 
-def _draw(ids: NDArray[np.int64], scaled: NDArray[np.float32], kept: NDArray[Any], limits: Limits) -> NDArray[np.int64]:
+def _draw(
+    ids: NDArray[np.int64], scaled: NDArray[np.float32], kept: NDArray[Any], limits: PickParams
+) -> NDArray[np.int64]:
     """The column, among the first `kept` of each row, whose scaled logit and noise have the largest sum; `[rows]`."""
     reach = kept.max(initial=0)
     if reach <= 1:

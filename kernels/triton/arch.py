@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 import triton
 
-from .tuning import UNTUNED, TuningTable, tuning_of
+from .tuning import UNTUNED, TuningTable, load_tuning
 
 
 class Arch(NamedTuple):
@@ -40,12 +40,12 @@ INTERPRETED = Arch("cuda", "sm_80", 32, 108)
 """What Triton's interpreter on a CPU passes for: an A100."""
 
 
-def arch_of(device: torch.device) -> Arch:
+def detect_arch(device: torch.device) -> Arch:
     """The architecture of `device`."""
     if device.type == "cpu":
         return INTERPRETED
     properties = torch.cuda.get_device_properties(device)
     target = triton.runtime.driver.active.get_current_target()
     name = target.arch if isinstance(target.arch, str) else f"sm_{target.arch}"
-    tuning = tuning_of(properties.name, name)
+    tuning = load_tuning(properties.name, name)
     return Arch(target.backend, name, target.warp_size, properties.multi_processor_count, tuning)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..blocks import Weight
 from ..ops import Compute, Draw, HeadTopK, KVScales, LayerWeights, RoundState, Sampled, SampleParams
 from ..plan import Plan, Tiling
-from .arch import Arch, arch_of
+from .arch import Arch, detect_arch
 from .attention.merge import Tickets
 from .attention.shape import fp8_dtype, tiling
 from .attention.tree_attention import tree_attention
@@ -110,4 +110,4 @@ class TritonKernels:
 
 def load(device: torch.device, deterministic: bool = False) -> TritonKernels:
     """The op set for `device`; see `TritonKernels`."""
-    return TritonKernels(arch_of(device), deterministic)
+    return TritonKernels(detect_arch(device), deterministic)

@@ -96,7 +96,7 @@ UNTUNED: Final = TuningTable("", ())
 """Every launcher's own choice."""
 
 
-def tuning_of(card: str, arch: str, folder: Path = TUNED_FOLDER) -> TuningTable:
+def load_tuning(card: str, arch: str, folder: Path = TUNED_FOLDER) -> TuningTable:
     """The table of `card`, else the first of the same architecture, else `UNTUNED`.
 
     Args:

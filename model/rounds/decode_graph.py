@@ -42,7 +42,7 @@ Record = Callable[[Run], Run]
 """Makes of a run one that repeats it. On a GPU that is `CudaGraphs`; a run itself does as well, only more slowly."""
 
 
-class _Kind(NamedTuple):
+class _GraphKey(NamedTuple):
     """Which graph of a bucket.
 
     Attributes:
@@ -77,7 +77,7 @@ class DecodeGraphs:
         self._record = record
         self._buckets = BUCKETS[: bisect_left(BUCKETS, most_rows) + 1]
         self._buffers: dict[int, RoundBuffers] = {}
-        self._runs: dict[int, dict[_Kind, Run]] = {}
+        self._runs: dict[int, dict[_GraphKey, Run]] = {}
         self.works = True
 
     def takes(self, round: Round) -> bool:
@@ -98,7 +98,7 @@ class DecodeGraphs:
         """
         tiles, rows = round.step.plan.tiles, len(round.step.token_ids)
         assert tiles is not None
-        kind = _Kind(tiles.rows, self._width(round.candidates), round.draw_temperature is not None)
+        kind = _GraphKey(tiles.rows, self._width(round.candidates), round.draw_temperature is not None)
         bucket = self._buckets[bisect_left(self._buckets, rows)]
         buffers = self._with_room(bucket, tiles)
         try:
@@ -125,7 +125,7 @@ class DecodeGraphs:
             self._buffers[bucket] = RoundBuffers(capacity, self._decoder.device)
         return self._buffers[bucket]
 
-    def _recorded(self, bucket: int, kind: _Kind) -> Run:
+    def _recorded(self, bucket: int, kind: _GraphKey) -> Run:
         """The graph of `kind` for `bucket`; recorded if it is the first time, after that of the largest bucket."""
         largest = self._buckets[-1]
         if bucket != largest and not self._runs.get(largest):
@@ -137,7 +137,7 @@ class DecodeGraphs:
             runs[kind] = self._record(self._one_token(self._buffers[bucket], kind))
         return runs[kind]
 
-    def _one_token(self, buffers: RoundBuffers, kind: _Kind) -> Run:
+    def _one_token(self, buffers: RoundBuffers, kind: _GraphKey) -> Run:
         """What is to be recorded. It is run before, and all rows are padding then, so that nothing is written."""
         buffers.pad()
         step, state = buffers.step(kind.tile_rows), buffers.state(kind.width)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...kernels import Draw, RoundState, SampleParams
-from ..decoder import Decoder, Step
+from ..decoder import Decoder, StepInput
 from ..kv_cache import KVCache
 
 ROUND_TOKENS: Final = 16
@@ -35,7 +35,7 @@ class Round(NamedTuple):
     """
 
     tokens: int
-    step: Step
+    step: StepInput
     next_places: Tensor
     params: SampleParams
     draw_temperature: Tensor | None
@@ -80,7 +80,7 @@ class Drawn(NamedTuple):
 def next_token(
     decoder: Decoder,
     cache: KVCache,
-    step: Step,
+    step: StepInput,
     state: RoundState,
     params: SampleParams,
     draw: Draw | None,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...kernels import MAX_TOP_K, Draw, Plan, RoundState, SampleParams, Tile, Tiles
-from ..decoder import Step
+from ..decoder import StepInput
 from .round import ROUND_ENDS, ROUND_TOKENS, Drawn, Round
 
 _ALIGNMENT = 256
@@ -78,7 +78,7 @@ class _Columns(NamedTuple, Generic[T]):
         key: `[rows]` int64, `SampleParams.key`.
         position: `[rows]` int64, of `SampleParams` and of the draws.
         token_ids: `[rows]` int64.
-        places: `[rows]` int64, `Step.slots`.
+        places: `[rows]` int64, `StepInput.slots`.
         next_places: `[rows, T]` int64.
         ends: `[rows, ROUND_ENDS]` int64.
         top_p: `[rows]` fp64.
@@ -185,12 +185,12 @@ class RoundBuffers:
         self.draw = Draw(at.draw_temperature, at.key, at.position)
         self.pad()
 
-    def step(self, tile_rows: int) -> Step:
+    def step(self, tile_rows: int) -> StepInput:
         """The padded step on the device, whose tiles have at most `tile_rows` rows. All of its rows are wanted."""
         at = self._on_device
         tiles = Tiles(tile_rows, at.tails, at.tiles, at.slots, at.partials, at.merges)
         no_items = at.tiles[:0]
-        return Step(at.token_ids, at.places, Plan(at.positions, no_items, no_items[:, 0], tiles), self._rows)
+        return StepInput(at.token_ids, at.places, Plan(at.positions, no_items, no_items[:, 0], tiles), self._rows)
 
     def state(self, candidates: int) -> RoundState:
         """The state on the device, with results for so many candidates."""

@@ -23,7 +23,7 @@ from attack.campaign import Campaign
 from marcot.engine import Engine, Expansion, Node, Sampling
 from marcot.engine.errors import PoolTooSmallError
 from marcot.engine.sampling.branch_key import branch_key
-from marcot.engine.scheduler.scheduler import Limits
+from marcot.engine.scheduler.scheduler import SchedulerLimits
 from marcot.kernels import Compute, select
 from marcot.kernels.reference.pick import gumbel
 from marcot.model import PAGE_SIZE, Decoder, Tokenizer, WeightFormat, load_checkpoint
@@ -114,7 +114,7 @@ def loaded(setting: Setting) -> tuple[Decoder, Tokenizer | None]:
             )
 
 
-def engine_of(setting: Setting, tokens: int, limits: Limits | None = None) -> Engine:
+def engine_of(setting: Setting, tokens: int, limits: SchedulerLimits | None = None) -> Engine:
     """A fresh engine."""
     return Engine(*loaded(setting), tokens, limits)
 
@@ -186,7 +186,7 @@ def attack(random: Random) -> Company:
     torch.set_num_threads(random.choice([1, 2, 3]))
     everyone = [*targets, *neighbours]
     pages = max(request.pages for request in everyone) + random.choice([0, 2, 10, 200])
-    limits = Limits(random.choice([1, 3, 17, 64, 512]), random.choice([1, 2, 5, 16, 256]))
+    limits = SchedulerLimits(random.choice([1, 3, 17, 64, 512]), random.choice([1, 2, 5, 16, 256]))
     engine = engine_of(setting, pages * PAGE_SIZE, limits)
     order = random.sample(range(len(everyone)), len(everyone))
     try:

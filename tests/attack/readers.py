@@ -29,7 +29,7 @@ from marcot.engine.dataset import DatasetOptions, Production
 from marcot.engine.errors import InputError
 from marcot.engine.evaluation import DataSet, Report, read_series
 from marcot.engine.results.json_form import failure_object, search_object, to_line
-from marcot.engine.results.question_file import Question, read_questions
+from marcot.engine.results.question_file import InputQuestion, read_questions
 from marcot.engine.results.results_file import ResultsFile
 from marcot.engine.search.actions.action_file import read_actions
 from marcot.engine.view import read_tree, to_dot, to_json, to_page
@@ -157,16 +157,16 @@ def _read_tree(folder: Path) -> object:
 
 def _results(folder: Path) -> None:
     lines = [
-        to_line(search_object(Question(0, "Zero?"), grown_tree(3, 2), SETTINGS)),
-        to_line(failure_object(Question(1, "One?"), InputError("too long"), SETTINGS)),
-        to_line(search_object(Question(2, "Two?", {"answer": "4"}), grown_tree(4, 2), SETTINGS)),
+        to_line(search_object(InputQuestion(0, "Zero?"), grown_tree(3, 2), SETTINGS)),
+        to_line(failure_object(InputQuestion(1, "One?"), InputError("too long"), SETTINGS)),
+        to_line(search_object(InputQuestion(2, "Two?", {"answer": "4"}), grown_tree(4, 2), SETTINGS)),
     ]
     (folder / "out.jsonl").write_bytes("".join(line + "\n" for line in lines).encode(errors="backslashreplace"))
 
 
 def _read_results(folder: Path) -> object:
     with ResultsFile(folder / "out.jsonl", SETTINGS) as file:
-        return [file.has(Question(index, text)) for index, text in enumerate(("Zero?", "One?", "Two?"))]
+        return [file.has(InputQuestion(index, text)) for index, text in enumerate(("Zero?", "One?", "Two?"))]
 
 
 def _evaluation(folder: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from marcot.engine import Engine, Expansion, Node, Sampling
 from marcot.engine.plan.planner import Reader
-from marcot.engine.scheduler.scheduler import Limits
+from marcot.engine.scheduler.scheduler import SchedulerLimits
 from marcot.engine.scheduler.step_runner import Decoded
 from marcot.kernels import select
 from torch import device
@@ -27,7 +27,7 @@ def load(tiny_checkpoint: Callable[..., Path]) -> Load:
 
     def load(kv_tokens: int = 4096, step_tokens: int = 512) -> Engine:
         engine = Engine.load(folder, kv_tokens=kv_tokens)
-        engine._scheduler._limits = Limits(step_tokens=step_tokens)
+        engine._scheduler._limits = SchedulerLimits(step_tokens=step_tokens)
         return engine
 
     return load

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from marcot.engine import Engine, Expansion, Node, Sampling
 from marcot.engine.plan import tile_planner
-from marcot.engine.scheduler.scheduler import Limits
+from marcot.engine.scheduler.scheduler import SchedulerLimits
 from marcot.model import DecodeGraphs
 from support.kernels import interpreted
 from support.kernels.interpreter_arithmetic import multiply_rows_apart
@@ -63,7 +63,7 @@ def grow(engine: Engine) -> list[Grown]:
 
     They sample in every way and end at different times, and prompts are computed in pieces beside them.
     """
-    engine._scheduler._limits = Limits(step_tokens=17, requests=7, round_tokens=2)
+    engine._scheduler._limits = SchedulerLimits(step_tokens=17, requests=7, round_tokens=2)
     long, short = engine.prefill(PROMPT), engine.prefill([*PROMPT[:26], 9])
     generations = [[(long, 2, WIDE), (short, 2, NARROW)]]
     grown = []

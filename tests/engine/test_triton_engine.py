@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from marcot.engine import MCTS, Engine, Expansion, Node, Sampling
-from marcot.engine.scheduler.scheduler import Limits
+from marcot.engine.scheduler.scheduler import SchedulerLimits
 from marcot.model import DecodeGraphs
 from support.kernels import interpreted
 from support.kernels.tape import Tape
@@ -44,7 +44,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Load:
         device = interpreted.DEVICE if kernels == "triton" else "cpu"
         engine = Engine.load(str(checkpoint), device=device, **({"kv_tokens": 2048, "dtype": "float32"} | options))
         if kernels == "triton":
-            engine._scheduler._limits = Limits(round_tokens=16)
+            engine._scheduler._limits = SchedulerLimits(round_tokens=16)
         return engine
 
     return load

@@ -13,8 +13,7 @@ from ...engine import Engine
 from ...evaluation import Comparison, Contestant, EvalView, Leg, Prompt, Reply, StrategySpec
 from ...outcome import Outcome
 from ...results.world import world_of
-from ...search import Question as Asked
-from ...search import SearchResult
+from ...search import Question, SearchResult
 from ...search.answers import answers_agree
 from ...search.rollout.instruction import with_instruction
 
@@ -99,7 +98,7 @@ class CompareRun:
         self, engine: Engine, spec: StrategySpec, view: EvalView
     ) -> Iterator[tuple[int, Reply, SearchResult | None]]:
         """One prompt after the other, as times are compared too."""
-        asked = (Asked(with_instruction(each.question, self.instruction), each.reference) for each in self.prompts)
+        asked = (Question(with_instruction(each.question, self.instruction), each.reference) for each in self.prompts)
         events = engine.stream(asked, spec.strategy, system=self.system, instruction=None, concurrency=1, date=self.day)
         for event in events:
             correct = False

@@ -64,7 +64,7 @@ def search(
     """
     from ...errors import InputError
     from ...evaluation.question_range import QuestionRange
-    from ...results.question_file import Question, read_questions
+    from ...results.question_file import InputQuestion, read_questions
     from ...results.whole_file import is_same_file
     from ...view import TreeFile
     from ..strategy import chosen_strategy
@@ -89,7 +89,7 @@ def search(
     elif questions is not None:
         raise InputError(f"--questions {questions}: needs --input FILE")
     else:
-        asked = [Question(0, options.read_text(question or "", "question"))]
+        asked = [InputQuestion(0, options.read_text(question or "", "question"))]
     tree_file = None if tree is None else TreeFile(tree, numbered=input is not None)
     if tree_file is not None:
         tree_file.check(each.index for each in asked)

@@ -15,18 +15,17 @@ from ...engine import Engine
 from ...errors import OutputError
 from ...outcome import Outcome
 from ...results.json_form import failure_object, is_correct, search_object, to_line
-from ...results.question_file import Question
+from ...results.question_file import InputQuestion
 from ...results.results_file import ResultsFile
 from ...results.world import check_unchanged, run_date, world_of
-from ...search import Question as Asked
-from ...search import SearchResult, Solution, Strategy, solutions
+from ...search import Question, SearchResult, Solution, Strategy, solutions
 from ...text.printable import printable
 from ...view import TreeFile
 from ..live_view import LiveView
 from ..report import print_report
 from ..signals import INTERRUPTED
 from ..streams import as_output_error, is_broken_pipe, say
-from ..tally import Tally
+from ..tally import OutcomeTally
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class SearchCommand:
         date: What the chat template shows as today's date; None for that of `out`, or else today's.
     """
 
-    questions: Sequence[Question]
+    questions: Sequence[InputQuestion]
     strategy: Strategy
     model: str
     numbers: Mapping[str, str]
@@ -84,7 +83,7 @@ class SearchCommand:
                 if file is not None:
                     check_unchanged(self.model, file)
                 return 0
-            tally = Tally()
+            tally = OutcomeTally()
             try:
                 self._search(load(self.model), todo, file, tally)
             except KeyboardInterrupt:
@@ -99,12 +98,14 @@ class SearchCommand:
             say(str(tally))
         return tally.exit_code
 
-    def _search(self, engine: Engine, todo: Sequence[Question], file: ResultsFile | None, tally: Tally) -> None:
+    def _search(
+        self, engine: Engine, todo: Sequence[InputQuestion], file: ResultsFile | None, tally: OutcomeTally
+    ) -> None:
         day = run_date(self.date, file)
         settings = self.settings | world_of(engine, day)
         if file is not None:
             file.check(settings)
-        asked = (Asked(question.text, question.reference) for question in todo)
+        asked = (Question(question.text, question.reference) for question in todo)
         events = engine.stream(
             asked,
             self.strategy,
@@ -123,7 +124,7 @@ class SearchCommand:
                     tally.count(todo[event.index], event)
 
     def _deliver(
-        self, question: Question, outcome: Outcome, settings: Mapping[str, Any], file: ResultsFile | None
+        self, question: InputQuestion, outcome: Outcome, settings: Mapping[str, Any], file: ResultsFile | None
     ) -> None:
         """Write an outcome to where it belongs: file, stdout, and for a failure stderr."""
         found: list[Solution] = []
@@ -144,7 +145,7 @@ class SearchCommand:
         elif outcome.result is not None:
             print(_row(question, outcome.result), flush=True)
 
-    def _draw(self, question: Question, outcome: Outcome, settings: Mapping[str, Any]) -> None:
+    def _draw(self, question: InputQuestion, outcome: Outcome, settings: Mapping[str, Any]) -> None:
         """Write the tree of a finished search."""
         if self.tree is not None and outcome.result is not None:
             path = self.tree.write(question.index, outcome.result, settings)
@@ -152,7 +153,7 @@ class SearchCommand:
                 say(f"the tree is in {path}")
 
 
-def _row(question: Question, result: SearchResult) -> str:
+def _row(question: InputQuestion, result: SearchResult) -> str:
     """A line about one question of many."""
     verdict = {True: "right", False: "wrong", None: "-"}[is_correct(question, result)]
     answer = shorten(printable(result.answer), 40, placeholder="...") or "(none)"

@@ -8,7 +8,7 @@ from typing import Any
 from ...errors import InputError
 from ...search.answers import answers_agree, extract_answer, known_reference
 from ..thought_output import parse_thought_output
-from ..trace import Trace
+from ..trace import ReasoningTrace
 
 QUESTION_FIELDS = ("instruction", "question", "prompt")
 """Marco-o1 and Open-O1 say instruction."""
@@ -24,7 +24,7 @@ def is_cot_sample(entry: Mapping[str, Any]) -> bool:
     )
 
 
-def trace_of_sample(entry: Mapping[str, Any]) -> Trace:
+def parse_sample(entry: Mapping[str, Any]) -> ReasoningTrace:
     """The sample. It counts as complete: a text that was cut short shows in its tags.
 
     Alpaca's `input` follows the instruction; `answer`, if there is one, is the reference.
@@ -46,7 +46,7 @@ def trace_of_sample(entry: Mapping[str, Any]) -> Trace:
     parts = parse_thought_output(text)
     reference = known_reference(entry.get("answer"))
     answer = extract_answer(text)
-    return Trace(
+    return ReasoningTrace(
         question=question,
         text=text,
         # The whole output: a text that explains is an answer too.

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from ....model.files.fields import MAX_NUMBER
 from ...errors import InputError
 from ...search.answers import answers_agree, known_reference, normalise_answer
-from ..trace import Step, Trace
+from ..trace import ReasoningTrace, TraceStep
 
 Kind = TypeVar("Kind")
 
@@ -28,7 +28,7 @@ def is_trial_line(entry: Mapping[str, Any]) -> bool:
     return "label" in entry and is_result_line(entry)
 
 
-def result_of_trial(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+def parse_trial(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     """The result of the search as `marcot search` would have written it.
 
     Raises:
@@ -39,7 +39,7 @@ def result_of_trial(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**entry["result"], "settings": entry.get("settings")}
 
 
-def traces_of_result(entry: Mapping[str, Any]) -> list[Trace]:
+def parse_traces(entry: Mapping[str, Any]) -> list[ReasoningTrace]:
     """The rollouts of a search, in the order in which it counted them.
 
     Raises:
@@ -60,13 +60,13 @@ def traces_of_result(entry: Mapping[str, Any]) -> list[Trace]:
     through = Counter(node for chain in chains for node in chain)
     right = Counter(node for chain, hit in zip(chains, correct, strict=True) if hit for node in chain)
 
-    def step(node: int) -> Step:
+    def step(node: int) -> TraceStep:
         text, value = _field(nodes[node], "text", str), _number(nodes[node], "value")
-        return Step(text, value, through[node], None if reference is None else right[node])
+        return TraceStep(text, value, through[node], None if reference is None else right[node])
 
     system = _field(entry, "settings", dict).get("system")
     return [
-        Trace(
+        ReasoningTrace(
             question=question,
             text=_field(rollout, "text", str),
             answer=answer,

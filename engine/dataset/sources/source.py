@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from ....model.files.strict_json import parse
 from ...errors import InputError
-from ..json_array import elements_of
-from ..trace import Trace
-from .cot_sample import is_cot_sample, trace_of_sample
-from .result_line import is_result_line, is_trial_line, result_of_trial, traces_of_result
+from ..json_array import read_elements
+from ..trace import ReasoningTrace
+from .cot_sample import is_cot_sample, parse_sample
+from .result_line import is_result_line, is_trial_line, parse_traces, parse_trial
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -43,7 +43,7 @@ class Entry:
     """
 
     question: str
-    traces: tuple[Trace, ...]
+    traces: tuple[ReasoningTrace, ...]
     is_search: bool
     model: str | None
 
@@ -86,7 +86,7 @@ class Source:
             if self._is_array:
                 number = 0
                 try:
-                    for number, element in enumerate(elements_of(file), 1):
+                    for number, element in enumerate(read_elements(file), 1):
                         yield Place(number, element.offset, len(element.data))
                 except EOFError:
                     raise InputError(
@@ -132,9 +132,9 @@ def _parse(data: bytes) -> Entry | FailedSearch:
     if not isinstance(entry, dict):
         raise InputError("is not an object")
     if is_trial_line(entry):
-        entry = result_of_trial(entry)
+        entry = parse_trial(entry)
     if is_result_line(entry):
-        traces = tuple(traces_of_result(entry))
+        traces = tuple(parse_traces(entry))
         model = entry["settings"].get("model")
         question = entry["question"]
         if not question.strip():
@@ -143,7 +143,7 @@ def _parse(data: bytes) -> Entry | FailedSearch:
     if isinstance(entry.get("error"), str) and "question" in entry:
         return FailedSearch()
     if is_cot_sample(entry):
-        trace = trace_of_sample(entry)
+        trace = parse_sample(entry)
         return Entry(trace.question, (trace,), False, None)
     raise InputError(
         'is neither a result of marcot search or marcot eval --full ("question", "rollouts", "tree") nor a sample '

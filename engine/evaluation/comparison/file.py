@@ -16,15 +16,17 @@ from .text import comparison_sections, is_comparison_markdown
 from .trees import ComparisonTrees
 
 
-class _Kind(NamedTuple):
+class _ComparisonFormat(NamedTuple):
     write: Callable[[Comparison, Mapping[tuple[int, Contestant], str]], str]
     recognise: Recognise
 
 
-_KINDS: Mapping[str, _Kind] = {
-    ".html": _Kind(comparison_page, is_comparison_page),
-    ".md": _Kind(lambda comparison, trees: to_markdown(comparison_sections(comparison)), is_comparison_markdown),
-    ".json": _Kind(
+_KINDS: Mapping[str, _ComparisonFormat] = {
+    ".html": _ComparisonFormat(comparison_page, is_comparison_page),
+    ".md": _ComparisonFormat(
+        lambda comparison, trees: to_markdown(comparison_sections(comparison)), is_comparison_markdown
+    ),
+    ".json": _ComparisonFormat(
         lambda comparison, trees: to_line(comparison.to_object()) + "\n",
         lambda head: head.startswith(b'{"contestants": [{"model": '),
     ),

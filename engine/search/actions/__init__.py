@@ -28,8 +28,8 @@ __all__ = [
     "Opening",
     "Step",
     "Uncertain",
-    "action_of",
     "read_actions",
+    "resolve_action",
 ]
 
 _NAMED: dict[str, Action] = {action.name: action for action in (Step(), MiniStep(1), MARCO_V2)}
@@ -37,7 +37,7 @@ _MINI_STEP = re.compile(r"mini-step-([1-9]\d{0,5})")
 _UNCERTAIN = re.compile(r"uncertain-([1-9]\d{0,3})")
 
 
-def action_of(choice: str | Action) -> Action:
+def resolve_action(choice: str | Action) -> Action:
     """The action that `choice` names or is.
 
     Names are `"step"`, `"token"`, `"mini-step-N"` for `N` tokens, `"uncertain-N"` for forks at the `N` least certain

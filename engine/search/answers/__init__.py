@@ -1,9 +1,9 @@
 """Answers: how they are found in a text, when two are the same, and which of several stands."""
 
-from .answer_rule import ANSWER_RULES, AnswerRule, Vote, agreement, lead, rule_of, votes
+from .answer_rule import ANSWER_RULES, AnswerRule, Vote, agreement, lead, resolve_answer_rule, votes
 from .extraction import extract_answer, reference_answer
 from .key import normalise_answer
-from .parser import AnswerParser, parser_of
+from .parser import AnswerParser, resolve_answer_parser
 from .verdict import answers_agree, known_reference
 
 __all__ = [
@@ -17,8 +17,8 @@ __all__ = [
     "known_reference",
     "lead",
     "normalise_answer",
-    "parser_of",
     "reference_answer",
-    "rule_of",
+    "resolve_answer_parser",
+    "resolve_answer_rule",
     "votes",
 ]

@@ -75,7 +75,7 @@ ANSWER_RULES: Mapping[str, AnswerRule] = MappingProxyType(
 """Answer rules by the names that options call them."""
 
 
-def rule_of(choice: str | AnswerRule) -> AnswerRule:
+def resolve_answer_rule(choice: str | AnswerRule) -> AnswerRule:
     """The rule that `choice` names or is; `module:name` is one of one's own.
 
     Raises:

@@ -72,7 +72,7 @@ def evaluate(text: str, point: int) -> tuple[Number, set[str]]:
     if len(text) > _MAX_LENGTH:
         raise Unreadable("long")
     with in_reach():
-        reader = _Reader(_MIXED.sub(_mixed, _REPEATING.sub(_repeating, text)), point)
+        reader = _ExpressionParser(_MIXED.sub(_mixed, _REPEATING.sub(_repeating, text)), point)
         return snapped(reader.value()), reader.names
 
 
@@ -89,7 +89,7 @@ def _mixed(match: re.Match[str]) -> str:
     return f"({whole}+{over}/{under})" if over < under else f"{whole} {whole}"  # no number
 
 
-class _Reader:
+class _ExpressionParser:
     """A recursive-descent parser that computes as it reads.
 
     Attributes:

@@ -13,7 +13,7 @@ AnswerParser = Callable[[str], str]
 """Finds the answer in a text; empty if there is none."""
 
 
-def parser_of(choice: str | AnswerParser) -> AnswerParser:
+def resolve_answer_parser(choice: str | AnswerParser) -> AnswerParser:
     """The parser that `choice` means: `"auto"`, a function, its name as `module:name`, or a regular expression.
 
     `"auto"` is `extract_answer`; `"text"` takes the whole text, for questions that have no short answer. Of a regular

@@ -27,7 +27,7 @@ __all__ = [
     "Mixture",
     "Value",
     "rating",
-    "value_of",
+    "resolve_value",
 ]
 
 VALUES: dict[str, Value] = {
@@ -47,7 +47,7 @@ _MARCO = re.compile(r"marco-k([1-9]\d?)")
 _PART = re.compile(r"\s*(\d*\.?\d+)\s*\*\s*(.+?)\s*")
 
 
-def value_of(choice: str | Value | Callable[[Trace], float]) -> Value:
+def resolve_value(choice: str | Value | Callable[[Trace], float]) -> Value:
     """The value that `choice` names, is, or computes.
 
     Raises:
@@ -78,7 +78,7 @@ def _weighted(part: str, choice: str) -> tuple[float, Value]:
     match = _PART.fullmatch(part)
     if match is None or float(match[1]) <= 0:
         raise InputError(f"value {choice!r}: each part of a mixture is a weight above 0, * and a value")
-    return float(match[1]), value_of(match[2])
+    return float(match[1]), resolve_value(match[2])
 
 
 def _own(path: str) -> Value:

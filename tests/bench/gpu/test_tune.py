@@ -16,7 +16,7 @@ import torch
 from marcot.kernels import Kernels
 from marcot.kernels.triton.arch import INTERPRETED
 from marcot.kernels.triton.op_set import TritonKernels
-from marcot.kernels.triton.tuning import TunedShape, TuningTable, tuning_of
+from marcot.kernels.triton.tuning import TunedShape, TuningTable, load_tuning
 from support.kernels.gpu_samples import TINY
 
 from bench.gpu import tune
@@ -85,7 +85,7 @@ def test_a_table_is_what_launchers_read(tmp_path: Path) -> None:
     measured = [Measured(case(8), {}, 1.0, 1.0), Measured(case(16), {"tokens": 16}, 1.0, 2.0)]
     path = write_table("NVIDIA H200", "sm_90", measured, tmp_path)
     assert path.name == "nvidia_h200.json"
-    table = tuning_of("NVIDIA H200", "sm_90", tmp_path)
+    table = load_tuning("NVIDIA H200", "sm_90", tmp_path)
     assert table.shape("linear", "bf16", 5, 64, Shape(64, 4)) == Shape(64, 4)
     assert table.shape("linear", "bf16", 9, 64, Shape(64, 4)) == Shape(16, 4)
 

@@ -6,9 +6,9 @@ import re
 import pytest
 from marcot.engine import InputError, Outcome, Progress
 from marcot.engine.cli.live_view import LiveView
-from marcot.engine.results.question_file import Question
+from marcot.engine.results.question_file import InputQuestion
 
-QUESTIONS = [Question(4, "How many [clips]?"), Question(7, "How\nmuch?")]
+QUESTIONS = [InputQuestion(4, "How many [clips]?"), InputQuestion(7, "How\nmuch?")]
 EVENTS = [
     Progress(0, 0, 1, 30, math.nan, ""),
     Progress(0, 2, 9, 120, 0.875, "[72]", (1, 2)),

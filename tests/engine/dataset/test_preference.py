@@ -4,13 +4,13 @@ from itertools import takewhile
 
 from hypothesis import given
 from hypothesis import strategies as st
-from marcot.engine.dataset import DatasetOptions, Trace
+from marcot.engine.dataset import DatasetOptions, ReasoningTrace
 from marcot.engine.dataset.filters.shared_prefix import shared_length
 from marcot.engine.dataset.preference import preferences
 
 
-def trace(text: str, answer: str, value: float | None = None, correct: bool | None = None) -> Trace:
-    return Trace("q", text, answer, value=value, correct=correct)
+def trace(text: str, answer: str, value: float | None = None, correct: bool | None = None) -> ReasoningTrace:
+    return ReasoningTrace("q", text, answer, value=value, correct=correct)
 
 
 def test_a_reference_decides_against_the_value() -> None:

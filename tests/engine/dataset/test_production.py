@@ -19,7 +19,7 @@ from marcot.engine import InputError
 from marcot.engine.dataset import DatasetOptions, Production
 from marcot.engine.dataset.draft_folder import DraftFolder
 from marcot.engine.dataset.features import FEATURES
-from marcot.engine.dataset.split import question_id, split_of
+from marcot.engine.dataset.split import assign_split, question_id
 from marcot.engine.errors import OutputError
 from support.searches.finished_searches import Told, read_lines, result_line, write_lines
 
@@ -164,12 +164,12 @@ def test_no_question_is_in_two_splits_whatever_its_case_and_file(tmp_path: Path)
 def test_a_split_depends_on_the_question_alone(question: str, seed: int) -> None:
     id = question_id(question)
     assert id == question_id(f"  {question}\n")
-    smaller, larger = (split_of(id, validation=share, test=0.0, seed=seed) for share in (0.2, 0.5))
+    smaller, larger = (assign_split(id, validation=share, test=0.0, seed=seed) for share in (0.2, 0.5))
     assert (smaller, larger) != ("validation", "train"), "what is held out stays held out when more is"
 
 
 def test_shares_of_splits_are_about_right() -> None:
-    splits = [split_of(question_id(f"{n}"), validation=0.2, test=0.1, seed=0) for n in range(4000)]
+    splits = [assign_split(question_id(f"{n}"), validation=0.2, test=0.1, seed=0) for n in range(4000)]
     # Four standard deviations.
     assert splits.count("validation") / 4000 == pytest.approx(0.2, abs=0.026)
     assert splits.count("test") / 4000 == pytest.approx(0.1, abs=0.02)

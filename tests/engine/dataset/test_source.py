@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marcot.engine import InputError
 from marcot.engine.dataset import json_array
-from marcot.engine.dataset.json_array import elements_of
-from marcot.engine.dataset.sources.cot_sample import trace_of_sample
-from marcot.engine.dataset.sources.result_line import traces_of_result
+from marcot.engine.dataset.json_array import read_elements
+from marcot.engine.dataset.sources.cot_sample import parse_sample
+from marcot.engine.dataset.sources.result_line import parse_traces
 from marcot.engine.dataset.sources.source import Entry, FailedSearch, Source
 from support.searches.finished_searches import Told, result_line, write_lines
 
@@ -29,7 +29,7 @@ def test_an_array_is_split_as_json_reads_it(values: list[Any], ascii: bool, inde
     data = json.dumps(values, ensure_ascii=ascii, indent=indent).encode(errors="surrogatepass")
     before, json_array._CHUNK = json_array._CHUNK, chunk
     try:
-        elements = list(elements_of(io.BytesIO(b" \n" + data + b"\n")))
+        elements = list(read_elements(io.BytesIO(b" \n" + data + b"\n")))
     finally:
         json_array._CHUNK = before
     assert [json.loads(element.data.decode(errors="surrogatepass")) for element in elements] == values
@@ -47,7 +47,7 @@ def test_rollouts_become_traces() -> None:
         reference=5,
         settings={"model": "m", "system": "Be brief."},
     )
-    one, two, three = traces_of_result(entry)
+    one, two, three = parse_traces(entry)
     assert [trace.correct for trace in (one, two, three)] == [True, False, True]
     assert [trace.agreement for trace in (one, two, three)] == pytest.approx([2 / 3, 1 / 3, 2 / 3])
     assert [trace.complete for trace in (one, two, three)] == [True, False, True]
@@ -59,7 +59,7 @@ def test_rollouts_become_traces() -> None:
 
 
 def test_without_a_reference_nothing_is_right_or_wrong() -> None:
-    (trace,) = traces_of_result(result_line("Q?", [Told(("A",), "5")]))
+    (trace,) = parse_traces(result_line("Q?", [Told(("A",), "5")]))
     assert trace.correct is None
     assert trace.steps[0].successes is None
 
@@ -74,7 +74,7 @@ def test_without_a_reference_nothing_is_right_or_wrong() -> None:
     ],
 )  # fmt: skip
 def test_samples_of_others(entry: dict[str, Any], question: str, answer: str) -> None:
-    trace = trace_of_sample(entry)
+    trace = parse_sample(entry)
     assert (trace.question, trace.answer) == (question, answer)
     assert trace.correct is (True if "answer" in entry else None)
 

@@ -20,7 +20,7 @@ from marcot.engine.evaluation import (
     to_markdown,
 )
 from marcot.engine.evaluation.comparison import page as comparison_page
-from marcot.engine.results.question_file import Question, read_questions
+from marcot.engine.results.question_file import InputQuestion, read_questions
 from marcot.engine.search import extract_answer
 from marcot.engine.search.answers import answers_agree
 from support.searches.grown_tree import grown_tree
@@ -29,7 +29,7 @@ PROMPTS = read_questions(COMPARE_PROMPTS)
 A, B, C = Contestant("one", "greedy"), Contestant("one", "mcts"), Contestant("<two>", "greedy")
 
 
-def prompt(part: str) -> Question:
+def prompt(part: str) -> InputQuestion:
     [found] = [each for each in PROMPTS if part in each.text]
     return found
 
@@ -63,7 +63,7 @@ def test_six_situations_two_or_three_prompts_each() -> None:
 
 
 @pytest.mark.parametrize("question", PROMPTS, ids=lambda question: question.text[:30])
-def test_references_can_be_told_from_texts(question: Question) -> None:
+def test_references_can_be_told_from_texts(question: InputQuestion) -> None:
     assert question.reference is not None
     assert extract_answer(question.reference) == question.reference
     assert answers_agree(extract_answer(f"So it is \\boxed{{{question.reference.title()}}}."), question.reference)
@@ -72,7 +72,7 @@ def test_references_can_be_told_from_texts(question: Question) -> None:
 @pytest.mark.parametrize(
     "question", [each for each in PROMPTS if each.fields["situation"] == "letter counting"], ids=lambda each: each.text
 )
-def test_letters_were_counted_rightly(question: Question) -> None:
+def test_letters_were_counted_rightly(question: InputQuestion) -> None:
     letter = re.search(r"letters? (\w)\b", question.text)
     words = re.search(r'"(.*)"', question.text)
     assert letter is not None

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from marcot.engine import InputError
 from marcot.engine.errors import OutputError
-from marcot.engine.results.question_file import Question
+from marcot.engine.results.question_file import InputQuestion
 from marcot.engine.results.results_file import ResultsFile
 
 SETTINGS = {"model": "m", "sampling": {"stop": ("a", "b"), "seed": 1}, "system": None}
-ONE, TWO = Question(0, "One?"), Question(1, "小明?")
+ONE, TWO = InputQuestion(0, "One?"), InputQuestion(1, "小明?")
 
 
-def entry(question: Question, **more: Any) -> dict[str, Any]:
+def entry(question: InputQuestion, **more: Any) -> dict[str, Any]:
     return {"index": question.index, "question": question.text, "settings": SETTINGS, **more}
 
 
@@ -33,7 +33,7 @@ def test_what_was_appended_is_found_again(path: Path) -> None:
     with ResultsFile(path, SETTINGS) as file:
         assert file.has(ONE)
         assert file.has(TWO)
-        assert not file.has(Question(1, "One?"))
+        assert not file.has(InputQuestion(1, "One?"))
     assert "小明?" in path.read_text(encoding="utf-8")
     assert json.loads(path.read_text(encoding="utf-8").splitlines()[1])["value"] is None
 
@@ -80,10 +80,13 @@ def test_a_last_line_that_lacks_only_its_line_feed_is_whole(path: Path) -> None:
 
 
 OURS = {
-    "of a search": (entry(Question(0, 'Say "hi" \\ 你'), answer="72") | {"text": "So 72."}, '"text": "'),
-    "of an evaluation": ({"label": "mcts", **entry(Question(0, "q.tsv:1:0a1b2c3d"), reference="72")}, '"reference": "'),
-    "of a failure": (entry(Question(0, "One?"), error="too long"), '"settings": {'),
-    "of a failure, evaluated": ({"label": "mcts", **entry(Question(0, "One?"), error="x")}, '"settings": {'),
+    "of a search": (entry(InputQuestion(0, 'Say "hi" \\ 你'), answer="72") | {"text": "So 72."}, '"text": "'),
+    "of an evaluation": (
+        {"label": "mcts", **entry(InputQuestion(0, "q.tsv:1:0a1b2c3d"), reference="72")},
+        '"reference": "',
+    ),
+    "of a failure": (entry(InputQuestion(0, "One?"), error="too long"), '"settings": {'),
+    "of a failure, evaluated": ({"label": "mcts", **entry(InputQuestion(0, "One?"), error="x")}, '"settings": {'),
 }
 
 
@@ -114,7 +117,7 @@ def test_a_torn_file_of_numbered_questions_is_left_as_it_is(path: Path) -> None:
 
 
 def test_a_lone_surrogate_does_not_break_the_file(path: Path) -> None:
-    odd = Question(0, "\udcff?")
+    odd = InputQuestion(0, "\udcff?")
     with ResultsFile(path, SETTINGS) as file:
         file.append(entry(odd))
     with ResultsFile(path, SETTINGS) as file:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marcot.engine import Engine, Expansion, Sampling
-from marcot.engine.sampling.sampler import Candidates, Choice, SamplingRows, choose
+from marcot.engine.sampling.sampler import Candidates, SamplingRows, TokenChoice, choose
 from marcot.kernels.reference.pick import gumbel
 from numpy.typing import NDArray
 
@@ -43,7 +43,7 @@ class Row(NamedTuple):
         return self.sampling.candidates
 
 
-def decide(rows: Sequence[Row], *, complete: bool = False) -> Choice:
+def decide(rows: Sequence[Row], *, complete: bool = False) -> TokenChoice:
     """What is chosen for `rows` in one call, among as many candidates as the widest of them wants, or among all."""
     columns = VOCAB if complete else max(row.width for row in rows)
     logits = np.stack([row.logits for row in rows])

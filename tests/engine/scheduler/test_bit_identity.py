@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from marcot.engine import Engine, Expansion, Node, Sampling
-from marcot.engine.scheduler.scheduler import Limits
+from marcot.engine.scheduler.scheduler import SchedulerLimits
 from marcot.kernels import Compute, select
 from marcot.kernels.cpu import CpuKernels
 from marcot.model import Decoder, WeightFormat, load_checkpoint
@@ -74,7 +74,7 @@ class Loader:
             with load_checkpoint(self._model) as checkpoint:
                 ops = kernels(cpu._library)
                 self._decoders[kernels] = Decoder(checkpoint, ops, torch.float32, CPU, compute, weights)
-        limits = None if step_tokens is None else Limits(step_tokens=step_tokens, requests=7)
+        limits = None if step_tokens is None else SchedulerLimits(step_tokens=step_tokens, requests=7)
         return Engine(self._decoders[kernels], None, kv_tokens, limits)
 
     @cached_property

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from marcot.engine import MCTS, Beam, BestOfN, Engine, Expansion, Node, Sampling
 from marcot.engine.scheduler import scheduler, step_runner
-from marcot.engine.scheduler.scheduler import Limits
+from marcot.engine.scheduler.scheduler import SchedulerLimits
 from marcot.kernels import Kernels, select
 from marcot.model import DecodeGraphs, Decoder, Tokenizer, load_checkpoint
 from support.kernels.row_by_row import RowByRow, TiledRowByRow
@@ -34,7 +34,7 @@ class Loaded(NamedTuple):
 
     def engine(self, tokens: int, pages: int = PAGES[0], **limits: int) -> Engine:
         """An engine whose rounds are at most so long; if it has plans in tiles, they are recorded."""
-        engine = Engine(self.decoder, self.tokenizer, pages * 16, Limits(round_tokens=tokens, **limits))
+        engine = Engine(self.decoder, self.tokenizer, pages * 16, SchedulerLimits(round_tokens=tokens, **limits))
         passes = engine._scheduler._step_runner
         if self.decoder.kernels.tiling(14, 2) is not None:
             passes._graphs = DecodeGraphs(self.decoder, passes._cache, Tape(), most_rows=8)

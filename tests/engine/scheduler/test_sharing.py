@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from marcot.engine import Engine, Expansion, Node, Sampling
 from marcot.engine.errors import ContextOverflowError, PoolTooSmallError
-from marcot.engine.scheduler.scheduler import Limits
+from marcot.engine.scheduler.scheduler import SchedulerLimits
 
 PROMPT = [5, 17, 3, 99, 4, 250, 8, 8, 31, 7, 120, 64, 300, 12, 13, 14, 15, 16, 200, 201]
 TOLERANCE = 1e-4
@@ -132,7 +132,7 @@ def test_step_size_and_batch_limit_change_nothing(folder: str, engine: Engine) -
         [Expansion(engine.prefill(PROMPT), 5, sample(11)), Expansion(engine.prefill([9, 9]), 3, sample(4))]
     )
     narrow = Engine.load(folder, kv_tokens=4096)
-    narrow._scheduler._limits = Limits(step_tokens=3, requests=2)
+    narrow._scheduler._limits = SchedulerLimits(step_tokens=3, requests=2)
     got = narrow.expand(
         [Expansion(narrow.prefill(PROMPT), 5, sample(11)), Expansion(narrow.prefill([9, 9]), 3, sample(4))]
     )

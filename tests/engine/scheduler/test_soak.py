@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from marcot.engine import MCTS, Beam, Engine, Outcome, Sampling
-from marcot.engine.scheduler.scheduler import Limits
+from marcot.engine.scheduler.scheduler import SchedulerLimits
 from support.searches.held_nodes import check_nothing_is_left
 
 SMALL, LARGE = 640, 65_536
@@ -101,7 +101,7 @@ def test_an_interrupted_step_leaves_other_branches_as_they_are(
             raise KeyboardInterrupt
         return result
 
-    engine._scheduler._limits = Limits(round_tokens=tokens)
+    engine._scheduler._limits = SchedulerLimits(round_tokens=tokens)
     node = engine.prefill([5, 6, 7]).append([8, 9])
     with monkeypatch.context() as patch:
         patch.setattr(step_runner, part, interrupted)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from marcot.engine import MCTS
 from marcot.engine.search import ANSWER_RULES, STRATEGIES, VALUES, SearchResult
-from marcot.engine.search.actions import action_of
+from marcot.engine.search.actions import resolve_action
 from support.searches.toy_world import ToyWorld, hashed_draw
 
 PAGE = (Path(__file__).parents[3] / "docs" / "search.md").read_text(encoding="utf-8")
@@ -68,4 +68,4 @@ def test_the_page_names_every_choice() -> None:
     assert set(ANSWER_RULES) <= set(re.findall(r"`([\w-]+)`", section["Answer"]))
     for name in ("step", "mini-step-64", "token", "uncertain-8", "marco-v2"):
         assert f"`{name}`" in section["Actions"]
-        assert action_of(name).name == name
+        assert resolve_action(name).name == name

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from marcot import MCTS, InputError
-from marcot.engine.search.actions import action_of
-from marcot.engine.search.answers import parser_of, rule_of
+from marcot.engine.search.actions import resolve_action
+from marcot.engine.search.answers import resolve_answer_parser, resolve_answer_rule
 from marcot.engine.search.imported import imported, is_path
 from marcot.engine.search.strategy_spec import parse_strategies
-from marcot.engine.search.values import value_of
+from marcot.engine.search.values import resolve_value
 
 MINE = """
 from dataclasses import dataclass
@@ -104,14 +104,14 @@ def test_the_current_folder_is_looked_in_last(folder: Path) -> None:
 
 
 def test_classes_become_objects_and_objects_stay() -> None:
-    assert value_of("mine:Half").name == "half"
-    assert value_of("mine:rate").name == "mine:rate"
-    assert value_of("0.5*mine:Half+0.5*marco").name
-    assert action_of("mine:Whole").name == "whole"
-    assert action_of("mine:WHOLE") is imported("mine:WHOLE", "action")
-    assert rule_of("mine:first")(["a", "b"], []) == "a"  # type: ignore[comparison-overlap, list-item]
-    assert rule_of("mine:Last")(["a", "b"], []) == "b"  # type: ignore[comparison-overlap, list-item]
-    assert parser_of("mine:end")("so 8") == "8"
+    assert resolve_value("mine:Half").name == "half"
+    assert resolve_value("mine:rate").name == "mine:rate"
+    assert resolve_value("0.5*mine:Half+0.5*marco").name
+    assert resolve_action("mine:Whole").name == "whole"
+    assert resolve_action("mine:WHOLE") is imported("mine:WHOLE", "action")
+    assert resolve_answer_rule("mine:first")(["a", "b"], []) == "a"  # type: ignore[comparison-overlap, list-item]
+    assert resolve_answer_rule("mine:Last")(["a", "b"], []) == "b"  # type: ignore[comparison-overlap, list-item]
+    assert resolve_answer_parser("mine:end")("so 8") == "8"
 
 
 def test_results_name_what_was_chosen() -> None:
@@ -138,16 +138,28 @@ def test_a_strategy_has_parameters_like_any_other() -> None:
 
 
 WRONG: dict[str, tuple[Callable[[str], Any], str, str]] = {
-    "no module": (value_of, "nowhere:rate", "value 'nowhere:rate': there is no module nowhere in .* or among what is"),
-    "no submodule": (value_of, "mine.sub:rate", "there is no module mine.sub in"),
-    "no attribute": (action_of, "mine:Hole", r"action 'mine:Hole': .*mine.py has no Hole"),
-    "an import in it fails": (rule_of, "broken:f", "importing broken failed: No module named 'nothing_of_this_name'"),
-    "it fails": (parser_of, "failing:f", "answer_from 'failing:f': importing failing failed: ZeroDivisionError"),
-    "a class that needs arguments": (value_of, "mine:Needy", r"Needy\(\) failed: .*model.*; give an object of it"),
-    "no value": (value_of, "mine:NUMBER", "is 3; it must be a function of a Trace, or a Value"),
-    "no action": (action_of, "mine:Half", "it must be a class derived from Action"),
-    "no rule": (rule_of, "mine:NUMBER", "is 3; it must be a function of the rollouts and the tree"),
-    "no parser": (parser_of, "mine:NUMBER", "is 3; it must be a function of a text"),
+    "no module": (
+        resolve_value,
+        "nowhere:rate",
+        "value 'nowhere:rate': there is no module nowhere in .* or among what is",
+    ),
+    "no submodule": (resolve_value, "mine.sub:rate", "there is no module mine.sub in"),
+    "no attribute": (resolve_action, "mine:Hole", r"action 'mine:Hole': .*mine.py has no Hole"),
+    "an import in it fails": (
+        resolve_answer_rule,
+        "broken:f",
+        "importing broken failed: No module named 'nothing_of_this_name'",
+    ),
+    "it fails": (
+        resolve_answer_parser,
+        "failing:f",
+        "answer_from 'failing:f': importing failing failed: ZeroDivisionError",
+    ),
+    "a class that needs arguments": (resolve_value, "mine:Needy", r"Needy\(\) failed: .*model.*; give an object of it"),
+    "no value": (resolve_value, "mine:NUMBER", "is 3; it must be a function of a Trace, or a Value"),
+    "no action": (resolve_action, "mine:Half", "it must be a class derived from Action"),
+    "no rule": (resolve_answer_rule, "mine:NUMBER", "is 3; it must be a function of the rollouts and the tree"),
+    "no parser": (resolve_answer_parser, "mine:NUMBER", "is 3; it must be a function of a text"),
     "no strategy": (parse_strategies, "mine:Half", "it must be a class derived from Strategy with grow"),
     "a strategy without a name": (
         parse_strategies,

@@ -25,7 +25,7 @@ from marcot.engine.search import (
     Value,
 )
 from marcot.engine.search.answers import extract_answer
-from marcot.engine.search.values import VALUES, value_of
+from marcot.engine.search.values import VALUES, resolve_value
 from support.searches.toy_world import ToyWorld, hashed_draw
 
 COLUMNS = 20
@@ -74,7 +74,7 @@ def deepconf(chain: Trace, part: str, window: int, k: int) -> float:
 @settings(max_examples=10, deadline=None)
 def test_marco_confidence(k: int, tokens: int, seed: int) -> None:
     chain = trace(tokens, seed)
-    assert value_of("marco" if k == 5 else f"marco-k{k}").of(chain) == pytest.approx(marco(chain, k), rel=1e-5)
+    assert resolve_value("marco" if k == 5 else f"marco-k{k}").of(chain) == pytest.approx(marco(chain, k), rel=1e-5)
 
 
 @pytest.mark.parametrize("part", ["group", "lowest", "tail"])
@@ -134,7 +134,7 @@ def text_length(chain: Trace) -> float:
 
 
 def test_a_function_of_one_s_own() -> None:
-    assert value_of(text_length).rate([trace(2, 0, text="x" * 30), trace(2, 0, text="")]) == [0.3, 0.0]
+    assert resolve_value(text_length).rate([trace(2, 0, text="x" * 30), trace(2, 0, text="")]) == [0.3, 0.0]
 
 
 @pytest.mark.parametrize("said", [-0.01, 1.01, math.nan, math.inf, -math.inf])
@@ -154,10 +154,10 @@ class Length:
 
 
 def test_an_object_that_is_called() -> None:
-    assert value_of(Length(8)).of(trace(2, 0, text="so 8")) == 0.5
-    assert value_of(Length(8)).name == f"{__name__}:Length"
+    assert resolve_value(Length(8)).of(trace(2, 0, text="so 8")) == 0.5
+    assert resolve_value(Length(8)).name == f"{__name__}:Length"
     with pytest.raises(InputError, match=r":Length rated a chain 2\.0"):
-        value_of(Length(2)).of(trace(2, 0, text="so 8"))
+        resolve_value(Length(2)).of(trace(2, 0, text="so 8"))
 
 
 def test_a_search_is_told_so_too() -> None:
@@ -196,15 +196,15 @@ NAMES: dict[str, Callable[[Value], bool]] = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_value_by_its_name(name: str) -> None:
-    assert NAMES[name](value_of(name))
+    assert NAMES[name](resolve_value(name))
 
 
 @given(st.sampled_from(list(VALUES)) | st.integers(1, 64).map(lambda k: f"marco-k{k}"))
 def test_names_lead_back_to_themselves(name: str) -> None:
-    value = value_of(name)
+    value = resolve_value(name)
     assert value.name == ("marco" if name == "marco-k5" else name)
-    assert value_of(value.name) == value
-    assert value_of(value) is value
+    assert resolve_value(value.name) == value
+    assert resolve_value(value) is value
 
 
 @given(
@@ -213,7 +213,7 @@ def test_names_lead_back_to_themselves(name: str) -> None:
 )
 def test_mixtures_are_read_as_they_are_written(parts: list[tuple[int, str]], space: str) -> None:
     written = f"{space}+{space}".join(f"{weight / 100}{space}*{space}{name}" for weight, name in parts)
-    assert value_of(written) == Mixture(tuple((weight / 100, value_of(name)) for weight, name in parts))
+    assert resolve_value(written) == Mixture(tuple((weight / 100, resolve_value(name)) for weight, name in parts))
 
 
 @pytest.mark.parametrize(
@@ -223,10 +223,10 @@ def test_mixtures_are_read_as_they_are_written(parts: list[tuple[int, str]], spa
 )  # fmt: skip
 def test_what_is_no_value_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="value "):
-        value_of(name)
+        resolve_value(name)
 
 
 @given(st.text(max_size=20) | st.text(":*+.0123 kmarco-", max_size=12))
 def test_any_text_is_a_value_or_an_input_error(text: str) -> None:
     with contextlib.suppress(InputError):
-        assert isinstance(value_of(text), Value)
+        assert isinstance(resolve_value(text), Value)

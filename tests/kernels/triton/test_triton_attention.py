@@ -11,7 +11,7 @@ import torch
 import triton
 import triton.language as tl
 from marcot.kernels import Kernels, KVScales, Plan, Tile, Tiles, Tiling, reference
-from marcot.kernels.triton.arch import INTERPRETED, arch_of
+from marcot.kernels.triton.arch import INTERPRETED, detect_arch
 from marcot.kernels.triton.attention import fp8
 from marcot.kernels.triton.attention import tree_attention as op
 from marcot.kernels.triton.attention.merge import Tickets
@@ -195,7 +195,7 @@ def test_tickets_are_left_as_they_were(device: torch.device) -> None:
     tickets = Tickets()
     counters = tickets.take(q[..., 0].numel(), device)
     cache, plan = (forest.k_pages.to(device), forest.v.to(device)), on(device, plan)
-    first, second = (op.tree_attention(arch_of(device), tickets, q, *cache, plan, 0.3) for _ in range(2))
+    first, second = (op.tree_attention(detect_arch(device), tickets, q, *cache, plan, 0.3) for _ in range(2))
     assert torch.equal(first, second)
     assert not counters.any()
     assert tickets.take(1, device) is counters

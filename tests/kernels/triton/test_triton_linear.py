@@ -6,7 +6,7 @@ import pytest
 import torch
 from marcot.kernels import BlockTensor, Kernels
 from marcot.kernels.triton import TritonKernels
-from marcot.kernels.triton.arch import INTERPRETED, arch_of
+from marcot.kernels.triton.arch import INTERPRETED, detect_arch
 from marcot.kernels.triton.linear import embed, linear
 from marcot.kernels.triton.linear.block_codes import CodeFormat, Codes
 from marcot.kernels.triton.linear.embed import embed_variants
@@ -60,7 +60,7 @@ def test_quantised_weights_are_multiplied_unrounded(
 @pytest.mark.parametrize("format", ["Q4_1", "Q8_0", "Q4_K"])
 def test_several_tiles_share_the_activations(device: torch.device, random: torch.Generator, format: str) -> None:
     """With one processor the weight is large; the last tiles have no outputs."""
-    ops = TritonKernels(arch_of(device)._replace(processors=1))
+    ops = TritonKernels(detect_arch(device)._replace(processors=1))
     weight = random_weight(format, 273, 512, random)
     packed = ops.pack_linear([weight], torch.float16, device)
     for rows in (3, 11):
@@ -114,7 +114,7 @@ def test_longer_groups(device: torch.device, random: torch.Generator, bits: int,
         (QuantizedSection(format, *moved, section.counters.to(device), fast=False),), columns, torch.float16
     )
     weight = codes.float() * scales.repeat_interleave(group, dim=1) + minimums.repeat_interleave(group, dim=1)
-    ops = TritonKernels(arch_of(device))
+    ops = TritonKernels(detect_arch(device))
     x = torch.randn(13, columns, generator=random).half()
     check(ops.linear(x.to(device), packed), x.double() @ weight.double().t(), sizes(x, weight))
     ids = torch.tensor([49, 0, 3])
@@ -155,7 +155,7 @@ def test_neighbours_of_one_format_are_one_section(random: torch.Generator) -> No
 
 
 def test_a_format_that_no_kernel_reads_is_decoded(device: torch.device, random: torch.Generator) -> None:
-    ops = TritonKernels(arch_of(device))
+    ops = TritonKernels(detect_arch(device))
     data = torch.randint(0, 100, (9, 2 * 110), generator=random, dtype=torch.uint8)
     weight = BlockTensor(data, "Q3_K", 512)
     packed = ops.pack_linear([weight], torch.float32, device)
@@ -170,7 +170,7 @@ def test_a_row_has_the_same_bits_in_every_company(
     monkeypatch: pytest.MonkeyPatch, device: torch.device, random: torch.Generator, format: str
 ) -> None:
     multiply_rows_apart(monkeypatch)
-    ops = TritonKernels(arch_of(device), deterministic=True)
+    ops = TritonKernels(detect_arch(device), deterministic=True)
     weight = random_weight(format, 90, 1280, random)
     packed = ops.pack_linear([weight], torch.float16, device)
     x = torch.randn(75, 1280, generator=random).half()

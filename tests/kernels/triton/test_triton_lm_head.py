@@ -13,7 +13,7 @@ import triton.language as tl
 from marcot.kernels import Draw, HeadTopK, Kernels
 from marcot.kernels.reference.philox import gumbel
 from marcot.kernels.triton import TritonKernels
-from marcot.kernels.triton.arch import INTERPRETED, Arch, arch_of
+from marcot.kernels.triton.arch import INTERPRETED, Arch, detect_arch
 from marcot.kernels.triton.linear.packed_linear import DenseSection, TritonLinear
 from marcot.kernels.triton.lm_head import bound as lm_head_bound
 from marcot.kernels.triton.lm_head import lm_head_topk
@@ -125,7 +125,7 @@ def test_tiles_that_a_bound_decides_about(
 ) -> None:
     """Rows of tiles that there is no room for are computed again; the best tokens are in the last third."""
     sample_only(monkeypatch, room)
-    ops = TritonKernels(arch_of(device)._replace(processors=3))
+    ops = TritonKernels(detect_arch(device)._replace(processors=3))
     rows, vocab, k = 18, 2060, 5
     weight, hidden = torch.randn(vocab, 40, generator=random), torch.randn(rows, 40, generator=random)
     weight[1500:] *= 2
@@ -201,7 +201,7 @@ def test_a_row_has_the_same_bits_in_every_company(
     monkeypatch: pytest.MonkeyPatch, device: torch.device, random: torch.Generator, format: str
 ) -> None:
     multiply_rows_apart(monkeypatch)
-    ops = TritonKernels(arch_of(device), deterministic=True)
+    ops = TritonKernels(detect_arch(device), deterministic=True)
     packed = ops.pack_linear([random_weight(format, 300, 64, random)], torch.float16, device)
     hidden, draw = torch.randn(40, 64, generator=random).half().to(device), to(device, some_draw(40, random))
     whole = ops.lm_head_topk(hidden, packed, 9, None, draw)
@@ -213,7 +213,7 @@ def test_a_row_has_the_same_bits_in_every_company(
 
 def test_draws_that_the_last_bit_decides(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
     multiply_rows_apart(monkeypatch)
-    ops = TritonKernels(arch_of(device), deterministic=True)
+    ops = TritonKernels(detect_arch(device), deterministic=True)
     tied_draws(rows=17, vocab=150).check_company(ops, device, (1, 5, 20))
 
 
@@ -287,7 +287,7 @@ def test_bytes_of_results_are_those_of_the_tensors(
     hidden, targets = torch.randn(7, 16, generator=random).to(device), torch.zeros(7, dtype=torch.int64, device=device)
     draw = to(device, some_draw(7, random))
     head = triton_ops.lm_head_topk(hidden, packed, 9, targets, draw)
-    counted = lm_head_bytes(arch_of(device), 7, 16, 300, 9, torch.float32)
+    counted = lm_head_bytes(detect_arch(device), 7, 16, 300, 9, torch.float32)
     assert counted.results == sum(field.nbytes for field in head if field is not None)
     assert counted.wishes == targets.nbytes + sum(field.nbytes for field in draw)
     assert (counted.weights, counted.hidden) == (packed.nbytes, hidden.nbytes)

@@ -15,8 +15,8 @@ from marcot.kernels.triton.tuning import (
     TableError,
     TunedShape,
     TuningTable,
+    load_tuning,
     table_name,
-    tuning_of,
 )
 
 
@@ -94,12 +94,12 @@ def test_another_process_gets_the_same_shapes() -> None:
 def test_a_card_has_its_own_table_or_that_of_its_architecture(written: Callable[..., Path]) -> None:
     folder = written("NVIDIA H200", "sm_90", entry(8, 1000, warps=1)._asdict())
     written("NVIDIA A100-SXM4-80GB", "sm_80")
-    own = tuning_of("NVIDIA H200", "sm_90", folder)
+    own = load_tuning("NVIDIA H200", "sm_90", folder)
     assert own.shape("linear", "bf16", 8, 1000, OWN) == Shape(128, 1)
     for card in ("NVIDIA H100 80GB HBM3", ""):
-        assert tuning_of(card, "sm_90", folder) is own
-    assert tuning_of("NVIDIA A100-SXM4-80GB", "sm_80", folder).card == "NVIDIA A100-SXM4-80GB"
-    assert tuning_of("NVIDIA B200", "sm_100", folder) is UNTUNED
+        assert load_tuning(card, "sm_90", folder) is own
+    assert load_tuning("NVIDIA A100-SXM4-80GB", "sm_80", folder).card == "NVIDIA A100-SXM4-80GB"
+    assert load_tuning("NVIDIA B200", "sm_100", folder) is UNTUNED
 
 
 @pytest.mark.parametrize(
@@ -118,17 +118,17 @@ def test_a_card_has_its_own_table_or_that_of_its_architecture(written: Callable[
 def test_a_broken_table_is_named(written: Callable[..., Path], shape: Any) -> None:
     folder = written("A card", "sm_90", shape)
     with pytest.raises(TableError, match=r"a_card\.json"):
-        tuning_of("A card", "sm_90", folder)
+        load_tuning("A card", "sm_90", folder)
 
 
 def test_a_size_has_one_shape(written: Callable[..., Path]) -> None:
     same = entry(8, 1000, warps=1)._asdict()
     with pytest.raises(TableError, match="there are two"):
-        tuning_of("A card", "sm_90", written("A card", "sm_90", same, same))
+        load_tuning("A card", "sm_90", written("A card", "sm_90", same, same))
 
 
 def test_tables_that_are_shipped_can_be_read() -> None:
     for path in TUNED_FOLDER.glob("*.json"):
         content = json.loads(path.read_text())
         assert path.stem == table_name(content["card"])
-        assert tuning_of(content["card"], content["arch"]).card == content["card"]
+        assert load_tuning(content["card"], content["arch"]).card == content["card"]

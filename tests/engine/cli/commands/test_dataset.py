@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from marcot.engine.dataset import Production
-from marcot.engine.dataset.sources.result_line import traces_of_result
+from marcot.engine.dataset.sources.result_line import parse_traces
 from support.programs import interruptible
 from support.searches.finished_searches import Told, result_line, write_lines
 
@@ -73,7 +73,7 @@ def test_it_reads_what_a_search_writes(marcot: Callable, talker: Path, tmp_path:
     lines = [json.loads(line) for line in found.read_text(encoding="utf-8").splitlines()]
     assert summary["tally"]["passed"]["traces"] == sum(len(line["rollouts"]) for line in lines) > 0
     for line in lines:
-        for rollout, trace in zip(line["rollouts"], traces_of_result(line), strict=True):
+        for rollout, trace in zip(line["rollouts"], parse_traces(line), strict=True):
             assert trace.complete == (rollout["finish_reason"] in ("eos", "stop"))
             assert "".join(step.text for step in trace.steps).strip() == rollout["text"].strip()
             nodes = line["tree"]["nodes"]

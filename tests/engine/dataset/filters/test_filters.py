@@ -3,21 +3,21 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from marcot.engine.dataset import DatasetOptions, Trace
+from marcot.engine.dataset import DatasetOptions, ReasoningTrace
 from marcot.engine.dataset.filters.filters import HEURISTIC_FILTERS, QUALITY_FILTERS, first_failed
 from marcot.engine.dataset.filters.repetition import ends_in_loop, repeated_share
 from marcot.engine.dataset.filters.script import foreign_share, main_script
 from marcot.engine.dataset.thought_output import parse_thought_output, to_thought_output
 
 OPTIONS = DatasetOptions()
-GOOD = Trace("How many eggs are left?", "She had 7 eggs and ate 2 of them, so 5 are left.", "5", value=0.6)
+GOOD = ReasoningTrace("How many eggs are left?", "She had 7 eggs and ate 2 of them, so 5 are left.", "5", value=0.6)
 
 
-def changed(**fields: object) -> Trace:
-    return Trace(**{"question": GOOD.question, "text": GOOD.text, "answer": GOOD.answer, **fields})  # type: ignore[arg-type]
+def changed(**fields: object) -> ReasoningTrace:
+    return ReasoningTrace(**{"question": GOOD.question, "text": GOOD.text, "answer": GOOD.answer, **fields})  # type: ignore[arg-type]
 
 
-def failed(trace: Trace, **options: object) -> str | None:
+def failed(trace: ReasoningTrace, **options: object) -> str | None:
     chosen = DatasetOptions(**options)  # type: ignore[arg-type]
     return first_failed(trace, chosen, {**HEURISTIC_FILTERS, **QUALITY_FILTERS})
 
@@ -47,7 +47,7 @@ def test_a_good_trace_passes() -> None:
         (changed(correct=False), "correct"),
     ],
 )  # fmt: skip
-def test_each_heuristic_names_itself(trace: Trace, name: str) -> None:
+def test_each_heuristic_names_itself(trace: ReasoningTrace, name: str) -> None:
     assert failed(trace) == name
 
 

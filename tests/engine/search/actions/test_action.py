@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from marcot.engine.errors import InputError
-from marcot.engine.search.actions import action_of, step
+from marcot.engine.search.actions import resolve_action, step
 from marcot.engine.search.actions.action import token_border
 
 
@@ -19,7 +19,7 @@ def decode(ids: list[int]) -> str:
 
 def steps(text: str) -> list[str]:
     ids = list(text.encode())
-    ends = action_of("step").cut(ids, decode, SURE)
+    ends = resolve_action("step").cut(ids, decode, SURE)
     return [decode(ids[begin:end]) for begin, end in zip([0, *ends], ends, strict=False)]
 
 
@@ -53,16 +53,16 @@ def test_steps(text: str, expected: list[str]) -> None:
 
 def test_a_step_ends_at_the_first_token_border_after_its_mark() -> None:
     words = ["The", " sum.\n", "\nNow", " eight"]
-    cut = action_of("step").cut([0, 1, 2, 3], lambda ids: "".join(words[id] for id in ids), SURE)
+    cut = resolve_action("step").cut([0, 1, 2, 3], lambda ids: "".join(words[id] for id in ids), SURE)
     assert cut == [3, 4]
 
 
 @given(words=st.lists(st.text("ab\n #1step", min_size=1, max_size=5), max_size=400))
 def test_steps_end_where_they_do_without_the_texts_of_single_tokens(words: list[str]) -> None:
     ids = range(len(words))
-    ends = action_of("step").cut(ids, lambda some: "".join(words[id] for id in some), SURE)
+    ends = resolve_action("step").cut(ids, lambda some: "".join(words[id] for id in some), SURE)
     with mock.patch.object(step, "joined_ends", return_value=None):
-        assert action_of("step").cut(ids, lambda some: "".join(words[id] for id in some), SURE) == ends
+        assert resolve_action("step").cut(ids, lambda some: "".join(words[id] for id in some), SURE) == ends
 
 
 @given(words=st.lists(st.text("ab\n", min_size=1, max_size=9), min_size=1, max_size=60), data=st.data())
@@ -79,7 +79,7 @@ def test_a_token_border_is_the_first_that_is_far_enough(words: list[str], data: 
 )
 @given(total=st.integers(0, 200))
 def test_fixed_lengths(name: str, length: int, total: int) -> None:
-    ends = action_of(name).cut(list(range(total)), decode, SURE)
+    ends = resolve_action(name).cut(list(range(total)), decode, SURE)
     sizes = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
     assert sum(sizes) == total
     assert all(size == length for size in sizes[:-1])
@@ -96,4 +96,4 @@ def test_steps_add_up_to_the_text_and_none_is_blank(text: str) -> None:
 @pytest.mark.parametrize("name", ["", "steps", "mini-step", "mini-step-0", "mini-step--1", "mini-step-1e3", "Token"])
 def test_unknown_names_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="must be step, mini-step-64"):
-        action_of(name)
+        resolve_action(name)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marcot.engine.errors import InputError
 from marcot.engine.search import extract_answer
-from marcot.engine.search.answers import ANSWER_RULES, Vote, agreement, answers_agree, parser_of
+from marcot.engine.search.answers import ANSWER_RULES, Vote, agreement, answers_agree, resolve_answer_parser
 from marcot.engine.search.result import Rollout, TreeNode
 
 VOTES = pytest.mark.parametrize("rule", ["majority", "confidence-vote"])
@@ -122,21 +122,21 @@ def test_the_best_value_is_that_of_a_way_and_the_best_rollout_that_of_a_chain() 
     ],
 )
 def test_parsers(choice: str, text: str, answer: str) -> None:
-    assert parser_of(choice)(text) == answer
+    assert resolve_answer_parser(choice)(text) == answer
 
 
 @given(st.text(max_size=60))
 def test_auto_is_extract_answer(text: str) -> None:
-    assert parser_of("auto")(text) == extract_answer(text)
+    assert resolve_answer_parser("auto")(text) == extract_answer(text)
 
 
 def test_a_parser_of_one_s_own() -> None:
-    assert parser_of(str.upper)("so") == "SO"
+    assert resolve_answer_parser(str.upper)("so") == "SO"
 
 
 def test_a_broken_pattern_is_refused() -> None:
     with pytest.raises(InputError, match=r"answer_from '\('"):
-        parser_of("(")
+        resolve_answer_parser("(")
 
 
 def test_answers_agree_with_the_answer_of_a_reference() -> None:
