@@ -52,7 +52,7 @@ $(VENV)/typing/marcot/__init__.py:
 lint: $(VENV)/.dev $(VENV)/typing/marcot/__init__.py  ## run ruff, clang-format and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run -Werror kernels/cpu/src/* tests/kernels/*.cpp
+	$(BIN)/clang-format --dry-run -Werror $$(find kernels/cpu/src -type f) tests/kernels/*.cpp
 	MYPYPATH=$(VENV)/typing $(BIN)/mypy -p marcot -p bench
 
 bench: $(VENV)/.dev    ## time a decode step of a tree against per-branch decoding and transformers

@@ -50,7 +50,7 @@ def built_library(sources: Path = SOURCES, extra_flags: Sequence[str] = ()) -> P
     build at once: each has a folder of its own and moves the finished file in place.
 
     Args:
-        sources: A folder of headers and one translation unit, `marcot.cpp`.
+        sources: A folder of headers, which may be in folders of their own, and one translation unit, `marcot.cpp`.
         extra_flags: Further flags for the compiler, after the usual ones.
 
     Raises:
@@ -93,9 +93,10 @@ class _Build:
     def name(self, optional: Sequence[str]) -> str:
         """A name for all that the library depends on if the compiler takes the flags `optional`."""
         digest = hashlib.sha256()
-        for file in sorted(self.sources.iterdir()):
+        for file in sorted(self.sources.rglob("*")):
             if file.suffix in (".h", ".cpp"):
-                digest.update(f"{file.name} {file.stat().st_size}\n".encode() + file.read_bytes())
+                name = file.relative_to(self.sources).as_posix()
+                digest.update(f"{name} {file.stat().st_size}\n".encode() + file.read_bytes())
         flags = (*_FLAGS, *optional, *self.extra_flags)
         about = (*self.compiler.command, self.compiler.version, *flags, _cpu_features())
         digest.update("\0".join(about).encode())

@@ -83,7 +83,7 @@ class CpuFusedLayers:
 
 
 def _row(layer: LayerWeights) -> list[int]:
-    """The fields of `Layer` in `src/layers.h`."""
+    """The fields of `Layer` in `src/layers/layers.h`."""
     bias = 0 if layer.qkv_bias is None else layer.qkv_bias.data_ptr()
     row = [layer.input_norm.data_ptr(), bias, layer.post_attention_norm.data_ptr()]
     for weight in (layer.qkv, layer.attention_output, layer.gate_up, layer.down):

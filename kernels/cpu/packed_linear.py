@@ -1,4 +1,4 @@
-"""Weights in the layout of `src/format.h`."""
+"""Weights in the layout of `src/weights/format.h`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROWS_AT_ONCE = 4096
 
 
 class _Format(IntEnum):
-    """The order is that of `Format` in `src/format.h`."""
+    """The order is that of `Format` in `src/weights/format.h`."""
 
     F32 = 0
     BF16 = 1
@@ -52,7 +52,7 @@ _BLOCKS: Final = {
     "Q5_K": (256, 176),
     "Q6_K": (256, 210),
 }
-"""Columns and bytes of a block, as `read_block` in `src/pack.h` reads it."""
+"""Columns and bytes of a block, as `read_block` in `src/weights/pack.h` reads it."""
 
 
 @dataclass(frozen=True, slots=True)

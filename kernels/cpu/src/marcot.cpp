@@ -5,14 +5,14 @@
 
 #include <algorithm>
 
-#include "attention.h"
 #include "bounds.h"
-#include "head.h"
-#include "layers.h"
-#include "pack.h"
-#include "product.h"
-#include "rowwise.h"
-#include "sample.h"
+#include "head/head.h"
+#include "head/sample.h"
+#include "layers/attention.h"
+#include "layers/layers.h"
+#include "layers/rowwise.h"
+#include "linear/product.h"
+#include "weights/pack.h"
 
 #define MARCOT_API extern "C" __attribute__((visibility("default")))
 

@@ -27,7 +27,7 @@ needs_compiler = pytest.mark.skipif(
 )
 
 SOURCE = """\
-#include "number.h"
+#include "parts/number.h"
 extern "C" __attribute__((visibility("default"))) int number() { return NUMBER; }
 """
 BUILD = (
@@ -39,9 +39,9 @@ BUILD = (
 def sources(tmp_path: Path) -> Path:
     """The folder of a library whose function `number` returns 7."""
     folder = tmp_path / "sources"
-    folder.mkdir()
+    (folder / "parts").mkdir(parents=True)
     (folder / "marcot.cpp").write_text(SOURCE)
-    (folder / "number.h").write_text("constexpr int NUMBER = 7;\n")
+    (folder / "parts" / "number.h").write_text("constexpr int NUMBER = 7;\n")
     return folder
 
 
@@ -80,7 +80,7 @@ def test_it_is_built_once_and_says_so(sources: Path, cache: Path, capfd: pytest.
 
 
 @needs_compiler
-@pytest.mark.parametrize("file", ["number.h", "marcot.cpp"])
+@pytest.mark.parametrize("file", ["parts/number.h", "marcot.cpp"])
 def test_a_changed_source_is_another_library(sources: Path, file: str) -> None:
     first = built_library(sources)
     changed = sources / file
@@ -92,7 +92,7 @@ def test_a_changed_source_is_another_library(sources: Path, file: str) -> None:
 
 @needs_compiler
 def test_another_flag_and_another_cpu_are_another_library(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (sources / "number.h").write_text("#ifndef NUMBER\n#define NUMBER 7\n#endif\n")
+    (sources / "parts" / "number.h").write_text("#ifndef NUMBER\n#define NUMBER 7\n#endif\n")
     first, second = built_library(sources), built_library(sources, ["-DNUMBER=9"])
     assert (number(first), number(second)) == (7, 9)
     monkeypatch.setattr("marcot.kernels.cpu.build._cpu_features", lambda: "flags: abacus")
@@ -127,7 +127,7 @@ def test_a_wrong_cxx_is_named(sources: Path, monkeypatch: pytest.MonkeyPatch, na
 
 @needs_compiler
 def test_cxx_may_have_arguments(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (sources / "number.h").write_text("#ifndef NUMBER\n#define NUMBER 7\n#endif\n")
+    (sources / "parts" / "number.h").write_text("#ifndef NUMBER\n#define NUMBER 7\n#endif\n")
     monkeypatch.setenv("CXX", "c++ -DNUMBER=11")
     assert number(built_library(sources)) == 11
 

@@ -39,7 +39,7 @@ ALIKE = {
 """Sets that multiply and add in one rounding, and those that do so in two."""
 
 _DOTS = """
-#include "simd.h"
+#include "simd/vectors.h"
 using namespace marcot;
 void dots(I32* sum, const U8* w, const U8* x) {
     sum[0] = add_dot_quads(sum[0], w[0], x[0]);

@@ -24,7 +24,7 @@ def built_driver(compiler: str, flags: Sequence[str], folder: Path) -> Path:
     """The driver with the kernels in it, compiled to a file in `folder` if that has not been done before."""
     command = [compiler, *_FLAGS, *flags, "-fopenmp", f"-I{SOURCES}", str(DRIVER)]
     digest = hashlib.sha256(repr(command).encode())
-    for file in (DRIVER, *sorted(SOURCES.iterdir())):
+    for file in (DRIVER, *sorted(file for file in SOURCES.rglob("*") if file.is_file())):
         digest.update(file.read_bytes())
     program = folder / f"driver-{digest.hexdigest()[:20]}"
     if not program.exists():
@@ -108,7 +108,7 @@ class DriverLibrary:
         raise AssertionError(f"the driver ended with {code}:\n{said}")
 
     def _pointers(self, arguments: Sequence[Argument]) -> Iterator[tuple[int, bytes]]:
-        """The places of `Layer` (`src/layers.h`) that are pointers, and what they point to."""
+        """The places of `Layer` (`src/layers/layers.h`) that are pointers, and what they point to."""
         table, _, _, hidden, _, kv_heads, group, head_dim, *_ = arguments
         assert isinstance(table, Tensor)
         for number, row in enumerate(table.tolist()):

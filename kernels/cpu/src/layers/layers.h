@@ -1,8 +1,8 @@
 // A stack of decoder layers in one call.
 #pragma once
 
+#include "../linear/product.h"
 #include "attention.h"
-#include "product.h"
 #include "rowwise.h"
 
 namespace marcot {

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
+#include "../team/team.h"
 #include "format.h"
-#include "team.h"
 
 namespace marcot {
 

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "ahead.h"
-#include "format.h"
+#include "../simd/ahead.h"
+#include "../weights/format.h"
 
 namespace marcot {
 

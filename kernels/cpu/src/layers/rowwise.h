@@ -1,10 +1,10 @@
 // The ops that look at one row at a time: embedding, RMSNorm, QKV bias with RoPE and the cache write, SwiGLU.
 #pragma once
 
-#include "activations.h"
-#include "scratch.h"
-#include "team.h"
-#include "unpack.h"
+#include "../linear/activations.h"
+#include "../team/scratch.h"
+#include "../team/team.h"
+#include "../weights/unpack.h"
 
 namespace marcot {
 

@@ -2,9 +2,9 @@
 // sum is scaled and added in fp32, block after block in one fixed order.
 #pragma once
 
+#include "../weights/unpack.h"
 #include "activations.h"
 #include "tile.h"
-#include "unpack.h"
 
 namespace marcot {
 

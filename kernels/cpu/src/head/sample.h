@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "bounds.h"
+#include "../bounds.h"
+#include "../team/team.h"
 #include "philox.h"
-#include "team.h"
 
 namespace marcot {
 

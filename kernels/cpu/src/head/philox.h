@@ -1,7 +1,7 @@
 // Philox4x32-10 (Salmon et al., SC 2011) and the Gumbel noise of a row of tokens.
 #pragma once
 
-#include "elementary.h"
+#include "../simd/elementary.h"
 
 namespace marcot {
 

@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
-#include "elementary.h"
-#include "format.h"
-#include "team.h"
+#include "../simd/elementary.h"
+#include "../team/team.h"
+#include "../weights/format.h"
 
 namespace marcot {
 

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "simd.h"
+#include "vectors.h"
 
 namespace marcot {
 

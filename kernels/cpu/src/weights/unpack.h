@@ -1,7 +1,7 @@
 // From a panel to what the micro-kernels read: fp32 columns, or integer codes with fp32 scales.
 #pragma once
 
-#include "ahead.h"
+#include "../simd/ahead.h"
 #include "format.h"
 
 namespace marcot {

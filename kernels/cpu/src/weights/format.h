@@ -9,7 +9,7 @@
 // of two quads share bytes, higher bits follow. 8-bit codes lie in pairs, [16 pairs][16 rows][2 columns].
 #pragma once
 
-#include "simd.h"
+#include "../simd/vectors.h"
 
 namespace marcot {
 

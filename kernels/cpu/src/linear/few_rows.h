@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
+#include "../weights/unpack.h"
 #include "activations.h"
 #include "tile.h"
-#include "unpack.h"
 
 namespace marcot {
 

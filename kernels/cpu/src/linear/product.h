@@ -4,11 +4,11 @@
 
 #include <algorithm>
 
+#include "../team/scratch.h"
+#include "../weights/unpack.h"
 #include "few_rows.h"
 #include "integer_tile.h"
-#include "scratch.h"
 #include "tile.h"
-#include "unpack.h"
 
 namespace marcot {
 

@@ -10,9 +10,9 @@
 #include <algorithm>
 #include <vector>
 
+#include "../linear/tile.h"
+#include "../team/scratch.h"
 #include "rowwise.h"
-#include "scratch.h"
-#include "tile.h"
 
 namespace marcot {
 

@@ -2,9 +2,9 @@
 // and forgotten. Sums are kept per tile and merged in the order of tiles, so the threads cannot change a bit.
 #pragma once
 
+#include "../linear/product.h"
+#include "../team/scratch.h"
 #include "philox.h"
-#include "product.h"
-#include "scratch.h"
 
 namespace marcot {
 
