@@ -12,6 +12,7 @@ from typing import Any
 from ..completion import FinishReason
 from ..errors import InputError
 from ..text.brief import brief, brief_record
+from .answers import votes
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class SearchResult:
         return f"SearchResult({found}, {self.size})"
 
     def _repr_html_(self) -> str:
-        from ..view import to_notebook
+        from ..view.notebook import to_notebook
 
         return to_notebook(self)
 
@@ -160,7 +161,7 @@ class SearchResult:
             InputError: The name has another ending, or a file of somebody else is there.
             OutputError: It cannot be written.
         """
-        from ..view import TreeFile
+        from ..view.tree_file import TreeFile
 
         path = Path(path)
         if path.suffix.lower() != ".html":
@@ -170,8 +171,6 @@ class SearchResult:
     @property
     def votes(self) -> tuple[int, int]:
         """How many rollouts gave `answer`, of how many that gave any."""
-        from .answers import votes
-
         return votes(self.answer, self.rollouts)
 
     @property

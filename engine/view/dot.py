@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from textwrap import shorten, wrap
+from typing import TYPE_CHECKING
 
-from ..search import SearchResult
 from .scale import colour
+
+if TYPE_CHECKING:
+    from ..search import SearchResult
 
 _MARK = "// Made by marcot search."
 _LAYOUT = "  graph [rankdir=LR, nodesep=0.12, ranksep=0.45];"

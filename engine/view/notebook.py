@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from html import escape
+from typing import TYPE_CHECKING
 
-from ..search import SearchResult
 from .page import to_page
+
+if TYPE_CHECKING:
+    from ..search import SearchResult
 
 LARGEST_PAGE = 2_000_000
 """Characters of a page that a notebook still gets: it keeps every output in its file."""

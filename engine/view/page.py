@@ -7,13 +7,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..search import SearchResult, normalise_answer
+from ..search.answers import normalise_answer
 from .formulas import answer_formulas, find_formulas
 from .mathml import Markup
 from .scale import DARK, EXPONENT, STOPS
 from .tree_json import encodable, tree_object
+
+if TYPE_CHECKING:
+    from ..search import SearchResult
 
 SCRIPTS = (
     *("result.js", "formulas.js", "boxes.js", "colours.js", "drawing.js"),

@@ -5,14 +5,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InputError
 from ..results.whole_file import Recognise, check_replaceable, write_whole
-from ..search import SearchResult
 from .dot import is_dot, to_dot
 from .page import is_page, to_page
 from .tree_json import is_json, to_json
+
+if TYPE_CHECKING:
+    from ..search import SearchResult
 
 
 class _TreeFormat(NamedTuple):

@@ -6,12 +6,14 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ...errors import InputError
 from ..imported import imported, instance, is_path
-from ..result import Rollout, TreeNode
 from .key import normalise_answer
+
+if TYPE_CHECKING:
+    from ..result import Rollout, TreeNode
 
 
 class AnswerRule(Protocol):
