@@ -33,7 +33,7 @@ $(VENV)/.dev: $(VENV)/.engine
 	@touch $@
 
 demo: $(VENV)/.engine  ## install, download a small real model, search a question, show the tree
-	$(BIN)/marcot search --model $(MODEL) --lead 0 "$(QUESTION)"
+	$(BIN)/marcot search --model $(MODEL) --vote-margin 0 "$(QUESTION)"
 
 # The tests of a file stay in one process, because they share models. Two processes need 8 GB, for the tests that compare
 # checkpoints with transformers. make test WORKERS=0 runs all tests in one process, in order.

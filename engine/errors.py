@@ -5,6 +5,10 @@ from __future__ import annotations
 from ..kernels import MarcotError
 
 
+class RenamedWarning(FutureWarning):
+    """Something was given by a name that the next release does not take."""
+
+
 class InputError(MarcotError):
     """An argument, a question or an input file makes no sense."""
 

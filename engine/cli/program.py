@@ -18,6 +18,7 @@ def main() -> None:
         try:
             signals.listen()
             streams.prepare()
+            streams.tell_warnings()
             _leave_out_current_folder()
             from .app import main as run
 

@@ -6,9 +6,10 @@ import errno
 import io
 import os
 import sys
+import warnings
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from ..text.printable import printable
 
@@ -120,6 +121,26 @@ def say(message: str) -> None:
     """
     with suppress(OSError):
         print(message.replace("\n", "\n  "), file=sys.stderr, flush=True)
+
+
+def tell_warnings() -> None:
+    """From now on say in a line what was given by an earlier name; other warnings stay as Python shows them."""
+    show_others = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if category.__name__ == "RenamedWarning":  # whose module would import torch
+            say(f"warning: {message}")
+        else:
+            show_others(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
 
 
 def flush() -> None:

@@ -13,13 +13,17 @@ from ..sampling.sampling import Sampling
 from ..text.brief import brief_changes
 from .actions import Action, resolve_action
 from .answers import AnswerParser, AnswerRule, resolve_answer_parser, resolve_answer_rule
+from .renamed import RENAMED, RenamingMeta, present_name
 from .trace import Trace
 from .user_code import name_of, source_hashes
 from .values import Value, resolve_value
 
+_SETTINGS = {present: earlier for earlier, present in RENAMED.items()}
+"""What results call parameters that have another name now."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchParameters:
+class SearchParameters(metaclass=RenamingMeta):
     """The parameters that all strategies share.
 
     What chains consist of, what they are worth, and which of their answers stands are chosen independently of how the
@@ -46,9 +50,9 @@ class SearchParameters:
             concludes. The sentence itself has no part in the value.
         prune: Give up a chain whose last tokens are less sure than those of this share of the finished chains were at
             their worst (DeepConf's early stop, arXiv 2508.15260); 0 never does.
-        patience: Stop when the answer has been the same for so many chains in a row; None never does.
-        lead: Stop when the most frequent answer has so many chains more than any other; 0 never does. Only where chains
-            vote.
+        convergence_window: Stop when the answer has been the same for so many chains in a row; None never does.
+        vote_margin: Stop when the most frequent answer has so many chains more than any other; 0 never does. Only where
+            chains vote.
         stop_decided: Stop when no chain to come could change the answer.
         max_tokens: Tokens that a question may draw, never exceeded; None for no limit.
         max_seconds: When to cut what is running and conclude; chains cut by it count only if no other is there.
@@ -68,8 +72,8 @@ class SearchParameters:
     parallel: int = 4
     reflection: bool = False
     prune: float = 0.0
-    patience: int | None = None
-    lead: int = 0
+    convergence_window: int | None = None
+    vote_margin: int = 0
     stop_decided: bool = False
     max_tokens: int | None = None
     max_seconds: float | None = None
@@ -81,9 +85,11 @@ class SearchParameters:
         Raises:
             InputError: Names the parameter, its value and what it may be.
         """
-        self.check_least(max_depth=1, max_rollout_tokens=1, parallel=1, lead=0)
+        for earlier in RENAMED.keys() & {field.name for field in fields(self)}:  # a class of a user's has a default so
+            self._set(present_name(earlier, (), stacklevel=3), getattr(self, earlier))
+        self.check_least(max_depth=1, max_rollout_tokens=1, parallel=1, vote_margin=0)
         branches("parallel", self.parallel)
-        for name, least in {"rollouts": 1, "max_tokens": 1, "max_nodes": 2, "patience": 1}.items():
+        for name, least in {"rollouts": 1, "max_tokens": 1, "max_nodes": 2, "convergence_window": 1}.items():
             if getattr(self, name) is not None:
                 self._check_count(name, least, " or None")
         resolve_action(self.action)
@@ -135,9 +141,19 @@ class SearchParameters:
     def __repr__(self) -> str:
         return brief_changes(self)
 
+    @property
+    def lead(self) -> int:
+        """The earlier name of `vote_margin`, until 0.2."""
+        return self.vote_margin
+
+    @property
+    def patience(self) -> int | None:
+        """The earlier name of `convergence_window`, until 0.2."""
+        return self.convergence_window
+
     def settings(self) -> dict[str, Any]:
         """All parameters as JSON has them: choices by their names, and code of the user's also by its hash."""
-        plain = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        plain = {_SETTINGS.get(field.name, field.name): _plain(getattr(self, field.name)) for field in fields(self)}
         names = [name_of(type(self)), *(each for each in plain.values() if isinstance(each, str))]
         code = source_hashes(names)
         return {"strategy": self.name} | plain | ({"code": code} if code else {})

@@ -14,10 +14,10 @@ from .answers import (
     Vote,
     agreement,
     answers_agree,
-    lead,
     normalise_answer,
     resolve_answer_parser,
     resolve_answer_rule,
+    vote_margin,
     votes,
 )
 from .protocol import Growing, Progress, Task
@@ -121,10 +121,10 @@ class SearchRun:
 
     @property
     def _votes_needed(self) -> int:
-        """Chains that end the search by `lead`, if all of them agree with the most frequent answer."""
-        if not self._options.lead or not isinstance(self._rule, Vote):
+        """Chains that end the search by `vote_margin`, if all of them agree with the most frequent answer."""
+        if not self._options.vote_margin or not isinstance(self._rule, Vote):
             return sys.maxsize
-        return self._options.lead - lead(self.rollouts)
+        return self._options.vote_margin - vote_margin(self.rollouts)
 
     def _is_decided(self) -> bool:
         most = self._options.rollouts
@@ -133,11 +133,11 @@ class SearchRun:
         return self._rule.is_decided(self.rollouts, self.rollouts_left)
 
     def _has_converged(self) -> bool:
-        patience = self._options.patience
-        if patience is None or len(self.rollouts) <= patience:
+        window = self._options.convergence_window
+        if window is None or len(self.rollouts) <= window:
             return False
         tree = () if isinstance(self._rule, Vote) else self.tree.export()
-        counts = range(len(self.rollouts) - patience, len(self.rollouts) + 1)
+        counts = range(len(self.rollouts) - window, len(self.rollouts) + 1)
         answers = {normalise_answer(self._chosen(self.rollouts[:count], tree).answer) for count in counts}
         return len(answers) == 1
 

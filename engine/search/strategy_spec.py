@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ..errors import InputError
 from ..sampling.sampling import Sampling
 from .imported import imported, is_path
+from .renamed import present_name
 from .strategies import STRATEGIES
 from .strategy import Strategy
 
@@ -61,8 +62,9 @@ def parse_strategies(text: str, shared: Mapping[str, str] = NO_PARAMETERS) -> li
         else:
             written.append(_named(part))
     specs = [_spec(name, parts, shared) for name, *parts in written]
+    kinds = [_types(type(spec.strategy)) for spec in specs]
     for field in shared:
-        if not any(field in _types(type(spec.strategy)) for spec in specs):
+        if not any(_present({field: ""}, types).keys() <= types.keys() for types in kinds):
             raise InputError(f"{field}={shared[field]}: none of the strategies has this parameter")
     labels = [spec.label for spec in specs]
     for label in labels:
@@ -97,15 +99,27 @@ def _spec(name: str, parts: list[str], shared: Mapping[str, str]) -> StrategySpe
             raise InputError(f"{name}: {field} is given twice")
         given[field] = value
     label = given.pop(_LABEL, "") or name + ":" * bool(given) + ",".join(f"{key}={given[key]}" for key in given)
-    for field in given:
+    chosen = {field: value for field, value in _present(shared, types).items() if field in types}
+    for field, value in _present(given, types).items():
         if field not in types:
             raise InputError(f"{name} has no parameter {field!r}: there are {', '.join(types)}, {_LABEL}")
-    chosen = {field: value for field, value in shared.items() if field in types} | given
+        chosen[field] = value
     values = {field: _convert(value, types[field], f"{name}: {field}") for field, value in chosen.items()}
     try:
         return StrategySpec(label, _build(kind, values))
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
+
+
+def _present(given: Mapping[str, str], types: Mapping[str, str]) -> dict[str, str]:
+    """Parameters of a strategy that has `types`, by their present names."""
+    present: dict[str, str] = {}
+    for field, value in given.items():
+        name = present_name(field, types)
+        if name in present:
+            raise InputError(f"{name} is given twice, as {field} too")
+        present[name] = value
+    return present
 
 
 def _named(part: str) -> list[str]:

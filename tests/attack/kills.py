@@ -136,7 +136,7 @@ def jobs(home: Path) -> Sequence[Job]:
     asked = f"{usual} --input q.tsv --concurrency 3"
     searched, evaluated = home / "searched", home / "evaluated"
     for place, words in {
-        searched: f"search {asked} --rollouts 4 --lead 0 --out results.jsonl",
+        searched: f"search {asked} --rollouts 4 --vote-margin 0 --out results.jsonl",
         evaluated: f"eval {asked} --strategy greedy,best-of-n --out results",
     }.items():
         job = Job("", command(words), questions)
@@ -150,8 +150,11 @@ def jobs(home: Path) -> Sequence[Job]:
 
     compared = "--questions 1-3 --strategy greedy,mcts:rollouts=3 --out c.html --out c.md --out c.json"
     return [
-        *(made("search", f"search {asked} --strategy {name} --lead 0 --out results.jsonl") for name in STRATEGIES),
-        made("search --tree", f"search {asked} --lead 0 --rollouts 4 --tree t.html", alone=False),
+        *(
+            made("search", f"search {asked} --strategy {name} --vote-margin 0 --out results.jsonl")
+            for name in STRATEGIES
+        ),
+        made("search --tree", f"search {asked} --vote-margin 0 --rollouts 4 --tree t.html", alone=False),
         made("eval", f"eval {asked} --strategy greedy,best-of-n:rollouts=4 --out results"),
         made("eval --full", f"eval {asked} --strategy mcts:rollouts=3 --full --out results"),
         made("eval --report", "eval --report results --out results", {"results": evaluated / "results"}, alone=False),

@@ -19,7 +19,7 @@ from marcot.engine.errors import EngineBusyError, ForkedEngineError
 from marcot.engine.search import Trace
 from support.searches.held_nodes import check_nothing_is_left
 
-QUICK = MCTS(rollouts=3, max_rollout_tokens=12, action="mini-step-3", lead=0)
+QUICK = MCTS(rollouts=3, max_rollout_tokens=12, action="mini-step-3", vote_margin=0)
 FEW = Sampling(max_tokens=4, ignore_eos=True, seed=5)
 
 

@@ -59,7 +59,7 @@ class Limits:
     chain: int = 40
     depth: int = 64
     parallel: int = 1
-    lead: int = 0
+    vote_margin: int = 0
 
 
 class Story:
@@ -86,11 +86,11 @@ class Story:
     @property
     def wanting(self) -> int:
         """Chains that the leading answer still needs to be far enough ahead of the next."""
-        if not self.limits.lead:
+        if not self.limits.vote_margin:
             return 10**9
         votes = Counter(end.answer for end in self.endings if end.reason in ("eos", "stop") and end.answer)
         counts = [count for _, count in votes.most_common(2)]
-        return self.limits.lead - (counts[0] if counts else 0) + (counts[1] if len(counts) > 1 else 0)
+        return self.limits.vote_margin - (counts[0] if counts else 0) + (counts[1] if len(counts) > 1 else 0)
 
     def fits(self, forks: Sequence[State]) -> bool:
         """Whether another chain may be written at the same time: all could reach their full length."""

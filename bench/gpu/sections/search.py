@@ -18,7 +18,7 @@ _BEFORE = 32
 
 KV_TOKENS = 262_144
 
-STRATEGY = MCTS(rollouts=16, parallel=_CHAINS, action="mini-step-64", max_rollout_tokens=256, lead=0)
+STRATEGY = MCTS(rollouts=16, parallel=_CHAINS, action="mini-step-64", max_rollout_tokens=256, vote_margin=0)
 """Every question draws 16 chains, eight at a time; none ends early, so that as many as possible are in flight."""
 
 

@@ -73,8 +73,8 @@ def search(
     if (question is None) == (input is None):
         raise InputError("give either a question or --input FILE")
     given = parameters.given
-    if solutions and given["lead"] is None:
-        given["lead"] = 0
+    if solutions and given["vote_margin"] is None:
+        given["vote_margin"] = 0
     chosen = chosen_strategy(strategy, given, sampling.sampling())
     if out is not None and is_same_file(out, input):
         raise InputError(

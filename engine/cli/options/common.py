@@ -181,11 +181,11 @@ PruneOption = Annotated[
         rich_help_panel=_SEARCH,
     ),
 ]
-PatienceOption = Annotated[
+ConvergenceWindowOption = Annotated[
     int | None,
     typer.Option(help="Stop when the answer has been the same for so many chains.", rich_help_panel=_BUDGETS),
 ]
-LeadOption = Annotated[
+VoteMarginOption = Annotated[
     int | None,
     typer.Option(
         help="Stop when an answer is so many chains ahead (2 for mcts); 0: never, all rollouts are made.",

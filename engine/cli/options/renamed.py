@@ -1,8 +1,12 @@
-"""Options by the names that they had while commands called the same thing differently; they are taken until 0.2."""
+"""Options by their earlier names, which are taken until 0.2."""
 
 from __future__ import annotations
 
+import warnings
+
 _NOW = {
+    "lead": "vote-margin",
+    "patience": "convergence-window",
     "models": "model",
     "strategies": "strategy",
     "data": "input",
@@ -14,9 +18,17 @@ _NOW_OF_SCORE = {"top-k": "top-logprobs"}
 
 def present(name: str) -> str:
     """What the option `name`, which is written without its dashes, is called now."""
-    return _NOW.get(name, name)
+    return _told(name, _NOW[name]) if name in _NOW else name
 
 
 def present_of_score(name: str) -> str:
     """The same for `marcot score`, where `--top-k` was what `--top-logprobs` is elsewhere."""
-    return _NOW_OF_SCORE.get(name) or present(name)
+    return _told(name, _NOW_OF_SCORE[name]) if name in _NOW_OF_SCORE else present(name)
+
+
+def _told(name: str, now: str) -> str:
+    """`now`, and a warning that `name` is no longer the name."""
+    from ...errors import RenamedWarning
+
+    warnings.warn(f"--{name} is now called --{now}; the old name works until 0.2", RenamedWarning, stacklevel=3)
+    return now

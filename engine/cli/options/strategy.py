@@ -25,8 +25,8 @@ class StrategyOptions:
     parallel: options.ParallelOption = None
     reflection: options.ReflectionOption = None
     prune: options.PruneOption = None
-    patience: options.PatienceOption = None
-    lead: options.LeadOption = None
+    convergence_window: options.ConvergenceWindowOption = None
+    vote_margin: options.VoteMarginOption = None
     stop_decided: options.StopDecidedOption = None
     max_tokens: options.MaxTokensBudget = None
     max_seconds: options.MaxSecondsBudget = None

@@ -1,6 +1,6 @@
 """Answers: how they are found in a text, when two are the same, and which of several stands."""
 
-from .answer_rule import ANSWER_RULES, AnswerRule, Vote, agreement, lead, resolve_answer_rule, votes
+from .answer_rule import ANSWER_RULES, AnswerRule, Vote, agreement, resolve_answer_rule, vote_margin, votes
 from .extraction import extract_answer, reference_answer
 from .key import normalise_answer
 from .parser import AnswerParser, resolve_answer_parser
@@ -15,10 +15,10 @@ __all__ = [
     "answers_agree",
     "extract_answer",
     "known_reference",
-    "lead",
     "normalise_answer",
     "reference_answer",
     "resolve_answer_parser",
     "resolve_answer_rule",
+    "vote_margin",
     "votes",
 ]

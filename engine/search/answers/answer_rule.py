@@ -115,7 +115,7 @@ def votes(answer: str, rollouts: Sequence[Rollout]) -> tuple[int, int]:
     return answered.count(normalise_answer(answer)), len(answered)
 
 
-def lead(rollouts: Sequence[Rollout]) -> int:
+def vote_margin(rollouts: Sequence[Rollout]) -> int:
     """How many rollouts more the most frequent answer has than the next; cut short ones, and those without, are none.
 
     The sequential test of two hypotheses by the difference of their counts (Wald, 1945), applied to the first two

@@ -24,8 +24,8 @@ class MCTS(Strategy):
 
     The paper leaves all numbers but `exploration` open; the defaults are ours, and two of them depart from it.
     `greedy_first`: the most probable chain is right more often than a sampled one, at least with small models, and
-    should be among those that vote. `lead`: where chains agree the search stops, and leaves its tokens to questions
-    where they do not.
+    should be among those that vote. `vote_margin`: where chains agree the search stops, and leaves its tokens to
+    questions where they do not.
 
     Attributes:
         width: Children sampled from a node before UCT chooses among them.
@@ -38,7 +38,7 @@ class MCTS(Strategy):
     width: int = 3
     exploration: float = 1.414
     greedy_first: bool = True
-    lead: int = 2
+    vote_margin: int = 2
 
     def __post_init__(self) -> None:
         """Check every range. See `Strategy`."""

@@ -122,7 +122,9 @@ def test_a_search_draws_what_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(search, "_BEFORE", 1)
     monkeypatch.setattr(search, "KV_TOKENS", 4096)
     monkeypatch.setattr(
-        search, "STRATEGY", search.MCTS(rollouts=2, parallel=2, action="mini-step-4", max_rollout_tokens=8, lead=0)
+        search,
+        "STRATEGY",
+        search.MCTS(rollouts=2, parallel=2, action="mini-step-4", max_rollout_tokens=8, vote_margin=0),
     )
     [rate] = found(search)
     assert isinstance(rate, Rate)

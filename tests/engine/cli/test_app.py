@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -15,6 +16,7 @@ from marcot.engine import MCTS, Sampling
 from marcot.engine.cli.app import app
 from marcot.engine.cli.commands.generate import generate
 from marcot.engine.cli.commands.search import search
+from marcot.engine.errors import RenamedWarning
 from typer.main import get_command
 
 COMMANDS = ["search", "generate", "score", "models", "eval", "compare", "dataset"]
@@ -98,7 +100,15 @@ def options_of(command: str) -> set[str]:
 def test_one_thing_has_one_name() -> None:
     """What commands share is called the same, and by none of the names of before."""
     for command in COMMANDS:
-        assert not options_of(command) & {"--models", "--strategies", "--data", "--prompts", "--budget-tokens"}
+        assert not options_of(command) & {
+            "--models",
+            "--strategies",
+            "--data",
+            "--prompts",
+            "--budget-tokens",
+            "--lead",
+            "--patience",
+        }
     for command in ("search", "eval", "compare"):
         shared = {"--input", "--questions", "--model", "--strategy", "--max-tokens", "--instruction", "--system"}
         assert shared <= options_of(command)
@@ -106,12 +116,13 @@ def test_one_thing_has_one_name() -> None:
     assert "--top-logprobs" in options_of("score") & options_of("generate")
 
 
+MARGIN, LEAD = ("--vote-margin", "3", "--convergence-window", "2"), ("--lead", "3", "--patience", "2")
 SMALL = ("--max-rollout-tokens", "4", "--json")
 COMPARE = ("compare", "-m", "M", "--out", "O.json")
 NAMES = {
     "search": (
-        ["search", "--model", "M", "--input", "Q", "--strategy", "greedy", "--max-tokens", "9", *SMALL],
-        ["search", "--models", "M", "--data", "Q", "--strategies", "greedy", "--budget-tokens", "9", *SMALL],
+        ["search", "--model", "M", "--input", "Q", "--strategy", "greedy", "--max-tokens", "9", *MARGIN, *SMALL],
+        ["search", "--models", "M", "--data", "Q", "--strategies", "greedy", "--budget-tokens", "9", *LEAD, *SMALL],
     ),
     "eval": (
         ["eval", "-m", "M", "--input", "Q", "--strategy", "greedy", "--max-tokens", "4", "--json"],
@@ -135,7 +146,17 @@ def test_older_names_are_taken(
     questions = tmp_path / "q.tsv"
     questions.write_text("How many?\t3\nHow much?\t4\n", encoding="utf-8")
     places = {"M": str(talker), "Q": str(questions), "O.json": str(tmp_path / "o.json")}
-    ends = [marcot(*(places.get(word, word) for word in words)) for words in (now, before)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RenamedWarning)
+        ends = [marcot(*(places.get(word, word) for word in now))]
+    with pytest.warns(RenamedWarning, match="works until 0.2"):
+        ends.append(marcot(*(places.get(word, word) for word in before)))
     assert [end.code for end in ends] == [0, 0]
     first, second = ([re.sub(r'"(wall_s|tokens_per_s|seconds)": [^,}]*', "", end.out)] for end in ends)
     assert first == second
+
+
+def test_a_terminal_gets_the_warning_in_a_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "marcot", "search", "--model", str(tmp_path), "--lead", "3", "How many?"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.stderr.splitlines()[0] == "warning: --lead is now called --vote-margin; the old name works until 0.2"

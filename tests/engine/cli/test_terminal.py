@@ -55,7 +55,7 @@ def screen(sent: str) -> list[str]:
 
 def test_live_table_comes_and_goes_and_the_report_stays_whole(talker: Path) -> None:
     # The table is drawn four times a second, so the search has to take longer than that.
-    options = ["--rollouts", "200", "--lead", "0", "--max-rollout-tokens", "60", "--action", "mini-step-8"]
+    options = ["--rollouts", "200", "--vote-margin", "0", "--max-rollout-tokens", "60", "--action", "mini-step-8"]
     command = [sys.executable, "-m", "marcot.engine.cli", "search", "--model", str(talker), *options]
     sent = run_on_terminal([*command, "How many clips?"])
     assert re.search(r"\d+/200", sent), "the table was shown"

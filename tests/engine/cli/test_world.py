@@ -44,7 +44,7 @@ def command(
     """`command(...)`: exit code, stderr and the lines of the results file after a run of search, or as parametrized."""
     name = getattr(request, "param", "search")
     out = tmp_path / "out"
-    one = {"search": ("--lead", 0, *QUICK), "eval": ("--strategy", "greedy", "--set", "max_rollout_tokens=8")}
+    one = {"search": ("--vote-margin", 0, *QUICK), "eval": ("--strategy", "greedy", "--set", "max_rollout_tokens=8")}
 
     def run(*more: object) -> tuple[int, str, list[dict]]:
         ended = marcot(name, "--model", model, "--input", questions, "--out", out, *one[name], *more)

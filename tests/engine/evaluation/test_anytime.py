@@ -43,7 +43,13 @@ def test_at_all_its_tokens_a_search_stands_where_it_ended(strategy: object, odds
 @pytest.mark.parametrize("rule", ANSWER_RULES)
 def test_after_some_rollouts_it_stands_where_a_search_of_so_many_ends(rule: str) -> None:
     whole = MCTS(
-        action="mini-step-3", rollouts=12, max_rollout_tokens=20, parallel=1, answer_rule=rule, exploration=0.3, lead=0
+        action="mini-step-3",
+        rollouts=12,
+        max_rollout_tokens=20,
+        parallel=1,
+        answer_rule=rule,
+        exploration=0.3,
+        vote_margin=0,
     )
     long = searched(whole)
     for count in range(1, 13):

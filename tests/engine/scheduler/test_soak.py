@@ -34,7 +34,7 @@ EACH_POOL = pytest.mark.parametrize("engine", [SMALL, LARGE], ids=["small-pool",
 @EACH_POOL
 def test_three_hundred_questions(engine: Engine) -> None:
     questions = (f"How many clips did {number} friends sell in {number * 7 % 91} days?" for number in range(300))
-    strategy = MCTS(rollouts=3, max_rollout_tokens=16, action="mini-step-4", lead=0)
+    strategy = MCTS(rollouts=3, max_rollout_tokens=16, action="mini-step-4", vote_margin=0)
     outcomes = [event for event in engine.stream(questions, strategy) if isinstance(event, Outcome)]
     assert len(outcomes) == 300
     assert all(outcome.error is None for outcome in outcomes)
@@ -88,7 +88,7 @@ def test_an_interrupted_step_leaves_other_branches_as_they_are(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, part: str, at: int, tokens: int
 ) -> None:
     """A stream that was suspended meanwhile goes on as if nothing had happened."""
-    strategy = MCTS(rollouts=3, max_rollout_tokens=16, action="mini-step-4", lead=0)
+    strategy = MCTS(rollouts=3, max_rollout_tokens=16, action="mini-step-4", vote_margin=0)
     expected = [replace(result, stats=None) for result in engine.search(["a", "b"], strategy)]
     stream = engine.stream(["a", "b"], strategy)
     events = [next(stream)]

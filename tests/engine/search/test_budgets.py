@@ -17,7 +17,7 @@ ACTIONS = st.sampled_from(["step", "mini-step-3", "token"])
 
 
 def search(world: ToyWorld, name: str, **options: Any) -> SearchResult:
-    result = world.run(STRATEGIES[name](**SMALL.get(name, {}) | {"max_rollout_tokens": 30, "lead": 0} | options))
+    result = world.run(STRATEGIES[name](**SMALL.get(name, {}) | {"max_rollout_tokens": 30, "vote_margin": 0} | options))
     check(world, result)
     return result
 

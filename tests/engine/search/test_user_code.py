@@ -87,8 +87,8 @@ RAISING: dict[str, tuple[Strategy, str]] = {
     "value-of-many": (BestOfN(value=Rates(fails)), "value 'rates' raised OurError: no good"),
     "value-of-states": (Beam(value=fails), f"value '{__name__}:fails' raised OurError: no good"),
     "answer-rule": (BestOfN(answer_rule=fails), f"answer rule '{__name__}:fails' raised OurError: no good"),
-    "answer-rule-with-patience": (
-        MCTS(answer_rule=fails, patience=1),
+    "answer-rule-with-window": (
+        MCTS(answer_rule=fails, convergence_window=1),
         f"answer rule '{__name__}:fails' raised OurError",
     ),
     "weight": (BestOfN(answer_rule=Vote(fails)), f"answer rule '{Vote.__module__}:Vote' raised OurError: no good"),
@@ -225,7 +225,7 @@ def test_an_interrupt_is_no_error_of_the_code(stopper: type[BaseException]) -> N
         ({"max_tokens": 0}, "max_tokens=0: must be an integer >= 1 or None"),
         ({"max_depth": None}, "max_depth=None: must be an integer >= 1"),
         ({"parallel": 2.5}, "parallel=2.5: must be an integer >= 1"),
-        ({"lead": None}, "lead=None: must be an integer >= 0"),
+        ({"vote_margin": None}, "vote_margin=None: must be an integer >= 0"),
         ({"width": 3.0}, "width=3.0: must be an integer >= 1"),
         ({"exploration": "hot"}, "exploration='hot': must be a finite number >= 0"),
         ({"exploration": True}, "exploration=True: must be a finite number >= 0"),

@@ -194,14 +194,15 @@ def test_a_tree_that_is_somebody_elses_is_refused_before_anything_is_loaded(
 
 
 @pytest.mark.parametrize(
-    ("given", "lead"), [([], 2), (["--lead", 0], 0), (["--solutions", 2], 0), (["--solutions", 2, "--lead", 3], 3)]
+    ("given", "margin"),
+    [([], 2), (["--vote-margin", 0], 0), (["--solutions", 2], 0), (["--solutions", 2, "--vote-margin", 3], 3)],
 )
 def test_where_several_solutions_are_wanted_all_rollouts_are_made(
-    search: Callable, tmp_path: Path, given: list[object], lead: int
+    search: Callable, tmp_path: Path, given: list[object], margin: int
 ) -> None:
     out = tmp_path / "out.jsonl"
     assert search("One?", "--out", out, *given).code == 0
-    assert lines(out)[0]["settings"]["lead"] == lead
+    assert lines(out)[0]["settings"]["lead"] == margin
 
 
 def test_what_cannot_change_a_result_may_change_between_runs(search: Callable, tmp_path: Path) -> None:

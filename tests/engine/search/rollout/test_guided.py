@@ -35,7 +35,7 @@ def kinds(result: SearchResult, leaf: int) -> list[str]:
 
 
 def test_every_action_begins_with_an_opening_of_its_kind() -> None:
-    result = ToyWorld(hashed_draw()).run(MCTS(lead=0, rollouts=30, action=actions(), max_rollout_tokens=60))
+    result = ToyWorld(hashed_draw()).run(MCTS(vote_margin=0, rollouts=30, action=actions(), max_rollout_tokens=60))
     beginnings = {"plan": ("PLAN ", "IDEA "), "work": ("<w>\nWORK ",), "end": ("SO ",)}
     seen = set()
     for node in result.tree[1:]:
@@ -45,7 +45,7 @@ def test_every_action_begins_with_an_opening_of_its_kind() -> None:
 
 
 def test_only_what_may_follow_follows() -> None:
-    result = ToyWorld(hashed_draw()).run(MCTS(lead=0, rollouts=40, action=actions(), max_rollout_tokens=60))
+    result = ToyWorld(hashed_draw()).run(MCTS(vote_margin=0, rollouts=40, action=actions(), max_rollout_tokens=60))
     followers = {"plan": {"work", "end"}, "work": {"end"}, "end": set()}
     for node in result.tree[1:]:
         above = result.tree[node.parent or 0]
@@ -53,7 +53,9 @@ def test_only_what_may_follow_follows() -> None:
 
 
 def test_a_state_has_as_many_children_of_each_kind_as_declared() -> None:
-    result = ToyWorld(hashed_draw()).run(MCTS(lead=0, rollouts=7, action=actions(), max_rollout_tokens=60, parallel=1))
+    result = ToyWorld(hashed_draw()).run(
+        MCTS(vote_margin=0, rollouts=7, action=actions(), max_rollout_tokens=60, parallel=1)
+    )
     below = [node.kind for node in result.tree if node.parent == 0]
     assert sorted(below) == ["plan", "plan", "work"]
     opened = [node.text.lstrip("\n")[:4] for node in result.tree if node.parent == 0 and node.kind == "plan"]
@@ -64,7 +66,7 @@ def test_a_state_has_as_many_children_of_each_kind_as_declared() -> None:
 
 
 def test_openings_are_given_and_have_no_part_in_the_value() -> None:
-    result = ToyWorld(hashed_draw()).run(MCTS(lead=0, rollouts=9, action=actions(), max_rollout_tokens=60))
+    result = ToyWorld(hashed_draw()).run(MCTS(vote_margin=0, rollouts=9, action=actions(), max_rollout_tokens=60))
     for rollout in result.rollouts:
         chain = []
         at: int | None = rollout.leaf
@@ -88,7 +90,7 @@ def test_a_chain_ends_with_a_final_kind_at_its_greatest_length() -> None:
 
 def test_a_chain_goes_on_where_the_model_would_have_ended_it() -> None:
     world = ToyWorld(lambda path, sample, position: (EOS if position == 2 else 1, 0.5))
-    result = world.run(MCTS(lead=0, rollouts=3, action=actions(), parallel=1))
+    result = world.run(MCTS(vote_margin=0, rollouts=3, action=actions(), parallel=1))
     for rollout in result.rollouts:
         assert kinds(result, rollout.leaf)[-1] == "end"
         assert len(kinds(result, rollout.leaf)) > 1
@@ -100,7 +102,7 @@ def test_a_chain_goes_on_where_the_model_would_have_ended_it() -> None:
 def test_after_a_wrong_answer_some_actions_are_taken_back(reference: str | None) -> None:
     world = ToyWorld(hashed_draw(eos_odds=0.0))
     result = world.run(
-        MCTS(lead=0, rollouts=6, action=actions(back_off=1), max_rollout_tokens=90, parallel=1), reference
+        MCTS(vote_margin=0, rollouts=6, action=actions(back_off=1), max_rollout_tokens=90, parallel=1), reference
     )
     retried = [node for node in result.tree if node.kind == "again"]
     assert bool(retried) == (reference is not None)
@@ -135,6 +137,8 @@ def test_a_tree_that_makes_no_sense_is_refused(declared: dict[str, object], mess
 
 
 def test_marco_v2_has_the_kinds_of_the_paper() -> None:
-    result = ToyWorld(hashed_draw()).run(MCTS(rollouts=60, action=MARCO_V2, max_rollout_tokens=400, lead=0), "none")
+    result = ToyWorld(hashed_draw()).run(
+        MCTS(rollouts=60, action=MARCO_V2, max_rollout_tokens=400, vote_margin=0), "none"
+    )
     seen = {node.kind for node in result.tree[1:]}
     assert seen == {"sub-task", "thinking", "double-check", "reflection", "hypothesis", "answer"}

@@ -19,12 +19,12 @@ def answers(*numbers: int) -> ToyWorld:
 
 
 def search(world: ToyWorld, name: str, **options: Any) -> SearchResult:
-    return world.run(STRATEGIES[name](**{"parallel": 1, "answer_rule": "majority", "lead": 0} | options))
+    return world.run(STRATEGIES[name](**{"parallel": 1, "answer_rule": "majority", "vote_margin": 0} | options))
 
 
 @CHAINS
 @pytest.mark.parametrize(
-    ("numbers", "patience", "needed"),
+    ("numbers", "window", "needed"),
     [
         ([EIGHT], 1, 2),
         ([EIGHT], 3, 4),
@@ -33,16 +33,18 @@ def search(world: ToyWorld, name: str, **options: Any) -> SearchResult:
         ([EIGHT], None, 10),
     ],
 )
-def test_patience(name: str, numbers: Sequence[int], patience: int | None, needed: int) -> None:
+def test_a_window_without_change_ends_the_search(
+    name: str, numbers: Sequence[int], window: int | None, needed: int
+) -> None:
     """8, then 8 (a tie), then 9: the answer changes with the third chain, and two more confirm it."""
-    result = search(answers(*numbers), name, patience=patience, rollouts=10)
+    result = search(answers(*numbers), name, convergence_window=window, rollouts=10)
     assert len(result.rollouts) == needed
 
 
 @CHAINS
 @pytest.mark.parametrize("rule", ["best-rollout", "most-visits", "best-value"])
-def test_patience_with_rules_that_look_at_the_tree(name: str, rule: str) -> None:
-    assert len(search(answers(EIGHT), name, answer_rule=rule, patience=2, rollouts=10).rollouts) == 3
+def test_a_window_with_rules_that_look_at_the_tree(name: str, rule: str) -> None:
+    assert len(search(answers(EIGHT), name, answer_rule=rule, convergence_window=2, rollouts=10).rollouts) == 3
 
 
 @CHAINS
@@ -70,7 +72,7 @@ def test_without_a_number_of_rollouts_nothing_is_decided() -> None:
 
 @CHAINS
 @pytest.mark.parametrize(
-    ("numbers", "lead", "needed"),
+    ("numbers", "margin", "needed"),
     [
         ([EIGHT], 1, 1),
         ([EIGHT], 2, 2),
@@ -82,32 +84,34 @@ def test_without_a_number_of_rollouts_nothing_is_decided() -> None:
         ([EIGHT], 20, 10),
     ],
 )
-def test_a_lead_ends_the_search(name: str, numbers: Sequence[int], lead: int, needed: int) -> None:
-    """The first answer of all chains needs `lead` chains more than the next, whichever it is."""
-    result = search(answers(*numbers), name, lead=lead, rollouts=10)
+def test_a_vote_margin_ends_the_search(name: str, numbers: Sequence[int], margin: int, needed: int) -> None:
+    """The first answer of all chains needs `margin` chains more than the next, whichever it is."""
+    result = search(answers(*numbers), name, vote_margin=margin, rollouts=10)
     assert len(result.rollouts) == needed
 
 
 @CHAINS
-def test_a_lead_is_not_asked_where_no_chains_vote(name: str) -> None:
-    assert len(search(answers(EIGHT), name, answer_rule="best-rollout", lead=1, rollouts=6).rollouts) == 6
+def test_a_vote_margin_is_not_asked_where_no_chains_vote(name: str) -> None:
+    assert len(search(answers(EIGHT), name, answer_rule="best-rollout", vote_margin=1, rollouts=6).rollouts) == 6
 
 
 @CHAINS
-def test_chains_without_an_answer_or_an_end_give_no_lead(name: str) -> None:
+def test_chains_without_an_answer_or_an_end_give_no_vote_margin(name: str) -> None:
     world = ToyWorld(scripted_draw([EIGHT] * 40, [EOS], [EIGHT, EOS]))
-    assert [rollout.answer for rollout in search(world, name, lead=1, max_rollout_tokens=5).rollouts][-1:] == ["8"]
+    assert [rollout.answer for rollout in search(world, name, vote_margin=1, max_rollout_tokens=5).rollouts][-1:] == [
+        "8"
+    ]
 
 
 @CHAINS
 @pytest.mark.parametrize("parallel", [1, 2, 3, 8])
 def test_no_chain_is_in_flight_that_may_prove_needless(name: str, parallel: int) -> None:
     """Two are needed at least; where they disagree, two more are. However wide, nothing is drawn in vain."""
-    agreed = search(answers(EIGHT), name, lead=2, parallel=parallel, rollouts=10)
+    agreed = search(answers(EIGHT), name, vote_margin=2, parallel=parallel, rollouts=10)
     assert len(agreed.rollouts) == 2
-    contested = search(answers(EIGHT, NINE, NINE, NINE), name, lead=2, parallel=parallel, rollouts=10)
+    contested = search(answers(EIGHT, NINE, NINE, NINE), name, vote_margin=2, parallel=parallel, rollouts=10)
     assert len(contested.rollouts) == 4
 
 
-def test_only_the_default_search_stops_by_its_lead() -> None:
-    assert {name for name, strategy in STRATEGIES.items() if strategy().lead} == {"mcts"}
+def test_only_the_default_search_stops_by_its_vote_margin() -> None:
+    assert {name for name, strategy in STRATEGIES.items() if strategy().vote_margin} == {"mcts"}

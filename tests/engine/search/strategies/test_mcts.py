@@ -15,7 +15,7 @@ from support.searches.toy_world import EOS, ToyWorld, decode, hashed_draw, scrip
 
 
 def search(world: ToyWorld, **options: Any) -> SearchResult:
-    result = world.run(MCTS(**{"max_rollout_tokens": 40, "lead": 0} | options))
+    result = world.run(MCTS(**{"max_rollout_tokens": 40, "vote_margin": 0} | options))
     check(world, result)
     return result
 

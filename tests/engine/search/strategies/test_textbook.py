@@ -132,14 +132,14 @@ def both(case: Case, seed: int, parallel: int, budget: str) -> tuple[Told, Told]
         else None
     )
     action, rule, own = dice.choice(ACTIONS), dice.choice(RULES), case.own(dice)
-    lead = dice.choice([0, 0, 1, 2, 4])
+    margin = dice.choice([0, 0, 1, 2, 4])
     limits = Limits(
         rollouts,
         tokens=dice.randint(1, 120) if budget == "tokens" else None,
         chain=dice.randint(4, 14),
         depth=dice.choice([2, 5, 64]),
         parallel=parallel,
-        lead=lead if rule in ("majority", "confidence-vote") else 0,
+        vote_margin=margin if rule in ("majority", "confidence-vote") else 0,
     )
     world = ToyWorld(draw)
     options: dict[str, Any] = {
@@ -151,7 +151,7 @@ def both(case: Case, seed: int, parallel: int, budget: str) -> tuple[Told, Told]
         "max_rollout_tokens": limits.chain,
         "max_depth": limits.depth,
         "parallel": parallel,
-        "lead": lead,
+        "vote_margin": margin,
     }
     result = world.run(STRATEGIES[case.name](**options, **own))
     story = Story(Model(draw, QUESTION), action, limits)
