@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,6 @@ import marcot.engine  # noqa: F401 - first: it decides how OpenMP waits, before 
 import pytest
 import torch
 from marcot.kernels import select
-from support.checkpoints import tiny
 from support.programs import system_tools
 from support.programs.headless_browser import Browser, find_chromium
 
@@ -26,10 +26,28 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(line, yellow=True)
 
 
+def pytest_collection_finish() -> None:
+    """Take what has been imported and collected out of the sight of the garbage collector, which looks at all of it.
+
+    That is a million objects, and half a second for each `gc.collect()` of tests and of what they test.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _kernels() -> None:
     """Build the CPU kernels, if that is to be done, before a test looks at what a command says."""
     select(torch.device("cpu"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_interpreter() -> None:
+    """Where Triton interprets kernels, it does so without detours."""
+    if interpreted.DEVICE == "cpu":
+        from support.kernels import quick_interpreter
+
+        quick_interpreter.install()
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +59,8 @@ def _threads(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """`tiny_checkpoint(kind, **overrides)`: a random checkpoint folder, written once per session; do not modify it."""
+    from support.checkpoints import tiny  # here: transformers takes two seconds, which not every process of a run needs
+
     written: dict[str, Path] = {}
 
     def write(kind: str, **overrides: Any) -> Path:
