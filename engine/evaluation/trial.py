@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import nan
 from typing import Any, get_args
 
@@ -12,6 +13,9 @@ from ..completion import FinishReason
 from ..errors import InputError
 from ..search import Rollout, SearchResult, TreeNode, answers_agree, reference_answer
 from ..text.brief import brief_record
+
+_agree = lru_cache(maxsize=1 << 16)(answers_agree)
+"""A report asks a dozen times whether a rollout is right; this remembers the rollouts of a few hundred questions."""
 
 _COLUMNS = ("answer", "value", "tokens", "finish_reason", "leaf", "spent")
 
@@ -70,7 +74,7 @@ class Trial:
 
     def agrees(self, answer: str) -> bool:
         """Whether `answer` is right."""
-        return answers_agree(answer, self.reference)
+        return _agree(answer, self.reference)
 
     @property
     def correct(self) -> bool:
