@@ -10,13 +10,14 @@ import typer
 from ..loading import Loading
 from ..options import common as options
 from ..options.contest import ContestOptions
+from ..options.data_set import DataSetOptions
 from ..options.groups import grouped
 from ..options.template import TemplateOptions
 from ..signals import INTERRUPTED
 from ..streams import say
 
 if TYPE_CHECKING:
-    from ...evaluation import Report
+    from ...evaluation import EvalRun, Failure, Report, Series
 
 
 @grouped
@@ -25,19 +26,7 @@ def eval(
     results: Annotated[
         list[Path] | None, typer.Argument(help="With --report: result files, and folders of them.")
     ] = None,
-    data: Annotated[
-        str,
-        typer.Option(
-            "--input",
-            metavar="NAME|FILE",
-            help="mgsm:en, mgsm:zh, or a .jsonl or .tsv file of questions with answers; :RANGE may follow.",
-        ),
-    ] = "mgsm:en",
-    questions: options.QuestionsOption = None,
-    only_wrong: Annotated[
-        list[Path] | None,
-        typer.Option(help="Only questions that these result files (or folders) have a wrong answer to."),
-    ] = None,
+    data: DataSetOptions,
     contest: ContestOptions,
     instruction: options.DataInstructionOption = "auto",
     template: TemplateOptions,
@@ -78,45 +67,62 @@ def eval(
       marcot eval --report runs/en --baseline mcts --out runs/en
     """
     from ...errors import InputError
-    from ...evaluation import (
-        DataSet,
-        EvalRun,
-        EvalView,
-        QuestionRange,
-        Report,
-        check_baseline,
-        check_report_folder,
-        read_series,
-    )
+    from ...evaluation import EvalRun, Report, check_baseline, check_report_folder
 
     if out is not None:
         check_report_folder(out)
     if report:
-        if not results:
-            raise InputError("--report needs result files, or folders of them")
-        series = read_series(results)
-        if questions is not None:
-            wanted = QuestionRange.parse(questions)
-            series = [each.numbered(wanted) for each in series]
-        _deliver(Report.of(series, baseline, contest.budget_tokens), out, json)
+        _deliver(Report.of(_read(results, data.questions), baseline, contest.budget_tokens), out, json)
         return
     if results:
         raise InputError(f"{results[0]}: result files are read with --report; without it, give --input, --model, ...")
-    chosen = DataSet.named(data, questions)
     specs = contest.specs
     check_baseline(baseline, [spec.label for spec in specs])
+    questions = data.read()
     run = EvalRun(
-        data=chosen.wrong_in(read_series(only_wrong, rules=None)) if only_wrong else chosen,
+        data=questions,
         models=contest.names,
         specs=specs,
         numbers=loading.numbers,
         system=template.system,
-        instruction=options.parse_instruction(instruction, chosen.instruction),
+        instruction=options.parse_instruction(instruction, questions.instruction),
         concurrency=concurrency,
         out=out,
         full=full,
         day=template.day,
     )
+    failures = _answer(run, loading, out)
+    found = run.series()
+    if any(each.trials for each in found):
+        _deliver(Report.of(found, baseline, contest.budget_tokens), out, json)
+    raise typer.Exit(failures[0].error.exit_code if failures else 0)
+
+
+def _read(results: list[Path] | None, questions: str | None) -> list[Series]:
+    """The recorded answers to `questions`, or to all of them.
+
+    Raises:
+        InputError: There are none, or a file makes no sense.
+    """
+    from ...errors import InputError
+    from ...evaluation import QuestionRange, read_series
+
+    if not results:
+        raise InputError("--report needs result files, or folders of them")
+    series = read_series(results)
+    if questions is None:
+        return series
+    wanted = QuestionRange.parse(questions)
+    return [each.numbered(wanted) for each in series]
+
+
+def _answer(run: EvalRun, loading: Loading, out: Path | None) -> list[Failure]:
+    """Answer the questions of `run`, in view of the user, and return what failed.
+
+    Raises:
+        Exit: After Ctrl-C.
+    """
+    from ...evaluation import EvalView
 
     failures = []
     try:
@@ -132,10 +138,7 @@ def eval(
         resume = f"; the same command goes on from {out}" if out else ""
         say(f"interrupted: {run.finished} questions were finished{resume}")
         raise typer.Exit(INTERRUPTED) from None
-    found = run.series()
-    if any(each.trials for each in found):
-        _deliver(Report.of(found, baseline, contest.budget_tokens), out, json)
-    raise typer.Exit(failures[0].error.exit_code if failures else 0)
+    return failures
 
 
 def _deliver(report: Report, out: Path | None, json: bool) -> None:

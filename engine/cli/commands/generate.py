@@ -73,12 +73,7 @@ def generate(
     from ..loading import waiting
     from ..messages import read_messages
 
-    if [prompt, token_ids, messages].count(None) != 2:
-        raise InputError("give either a prompt or --token-ids, or a conversation with --messages")
-    if token_ids is not None and chat:
-        raise InputError("--chat needs a prompt in words, not --token-ids")
-    if system is not None and not chat and messages is None:
-        raise InputError("--system needs --chat or --messages")
+    _check_start(prompt, token_ids, messages, chat, system)
     branches("samples", whole("samples", samples, "at least 1", least=1))
     if stream and (json or samples > 1):
         raise InputError(f"--stream prints a single sample as text; leave out {'--json' if json else '-n'}")
@@ -105,6 +100,24 @@ def generate(
             print(to_line(sample_object(index, sample, top_logprobs)))
         else:
             _print(index, sample, samples)
+
+
+def _check_start(
+    prompt: str | None, token_ids: str | None, messages: Path | None, chat: bool, system: str | None
+) -> None:
+    """Check that there is one thing to start from, and that the other options fit it.
+
+    Raises:
+        InputError: There is none or more than one, or an option does not.
+    """
+    from ...errors import InputError
+
+    if [prompt, token_ids, messages].count(None) != 2:
+        raise InputError("give either a prompt or --token-ids, or a conversation with --messages")
+    if token_ids is not None and chat:
+        raise InputError("--chat needs a prompt in words, not --token-ids")
+    if system is not None and not chat and messages is None:
+        raise InputError("--system needs --chat or --messages")
 
 
 def _print_live(events: Iterator[str | Node]) -> None:

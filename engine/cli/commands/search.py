@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from ..options.groups import grouped
 from ..options.sampling import SamplingOptions
 from ..options.strategy import StrategyOptions
 from ..options.template import TemplateOptions
+
+if TYPE_CHECKING:
+    from ...results.question_file import InputQuestion
 
 
 @grouped
@@ -63,9 +66,6 @@ def search(
       marcot search -m ./my-checkpoint --input gsm8k.jsonl --out results.jsonl --concurrency 32
     """
     from ...errors import InputError
-    from ...evaluation.question_range import QuestionRange
-    from ...results.question_file import InputQuestion, read_questions
-    from ...results.whole_file import is_same_file
     from ...view import TreeFile
     from ..strategy import chosen_strategy
     from .search_command import SearchCommand
@@ -76,20 +76,8 @@ def search(
     if solutions and given["vote_margin"] is None:
         given["vote_margin"] = 0
     chosen = chosen_strategy(strategy, given, sampling.sampling())
-    if out is not None and is_same_file(out, input):
-        raise InputError(
-            f"--out {out}: holds the questions, and is not a result of marcot search; give --out another file"
-        )
-    if tree is not None and (is_same_file(tree, input) or is_same_file(tree, out)):
-        raise InputError(f"--tree {tree}: is the file of another option too; give --tree another one")
-    if input is not None:
-        wanted, whole = QuestionRange.parse(questions or "1-"), read_questions(input)
-        wanted.check(len(whole))
-        asked = [each for each in whole if each.index + 1 in wanted]
-    elif questions is not None:
-        raise InputError(f"--questions {questions}: needs --input FILE")
-    else:
-        asked = [InputQuestion(0, options.read_text(question or "", "question"))]
+    _check_files(input, out, tree)
+    asked = _asked(question, input, questions)
     tree_file = None if tree is None else TreeFile(tree, numbered=input is not None)
     if tree_file is not None:
         tree_file.check(each.index for each in asked)
@@ -108,3 +96,39 @@ def search(
         date=template.day,
     )
     raise typer.Exit(command.run(loading.load))
+
+
+def _check_files(input: Path | None, out: Path | None, tree: Path | None) -> None:
+    """Check that nothing is written over what another option names.
+
+    Raises:
+        InputError: It would be; says which option to change.
+    """
+    from ...errors import InputError
+    from ...results.whole_file import is_same_file
+
+    if out is not None and is_same_file(out, input):
+        raise InputError(
+            f"--out {out}: holds the questions, and is not a result of marcot search; give --out another file"
+        )
+    if tree is not None and (is_same_file(tree, input) or is_same_file(tree, out)):
+        raise InputError(f"--tree {tree}: is the file of another option too; give --tree another one")
+
+
+def _asked(question: str | None, input: Path | None, questions: str | None) -> list[InputQuestion]:
+    """The questions that were given.
+
+    Raises:
+        InputError: They cannot be read, or there are not as many.
+    """
+    from ...errors import InputError
+    from ...evaluation.question_range import QuestionRange
+    from ...results.question_file import InputQuestion, read_questions
+
+    if input is not None:
+        wanted, whole = QuestionRange.parse(questions or "1-"), read_questions(input)
+        wanted.check(len(whole))
+        return [each for each in whole if each.index + 1 in wanted]
+    if questions is not None:
+        raise InputError(f"--questions {questions}: needs --input FILE")
+    return [InputQuestion(0, options.read_text(question or "", "question"))]

@@ -163,7 +163,7 @@ def test_other_settings_are_refused_before_anything_runs(evaluate: Callable, tmp
     out = tmp_path / "out"
     assert evaluate("--out", out, strategies="greedy").code == 0
     before = lines(out)
-    ended = evaluate("--out", out, "--budget-tokens", 5, strategies="best-of-n,greedy")
+    ended = evaluate("--out", out, "--max-tokens", 5, strategies="best-of-n,greedy")
     assert ended.code == 2
     assert "made with other settings (max_tokens was None, is 5)" in ended.err
     assert lines(out)[FILES[1]] == before[FILES[1]]

@@ -1,0 +1,124 @@
+"""The options of `marcot dataset`, in groups. See `DatasetOptions` for what they mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+_CONTENT = "What is made"
+_HEURISTIC = "Heuristic filters, for every text"
+_QUALITY = "Quality filters, for what is imitated or preferred"
+_SPLITS = "Limits and splits"
+
+
+@dataclass(frozen=True, slots=True)
+class ContentOptions:
+    """What is made, and how it is described."""
+
+    make: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B",
+            help="sft: traces to imitate. steps: values of single steps, for reward models. pairs: a better and a "
+            "worse answer that start the same, for DPO.",
+            rich_help_panel=_CONTENT,
+        ),
+    ] = "sft,steps,pairs"
+    form: Annotated[
+        str,
+        typer.Option(
+            help="as-is, or thought-output: <Thought>reasoning</Thought><Output>answer</Output>, as Marco-o1 writes.",
+            rich_help_panel=_CONTENT,
+        ),
+    ] = "as-is"
+    tokenizer: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL",
+            help="Whose tokens are counted: a model as for marcot search (only its tokenizer is used); auto: the one "
+            "that was searched with, if it is on this machine; none.",
+            rich_help_panel=_CONTENT,
+        ),
+    ] = "auto"
+    license: Annotated[
+        str | None,
+        typer.Option(help="Licence to name in the card, such as apache-2.0.", rich_help_panel=_CONTENT),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class FilterOptions:
+    """What a text must be."""
+
+    min_characters: Annotated[int, typer.Option(help="Shortest text.", rich_help_panel=_HEURISTIC)] = 20
+    max_characters: Annotated[int, typer.Option(help="Longest text.", rich_help_panel=_HEURISTIC)] = 20_000
+    max_repetition: Annotated[
+        float,
+        typer.Option(
+            help="Largest share of runs of 8 words that are repeats. What ends in a loop goes whatever this is.",
+            rich_help_panel=_HEURISTIC,
+        ),
+    ] = 0.2
+    max_foreign: Annotated[
+        float,
+        typer.Option(
+            help="Largest share of words in another script than the question's (English in a Chinese answer); 1 for "
+            "translations.",
+            rich_help_panel=_HEURISTIC,
+        ),
+    ] = 0.1
+    min_value: Annotated[float | None, typer.Option(help="Smallest reward of a rollout.", rich_help_panel=_QUALITY)] = (
+        None
+    )
+    min_confidence: Annotated[
+        float, typer.Option(help="Smallest confidence of a search in its answer.", rich_help_panel=_QUALITY)
+    ] = 0.0
+    min_agreement: Annotated[
+        float,
+        typer.Option(
+            help="Smallest share of a search's rollouts that have the same answer as this one.",
+            rich_help_panel=_QUALITY,
+        ),
+    ] = 0.0
+    keep_wrong: Annotated[
+        bool,
+        typer.Option(
+            "--keep-wrong", help="Keep answers that differ from the reference answer.", rich_help_panel=_QUALITY
+        ),
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class SplitOptions:
+    """How much of a question is kept, and which questions are held out."""
+
+    max_similarity: Annotated[
+        float,
+        typer.Option(
+            help="Texts from this similarity on are near duplicates (share of common runs of 5 words); 1.1 keeps them.",
+            rich_help_panel=_SPLITS,
+        ),
+    ] = 0.8
+    per_question: Annotated[
+        int, typer.Option(help="Most traces, and most step records, of a question.", rich_help_panel=_SPLITS)
+    ] = 4
+    pairs_per_question: Annotated[int, typer.Option(help="Most pairs of a question.", rich_help_panel=_SPLITS)] = 4
+    margin: Annotated[
+        float,
+        typer.Option(
+            help="Where no reference answer decides which is better, by how much its reward must be higher.",
+            rich_help_panel=_SPLITS,
+        ),
+    ] = 0.1
+    min_shared: Annotated[
+        int, typer.Option(help="Fewest characters that both of a pair start with.", rich_help_panel=_SPLITS)
+    ] = 1
+    validation: Annotated[float, typer.Option(help="Share of the questions to hold out.", rich_help_panel=_SPLITS)] = (
+        0.1
+    )
+    test: Annotated[
+        float, typer.Option(help="Share of the questions to hold out besides.", rich_help_panel=_SPLITS)
+    ] = 0.0
+    seed: Annotated[int, typer.Option(help="Another one holds out other questions.", rich_help_panel=_SPLITS)] = 0
