@@ -1,6 +1,6 @@
 """Search: how a tree grows, what an action is, what a chain is worth, and which answer stands, chosen independently."""
 
-from .actions import Action, MiniStep, Opening, Step
+from .actions import Action, ActionPrompt, MiniStep, Opening, Step
 from .answers import ANSWER_RULES, AnswerRule, answers_agree, extract_answer, normalise_answer, reference_answer
 from .protocol import Growing, Progress, Search, Searcher, Task, Wave
 from .question import Question
@@ -22,6 +22,7 @@ __all__ = [
     "STRATEGIES",
     "VALUES",
     "Action",
+    "ActionPrompt",
     "AnswerRule",
     "Beam",
     "BestOfN",

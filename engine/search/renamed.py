@@ -1,4 +1,4 @@
-"""Parameters of strategies by their earlier names, which are taken until 0.2."""
+"""Parameters of strategies and methods of actions by their earlier names, which are taken until 0.2."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from ..errors import RenamedWarning
 
 RENAMED: Mapping[str, str] = MappingProxyType({"lead": "vote_margin", "patience": "convergence_window"})
 """Each earlier name with the present one. Settings in result files keep the earlier ones, so that runs can go on."""
+
+EARLIER_METHODS: Mapping[str, str] = MappingProxyType({"prompt": "opening", "backtrack": "retreat"})
+"""Each method of an `Action` that had another name, with that name."""
 
 
 def present_name(name: str, known: Container[str], stacklevel: int = 1) -> str:

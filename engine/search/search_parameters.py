@@ -46,8 +46,8 @@ class SearchParameters(metaclass=RenamingMeta):
         max_depth: Levels of the tree. What a chain writes below them is one last node, which is never forked.
         sampling: How tokens are drawn; its `stop` strings end a chain, its `max_tokens` is not used.
         parallel: Chains in flight at once.
-        reflection: When a thought ends, append Marco-o1's doubt and let the model go on; the answer is then what it
-            concludes. The sentence itself has no part in the value.
+        reflection: When a thought ends, append Marco-o1's reflection and let the model go on; the answer is then what
+            it concludes. The sentence itself has no part in the value.
         prune: Give up a chain whose last tokens are less sure than those of this share of the finished chains were at
             their worst (DeepConf's early stop, arXiv 2508.15260); 0 never does.
         convergence_window: Stop when the answer has been the same for so many chains in a row; None never does.

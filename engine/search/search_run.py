@@ -163,8 +163,8 @@ class SearchRun:
             yield from self._reflect(partials)
         leaves = self._inserted(partials)
         self._count(leaves, partials, before)
-        if self.action.retreat() is not None:
-            yield from self._retreat([leaf for leaf in leaves if leaf is not None])
+        if self.action.backtrack() is not None:
+            yield from self._backtrack([leaf for leaf in leaves if leaf is not None])
         return leaves
 
     def extend(self, forks: Sequence[SearchNode]) -> Growing[list[SearchNode | None]]:
@@ -218,16 +218,16 @@ class SearchRun:
                 partial.sections, partial.ended = reflection.sections, reflection.ended
             partial.spent += reflection.spent
 
-    def _retreat(self, leaves: Sequence[SearchNode]) -> Growing[None]:
+    def _backtrack(self, leaves: Sequence[SearchNode]) -> Growing[None]:
         """Where the answer is known to be wrong, go some actions back and let the model try again from there, once."""
-        retreat = self.action.retreat()
-        assert retreat is not None
-        levels, opening = retreat
+        backtrack = self.action.backtrack()
+        assert backtrack is not None
+        levels, prompt = backtrack
         forks = []
         for leaf in leaves:
             trace = self._trace(leaf, True)
             is_wrong = trace.reference is not None and not answers_agree(trace.answer, trace.reference)
-            if is_wrong and leaf.depth > levels and opening.kind not in leaf.kinds:
+            if is_wrong and leaf.depth > levels and prompt.kind not in leaf.kinds:
                 forks.append(leaf.path[-1 - levels])
         before = self._generator.generated
         room = min(self.rollouts_left, self.nodes_left)
@@ -235,7 +235,7 @@ class SearchRun:
             partial for partial in self._partials(forks[: max(0, room)], shared=False) if partial.allowance >= 1
         ]
         for partial in partials:
-            self._generator.open(partial, opening)
+            self._generator.begin_action(partial, prompt)
         yield from self._generator.generate(partials)
         self._count(self._inserted(partials), partials, before)
 
@@ -271,7 +271,7 @@ class SearchRun:
             answer = self._answer(leaf.text)
             self.rollouts.append(Rollout(leaf.text, value, answer, leaf.drawn, reason, leaf.id, spent))
             if partial.complete:
-                self._pruning.learn(partial.stats.confidences)
+                self._pruning.observe(partial.stats.confidences)
 
     def _rate(self, ends: Sequence[tuple[SearchNode, bool]]) -> list[float]:
         """Values of the chains that end in these nodes, complete or not."""

@@ -27,7 +27,7 @@ class SearchNode:
         total: Sum of their values.
         rating: Value of the unfinished chain that ends here; None where nobody asked.
         pending: Rollouts in flight through here: visits whose value counts as 0 until it is known (virtual loss).
-        closed: Nothing new is to be found here or below.
+        exhausted: Nothing new is to be found here or below.
     """
 
     id: int
@@ -41,7 +41,7 @@ class SearchNode:
     total: float = 0.0
     rating: float | None = None
     pending: int = 0
-    closed: bool = False
+    exhausted: bool = False
 
     def __repr__(self) -> str:
         return f"SearchNode(id={self.id}, text={brief(self.content.text)}, depth={self.depth}, visits={self.visits})"
@@ -138,7 +138,13 @@ class SearchTree:
 
     def _add(self, parent: SearchNode, content: NodeContent, terminal: bool) -> SearchNode:
         node = SearchNode(
-            len(self.nodes), parent, content, parent.depth + 1, parent.drawn + content.drawn, terminal, closed=terminal
+            len(self.nodes),
+            parent,
+            content,
+            parent.depth + 1,
+            parent.drawn + content.drawn,
+            terminal,
+            exhausted=terminal,
         )
         parent.children.append(node)
         self.nodes.append(node)

@@ -19,7 +19,7 @@ class Trace:
     Attributes:
         question: The question as the user wrote it.
         reference: Its right answer, where that is known.
-        text: What was written, openings and reflections that were given included.
+        text: What was written, prompts and reflections that were given included.
         complete: Whether the model ended it itself.
         confidences: `[tokens]` fp32, Marco-o1's confidence of each drawn token. Given tokens are left out.
         logprobs: `[tokens]` fp32, their raw log-probabilities.

@@ -222,7 +222,7 @@ def _actions(folder: Path) -> None:
 
 def _read_actions(folder: Path) -> object:
     actions = read_actions(folder / "actions.toml")
-    return actions.name, [actions.opening(kinds, sample) for kinds in ([], ["thinking"]) for sample in range(4)]
+    return actions.name, [actions.prompt(kinds, sample) for kinds in ([], ["thinking"]) for sample in range(4)]
 
 
 def _sources(folder: Path) -> None:

@@ -172,7 +172,9 @@ MaxRolloutTokensOption = Annotated[int | None, typer.Option(help="Tokens of a ch
 ParallelOption = Annotated[int | None, typer.Option(help="Chains in flight at once (4).", rich_help_panel=_SEARCH)]
 ReflectionOption = Annotated[
     bool | None,
-    typer.Option("--reflection", help="Let every finished thought doubt itself once.", rich_help_panel=_SEARCH),
+    typer.Option(
+        "--reflection", help="After a finished thought, let the model reflect once and go on.", rich_help_panel=_SEARCH
+    ),
 ]
 PruneOption = Annotated[
     float | None,

@@ -8,7 +8,7 @@ from pathlib import Path
 from ...checking import no_class
 from ...errors import InputError
 from ..imported import imported, instance, is_path
-from .action import Action, Decode, Opening
+from .action import Action, ActionPrompt, Decode, Opening
 from .action_file import read_actions
 from .checked_action import CheckedAction
 from .guided import GuidedActions, Kind
@@ -20,6 +20,7 @@ from .uncertain import Uncertain
 __all__ = [
     "MARCO_V2",
     "Action",
+    "ActionPrompt",
     "CheckedAction",
     "Decode",
     "GuidedActions",

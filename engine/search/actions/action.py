@@ -17,7 +17,7 @@ Decode: TypeAlias = Callable[[Sequence[int]], str]
 """Text of token ids."""
 
 
-class Opening(NamedTuple):
+class ActionPrompt(NamedTuple):
     """How an action begins, when the model is told what to do next.
 
     Such an action ends at one of its texts, at its length, or where the model thinks that the chain ends; unless it is
@@ -25,7 +25,7 @@ class Opening(NamedTuple):
 
     Attributes:
         kind: Name of the action.
-        text: What is put into the model's mouth; may be empty.
+        text: What is given to the model to go on from; may be empty.
         close: Texts that end the action.
         max_tokens: Tokens that it may draw.
         final: Whether the chain ends with it.
@@ -38,11 +38,15 @@ class Opening(NamedTuple):
     final: bool
 
 
+Opening = ActionPrompt
+"""The earlier name of `ActionPrompt`, which works until the next release."""
+
+
 class Action(ABC):
     """What the model writes between two nodes of the tree (arXiv 2411.14405, section 4).
 
-    A chain is drawn in one go and cut into actions afterwards, unless an action has openings: then it is drawn action
-    by action, each after its opening.
+    A chain is drawn in one go and cut into actions afterwards, unless an action has prompts of its own: then it is
+    drawn action by action, each after its prompt.
     """
 
     @property
@@ -72,10 +76,10 @@ class Action(ABC):
 
     @property
     def guided(self) -> bool:
-        """Whether it has openings: the model is told, action by action, what to do next."""
+        """Whether it has prompts: the model is told, action by action, what to do next."""
         return False
 
-    def opening(self, kinds: Sequence[str], sample: int) -> Opening | None:
+    def prompt(self, kinds: Sequence[str], sample: int) -> ActionPrompt | None:
         """How the next action begins; None if the model simply goes on.
 
         Args:
@@ -88,7 +92,7 @@ class Action(ABC):
         """Children that a state after actions of these kinds has; None if that is up to the strategy."""
         return None
 
-    def retreat(self) -> tuple[int, Opening] | None:
+    def backtrack(self) -> tuple[int, ActionPrompt] | None:
         """After a wrong answer: how many actions to go back, and how to go on from there; None to leave it."""
         return None
 

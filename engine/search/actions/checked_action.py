@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
@@ -9,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...checking import flag, texts, whole
-from ...errors import InputError
+from ...errors import InputError, RenamedWarning
+from ..renamed import EARLIER_METHODS
 from ..user_code import UserCode
-from .action import Action, Decode, Opening
+from .action import Action, ActionPrompt, Decode
 
 
 class CheckedAction(Action):
@@ -29,6 +31,18 @@ class CheckedAction(Action):
 
     def _calling(self, method: str) -> AbstractContextManager[None]:
         return self._code.calling(f"action {type(self._action).__qualname__}.{method}")
+
+    def _present_or_earlier(self, method: str) -> str:
+        """What the action calls its `method`: a class of a user's may still have it by the earlier name."""
+        earlier = EARLIER_METHODS[method]
+        if not hasattr(type(self._action), earlier):
+            return method
+        warnings.warn(
+            f"{type(self._action).__qualname__}.{earlier} is now called {method}; the old name works until 0.2",
+            RenamedWarning,
+            stacklevel=3,
+        )
+        return earlier
 
     @property
     def name(self) -> str:
@@ -65,35 +79,37 @@ class CheckedAction(Action):
         with self._calling("guided"):
             return flag("guided", self._action.guided)
 
-    def opening(self, kinds: Sequence[str], sample: int) -> Opening | None:
-        """See `Action.opening`."""
-        with self._calling("opening"):
-            opening = self._action.opening(kinds, sample)
-            return None if opening is None else _opening(opening)
+    def prompt(self, kinds: Sequence[str], sample: int) -> ActionPrompt | None:
+        """See `Action.prompt`."""
+        name = self._present_or_earlier("prompt")
+        with self._calling(name):
+            prompt = getattr(self._action, name)(kinds, sample)
+            return None if prompt is None else _prompt(prompt)
 
     def width(self, kinds: Sequence[str]) -> int | None:
         """See `Action.width`."""
         with self._calling("width"):
             return _count("width", self._action.width(kinds))
 
-    def retreat(self) -> tuple[int, Opening] | None:
-        """See `Action.retreat`."""
-        with self._calling("retreat"):
-            retreat = self._action.retreat()
-            if retreat is None:
+    def backtrack(self) -> tuple[int, ActionPrompt] | None:
+        """See `Action.backtrack`."""
+        name = self._present_or_earlier("backtrack")
+        with self._calling(name):
+            backtrack = getattr(self._action, name)()
+            if backtrack is None:
                 return None
-            levels, opening = retreat
-            return whole("levels", levels, "an integer >= 1", least=1), _opening(opening)
+            levels, prompt = backtrack
+            return whole("levels", levels, "an integer >= 1", least=1), _prompt(prompt)
 
 
 def _count(name: str, count: int | None) -> int | None:
     return None if count is None else whole(name, count, "None or an integer >= 1", least=1)
 
 
-def _opening(opening: Opening) -> Opening:
-    if not isinstance(opening, Opening):
-        raise InputError(f"{opening!r} must be an Opening")
-    if not isinstance(opening.text, str) or not isinstance(opening.kind, str):
-        raise InputError(f"{opening!r} must have a text and a kind that are strings")
-    longest = whole("max_tokens", opening.max_tokens, "an integer >= 1", least=1)
-    return opening._replace(close=texts("close", opening.close), max_tokens=longest)
+def _prompt(prompt: ActionPrompt) -> ActionPrompt:
+    if not isinstance(prompt, ActionPrompt):
+        raise InputError(f"{prompt!r} must be an ActionPrompt")
+    if not isinstance(prompt.text, str) or not isinstance(prompt.kind, str):
+        raise InputError(f"{prompt!r} must have a text and a kind that are strings")
+    longest = whole("max_tokens", prompt.max_tokens, "an integer >= 1", least=1)
+    return prompt._replace(close=texts("close", prompt.close), max_tokens=longest)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...checking import branches, count, texts, whole
 from ...errors import InputError
-from .action import Action, Decode, Opening
+from .action import Action, ActionPrompt, Decode
 
 Followers = tuple[tuple[str, int], ...]
 """Kinds that may follow, and how many children of each a state gets."""
@@ -57,13 +57,13 @@ class Kind:
         """Whether it ends the chain."""
         return not self.followers
 
-    def opening(self, number: int) -> Opening:
+    def prompt(self, number: int) -> ActionPrompt:
         """How the `number`-th action of this kind in a place begins."""
         text = self.openings[number % len(self.openings)]
         if self.tags is None:
-            return Opening(self.name, text, self.close, self.max_tokens, self.final)
+            return ActionPrompt(self.name, text, self.close, self.max_tokens, self.final)
         before, after = self.tags
-        return Opening(self.name, f"{before}\n{text}", (*self.close, after), self.max_tokens, self.final)
+        return ActionPrompt(self.name, f"{before}\n{text}", (*self.close, after), self.max_tokens, self.final)
 
 
 class GuidedActions(Action):
@@ -101,7 +101,7 @@ class GuidedActions(Action):
         self._start = start
         self._longest = count(f"action {name}: longest", longest, "an integer >= 1", least=1)
         back_off = count(f"action {name}: back_off", back_off, "an integer >= 0", least=0)
-        self._retreat = None
+        self._backtrack = None
         for where, followers in [("start", start), *((kind.name, kind.followers) for kind in kinds)]:
             for follower, number in followers:
                 if follower not in self._kinds:
@@ -115,7 +115,7 @@ class GuidedActions(Action):
         if back_off > 0:
             if retry is None or retry not in self._kinds:
                 raise InputError(f"action {name}: back_off={back_off} needs retry, a declared kind, not {retry!r}")
-            self._retreat = back_off, self._kinds[retry].opening(0)
+            self._backtrack = back_off, self._kinds[retry].prompt(0)
 
     @property
     def name(self) -> str:
@@ -124,29 +124,29 @@ class GuidedActions(Action):
 
     @property
     def guided(self) -> bool:
-        """It has openings."""
+        """Its actions have prompts."""
         return True
 
     def cut(self, token_ids: Sequence[int], decode: Decode, confidences: NDArray[np.float32]) -> list[int]:
         """All tokens: actions are drawn one by one."""
         return [len(token_ids)] if token_ids else []
 
-    def opening(self, kinds: Sequence[str], sample: int) -> Opening:
-        """See `Action.opening`. Rollouts begin with another follower at every level, so that they are not all alike."""
+    def prompt(self, kinds: Sequence[str], sample: int) -> ActionPrompt:
+        """See `Action.prompt`. Rollouts begin with another follower at every level, so that they are not all alike."""
         followers = self._followers(kinds)
         number = sample + len(kinds)
         places = [name for name, count in followers for _ in range(count)]
         place = number % len(places)
         of_its_kind = places[:place].count(places[place])
-        return self._kinds[places[place]].opening(of_its_kind + sample // len(places))
+        return self._kinds[places[place]].prompt(of_its_kind + sample // len(places))
 
     def width(self, kinds: Sequence[str]) -> int:
         """Children of all kinds that may follow."""
         return sum(count for _, count in self._followers(kinds))
 
-    def retreat(self) -> tuple[int, Opening] | None:
-        """See `Action.retreat`."""
-        return self._retreat
+    def backtrack(self) -> tuple[int, ActionPrompt] | None:
+        """See `Action.backtrack`."""
+        return self._backtrack
 
     def _followers(self, kinds: Sequence[str]) -> Followers:
         last = self._kinds.get(kinds[-1]) if kinds else None

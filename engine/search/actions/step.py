@@ -18,7 +18,7 @@ _STEP_END = re.compile(
     r"|\n(?=[#*\s]{0,80}(?:step|步骤)\s{0,80}\d)",  # the line before a mark such as "Step 2:" or "### Step 2"
     re.IGNORECASE,
 )
-_INK = re.compile(r"\S")
+_VISIBLE = re.compile(r"\S")
 
 _WINDOW = 128
 """Tokens that are looked at first: steps are mostly shorter, and a chain of many need not be decoded once for each."""
@@ -60,9 +60,9 @@ class Step(Action):
 def _cut_joined(text: str, characters: Sequence[int]) -> list[int]:
     """Where steps end, given how many `characters` of `text` there are after each token."""
     ends: list[int] = []
-    begin, last_ink = 0, len(text.rstrip())
-    while (ink := _INK.search(text, begin)) and (match := _STEP_END.search(text, ink.start())):
-        if match.end() >= last_ink:
+    begin, last_visible = 0, len(text.rstrip())
+    while (visible := _VISIBLE.search(text, begin)) and (match := _STEP_END.search(text, visible.start())):
+        if match.end() >= last_visible:
             break
         ends.append(bisect_left(characters, match.end()) + 1)
         begin = characters[ends[-1] - 1]
@@ -75,8 +75,8 @@ def _step_end(token_ids: Sequence[int], start: int, decode: Decode) -> int:
     while True:
         window, left = token_ids[start : start + size], len(token_ids) - start - size
         text = decode(window)
-        inked = len(text) - len(text.lstrip())
-        match = _STEP_END.search(text, inked)
+        blanks = len(text) - len(text.lstrip())
+        match = _STEP_END.search(text, blanks)
         rest = text[match.end() :] if match else ""
         if match and rest.strip() and (left <= 0 or len(rest) >= _AHEAD):
             return start + token_border(window, text, match.end(), decode)

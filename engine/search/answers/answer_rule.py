@@ -36,8 +36,8 @@ class Vote:
 
     def __call__(self, rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollout:
         """See `AnswerRule`."""
-        camps = _camps(_eligible(rollouts))
-        winners = max(camps.values(), key=lambda camp: (sum(map(self.weight, camp)), _best(camp).value))
+        groups = _by_answer(_eligible(rollouts))
+        winners = max(groups.values(), key=lambda group: (sum(map(self.weight, group)), _best(group).value))
         return _best(winners)
 
     def is_decided(self, rollouts: Sequence[Rollout], left: int) -> bool:
@@ -45,7 +45,7 @@ class Vote:
         eligible = [rollout for rollout in rollouts if rollout.complete and rollout.answer]
         if not eligible:
             return False
-        votes = sorted(sum(map(self.weight, camp)) for camp in _camps(eligible).values())
+        votes = sorted(sum(map(self.weight, group)) for group in _by_answer(eligible).values())
         second = votes[-2] if len(votes) > 1 else 0.0
         return votes[-1] > second + left
 
@@ -57,12 +57,12 @@ def best_rollout(rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollo
 
 def most_visits(rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollout:
     """The rollout at the end of the walk that always takes the most visited child, and among equals the best one."""
-    return _walk(rollouts, tree, lambda node: (node.visits, node.value or 0.0))
+    return _follow(rollouts, tree, lambda node: (node.visits, node.value or 0.0))
 
 
 def best_value(rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollout:
     """The rollout at the end of the walk that always takes the child of the highest mean value."""
-    return _walk(rollouts, tree, lambda node: (node.value or 0.0, node.visits))
+    return _follow(rollouts, tree, lambda node: (node.value or 0.0, node.visits))
 
 
 ANSWER_RULES: Mapping[str, AnswerRule] = MappingProxyType(
@@ -121,12 +121,12 @@ def vote_margin(rollouts: Sequence[Rollout]) -> int:
     The sequential test of two hypotheses by the difference of their counts (Wald, 1945), applied to the first two
     answers.
     """
-    camps = _camps([rollout for rollout in rollouts if rollout.complete and rollout.answer])
-    second, first = [0, 0, *sorted(map(len, camps.values()))][-2:]
+    groups = _by_answer([rollout for rollout in rollouts if rollout.complete and rollout.answer])
+    second, first = [0, 0, *sorted(map(len, groups.values()))][-2:]
     return first - second
 
 
-def _walk(
+def _follow(
     rollouts: Sequence[Rollout], tree: Sequence[TreeNode], worth: Callable[[TreeNode], tuple[float, float]]
 ) -> Rollout:
     """The best rollout at the end of the walk that always takes the visited child of most `worth`."""
@@ -140,12 +140,12 @@ def _walk(
     return _best([rollout for rollout in rollouts if rollout.leaf == at])
 
 
-def _camps(rollouts: Sequence[Rollout]) -> dict[str, list[Rollout]]:
+def _by_answer(rollouts: Sequence[Rollout]) -> dict[str, list[Rollout]]:
     """Rollouts by their answers."""
-    camps: dict[str, list[Rollout]] = defaultdict(list)
+    groups: dict[str, list[Rollout]] = defaultdict(list)
     for rollout in rollouts:
-        camps[normalise_answer(rollout.answer)].append(rollout)
-    return camps
+        groups[normalise_answer(rollout.answer)].append(rollout)
+    return groups
 
 
 def _eligible(rollouts: Sequence[Rollout]) -> Sequence[Rollout]:

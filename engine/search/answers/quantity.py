@@ -15,12 +15,12 @@ class Quantity(NamedTuple):
     Attributes:
         amount: The number as an expression, scale words multiplied in.
         unit: The words after it; "%" for percent, "" for none.
-        is_doubtful: The unit is one letter that may as well be a factor, as in `100 m`.
+        is_ambiguous: The unit is one letter that may as well be a factor, as in `100 m`.
     """
 
     amount: str
     unit: str
-    is_doubtful: bool
+    is_ambiguous: bool
 
 
 _SCALE = re.compile(
@@ -71,8 +71,8 @@ def quantity(text: str) -> Quantity | None:
         return None
     letters = unit.strip(f"{TEXT} .()")
     is_percent = letters.startswith("%") or letters.lower() in ("percent", "pct", "per cent", "percentage")
-    is_doubtful = not marked and len(words) == 1 == len(words[0]) and words[0] in LETTER_UNITS
-    return Quantity(amount, "%" if is_percent else letters, is_doubtful)
+    is_ambiguous = not marked and len(words) == 1 == len(words[0]) and words[0] in LETTER_UNITS
+    return Quantity(amount, "%" if is_percent else letters, is_ambiguous)
 
 
 def _are_unit(words: list[str], unit: str, attached: bool, marked: bool) -> bool:

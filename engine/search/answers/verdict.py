@@ -81,7 +81,7 @@ def _is_other_unit(one: str, other: str) -> bool:
 
 def _lacks_factor(answer: str, wanted: str) -> bool:
     ours, theirs = quantity(answer), quantity(wanted)
-    return bool(theirs and theirs.is_doubtful and not (ours and ours.unit == theirs.unit))
+    return bool(theirs and theirs.is_ambiguous and not (ours and ours.unit == theirs.unit))
 
 
 def _are_percentage(one: str, other: str, one_key: str, other_key: str) -> bool:

@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from ...completion import FinishReason
-from ..actions import Action, Decode, Opening
+from ..actions import Action, ActionPrompt, Decode
 from ..actions.action import UNFINISHED
 from ..search_tree import SearchNode
 from .branch_prefix import BranchPrefix
@@ -43,7 +43,7 @@ class PartialRollout:
         fork: The tree node that it starts from.
         allowance: Tokens that it may still draw.
         sections: What was written so far.
-        opening: How the action began that is being written, where actions have openings.
+        prompt: How the action began that is being written, where actions have prompts.
         spent: Tokens drawn for it.
         ended: Why the chain is finished; None while it is not.
         paused: The action that was asked for is finished, the chain is not.
@@ -53,7 +53,7 @@ class PartialRollout:
     fork: SearchNode
     allowance: int
     sections: list[RolloutSection] = field(default_factory=list)
-    opening: Opening | None = None
+    prompt: ActionPrompt | None = None
     spent: int = 0
     ended: FinishReason | None = None
     paused: bool = False
@@ -72,7 +72,7 @@ class PartialRollout:
 
     @property
     def kinds(self) -> list[str]:
-        """Kinds of the actions from the prompt to here, where actions have openings."""
+        """Kinds of the actions from the prompt to here, where actions have prompts."""
         return [*self.fork.kinds, *(section.kind for section in self.sections)]
 
     @property

@@ -29,13 +29,13 @@ class Pruning:
         """Whether chains can be given up by now."""
         return self._share > 0 and len(self._worst) >= _LEAST_FINISHED
 
-    def learn(self, confidences: NDArray[np.float32]) -> None:
+    def observe(self, confidences: NDArray[np.float32]) -> None:
         """Take in a finished chain, `[tokens]`."""
         if len(confidences) >= self.window:
             sums = np.concatenate([[0.0], np.cumsum(confidences, dtype=np.float64)])
             self._worst.append(float((sums[self.window :] - sums[: -self.window]).min()) / self.window)
 
-    def is_hopeless(self, confidences: NDArray[np.float32]) -> bool:
+    def should_prune(self, confidences: NDArray[np.float32]) -> bool:
         """Whether a chain whose drawn tokens so far have these confidences, `[tokens]`, is to be given up."""
         if not self.active or len(confidences) < self.window:
             return False

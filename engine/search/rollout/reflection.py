@@ -1,4 +1,4 @@
-"""Marco-o1's reflection: a finished thought is told to doubt itself (arXiv 2411.14405, section 5)."""
+"""Marco-o1's reflection: the model is asked to rethink a finished thought (arXiv 2411.14405, section 5)."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ...expansion import Expansion
 from ...sampling.sampling import Sampling
-from ..actions import Action, Opening
+from ..actions import Action, ActionPrompt
 from ..protocol import Growing, Progress, Task, Wave
 from .branch_prefix import BranchPrefix
 from .partial_rollout import PartialRollout
@@ -54,7 +54,7 @@ class RolloutGenerator:
         self._progress = progress
         self._held = held
         self._samples: Counter[tuple[int, ...]] = Counter()
-        self._openings: Counter[tuple[tuple[int, ...], int]] = Counter()
+        self._prompts: Counter[tuple[tuple[int, ...], int]] = Counter()
 
     def generate(self, partials: Sequence[PartialRollout], single: bool = False) -> Growing[None]:
         """Generate each partial rollout to its end, or by one action if `single`, wave by wave."""
@@ -63,7 +63,7 @@ class RolloutGenerator:
             starts = [self._begun(partial, single) for partial in writing]
             for partial in writing:
                 if partial.fork.content.origin.length < self._task.context <= partial.last.length:
-                    partial.ended = "length"  # an opening has filled the context
+                    partial.ended = "length"  # a prompt has filled the context
             going = [(partial, start) for partial, start in zip(writing, starts, strict=True) if partial.ended is None]
             drawn = yield from self._sample([start for _, start in going])
             for (partial, _), prefix in zip(going, drawn, strict=True):
@@ -74,11 +74,11 @@ class RolloutGenerator:
     def _begun(self, partial: PartialRollout, single: bool) -> tuple[BranchPrefix, Sampling]:
         """Begin the next section of `partial` where one is due; returns where to sample from, and how."""
         limit, stops = partial.allowance, self._sampling.stop
-        opening = partial.opening or self._opening(partial)
-        if opening is not None:
-            if partial.opening is None:
-                self.open(partial, opening)
-            limit, stops = min(limit, opening.max_tokens), (*stops, *opening.close)
+        prompt = partial.prompt or self._prompt(partial)
+        if prompt is not None:
+            if partial.prompt is None:
+                self.begin_action(partial, prompt)
+            limit, stops = min(limit, prompt.max_tokens), (*stops, *prompt.close)
         else:
             if not partial.sections or partial.sections[-1].whole:
                 partial.begin(self._action.name, False)
@@ -89,20 +89,20 @@ class RolloutGenerator:
         temperature = 0.0 if partial.greedy else self._sampling.temperature
         return partial.last, replace(self._sampling, temperature=temperature, max_tokens=limit, stop=stops)
 
-    def _opening(self, partial: PartialRollout) -> Opening | None:
+    def _prompt(self, partial: PartialRollout) -> ActionPrompt | None:
         """How the next action of `partial` begins, where the action says so."""
         if not self._action.guided:
             return None
         key = tuple(partial.last.branch.path_ids), partial.last.end
-        opening = self._action.opening(partial.kinds, self._openings[key])
-        self._openings[key] += 1
-        return opening
+        prompt = self._action.prompt(partial.kinds, self._prompts[key])
+        self._prompts[key] += 1
+        return prompt
 
-    def open(self, partial: PartialRollout, opening: Opening) -> None:
-        """Append the text of `opening` to `partial`."""
-        partial.opening = opening
-        text = separated(opening.text, self._task.decode(partial.last.token_ids)) if opening.text else ""
-        partial.begin(opening.kind, True, *([self._given(partial.last, text)] if text else []))
+    def begin_action(self, partial: PartialRollout, prompt: ActionPrompt) -> None:
+        """Append the text of `prompt` to `partial`."""
+        partial.prompt = prompt
+        text = separated(prompt.text, self._task.decode(partial.last.token_ids)) if prompt.text else ""
+        partial.begin(prompt.kind, True, *([self._given(partial.last, text)] if text else []))
 
     def _given(self, after: BranchPrefix, text: str) -> BranchPrefix:
         """The state after `text`, given to the model rather than drawn from it."""
@@ -113,10 +113,10 @@ class RolloutGenerator:
         exhausted = partial.allowance < 1 or prefix.length >= self._task.context
         if prefix.branch.finish_reason == "cancelled":
             partial.ended = "cancelled"
-        elif partial.opening is None:
+        elif partial.prompt is None:
             self._update_free(partial, prefix, single, exhausted)
         else:
-            self._update_guided(partial, partial.opening, prefix, single, exhausted)
+            self._update_guided(partial, partial.prompt, prefix, single, exhausted)
 
     def _update_free(self, partial: PartialRollout, prefix: BranchPrefix, single: bool, exhausted: bool) -> None:
         """The same for a rollout whose actions are cut afterwards, or drawn one at a time (`single`)."""
@@ -130,15 +130,15 @@ class RolloutGenerator:
             partial.ended = "length"
         elif single:
             partial.paused = True
-        elif self._pruning.is_hopeless(partial.stats.confidences):
+        elif self._pruning.should_prune(partial.stats.confidences):
             partial.ended = "pruned"
 
     def _update_guided(
-        self, partial: PartialRollout, opening: Opening, prefix: BranchPrefix, single: bool, exhausted: bool
+        self, partial: PartialRollout, prompt: ActionPrompt, prefix: BranchPrefix, single: bool, exhausted: bool
     ) -> None:
-        """The same for a rollout that is drawn action by action, each after an opening."""
+        """The same for a rollout that is drawn action by action, each after a prompt."""
         reason = prefix.branch.finish_reason
-        if reason == "eos" and opening.final:
+        if reason == "eos" and prompt.final:
             partial.ended = "eos"
             return
         ends_action = reason == "eos" or (reason == "stop" and self._is_own_stop(partial, prefix))
@@ -149,8 +149,8 @@ class RolloutGenerator:
         elif reason == "length" and exhausted:
             partial.ended = "length"
             return
-        partial.opening = None
-        if opening.final or (reason == "stop" and not ends_action):
+        partial.prompt = None
+        if prompt.final or (reason == "stop" and not ends_action):
             partial.ended = "stop"
         elif exhausted:
             partial.ended = "length"

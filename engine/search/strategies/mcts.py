@@ -10,7 +10,7 @@ from ..protocol import Growing
 from ..search_run import SearchRun
 from ..search_tree import SearchNode
 from ..strategy import Strategy
-from .uct import Walk
+from .tree_policy import TreePolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -19,7 +19,7 @@ class MCTS(Strategy):
 
     Every iteration walks down the tree by UCT, samples one *rollout* from where it arrives to the end of the answer,
     and backs up its value. A rollout is cut into actions, and each becomes a node with its tokens and KV cache kept, so
-    that a later rollout starts from any of them and pays only for its own tokens. `Walk` says how a node gets its
+    that a later rollout starts from any of them and pays only for its own tokens. `TreePolicy` says how a node gets its
     children, and what rollouts in flight at once (`parallel`) change.
 
     The paper leaves all numbers but `exploration` open; the defaults are ours, and two of them depart from it.
@@ -54,14 +54,14 @@ class MCTS(Strategy):
         def width(node: SearchNode) -> int:
             return run.action.width(node.kinds) or self.width
 
-        walk = Walk(run.tree.root, width, self.exploration)
+        policy = TreePolicy(run.tree.root, width, self.exploration)
         while not run.finished:
             forks: list[SearchNode] = []
-            while run.admits(forks) and (fork := walk.select()) is not None:
+            while run.admits(forks) and (fork := policy.select()) is not None:
                 forks.append(fork)
             counted = len(run.rollouts)
             yield from run.roll_out(forks, greedy_first=self.greedy_first and not counted)
             for fork in forks:
-                walk.settle(fork)
+                policy.remove_virtual_loss(fork)
             for rollout in run.rollouts[counted:]:
-                walk.close(run.tree.nodes[rollout.leaf])
+                policy.mark_exhausted(run.tree.nodes[rollout.leaf])

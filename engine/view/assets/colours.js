@@ -1,4 +1,4 @@
-// What colours mean: the scale of nodes, the doubt of tokens, the theme.
+// What colours mean: the scale of nodes, the uncertainty of tokens, the theme.
 
 const stops = scale.stops.map((stop) => [1, 3, 5].map((at) => parseInt(stop.slice(at, at + 2), 16)));
 
@@ -20,7 +20,7 @@ const scales = {
 };
 
 /** How much a token with this confidence is shaded. */
-const doubtOf = (confidence) => 1 - Math.min(Math.max(confidence, 0), 1);
+const uncertaintyOf = (confidence) => 1 - Math.min(Math.max(confidence, 0), 1);
 
 /** The theme's colours as a canvas understands them. */
 function readTheme() {

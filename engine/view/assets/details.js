@@ -23,7 +23,7 @@ const visible = (text) => text.replace(/[\0-\x08\x0b-\x1f]/g, (letter) => String
 
 const tips = new WeakMap();
 
-/** The text of a node, each token with its doubt as colour. */
+/** The text of a node, each token with its uncertainty as colour. */
 function heat(node, asWritten) {
   if (!node.token_texts.length) return asWritten ? [visible(node.text)] : typeset(node.text);
   const tokens = [];
@@ -77,13 +77,13 @@ function tokenSpan(node, { first, last, text }, part) {
 
 const formulaSpan = (node, tokens, text, markup) => shaded(node, tokens[0].first, tokens.at(-1).last, text, mathematics(markup));
 
-/** A span with the doubt of its least confident token, and a tip that tells all. */
+/** A span with the uncertainty of its least confident token, and a tip that tells all. */
 function shaded(node, first, last, text, content) {
   const confidences = node.confidences.slice(first, last + 1).filter((confidence) => confidence !== null && confidence !== undefined);
   const span = element("span", { className: "token" }, content);
   span.classList.toggle("given", !confidences.length);
-  const doubt = confidences.length ? confidences.map(doubtOf).reduce((most, doubt) => Math.max(most, doubt)) : 0;
-  span.style.setProperty("--share", doubt.toFixed(3));
+  const uncertainty = confidences.length ? confidences.map(uncertaintyOf).reduce((most, uncertainty) => Math.max(most, uncertainty)) : 0;
+  span.style.setProperty("--share", uncertainty.toFixed(3));
   const ids = node.token_ids.slice(first, last + 1).join(" ");
   const rating = confidences.length ? `confidence ${confidences.map(shown).join(", ")}` : "given, not drawn";
   tips.set(span, `${text ? JSON.stringify(text) : "no text of its own"}\n${rating}\ntoken ${ids}`);
@@ -122,7 +122,7 @@ function showBox(box, { visits, values }, { count, asWritten, unfolded }, select
   byId("fold").hidden = !longChains.has(head);
   byId("fold").textContent = unfolded.has(head) ? "Show this chain as one box" : `Show its ${box.nodes.length} nodes one by one`;
   byId("as-written").setAttribute("aria-pressed", asWritten);
-  byId("doubt-legend").hidden = !box.nodes.some((node) => node.token_texts.length);
+  byId("uncertainty-legend").hidden = !box.nodes.some((node) => node.token_texts.length);
   const chain = [];
   for (let above = box; above.parent; above = above.parent) {
     if (chain.length === LONGEST_CHAIN) {

@@ -17,6 +17,6 @@ function showScale(colourBy) {
 
 function showTokenScale() {
   const ramp = element("span", { className: "ramp" });
-  ramp.style.background = "linear-gradient(90deg, transparent, color-mix(in srgb, var(--doubt) 85%, transparent))";
-  byId("doubt-legend").replaceChildren("token confidence 1", ramp, "0");
+  ramp.style.background = "linear-gradient(90deg, transparent, color-mix(in srgb, var(--uncertainty) 85%, transparent))";
+  byId("uncertainty-legend").replaceChildren("token confidence 1", ramp, "0");
 }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
 from marcot.engine import MCTS, Strategy
 from marcot.engine.errors import InputError, RenamedWarning
+from marcot.engine.search.actions import ActionPrompt, CheckedAction, MiniStep, Opening
 from marcot.engine.search.strategy_spec import parse_strategies
+from marcot.engine.search.user_code import UserCode
 
 
 def test_strategies_take_them_with_a_warning() -> None:
@@ -48,3 +50,24 @@ def test_a_class_of_a_users_may_have_a_default_by_the_earlier_name(given: dict[s
     with pytest.warns(RenamedWarning):
         mine = Mine(**given)
     assert (mine.vote_margin, mine.settings()["lead"]) == (margin, margin)
+
+
+class Earlier(MiniStep):
+    """As a class was written before 0.1 had ended."""
+
+    guided = True
+
+    def opening(self, kinds: Sequence[str], sample: int) -> Opening:
+        return Opening("told", "So", (), 5, True)
+
+    def retreat(self) -> tuple[int, Opening]:
+        return 1, self.opening((), 0)
+
+
+@pytest.mark.parametrize(
+    ("ask", "name"),
+    [(lambda action: action.prompt((), 0), "opening"), (lambda action: action.backtrack()[1], "retreat")],
+)
+def test_actions_may_have_methods_by_them(ask: Callable[[CheckedAction], ActionPrompt], name: str) -> None:
+    with pytest.warns(RenamedWarning, match=f"Earlier.{name} is now called"):
+        assert ask(CheckedAction(Earlier(4), UserCode("How many?"))).text == "So"

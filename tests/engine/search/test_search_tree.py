@@ -11,7 +11,7 @@ from marcot.engine.search.rollout.branch_prefix import BranchPrefix
 from marcot.engine.search.rollout.node_content import NodeContent
 from marcot.engine.search.rollout.token_stats import TokenStats
 from marcot.engine.search.search_tree import SearchNode, SearchTree
-from marcot.engine.search.strategies.uct import Walk
+from marcot.engine.search.strategies.tree_policy import TreePolicy
 
 NOWHERE: Any = None
 
@@ -28,8 +28,8 @@ class Grown(SearchTree):
 
     def __init__(self, width: int, max_depth: int) -> None:
         super().__init__(content(), max_depth)
-        self.walk = Walk(self.root, lambda node: width, exploration=1.0)
-        self.select, self.settle = self.walk.select, self.walk.settle
+        self.policy = TreePolicy(self.root, lambda node: width, exploration=1.0)
+        self.select, self.remove_virtual_loss = self.policy.select, self.policy.remove_virtual_loss
 
 
 def tree(*, width: int = 2, max_depth: int = 8) -> Grown:
@@ -41,7 +41,7 @@ def rollout(
 ) -> SearchNode:
     leaf = grown.insert(fork, contents, max_new)
     grown.backup(leaf, value)
-    grown.walk.close(leaf)
+    grown.policy.mark_exhausted(leaf)
     return leaf
 
 
@@ -78,7 +78,7 @@ def test_width_continuations_are_sampled_before_uct_chooses() -> None:
     grown = tree(width=3)
     for token in (1, 2, 3):
         assert grown.select() is grown.root
-        grown.settle(grown.root)
+        grown.remove_virtual_loss(grown.root)
         rollout(grown, grown.root, content(token), content(9), value=token / 10)
     assert grown.select() is grown.root.children[2]
 
@@ -122,13 +122,13 @@ def test_finished_parts_are_left_alone_until_everything_is_finished() -> None:
     rollout(grown, grown.root, content(1), value=0.9)
     rollout(grown, grown.root, content(2), content(3), value=0.1)
     assert grown.select() is grown.root.children[1]
-    grown.settle(grown.root.children[1])
+    grown.remove_virtual_loss(grown.root.children[1])
     rollout(grown, grown.root.children[1], content(4), value=0.1)
-    assert grown.root.closed
+    assert grown.root.exhausted
     assert grown.select() is grown.root
-    grown.settle(grown.root)
+    grown.remove_virtual_loss(grown.root)
     rollout(grown, grown.root, content(5), content(6))
-    assert not grown.root.closed
+    assert not grown.root.exhausted
     check(grown)
 
 
@@ -165,7 +165,7 @@ def test_any_search_keeps_its_books(seed: int, width: int, parallel: int, max_de
         assert size < 1 or forks, "with nothing in flight there is always a fork"
         assert grown.root.pending == len(forks)
         for fork in forks:
-            grown.settle(fork)
+            grown.remove_virtual_loss(fork)
         for position, fork in enumerate(forks):
             assert not fork.terminal
             contents = [content(dice.randrange(3)) for _ in range(dice.randint(1, 5))]

@@ -13,7 +13,7 @@ import torch
 from marcot.engine.errors import CallableError, InputError
 from marcot.engine.sampling.sampling import Sampling
 from marcot.engine.search import MCTS, Action, Beam, BestOfN, Strategy, Trace, Value
-from marcot.engine.search.actions import Opening
+from marcot.engine.search.actions import ActionPrompt
 from marcot.engine.search.answers import Vote
 from support.searches.toy_world import ToyWorld, hashed_draw
 
@@ -98,7 +98,7 @@ RAISING: dict[str, tuple[Strategy, str]] = {
     "strategy-that-is-no-generator": (Grows(way=fails), "strategy 'grows' raised OurError: no good"),
     **{
         f"action-{method}": (BestOfN(action=Cuts(method)), f"action Cuts.{method} raised OurError: no good")
-        for method in ("name", "cut", "guided", "retreat")
+        for method in ("name", "cut", "guided", "backtrack")
     },
     **{
         f"action-{method}": (Beam(action=Cuts(method)), f"action Cuts.{method} raised OurError: no good")
@@ -120,8 +120,8 @@ def test_an_error_is_named_and_kept(case: str) -> None:
     assert all(node.released for node in world.nodes[1:])
 
 
-def opening(**fields: Any) -> Callable[..., Opening]:
-    return lambda *_: Opening("k", "text", (), 5, True)._replace(**fields)
+def prompt(**fields: Any) -> Callable[..., ActionPrompt]:
+    return lambda *_: ActionPrompt("k", "text", (), 5, True)._replace(**fields)
 
 
 class Guided(Cuts):
@@ -156,13 +156,13 @@ NONSENSE: dict[str, tuple[Strategy, str]] = {
     ),
     "width-text": (MCTS(action=Cuts("width", lambda kinds: "many")), "action Cuts.width: width='many': must be None"),
     "guided-1": (BestOfN(action=Cuts("guided", lambda: 1)), "action Cuts.guided: guided=1: must be True or False"),
-    "retreat-1": (BestOfN(action=Cuts("retreat", lambda: 1)), "action Cuts.retreat raised TypeError"),
-    "opening-text": (
-        BestOfN(action=Guided("opening", lambda *_: "Let me")),
-        "action Guided.opening: 'Let me' must be an",
+    "backtrack-1": (BestOfN(action=Cuts("backtrack", lambda: 1)), "action Cuts.backtrack raised TypeError"),
+    "prompt-text": (
+        BestOfN(action=Guided("prompt", lambda *_: "Let me")),
+        "action Guided.prompt: 'Let me' must be an",
     ),
-    "opening-close": (BestOfN(action=Guided("opening", opening(close=3))), "action Guided.opening: close=3: must be"),
-    "opening-length": (BestOfN(action=Guided("opening", opening(max_tokens=0))), "max_tokens=0: must be an integer"),
+    "prompt-close": (BestOfN(action=Guided("prompt", prompt(close=3))), "action Guided.prompt: close=3: must be"),
+    "prompt-length": (BestOfN(action=Guided("prompt", prompt(max_tokens=0))), "max_tokens=0: must be an integer"),
     "grow-returns-none": (Grows(way=lambda run: None), "strategy 'grows': grow returned None: must be a generator"),
     "grow-returns-a-list": (Grows(way=lambda run: []), "strategy 'grows': grow returned []: must be a generator"),
     "grow-yields-nothing": (Grows(way=lazy), "strategy 'grows' has written nothing: its grow must yield from run.roll"),

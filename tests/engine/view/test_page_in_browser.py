@@ -512,7 +512,7 @@ def test_formulas_in_one_line(browser: Browser, tmp_path: Path, tex: str, line: 
     assert content(browser, "#outcome b") == line
 
 
-def test_a_formula_has_the_doubt_of_its_tokens(browser: Browser, tmp_path: Path) -> None:
+def test_a_formula_has_the_uncertainty_of_its_tokens(browser: Browser, tmp_path: Path) -> None:
     parts, confidences = ("A", " \\(x", "^2", "\\).", "B"), (0.9, 0.8, 0.3, 0.7, 0.6)
     ends = tuple(len("".join(parts[:count])) for count in range(1, 6))
     leaf = TreeNode(1, 0, "".join(parts), 1, 0.5, 5, "step", tuple(range(5)), confidences, token_ends=ends)

@@ -32,12 +32,12 @@ def test_a_file_declares_an_action(tmp_path: Path) -> None:
     actions = read_actions(path)
     assert actions.name == str(path)
     assert actions.width([]) == 2
-    first = actions.opening([], 1)
+    first = actions.prompt([], 1)
     assert (first.text, first.close, first.max_tokens) == ("<thinking>\nLet me think.\n", ("\n\n", "</thinking>"), 6)
-    assert actions.opening(["thinking"], 0).final
-    retreat = actions.retreat()
-    assert retreat is not None
-    assert (retreat[0], retreat[1].kind) == (1, "thinking")
+    assert actions.prompt(["thinking"], 0).final
+    backtrack = actions.backtrack()
+    assert backtrack is not None
+    assert (backtrack[0], backtrack[1].kind) == (1, "thinking")
     result = ToyWorld(hashed_draw()).run(MCTS(rollouts=5, action=str(path), max_rollout_tokens=30))
     assert {node.kind for node in result.tree[1:]} == {"thinking", "answer"}
 

@@ -109,8 +109,8 @@ THOUGHTS = {
     "nothing follows": ("<think>So it is \\boxed{5}.</think>\n", "5"),
     "nothing but a tag follows": ("So it is \\boxed{5}.</think>\n<|im_end|>", "5"),
     "a thought that does not end is a guess": ("<think>Maybe \\boxed{5}. Or", "5"),
-    "after a doubt": (f"\\boxed{{5}}\n\n{REFLECTION} It is 6.", "6"),
-    "a doubt within the thought": (f"\\boxed{{5}}\n\n{REFLECTION} \\boxed{{6}}</think>It is 7.", "7"),
+    "after a reflection": (f"\\boxed{{5}}\n\n{REFLECTION} It is 6.", "6"),
+    "a reflection within the thought": (f"\\boxed{{5}}\n\n{REFLECTION} \\boxed{{6}}</think>It is 7.", "7"),
 }
 
 

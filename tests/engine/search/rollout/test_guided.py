@@ -34,7 +34,7 @@ def kinds(result: SearchResult, leaf: int) -> list[str]:
     return found[::-1]
 
 
-def test_every_action_begins_with_an_opening_of_its_kind() -> None:
+def test_every_action_begins_with_a_prompt_of_its_kind() -> None:
     result = ToyWorld(hashed_draw()).run(MCTS(vote_margin=0, rollouts=30, action=actions(), max_rollout_tokens=60))
     beginnings = {"plan": ("PLAN ", "IDEA "), "work": ("<w>\nWORK ",), "end": ("SO ",)}
     seen = set()
@@ -59,13 +59,13 @@ def test_a_state_has_as_many_children_of_each_kind_as_declared() -> None:
     below = [node.kind for node in result.tree if node.parent == 0]
     assert sorted(below) == ["plan", "plan", "work"]
     opened = [node.text.lstrip("\n")[:4] for node in result.tree if node.parent == 0 and node.kind == "plan"]
-    assert sorted(opened) == ["IDEA", "PLAN"], "the second child takes the second opening"
+    assert sorted(opened) == ["IDEA", "PLAN"], "the second child takes the second prompt"
     for node in result.tree[1:]:
         if node.kind == "plan" and node.visits >= 3:
             assert sorted(each.kind for each in result.tree if each.parent == node.id) == ["end", "work", "work"]
 
 
-def test_openings_are_given_and_have_no_part_in_the_value() -> None:
+def test_prompts_are_given_and_have_no_part_in_the_value() -> None:
     result = ToyWorld(hashed_draw()).run(MCTS(vote_margin=0, rollouts=9, action=actions(), max_rollout_tokens=60))
     for rollout in result.rollouts:
         chain = []

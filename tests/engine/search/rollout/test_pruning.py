@@ -31,14 +31,14 @@ def test_a_chain_is_hopeless_below_the_worst_of_the_others(
     worst = []
     for length in lengths:
         finished = dice.random(length).astype(np.float32) * np.float32(dice.random())
-        pruning.learn(finished)
+        pruning.observe(finished)
         windows = [finished[first : first + WINDOW].tolist() for first in range(length - WINDOW + 1)]
         worst += [min(math.fsum(window) / WINDOW for window in windows)] if windows else []
     chain = dice.random(tokens).astype(np.float32) * np.float32(0.5)
     known = share > 0 and len(worst) >= 4
     assert pruning.active == known
     expected = known and tokens >= WINDOW and math.fsum(chain[-WINDOW:].tolist()) / WINDOW < quantile(worst, share)
-    assert pruning.is_hopeless(chain) == expected
+    assert pruning.should_prune(chain) == expected
 
 
 def unsure_from(chain: int) -> ToyWorld:

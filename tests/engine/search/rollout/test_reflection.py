@@ -34,7 +34,7 @@ def test_the_reflection_is_a_paragraph_of_its_own() -> None:
     assert separated(REFLECTION, "") == REFLECTION
 
 
-def test_the_conclusion_is_what_follows_the_last_doubt() -> None:
+def test_the_conclusion_is_what_follows_the_last_reflection() -> None:
     assert conclusion(f"8 {REFLECTION} 9 {REFLECTION} 10") == " 10"
     assert conclusion(f"the answer is 8 {REFLECTION}\n") == f"the answer is 8 {REFLECTION}\n"
     assert conclusion("8") == "8"

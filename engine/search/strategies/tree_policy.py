@@ -1,4 +1,4 @@
-"""The bandit rule that walks down the tree, and the walk."""
+"""Selection: the path from the root to the node that the next rollout starts from."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def uct(total: float, visits: int, parent_visits: int, exploration: float) -> fl
     return total / visits + exploration * math.sqrt(2.0 * math.log(parent_visits) / visits)
 
 
-class Walk:
+class TreePolicy:
     """Chooses the states that rollouts start from.
 
     A node's first `width` visits each sample a new continuation of it; from then on UCT picks one of its children.
     That is expansion into `width` unvisited children, except that a child is sampled when its turn to be visited
-    comes and not before. Continuations that begin with the same piece share a child, so there can be fewer.
+    comes and not before. Continuations that begin with the same action share a child, so there can be fewer.
 
     Rollouts in flight count as visits of value 0 (virtual loss). So `n` of them from one state are `n` of its first
     `width` continuations, whatever the first would have shown: a wave is wider and less deep than as many rollouts one
@@ -49,14 +49,14 @@ class Walk:
     def select(self) -> SearchNode | None:
         """Walk down to the state that the next rollout starts from, and count the visit as pending on the way.
 
-        A chain is never walked to its end twice. When everything is closed, the root is continued beyond its width.
-        Returns None if the way ends at a node that has nothing to offer until rollouts in flight have come back;
+        A chain is never walked to its end twice. When the whole tree is exhausted, the root is continued beyond its
+        width. Returns None if the way ends at a node that has nothing to offer until rollouts in flight have come back;
         that cannot happen while none is in flight.
         """
         node = self._root
-        while node.visits + node.pending >= self._width(node) and not self._root.closed:
+        while node.visits + node.pending >= self._width(node) and not self._root.exhausted:
             parent_visits = node.visits + node.pending
-            open_children = [child for child in node.children if not child.closed]
+            open_children = [child for child in node.children if not child.exhausted]
             if not open_children:
                 return None
             node = max(
@@ -67,16 +67,16 @@ class Walk:
             passed.pending += 1
         return node
 
-    def settle(self, fork: SearchNode) -> None:
-        """A rollout from `fork` is no longer in flight."""
+    def remove_virtual_loss(self, fork: SearchNode) -> None:
+        """Take back what `select` counted for `fork`: a rollout from it is no longer in flight."""
         for passed in fork.chain:
             passed.pending -= 1
 
-    def close(self, leaf: SearchNode) -> None:
+    def mark_exhausted(self, leaf: SearchNode) -> None:
         """A rollout has ended in `leaf`: see which states on its way have nothing new to offer any more."""
         for node in leaf.chain:
-            node.closed = node.terminal or (
+            node.exhausted = node.terminal or (
                 node.visits >= self._width(node)
                 and bool(node.children)
-                and all(child.closed for child in node.children)
+                and all(child.exhausted for child in node.children)
             )

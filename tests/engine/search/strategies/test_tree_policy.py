@@ -5,7 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from marcot.engine.search.strategies.uct import uct
+from marcot.engine.search.strategies.tree_policy import uct
 
 
 def test_an_unvisited_child_comes_first() -> None:
