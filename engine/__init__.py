@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..kernels import MarcotError, NonFiniteError
     from .engine import Engine
-    from .errors import CallableError, EngineBusyError, ForkedEngineError, InputError
+    from .errors import (
+        CallableError,
+        EngineBusyError,
+        EngineClosedError,
+        ForkedEngineError,
+        InputError,
+        QueueFullError,
+        RequestCancelledError,
+    )
     from .evaluation import Evaluation, evaluate
     from .expansion import Expansion
     from .node import Node
@@ -25,6 +33,8 @@ if TYPE_CHECKING:
     from .search.strategy import SearchOptions, Strategy
     from .search.trace import Trace
     from .search.values import Value
+    from .serving.async_engine import AsyncEngine
+    from .serving.blocking_engine import BlockingEngine
     from .usage import Usage
 
 # Before torch loads OpenMP: by default its threads spin at every barrier and, where other programs run, starve one
@@ -39,11 +49,14 @@ _HOMES = {
     "REBASE": ".search.strategies",
     "Action": ".search.actions",
     "AnswerRule": ".search.answers",
+    "AsyncEngine": ".serving.async_engine",
     "Beam": ".search.strategies",
     "BestOfN": ".search.strategies",
+    "BlockingEngine": ".serving.blocking_engine",
     "CallableError": ".errors",
     "Engine": ".engine",
     "EngineBusyError": ".errors",
+    "EngineClosedError": ".errors",
     "Evaluation": ".evaluation",
     "Expansion": ".expansion",
     "ForkedEngineError": ".errors",
@@ -55,6 +68,8 @@ _HOMES = {
     "Outcome": ".outcome",
     "Progress": ".search.protocol",
     "Question": ".search.question",
+    "QueueFullError": ".errors",
+    "RequestCancelledError": ".errors",
     "Rollout": ".search.result",
     "Sampling": ".sampling.sampling",
     "Score": ".scoring",
@@ -75,11 +90,14 @@ __all__ = [
     "REBASE",
     "Action",
     "AnswerRule",
+    "AsyncEngine",
     "Beam",
     "BestOfN",
+    "BlockingEngine",
     "CallableError",
     "Engine",
     "EngineBusyError",
+    "EngineClosedError",
     "Evaluation",
     "Expansion",
     "ForkedEngineError",
@@ -91,6 +109,8 @@ __all__ = [
     "Outcome",
     "Progress",
     "Question",
+    "QueueFullError",
+    "RequestCancelledError",
     "Rollout",
     "Sampling",
     "Score",

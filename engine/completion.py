@@ -71,6 +71,18 @@ class Completion:
             None,
         )
 
+    def tail(self, tokens: int, text: str) -> Completion:
+        """What follows the first `tokens` tokens, whose text is `text`."""
+        return Completion(
+            self.token_ids[tokens:],
+            self.logits[tokens:],
+            self.lse[tokens:],
+            self.top_ids[tokens:],
+            self.top_logits[tokens:],
+            text,
+            self.finish_reason,
+        )
+
     @staticmethod
     def given(token_ids: list[int], text: str) -> Completion:
         """Tokens that were given, not drawn: they have no logits."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Mapping, Sequence, Sized
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import date as Date
 from pathlib import Path
-from typing import Self, overload
+from typing import Never, Self, TypeVar, overload
 
 import torch
 
-from ..kernels import MAX_TOP_K, Compute, KVScales, select
+from ..kernels import Compute, KVScales, select
 from ..model import (
     PAGE_SIZE,
     Checkpoint,
@@ -26,7 +26,6 @@ from ..model import (
     load_checkpoint,
 )
 from .checking import flag, shown, whole
-from .completion import Completion
 from .errors import InputError
 from .expansion import Expansion
 from .kv.tree import KVTree
@@ -41,31 +40,30 @@ from .load_options import (
 )
 from .node import Node
 from .outcome import Outcome
+from .routines.routine import Routine
+from .routines.routines import Routines
 from .sampling.sampling import Sampling
-from .scheduler.expansion_batch import ExpansionBatch, parse_expansion
-from .scheduler.request import Request
+from .scheduler.expansion_batch import parse_expansion
 from .scheduler.scheduler import Scheduler, SchedulerLimits
-from .scheduler.search_driver import SearchDriver
-from .scoring import Score, Scoring
-from .search.protocol import Progress, Searcher, Task, check_strategy
+from .scoring import Score
+from .search.protocol import Progress, Searcher
 from .search.question import Question, QuestionLike, one_or_many
 from .search.result import SearchResult
-from .search.rollout.instruction import AUTO, instruction_for, says_where_to_answer, with_instruction
+from .search.rollout.instruction import AUTO
 from .stream import Stream
 from .text.chat import chat_ids
-from .text.live_text import LiveText
 from .text.token_codec import TokenCodec
 from .turn import check_team
 from .usage import Usage
+
+E = TypeVar("E")
+T = TypeVar("T")
 
 _KV_SHARE_OF_MEMORY = {"cpu": 0.25, "cuda": 0.8}
 """The default pool takes at most this share: of the machine's memory, or of what a GPU has left after the weights."""
 
 MAX_THREADS = 1024
 """What OpenMP starts without complaint; some thousands end the process."""
-
-MAX_CONCURRENCY = 65_536
-"""Questions that are open at a time: at most 256 of their branches run at once, and every open one keeps its tree."""
 
 _PAGE_BOOKS = 48
 """Bytes of the list of free pages for each: an integer and its place (measured 40), and what it grows by."""
@@ -130,8 +128,8 @@ class Engine:
         limits = limits or SchedulerLimits.of(decoder, _memory(decoder))
         repeated = decode_graphs(decoder, cache, limits.requests) if graphs else None
         self._scheduler = Scheduler(decoder, cache, self.tree, tokenizer, limits, repeated)
-        self._codec = TokenCodec(tokenizer, decoder.config.vocab_size)
-        self._driver = SearchDriver(self._scheduler, self.tree, self._codec)
+        codec = TokenCodec(tokenizer, decoder.config.vocab_size)
+        self.routines = Routines(self._scheduler, self.tree, codec, self.usage, decoder.config.max_positions)
 
     @classmethod
     def load(
@@ -228,14 +226,7 @@ class Engine:
             PoolTooSmallError: It is larger than the KV pool.
             NonFiniteError: The model's numbers overflow on it.
         """
-        with self.tree.turn:
-            node = self._open(prompt)
-            try:
-                self._run([self._scheduler.prefill(node.kv, self.usage)])
-            except BaseException:
-                node.release()
-                raise
-            return node
+        return self._run(self.routines.prefill(prompt))
 
     @overload
     def expand(self, node: Node, n: int = 1, sampling: Sampling | None = None, *, first: int = 0) -> list[Node]: ...
@@ -278,8 +269,8 @@ class Engine:
             NonFiniteError: The model's numbers overflow on it.
         """
         if isinstance(node, Node | Expansion | str | Mapping) or not isinstance(node, Iterable):
-            return self._expand([parse_expansion(node, n, sampling, first)])[0]
-        return self._expand(parse_expansion(each, n, sampling, first) for each in node)
+            return self._run(self.routines.expand([parse_expansion(node, n, sampling, first)]))[0]
+        return self._run(self.routines.expand(parse_expansion(each, n, sampling, first) for each in node))
 
     def stream_text(self, node: Node, sampling: Sampling | None = None, *, first: int = 0) -> Stream[str | Node]:
         """Continue a node by one sample, and tell its text while it is drawn.
@@ -298,34 +289,30 @@ class Engine:
             PoolTooSmallError: The branch outgrows the KV pool.
             NonFiniteError: The model's numbers overflow on it.
         """
-        return Stream(self.tree.turn, self._told(parse_expansion(node, 1, sampling, first)))
+        return self._streamed(self.routines.stream_text(parse_expansion(node, 1, sampling, first)))
 
-    def score(self, sequences: str | Sequence[int] | Iterable[str | Sequence[int]], top_k: int = 5) -> list[Score]:
+    def score(
+        self,
+        sequences: str | Sequence[int] | Iterable[str | Sequence[int]],
+        top_k: int = 5,
+        *,
+        after: Node | None = None,
+    ) -> list[Score]:
         """Rate given tokens: the raw log-probability of each, and the most probable tokens in its place.
 
         Args:
             sequences: Texts or sequences of token ids; a single one gives a list of one score.
             top_k: Columns of `Score.top_ids`, at most 64.
+            after: What all of them follow, each by itself; it is in the cache or gets there, so that any number of
+                answers to one question cost that question once. By default nothing precedes them.
 
         Raises:
-            InputError: A sequence is empty or not in the vocabulary, or `top_k` is out of range.
+            InputError: A sequence is empty or not in the vocabulary, or another argument makes no sense.
             ContextOverflowError: A sequence is longer than the model's context.
             PoolTooSmallError: A sequence is larger than the KV pool.
             NonFiniteError: The model's numbers overflow on it.
         """
-        limit = min(MAX_TOP_K, self.config.vocab_size)
-        top_k = whole("top_k", top_k, f"from 1 to {limit}", least=1, most=limit)
-        encoded = self._codec.encode_each(sequences, bos=True)
-        scorings: list[Scoring] = []
-        with self.tree.turn:
-            try:
-                for ids in encoded:
-                    scorings.append(self._scheduler.score(ids, top_k, self.usage))
-            except BaseException:
-                self._scheduler.cancel(scorings)
-                raise
-            self._run(scorings)
-        return [scoring.score() for scoring in scorings]
+        return self._run(self.routines.score(sequences, top_k, after))
 
     # --- searching ---------------------------------------------------------------------------------------------
 
@@ -391,31 +378,15 @@ class Engine:
         Raises:
             InputError: An argument makes no sense.
         """
-        concurrency = whole("concurrency", concurrency, "at least 1", least=1)
-        if concurrency > MAX_CONCURRENCY:
-            raise InputError(f"concurrency={shown(concurrency)}: must be at most {MAX_CONCURRENCY}")
-        check_strategy(strategy)
-        if not isinstance(system, str | None):
-            raise InputError(f"system={system!r:.100}: must be a text or None")
-        if not isinstance(date, Date | None):
-            raise InputError(f"date={date!r:.100}: must be a datetime.date or None")
-        day = date or Date.today()
-        template = self.tokenizer.chat_template if self.tokenizer else None
-        following = instruction_for(template, strategy, instruction, system)
-        asked = one_or_many(questions)
-        count = len(asked) if isinstance(asked, Sized) else None
-
-        def open_task(index: int, question: Question) -> Task:
-            text, reference = question
-            if not text.strip():
-                raise InputError(f"question {index + 1} is empty")
-            added = "" if instruction == AUTO and says_where_to_answer(text) else following
-            prompt = self._open(self.chat_ids(with_instruction(text, added), system, day))
-            assert self.tokenizer is not None, "chat_ids needs one"
-            return Task(index, text, prompt, self.config.max_positions, self.tokenizer.decode, reference, added)
-
-        events = self._driver.run(asked, open_task, strategy, concurrency, self.usage, count)
-        return Stream(self.tree.turn, events)
+        searches = self.routines.searches(
+            questions,
+            strategy,
+            system=system,
+            instruction=instruction,
+            concurrency=concurrency,
+            date=date,
+        )
+        return self._streamed(searches)
 
     def chat_ids(self, chat: str | Sequence[Message], system: str | None = None, date: Date | None = None) -> list[int]:
         """Token ids of a question or a conversation in the checkpoint's chat format, ready for `prefill`.
@@ -434,55 +405,29 @@ class Engine:
 
     # --- inside ------------------------------------------------------------------------------------------------
 
-    def _open(self, tokens: str | Sequence[int]) -> Node:
-        ids = self._codec.encode(tokens, bos=True)
-        text = tokens if isinstance(tokens, str) else self._codec.decode(ids)
-        kv = self.tree.insert(self.tree.root, ids)
-        return Node(self.tree, kv, Completion.given(ids, text), self._codec)
-
-    def _expand(self, expansions: Iterable[Expansion]) -> list[list[Node]]:
-        with self.tree.turn:
-            batch = ExpansionBatch(self._scheduler, self.tree, expansions, self.usage)
-            try:
-                while not batch.finished:
-                    self._scheduler.step()
-                if batch.error is not None:
-                    raise batch.error
-                return batch.nodes(self._codec)
-            finally:
-                batch.cancel()
-
-    def _told(self, expansion: Expansion) -> Generator[str | Node]:
-        batch = ExpansionBatch(self._scheduler, self.tree, [expansion], self.usage)
-        try:
-            [[branch]] = batch.branches
-            text = None if self.tokenizer is None else LiveText(branch, self.tokenizer)
-            told = 0
-            while not batch.finished:
+    def _run(self, routine: Routine[Never, T]) -> T:
+        """Run a routine to its end."""
+        with self.tree.turn, closing(routine):
+            while True:
+                try:
+                    next(routine)
+                except StopIteration as stop:
+                    result: T = stop.value
+                    return result
                 self._scheduler.step()
-                if text is not None and not branch.finished and (piece := text.more()):
-                    told += len(piece)
-                    yield piece
-            if batch.error is not None:
-                raise batch.error
-            [[child]] = batch.nodes(self._codec)
-        finally:
-            batch.cancel()
-        if rest := child.text[told:]:
-            yield rest
-        yield child
 
-    def _run(self, requests: Sequence[Request]) -> None:
-        """Step until all of `requests` are over; raise the first error among them."""
-        try:
-            while not all(request.finished for request in requests):
-                self._scheduler.step()
-        except BaseException:
-            self._scheduler.cancel(requests)
-            raise
-        for request in requests:
-            if request.error is not None:
-                raise request.error
+    def _streamed(self, routine: Routine[E, object]) -> Stream[E]:
+        """Run a routine to its end, as far as its events are taken."""
+
+        def events() -> Generator[E]:
+            with closing(routine):
+                for event in routine:
+                    if event is not None:
+                        yield event
+                    elif not self._scheduler.idle:
+                        self._scheduler.step()
+
+        return Stream(self.tree.turn, events())
 
 
 def _memory(decoder: Decoder) -> int:

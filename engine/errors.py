@@ -52,6 +52,22 @@ class EngineBusyError(MarcotError):
     """An engine was used by one thread while it was at work in another."""
 
 
+class QueueFullError(MarcotError):
+    """An engine that serves has as many requests as it may have; try again later."""
+
+
+class EngineClosedError(MarcotError):
+    """An engine that serves takes no more requests."""
+
+
+class RequestCancelledError(MarcotError):
+    """A request was cancelled before it had a result."""
+
+
+class EngineStepError(MarcotError):
+    """A step of an engine failed that served a request, among others; `__cause__` is what went wrong."""
+
+
 class ForkedEngineError(MarcotError):
     """An engine was used in a fork of the process that loaded it."""
 

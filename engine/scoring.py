@@ -20,9 +20,9 @@ class Score(NamedTuple):
 
     Attributes:
         token_ids: `[tokens]` int64.
-        logprobs: `[tokens]` fp32, raw log-probabilities; NaN at 0, which nothing precedes.
-        top_ids: `[tokens, k]` int64, the most probable tokens, best first; -1 at 0.
-        top_logprobs: `[tokens, k]` fp32; NaN at 0.
+        logprobs: `[tokens]` fp32, raw log-probabilities; NaN at 0 where nothing precedes it.
+        top_ids: `[tokens, k]` int64, the most probable tokens, best first; -1 at 0 where nothing precedes it.
+        top_logprobs: `[tokens, k]` fp32; NaN at 0 where nothing precedes it.
     """
 
     token_ids: NDArray[np.int64]
@@ -38,15 +38,15 @@ class Scoring(Request):
     """A sequence while it is being scored.
 
     Attributes:
-        node: A growing node below the root with all tokens of the sequence; nobody else sees it.
+        node: A growing node with all tokens of the sequence; nobody else sees it.
         top_k: Columns of the result.
     """
 
     node: KVNode
 
-    def __init__(self, root: KVNode, node: KVNode, top_k: int, usage: Usage) -> None:
-        """Start with nothing scored."""
-        super().__init__(root, node, usage)
+    def __init__(self, fork: KVNode, node: KVNode, top_k: int, usage: Usage) -> None:
+        """Start with nothing of `node` scored, which grows below `fork`: the root, or what the sequence follows."""
+        super().__init__(fork, node, usage)
         self.top_k = top_k
         tokens = len(node.tokens)
         self._scored = 0
@@ -56,8 +56,9 @@ class Scoring(Request):
 
     @property
     def ready(self) -> bool:
-        """Always: nothing stands above the sequence."""
-        return True
+        """Whether the state that the sequence follows is known, if it follows any."""
+        fork = self.fork
+        return fork.parent is None or (fork.hidden is not None and fork.computed == len(fork.tokens))
 
     @property
     def finished(self) -> bool:
@@ -70,7 +71,10 @@ class Scoring(Request):
         return following + [0] * (rows - len(following))
 
     def take(self, first: int, head: HeadTopK) -> bool:
-        """Record the rows of `head`, whose first one stands at token `first`; False if they are not all finite."""
+        """Record the rows of `head`, whose first one stands at token `first`; False if they are not all finite.
+
+        Token -1 is the last one of the state that the sequence follows.
+        """
         assert head.target_logits is not None
         self._scored = first + len(head.lse)
         rows = min(len(head.lse), len(self.node.tokens) - 1 - first)

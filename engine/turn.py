@@ -64,7 +64,8 @@ class Turn:
         if not self._lock.acquire(timeout=_PATIENCE_S):
             raise EngineBusyError(
                 "this engine is at work in another thread: it serves one thread at a time, so take turns with a lock, "
-                "or search many questions in one call, which shares every step"
+                "search many questions in one call, or let an AsyncEngine or a BlockingEngine serve any number of "
+                "threads, whose requests share every step; where one does, ask that one"
             )
         self._depth += 1
 
@@ -73,7 +74,7 @@ class Turn:
     ) -> None:
         try:
             if self._depth == 1:
-                self._settle()
+                self.settle()
         finally:
             self._depth -= 1
             self._lock.release()
@@ -86,11 +87,12 @@ class Turn:
         if self._depth == 0 and self._lock.acquire(blocking=False):
             self._depth += 1  # what the garbage collector brings meanwhile waits
             try:
-                self._settle()
+                self.settle()
             finally:
                 self._depth -= 1
                 self._lock.release()
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Do now what was put off; only for the thread whose turn it is."""
         while self._later:
             self._later.popleft()()

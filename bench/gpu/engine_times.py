@@ -51,10 +51,10 @@ class BranchTimes:
 
 def prompt_speed(engine: Engine, prompts: int, tokens: int, first: int) -> float:
     """Tokens per second of prompts that are computed together, from number `first` on, none of them in the cache."""
-    nodes = [engine._open(random_ids(tokens, first + number)) for number in range(prompts)]
+    nodes = [engine.routines.open(random_ids(tokens, first + number)) for number in range(prompts)]
     try:
         started = time.perf_counter()
-        engine._run([engine._scheduler.prefill(node.kv, engine.usage) for node in nodes])
+        engine._run(engine.routines.finished([engine._scheduler.prefill(node.kv, engine.usage) for node in nodes]))
         _wait(engine)
         return prompts * tokens / (time.perf_counter() - started)
     finally:

@@ -51,9 +51,13 @@ class Side:
         """Compute many prompts side by side."""
         engine = self._engine
         prompts = [[1 + seed, 1 + number, *_PROMPT[2:]] for number in range(PROMPTS)]
-        nodes = [engine._open(prompt) for prompt in prompts]
+        nodes = [engine.routines.open(prompt) for prompt in prompts]
 
-        self._measured(lambda: engine._run([engine._scheduler.prefill(node.kv, engine.usage) for node in nodes]))
+        self._measured(
+            lambda: engine._run(
+                engine.routines.finished([engine._scheduler.prefill(node.kv, engine.usage) for node in nodes])
+            )
+        )
         for node in nodes:
             node.release()
         return self._report(prompts) | {"tokens": PROMPTS * PREFIX_TOKENS}

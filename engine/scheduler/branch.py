@@ -66,6 +66,7 @@ class Branch(Request):
         self._tokenizer = tokenizer
         self._stream = tokenizer.stream() if tokenizer and sampling.stop else None
         self._text = ""
+        self._ids = node.tokens  # all of them, even if the node is split when the branch is over
         self._drawn: list[_Part] = []
 
     @property
@@ -131,6 +132,21 @@ class Branch(Request):
             self.seen.update(ids)
         self.finish_reason = reason
 
+    def drawn_since(self, tokens: int, text: str) -> Completion:
+        """What was drawn after the first `tokens` tokens, of which there is at least one; its text is `text`."""
+        new = len(self._ids) - tokens
+        parts: list[_Part] = []
+        count = 0
+        for part in reversed(self._drawn):
+            if count >= new:
+                break
+            parts.append(part)
+            count += len(part[0])
+        columns = [np.concatenate(column)[count - new :] for column in zip(*reversed(parts), strict=True)]
+        logits, lse, top_ids, top_logits = columns
+        ids = np.array(self._ids[tokens:], np.int64)
+        return Completion(ids, logits, lse, top_ids.astype(np.int64, copy=False), top_logits, text, None)
+
     def completion(self) -> Completion:
         """Everything drawn, as arrays. Call it once, when the branch is over."""
         if self._drawn:
@@ -138,7 +154,7 @@ class Branch(Request):
         else:
             logits = lse = np.empty(0, np.float32)
             top_ids, top_logits = np.empty((0, 0), np.int64), np.empty((0, 0), np.float32)
-        tokens = np.array(self.node.tokens, np.int64)
+        tokens = np.array(self._ids, np.int64)
         top_ids = top_ids.astype(np.int64, copy=False)
         return Completion(tokens, logits, lse, top_ids, top_logits, self._whole_text(), self.finish_reason)
 
@@ -182,4 +198,4 @@ class Branch(Request):
         if self._stream is not None:
             return self._text if self.finish_reason == "stop" else self._text + self._stream.finish()
         ended = self.finish_reason in ("eos", "stop")
-        return self._tokenizer.decode(self.node.tokens[: -1 if ended else None]) if self._tokenizer else ""
+        return self._tokenizer.decode(self._ids[: -1 if ended else None]) if self._tokenizer else ""

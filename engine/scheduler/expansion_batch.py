@@ -24,13 +24,16 @@ class ExpansionBatch:
         branches: One list per expansion, in sample order; empty once they are nodes, or cancelled.
     """
 
-    def __init__(self, scheduler: Scheduler, tree: KVTree, expansions: Iterable[Expansion], usage: Usage) -> None:
-        """Submit every sample of `expansions`; none is left behind if one of them is refused.
+    def __init__(
+        self, scheduler: Scheduler, tree: KVTree, expansions: Iterable[Expansion], usage: Usage, priority: int = 0
+    ) -> None:
+        """Submit every sample of `expansions` with a `priority`; none is left behind if one of them is refused.
 
         Raises:
             InputError: An expansion asks for less than one sample, or is none of a node of this tree.
             MarcotError: What `Scheduler.expand` refuses.
         """
+        priority = whole("priority", priority, "an integer")
         self.branches: list[list[Branch]] = []
         self._scheduler = scheduler
         self._tree = tree
@@ -43,7 +46,7 @@ class ExpansionBatch:
                 samples: list[Branch] = []
                 self.branches.append(samples)
                 for sample in range(first, first + n):
-                    samples.append(scheduler.expand(node.kv, sampling, sample, usage, is_over=is_over))
+                    samples.append(scheduler.expand(node.kv, sampling, sample, usage, priority, is_over=is_over))
         except BaseException:
             self.cancel()
             raise

@@ -16,7 +16,7 @@ class Request(ABC):
         fork: The node whose whole path must be in the cache first.
         node: The growing node below `fork` that the request's own tokens go to; None if it adds none.
         usage: Where its work is counted.
-        order: Age; the youngest request is preempted first. Set by the scheduler.
+        order: Priority and age; the lowest and youngest request is preempted first. Set by the scheduler.
         error: What stopped it, or None.
     """
 

@@ -32,6 +32,10 @@ _MANY = 32
 """With this many requests the next round is launched even if some have ended, and those waiting join a round later."""
 
 
+_PRIORITY = 2**40
+"""What a priority weighs against age, in requests: more than are ever submitted."""
+
+
 class SchedulerLimits(NamedTuple):
     """How much one step may hold.
 
@@ -95,8 +99,19 @@ class Scheduler:
 
     # --- what can be asked for ---------------------------------------------------------------------------------
 
-    def expand(self, fork: KVNode, sampling: Sampling, sample: int, usage: Usage, *, is_over: bool = False) -> Branch:
+    def expand(
+        self,
+        fork: KVNode,
+        sampling: Sampling,
+        sample: int,
+        usage: Usage,
+        priority: int = 0,
+        *,
+        is_over: bool = False,
+    ) -> Branch:
         """Queue sample number `sample` of what follows `fork`; nothing does if the model has said that it `is_over`.
+
+        Of what waits, the highest `priority` goes first, and of equal ones the oldest.
 
         Raises:
             ContextOverflowError: `fork` fills the model's context, so that no token fits after it.
@@ -115,10 +130,10 @@ class Scheduler:
             self._tree.discard(node)
             return branch
         usage.reused_tokens += sum(node.computed for node in fork.path())
-        self._submit(branch)
+        self._submit(branch, priority)
         return branch
 
-    def prefill(self, node: KVNode, usage: Usage) -> Prefill:
+    def prefill(self, node: KVNode, usage: Usage, priority: int = 0) -> Prefill:
         """Queue the computation of `node` and everything above it; same errors as `expand`."""
         self._check_fits(node.end)
         prefill = Prefill(node, usage)
@@ -126,16 +141,16 @@ class Scheduler:
             self._tree.pin(node)
             self._tree.unpin(node)
         else:
-            self._submit(prefill)
+            self._submit(prefill, priority)
         return prefill
 
-    def score(self, tokens: Sequence[int], top_k: int, usage: Usage) -> Scoring:
-        """Queue the scoring of `tokens`; same errors as `expand`."""
-        self._check_fits(len(tokens))
-        node = self._tree.fork(self._tree.root)
+    def score(self, fork: KVNode, tokens: Sequence[int], top_k: int, usage: Usage, priority: int = 0) -> Scoring:
+        """Queue the scoring of `tokens` after `fork`, which may be the root; same errors as `expand`."""
+        self._check_fits(fork.end + len(tokens))
+        node = self._tree.fork(fork)
         node.tokens.extend(tokens)
-        scoring = Scoring(self._tree.root, node, top_k, usage)
-        self._submit(scoring)
+        scoring = Scoring(fork, node, top_k, usage)
+        self._submit(scoring, priority)
         return scoring
 
     def cancel(self, requests: Iterable[Request], *, keep_tokens: bool = False) -> None:
@@ -181,9 +196,9 @@ class Scheduler:
         pages = sum(-(-slots // PAGE_SIZE) - borrowed for slots, borrowed in room)
         return self._too_small(request.leaf.end, max(pages, self._tree.pool.capacity + 1))
 
-    def _submit(self, request: Request) -> None:
+    def _submit(self, request: Request, priority: int) -> None:
         self._submitted += 1
-        request.order = self._submitted
+        request.order = self._submitted - priority * _PRIORITY
         heapq.heappush(self._waiting, (request.order, request))
 
     # --- one step ----------------------------------------------------------------------------------------------
@@ -192,6 +207,22 @@ class Scheduler:
     def idle(self) -> bool:
         """Whether there is nothing to do."""
         return not (self._waiting or self._running)
+
+    @property
+    def running(self) -> int:
+        """Requests in the batch."""
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a place in it."""
+        return len(self._waiting)
+
+    @property
+    def pages_needed(self) -> int:
+        """KV pages that the requests in the batch read and write; all others are free, or cache."""
+        paths = {node for request in self._running.values() for node in (*request.fork.path(), request.leaf)}
+        return sum(len(node.owned_pages) for node in paths)
 
     def step(self) -> None:
         """Run everything that can run, by a step or a round; requests that end say so (`Request.finished`).

@@ -45,10 +45,12 @@ class SearchDriver:
         concurrency: int,
         total: Usage,
         count: int | None,
-    ) -> Generator[Progress | Outcome]:
+        priority: int = 0,
+    ) -> Generator[Progress | Outcome | None]:
         """Search every question; yield progress after each wave and twice a second, and outcomes as they are reached.
 
-        What goes wrong with one question is its outcome, and the others go on.
+        What goes wrong with one question is its outcome, and the others go on. It yields None where it waits for a step
+        of the scheduler.
 
         Args:
             questions: What `Question.of` reads, taken one by one, as places become free. If they raise an error, the
@@ -58,6 +60,7 @@ class SearchDriver:
             concurrency: Questions that are open at a time.
             total: Where all work is counted, besides each question's own count.
             count: How many questions there are, where that is known.
+            priority: Of all branches; see `Scheduler.expand`.
         """
         pending = _Pending(questions)
         runs: list[_Run] = []
@@ -74,7 +77,7 @@ class SearchDriver:
         try:
             while True:
                 while len(runs) < concurrency and (entry := pending.next()) is not None:
-                    opened = self._opened(*entry, open_task, strategy)
+                    opened = self._opened(*entry, open_task, strategy, priority)
                     outcome = opened if isinstance(opened, Outcome) else self._begin(opened, runs, total)
                     if outcome is not None:
                         yield seen(outcome)
@@ -82,8 +85,7 @@ class SearchDriver:
                     break
                 for run in runs:
                     run.check_deadline()
-                if not self._scheduler.idle:
-                    self._scheduler.step()
+                yield None
                 for run in [run for run in runs if run.finished]:
                     outcome = self._advance(run, runs, total)
                     yield seen(run.progress if outcome is None else outcome)
@@ -97,14 +99,15 @@ class SearchDriver:
             raise pending.error
 
     def _opened(
-        self, index: int, asked: object, open_task: Callable[[int, Question], Task], strategy: Searcher
+        self, index: int, asked: object, open_task: Callable[[int, Question], Task], strategy: Searcher, priority: int
     ) -> _Run | Outcome:
         """The question at `index`, ready to be searched, or the outcome that it cannot be."""
         text = asked if isinstance(asked, str) else repr(asked)
         try:
             question = Question.of(asked)
             text = question.text
-            return _Run(open_task(index, question), strategy, self._scheduler, self._tree, self._codec)
+            task = open_task(index, question)
+            return _Run(task, strategy, self._scheduler, self._tree, self._codec, priority)
         except MarcotError as error:
             return Outcome(index, text, None, error)
 
@@ -156,8 +159,17 @@ class _Pending:
 class _Run:
     """One search, between two waves of it."""
 
-    def __init__(self, task: Task, strategy: Searcher, scheduler: Scheduler, tree: KVTree, codec: TokenCodec) -> None:
+    def __init__(
+        self,
+        task: Task,
+        strategy: Searcher,
+        scheduler: Scheduler,
+        tree: KVTree,
+        codec: TokenCodec,
+        priority: int,
+    ) -> None:
         self.task = task
+        self._priority = priority
         self._strategy = strategy
         self._scheduler = scheduler
         self._tree = tree
@@ -205,7 +217,7 @@ class _Run:
             if wave.deadline is not None:
                 real("deadline", wave.deadline, "a time of time.monotonic(), or None")
             self._wave = wave
-            self._batch = ExpansionBatch(self._scheduler, self._tree, wave.expansions, self._usage)
+            self._batch = ExpansionBatch(self._scheduler, self._tree, wave.expansions, self._usage, self._priority)
         return None
 
     def check_deadline(self) -> None:

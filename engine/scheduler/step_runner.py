@@ -135,7 +135,7 @@ class StepRunner:
             request, leaf, first, rows, _ = reader
             _count(reader)
             _computed(reader)
-            if isinstance(request, Scoring):
+            if isinstance(request, Scoring) and leaf is request.node:
                 if not self._takes_scores(request, reader, hidden[output : output + rows]):
                     self._fail([request], readers, step)
                 output += rows
@@ -150,9 +150,12 @@ class StepRunner:
         return Decoded(branches, hidden if len(decoded) == len(hidden) else hidden[decoded], readers, step)
 
     def _takes_scores(self, scoring: Scoring, reader: Reader, hidden: Tensor) -> bool:
-        targets = torch.tensor(scoring.targets(reader.first, reader.rows), device=hidden.device)
+        first = reader.first
+        if first == 0 and scoring.fork.hidden is not None:  # what the sequence follows says how probable its first is
+            first, hidden = -1, torch.cat([scoring.fork.hidden[None], hidden])
+        targets = torch.tensor(scoring.targets(first, len(hidden)), device=hidden.device)
         head = self._decoder.kernels.lm_head_topk(hidden, self._decoder.head, scoring.top_k, targets=targets)
-        return scoring.take(reader.first, head)
+        return scoring.take(first, head)
 
     # --- a round: up to `tokens` tokens of branches --------------------------------------------------------------
 
@@ -233,7 +236,7 @@ class StepRunner:
         for request, leaf, first, rows, writes in readers:
             tokens.extend(leaf.tokens[first : first + rows])
             slots.extend(leaf.slots(first, rows) if writes else [-1] * rows)
-            if isinstance(request, Scoring):
+            if isinstance(request, Scoring) and leaf is request.node:
                 wanted.extend(range(len(tokens) - rows, len(tokens)))
             elif first + rows == len(leaf.tokens):
                 wanted.append(len(tokens) - 1)

@@ -14,12 +14,13 @@ class TokenCodec:
 
     Attributes:
         tokenizer: The model's tokenizer; None leaves token ids only.
+        vocab_size: Tokens that the model knows.
     """
 
     def __init__(self, tokenizer: Tokenizer | None, vocab_size: int) -> None:
         """Check against a vocabulary of `vocab_size` tokens."""
         self.tokenizer = tokenizer
-        self._vocab_size = vocab_size
+        self.vocab_size = vocab_size
 
     def encode(self, tokens: str | Sequence[int], *, bos: bool = False) -> list[int]:
         """The token ids of text (special tokens in it are recognised), or given ids after a check.
@@ -43,8 +44,8 @@ class TokenCodec:
         if not ids:
             raise InputError("the prompt is empty: give at least one token")
         for token in ids:
-            if not 0 <= token < self._vocab_size:
-                raise InputError(f"token id {shown(token)}: the model's vocabulary is 0 to {self._vocab_size - 1}")
+            if not 0 <= token < self.vocab_size:
+                raise InputError(f"token id {shown(token)}: the model's vocabulary is 0 to {self.vocab_size - 1}")
         return ids
 
     def encode_each(self, sequences: object, *, bos: bool = False) -> list[list[int]]:

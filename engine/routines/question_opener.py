@@ -1,0 +1,79 @@
+"""Questions, made ready to be searched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date as Date
+from typing import Self
+
+from ...model import Tokenizer
+from ..errors import InputError
+from ..node import Node
+from ..search.protocol import Searcher, Task
+from ..search.question import Question
+from ..search.rollout.instruction import AUTO, instruction_for, says_where_to_answer, with_instruction
+from ..text.chat import chat_ids
+from ..text.token_codec import TokenCodec
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionOpener:
+    """Renders the prompts of questions that are asked together.
+
+    Attributes:
+        open_prompt: The state after a prompt.
+        tokenizer: The model's, if it has one.
+        context: Tokens that a state may have at most.
+        system: System message; the chat template's own if None.
+        following: What follows each question.
+        yields: Whether nothing does where a question says itself where its answer goes.
+        day: What a chat template shows as today's date.
+    """
+
+    open_prompt: Callable[[list[int]], Node]
+    tokenizer: Tokenizer | None
+    context: int
+    system: str | None
+    following: str
+    yields: bool
+    day: Date
+
+    @classmethod
+    def of(
+        cls,
+        open_prompt: Callable[[list[int]], Node],
+        codec: TokenCodec,
+        context: int,
+        strategy: Searcher,
+        instruction: str | None,
+        system: str | None,
+        date: Date | None,
+    ) -> Self:
+        """For questions that `strategy` searches; `instruction`, `system` and `date` as in `Engine.stream`.
+
+        Raises:
+            InputError: An argument makes no sense.
+        """
+        if not isinstance(system, str | None):
+            raise InputError(f"system={system!r:.100}: must be a text or None")
+        if not isinstance(date, Date | None):
+            raise InputError(f"date={date!r:.100}: must be a datetime.date or None")
+        template = codec.tokenizer.chat_template if codec.tokenizer else None
+        following = instruction_for(template, strategy, instruction, system)
+        yields = instruction == AUTO
+        return cls(open_prompt, codec.tokenizer, context, system, following, yields, date or Date.today())
+
+    def __call__(self, index: int, question: Question) -> Task:
+        """The question at `index`, with the state after its prompt.
+
+        Raises:
+            MarcotError: It is empty, or there is no prompt for it.
+        """
+        text, reference = question
+        if not text.strip():
+            raise InputError(f"question {index + 1} is empty")
+        added = "" if self.yields and says_where_to_answer(text) else self.following
+        prompt = self.open_prompt(chat_ids(self.tokenizer, with_instruction(text, added), self.system, self.day))
+        assert self.tokenizer is not None, "chat_ids needs one"
+        return Task(index, text, prompt, self.context, self.tokenizer.decode, reference, added)

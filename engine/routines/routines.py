@@ -1,0 +1,254 @@
+"""Everything that an engine can be asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence, Sized
+from contextlib import closing
+from datetime import date as Date
+from typing import Never, TypeVar
+
+from ...kernels import MAX_TOP_K
+from ..checking import shown, whole
+from ..completion import Completion
+from ..errors import InputError, RequestCancelledError
+from ..expansion import Expansion
+from ..kv.tree import KVTree
+from ..node import Node
+from ..outcome import Outcome
+from ..sampling.sampling import Sampling
+from ..scheduler.expansion_batch import ExpansionBatch
+from ..scheduler.request import Request
+from ..scheduler.scheduler import Scheduler
+from ..scheduler.search_driver import SearchDriver
+from ..scoring import Score, Scoring
+from ..search.protocol import Progress, Searcher, check_strategy
+from ..search.question import QuestionLike, one_or_many
+from ..search.result import SearchResult
+from ..search.rollout.instruction import AUTO
+from ..text.token_codec import TokenCodec
+from ..usage import Usage
+from .choice import Choice
+from .piece import Opened, Piece
+from .question_opener import QuestionOpener
+from .routine import Routine
+
+T = TypeVar("T")
+
+MAX_CONCURRENCY = 65_536
+"""Questions that are open at a time: at most 256 of their branches run at once, and every open one keeps its tree."""
+
+
+class Routines:
+    """Makes routines, which may be run in any number at once; see `Routine`.
+
+    Each has a `priority`: of what waits, the highest goes first, and of equal ones the oldest.
+
+    Attributes:
+        scheduler: What runs the steps between them.
+        codec: Text to token ids and back.
+        prompt_tokens: Tokens of all prompts so far.
+        cached_tokens: How many of them were in the cache.
+    """
+
+    def __init__(self, scheduler: Scheduler, tree: KVTree, codec: TokenCodec, usage: Usage, context: int) -> None:
+        """Make routines that work with `scheduler` and `tree`, and count in `usage`; a state has `context` tokens."""
+        self.scheduler = scheduler
+        self.codec = codec
+        self.prompt_tokens = 0
+        self.cached_tokens = 0
+        self._tree = tree
+        self._usage = usage
+        self._context = context
+        self._driver = SearchDriver(scheduler, tree, codec)
+
+    def open(self, tokens: str | Sequence[int]) -> Node:
+        """The state after a prompt, with what of it is in the cache; nothing is computed.
+
+        Raises:
+            InputError: The prompt is empty, not in the vocabulary, or text for a model without tokenizer.
+        """
+        ids = self.codec.encode(tokens, bos=True)
+        text = tokens if isinstance(tokens, str) else self.codec.decode(ids)
+        node = Node(self._tree, self._tree.insert(self._tree.root, ids), Completion.given(ids, text), self.codec)
+        self.prompt_tokens += len(ids)
+        self.cached_tokens += _cached(node)
+        return node
+
+    def prefill(self, prompt: str | Sequence[int], priority: int = 0) -> Routine[Never, Node]:
+        """Compute a prompt; see `Engine.prefill`."""
+        priority = whole("priority", priority, "an integer")
+        node = self.open(prompt)
+        try:
+            yield from self.finished([self.scheduler.prefill(node.kv, self._usage, priority)])
+        except BaseException:
+            node.release()
+            raise
+        return node
+
+    def expand(self, expansions: Iterable[Expansion], priority: int = 0) -> Routine[Never, list[list[Node]]]:
+        """Continue nodes; see `Engine.expand`."""
+        batch = ExpansionBatch(self.scheduler, self._tree, expansions, self._usage, priority)
+        try:
+            while not batch.finished:
+                yield None
+            if batch.error is not None:
+                raise batch.error
+            return batch.nodes(self.codec)
+        finally:
+            batch.cancel()
+
+    def stream_text(self, expansion: Expansion) -> Routine[str | Node, None]:
+        """Tell the text of one sample while it is drawn, and last its node; see `Engine.stream_text`."""
+        node, n, sampling, first = expansion
+        pieces = self.generate(node, sampling, n, first, keep=True)
+        with closing(pieces):
+            for event in pieces:
+                if not isinstance(event, Piece):
+                    if event is None:
+                        yield None
+                    continue
+                if event.drawn.text:
+                    yield event.drawn.text
+                if event.node is not None:
+                    yield event.node
+
+    def generate(
+        self,
+        prompt: str | Sequence[int] | Node,
+        sampling: Sampling,
+        n: int = 1,
+        first: int = 0,
+        priority: int = 0,
+        *,
+        keep: bool = False,
+        is_read: Callable[[], bool] = lambda: True,
+    ) -> Routine[Opened | Piece, list[Completion]]:
+        """Continue a prompt by `n` samples, and tell of them while they are drawn.
+
+        Where a `RequestCancelledError` is thrown into it, what still runs ends as "cancelled" with what it has drawn.
+
+        Args:
+            prompt: Text, token ids, or a node.
+            sampling: How to sample.
+            n: Samples.
+            first: Index of the first sample.
+            priority: See `Routines`.
+            keep: Whether the last piece of each choice holds the node after it.
+            is_read: Whether anybody wants pieces before a choice is over.
+        """
+        node = prompt if isinstance(prompt, Node) else self.open(prompt)
+        batch: ExpansionBatch | None = None
+        try:
+            opened = Opened(node.length, _cached(node))
+            expansions = [Expansion(node, n, sampling, first)]
+            batch = ExpansionBatch(self.scheduler, self._tree, expansions, self._usage, priority)
+            yield opened
+            choices = [Choice(index, branch, self.codec.tokenizer) for index, branch in enumerate(batch.branches[0])]
+            while True:
+                if batch.error is not None:
+                    raise batch.error
+                for choice in choices:
+                    if choice.is_new and choice.branch.finished:
+                        last = choice.last()
+                        yield last._replace(node=self._node(choice)) if keep else last
+                    elif choice.is_new and is_read():
+                        yield choice.more()
+                completions = [choice.completion for choice in choices if choice.completion is not None]
+                if len(completions) == len(choices):
+                    return completions
+                try:
+                    yield None
+                except RequestCancelledError:
+                    batch.cut()
+        finally:
+            if batch is not None:
+                batch.cancel()
+            if node is not prompt:
+                node.release()
+
+    def score(
+        self,
+        sequences: str | Sequence[int] | Iterable[str | Sequence[int]],
+        top_k: int = 5,
+        after: Node | None = None,
+        priority: int = 0,
+    ) -> Routine[Never, list[Score]]:
+        """Rate given tokens; see `Engine.score`."""
+        priority = whole("priority", priority, "an integer")
+        limit = min(MAX_TOP_K, self.codec.vocab_size)
+        top_k = whole("top_k", top_k, f"from 1 to {limit}", least=1, most=limit)
+        if after is not None and not (isinstance(after, Node) and after.is_of(self._tree)):
+            raise InputError(f"after={shown(after)}: must be a Node of this engine, or None")
+        encoded = self.codec.encode_each(sequences, bos=after is None)
+        fork = self._tree.root if after is None else after.kv
+        scorings: list[Scoring] = []
+        try:
+            for ids in encoded:
+                scorings.append(self.scheduler.score(fork, ids, top_k, self._usage, priority))
+        except BaseException:
+            self.scheduler.cancel(scorings)
+            raise
+        yield from self.finished(scorings)
+        return [scoring.score() for scoring in scorings]
+
+    def searches(
+        self,
+        questions: QuestionLike | Iterable[QuestionLike],
+        strategy: Searcher,
+        *,
+        system: str | None = None,
+        instruction: str | None = AUTO,
+        concurrency: int = 1,
+        date: Date | None = None,
+        priority: int = 0,
+    ) -> Routine[Progress | Outcome, None]:
+        """Search questions; see `Engine.stream`. What is wrong with the arguments is said at once."""
+        concurrency = whole("concurrency", concurrency, "at least 1", least=1)
+        if concurrency > MAX_CONCURRENCY:
+            raise InputError(f"concurrency={shown(concurrency)}: must be at most {MAX_CONCURRENCY}")
+        check_strategy(strategy)
+        priority = whole("priority", priority, "an integer")
+        opener = QuestionOpener.of(self.open, self.codec, self._context, strategy, instruction, system, date)
+        asked = one_or_many(questions)
+        count = len(asked) if isinstance(asked, Sized) else None
+        return self._driver.run(asked, opener, strategy, concurrency, self._usage, count, priority)
+
+    def search(self, searches: Routine[Progress | Outcome, None]) -> Routine[Progress, SearchResult]:
+        """The result of `searches`, which are of a single question; its progress on the way."""
+        result: SearchResult | None = None
+        with closing(searches):
+            for event in searches:
+                if not isinstance(event, Outcome):
+                    yield event
+                elif event.error is not None:
+                    raise event.error
+                else:
+                    result = event.result
+        assert result is not None, "there was one question"
+        return result
+
+    def call(self, work: Callable[[], T]) -> Routine[Never, T]:
+        """Do `work` between two steps."""
+        yield from ()
+        return work()
+
+    def finished(self, requests: Sequence[Request]) -> Routine[Never, None]:
+        """Wait until all of `requests` are over; raise the first error among them."""
+        try:
+            while not all(request.finished for request in requests):
+                yield None
+        except BaseException:
+            self.scheduler.cancel(requests)
+            raise
+        for request in requests:
+            if request.error is not None:
+                raise request.error
+
+    def _node(self, choice: Choice) -> Node:
+        branch, completion = choice.branch, choice.completion
+        assert completion is not None, "it is over"
+        return Node(self._tree, branch.node if branch.kept else branch.fork, completion, self.codec)
+
+
+def _cached(node: Node) -> int:
+    return sum(each.computed for each in node.kv.path())

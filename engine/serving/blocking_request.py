@@ -1,0 +1,135 @@
+"""Requests under way, as the threads that have made them see them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from ..completion import Completion
+from ..routines.piece import Opened, Piece
+from ..routines.routine import Routine
+from ..search.protocol import Progress
+from ..search.result import SearchResult
+from .async_request import join_pieces, latest, piece_key, progress_key
+from .engine_thread import EngineThread
+from .request_handle import RequestHandle
+
+E = TypeVar("E")
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class BlockingRequest(RequestHandle[E, T], Generic[E, T]):
+    """A request that a thread waits for; where that is interrupted meanwhile, the request is cancelled."""
+
+    def __init__(
+        self,
+        thread: EngineThread,
+        routine: Routine[E, T],
+        key: Callable[[E], int],
+        join: Callable[[Sequence[E]], E],
+        request_id: str | None,
+    ) -> None:
+        """Submit `routine`; see `RequestHandle`."""
+        self._arrived = threading.Event()
+        super().__init__(thread, routine, key, join, self._arrived.set, request_id)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+    def _next(self) -> E | None:
+        """The next event; None after the last one.
+
+        Raises:
+            MarcotError: What went wrong with the request.
+        """
+        while True:
+            self._arrived.clear()
+            event, is_over = self._taken()
+            if event is not None or is_over:
+                return event
+            self._wait(self._arrived.wait)
+
+    def _result(self) -> T:
+        return self._wait(self._future.result)
+
+    def _wait(self, wait: Callable[[], R]) -> R:
+        try:
+            return wait()
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
+
+
+class BlockingGeneration(BlockingRequest[Opened | Piece, list[Completion]], Iterator[Piece]):
+    """Choices while they are drawn; see `Generation`.
+
+    Attributes:
+        prompt_tokens: Tokens of the prompt.
+        cached_tokens: How many of them were in the cache.
+    """
+
+    def __init__(
+        self,
+        thread: EngineThread,
+        routine: Routine[Opened | Piece, list[Completion]],
+        is_read: threading.Event,
+        request_id: str | None,
+    ) -> None:
+        """Submit a `Routines.generate` that looks at `is_read` whether its pieces are read; wait until it is queued.
+
+        Raises:
+            MarcotError: It is refused.
+        """
+        self._is_read = is_read
+        super().__init__(thread, routine, piece_key, join_pieces, request_id)
+        event = self._next()
+        assert isinstance(event, Opened), "that comes first"
+        self.prompt_tokens, self.cached_tokens = event
+
+    def __next__(self) -> Piece:
+        """The next piece of any choice.
+
+        Raises:
+            MarcotError: A choice has failed, and with it the request.
+        """
+        self._is_read.set()
+        event = self._next()
+        if event is None:
+            raise StopIteration
+        assert isinstance(event, Piece), "the other one was first"
+        return event
+
+    def completions(self) -> list[Completion]:
+        """All choices, when all are over; see `Generation.completions`."""
+        return self._result()
+
+
+class BlockingSearching(BlockingRequest[Progress, SearchResult], Iterator[Progress]):
+    """A search while it runs; see `Searching`."""
+
+    def __init__(self, thread: EngineThread, routine: Routine[Progress, SearchResult], request_id: str | None) -> None:
+        """Submit a `Routines.search`."""
+        super().__init__(thread, routine, progress_key, latest, request_id)
+
+    def __next__(self) -> Progress:
+        """How far the search is, when there is news.
+
+        Raises:
+            MarcotError: It has failed.
+        """
+        event = self._next()
+        if event is None:
+            raise StopIteration
+        return event
+
+    def result(self) -> SearchResult:
+        """What was found, at the end; see `Searching.result`."""
+        return self._result()
