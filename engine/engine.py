@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import date as Date
 from pathlib import Path
-from typing import Never, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Never, Self, TypeVar, overload
 
 import torch
 
@@ -50,11 +50,16 @@ from .search.protocol import Progress, Searcher
 from .search.question import Question, QuestionLike, one_or_many
 from .search.result import SearchResult
 from .search.rollout.instruction import AUTO
+from .search.strategy import Strategy
 from .stream import Stream
 from .text.chat import chat_ids
 from .text.token_codec import TokenCodec
 from .turn import check_team
 from .usage import Usage
+
+if TYPE_CHECKING:
+    from .results.outcome_tally import OutcomeTally
+    from .results.question_run import RunEvent
 
 E = TypeVar("E")
 T = TypeVar("T")
@@ -387,6 +392,62 @@ class Engine:
             date=date,
         )
         return self._streamed(searches)
+
+    def run(
+        self,
+        questions: Path | Iterable[QuestionLike],
+        strategy: Strategy,
+        *,
+        out: Path | str | None = None,
+        system: str | None = None,
+        instruction: str = AUTO,
+        concurrency: int = 8,
+        date: Date | None = None,
+        stats_out: Path | str | None = None,
+        show: Callable[[RunEvent], None] | None = None,
+    ) -> OutcomeTally:
+        """Search questions as `marcot search --input` does: resumable, with every result on disk at once.
+
+        Args:
+            questions: As for `stream`, objects also with an `"id"`; or the path of a file, see `read_questions`.
+            strategy: Such as `MCTS(rollouts=16)`.
+            out: A results file to append to. Questions that have a result in it are skipped.
+            system: System message, as for `stream`.
+            instruction: What follows each question, as for `stream`.
+            concurrency: Questions that are searched at a time.
+            date: The date that a chat template shows; by default that of `out`, or else today's.
+            stats_out: A file to append statistics to, see `RunStatistics`.
+            show: Called with everything that happens.
+
+        Returns:
+            How the questions ended. One that fails is counted and does not stop the others.
+
+        Raises:
+            InputError: An argument makes no sense, or `out` was made with other settings.
+            OutputError: A file cannot be written; what it had before it has still.
+        """
+        from .results.question_file import read_questions
+        from .results.question_run import QuestionRun, numbered_questions
+
+        if not isinstance(strategy, Strategy):
+            raise InputError(f"strategy={strategy!r:.100}: must derive from Strategy, whose settings go into results")
+        asked = read_questions(questions) if isinstance(questions, Path) else numbered_questions(questions)
+        own = {name: value for name, value in self.settings.items() if name != "checkpoint"}
+        settings = {**own, "system": system, "instruction": instruction, **strategy.settings()}
+        with QuestionRun(asked, strategy, settings, None if out is None else Path(out)) as run:
+            events = run.events(
+                self,
+                system=system,
+                instruction=instruction,
+                concurrency=concurrency,
+                day=date,
+                stats_out=None if stats_out is None else Path(stats_out),
+            )
+            with closing(events):
+                for event in events:
+                    if show is not None:
+                        show(event)
+            return run.tally
 
     def chat_ids(self, chat: str | Sequence[Message], system: str | None = None, date: Date | None = None) -> list[int]:
         """Token ids of a question or a conversation in the checkpoint's chat format, ready for `prefill`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 
 @dataclass(slots=True)
@@ -31,3 +31,11 @@ class Usage:
         """Add the counts of `other` to these."""
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+    def copy(self) -> Usage:
+        """The counts as they are now."""
+        return replace(self)
+
+    def since(self, before: Usage) -> Usage:
+        """What was counted after `before` was copied."""
+        return Usage(*(getattr(self, field.name) - getattr(before, field.name) for field in fields(self)))

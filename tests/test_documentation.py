@@ -68,6 +68,8 @@ def inputs(
     shutil.copytree(tiny_checkpoint("qwen2"), place / "no-tokenizer")
     (place / "questions.tsv").write_text("What is 2 + 2?\t4\nWhat is 3 + 4?\t7\n")
     (place / "gsm8k.jsonl").write_text('{"question": "What is 2 + 2?", "answer": "2 + 2 = 4\\n#### 4"}\n' * 3)
+    rows = "".join(f"train-{number},What is {number} + 2?,{number + 2}\n" for number in range(18))
+    (place / "gsm8k.csv").write_text(f"id,question,answer\n{rows}")
     (place / "conversation.json").write_text('[{"role": "user", "content": "What is 2 + 2?"}]')
     (place / "more.jsonl").write_text('{"instruction": "What is 2 + 2?", "output": "<Output>4</Output>"}\n')
     return place

@@ -13,6 +13,7 @@ from .commands.compare import compare
 from .commands.dataset import dataset
 from .commands.eval import eval
 from .commands.generate import generate
+from .commands.merge import merge
 from .commands.models import models
 from .commands.score import score
 from .commands.search import search
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 _UsageError = cast(type[Exception], typer.BadParameter.__base__)  # the way to it that every version of typer has
 app.command()(search)
+app.command()(merge)
 app.command()(generate)
 app.command(context_settings={"token_normalize_func": option_names.present_of_score})(score)
 app.command()(models)

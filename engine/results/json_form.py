@@ -15,6 +15,7 @@ from ...model.files.strict_json import finite
 from ..node import Node
 from ..scoring import Score
 from ..search import SearchResult, Solution, answers_agree
+from ..search.result_json import result_to_dict
 from ..text.printable import escaped
 from .question_file import InputQuestion
 
@@ -36,17 +37,13 @@ def to_line(entry: JsonObject) -> str:
 def search_object(
     question: InputQuestion, result: SearchResult, settings: Mapping[str, Any], found: Sequence[Solution] = ()
 ) -> JsonObject:
-    """A searched question: `index`, the fields of `SearchResult` with the tree as `{"nodes": [...]}`, and `settings`.
+    """A searched question: `index`, its `id` if any, the fields of `SearchResult` without tokens, and `settings`.
 
     Different solutions, if they were asked for, are under `solutions`. Other fields of the question's file are under
     `input`; if one of them is a reference answer, `correct` compares.
     """
-    entry: JsonObject = {"index": question.index}
-    fields = dataclasses.asdict(result)
-    for node in fields["tree"]:
-        del node["token_ids"], node["confidences"], node["token_ends"]
-    fields["tree"] = {"nodes": fields["tree"]}
-    entry |= fields
+    entry = _name(question)
+    entry |= result_to_dict(result, tokens=False)
     if found:
         entry["solutions"] = [dataclasses.asdict(solution) for solution in found]
     entry |= _context(question, settings)
@@ -57,8 +54,8 @@ def search_object(
 
 
 def failure_object(question: InputQuestion, error: MarcotError, settings: Mapping[str, Any]) -> JsonObject:
-    """A question that failed: `index`, `question` and `error`."""
-    return {"index": question.index, "question": question.text, "error": str(error), **_context(question, settings)}
+    """A question that failed: `index`, its `id` if it has one, `question` and `error`."""
+    return {**_name(question), "question": question.text, "error": str(error), **_context(question, settings)}
 
 
 def sample_object(index: int, node: Node, top_logprobs: int) -> JsonObject:
@@ -90,6 +87,10 @@ def score_object(score: Score) -> JsonObject:
 def is_correct(question: InputQuestion, result: SearchResult) -> bool | None:
     """Whether the answer is the reference answer; None if there is no reference."""
     return None if question.reference is None else answers_agree(result.answer, question.reference)
+
+
+def _name(question: InputQuestion) -> JsonObject:
+    return {"index": question.index} | ({} if question.id is None else {"id": question.id})
 
 
 def _context(question: InputQuestion, settings: Mapping[str, Any]) -> JsonObject:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...model.files.strict_json import parse
 from ..errors import InputError
 from ..search.answers import known_reference
+
+QuestionId = str | int
+"""A user's own name for a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,70 +25,202 @@ class InputQuestion:
         index: Position among the questions of its file.
         text: The question.
         fields: What else the file says about it; a reference answer is under `"answer"`.
+        id: The user's own name for it, or None. It is how results are matched to questions, wherever these have moved.
     """
 
     index: int
     text: str
     fields: dict[str, Any] = field(default_factory=dict)
+    id: QuestionId | None = None
 
     @property
     def reference(self) -> str | None:
         """The answer that the file says is right; None if it says none, or a blank one."""
         return known_reference(self.fields.get("answer"))
 
+    @property
+    def key(self) -> QuestionKey:
+        """What tells it from every other question of its file."""
+        return question_key(self.id, self.index, self.text)
 
-def read_questions(path: Path) -> list[InputQuestion]:
+
+QuestionKey = tuple[str, QuestionId, str]
+"""A question's id, or else its position, and its text."""
+
+
+def question_key(id: QuestionId | None, index: int, text: str) -> QuestionKey:
+    """Identify a question by its id if it has one, else by its position; its text must be the same as well."""
+    return ("index", index, text) if id is None else ("id", id, text)
+
+
+class FieldNames(NamedTuple):
+    """Which fields of a question file hold what; `.txt` files have no fields.
+
+    Attributes:
+        text: The question.
+        id: The question's id; None if there is none.
+    """
+
+    text: str = "question"
+    id: str | None = None
+
+
+_USUAL = FieldNames()
+
+
+class _Record(NamedTuple):
+    """A question as its file has it.
+
+    Attributes:
+        where: File and line, for messages.
+        fields: Its fields by name.
+    """
+
+    where: str
+    fields: dict[str, Any]
+
+
+def read_questions(path: Path, names: FieldNames = _USUAL) -> list[InputQuestion]:
     """Read a file of questions; blank lines do not count.
 
     - `.txt`: one question per line.
     - `.jsonl`: one object per line with the question under `"question"`; other fields are kept.
+    - `.csv`: a header line, then one record per question, quoted as spreadsheets do.
+    - `.parquet`: a column of texts; other columns are kept (needs `pip install 'marcot[parquet]'`).
     - `.tsv`: the question, and in a second column the reference answer if there is one. No header, no quoting.
 
+    Args:
+        path: The file.
+        names: Its fields. A reference answer is always under `"answer"`.
+
     Raises:
-        InputError: The file is missing, empty, of another kind, or a line of it makes no sense; says which.
+        InputError: The file is missing, empty, of another kind, a record of it makes no sense, or two questions have
+            the same id; says which.
     """
-    split = _PARSERS.get(path.suffix.lower())
-    if split is None:
-        raise InputError(f"{path}: questions come from {', '.join(_PARSERS)} files")
+    read = _READERS.get(path.suffix.lower())
+    if read is None:
+        raise InputError(f"{path}: questions come from {', '.join(_READERS)} files")
+    if names != _USUAL and path.suffix.lower() in _WITHOUT_FIELDS:
+        raise InputError(f"{path}: has no named fields; use a .jsonl, .csv or .parquet file for those")
+    questions: list[InputQuestion] = []
+    ids: dict[QuestionId, str] = {}
+    for where, fields in read(path):
+        text = fields.pop(names.text, None)
+        if not isinstance(text, str):
+            have = f"; it has {', '.join(map(repr, fields))}" if fields else ""
+            raise InputError(f'{where}: must have a text under "{names.text}"{have}')
+        if not text.strip():
+            raise InputError(f"{where}: the question is empty")
+        own = None if names.id is None else _parse_id(fields, names.id, where)
+        if own is not None and ids.setdefault(own, where) is not where:
+            raise InputError(f"{where}: has the same id as {ids[own]}: {own!r}; give every question its own")
+        questions.append(InputQuestion(len(questions), text.strip(), fields, own))
+    if not questions:
+        raise InputError(f"{path}: there is no question in it")
+    return questions
+
+
+def _parse_id(fields: dict[str, Any], name: str, where: str) -> QuestionId:
+    found = fields.pop(name, None)
+    if isinstance(found, bool) or not isinstance(found, str | int) or found == "":
+        raise InputError(f'{where}: must have a text or an integer under "{name}", its id')
+    return found
+
+
+def _read_text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
-    questions: list[InputQuestion] = []
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Each line that is not blank, after where it is."""
     # Not `splitlines`, which would also break at characters that may stand inside a question.
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(_read_text(path).split("\n"), 1):
         if line.strip():
-            question, fields = split(line.rstrip("\r"), f"{path}, line {number}")
-            if not question.strip():
-                raise InputError(f"{path}, line {number}: the question is empty")
-            questions.append(InputQuestion(len(questions), question.strip(), fields))
-    if not questions:
-        raise InputError(f"{path}: there is no question in it")
-    return questions
+            yield f"{path}, line {number}", line.rstrip("\r")
 
 
-def _parse_text(line: str, where: str) -> tuple[str, dict[str, Any]]:
-    return line, {}
+def _read_txt(path: Path) -> Iterator[_Record]:
+    for where, line in _lines(path):
+        yield _Record(where, {"question": line})
 
 
-def _parse_json(line: str, where: str) -> tuple[str, dict[str, Any]]:
+def _read_jsonl(path: Path) -> Iterator[_Record]:
+    for where, line in _lines(path):
+        try:
+            entry = parse(line)
+        except ValueError as error:
+            raise InputError(f"{where}: {error}") from None
+        if not isinstance(entry, dict):
+            raise InputError(f"{where}: must be a JSON object")
+        yield _Record(where, entry)
+
+
+def _read_tsv(path: Path) -> Iterator[_Record]:
+    for where, line in _lines(path):
+        question, *columns = line.split("\t")
+        answer = columns[0].strip() if columns else ""
+        yield _Record(where, {"question": question} | ({"answer": answer} if answer else {}))
+
+
+def _read_csv(path: Path) -> Iterator[_Record]:
+    rows = csv.reader(StringIO(_read_text(path), newline=""), strict=True)
+    header: list[str] | None = None
     try:
-        entry = parse(line)
-    except ValueError as error:
-        raise InputError(f"{where}: {error}") from None
-    if not isinstance(entry, dict) or not isinstance(entry.get("question"), str):
-        raise InputError(f'{where}: must be an object with a string under "question"')
-    question: str = entry.pop("question")
-    return question, entry
+        for row in rows:
+            where = f"{path}, line {rows.line_num}"
+            if not any(cell.strip() for cell in row):
+                continue
+            if header is None:
+                header = row
+                if len(set(header)) < len(header):
+                    raise InputError(f"{where}: two columns have the same name")
+            elif len(row) != len(header):
+                raise InputError(f"{where}: has {len(row)} columns, and the header {len(header)}")
+            else:
+                yield _Record(where, dict(zip(header, row, strict=True)))
+    except csv.Error as error:
+        raise InputError(f"{path}, line {rows.line_num}: is no CSV: {error}") from None
 
 
-def _parse_table(line: str, where: str) -> tuple[str, dict[str, Any]]:
-    question, *columns = line.split("\t")
-    return question, {"answer": columns[0].strip()} if columns and columns[0].strip() else {}
+def _read_parquet(path: Path) -> Iterator[_Record]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise InputError(f"{path}: .parquet files need pyarrow: pip install 'marcot[parquet]'") from None
+    try:
+        with parquet.ParquetFile(path) as file:
+            rows = 0
+            for batch in file.iter_batches():
+                for record in batch.to_pylist():
+                    rows += 1
+                    yield _Record(f"{path}, row {rows}", {name: _as_json(value) for name, value in record.items()})
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except (OSError, ArrowException) as error:
+        raise InputError(f"{path}: cannot be read as parquet: {error}") from error
 
 
-_PARSERS = {".txt": _parse_text, ".jsonl": _parse_json, ".tsv": _parse_table}
+def _as_json(value: object) -> Any:  # noqa: ANN401  (whatever a column holds)
+    """The same for JSON, which has no dates, decimals or bytes: these become text."""
+    if isinstance(value, dict):
+        return {str(name): _as_json(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_as_json(each) for each in value]
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+_READERS = {
+    ".txt": _read_txt,
+    ".jsonl": _read_jsonl,
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+    ".tsv": _read_tsv,
+}
+_WITHOUT_FIELDS = (".txt", ".tsv")

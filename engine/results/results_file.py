@@ -16,15 +16,16 @@ from ..search.answers import known_reference
 from .added_settings import changes, found_of
 from .file_lock import lock
 from .json_form import JsonObject, to_line
-from .question_file import InputQuestion
+from .question_file import InputQuestion, QuestionKey, question_key
 
 _TEXT = rb'"(?:[^"\\]|\\.)*"'
+_NAME = rb'"index": \d+(?:, "id": (?:TEXT|-?\d+))?'
 _BEGINNINGS = tuple(
-    re.compile(pattern.replace(b"TEXT", _TEXT))
+    re.compile(pattern.replace(b"NAME", _NAME).replace(b"TEXT", _TEXT))
     for pattern in (
-        rb'\{"index": \d+, "question": TEXT, "answer": TEXT, "text": "',
+        rb'\{NAME, "question": TEXT, "answer": TEXT, "text": "',
         rb'\{"label": TEXT, "index": \d+, "question": "(?:[^"\\]|\\.)*:\d+:[0-9a-f]{8}", "reference": "',
-        rb'\{(?:"label": TEXT, )?"index": \d+, "question": TEXT, "error": TEXT, "(?:input|settings)": \{',
+        rb'\{(?:"label": TEXT, )?NAME, "question": TEXT, "error": TEXT, "(?:input|settings)": \{',
     )
 )
 """How lines of `marcot search`, of `marcot eval`, and about what failed begin, and hardly anything else."""
@@ -38,8 +39,9 @@ _STDOUT = 1
 class ResultsFile:
     """One JSON line per question, written in one piece and synced to disk, so that a crash loses at most a last line.
 
-    Opening it repairs such a torn line and finds what is done already: questions of the same position and text that
-    have a result. Questions that failed are tried again; of two lines about a question, the later one counts.
+    Opening it repairs such a torn line and finds what is done already: questions of the same id (or position, where
+    they have none) and text that have a result. Questions that failed are tried again; of two lines about a question,
+    the later one counts.
 
     Only what is recognised as the beginning of such a line is cut off: either there is enough of it, or it follows
     lines of ours. A last line that only lacks its line feed, as an editor may leave it, is whole.
@@ -62,7 +64,7 @@ class ResultsFile:
         """
         self._path = path
         self._command = command
-        self._done: dict[tuple[int, str], str | None] = {}
+        self._done: dict[QuestionKey, str | None] = {}
         self.found: dict[str, Any] = {}
         try:
             if path.exists() and not path.is_file():
@@ -88,7 +90,7 @@ class ResultsFile:
     def has(self, question: InputQuestion) -> bool:
         """Whether the file has a result of `question`, judged by the reference that it has now."""
         missing = object()
-        return self._done.get((question.index, question.text), missing) == question.reference
+        return self._done.get(question.key, missing) == question.reference
 
     def check(self, settings: Mapping[str, Any]) -> None:
         """Check what has been found out since the file was opened.
@@ -141,12 +143,12 @@ class ResultsFile:
                     self._file.truncate(whole)
                     break
                 entry = None
-            if not _is_result(entry):
+            if not is_result(entry):
                 raise InputError(f"{where}: is not a result of {self._command}; give --out another file")
             _check_settings(entry["settings"], wanted | self.found, where)
             self.found |= found_of(entry["settings"])
             if "error" not in entry:
-                self._done[entry["index"], entry["question"]] = _reference(entry)
+                self._done[entry_key(entry)] = _reference(entry)
             whole, complete = whole + len(line), line.endswith(b"\n")
         lines.detach()
         if not complete:
@@ -164,9 +166,24 @@ def _is_stdout(number: int) -> bool:
         return False
 
 
-def _is_result(entry: object) -> TypeGuard[JsonObject]:
+def is_results_head(head: bytes) -> bool:
+    """Whether a file that begins with `head` holds such lines, as far as one can see."""
+    return head.startswith(_FIRST_BYTES)
+
+
+def entry_key(entry: JsonObject) -> QuestionKey:
+    """The question that a line is about."""
+    return question_key(entry.get("id"), entry["index"], entry["question"])
+
+
+def is_result(entry: object) -> TypeGuard[JsonObject]:
+    """Whether a parsed line is about a question, and names the settings that it was searched with."""
     kinds = {"index": int, "question": str, "settings": dict}
-    return isinstance(entry, dict) and all(isinstance(entry.get(name), kind) for name, kind in kinds.items())
+    return (
+        isinstance(entry, dict)
+        and all(isinstance(entry.get(name), kind) for name, kind in kinds.items())
+        and isinstance(entry.get("id"), str | int | None)
+    )
 
 
 def _is_beginning(line: bytes, *, follows_ours: bool) -> bool:

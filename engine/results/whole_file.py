@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ...model.files import whole_file
@@ -40,8 +40,8 @@ def check_replaceable(path: Path, is_ours: Recognise, kind: str, advice: str) ->
         raise InputError(f"{path}: is there already and is not {kind}; {advice}")
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Put `content` at `path`; see `write_together`.
+def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Put `content`, or its parts one after the other, at `path`; see `write_together`.
 
     Raises:
         OutputError: It cannot be written; what was there is there still.
@@ -49,7 +49,7 @@ def write_whole(path: Path, content: bytes) -> None:
     write_together({path: content})
 
 
-def write_together(files: Mapping[Path, bytes]) -> None:
+def write_together(files: Mapping[Path, bytes | Iterable[bytes]]) -> None:
     """Put each content at its path; see `marcot.model.files.whole_file`.
 
     Raises:

@@ -147,6 +147,63 @@ class SearchResult:
 
         return to_notebook(self)
 
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON has it: the fields by name, the tree as `{"nodes": [...]}` with every token."""
+        from .result_json import result_to_dict
+
+        return result_to_dict(self)
+
+    @staticmethod
+    def from_dict(entry: Mapping[str, Any], source: str = "result") -> SearchResult:
+        """The result that `to_dict`, or a line of `marcot search --json`, describes.
+
+        Args:
+            entry: Parsed JSON; fields that are no result's do not count.
+            source: Where it comes from, for messages.
+
+        Raises:
+            InputError: A field is missing or makes no sense; says which.
+        """
+        from .result_json import result_from_dict
+
+        return result_from_dict(entry, source)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write `to_dict` as JSON; the file appears whole or not at all, in place of one that was there.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        from ..results.json_form import to_line
+        from ..results.whole_file import write_whole
+
+        path = Path(path)
+        write_whole(path, (to_line(self.to_dict()) + "\n").encode(errors="backslashreplace"))
+        return path
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> SearchResult:
+        """Read what `save` has written.
+
+        Raises:
+            InputError: It cannot be read, or is no search result.
+        """
+        from ...model.files.strict_json import read
+
+        path = Path(path)
+        try:
+            entry = read(path)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise InputError(f"{path}: {error}") from None
+        if not isinstance(entry, dict):
+            raise InputError(f"{path}: is no search result")
+        return SearchResult.from_dict(entry, str(path))
+
     def save_html(self, path: str | os.PathLike[str], settings: Mapping[str, Any] | None = None) -> Path:
         """Write the search as the page that `marcot search --tree FILE.html` writes (docs/tree.md).
 

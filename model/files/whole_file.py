@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -17,8 +17,8 @@ def write_whole(path: Path, content: bytes) -> None:
     write_together({path: content})
 
 
-def write_together(files: Mapping[Path, bytes]) -> None:
-    """Put each content at its path, in place of the file that is there, whose owner and permissions it gets.
+def write_together(files: Mapping[Path, bytes | Iterable[bytes]]) -> None:
+    """Put each content (bytes, or parts of them) at its path, in place of the file there, whose owner and mode it gets.
 
     All are written beside their places first, and synced. So a full disk leaves every old file as it was, and whoever
     reads one meanwhile has the old one or the new one.
@@ -52,11 +52,11 @@ def sync_folder(folder: Path) -> None:
             os.close(number)
 
 
-def _write(beside: Path, content: bytes, target: Path) -> None:
+def _write(beside: Path, content: bytes | Iterable[bytes], target: Path) -> None:
     if target.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     with beside.open("xb") as file:
-        file.write(content)
+        file.writelines([content] if isinstance(content, bytes) else content)
         file.flush()
         os.fsync(file.fileno())
     with suppress(FileNotFoundError):

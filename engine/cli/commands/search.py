@@ -10,12 +10,13 @@ import typer
 from ..loading import Loading
 from ..options import common as options
 from ..options.groups import grouped
+from ..options.questions import QuestionOptions
 from ..options.sampling import SamplingOptions
 from ..options.strategy import StrategyOptions
 from ..options.template import TemplateOptions
 
 if TYPE_CHECKING:
-    from ...results.question_file import InputQuestion
+    pass
 
 
 @grouped
@@ -23,17 +24,16 @@ def search(
     *,
     model: options.ModelOption,
     question: Annotated[str | None, typer.Argument(help="The question; - reads it from stdin.")] = None,
-    input: Annotated[
-        Path | None,
-        typer.Option(
-            help='A file of questions: .txt (one per line), .jsonl (under "question"; an "answer" is compared), '
-            "or .tsv (question, then reference answer)."
-        ),
-    ] = None,
-    questions: options.QuestionsOption = None,
+    file: QuestionOptions,
     out: Annotated[
         Path | None,
         typer.Option(help="Append a JSON line for each finished question; what is in the file already is skipped."),
+    ] = None,
+    stats_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Append a JSON line about the run every ten seconds: questions/s, tokens/s, cache hits, pages."
+        ),
     ] = None,
     tree: options.TreeOption = None,
     json: options.JsonOption = False,
@@ -64,21 +64,26 @@ def search(
       marcot search -m qwen2.5-coder-0.5b --answer-from text --solutions 3 "Translate into English: ..."
 
       marcot search -m ./my-checkpoint --input gsm8k.jsonl --out results.jsonl --concurrency 32
+
+      marcot search -m ./my-checkpoint --input gsm8k.csv --id-field id --shard 3/16 --out part-3.jsonl
     """
     from ...errors import InputError
+    from ...results.question_file import InputQuestion
     from ...view import TreeFile
     from ..strategy import chosen_strategy
     from .search_command import SearchCommand
 
-    if (question is None) == (input is None):
+    if (question is None) == (file.input is None):
         raise InputError("give either a question or --input FILE")
     given = parameters.given
     if solutions and given["vote_margin"] is None:
         given["vote_margin"] = 0
     chosen = chosen_strategy(strategy, given, sampling.sampling())
-    _check_files(input, out, tree)
-    asked = _asked(question, input, questions)
-    tree_file = None if tree is None else TreeFile(tree, numbered=input is not None)
+    _check_files(file.input, out, tree)
+    asked = file.read()
+    if question is not None:
+        asked = [InputQuestion(0, options.read_text(question, "question"))]
+    tree_file = None if tree is None else TreeFile(tree, numbered=file.input is not None)
     if tree_file is not None:
         tree_file.check(each.index for each in asked)
     command = SearchCommand(
@@ -93,6 +98,7 @@ def search(
         json=json,
         tree=tree_file,
         solutions=solutions,
+        stats_out=stats_out,
         date=template.day,
     )
     raise typer.Exit(command.run(loading.load))
@@ -113,22 +119,3 @@ def _check_files(input: Path | None, out: Path | None, tree: Path | None) -> Non
         )
     if tree is not None and (is_same_file(tree, input) or is_same_file(tree, out)):
         raise InputError(f"--tree {tree}: is the file of another option too; give --tree another one")
-
-
-def _asked(question: str | None, input: Path | None, questions: str | None) -> list[InputQuestion]:
-    """The questions that were given.
-
-    Raises:
-        InputError: They cannot be read, or there are not as many.
-    """
-    from ...errors import InputError
-    from ...evaluation.question_range import QuestionRange
-    from ...results.question_file import InputQuestion, read_questions
-
-    if input is not None:
-        wanted, whole = QuestionRange.parse(questions or "1-"), read_questions(input)
-        wanted.check(len(whole))
-        return [each for each in whole if each.index + 1 in wanted]
-    if questions is not None:
-        raise InputError(f"--questions {questions}: needs --input FILE")
-    return [InputQuestion(0, options.read_text(question or "", "question"))]

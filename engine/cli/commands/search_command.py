@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,18 +14,17 @@ from typing import Any
 from ...engine import Engine
 from ...errors import OutputError
 from ...outcome import Outcome
-from ...results.json_form import failure_object, is_correct, search_object, to_line
+from ...results.json_form import JsonObject, is_correct, to_line
 from ...results.question_file import InputQuestion
-from ...results.results_file import ResultsFile
-from ...results.world import check_unchanged, run_date, world_of
-from ...search import Question, SearchResult, Solution, Strategy, solutions
+from ...results.question_run import QuestionRun
+from ...results.world import check_unchanged
+from ...search import SearchResult, Strategy, solutions
 from ...text.printable import printable
 from ...view import TreeFile
 from ..live_view import LiveView
 from ..report import print_report
 from ..signals import INTERRUPTED
 from ..streams import as_output_error, is_broken_pipe, say
-from ..tally import OutcomeTally
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +43,7 @@ class SearchCommand:
         json: Print JSON lines instead of reports.
         tree: Where the search trees go.
         solutions: How many different solutions to show; 0 for the answer alone.
+        stats_out: File to append statistics of the run to.
         date: What the chat template shows as today's date; None for that of `out`, or else today's.
     """
 
@@ -58,6 +58,7 @@ class SearchCommand:
     json: bool
     tree: TreeFile | None = None
     solutions: int = 0
+    stats_out: Path | None = None
     date: date | None = None
 
     @property
@@ -72,23 +73,20 @@ class SearchCommand:
         Args:
             load: Loads a model; called only if there is something to search.
         """
-        with ExitStack() as stack:
-            file = stack.enter_context(ResultsFile(self.out, self.settings)) if self.out else None
-            todo = [question for question in self.questions if file is None or not file.has(question)]
-            if len(todo) < len(self.questions):
+        with QuestionRun(self.questions, self.strategy, self.settings, self.out) as run:
+            tally = run.tally
+            if tally.skipped:
                 no_tree = ", and get no tree" if self.tree is not None else ""
-                done = len(self.questions) - len(todo)
-                say(f"{done} of {len(self.questions)} questions are in {self.out} already{no_tree}")
-            if not todo:
-                if file is not None:
-                    check_unchanged(self.model, file)
+                say(f"{tally.skipped} of {len(self.questions)} questions are in {self.out} already{no_tree}")
+            if not run.todo:
+                if run.file is not None:
+                    check_unchanged(self.model, run.file)
                 return 0
-            tally = OutcomeTally()
             try:
-                self._search(load(self.model), todo, file, tally)
+                self._search(load(self.model), run)
             except KeyboardInterrupt:
                 resume = f"; the same command goes on from {self.out}" if self.out else ""
-                say(f"interrupted: {tally.finished} of {len(todo)} questions are finished{resume}")
+                say(f"interrupted: {tally.finished} of {len(run.todo)} questions are finished{resume}")
                 return INTERRUPTED
             except OSError as error:
                 if self.out is None or is_broken_pipe(error):
@@ -98,50 +96,34 @@ class SearchCommand:
             say(str(tally))
         return tally.exit_code
 
-    def _search(
-        self, engine: Engine, todo: Sequence[InputQuestion], file: ResultsFile | None, tally: OutcomeTally
-    ) -> None:
-        day = run_date(self.date, file)
-        settings = self.settings | world_of(engine, day)
-        if file is not None:
-            file.check(settings)
-        asked = (Question(question.text, question.reference) for question in todo)
-        events = engine.stream(
-            asked,
-            self.strategy,
+    def _search(self, engine: Engine, run: QuestionRun) -> None:
+        events = run.events(
+            engine,
             system=self.system,
             instruction=self.instruction,
             concurrency=self.concurrency,
-            date=day,
+            day=self.date,
+            different=self.solutions,
+            stats_out=self.stats_out,
         )
-        with LiveView(todo, self.strategy.rollouts) as view:
-            for event in events:
+        with closing(events), LiveView(run.todo, self.strategy.rollouts) as view:
+            for question, event, entry in events:
                 view.show(event)
                 if isinstance(event, Outcome):
+                    assert entry is not None
                     with view.paused():
-                        self._deliver(todo[event.index], event, settings, file)
-                        self._draw(todo[event.index], event, settings)
-                    tally.count(todo[event.index], event)
+                        self._print(question, event, entry)
+                        self._draw(question, event, run.settings)
 
-    def _deliver(
-        self, question: InputQuestion, outcome: Outcome, settings: Mapping[str, Any], file: ResultsFile | None
-    ) -> None:
-        """Write an outcome to where it belongs: file, stdout, and for a failure stderr."""
-        found: list[Solution] = []
+    def _print(self, question: InputQuestion, outcome: Outcome, entry: JsonObject) -> None:
+        """Print an outcome to stdout, and a failure to stderr as well."""
         if outcome.error is not None:
-            entry = failure_object(question, outcome.error, settings)
             name = f"question {question.index + 1}: " if len(self.questions) > 1 else ""
             say(f"error: {name}{outcome.error}")
-        else:
-            assert outcome.result is not None
-            found = solutions(outcome.result.rollouts, self.solutions)
-            entry = search_object(question, outcome.result, settings, found)
-        if file is not None:
-            file.append(entry)
         if self.json:
             print(to_line(entry), flush=True)
         elif outcome.result is not None and len(self.questions) == 1:
-            print_report(outcome.result, sys.stdout, found)
+            print_report(outcome.result, sys.stdout, solutions(outcome.result.rollouts, self.solutions))
         elif outcome.result is not None:
             print(_row(question, outcome.result), flush=True)
 

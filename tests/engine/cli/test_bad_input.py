@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 FILES: dict[str, str | bytes] = {
-    "questions.csv": "How many?",
+    "questions.xml": "How many?",
     "empty.txt": "\n  \n",
     "broken.jsonl": '{"question": "How many?"}\n{"question": \n',
     "list.jsonl": '["How many?"]\n',
@@ -36,15 +36,15 @@ SEARCH = {
     "empty stdin": (["-"], 2, "the question is empty"),
     "missing input file": (["--input", "missing.txt"], 2, "missing.txt: there is no such file"),
     "input is a folder": (["--input", "folder.txt"], 2, "folder.txt: cannot be read"),
-    "input of another kind": (["--input", "questions.csv"], 2, "questions come from .txt, .jsonl, .tsv files"),
+    "input of another kind": (["--input", "questions.xml"], 2, "questions come from .txt, .jsonl, .csv, .parquet"),
     "input without questions": (["--input", "empty.txt"], 2, "there is no question in it"),
     "broken JSON": (["--input", "broken.jsonl"], 2, "broken.jsonl, line 2: is not JSON"),
     "JSON that is no object": (
         ["--input", "list.jsonl"],
         2,
-        'line 1: must be an object with a string under "question"',
+        "line 1: must be a JSON object",
     ),
-    "question that is no string": (["--input", "number.jsonl"], 2, "line 1: must be an object"),
+    "question that is no string": (["--input", "number.jsonl"], 2, 'line 1: must have a text under "question"'),
     "empty question in JSON": (["--input", "blank.jsonl"], 2, "line 3: the question is empty"),
     "empty question in a table": (["--input", "blank.tsv"], 2, "line 2: the question is empty"),
     "input in another encoding": (["--input", "latin.txt"], 2, "is not UTF-8 text (byte 7)"),

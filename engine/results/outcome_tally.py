@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..outcome import Outcome
-from ..results.json_form import is_correct
-from ..results.question_file import InputQuestion
+from .json_form import is_correct
+from .question_file import InputQuestion
 
 
 @dataclass(slots=True)
@@ -14,6 +14,7 @@ class OutcomeTally:
     """Counts outcomes.
 
     Attributes:
+        skipped: Questions that had a result before the run.
         finished: Questions with a result.
         failed: Questions with an error.
         rated: Results that had a reference answer to compare with.
@@ -21,6 +22,7 @@ class OutcomeTally:
         exit_code: That of the first error, or 0.
     """
 
+    skipped: int = 0
     finished: int = 0
     failed: int = 0
     rated: int = 0

@@ -1,0 +1,72 @@
+"""The options that say which questions of a file are searched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ...results.question_file import InputQuestion
+
+_PANEL = "A file of questions"
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionOptions:
+    """A file of questions, and which of them."""
+
+    input: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file of questions: .jsonl, .csv or .parquet (under --text-field; an answer under answer is "
+            "compared), .txt (one per line), or .tsv (question, then reference answer).",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    text_field: Annotated[
+        str, typer.Option(metavar="NAME", help="The field that holds the question.", rich_help_panel=_PANEL)
+    ] = "question"
+    id_field: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The field that holds an id of your own; results carry it, and resuming goes by it.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    questions: Annotated[
+        str | None,
+        typer.Option(metavar="RANGE", help="Only these questions, counted from 1: 1-64,100.", rich_help_panel=_PANEL),
+    ] = None
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N/COUNT",
+            help="Only every COUNT-th question, from the N-th on: one command per machine, then marcot merge.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+
+    def read(self) -> list[InputQuestion]:
+        """The questions that were asked for.
+
+        Raises:
+            InputError: There is no file, it makes no sense, or it has no such questions.
+        """
+        from ...errors import InputError
+        from ...evaluation.question_range import QuestionRange
+        from ...results.question_file import FieldNames, read_questions
+        from ...results.shard import Shard
+
+        if self.input is None:
+            for name, value in (("questions", self.questions), ("shard", self.shard), ("id-field", self.id_field)):
+                if value is not None:
+                    raise InputError(f"--{name} {value}: needs --input FILE")
+            return []
+        wanted, shard = QuestionRange.parse(self.questions or "1-"), Shard.parse(self.shard or "1/1")
+        whole = read_questions(self.input, FieldNames(self.text_field, self.id_field))
+        wanted.check(len(whole))
+        return [each for each in whole if each.index + 1 in wanted and each.index in shard]

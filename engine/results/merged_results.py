@@ -1,0 +1,121 @@
+"""Results files of one run that was split, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...model.files.strict_json import parse
+from ..errors import InputError
+from .added_settings import changes
+from .json_form import JsonObject
+from .question_file import QuestionKey
+from .results_file import entry_key, is_result
+from .whole_file import write_whole
+
+
+class _Place(NamedTuple):
+    """Where a line is.
+
+    Attributes:
+        position: That of its question.
+        file: Number of the file.
+        start: Its first byte.
+        size: Its bytes, the line feed not counted.
+        failed: Whether it tells of an error.
+    """
+
+    position: int
+    file: int
+    start: int
+    size: int
+    failed: bool
+
+
+class MergedResults(NamedTuple):
+    """What was put together.
+
+    Attributes:
+        questions: Questions in the merged file.
+        failed: Those that have an error and no result.
+        repeated: Lines left out, as their question has another result already.
+    """
+
+    questions: int
+    failed: int
+    repeated: int
+
+
+def merge_results(paths: Sequence[Path], out: Path) -> MergedResults:
+    """Write the results of all files in the order of their questions, each question once.
+
+    A result counts before an error, and the first of several results. A last line that a crash has torn is left out.
+
+    Args:
+        paths: Files that `marcot search --out` wrote, with equal settings.
+        out: The merged file; it appears whole or not at all, and may be one of `paths`.
+
+    Raises:
+        InputError: A file cannot be read, has other lines in it, or was made with other settings than the first.
+        OutputError: `out` cannot be written.
+    """
+    kept: dict[QuestionKey, _Place] = {}
+    settings: tuple[str, Any] | None = None
+    lines = 0
+    for number, path in enumerate(paths):
+        for where, entry, start, size in _lines(path):
+            if settings is None:
+                settings = where, entry["settings"]
+            differing = changes(settings[1], entry["settings"])
+            if differing:
+                name, was, now = differing[0]
+                raise InputError(
+                    f"{where}: was made with {name} = {now!r}, but {settings[0]} with {was!r}; merge only results of "
+                    "the same settings"
+                )
+            lines += 1
+            place = _Place(entry["index"], number, start, size, "error" in entry)
+            before = kept.setdefault(entry_key(entry), place)
+            if before.failed and not place.failed:
+                kept[entry_key(entry)] = place
+    if not kept:
+        raise InputError(f"{', '.join(map(str, paths))}: there are no results to merge")
+    places = sorted(kept.values())
+    write_whole(out, _contents(paths, places))
+    return MergedResults(len(places), sum(place.failed for place in places), lines - len(places))
+
+
+def _lines(path: Path) -> Iterator[tuple[str, JsonObject, int, int]]:
+    """Each result of a file: where it is, what it is, its first byte and its size."""
+    start = 0
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                where, text = f"{path}, line {number}", line.rstrip(b"\r\n")
+                try:
+                    entry = parse(text)
+                except ValueError as error:
+                    if not line.endswith(b"\n") and number > 1:
+                        return
+                    raise InputError(f"{where}: {error}") from None
+                if not is_result(entry):
+                    raise InputError(f"{where}: is not a result of marcot search")
+                yield where, entry, start, len(text)
+                start += len(line)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _contents(paths: Sequence[Path], places: Sequence[_Place]) -> Iterator[bytes]:
+    """The lines at `places`, one after the other."""
+    files = [path.open("rb") for path in paths]
+    try:
+        for place in places:
+            files[place.file].seek(place.start)
+            yield files[place.file].read(place.size) + b"\n"
+    finally:
+        for file in files:
+            file.close()
