@@ -15,7 +15,6 @@ from ...model.files.strict_json import finite
 from ..node import Node
 from ..scoring import Score
 from ..search import SearchResult, Solution, answers_agree
-from ..search.result_json import result_to_dict
 from ..text.printable import escaped
 from .question_file import InputQuestion
 
@@ -43,7 +42,11 @@ def search_object(
     `input`; if one of them is a reference answer, `correct` compares.
     """
     entry = _name(question)
-    entry |= result_to_dict(result, tokens=False)
+    fields = dataclasses.asdict(result)
+    for node in fields["tree"]:
+        del node["token_ids"], node["confidences"], node["token_ends"]
+    fields["tree"] = {"nodes": fields["tree"]}
+    entry |= fields
     if found:
         entry["solutions"] = [dataclasses.asdict(solution) for solution in found]
     entry |= _context(question, settings)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import fields as dataclass_fields
+from itertools import accumulate, pairwise
+from math import nan
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from ...model.files.fields import MAX_COUNT, MAX_NUMBER, Fields
 from ..completion import FinishReason
 from ..errors import InputError
 from ..text.brief import brief, brief_record
@@ -148,61 +151,38 @@ class SearchResult:
         return to_notebook(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON has it: the fields by name, the tree as `{"nodes": [...]}` with every token."""
-        from .result_json import result_to_dict
+        """The object that `save` writes: the fields by name, the tree as `{"nodes": [...]}` with every token."""
+        from ..view.tree_json import tree_object
 
-        return result_to_dict(self)
+        return tree_object(self, {})
 
     @staticmethod
     def from_dict(entry: Mapping[str, Any], source: str = "result") -> SearchResult:
-        """The result that `to_dict`, or a line of `marcot search --json`, describes.
+        """The result that `to_dict` made `entry` of, but for numbers that were not finite.
 
         Args:
-            entry: Parsed JSON; fields that are no result's do not count.
+            entry: Parsed JSON.
             source: Where it comes from, for messages.
 
         Raises:
             InputError: A field is missing or makes no sense; says which.
         """
-        from .result_json import result_from_dict
+        return _parse_result(Fields(entry, source, error=InputError))
 
-        return result_from_dict(entry, source)
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write `to_dict` as JSON; the file appears whole or not at all, in place of one that was there.
-
-        Returns:
-            The path of the file.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
-        from ..results.json_form import to_line
-        from ..results.whole_file import write_whole
-
-        path = Path(path)
-        write_whole(path, (to_line(self.to_dict()) + "\n").encode(errors="backslashreplace"))
-        return path
+    def save(self, path: str | os.PathLike[str], settings: Mapping[str, Any] | None = None) -> Path:
+        """Write the search as the file that `marcot search --tree FILE.json` writes; see `save_html`."""
+        return self._write(Path(path), ".json", settings)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> SearchResult:
-        """Read what `save` has written.
+        """Read what `save`, or `marcot search --tree FILE.json`, has written.
 
         Raises:
-            InputError: It cannot be read, or is no search result.
+            InputError: It cannot be read, or is something else.
         """
-        from ...model.files.strict_json import read
+        from ..view.tree_json import read_tree_object
 
-        path = Path(path)
-        try:
-            entry = read(path)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-        except ValueError as error:
-            raise InputError(f"{path}: {error}") from None
-        if not isinstance(entry, dict):
-            raise InputError(f"{path}: is no search result")
-        return SearchResult.from_dict(entry, str(path))
+        return SearchResult.from_dict(read_tree_object(path), str(path))
 
     def save_html(self, path: str | os.PathLike[str], settings: Mapping[str, Any] | None = None) -> Path:
         """Write the search as the page that `marcot search --tree FILE.html` writes (docs/tree.md).
@@ -218,12 +198,7 @@ class SearchResult:
             InputError: The name has another ending, or a file of somebody else is there.
             OutputError: It cannot be written.
         """
-        from ..view.tree_file import TreeFile
-
-        path = Path(path)
-        if path.suffix.lower() != ".html":
-            raise InputError(f"{path}: give a name that ends in .html")
-        return TreeFile(path, numbered=False).write(0, self, settings or {})
+        return self._write(Path(path), ".html", settings)
 
     @property
     def votes(self) -> tuple[int, int]:
@@ -234,3 +209,82 @@ class SearchResult:
     def size(self) -> str:
         """How much was searched, in words."""
         return f"{len(self.rollouts)} rollouts, {len(self.tree)} nodes"
+
+    def _write(self, path: Path, suffix: str, settings: Mapping[str, Any] | None) -> Path:
+        from ..view.tree_file import TreeFile
+
+        if path.suffix.lower() != suffix:
+            raise InputError(f"{path}: give a name that ends in {suffix}")
+        return TreeFile(path, numbered=False).write(0, self, settings or {})
+
+
+def _parse_result(fields: Fields) -> SearchResult:
+    nodes = fields.section("tree").records("nodes")
+    tree = tuple(_parse_node(node, index) for index, node in enumerate(nodes))
+    if not tree:
+        raise fields.refuse("tree", "must have at least one node")
+    rollouts = tuple(_parse_rollout(rollout, len(tree)) for rollout in fields.records("rollouts"))
+    best_path = fields.integers("best_path", high=len(tree) - 1)
+    if tuple(tree[node].parent for node in best_path) != (None, *best_path[:-1])[: len(best_path)]:
+        raise fields.refuse("best_path", "must lead from the root to a node")
+    return SearchResult(
+        question=fields.text("question"),
+        answer=fields.text("answer"),
+        text=fields.text("text"),
+        value=_parse_number(fields, "value"),
+        confidence=_parse_number(fields, "confidence"),
+        rollouts=rollouts,
+        tree=tree,
+        best_path=best_path,
+        stats=_parse_stats(fields.section("stats")) if fields.present("stats") else None,
+        instruction=fields.text("instruction", ""),
+    )
+
+
+def _parse_node(fields: Fields, index: int) -> TreeNode:
+    token_ids, texts, text = fields.integers("token_ids"), fields.texts("token_texts"), fields.text("text")
+    confidences = fields.numbers("confidences")
+    fields.integer("id", low=index, high=index)
+    if not index and fields.present("parent"):
+        raise fields.refuse("parent", "the root has none")
+    if len(confidences) != len(token_ids):
+        raise fields.refuse("confidences", "must be one for each token")
+    if texts and (len(texts) != len(token_ids) or "".join(texts) != text):
+        raise fields.refuse("token_texts", "must be one for each token, and add up to the text")
+    return TreeNode(
+        id=index,
+        parent=fields.integer("parent", low=0, high=index - 1) if index else None,
+        text=text,
+        visits=fields.integer("visits", low=0, high=MAX_COUNT),
+        value=_parse_number(fields, "value") if fields.present("value") else None,
+        tokens=fields.integer("tokens", low=0, high=MAX_COUNT),
+        kind=fields.text("kind", ""),
+        token_ids=token_ids,
+        confidences=confidences,
+        token_ends=tuple(accumulate(map(len, texts))),
+    )
+
+
+def _parse_rollout(fields: Fields, nodes: int) -> Rollout:
+    return Rollout(
+        text=fields.text("text"),
+        value=_parse_number(fields, "value"),
+        answer=fields.text("answer"),
+        tokens=fields.integer("tokens", low=0, high=MAX_COUNT),
+        finish_reason=fields.choice("finish_reason", get_args(FinishReason)),
+        leaf=fields.integer("leaf", low=0, high=nodes - 1),
+        spent=fields.integer("spent", 0, low=0, high=MAX_COUNT),
+    )
+
+
+def _parse_stats(fields: Fields) -> SearchStats:
+    names = [each.name for each in dataclass_fields(SearchStats) if each.name not in ("wall_s", "tokens_per_s")]
+    counts = {name: fields.integer(name, low=0, high=MAX_COUNT) for name in names}
+    return SearchStats(
+        **counts, wall_s=_parse_number(fields, "wall_s"), tokens_per_s=_parse_number(fields, "tokens_per_s")
+    )
+
+
+def _parse_number(fields: Fields, name: str) -> float:
+    """What was no finite number is null."""
+    return fields.number(name, low=-MAX_NUMBER, high=MAX_NUMBER) if fields.present(name) else nan

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...model.files import strict_json
@@ -56,3 +58,35 @@ def is_json(head: bytes) -> bool:
 def encodable(json_text: str) -> str:
     r"""JSON text that UTF-8 can hold: halves of surrogate pairs become their `\u` escapes."""
     return json_text.encode(errors="backslashreplace").decode()
+
+
+def read_tree_object(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the object of a `.json` file back.
+
+    Raises:
+        InputError: It cannot be read, or is not what `marcot search --tree FILE.json` writes.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"path={path!r:.100}: must be the name of a file")
+    try:
+        content = strict_json.content(Path(path))
+        entry = strict_json.parse(content)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: {error}{_hint(content)}") from error
+    if not isinstance(entry, dict) or entry.get("format") != FORMAT:
+        hint = _hint(content) if isinstance(entry, dict) else ""
+        raise InputError(f"{path}: is not a tree of marcot search --tree FILE.json{hint}")
+    if entry.get("version") != VERSION:
+        raise InputError(f"{path}: has layout {entry.get('version')!r:.20}; this marcot reads layout {VERSION}")
+    return entry
+
+
+def _hint(content: bytes) -> str:
+    """What a file that is no tree may be instead, with what to do."""
+    if content.lstrip().startswith(b"<"):
+        return "; a page shows a tree, and --tree FILE.json writes one that can be read"
+    if b'"question"' in content[: content.find(b"\n") + 1 or None]:
+        return "; results of --json and --out are lines of JSON without tokens, for json.loads one by one"
+    return ""

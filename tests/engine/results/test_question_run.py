@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from marcot.engine import MCTS, Engine, InputError, SearchResult
+from marcot.engine.results import run_statistics
+from marcot.engine.results.question_run import numbered_questions
+from marcot.engine.results.shard import Shard
+
+QUICK = MCTS(rollouts=2, max_rollout_tokens=5, action="mini-step-2", width=2)
+QUESTIONS = [
+    "How many clips?",
+    {"question": "How much?", "answer": "12", "id": "b", "source": 3},
+    "Why?",
+    "When?",
+    "Who?",
+]
+
+
+@pytest.fixture
+def engine(tiny_checkpoint: Callable[..., Path]) -> Engine:
+    return Engine.load(str(tiny_checkpoint("qwen2", tokenizer=True)), kv_tokens=2048)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def searched(entry: dict[str, Any]) -> dict[str, Any]:
+    """Without what it cost, which depends on what else ran."""
+    return {name: value for name, value in entry.items() if name != "stats"}
+
+
+def test_a_run_goes_on_where_it_was_left_and_ends_as_if_it_had_not_been(engine: Engine, tmp_path: Path) -> None:
+    whole, part = tmp_path / "whole.jsonl", tmp_path / "part.jsonl"
+    tally = engine.run(QUESTIONS, QUICK, out=whole)
+    assert (tally.skipped, tally.finished, tally.failed, tally.rated) == (0, 5, 0, 1)
+    with pytest.raises(ZeroDivisionError):
+        engine.run(QUESTIONS, QUICK, out=part, show=lambda event: 1 // (event.entry is None))
+    assert len(lines(part)) == 1, "what is shown is on the disk already"
+    tally = engine.run(QUESTIONS, QUICK, out=part)
+    assert (tally.skipped, tally.finished) == (1, 4)
+
+    def in_order(path: Path) -> list[dict[str, Any]]:
+        return sorted(map(searched, lines(path)), key=lambda entry: entry["index"])
+
+    assert in_order(part) == in_order(whole)
+    assert [(entry.get("id"), entry.get("input")) for entry in in_order(whole)][:2] == [
+        (None, None),
+        ("b", {"answer": "12", "source": 3}),
+    ]
+    with pytest.raises(InputError, match="was made with other settings"):
+        engine.run(QUESTIONS, MCTS(rollouts=3), out=whole)
+
+
+def test_a_question_that_fails_is_counted_and_the_others_go_on(engine: Engine, tmp_path: Path) -> None:
+    tally = engine.run(["One?", "word " * 5000, "Three?"], QUICK, out=tmp_path / "out.jsonl")
+    assert (tally.finished, tally.failed) == (2, 1)
+    [failed] = [entry for entry in lines(tmp_path / "out.jsonl") if "error" in entry]
+    assert failed["index"] == 1
+
+
+def test_statistics_are_lines_that_add_up(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_statistics, "SECONDS_BETWEEN", 0.0)
+    engine.run(["Before?"], QUICK)
+    engine.run(QUESTIONS, QUICK, out=tmp_path / "out.jsonl", stats_out=tmp_path / "stats.jsonl")
+    told = lines(tmp_path / "stats.jsonl")
+    assert len(told) > len(QUESTIONS)
+    assert [entry["finished"] for entry in told] == sorted(entry["finished"] for entry in told)
+    last = told[-1]
+    assert (last["finished"], last["open"], last["not_started"]) == (5, 0, 0)
+    assert last["tokens"] == sum(entry["stats"]["generated_tokens"] for entry in lines(tmp_path / "out.jsonl"))
+    assert 0 < last["hit_rate"] < 1
+    assert last["kv_capacity"] == engine.tree.pool.capacity
+
+
+def test_what_cannot_be_run_is_refused(engine: Engine, tmp_path: Path) -> None:
+    class Growing:
+        def grow(self, task: object) -> None: ...
+
+    with pytest.raises(InputError, match="must derive from Strategy"):
+        engine.run(["One?"], Growing())  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="questions 1 and 3 have the same id 'a'"):
+        numbered_questions([{"question": "One?", "id": "a"}, "Two?", {"question": "Three?", "id": "a"}])
+    with pytest.raises(InputError, match=r"question 1: its id 1\.5 must be a text or an integer"):
+        numbered_questions([{"question": "One?", "id": 1.5}])
+
+
+def test_shards_share_all_questions_between_them() -> None:
+    shards = [Shard.parse(f"{number}/3") for number in (1, 2, 3)]
+    for index in range(20):
+        assert sum(index in shard for shard in shards) == 1
+    for text in ("0/3", "4/3", "3", "a/b", "1/0", "-1/3", "1 / 3"):
+        with pytest.raises(InputError, match="must be NUMBER/COUNT"):
+            Shard.parse(text)
+
+
+def test_a_result_is_saved_and_loaded(engine: Engine, tmp_path: Path) -> None:
+    [result] = engine.search(["How many?"], QUICK)
+    assert SearchResult.load(result.save(tmp_path / "one.json")) == result
+    assert SearchResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+    with pytest.raises(InputError, match=r"give a name that ends in \.json"):
+        result.save(tmp_path / "one.txt")
+    broken = {**result.to_dict(), "best_path": [99]}
+    with pytest.raises(InputError, match="result: best_path"):
+        SearchResult.from_dict(broken)
