@@ -19,7 +19,7 @@ MAX_COUNT = 2**31 - 1
 """What a count may be that costs nothing by itself, such as a budget: no search ever reaches it."""
 
 
-def whole(
+def check_integer(
     name: str,
     value: object,
     allowed: str,
@@ -39,19 +39,19 @@ def whole(
     return number
 
 
-def count(name: str, value: object, allowed: str, *, least: int, error: type[InputError] = InputError) -> int:
+def check_count(name: str, value: object, allowed: str, *, least: int, error: type[InputError] = InputError) -> int:
     """`value` as an int from `least` to `MAX_COUNT`.
 
     Raises:
         InputError: `name=value: must be <allowed>`, or at most so many; of the kind `error`.
     """
-    number = whole(name, value, allowed, least=least, error=error)
+    number = check_integer(name, value, allowed, least=least, error=error)
     if number > MAX_COUNT:
         raise error(f"{name}={shown(value)}: must be at most {MAX_COUNT}")
     return number
 
 
-def branches(name: str, number: int) -> int:
+def check_branches(name: str, number: int) -> int:
     """`number`, which branches are asked for at a time.
 
     Raises:
@@ -91,7 +91,7 @@ def _index(value: object) -> int | None:
         return None
 
 
-def real(
+def check_number(
     name: str,
     value: object,
     allowed: str,
@@ -120,7 +120,7 @@ def real(
     return value if isinstance(value, int) else number
 
 
-def flag(name: str, value: object, *, error: type[InputError] = InputError) -> bool:
+def check_flag(name: str, value: object, *, error: type[InputError] = InputError) -> bool:
     """`value` as a bool, which it must be: `"no"` and 0 are not.
 
     Raises:
@@ -131,7 +131,7 @@ def flag(name: str, value: object, *, error: type[InputError] = InputError) -> b
     return bool(value)
 
 
-def texts(
+def check_texts(
     name: str, value: object, *, may_be_empty: bool = False, error: type[InputError] = InputError
 ) -> tuple[str, ...]:
     """`value` as a tuple of texts, none of which is empty unless it may be; a single one is not one of its letters.
@@ -147,7 +147,7 @@ def texts(
     return tuple(map(str, parts))
 
 
-def wholes(name: str, value: object, *, error: type[InputError] = InputError) -> tuple[int, ...]:
+def check_integers(name: str, value: object, *, error: type[InputError] = InputError) -> tuple[int, ...]:
     """`value` as a tuple of integers >= 0; a single integer is a tuple of one.
 
     Raises:
@@ -156,10 +156,10 @@ def wholes(name: str, value: object, *, error: type[InputError] = InputError) ->
     allowed = "an integer >= 0 or a tuple of them"
     is_one = isinstance(value, str | bytes | Mapping) or getattr(value, "ndim", 1) == 0  # an array without dimensions
     parts = tuple(value) if isinstance(value, Iterable) and not is_one else (value,)
-    return tuple(whole(name, part, allowed, least=0, error=error) for part in parts)
+    return tuple(check_integer(name, part, allowed, least=0, error=error) for part in parts)
 
 
-def no_class(name: str, value: object, kind: type) -> None:
+def refuse_class(name: str, value: object, kind: type) -> None:
     """See that `value` is not a class of `kind` where an object of it is wanted.
 
     Raises:

@@ -25,7 +25,7 @@ from ..model import (
     kv_scales,
     load_checkpoint,
 )
-from .checking import flag, shown, whole
+from .checking import check_flag, check_integer, shown
 from .errors import InputError
 from .expansion import Expansion
 from .kv.tree import KVTree
@@ -184,10 +184,10 @@ class Engine:
             raise InputError(f"model={model!r:.100}: must be the name of a model or the path of a checkpoint")
         model = os.fspath(model)
         if kv_tokens is not None:
-            kv_tokens = whole("kv_tokens", kv_tokens, "an integer or None")
-        deterministic, graphs = flag("deterministic", deterministic), flag("graphs", graphs)
+            kv_tokens = check_integer("kv_tokens", kv_tokens, "an integer or None")
+        deterministic, graphs = check_flag("deterministic", deterministic), check_flag("graphs", graphs)
         if threads is not None:
-            threads = whole("threads", threads, "at least 1", least=1)
+            threads = check_integer("threads", threads, "at least 1", least=1)
             if threads > MAX_THREADS:
                 raise InputError(
                     f"threads={shown(threads)}: must be at most {MAX_THREADS}; there are {os.cpu_count()} cores"
@@ -507,7 +507,7 @@ def _pages(decoder: Decoder, dtype: torch.dtype, kv_tokens: int | None) -> int:
     if kv_tokens is None:
         tokens = _default_kv_tokens(decoder, dtype)
     else:
-        tokens = whole("kv_tokens", kv_tokens, "an integer or None")
+        tokens = check_integer("kv_tokens", kv_tokens, "an integer or None")
     if tokens < PAGE_SIZE:
         raise InputError(f"kv_tokens={shown(tokens)}: the KV pool must hold at least one page of {PAGE_SIZE} tokens")
     each, memory = KVCache.token_bytes(decoder.config, dtype), _memory(decoder)

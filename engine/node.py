@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .checking import shown, whole
+from .checking import check_integer, shown
 from .completion import Completion, FinishReason
 from .errors import InputError, ReleasedNodeError
 from .kv.node import Distribution, KVNode
@@ -124,7 +124,7 @@ class Node:
             InputError: `tokens` is not between 1 and the node's own length.
         """
         own = len(self.token_ids)
-        tokens = whole("tokens", tokens, "an integer")
+        tokens = check_integer("tokens", tokens, "an integer")
         if not 1 <= tokens <= own:
             raise InputError(f"prefix of {shown(tokens)} tokens: the node has {own}, ask for 1 to {own}")
         text = self._codec.decode(self.token_ids[:tokens].tolist())

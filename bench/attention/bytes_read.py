@@ -10,7 +10,7 @@ import typer
 from marcot.engine.plan.tile_cost import tile_cost
 from marcot.engine.plan.tile_planner import TilePlanner
 from marcot.kernels import Tiling
-from marcot.model.files.whole_file import write_whole
+from marcot.model.files.atomic_file import write_atomically
 from rich.console import Console
 from rich.table import Table
 
@@ -133,7 +133,7 @@ def write(counts: list[Counted], path: Path) -> None:
     ]
     lines = ",\n".join("    " + json.dumps(row) for row in rows)
     head = json.dumps({**model, "processors": PROCESSORS, "resident": RESIDENT})[1:-1]
-    write_whole(path, f'{{\n  {head},\n  "workloads": [\n{lines}\n  ]\n}}\n'.encode())
+    write_atomically(path, f'{{\n  {head},\n  "workloads": [\n{lines}\n  ]\n}}\n'.encode())
 
 
 def attention_bytes(

@@ -15,7 +15,7 @@ import numpy as np
 import typer
 from marcot.engine.plan.tile_planner import TilePlanner
 from marcot.kernels import Tiling
-from marcot.model.files.whole_file import write_whole
+from marcot.model.files.atomic_file import write_atomically
 from rich.console import Console
 from rich.table import Table
 
@@ -112,7 +112,7 @@ def write(timings: Sequence[Timing], rounds: int, path: Path) -> None:
     cpu = cpuinfo.get_cpu_info().get("brand_raw", "unknown")
     head = json.dumps({"cpu": cpu, "rounds": rounds, "room": ROOM, "unit": "milliseconds of processor time"})[1:-1]
     rows = ",\n".join("    " + json.dumps(timing._asdict()) for timing in timings)
-    write_whole(path, f'{{\n  {head},\n  "timings": [\n{rows}\n  ]\n}}\n'.encode())
+    write_atomically(path, f'{{\n  {head},\n  "timings": [\n{rows}\n  ]\n}}\n'.encode())
 
 
 def planner_cost(

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from marcot.engine import MCTS, Engine, Sampling
-from marcot.model.files.whole_file import write_whole
+from marcot.model.files.atomic_file import write_atomically
 
 from ..common.recorded_trees import RECORD
 
@@ -50,7 +50,7 @@ def main(questions: Path) -> None:
     }
     RECORD.parent.mkdir(exist_ok=True)
     rows = ",\n".join("    " + json.dumps(tree) for tree in trees)
-    write_whole(RECORD, f'{{\n  "made": {json.dumps(made)},\n  "trees": [\n{rows}\n  ]\n}}\n'.encode())
+    write_atomically(RECORD, f'{{\n  "made": {json.dumps(made)},\n  "trees": [\n{rows}\n  ]\n}}\n'.encode())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
-from marcot.model.files.whole_file import write_whole
+from marcot.model.files.atomic_file import write_atomically
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -83,7 +83,7 @@ class CpuReport:
             "goals": [_plain(verdict) for verdict in self.goals],
         }
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+        write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
     def _speed_table(self, model: str) -> Table:
         """Rows: branches, prompt lengths, memory. Columns: engines, ratios, shares of the machine's limits."""

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from marcot.model.files.whole_file import write_whole
+from marcot.model.files.atomic_file import write_atomically
 from rich.console import Console
 from rich.table import Table
 
@@ -118,4 +118,6 @@ class Report:
                 }
             )
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, (json.dumps({"machine": self.machine._asdict(), "timings": rows}, indent=2) + "\n").encode())
+        write_atomically(
+            path, (json.dumps({"machine": self.machine._asdict(), "timings": rows}, indent=2) + "\n").encode()
+        )

@@ -9,7 +9,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from marcot.model.files.whole_file import write_whole
+from marcot.model.files.atomic_file import write_atomically
 from rich.console import Console
 from rich.table import Table
 
@@ -121,7 +121,7 @@ class GpuReport(NamedTuple):
                 for section in self.sections
             ],
         }
-        write_whole(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+        write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def _tables(findings: Sequence[Finding], card: Card) -> Iterator[Table]:

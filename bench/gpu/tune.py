@@ -23,7 +23,7 @@ from marcot.kernels import Kernels
 from marcot.kernels.triton.arch import Arch, detect_arch
 from marcot.kernels.triton.op_set import TritonKernels
 from marcot.kernels.triton.tuning import TUNED_FOLDER, UNTUNED, TunedShape, TuningTable, table_name
-from marcot.model.files.whole_file import write_whole
+from marcot.model.files.atomic_file import write_atomically
 
 from .check import NO_GPU
 from .cold_clock import ColdClock
@@ -113,7 +113,7 @@ def write_table(card: str, arch: str, measured: Sequence[Measured], folder: Path
     versions = {"torch": torch.__version__, "triton": version("triton")}
     content = {"card": card, "arch": arch, "versions": versions, "shapes": [one._asdict() for one in shapes]}
     folder.mkdir(exist_ok=True)
-    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
     return path
 
 

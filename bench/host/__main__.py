@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import cpuinfo
 import typer
-from marcot.model.files.whole_file import write_whole
+from marcot.model.files.atomic_file import write_atomically
 from rich.console import Console
 from rich.table import Table
 
@@ -151,7 +151,7 @@ def bench_host(
     if update:
         cpu = cpuinfo.get_cpu_info().get("brand_raw", "unknown")
         report = {"cpu": cpu, "rounds": rounds, "timings": [timing._asdict() for timing in timings]}
-        write_whole(_RESULTS, (json.dumps(report, indent=2) + "\n").encode())
+        write_atomically(_RESULTS, (json.dumps(report, indent=2) + "\n").encode())
     if check and failures:
         raise typer.Exit(1)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Final, NamedTuple
 
 import typer
-from marcot.model.files.whole_file import write_whole
+from marcot.model.files.atomic_file import write_atomically
 from rich.console import Console
 from rich.table import Table
 
@@ -84,7 +84,7 @@ def step_counts(
     counts.sort(key=lambda one: (one.model, one.branches))
     Console(width=max(Console().width, 120)).print(table(counts))
     if update:
-        write_whole(_RESULTS, (json.dumps([one._asdict() for one in counts], indent=1) + "\n").encode())
+        write_atomically(_RESULTS, (json.dumps([one._asdict() for one in counts], indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from marcot.model.files.whole_file import write_whole
+from marcot.model.files.atomic_file import write_atomically
 
 from .table import Key, Row, Rows
 from .target import TARGETS
@@ -20,7 +20,9 @@ def update_page(path: Path, rows: Rows) -> None:
     """Replace what is between the marks in the page at `path`."""
     before, _, rest = path.read_text().partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    write_whole(path, (before + _BEGIN + "\n".join((*_summary(rows), "", *_details(rows), "")) + _END + after).encode())
+    write_atomically(
+        path, (before + _BEGIN + "\n".join((*_summary(rows), "", *_details(rows), "")) + _END + after).encode()
+    )
 
 
 def _summary(rows: Rows) -> Iterator[str]:

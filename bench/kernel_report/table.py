@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from marcot.model.files.whole_file import write_whole
+from marcot.model.files.atomic_file import write_atomically
 
 from .binary import Binary, Loads
 from .occupancy import LIMITS, Needs, resident_blocks
@@ -162,7 +162,7 @@ def write_rows(path: Path, rows: Mapping[Key, Row]) -> None:
         targets.setdefault(key.target, []).append(f"{json.dumps(key.variant)}: {json.dumps(row._asdict())}")
     parts = (f"{json.dumps(target)}: {{\n" + ",\n".join(lines) + "\n}" for target, lines in targets.items())
     text = "{\n" + ",\n".join(parts) + "\n}\n"
-    write_whole(path, text.encode())
+    write_atomically(path, text.encode())
 
 
 def read_rows(path: Path) -> Rows:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from marcot.engine.evaluation import Interval, Pairs, wilson
-from marcot.model.files.whole_file import write_whole
+from marcot.model.files.atomic_file import write_atomically
 from rich.console import Console
 from rich.table import Table
 
@@ -110,7 +110,7 @@ class QualityReport:
         """Write everything but the texts of answers to `path`."""
         content = self.facts | {"models": {model.name: _plain(model) for model in self.models}}
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+        write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
     def _add_text_rows(self, table: Table) -> None:
         def row(title: str, cell: Callable[[Summary], str], text: str | None = None) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 from marcot.engine import Engine  # before torch: it has OpenMP's threads wait, not spin
-from marcot.model.files.whole_file import write_whole
+from marcot.model.files.atomic_file import write_atomically
 
 # isort: split
 import torch
@@ -108,7 +108,7 @@ def fine_tune(
     }
     print(json.dumps(report, indent=2))
     if out is not None:
-        write_whole(out, (json.dumps(report, indent=2) + "\n").encode())
+        write_atomically(out, (json.dumps(report, indent=2) + "\n").encode())
 
 
 def _dense(model: PreTrainedModel) -> PreTrainedModel:

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from ...model.files import strict_json
+from ...model.files.atomic_file import sync_folder
 from ...model.files.fields import MAX_COUNT, Fields
-from ...model.files.whole_file import sync_folder
 from ...model.files.working_file import working_names
 from ..errors import InputError, OutputError
 from ..results.file_lock import lock

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..checking import flag, real, shown, whole
+from ..checking import check_flag, check_integer, check_number, shown
 from ..errors import InputError
 
 KINDS = ("sft", "steps", "pairs")
@@ -79,14 +79,14 @@ class DatasetOptions:
         if self.form not in FORMS:
             raise InputError(f"--form {self.form}: there are {', '.join(FORMS)}")
         for name, least in _COUNTS.items():
-            self._check(whole, name, f"an integer >= {least}", least=least)
-        self._check(whole, "seed", "a 64-bit integer", least=-(2**63), most=2**63 - 1)
+            self._check(check_integer, name, f"an integer >= {least}", least=least)
+        self._check(check_integer, "seed", "a 64-bit integer", least=-(2**63), most=2**63 - 1)
         if self.min_characters > self.max_characters:
             raise InputError(f"no text has {self.min_characters} to {self.max_characters} characters")
         for name, (low, high) in _RANGES.items():
             if getattr(self, name) is not None or name != "min_value":
-                self._check(real, name, f"a number from {low} to {high}", least=low, most=high)
-        flag("--keep-wrong", self.keep_wrong), flag("--skip-bad", self.skip_bad)
+                self._check(check_number, name, f"a number from {low} to {high}", least=low, most=high)
+        check_flag("--keep-wrong", self.keep_wrong), check_flag("--skip-bad", self.skip_bad)
         if self.validation + self.test > 1:
             raise InputError("--validation and --test are more than all questions together")
 

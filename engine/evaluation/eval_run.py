@@ -18,9 +18,9 @@ from ...kernels import MarcotError
 from ..errors import InputError
 from ..outcome import Outcome
 from ..results.json_form import JsonObject, failure_object, search_object
+from ..results.provenance import check_unchanged, find_provenance, run_date
 from ..results.question_file import InputQuestion
 from ..results.results_file import ResultsFile
-from ..results.world import check_unchanged, run_date, world_of
 from ..search import Question, reference_answer
 from ..search.rollout.instruction import with_instruction
 from ..search.strategy_spec import StrategySpec
@@ -59,7 +59,7 @@ class Cell:
         Raises:
             InputError: The results that are kept already were made with others.
         """
-        settings = {**self.settings, **world_of(engine, day)}
+        settings = {**self.settings, **find_provenance(engine, day)}
         if self.file is not None:
             self.file.check(settings)
         return replace(self, settings=settings)

@@ -12,9 +12,9 @@ from typing import Any
 
 from ...model.files.strict_json import RefusedError, parse
 from ..errors import InputError
-from ..results.added_settings import distinguishing, found_of
+from ..results.added_settings import distinguishing, select_provenance
 from ..search.answers import ANSWER_RULES
-from ..search.imported import is_path
+from ..search.user_import import is_import_path
 from .anytime import Anytime, Point, limit_for, point
 from .interval import Interval, wilson
 from .pairs import Pairs
@@ -157,7 +157,7 @@ def read_series(paths: Iterable[Path], rules: Container[str] | None = ()) -> lis
                 except InputError as error:
                     raise InputError(f"{file}, line {number}: {error}") from None
             # Lines of an earlier version do not name what later ones of the same file do.
-            named = {name: value for entry in entries for name, value in found_of(entry[1]).items()}
+            named = {name: value for entry in entries for name, value in select_provenance(entry[1]).items()}
             for label, own, question, trial in entries:
                 settings = named | own
                 key = json.dumps(distinguishing(settings), sort_keys=True)
@@ -213,5 +213,5 @@ def _entry(line: bytes, rules: Container[str] | None) -> tuple[str, dict[str, An
 def _check_rule(rule: str, allowed: Container[str]) -> None:
     if rule in ANSWER_RULES or rule in allowed:
         return
-    advice = "; the command that made the results reports on them too" if is_path(rule) else ""
+    advice = "; the command that made the results reports on them too" if is_import_path(rule) else ""
     raise InputError(f"was made by the answer rule {rule!r:.100}, which is not one of marcot's{advice}")

@@ -28,7 +28,7 @@ with. The value need not be the option's default: `lead` came with one of 2, and
 """
 
 
-FOUND = frozenset({"checkpoint", "date", "code"})
+PROVENANCE = frozenset({"checkpoint", "date", "code"})
 """Settings that nobody gives and a run finds: the checkpoint's fingerprint, the date that its chat template shows, and
 hashes of files with code of the user's. Results of earlier versions do not name them: they may be of any."""
 
@@ -56,13 +56,13 @@ def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
         Change(name, before.get(name), after.get(name))
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
-        and (name in before.keys() & after.keys() or name.partition(".")[0] not in FOUND)
+        and (name in before.keys() & after.keys() or name.partition(".")[0] not in PROVENANCE)
     ]
 
 
-def found_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+def select_provenance(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The part of `settings` that a run found."""
-    return {name: value for name, value in settings.items() if name in FOUND}
+    return {name: value for name, value in settings.items() if name in PROVENANCE}
 
 
 def _flat(settings: Mapping[str, Any], group: str = "") -> dict[str, Any]:

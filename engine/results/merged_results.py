@@ -10,9 +10,9 @@ from ...model.files.strict_json import parse
 from ..errors import InputError
 from .added_settings import changes
 from .json_form import JsonObject
+from .output_file import write_output
 from .question_file import QuestionKey
 from .results_file import entry_key, is_result
-from .whole_file import write_whole
 
 
 class _Place(NamedTuple):
@@ -82,7 +82,7 @@ def merge_results(paths: Sequence[Path], out: Path) -> MergedResults:
     if not kept:
         raise InputError(f"{', '.join(map(str, paths))}: there are no results to merge")
     places = sorted(kept.values())
-    write_whole(out, _contents(paths, places))
+    write_output(out, _contents(paths, places))
     return MergedResults(len(places), sum(place.failed for place in places), lines - len(places))
 
 

@@ -15,10 +15,10 @@ from ..search import Progress, Question, Strategy, solutions
 from .json_form import JsonObject, failure_object, search_object
 from .outcome_tally import OutcomeTally
 from .pace import Pace
+from .provenance import find_provenance, run_date
 from .question_file import InputQuestion
 from .results_file import ResultsFile
 from .run_statistics import RunStatistics
-from .world import run_date, world_of
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -99,7 +99,7 @@ class QuestionRun:
             OutputError: A file cannot be written; what it had before it has still.
         """
         day = run_date(day, self.file)
-        self.settings |= world_of(engine, day)
+        self.settings |= find_provenance(engine, day)
         if self.file is not None:
             self.file.check(self.settings)
         asked = [Question(each.text, each.reference) for each in self.todo]

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeGuard
 from ...model.files.strict_json import RefusedError, parse
 from ..errors import InputError, OutputError
 from ..search.answers import known_reference
-from .added_settings import changes, found_of
+from .added_settings import changes, select_provenance
 from .file_lock import lock
 from .json_form import JsonObject, to_line
 from .question_file import InputQuestion, QuestionKey, question_key
@@ -47,7 +47,7 @@ class ResultsFile:
     lines of ours. A last line that only lacks its line feed, as an editor may leave it, is whole.
 
     Attributes:
-        found: What its lines name of the settings that nobody gives (`added_settings.FOUND`).
+        provenance: What its lines name of the settings that nobody gives (`added_settings.PROVENANCE`).
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], command: str = "marcot search") -> None:
@@ -65,7 +65,7 @@ class ResultsFile:
         self._path = path
         self._command = command
         self._done: dict[QuestionKey, str | None] = {}
-        self.found: dict[str, Any] = {}
+        self.provenance: dict[str, Any] = {}
         try:
             if path.exists() and not path.is_file():
                 raise InputError(
@@ -98,7 +98,7 @@ class ResultsFile:
         Raises:
             InputError: Its results were made with other settings.
         """
-        _check_settings(self.found, found_of(settings), str(self._path))
+        _check_settings(self.provenance, select_provenance(settings), str(self._path))
 
     def append(self, entry: JsonObject) -> None:
         """Write `entry` and wait until it is on the disk.
@@ -145,8 +145,8 @@ class ResultsFile:
                 entry = None
             if not is_result(entry):
                 raise InputError(f"{where}: is not a result of {self._command}; give --out another file")
-            _check_settings(entry["settings"], wanted | self.found, where)
-            self.found |= found_of(entry["settings"])
+            _check_settings(entry["settings"], wanted | self.provenance, where)
+            self.provenance |= select_provenance(entry["settings"])
             if "error" not in entry:
                 self._done[entry_key(entry)] = _reference(entry)
             whole, complete = whole + len(line), line.endswith(b"\n")

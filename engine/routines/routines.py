@@ -8,7 +8,7 @@ from datetime import date as Date
 from typing import Never, TypeVar
 
 from ...kernels import MAX_TOP_K
-from ..checking import shown, whole
+from ..checking import check_integer, shown
 from ..completion import Completion
 from ..errors import InputError, RequestCancelledError
 from ..expansion import Expansion
@@ -76,7 +76,7 @@ class Routines:
 
     def prefill(self, prompt: str | Sequence[int], priority: int = 0) -> Routine[Never, Node]:
         """Compute a prompt; see `Engine.prefill`."""
-        priority = whole("priority", priority, "an integer")
+        priority = check_integer("priority", priority, "an integer")
         node = self.open(prompt)
         try:
             yield from self.finished([self.scheduler.prefill(node.kv, self._usage, priority)])
@@ -174,9 +174,9 @@ class Routines:
         priority: int = 0,
     ) -> Routine[Never, list[Score]]:
         """Rate given tokens; see `Engine.score`."""
-        priority = whole("priority", priority, "an integer")
+        priority = check_integer("priority", priority, "an integer")
         limit = min(MAX_TOP_K, self.codec.vocab_size)
-        top_k = whole("top_k", top_k, f"from 1 to {limit}", least=1, most=limit)
+        top_k = check_integer("top_k", top_k, f"from 1 to {limit}", least=1, most=limit)
         if after is not None and not (isinstance(after, Node) and after.is_of(self._tree)):
             raise InputError(f"after={shown(after)}: must be a Node of this engine, or None")
         encoded = self.codec.encode_each(sequences, bos=after is None)
@@ -203,11 +203,11 @@ class Routines:
         priority: int = 0,
     ) -> Routine[Progress | Outcome, None]:
         """Search questions; see `Engine.stream`. What is wrong with the arguments is said at once."""
-        concurrency = whole("concurrency", concurrency, "at least 1", least=1)
+        concurrency = check_integer("concurrency", concurrency, "at least 1", least=1)
         if concurrency > MAX_CONCURRENCY:
             raise InputError(f"concurrency={shown(concurrency)}: must be at most {MAX_CONCURRENCY}")
         check_strategy(strategy)
-        priority = whole("priority", priority, "an integer")
+        priority = check_integer("priority", priority, "an integer")
         opener = QuestionOpener.of(self.open, self.codec, self._context, strategy, instruction, system, date)
         asked = one_or_many(questions)
         count = len(asked) if isinstance(asked, Sized) else None

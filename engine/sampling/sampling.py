@@ -6,7 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...kernels import MAX_TOP_K
-from ..checking import MAX_COUNT, count, flag, real, shown, texts, whole, wholes
+from ..checking import (
+    MAX_COUNT,
+    check_count,
+    check_flag,
+    check_integer,
+    check_integers,
+    check_number,
+    check_texts,
+    shown,
+)
 from ..errors import SamplingError
 from ..text.brief import brief_changes
 
@@ -63,18 +72,18 @@ class Sampling:
         Raises:
             SamplingError: Names the parameter, its value and what it may be.
         """
-        self._check(real, "temperature", allowed="a finite number >= 0", least=0)
-        self._check(whole, "top_k", allowed="an integer >= 0 (0 keeps all)", least=0)
-        self._check(real, "top_p", allowed="in (0, 1]", above=0, most=1)
-        self._check(real, "min_p", allowed="in [0, 1]", least=0, most=1)
-        self._check(real, "repetition_penalty", allowed="a finite number > 0", above=0)
-        self._check(count, "max_tokens", allowed="an integer >= 1", least=1)
-        self._check(texts, "stop")
-        self._check(flag, "include_stop")
-        self._check(wholes, "stop_token_ids")
-        self._check(flag, "ignore_eos")
-        self._check(whole, "seed", allowed="a 64-bit integer", least=-(2**63), most=2**63 - 1)
-        self._check(whole, "top_logprobs", allowed=f"an integer from 1 to {MAX_TOP_K}", least=1, most=MAX_TOP_K)
+        self._check(check_number, "temperature", allowed="a finite number >= 0", least=0)
+        self._check(check_integer, "top_k", allowed="an integer >= 0 (0 keeps all)", least=0)
+        self._check(check_number, "top_p", allowed="in (0, 1]", above=0, most=1)
+        self._check(check_number, "min_p", allowed="in [0, 1]", least=0, most=1)
+        self._check(check_number, "repetition_penalty", allowed="a finite number > 0", above=0)
+        self._check(check_count, "max_tokens", allowed="an integer >= 1", least=1)
+        self._check(check_texts, "stop")
+        self._check(check_flag, "include_stop")
+        self._check(check_integers, "stop_token_ids")
+        self._check(check_flag, "ignore_eos")
+        self._check(check_integer, "seed", allowed="a 64-bit integer", least=-(2**63), most=2**63 - 1)
+        self._check(check_integer, "top_logprobs", allowed=f"an integer from 1 to {MAX_TOP_K}", least=1, most=MAX_TOP_K)
         for name, good, allowed in (
             ("temperature", self.greedy or _computes(self.temperature), f"0 (greedy) or {_RANGE}"),
             ("top_k", self.top_k <= MAX_COUNT, "an integer below 2**31 (0 keeps all)"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ...kernels import MarcotError
-from ..checking import branches, count, no_class, shown, whole
+from ..checking import check_branches, check_count, check_integer, refuse_class, shown
 from ..errors import InputError
 from ..expansion import Expansion
 from ..kv.tree import KVTree
@@ -33,7 +33,7 @@ class ExpansionBatch:
             InputError: An expansion asks for less than one sample, or is none of a node of this tree.
             MarcotError: What `Scheduler.expand` refuses.
         """
-        priority = whole("priority", priority, "an integer")
+        priority = check_integer("priority", priority, "an integer")
         self.branches: list[list[Branch]] = []
         self._scheduler = scheduler
         self._tree = tree
@@ -41,7 +41,7 @@ class ExpansionBatch:
             total = 0
             for expansion in expansions:
                 node, n, sampling, first = _checked(expansion, tree)
-                total = branches("n" if not total else "n of all expansions", total + n)
+                total = check_branches("n" if not total else "n of all expansions", total + n)
                 is_over = node.finish_reason == "eos" and not sampling.ignore_eos
                 samples: list[Branch] = []
                 self.branches.append(samples)
@@ -113,11 +113,11 @@ def _checked(expansion: object, tree: KVTree) -> Expansion:
     node, n, sampling, first = expansion
     if not isinstance(node, Node) or not node.is_of(tree):
         raise InputError(f"cannot expand {node!r:.100}: must be a Node of this engine")
-    n = whole("n", n, "an integer >= 1")
+    n = check_integer("n", n, "an integer >= 1")
     if n < 1:
         raise InputError(f"n={shown(n)}: an expansion needs at least one sample")
-    first = count("first", first, "an integer >= 0", least=0)
-    no_class("sampling", sampling, Sampling)
+    first = check_count("first", first, "an integer >= 0", least=0)
+    refuse_class("sampling", sampling, Sampling)
     if not isinstance(sampling, Sampling):
         raise InputError(f"sampling={sampling!r:.100}: must be a Sampling")
     return Expansion(node, n, sampling, first)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterable
 
 from ...kernels import MarcotError
-from ..checking import real
+from ..checking import check_number
 from ..kv.tree import KVTree
 from ..outcome import Outcome
 from ..search.protocol import Progress, Search, Searcher, Task, Wave
@@ -215,7 +215,7 @@ class _Run:
             if not isinstance(wave, Wave) or not isinstance(wave.progress, Progress):
                 raise self._code.error(f"{name} yielded {wave!r:.100}: must be a Wave of expansions, with a Progress")
             if wave.deadline is not None:
-                real("deadline", wave.deadline, "a time of time.monotonic(), or None")
+                check_number("deadline", wave.deadline, "a time of time.monotonic(), or None")
             self._wave = wave
             self._batch = ExpansionBatch(self._scheduler, self._tree, wave.expansions, self._usage, self._priority)
         return None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from ..checking import branches, count, flag, no_class, real
+from ..checking import check_branches, check_count, check_flag, check_number, refuse_class
 from ..errors import InputError
 from ..sampling.sampling import Sampling
 from ..text.brief import brief_changes
@@ -88,7 +88,7 @@ class SearchParameters(metaclass=RenamingMeta):
         for earlier in RENAMED.keys() & {field.name for field in fields(self)}:  # a class of a user's has a default so
             self._set(present_name(earlier, (), stacklevel=3), getattr(self, earlier))
         self.check_least(max_depth=1, max_rollout_tokens=1, parallel=1, vote_margin=0)
-        branches("parallel", self.parallel)
+        check_branches("parallel", self.parallel)
         for name, least in {"rollouts": 1, "max_tokens": 1, "max_nodes": 2, "convergence_window": 1}.items():
             if getattr(self, name) is not None:
                 self._check_count(name, least, " or None")
@@ -96,10 +96,10 @@ class SearchParameters(metaclass=RenamingMeta):
         resolve_value(self.value)
         resolve_answer_rule(self.answer_rule)
         resolve_answer_parser(self.answer_from)
-        no_class("sampling", self.sampling, Sampling)
+        refuse_class("sampling", self.sampling, Sampling)
         if not isinstance(self.sampling, Sampling):
             raise InputError(f"sampling={self.sampling!r:.100}: must be a Sampling")
-        self._set("prune", real("prune", self.prune, "a share from 0 to below 1", least=0, below=1))
+        self._set("prune", check_number("prune", self.prune, "a share from 0 to below 1", least=0, below=1))
         if self.max_seconds is not None:
             self.check_real("max_seconds", "a finite number > 0", above=0)
         self.check_flags("reflection", "stop_decided")
@@ -116,7 +116,7 @@ class SearchParameters(metaclass=RenamingMeta):
             self._check_count(name, amount)
 
     def _check_count(self, name: str, least: int, also: str = "") -> None:
-        self._set(name, count(name, getattr(self, name), f"an integer >= {least}{also}", least=least))
+        self._set(name, check_count(name, getattr(self, name), f"an integer >= {least}{also}", least=least))
 
     def check_real(self, name: str, allowed: str, *, least: float = -math.inf, above: float = -math.inf) -> None:
         """Check that the option `name` is a finite number, not less than `least` and greater than `above`.
@@ -124,7 +124,7 @@ class SearchParameters(metaclass=RenamingMeta):
         Raises:
             InputError: It is not; says that it must be `allowed`.
         """
-        self._set(name, real(name, getattr(self, name), allowed, least=least, above=above))
+        self._set(name, check_number(name, getattr(self, name), allowed, least=least, above=above))
 
     def check_flags(self, *names: str) -> None:
         """Check that each of these options is True or False.
@@ -133,7 +133,7 @@ class SearchParameters(metaclass=RenamingMeta):
             InputError: Names the first that is not.
         """
         for name in names:
-            self._set(name, flag(name, getattr(self, name)))
+            self._set(name, check_flag(name, getattr(self, name)))
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

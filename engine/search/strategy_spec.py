@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from ..errors import InputError
 from ..sampling.sampling import Sampling
-from .imported import imported, is_path
 from .renamed import present_name
 from .strategies import STRATEGIES
 from .strategy import Strategy
+from .user_import import import_attribute, is_import_path
 
 _OWN = re.compile(r"\s*([\w.]+:\w+)\s*(?::(.*))?", re.DOTALL)
 """A class of one's own, `module:Class`, and what may follow it."""
@@ -135,10 +135,10 @@ def _named(part: str) -> list[str]:
 def _kind(name: str) -> type[Strategy]:
     if name in STRATEGIES:
         return STRATEGIES[name]
-    if not is_path(name):
+    if not is_import_path(name):
         known = ", ".join(STRATEGIES)
         raise InputError(f"no strategy is called {name!r}: there are {known}, and classes of your own as module:Class")
-    kind = imported(name, "strategy")
+    kind = import_attribute(name, "strategy")
     if not isinstance(kind, type) or not issubclass(kind, Strategy) or isabstract(kind):
         raise InputError(f"strategy {name!r}: is {kind!r:.80}; it must be a class derived from Strategy with grow")
     if not isinstance(getattr(kind, "name", None), str):

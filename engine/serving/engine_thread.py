@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 
 from ...kernels import MarcotError
-from ..checking import shown, whole
+from ..checking import check_integer, shown
 from ..engine import Engine
 from ..errors import (
     EngineBusyError,
@@ -57,7 +57,7 @@ class EngineThread:
             EngineBusyError: The engine is at work, or belongs to another thread.
         """
         self._engine = engine
-        self._max_requests = whole("max_requests", max_requests, "an integer >= 1", least=1)
+        self._max_requests = check_integer("max_requests", max_requests, "an integer >= 1", least=1)
         self._threads = torch.get_num_threads()
         self._lock = threading.Lock()
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()  # a finalizer may put into it at any moment

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ...model import Tokenizer
-from ..checking import shown, whole
+from ..checking import check_integer, shown
 from ..errors import InputError
 
 
@@ -92,4 +92,4 @@ def _token_ids(tokens: object) -> list[int]:
             raise InputError(f"{token!r:.100} among token ids: Engine.chat_ids makes such of the messages of a chat")
         if not _is_one(token):
             raise InputError(f"{token!r:.100} among token ids: pass one text, or one sequence of integers")
-    return [whole("token id", token, "an integer") for token in ids]
+    return [check_integer("token id", token, "an integer") for token in ids]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InputError
-from ..results.whole_file import Recognise, check_replaceable, write_whole
+from ..results.output_file import Recognise, check_replaceable, write_output
 from .dot import is_dot, to_dot
 from .page import is_page, to_page
 from .tree_json import is_json, to_json
@@ -90,5 +90,5 @@ class TreeFile:
         path = self.path(index)
         self.check([index])
         # A graph cannot have halves of surrogate pairs in any other way.
-        write_whole(path, self._kind.write(result, settings).encode(errors="replace"))
+        write_output(path, self._kind.write(result, settings).encode(errors="replace"))
         return path

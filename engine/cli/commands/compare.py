@@ -58,7 +58,7 @@ def compare(
       marcot compare --model ./marco-o1,./llama-3.2 --strategy greedy,mcts:rollouts=16 --out report.html
     """
     from ...evaluation import INSTRUCTIONS, ComparisonFile
-    from ...results.world import run_date
+    from ...results.provenance import run_date
     from .compare_run import CompareRun
 
     pages = [ComparisonFile(path) for path in out or []]

@@ -12,7 +12,7 @@ from typing import Any
 from ...engine import Engine
 from ...evaluation import Comparison, Contestant, EvalView, Leg, Prompt, Reply, StrategySpec
 from ...outcome import Outcome
-from ...results.world import world_of
+from ...results.provenance import find_provenance
 from ...search import Question, SearchResult
 from ...search.answers import answers_agree
 from ...search.rollout.instruction import with_instruction
@@ -84,7 +84,7 @@ class CompareRun:
                     contestant = Contestant(Path(model).name, spec.label)
                     basis = {"model": contestant.model, **self.numbers, "instruction": self.instruction}
                     settings[contestant] = basis | {"system": self.system} | spec.strategy.settings()
-                    settings[contestant] |= world_of(engine, self.day)
+                    settings[contestant] |= find_provenance(engine, self.day)
                     view.begin()
                     for position, reply, result in self._replies(engine, spec, view):
                         replies[position, contestant] = reply

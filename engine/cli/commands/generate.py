@@ -67,14 +67,14 @@ def generate(
 
       marcot generate -m ./no-tokenizer --token-ids "1 2 3" --temperature 0 --json
     """
-    from ...checking import branches, whole
+    from ...checking import check_branches, check_integer
     from ...errors import InputError
     from ...results.json_form import sample_object, to_line
     from ..loading import waiting
     from ..messages import read_messages
 
     _check_start(prompt, token_ids, messages, chat, system)
-    branches("samples", whole("samples", samples, "at least 1", least=1))
+    check_branches("samples", check_integer("samples", samples, "at least 1", least=1))
     if stream and (json or samples > 1):
         raise InputError(f"--stream prints a single sample as text; leave out {'--json' if json else '-n'}")
     drawing = sampling.sampling(max_tokens=max_tokens, ignore_eos=ignore_eos, top_logprobs=top_logprobs)

@@ -25,8 +25,8 @@ def merge(
       marcot merge part-1.jsonl part-2.jsonl --out results.jsonl
     """
     from ...results.merged_results import merge_results
+    from ...results.output_file import check_replaceable
     from ...results.results_file import is_results_head
-    from ...results.whole_file import check_replaceable
     from ..streams import say
 
     check_replaceable(out, is_results_head, "a results file of marcot search", "give --out another name")

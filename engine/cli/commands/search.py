@@ -111,7 +111,7 @@ def _check_files(input: Path | None, out: Path | None, tree: Path | None) -> Non
         InputError: It would be; says which option to change.
     """
     from ...errors import InputError
-    from ...results.whole_file import is_same_file
+    from ...results.output_file import is_same_file
 
     if out is not None and is_same_file(out, input):
         raise InputError(

@@ -15,9 +15,9 @@ from ...engine import Engine
 from ...errors import OutputError
 from ...outcome import Outcome
 from ...results.json_form import JsonObject, is_correct, to_line
+from ...results.provenance import check_unchanged
 from ...results.question_file import InputQuestion
 from ...results.question_run import QuestionRun
-from ...results.world import check_unchanged
 from ...search import SearchResult, Strategy, solutions
 from ...text.printable import printable
 from ...view import TreeFile

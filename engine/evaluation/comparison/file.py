@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ...errors import InputError
 from ...results.json_form import to_line
-from ...results.whole_file import Recognise, check_replaceable, write_together
+from ...results.output_file import Recognise, check_replaceable, write_outputs
 from ..report.sections import to_markdown
 from .comparison import Comparison, Contestant
 from .page import comparison_page, is_comparison_page
@@ -63,7 +63,7 @@ class ComparisonFile:
         links = {} if trees is None else trees.links(comparison)
         files = {self._path: self._kind.write(comparison, links).encode(errors="backslashreplace")}
         try:
-            write_together(files if trees is None else files | trees.files(comparison))
+            write_outputs(files if trees is None else files | trees.files(comparison))
         finally:
             if trees is not None:
                 trees.remove_if_empty()

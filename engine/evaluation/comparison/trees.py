@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ...errors import InputError, OutputError
-from ...results.whole_file import check_replaceable
+from ...results.output_file import check_replaceable
 from ...view import is_page, to_page
 from .comparison import Comparison, Contestant
 

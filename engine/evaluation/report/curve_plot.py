@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unicodedata import east_asian_width
 
 from ...errors import InputError
-from ...results.whole_file import check_replaceable, write_whole
+from ...results.output_file import check_replaceable, write_output
 from ..anytime import Point
 from ..series import Series
 from .report import Group, Report
@@ -63,7 +63,7 @@ def draw_curve(report: Report, path: Path) -> None:
         OutputError: It cannot be written.
     """
     check_replaceable(path, is_curve, "a curve of marcot eval", "move it, or give another name")
-    write_whole(path, curve_picture(report))
+    write_output(path, curve_picture(report))
 
 
 def curve_picture(report: Report) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...errors import InputError, OutputError
 from ...results.json_form import to_line
-from ...results.whole_file import Recognise, check_replaceable, write_together
+from ...results.output_file import Recognise, check_replaceable, write_outputs
 from .curve_plot import curve_picture, is_curve
 from .report import CURVE_COLUMNS, SUMMARY_COLUMNS, Report
 
@@ -57,7 +57,7 @@ def write_report(report: Report, folder: Path) -> InputError | None:
         files[_PICTURE] = curve_picture(report)
     except InputError as error:
         no_picture = error
-    write_together({folder / name: content for name, content in files.items()})
+    write_outputs({folder / name: content for name, content in files.items()})
     return no_picture
 
 

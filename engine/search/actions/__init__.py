@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ...checking import no_class
+from ...checking import refuse_class
 from ...errors import InputError
-from ..imported import imported, instance, is_path
+from ..user_import import import_attribute, instantiate, is_import_path
 from .action import Action, ActionPrompt, Decode, Opening
 from .action_file import read_actions
 from .checked_action import CheckedAction
@@ -49,7 +49,7 @@ def resolve_action(choice: str | Action) -> Action:
     """
     if isinstance(choice, Action):
         return choice
-    no_class("action", choice, Action)
+    refuse_class("action", choice, Action)
     if not isinstance(choice, str):
         raise InputError(f"action={choice!r}: must be a name or an Action")
     if choice in _NAMED:
@@ -60,8 +60,8 @@ def resolve_action(choice: str | Action) -> Action:
         return Uncertain(int(match[1]))
     if choice.endswith(".toml"):
         return read_actions(Path(choice))
-    if is_path(choice):
-        found = instance(imported(choice, "action"), choice, "action")
+    if is_import_path(choice):
+        found = instantiate(import_attribute(choice, "action"), choice, "action")
         if not isinstance(found, Action):
             raise InputError(f"action {choice!r}: is {found!r:.60}; it must be a class derived from Action")
         return found

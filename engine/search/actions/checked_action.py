@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 import numpy as np
 from numpy.typing import NDArray
 
-from ...checking import flag, texts, whole
+from ...checking import check_flag, check_integer, check_texts
 from ...errors import InputError, RenamedWarning
 from ..renamed import EARLIER_METHODS
 from ..user_code import UserCode
@@ -54,7 +54,7 @@ class CheckedAction(Action):
         total = len(token_ids)
         with self._calling("cut"):
             ends = [
-                whole("an end", end, f"an integer from 0 to {total}", least=0, most=total)
+                check_integer("an end", end, f"an integer from 0 to {total}", least=0, most=total)
                 for end in self._action.cut(token_ids, decode, confidences)
             ]
             if ends != sorted(ends) or (total and ends[-1:] != [total]):
@@ -71,13 +71,13 @@ class CheckedAction(Action):
     def stops(self) -> tuple[str, ...]:
         """See `Action.stops`."""
         with self._calling("stops"):
-            return texts("stops", self._action.stops)
+            return check_texts("stops", self._action.stops)
 
     @property
     def guided(self) -> bool:
         """See `Action.guided`."""
         with self._calling("guided"):
-            return flag("guided", self._action.guided)
+            return check_flag("guided", self._action.guided)
 
     def prompt(self, kinds: Sequence[str], sample: int) -> ActionPrompt | None:
         """See `Action.prompt`."""
@@ -99,11 +99,11 @@ class CheckedAction(Action):
             if backtrack is None:
                 return None
             levels, prompt = backtrack
-            return whole("levels", levels, "an integer >= 1", least=1), _prompt(prompt)
+            return check_integer("levels", levels, "an integer >= 1", least=1), _prompt(prompt)
 
 
 def _count(name: str, count: int | None) -> int | None:
-    return None if count is None else whole(name, count, "None or an integer >= 1", least=1)
+    return None if count is None else check_integer(name, count, "None or an integer >= 1", least=1)
 
 
 def _prompt(prompt: ActionPrompt) -> ActionPrompt:
@@ -111,5 +111,5 @@ def _prompt(prompt: ActionPrompt) -> ActionPrompt:
         raise InputError(f"{prompt!r} must be an ActionPrompt")
     if not isinstance(prompt.text, str) or not isinstance(prompt.kind, str):
         raise InputError(f"{prompt!r} must have a text and a kind that are strings")
-    longest = whole("max_tokens", prompt.max_tokens, "an integer >= 1", least=1)
-    return prompt._replace(close=texts("close", prompt.close), max_tokens=longest)
+    longest = check_integer("max_tokens", prompt.max_tokens, "an integer >= 1", least=1)
+    return prompt._replace(close=check_texts("close", prompt.close), max_tokens=longest)

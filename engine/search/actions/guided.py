@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from ...checking import branches, count, texts, whole
+from ...checking import check_branches, check_count, check_integer, check_texts
 from ...errors import InputError
 from .action import Action, ActionPrompt, Decode
 
@@ -45,12 +45,12 @@ class Kind:
             InputError: Names what is wrong.
         """
         where = f"kind {self.name!r}: "
-        openings = texts(where + "openings", self.openings, may_be_empty=True) or ("",)
+        openings = check_texts(where + "openings", self.openings, may_be_empty=True) or ("",)
         object.__setattr__(self, "openings", openings)
-        object.__setattr__(self, "close", texts(where + "close", self.close))
-        if self.tags is not None and len(texts(where + "tags", self.tags, may_be_empty=True)) != 2:
+        object.__setattr__(self, "close", check_texts(where + "close", self.close))
+        if self.tags is not None and len(check_texts(where + "tags", self.tags, may_be_empty=True)) != 2:
             raise InputError(f"{where}tags={self.tags!r}: must be two texts, before and after")
-        count(where + "max_tokens", self.max_tokens, "an integer >= 0", least=0)
+        check_count(where + "max_tokens", self.max_tokens, "an integer >= 0", least=0)
 
     @property
     def final(self) -> bool:
@@ -99,15 +99,15 @@ class GuidedActions(Action):
         self._name = name
         self._kinds: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in kinds})
         self._start = start
-        self._longest = count(f"action {name}: longest", longest, "an integer >= 1", least=1)
-        back_off = count(f"action {name}: back_off", back_off, "an integer >= 0", least=0)
+        self._longest = check_count(f"action {name}: longest", longest, "an integer >= 1", least=1)
+        back_off = check_count(f"action {name}: back_off", back_off, "an integer >= 0", least=0)
         self._backtrack = None
         for where, followers in [("start", start), *((kind.name, kind.followers) for kind in kinds)]:
             for follower, number in followers:
                 if follower not in self._kinds:
                     raise InputError(f"action {name}: {where} is followed by {follower!r}, which is not declared")
                 label = f"action {name}: {where}: children {follower!r}"
-                branches(label, whole(label, number, "an integer >= 1", least=1))
+                check_branches(label, check_integer(label, number, "an integer >= 1", least=1))
         if len(self._kinds) < len(kinds) or not start:
             raise InputError(f"action {name}: every kind is declared once, and at least one may come first")
         if not any(kind.final for kind in kinds):

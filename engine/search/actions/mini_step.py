@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...checking import count
+from ...checking import check_count
 from .action import Action, Decode
 
 
@@ -28,7 +28,7 @@ class MiniStep(Action):
         Raises:
             InputError: It is none.
         """
-        object.__setattr__(self, "tokens", count("tokens", self.tokens, "an integer >= 1", least=1))
+        object.__setattr__(self, "tokens", check_count("tokens", self.tokens, "an integer >= 1", least=1))
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...checking import count
+from ...checking import check_count
 from .action import Action, Decode
 
 _NEAREST = 4
@@ -35,7 +35,7 @@ class Uncertain(Action):
         Raises:
             InputError: It is none.
         """
-        object.__setattr__(self, "forks", count("forks", self.forks, "an integer >= 1", least=1))
+        object.__setattr__(self, "forks", check_count("forks", self.forks, "an integer >= 1", least=1))
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from ...errors import InputError
-from ..imported import imported, instance, is_path
+from ..user_import import import_attribute, instantiate, is_import_path
 from .key import normalise_answer
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def resolve_answer_rule(choice: str | AnswerRule) -> AnswerRule:
         return choice
     if choice in ANSWER_RULES:
         return ANSWER_RULES[choice]
-    if is_path(choice):
-        found = instance(imported(choice, "answer_rule"), choice, "answer_rule")
+    if is_import_path(choice):
+        found = instantiate(import_attribute(choice, "answer_rule"), choice, "answer_rule")
         if not callable(found):
             raise InputError(
                 f"answer_rule {choice!r}: is {found!r:.60}; it must be a function of the rollouts and the tree"

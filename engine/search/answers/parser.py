@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from ...errors import InputError
-from ..imported import imported, instance, is_path
+from ..user_import import import_attribute, instantiate, is_import_path
 from .extraction import extract_answer
 
 AnswerParser = Callable[[str], str]
@@ -32,8 +32,8 @@ def resolve_answer_parser(choice: str | AnswerParser) -> AnswerParser:
         return extract_answer
     if choice == "text":
         return str.strip
-    if is_path(choice):  # as an expression it would find nothing but itself
-        found = instance(imported(choice, "answer_from"), choice, "answer_from")
+    if is_import_path(choice):  # as an expression it would find nothing but itself
+        found = instantiate(import_attribute(choice, "answer_from"), choice, "answer_from")
         if not callable(found):
             raise InputError(f"answer_from {choice!r}: is {found!r:.60}; it must be a function of a text")
         return found

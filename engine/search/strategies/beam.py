@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...checking import branches
+from ...checking import check_branches
 from ..answers import AnswerRule
 from ..protocol import Growing
 from ..search_run import SearchRun
@@ -37,7 +37,7 @@ class Beam(Strategy):
         """Check every range. See `Strategy`."""
         super(Beam, self).__post_init__()
         self.check_least(beams=1, samples=1)
-        branches("beams times samples", self.beams * self.samples)
+        check_branches("beams times samples", self.beams * self.samples)
 
     def grow(self, run: SearchRun) -> Growing[None]:
         """Grow one beam after the other."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...checking import branches
+from ...checking import check_branches
 from ..answers import AnswerRule
 from ..protocol import Growing
 from ..search_run import SearchRun
@@ -37,7 +37,7 @@ class DVTS(Strategy):
         """Check every range. See `Strategy`."""
         super(DVTS, self).__post_init__()
         self.check_least(subtrees=1, samples=1)
-        branches("subtrees times samples", self.subtrees * self.samples)
+        check_branches("subtrees times samples", self.subtrees * self.samples)
 
     def grow(self, run: SearchRun) -> Growing[None]:
         """Grow all subtrees, action by action."""

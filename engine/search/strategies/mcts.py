@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...checking import branches
+from ...checking import check_branches
 from ..protocol import Growing
 from ..search_run import SearchRun
 from ..search_tree import SearchNode
@@ -44,7 +44,7 @@ class MCTS(Strategy):
         """Check every range. See `Strategy`."""
         super(MCTS, self).__post_init__()
         self.check_least(width=1)
-        branches("width", self.width)
+        check_branches("width", self.width)
         self.check_real("exploration", "a finite number >= 0", least=0)
         self.check_flags("greedy_first")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...checking import branches
+from ...checking import check_branches
 from ..protocol import Growing
 from ..search_run import SearchRun
 from ..strategy import Strategy
@@ -35,7 +35,7 @@ class REBASE(Strategy):
         """Check every range. See `Strategy`."""
         super(REBASE, self).__post_init__()
         self.check_least(samples=1)
-        branches("samples", self.samples)
+        check_branches("samples", self.samples)
         self.check_real("balance", "a finite number > 0", above=0)
 
     def grow(self, run: SearchRun) -> Growing[None]:

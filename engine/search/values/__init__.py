@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from ...checking import no_class
+from ...checking import refuse_class
 from ...errors import InputError
-from ..imported import imported, instance, is_path
 from ..trace import Trace
+from ..user_import import import_attribute, instantiate, is_import_path
 from .ground_truth import GroundTruth
 from .group_confidence import GroupConfidence
 from .judge import Judge
@@ -55,7 +55,7 @@ def resolve_value(choice: str | Value | Callable[[Trace], float]) -> Value:
     """
     if isinstance(choice, Value):
         return choice
-    no_class("value", choice, Value)
+    refuse_class("value", choice, Value)
     if not isinstance(choice, str):
         if not callable(choice):
             raise InputError(f"value={choice!r}: must be a name, a Value, or a function of a Trace")
@@ -66,7 +66,7 @@ def resolve_value(choice: str | Value | Callable[[Trace], float]) -> Value:
         return VALUES[choice]
     if (match := _MARCO.fullmatch(choice)) and int(match[1]) <= 64:
         return MarcoConfidence(int(match[1]))
-    if is_path(choice):
+    if is_import_path(choice):
         return _own(choice)
     raise InputError(
         f"value {choice!r}: must be one of {', '.join(VALUES)}, marco-kN (N up to 64), one of your own as module:name, "
@@ -82,7 +82,7 @@ def _weighted(part: str, choice: str) -> tuple[float, Value]:
 
 
 def _own(path: str) -> Value:
-    found = instance(imported(path, "value"), path, "value")
+    found = instantiate(import_attribute(path, "value"), path, "value")
     if isinstance(found, Value):
         return found
     if not callable(found):

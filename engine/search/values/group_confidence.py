@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...checking import count, shown
+from ...checking import check_count, shown
 from ...errors import InputError
 from ..trace import Trace
 from .value import Value, columns
@@ -42,7 +42,7 @@ class GroupConfidence(Value):
         """
         if self.part not in ("group", "lowest", "tail"):
             raise InputError(f"part={shown(self.part)}: must be 'group', 'lowest' or 'tail'")
-        object.__setattr__(self, "window", count("window", self.window, "an integer >= 1", least=1))
+        object.__setattr__(self, "window", check_count("window", self.window, "an integer >= 1", least=1))
         object.__setattr__(self, "k", columns("k", self.k))
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...checking import real, shown
+from ...checking import check_number, shown
 from ...errors import InputError
 from ..trace import Trace
 from .value import Value
@@ -32,7 +32,7 @@ class Mixture(Value):
         for part in self.parts:
             if not (isinstance(part, tuple) and len(part) == 2 and isinstance(part[1], Value)):
                 raise InputError(f"parts: {shown(part)}: must be a weight and a Value")
-            real("a weight", part[0], "a finite number > 0", above=0)
+            check_number("a weight", part[0], "a finite number > 0", above=0)
 
     @property
     def width(self) -> int:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from ....kernels import MAX_TOP_K
-from ...checking import whole
+from ...checking import check_integer
 from ...errors import CallableError
 from ..trace import Trace
 
@@ -51,7 +51,7 @@ def columns(name: str, value: object) -> int:
     Raises:
         InputError: There are not so many, or it is no number of tokens.
     """
-    return whole(name, value, f"an integer from 1 to {MAX_TOP_K}", least=1, most=MAX_TOP_K)
+    return check_integer(name, value, f"an integer from 1 to {MAX_TOP_K}", least=1, most=MAX_TOP_K)
 
 
 def rating(name: str, value: object) -> float:

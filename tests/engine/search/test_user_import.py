@@ -11,8 +11,8 @@ import pytest
 from marcot import MCTS, InputError
 from marcot.engine.search.actions import resolve_action
 from marcot.engine.search.answers import resolve_answer_parser, resolve_answer_rule
-from marcot.engine.search.imported import imported, is_path
 from marcot.engine.search.strategy_spec import parse_strategies
+from marcot.engine.search.user_import import import_attribute, is_import_path
 from marcot.engine.search.values import resolve_value
 
 MINE = """
@@ -97,8 +97,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_the_current_folder_is_looked_in_last(folder: Path) -> None:
     (folder / "json.py").write_text("1 / 0\n", encoding="utf-8")
-    assert imported("json:dumps", "value") is __import__("json").dumps
-    assert imported("mine:NUMBER", "value") == 3
+    assert import_attribute("json:dumps", "value") is __import__("json").dumps
+    assert import_attribute("mine:NUMBER", "value") == 3
     assert sys.path[-1] == str(folder)
     assert sys.path.count(str(folder)) == 1
 
@@ -108,7 +108,7 @@ def test_classes_become_objects_and_objects_stay() -> None:
     assert resolve_value("mine:rate").name == "mine:rate"
     assert resolve_value("0.5*mine:Half+0.5*marco").name
     assert resolve_action("mine:Whole").name == "whole"
-    assert resolve_action("mine:WHOLE") is imported("mine:WHOLE", "action")
+    assert resolve_action("mine:WHOLE") is import_attribute("mine:WHOLE", "action")
     assert resolve_answer_rule("mine:first")(["a", "b"], []) == "a"  # type: ignore[comparison-overlap, list-item]
     assert resolve_answer_rule("mine:Last")(["a", "b"], []) == "b"  # type: ignore[comparison-overlap, list-item]
     assert resolve_answer_parser("mine:end")("so 8") == "8"
@@ -132,7 +132,7 @@ def test_a_strategy_has_parameters_like_any_other() -> None:
         "mcts:width=2",
         "mine:Often",
     ]
-    assert often.strategy == imported("mine:Often", "strategy")(times=3, sampling=often.strategy.sampling)  # type: ignore[operator]
+    assert often.strategy == import_attribute("mine:Often", "strategy")(times=3, sampling=often.strategy.sampling)  # type: ignore[operator]
     assert often.strategy.sampling.temperature == 0
     assert again.strategy.settings()["times"] == 2
 
@@ -188,11 +188,11 @@ def test_what_cannot_be_used_is_named(read: Callable[[str], Any], path: str, mes
 
 @pytest.mark.parametrize("text", ["mine:rate", "my.own_module:Class", "_a:b2"])
 def test_what_is_a_path(text: str) -> None:
-    assert is_path(text)
+    assert is_import_path(text)
 
 
 @pytest.mark.parametrize(
     "text", ["marco", "a:", ":b", "a:b:c", "2a:b", "Answer: x", r"answer:(\d+)", "a.:b", "mini-step-3"]
 )
 def test_what_is_none(text: str) -> None:
-    assert not is_path(text)
+    assert not is_import_path(text)

@@ -12,18 +12,18 @@ from ..errors import InputError
 _PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
-def is_path(text: str) -> bool:
+def is_import_path(text: str) -> bool:
     """Whether `text` has the form `module:attribute`."""
     return _PATH.fullmatch(text) is not None
 
 
-def imported(path: str, option: str) -> object:
+def import_attribute(path: str, option: str) -> object:
     """The object that `path` names.
 
     A module in the current folder is found as well, behind what is installed; not with `PYTHONSAFEPATH`.
 
     Args:
-        path: Of the form `module:attribute`, see `is_path`.
+        path: Of the form `module:attribute`, see `is_import_path`.
         option: What it is for, for messages.
 
     Raises:
@@ -48,7 +48,7 @@ def imported(path: str, option: str) -> object:
         raise InputError(f"{option} {path!r}: {module.__file__ or name} has no {attribute}") from None
 
 
-def instance(found: object, path: str, option: str) -> object:
+def instantiate(found: object, path: str, option: str) -> object:
     """`found`, or if it is a class, an object of it.
 
     Raises:

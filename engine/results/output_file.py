@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from ...model.files import whole_file
+from ...model.files import atomic_file
 from ..errors import InputError, OutputError
 
 HEAD_BYTES = 1024
@@ -40,23 +40,23 @@ def check_replaceable(path: Path, is_ours: Recognise, kind: str, advice: str) ->
         raise InputError(f"{path}: is there already and is not {kind}; {advice}")
 
 
-def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
-    """Put `content`, or its parts one after the other, at `path`; see `write_together`.
+def write_output(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Put `content`, or its parts one after the other, at `path`; see `write_outputs`.
 
     Raises:
         OutputError: It cannot be written; what was there is there still.
     """
-    write_together({path: content})
+    write_outputs({path: content})
 
 
-def write_together(files: Mapping[Path, bytes | Iterable[bytes]]) -> None:
-    """Put each content at its path; see `marcot.model.files.whole_file`.
+def write_outputs(files: Mapping[Path, bytes | Iterable[bytes]]) -> None:
+    """Put each content at its path; see `marcot.model.files.atomic_file`.
 
     Raises:
         OutputError: One cannot be written; what was there is there still, in all places.
     """
     try:
-        whole_file.write_together(files)
+        atomic_file.write_all_atomically(files)
     except OSError as error:
         raise OutputError(f"{error.filename}: cannot be written: {error.strerror}") from error
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from .working_file import working_names
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Put `content` at `path`; see `write_together`."""
-    write_together({path: content})
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put `content` at `path`; see `write_all_atomically`."""
+    write_all_atomically({path: content})
 
 
-def write_together(files: Mapping[Path, bytes | Iterable[bytes]]) -> None:
+def write_all_atomically(files: Mapping[Path, bytes | Iterable[bytes]]) -> None:
     """Put each content (bytes, or parts of them) at its path, in place of the file there, whose owner and mode it gets.
 
     All are written beside their places first, and synced. So a full disk leaves every old file as it was, and whoever

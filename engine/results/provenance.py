@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..engine import Engine
 
 
-def world_of(engine: Engine, day: date) -> dict[str, str]:
+def find_provenance(engine: Engine, day: date) -> dict[str, str]:
     """What results of `engine` depend on that nobody gave, by the names in their settings.
 
     Args:
@@ -35,7 +35,7 @@ def run_date(given: date | None, file: ResultsFile | None = None) -> date:
     Raises:
         InputError: The results name something else as their date.
     """
-    recorded = file.found.get("date") if file is not None else None
+    recorded = file.provenance.get("date") if file is not None else None
     if given is not None or recorded is None:
         return given or date.today()
     try:
@@ -51,7 +51,7 @@ def check_unchanged(model: str, file: ResultsFile) -> None:
         InputError: It is another one.
         CheckpointError: It is none any more.
     """
-    path = find_here(model) if "checkpoint" in file.found else None
+    path = find_here(model) if "checkpoint" in file.provenance else None
     if path is not None:
         with open_checkpoint(path) as checkpoint:
             file.check({"checkpoint": checkpoint.fingerprint()})
