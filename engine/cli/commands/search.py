@@ -25,16 +25,6 @@ def search(
     model: options.ModelOption,
     question: Annotated[str | None, typer.Argument(help="The question; - reads it from stdin.")] = None,
     file: QuestionOptions,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Append a JSON line for each finished question; what is in the file already is skipped."),
-    ] = None,
-    stats_out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Append a JSON line about the run every ten seconds: questions/s, tokens/s, cache hits, pages."
-        ),
-    ] = None,
     tree: options.TreeOption = None,
     json: options.JsonOption = False,
     instruction: options.InstructionOption = "auto",
@@ -79,7 +69,7 @@ def search(
     if solutions and given["vote_margin"] is None:
         given["vote_margin"] = 0
     chosen = chosen_strategy(strategy, given, sampling.sampling())
-    _check_files(file.input, out, tree)
+    _check_files(file.input, file.out, tree)
     asked = file.read()
     if question is not None:
         asked = [InputQuestion(0, options.read_text(question, "question"))]
@@ -94,11 +84,11 @@ def search(
         system=template.system,
         instruction=options.parse_instruction(instruction),
         concurrency=concurrency,
-        out=out,
+        out=file.out,
         json=json,
         tree=tree_file,
         solutions=solutions,
-        stats_out=stats_out,
+        stats_out=file.stats_out,
         date=template.day,
     )
     raise typer.Exit(command.run(loading.load))

@@ -1,4 +1,4 @@
-"""The options that say which questions of a file are searched."""
+"""The options of a run over a file of questions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import typer
 if TYPE_CHECKING:
     from ...results.question_file import InputQuestion
 
-_PANEL = "A file of questions"
+_PANEL = "Files"
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionOptions:
-    """A file of questions, and which of them."""
+    """A file of questions, which of them, and the files that the run writes."""
 
     input: Annotated[
         Path | None,
@@ -46,6 +46,21 @@ class QuestionOptions:
         typer.Option(
             metavar="N/COUNT",
             help="Only every COUNT-th question, from the N-th on: one command per machine, then marcot merge.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Append a JSON line for each finished question; what is in the file already is skipped.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    stats_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Append a JSON line about the run every ten seconds: questions/s, tokens/s, cache hits, pages.",
             rich_help_panel=_PANEL,
         ),
     ] = None
