@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,8 @@ from ..options.strategy import StrategyOptions
 from ..options.template import TemplateOptions
 
 if TYPE_CHECKING:
-    pass
+    from ...results.question_file import InputQuestion
+    from ...view import TreeFile
 
 
 @grouped
@@ -59,7 +61,6 @@ def search(
     """
     from ...errors import InputError
     from ...results.question_file import InputQuestion
-    from ...view import TreeFile
     from ..strategy import chosen_strategy
     from .search_command import SearchCommand
 
@@ -73,9 +74,6 @@ def search(
     asked = file.read()
     if question is not None:
         asked = [InputQuestion(0, options.read_text(question, "question"))]
-    tree_file = None if tree is None else TreeFile(tree, numbered=file.input is not None)
-    if tree_file is not None:
-        tree_file.check(each.index for each in asked)
     command = SearchCommand(
         questions=asked,
         strategy=chosen,
@@ -86,12 +84,25 @@ def search(
         concurrency=concurrency,
         out=file.out,
         json=json,
-        tree=tree_file,
+        tree=None if tree is None else _tree_file(tree, file.input is not None, asked),
         solutions=solutions,
         stats_out=file.stats_out,
         date=template.day,
     )
     raise typer.Exit(command.run(loading.load))
+
+
+def _tree_file(path: Path, numbered: bool, asked: Sequence[InputQuestion]) -> TreeFile:
+    """Where the trees of the questions go; nothing of somebody else's is there.
+
+    Raises:
+        InputError: Something is, or the name is none for a tree.
+    """
+    from ...view import TreeFile
+
+    file = TreeFile(path, numbered=numbered)
+    file.check(each.index for each in asked)
+    return file
 
 
 def _check_files(input: Path | None, out: Path | None, tree: Path | None) -> None:
