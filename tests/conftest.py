@@ -26,6 +26,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(line, yellow=True)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deal tests out to processes in our own way, where files were to stay together."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from support.distribution import Distribution
+
+    return Distribution(config, log)
+
+
 def pytest_collection_finish() -> None:
     """Take what has been imported and collected out of the sight of the garbage collector, which looks at all of it.
 
