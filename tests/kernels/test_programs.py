@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from marcot.kernels.programs import environment, find_program, running, search_path
+from support.programs.processes import is_running, wait_until
 
 
 def program(folder: Path, mode: int = 0o755) -> Path:
@@ -82,18 +82,4 @@ def test_what_has_not_ended_is_killed_and_its_files_removed(tmp_path: Path) -> N
         child = int(process.stdout.readline())
     assert process.returncode == 137
     assert not folder.exists()
-    assert ends(child)
-
-
-def ends(process: int) -> bool:
-    """Whether `process` comes to its end in ten seconds: a signal that was sent takes its time."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        if state in "ZX":
-            return True
-        time.sleep(0.01)
-    return False
+    wait_until(lambda: not is_running(child))  # a signal that was sent takes its time

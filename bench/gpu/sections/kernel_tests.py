@@ -39,6 +39,13 @@ _PROCESSES = max(1, min(14, (os.cpu_count() or 1) - 2))
 
 _TAIL = 4_000
 
+_PYTEST = """\
+import pytest, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(pytest.main())
+"""
+"""Pytest that listens to Ctrl-C, which `run_tests` sends. Jobs in the background of a shell are started deaf to it."""
+
 
 class Outcome(NamedTuple):
     """What a run of tests came to.
@@ -111,7 +118,7 @@ def read_outcome(xml: str) -> Outcome:
 
 def run_tests(arguments: Sequence[str], report: Path, timeout_s: float) -> Run:
     """Run pytest, whose JUnit file goes to `report`; after `timeout_s` seconds it reports what it has, and ends."""
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    command = [sys.executable, "-c", _PYTEST, "-q", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={report}"]
     environment = {**os.environ, "MARCOT_TEST_DEVICE": "cuda", "KERNEL_SETS": "triton"}
     process = subprocess.Popen(
         [*command, *arguments], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from support.kernels.gpu_samples import CARD, OnceClock
+from support.programs.processes import wait_until
 
 from bench.gpu.report import GpuReport, Section
 from bench.gpu.section import Task, run_section
@@ -101,6 +104,25 @@ def test_every_pattern_finds_tests() -> None:
         assert list(kernel_tests.ROOT.glob(pattern)), pattern
 
 
+class Impatient(subprocess.Popen[str]):
+    """A process whose time, of an hour, is up as soon as the file `started` is there."""
+
+    def communicate(self, input: str | None = None, timeout: float | None = None) -> tuple[str, str]:
+        if timeout == 3600:
+            wait_until((kernel_tests.ROOT / "started").exists)
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return super().communicate(input, timeout)
+
+
+@pytest.fixture
+def in_the_background() -> Iterator[None]:
+    """Where a shell has started this process with `&`: it ignores Ctrl-C, and so do programs that it starts."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("in_the_background")
 def test_pytest_is_run_and_its_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pytest.ini").touch()
     (tmp_path / "tests").mkdir()
@@ -109,7 +131,10 @@ def test_pytest_is_run_and_its_file_is_read(tmp_path: Path, monkeypatch: pytest.
         "import os\n"
         "def test_yes(): assert (os.environ['KERNEL_SETS'], os.environ['MARCOT_TEST_DEVICE']) == ('triton', 'cuda')\n"
         "def test_no(): 1 / 0\n"
-        "def test_slow(): __import__('time').sleep(float(os.environ.get('NAP', 0)))\n"
+        "def test_slow():\n"
+        "    if 'ENDLESS' in os.environ:\n"
+        "        open('started', 'w').close()\n"
+        "        __import__('signal').pause()\n"
     )
     monkeypatch.setattr(kernel_tests, "ROOT", tmp_path)
     ran = kernel_tests.run_tests(["tests/test_it.py"], report, 60)
@@ -117,8 +142,9 @@ def test_pytest_is_run_and_its_file_is_read(tmp_path: Path, monkeypatch: pytest.
     assert ran.in_time
     assert kernel_tests.read_outcome(report.read_text()) == (2, ["tests/test_it.py::test_no"], 0)
     report.unlink()
-    monkeypatch.setenv("NAP", "60")
-    ran = kernel_tests.run_tests(["tests/test_it.py"], report, 4)
+    monkeypatch.setenv("ENDLESS", "1")
+    monkeypatch.setattr(subprocess, "Popen", Impatient)
+    ran = kernel_tests.run_tests(["tests/test_it.py"], report, 3600)
     assert not ran.in_time
-    assert "no end after 4 s" in ran.printed
+    assert "no end after 3600 s" in ran.printed
     assert kernel_tests.read_outcome(report.read_text()).passed == 1, "it reports what it has"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support.kernels.gpu_samples import OnceClock
+from support.programs.processes import is_running, wait_until
 
 from bench.common.remote import Remote
 from bench.gpu import peers
@@ -96,16 +96,5 @@ def test_ending_an_engine_ends_the_processes_that_it_has_started(tmp_path: Path)
     python.chmod(0o700)
     with Remote(str(python), {}) as remote:
         started = remote.call("anything")
-        assert Path(f"/proc/{started}").exists()
-    deadline = time.monotonic() + 10
-    while _runs(started) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not _runs(started)
-
-
-def _runs(process: int) -> bool:
-    """Whether it is there, and no zombie that nobody has waited for."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+        assert is_running(started)
+    wait_until(lambda: not is_running(started))

@@ -17,6 +17,7 @@ from marcot.engine.cli import signals
 from marcot.engine.errors import OutputError
 from marcot.kernels import MarcotError
 from marcot.model import CheckpointError
+from support.programs.interruptible import reachable
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -45,15 +46,16 @@ def ended_by(talker: Path, folder: Path, first: int, act: str, rest: str = "") -
     options = ("--rollouts", "2", "--max-rollout-tokens", "4", "--threads", "1", "--concurrency", "1", "--value")
     words = [sys.executable, "-m", "marcot", "search", "-m", str(talker), *options, "stopping:value"]
     words += ["--input", "q.txt", "--out", "out.jsonl"]
-    return subprocess.run(
-        ["bash", "-c", f'{rest} exec "$@"', "bash", *words],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    with reachable():
+        return subprocess.run(
+            ["bash", "-c", f'{rest} exec "$@"', "bash", *words],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
 
 
 @pytest.mark.parametrize("first", SIGNALS, ids=[each.name for each in SIGNALS])

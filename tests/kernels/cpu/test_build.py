@@ -8,8 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from marcot.kernels.cpu.workshop import workshop
 from marcot.kernels.errors import CompilerMishapError, KernelBuildError, KernelsUnavailableError, NoCompilerError
 from support.programs import system_tools
 from support.programs.interruptible import start
+from support.programs.processes import is_running, wait_until
 
 needs_compiler = pytest.mark.skipif(
     not any(map(shutil.which, ("c++", "g++", "clang++"))), reason=system_tools.why_skipped("g++")
@@ -425,17 +424,3 @@ def test_nothing_in_the_current_folder_is_run_or_read(
     assert number(built_library(sources)) == 7
     assert not (tmp_path / "ran").exists()
     assert {*hostile.iterdir()} == before
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    """Wait for another process."""
-    deadline = time.monotonic() + 60
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def is_running(pid: int) -> bool:
-    """Whether there is such a process; one that has ended and waits for init to notice does not count."""
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
