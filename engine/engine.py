@@ -86,7 +86,7 @@ class Engine:
     Attributes:
         config: The model's shape.
         compute: How its weights are multiplied, `"exact"` or `"fast"`.
-        deterministic: Whether a branch has the same bits alone and in every company.
+        deterministic: Whether it is batch-invariant: a branch has the same bits alone and beside any others.
         tokenizer: Its tokenizer, or None for a checkpoint without one (token ids still work).
         settings: What it was loaded as, by the names in the settings of results; empty if not by `load`.
         usage: All work since loading.
@@ -167,8 +167,9 @@ class Engine:
                 what a GPU has left) holds, at most 131,072.
             kv_dtype: What K and V are kept as: `"auto"` as they are computed, or `"fp8"` in 8 bits with a scale per
                 layer and head, so that twice as many 16-bit tokens fit. The CPU kernels have no fp8.
-            deterministic: Whether a branch must have the same bits alone and in every company. On the CPU it always
-                has; a GPU cuts attention at fixed places for it and leaves no product to cuBLAS, which takes longer.
+            deterministic: Whether it must be batch-invariant: a branch has the same bits alone and beside any others.
+                The CPU always is; a GPU cuts attention at fixed places for it and leaves no product to cuBLAS, which
+                takes longer.
             graphs: On a GPU, whether a decode step is launched as one CUDA graph instead of kernel by kernel.
 
         Raises:
@@ -254,7 +255,7 @@ class Engine:
     ) -> list[Node] | list[list[Node]]:
         """Continue a node by `n` samples, or many nodes at once, all in one batch.
 
-        The same call gives the same samples, alone or in any company.
+        The same call gives the same samples, alone or beside any others.
 
         Args:
             node: A node or an `Expansion`, or any number of them.

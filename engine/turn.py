@@ -10,7 +10,7 @@ from types import TracebackType
 
 from .errors import EngineBusyError, ForkedEngineError
 
-_PATIENCE_S = 0.1
+_WAIT_S = 0.1
 """How long a thread waits for its turn: longer than another one takes to let go of nodes, too short to be noticed."""
 
 _teams: set[int] = set()
@@ -61,7 +61,7 @@ class Turn:
                 f"this engine was loaded by process {self._process} and does not work in its fork {os.getpid()}: start "
                 "processes with multiprocessing's spawn method, and load an engine in each"
             )
-        if not self._lock.acquire(timeout=_PATIENCE_S):
+        if not self._lock.acquire(timeout=_WAIT_S):
             raise EngineBusyError(
                 "this engine is at work in another thread: it serves one thread at a time, so take turns with a lock, "
                 "search many questions in one call, or let an AsyncEngine or a BlockingEngine serve any number of "

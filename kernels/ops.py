@@ -242,7 +242,7 @@ class Kernels(Protocol):
 
     @property
     def deterministic(self) -> bool:
-        """Whether a row's results have the same bits in every company; if plans are in tiles, in fixed ones."""
+        """Whether results are batch-invariant: a row's have the same bits in any batch. Tiles of plans are fixed."""
         ...
 
     @property

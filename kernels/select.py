@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
-import sys
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -14,6 +14,8 @@ from . import reference
 from .errors import KernelsUnavailableError
 from .ops import Kernels
 
+_LOGGER = logging.getLogger(__name__)
+
 ENVIRONMENT_VARIABLE = "MARCOT_KERNELS"
 _INTERPRET: Final = "TRITON_INTERPRET"
 
@@ -22,12 +24,13 @@ def select(device: torch.device, dtype: torch.dtype = torch.float32, determinist
     """Return the op set that fits: `triton` on a GPU, `cpu` for fp32 on the CPU, `reference` where they cannot be had.
 
     The environment variable `MARCOT_KERNELS` overrides the choice. Without it, being left with the slow reference is
-    said once on stderr, with the reason.
+    logged once as a warning, with the reason.
 
     Args:
         device: Where it is to run.
         dtype: Compute dtype of the activations.
-        deterministic: Whether it must give a row the same bits in every company, as the CPU kernels always do.
+        deterministic: Whether it must be batch-invariant, as the CPU kernels always are: a row has the same bits in any
+            batch.
 
     Raises:
         KernelsUnavailableError: `MARCOT_KERNELS` names a set that does not exist or does not work here, or the set is
@@ -54,7 +57,7 @@ def _fitting(device: torch.device, dtype: torch.dtype, deterministic: bool) -> K
     except KernelsUnavailableError as error:
         first, *rest = str(error).splitlines()
         more = f" (all of it with {ENVIRONMENT_VARIABLE}=cpu)" if rest else ""
-        _say_once(f"running on the slow reference kernels: {first}{more}")
+        _warn_once(f"running on the slow reference kernels: {first}{more}")
         return _reference(device, dtype, deterministic)
 
 
@@ -96,8 +99,8 @@ def _triton(device: torch.device, dtype: torch.dtype, deterministic: bool) -> Ke
 
 
 @functools.cache
-def _say_once(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+def _warn_once(message: str) -> None:
+    _LOGGER.warning(message)
 
 
 _SETS: Final[dict[str, Callable[[torch.device, torch.dtype, bool], Kernels]]] = {

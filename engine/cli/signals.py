@@ -15,7 +15,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_PATIENCE = 3.0
+_GRACE_S = 3.0
 """Seconds that the end may take. Who presses Ctrl-C twice in a row means once; who does so later need not wait."""
 
 _AGAIN = 0.02
@@ -73,7 +73,7 @@ def _arrived(number: int, frame: FrameType | None) -> None:
     if _first is None:
         _first = _First(number, now)
         raise Interruption
-    if now - _first.time >= _PATIENCE:
+    if now - _first.time >= _GRACE_S:
         streams.show_cursor()
         os._exit(exit_code())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import os
 import platform
 import subprocess
@@ -18,6 +19,8 @@ from ..programs import find_program, running
 from .compiler import Compiler, find_compiler
 from .library_cache import cache_folder, find, keep, make_own
 from .workshop import spare_folder, workshop
+
+_LOGGER = logging.getLogger(__name__)
 
 SOURCES = Path(__file__).parent / "src"
 """The folder of the C++ sources."""
@@ -117,7 +120,7 @@ class _Build:
                 known = next(filter(None, (find(shelf, name) for shelf in shelves)), None)
                 if known is not None:
                     return known
-                _say("building the CPU kernels for this machine (once, about 20 s) ...")
+                _LOGGER.warning("building the CPU kernels for this machine (once, about 20 s) ...")
                 fresh = place / "marcot.so"
                 self.compiler.compile(self.sources / _TRANSLATION_UNIT, fresh, [*_FLAGS, *optional, *self.extra_flags])
             except KernelBuildError:
@@ -125,9 +128,9 @@ class _Build:
                 raise
             _check_loads(fresh)
             if _OPENMP not in optional:
-                _say(
-                    f"{self.compiler.command[0]} has no OpenMP: the CPU kernels will run on one thread; to change "
-                    "that, install libomp (or g++)"
+                _LOGGER.warning(
+                    "%s has no OpenMP: the CPU kernels will run on one thread; to change that, install libomp (or g++)",
+                    self.compiler.command[0],
                 )
             return keep(fresh, folder, name)
 
@@ -164,9 +167,7 @@ def _cpu_features() -> str:
 @functools.cache
 def _temporary_folder(reason: str) -> Path:
     """A folder that goes when the process ends; the user hears of it once."""
-    _say(f"{reason}; so what is built is lost at the end; set XDG_CACHE_HOME to a folder of yours that keeps it")
+    _LOGGER.warning(
+        "%s; so what is built is lost at the end; set XDG_CACHE_HOME to a folder of yours that keeps it", reason
+    )
     return spare_folder()
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)

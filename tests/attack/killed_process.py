@@ -16,7 +16,7 @@ from typing import NamedTuple, NoReturn
 
 from marcot.kernels import MarcotError
 
-_PATIENCE = 120.0
+_LIMIT_S = 120.0
 """Seconds after which a process that nobody has killed hangs."""
 
 
@@ -74,14 +74,14 @@ class Process:
 
     def wait(self) -> Ended:
         """Wait for its end; one that hangs is killed and has the code -9."""
-        while time.monotonic() < self._began + _PATIENCE:
+        while time.monotonic() < self._began + _LIMIT_S:
             ended = self._poll()
             if ended is not None:
                 return ended
             time.sleep(0.002)
         os.killpg(self._id, signal.SIGKILL)
         os.waitpid(self._id, 0)
-        return Ended(-signal.SIGKILL, _PATIENCE, f"hangs; {self._said.read_text(errors='replace')}")
+        return Ended(-signal.SIGKILL, _LIMIT_S, f"hangs; {self._said.read_text(errors='replace')}")
 
     def orphans(self, seconds: float) -> bool:
         """Whether any of its children is still there after so many seconds; they are ended then."""

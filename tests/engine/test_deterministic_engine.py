@@ -1,4 +1,4 @@
-"""The engine on deterministic GPU kernels: a branch has the same bits alone and in every company.
+"""The engine on deterministic GPU kernels: it is batch-invariant.
 
 In Triton's interpreter, unless `MARCOT_TEST_DEVICE` names a GPU.
 """

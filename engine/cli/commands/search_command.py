@@ -63,7 +63,7 @@ class SearchCommand:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What was asked for, as far as a result depends on it: not the device, nor the company of other questions."""
+        """What was asked for, as far as a result depends on it: not the device, nor other questions."""
         asked = {"system": self.system, "instruction": self.instruction}
         return {"model": self.model, **self.numbers, **asked, **self.strategy.settings()}
 

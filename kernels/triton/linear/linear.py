@@ -219,7 +219,7 @@ def linear(arch: Arch, x: Tensor, weight: TritonLinear, invariant: bool = False)
         arch: Whose tiles are used.
         x: `[rows, in_features]`.
         weight: `[out_features, in_features]`.
-        invariant: Whether a row of the result has the same bits in every company.
+        invariant: Whether it is batch-invariant: a row of the result has the same bits in any batch.
     """
     assert x.shape[1] == weight.in_features
     assert x.dtype == weight.dtype

@@ -71,7 +71,7 @@ def lm_head_topk(
         k: How many of the best tokens are wanted.
         targets: `[rows]` int64, or None.
         draw: Parameters of the draw, or None.
-        invariant: Whether a row's results have the same bits in every company.
+        invariant: Whether it is batch-invariant: a row's results have the same bits in any batch.
     """
     assert hidden.shape[1] == weight.in_features
     assert hidden.dtype == weight.dtype

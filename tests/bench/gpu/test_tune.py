@@ -153,7 +153,7 @@ def test_from_trials_to_a_table(
     """With 16 tokens it takes half the time; the wrong ones would be faster still."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "A card")
-    monkeypatch.setattr(tune, "arch_of", lambda device: INTERPRETED)
+    monkeypatch.setattr(tune, "detect_arch", lambda device: INTERPRETED)
     monkeypatch.setattr(tune, "OPS", {"linear": lambda arch, folder: [case()]})
     monkeypatch.setattr(tune, "kernels_with", lambda arch, one, fields: fake_kernels(one, fields))
     monkeypatch.setattr(tune, "TUNED_FOLDER", tmp_path)

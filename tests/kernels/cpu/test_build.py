@@ -56,6 +56,13 @@ def number(library: Path) -> int:
     return ctypes.CDLL(str(library)).number()
 
 
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the user has been told since the last time."""
+    messages = list(caplog.messages)
+    caplog.clear()
+    return messages
+
+
 def lone_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     """Make `script` the only program on PATH that is called like a compiler; the real one is in `$REAL`."""
     monkeypatch.setenv("REAL", shutil.which("c++") or shutil.which("g++") or shutil.which("clang++") or "")
@@ -67,15 +74,15 @@ def lone_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) ->
 
 
 @needs_compiler
-def test_it_is_built_once_and_says_so(sources: Path, cache: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_it_is_built_once_and_says_so(sources: Path, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     library = built_library(sources)
     assert number(library) == 7
     assert list(cache.iterdir()) == [library]
-    assert capfd.readouterr() == ("", "building the CPU kernels for this machine (once, about 20 s) ...\n")
+    assert told(caplog) == ["building the CPU kernels for this machine (once, about 20 s) ..."]
     written = library.stat().st_mtime_ns
     assert built_library(sources) == library
     assert library.stat().st_mtime_ns == written
-    assert capfd.readouterr() == ("", "")
+    assert not told(caplog)
 
 
 @needs_compiler
@@ -133,20 +140,20 @@ def test_cxx_may_have_arguments(sources: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @needs_compiler
 def test_flags_that_the_compiler_refuses_are_left_out_until_it_takes_them(
-    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     refuse = 'case " $* " in *=native*|*-fopenmp*) echo "unknown option" >&2; exit 1;; esac\nexec "$REAL" "$@"\n'
     lone_compiler(tmp_path / "bin", monkeypatch, refuse)
     library = built_library(sources)
     assert number(library) == 7
-    said = capfd.readouterr().err
+    said = "\n".join(told(caplog))
     assert f"{tmp_path}/bin/c++ has no OpenMP: the CPU kernels will run on one thread" in said
     assert built_library(sources) == library
-    assert capfd.readouterr() == ("", "")
+    assert not told(caplog)
     (tmp_path / "bin" / "c++").write_text('#!/bin/sh\nexec "$REAL" "$@"\n')
     whole = built_library(sources)
     assert whole != library
-    assert "no OpenMP" not in capfd.readouterr().err
+    assert "no OpenMP" not in "\n".join(told(caplog))
 
 
 @needs_compiler
@@ -189,26 +196,26 @@ def test_what_was_built_before_the_cache_became_read_only_is_used(
 @needs_compiler
 @pytest.mark.parametrize("size", [0, 6000])
 def test_a_library_that_was_cut_short_is_built_anew(
-    sources: Path, cache: Path, size: int, capfd: pytest.CaptureFixture[str]
+    sources: Path, cache: Path, size: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Loading what is left would end the process by a signal."""
     library = built_library(sources)
     library.write_bytes(library.read_bytes()[:size])
-    capfd.readouterr()
+    caplog.clear()
     assert number(built_library(sources)) == 7
-    assert capfd.readouterr().err.count("building the CPU kernels") == 1
+    assert "\n".join(told(caplog)).count("building the CPU kernels") == 1
     assert number(built_library(sources)) == 7
-    assert capfd.readouterr() == ("", "")
+    assert not told(caplog)
     assert len(list(cache.iterdir())) == 1
 
 
 @needs_compiler
-def test_a_folder_in_the_librarys_place_is_left_alone(sources: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_in_the_librarys_place_is_left_alone(sources: Path, caplog: pytest.LogCaptureFixture) -> None:
     library = built_library(sources)
     library.unlink()
     (library / "somebody's").mkdir(parents=True)
     assert number(built_library(sources)) == 7
-    assert "so what is built is lost at the end" in capfd.readouterr().err
+    assert "so what is built is lost at the end" in "\n".join(told(caplog))
     assert (library / "somebody's").is_dir()
 
 
@@ -281,12 +288,12 @@ def test_a_compiler_that_cannot_work_does_not_refuse_a_flag(
 
 @needs_compiler
 def test_what_fails_once_is_no_refusal(
-    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     script = f'case "$*" in *-fopenmp*) mkdir {tmp_path}/once && exit 1;; esac\nexec "$REAL" "$@"\n'
     lone_compiler(tmp_path / "bin", monkeypatch, script)
     assert number(built_library(sources)) == 7
-    assert "no OpenMP" not in capfd.readouterr().err
+    assert "no OpenMP" not in "\n".join(told(caplog))
 
 
 @needs_compiler

@@ -20,7 +20,7 @@ from marcot.model import (
     Drawn,
     KVCache,
     Round,
-    Step,
+    StepInput,
     decode_graphs,
     load_checkpoint,
     run_round,
@@ -50,7 +50,7 @@ def cache(decoder: Decoder) -> KVCache:
     items = [WorkItem(0, 0, 0, PREFIX, 0, PREFIX)]
     plan = Plan(*map(int32, (range(PREFIX), items, range(-(-PREFIX // PAGE_SIZE)))))
     ids = torch.randint(3, 331, (PREFIX,), generator=torch.Generator().manual_seed(0))
-    decoder.forward(Step(ids, torch.arange(PREFIX), plan, torch.tensor([PREFIX - 1])), cache)
+    decoder.forward(StepInput(ids, torch.arange(PREFIX), plan, torch.tensor([PREFIX - 1])), cache)
     return cache
 
 
@@ -58,7 +58,7 @@ def int32(values: object) -> Tensor:
     return torch.tensor(list(values), dtype=torch.int32)  # type: ignore[call-overload]
 
 
-def first_tokens(rows: int, seed: int, *, prefix: int = PREFIX, tokens: int = 1) -> Step:
+def first_tokens(rows: int, seed: int, *, prefix: int = PREFIX, tokens: int = 1) -> StepInput:
     """Every row is the first token of a branch, in a page of its own with room for `tokens`, behind a common prefix."""
     first_page = -(-PREFIX // PAGE_SIZE)
     own = range(first_page, first_page + rows)
@@ -69,10 +69,10 @@ def first_tokens(rows: int, seed: int, *, prefix: int = PREFIX, tokens: int = 1)
     ]
     plan = Plan(int32([prefix] * rows), int32(items), int32(pages))
     ids = torch.randint(3, 331, (rows,), generator=torch.Generator().manual_seed(seed))
-    return Step(ids, torch.tensor([page * PAGE_SIZE for page in own]), plan, torch.arange(rows))
+    return StepInput(ids, torch.tensor([page * PAGE_SIZE for page in own]), plan, torch.arange(rows))
 
 
-def tiled(step: Step, decoder: Decoder, tokens: int = 1) -> Step:
+def tiled(step: StepInput, decoder: Decoder, tokens: int = 1) -> StepInput:
     config = decoder.config
     tiling = decoder.kernels.tiling(config.num_heads, config.num_kv_heads)
     later = step.plan._replace(positions=step.plan.positions + tokens - 1)
@@ -80,7 +80,7 @@ def tiled(step: Step, decoder: Decoder, tokens: int = 1) -> Step:
     return step._replace(plan=step.plan._replace(tiles=tiles))
 
 
-def round_of(step: Step, decoder: Decoder, drawing: bool, k: int, tokens: int = 1, seed: int = 0) -> Round:
+def round_of(step: StepInput, decoder: Decoder, drawing: bool, k: int, tokens: int = 1, seed: int = 0) -> Round:
     """Rows that sample in every way, end at different tokens or lengths, or wait for the host."""
     rows, random = len(step.token_ids), torch.Generator().manual_seed(seed)
     number = torch.arange(rows)
@@ -204,7 +204,7 @@ def test_the_largest_graph_writes_nothing_before_its_time(decoder: Decoder, cach
         torch.testing.assert_close(ours, theirs, atol=0, rtol=0, equal_nan=True)
 
 
-def test_what_cannot_be_recorded(decoder: Decoder, cache: KVCache, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_recorded(decoder: Decoder, cache: KVCache, caplog: pytest.LogCaptureFixture) -> None:
     def refuse(run: Run) -> Run:
         raise RuntimeError("operation not permitted when stream is capturing")
 
@@ -213,8 +213,7 @@ def test_what_cannot_be_recorded(decoder: Decoder, cache: KVCache, capsys: pytes
     assert graphs.takes(round)
     assert graphs.launch(round) is None
     assert not graphs.takes(round)
-    said = capsys.readouterr().err
-    assert said == "decoding without CUDA graphs: operation not permitted when stream is capturing\n"
+    assert caplog.messages == ["decoding without CUDA graphs: operation not permitted when stream is capturing"]
 
 
 def test_what_is_not_taken(decoder: Decoder, cache: KVCache) -> None:

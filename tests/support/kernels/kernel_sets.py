@@ -106,7 +106,7 @@ def _chosen() -> list[str]:
 
 NAMES: Final = _chosen()
 COMPILED: Final = [name for name in NAMES if name not in ("reference", "triton")]
-"""Those whose results are bit for bit the same in every company."""
+"""Those that are batch-invariant."""
 FAST: Final = [name for name in NAMES if name in ("reference", "cpu", "sanitized")]
 """Those for which large sizes are worth their time."""
 

@@ -1,4 +1,4 @@
-"""The specification, each row by itself: a row has the same bits in every company."""
+"""The specification, each row by itself: it is batch-invariant."""
 
 from __future__ import annotations
 
