@@ -5,15 +5,12 @@ Run as a program, in the interpreter that has the engine's converter: `conversio
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "marcot" / "bench"
 
 
 def converted(gguf: Path, format: str, python: str) -> Path:
@@ -27,7 +24,10 @@ def converted(gguf: Path, format: str, python: str) -> Path:
     Raises:
         RuntimeError: The converter failed.
     """
-    folder = _CACHE / f"{gguf.stem}-{gguf.stat().st_size}-{format}"
+    from marcot.kernels.user_cache import user_cache  # the interpreter of a converter has no marcot
+
+    cache = user_cache() or Path(tempfile.gettempdir(), "marcot")
+    folder = cache / "bench" / f"{gguf.stem}-{gguf.stat().st_size}-{format}"
     if not folder.exists():
         partial = folder.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)

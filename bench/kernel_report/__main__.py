@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
+from marcot.engine.cli.signals import INTERRUPTED
 from rich.console import Console
 
 from .. import RESULTS, ROOT
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 _TABLE = RESULTS / "kernel_report.json"
 _PAGE = ROOT / "docs" / "gpu-kernels.md"
-_INTERRUPTED = 130
-"""Exit code of a program that was stopped by Ctrl-C."""
 _REMEDY = "make kernel-report CHANGED=1 UPDATE=1"
 _SHOWN = 5
 """Outdated rows that are named."""
@@ -93,7 +92,7 @@ def kernel_report(
         rows, failures = _compiled(keys, workers or os.cpu_count() or 1)
     except KeyboardInterrupt:
         print("stopped; what is compiled is kept: the same command goes on from here", file=sys.stderr)
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     _show(rows)
     for key, reason in failures.items():
         print(f"does not compile: {key}: {reason}", file=sys.stderr)

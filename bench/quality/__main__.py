@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import marcot.engine  # noqa: F401  (before torch: it has OpenMP's threads wait, not spin)
 import typer
+from marcot.engine.cli.signals import INTERRUPTED
 
 from .. import RESULTS
 from ..common.progress import progress_bars
@@ -15,8 +16,6 @@ from ..common.progress import progress_bars
 _MODELS = "qwen2.5-coder-0.5b smollm2-135m"
 _QUESTIONS = 250
 _TEXT_TOKENS = 2048
-_INTERRUPTED = 130
-"""Exit code of a program that was stopped by Ctrl-C."""
 
 
 def quality(
@@ -51,7 +50,7 @@ def quality(
         missed = _measure(models.split(), questions, text_tokens, threads)
     except KeyboardInterrupt:
         print("stopped; what is finished is kept: the same command goes on from here", file=sys.stderr)
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     except Exception as error:
         from marcot.kernels import MarcotError
 
