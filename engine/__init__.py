@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .expansion import Expansion
     from .node import Node
     from .outcome import Outcome
+    from .replicas.replica_pool import ReplicaPool
     from .sampling.sampling import Sampling
     from .scoring import Score
     from .search.actions import Action
@@ -67,6 +68,7 @@ _HOMES = {
     "NonFiniteError": "..kernels",
     "Outcome": ".outcome",
     "Progress": ".search.protocol",
+    "ReplicaPool": ".replicas.replica_pool",
     "Question": ".search.question",
     "QueueFullError": ".errors",
     "RequestCancelledError": ".errors",
@@ -110,6 +112,7 @@ __all__ = [
     "Progress",
     "Question",
     "QueueFullError",
+    "ReplicaPool",
     "RequestCancelledError",
     "Rollout",
     "Sampling",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import date as Date
 from pathlib import Path
-from typing import TYPE_CHECKING, Never, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Never, Self, TypeVar, Unpack, overload
 
 import torch
 
@@ -59,7 +59,7 @@ from .usage import Usage
 
 if TYPE_CHECKING:
     from .results.outcome_tally import OutcomeTally
-    from .results.question_run import RunEvent
+    from .results.question_run import RunOptions
 
 E = TypeVar("E")
 T = TypeVar("T")
@@ -213,9 +213,20 @@ class Engine:
             engine.settings = {"model": model, **numbers, "checkpoint": fingerprint.result()}
         return engine
 
+    @property
+    def shows_date(self) -> bool:
+        """Whether the chat template shows today's date."""
+        template = self.tokenizer.chat_template if self.tokenizer else None
+        return template is not None and template.shows_date
+
+    @property
+    def kv_pages(self) -> tuple[int, int]:
+        """Pages of the KV cache: in use, and in all."""
+        return self.tree.pool.in_use, self.tree.pool.capacity
+
     def __repr__(self) -> str:
         name = Path(self.settings["model"]).name if self.settings else self.config.architecture
-        used, size = (pages * PAGE_SIZE for pages in (self.tree.pool.in_use, self.tree.pool.capacity))
+        used, size = (pages * PAGE_SIZE for pages in self.kv_pages)
         return f"Engine({name}, {self.compute}, {self._device}, {used:,} of {size:,} KV tokens in use)"
 
     # --- the tree ----------------------------------------------------------------------------------------------
@@ -398,57 +409,12 @@ class Engine:
         self,
         questions: Path | Iterable[QuestionLike],
         strategy: Strategy,
-        *,
-        out: Path | str | None = None,
-        system: str | None = None,
-        instruction: str = AUTO,
-        concurrency: int = 8,
-        date: Date | None = None,
-        stats_out: Path | str | None = None,
-        show: Callable[[RunEvent], None] | None = None,
+        **options: Unpack[RunOptions],
     ) -> OutcomeTally:
-        """Search questions as `marcot search --input` does: resumable, with every result on disk at once.
+        """Search a file of questions, or any others, with results on disk; see `run_questions`."""
+        from .results.question_run import run_questions
 
-        Args:
-            questions: As for `stream`, objects also with an `"id"`; or the path of a file, see `read_questions`.
-            strategy: Such as `MCTS(rollouts=16)`.
-            out: A results file to append to. Questions that have a result in it are skipped.
-            system: System message, as for `stream`.
-            instruction: What follows each question, as for `stream`.
-            concurrency: Questions that are searched at a time.
-            date: The date that a chat template shows; by default that of `out`, or else today's.
-            stats_out: A file to append statistics to, see `RunStatistics`.
-            show: Called with everything that happens.
-
-        Returns:
-            How the questions ended. One that fails is counted and does not stop the others.
-
-        Raises:
-            InputError: An argument makes no sense, or `out` was made with other settings.
-            OutputError: A file cannot be written; what it had before it has still.
-        """
-        from .results.question_file import read_questions
-        from .results.question_run import QuestionRun, numbered_questions
-
-        if not isinstance(strategy, Strategy):
-            raise InputError(f"strategy={strategy!r:.100}: must derive from Strategy, whose settings go into results")
-        asked = read_questions(questions) if isinstance(questions, Path) else numbered_questions(questions)
-        own = {name: value for name, value in self.settings.items() if name != "checkpoint"}
-        settings = {**own, "system": system, "instruction": instruction, **strategy.settings()}
-        with QuestionRun(asked, strategy, settings, None if out is None else Path(out)) as run:
-            events = run.events(
-                self,
-                system=system,
-                instruction=instruction,
-                concurrency=concurrency,
-                day=date,
-                stats_out=None if stats_out is None else Path(stats_out),
-            )
-            with closing(events):
-                for event in events:
-                    if show is not None:
-                        show(event)
-            return run.tally
+        return run_questions(self, questions, strategy, **options)
 
     def chat_ids(self, chat: str | Sequence[Message], system: str | None = None, date: Date | None = None) -> list[int]:
         """Token ids of a question or a conversation in the checkpoint's chat format, ready for `prefill`.

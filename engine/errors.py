@@ -68,6 +68,10 @@ class EngineStepError(MarcotError):
     """A step of an engine failed that served a request, among others; `__cause__` is what went wrong."""
 
 
+class WorkerLostError(MarcotError):
+    """The process of a replica has died; the message says how."""
+
+
 class ForkedEngineError(MarcotError):
     """An engine was used in a fork of the process that loaded it."""
 

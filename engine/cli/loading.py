@@ -14,6 +14,7 @@ from .streams import say
 
 if TYPE_CHECKING:
     from ..engine import Engine
+    from ..results.question_run import QuestionSearcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,31 @@ class Loading:
         if sys.stderr.isatty():
             say(f"loaded {model} in {time.monotonic() - started:.1f} s")
         return engine
+
+    @contextmanager
+    def open(self, model: str, replicas: int) -> Iterator[QuestionSearcher]:
+        """Load `model`, once for each device or as often as `replicas` says; processes end with the block.
+
+        Raises:
+            InputError: The options do not fit together.
+        """
+        from ..errors import InputError
+        from ..replicas.replica_pool import ReplicaPool
+
+        devices = self.device.split(",")
+        if replicas == 1 and len(devices) == 1:
+            yield self.load(model)
+            return
+        if len(devices) == 1 and devices != ["cpu"]:
+            raise InputError(
+                f"--replicas {replicas}: name their devices, such as --device cuda:0,cuda:1 or --device cpu"
+            )
+        if replicas not in (1, len(devices)) and len(devices) > 1:
+            raise InputError(f"--replicas {replicas}: --device names {len(devices)}; leave --replicas out")
+        options = asdict(self) | {"graphs": not self.no_graphs}
+        del options["device"], options["no_graphs"]
+        with ReplicaPool(model, devices * replicas if len(devices) == 1 else devices, **options) as pool:
+            yield pool
 
     @property
     def numbers(self) -> dict[str, str]:

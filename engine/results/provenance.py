@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ...model import find_here, open_checkpoint
 from ..errors import InputError
 from .results_file import ResultsFile
 
-if TYPE_CHECKING:
-    from ..engine import Engine
+
+class Provenance(Protocol):
+    """What makes results: an engine, or replicas of one.
+
+    Attributes:
+        settings: What was loaded, by the names in results; `"checkpoint"` is its fingerprint.
+        shows_date: Whether the chat template shows today's date.
+    """
+
+    @property
+    def settings(self) -> Mapping[str, str]: ...  # noqa: D102  (see above)
+
+    @property
+    def shows_date(self) -> bool: ...  # noqa: D102  (see above)
 
 
-def find_provenance(engine: Engine, day: date) -> dict[str, str]:
+def find_provenance(engine: Provenance, day: date) -> dict[str, str]:
     """What results of `engine` depend on that nobody gave, by the names in their settings.
 
     Args:
@@ -23,8 +36,7 @@ def find_provenance(engine: Engine, day: date) -> dict[str, str]:
     found = {}
     if "checkpoint" in engine.settings:  # an engine that was made of a decoder has none
         found["checkpoint"] = engine.settings["checkpoint"]
-    template = engine.tokenizer and engine.tokenizer.chat_template
-    if template and template.shows_date:
+    if engine.shows_date:
         found["date"] = day.isoformat()
     return found
 

@@ -2,26 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from datetime import date
+from datetime import date as Date
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self, TypedDict, Unpack
 
 from ..errors import InputError
 from ..outcome import Outcome
 from ..search import Progress, Question, Strategy, solutions
+from ..search.question import QuestionLike
+from ..search.rollout.instruction import AUTO
+from ..usage import Usage
 from .json_form import JsonObject, failure_object, search_object
 from .outcome_tally import OutcomeTally
 from .pace import Pace
-from .provenance import find_provenance, run_date
-from .question_file import InputQuestion
+from .provenance import Provenance, find_provenance, run_date
+from .question_file import InputQuestion, read_questions
 from .results_file import ResultsFile
 from .run_statistics import RunStatistics
 
-if TYPE_CHECKING:
-    from ..engine import Engine
+
+class EventStream(Protocol):
+    """Events of searches under way; closing it gives up what is not finished."""
+
+    def __iter__(self) -> Iterator[Progress | Outcome]: ...
+
+    def close(self) -> None: ...  # noqa: D102  (see above)
+
+
+class QuestionSearcher(Provenance, Protocol):
+    """An `Engine`, or a `ReplicaPool`."""
+
+    @property
+    def usage(self) -> Usage:
+        """All work so far."""
+
+    @property
+    def kv_pages(self) -> tuple[int, int]:
+        """Pages of the KV cache: in use, and in all."""
+
+    def stream(
+        self,
+        questions: Sequence[Question],
+        strategy: Strategy,
+        *,
+        system: str | None,
+        instruction: str | None,
+        concurrency: int,
+        date: Date | None,
+    ) -> EventStream:
+        """Search the questions, and tell of their progress and outcomes."""
 
 
 class RunEvent(NamedTuple):
@@ -74,12 +106,12 @@ class QuestionRun:
 
     def events(
         self,
-        engine: Engine,
+        engine: QuestionSearcher,
         *,
         system: str | None,
         instruction: str | None,
         concurrency: int,
-        day: date | None,
+        day: Date | None,
         different: int = 0,
         stats_out: Path | None = None,
     ) -> Generator[RunEvent]:
@@ -141,7 +173,73 @@ class QuestionRun:
         return search_object(question, outcome.result, self.settings, found)
 
 
-def numbered_questions(questions: Iterable[object]) -> list[InputQuestion]:
+class RunOptions(TypedDict, total=False):
+    """Options of `run_questions`.
+
+    Attributes:
+        out: A results file to append to. Questions that have a result in it are skipped.
+        system: System message, as for `Engine.stream`.
+        instruction: What follows each question, as for `Engine.stream`.
+        concurrency: Questions that are searched at a time, in each replica; 8 by default.
+        date: The date that a chat template shows; by default that of `out`, or else today's.
+        stats_out: A file to append statistics to, see `RunStatistics`.
+        show: Called with everything that happens.
+    """
+
+    out: Path | str
+    system: str | None
+    instruction: str
+    concurrency: int
+    date: Date | None
+    stats_out: Path | str
+    show: Callable[[RunEvent], None]
+
+
+def run_questions(
+    searcher: QuestionSearcher,
+    questions: Path | Iterable[QuestionLike],
+    strategy: Strategy,
+    **options: Unpack[RunOptions],
+) -> OutcomeTally:
+    """Search questions as `marcot search --input` does: resumable, with every result on disk at once.
+
+    Args:
+        searcher: What searches.
+        questions: As for `Engine.stream`, objects also with an `"id"`; or the path of a file, see `read_questions`.
+        strategy: Such as `MCTS(rollouts=16)`.
+        options: See `RunOptions`.
+
+    Returns:
+        How the questions ended. One that fails is counted and does not stop the others.
+
+    Raises:
+        InputError: An argument makes no sense, or `out` was made with other settings.
+        OutputError: A file cannot be written; what it had before it has still.
+    """
+    if not isinstance(strategy, Strategy):
+        raise InputError(f"strategy={strategy!r:.100}: must derive from Strategy, whose settings go into results")
+    asked = read_questions(questions) if isinstance(questions, Path) else number_questions(questions)
+    own = {name: value for name, value in searcher.settings.items() if name != "checkpoint"}
+    system, instruction = options.get("system"), options.get("instruction", AUTO)
+    out, stats_out, show = options.get("out"), options.get("stats_out"), options.get("show")
+    settings = {**own, "system": system, "instruction": instruction, **strategy.settings()}
+    with QuestionRun(asked, strategy, settings, None if out is None else Path(out)) as run:
+        events = run.events(
+            searcher,
+            system=system,
+            instruction=instruction,
+            concurrency=options.get("concurrency", 8),
+            day=options.get("date"),
+            stats_out=None if stats_out is None else Path(stats_out),
+        )
+        with closing(events):
+            for event in events:
+                if show is not None:
+                    show(event)
+        return run.tally
+
+
+def number_questions(questions: Iterable[object]) -> list[InputQuestion]:
     """Number what a user passes: texts, `Question`s, or objects with `question` and perhaps `answer` and `id`.
 
     Raises:

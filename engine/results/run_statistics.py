@@ -11,7 +11,7 @@ from .json_form import JsonObject, to_line
 from .pace import Pace
 
 if TYPE_CHECKING:
-    from ..engine import Engine
+    from .question_run import QuestionSearcher
 
 SECONDS_BETWEEN = 10.0
 """Between two lines: often enough to see a run stall, and 360 lines an hour."""
@@ -26,7 +26,7 @@ class RunStatistics:
     `kv_pages` in use and `kv_capacity`; and `seconds_left`, null as long as nothing is known.
     """
 
-    def __init__(self, path: Path, pace: Pace, engine: Engine) -> None:
+    def __init__(self, path: Path, pace: Pace, engine: QuestionSearcher) -> None:
         """Open `path` to append to.
 
         Args:
@@ -74,7 +74,7 @@ class RunStatistics:
             raise OutputError(f"{self._path}: cannot be written: {error.strerror}") from error
 
     def _line(self) -> JsonObject:
-        pace, pool = self._pace, self._engine.tree.pool
+        pace, (pages, capacity) = self._pace, self._engine.kv_pages
         used = self._engine.usage.since(self._before)
         wanted = used.prefill_tokens + used.reused_tokens + used.recomputed_tokens
         return {
@@ -90,7 +90,7 @@ class RunStatistics:
             "recomputed_tokens": used.recomputed_tokens,
             "hit_rate": used.reused_tokens / wanted if wanted else None,
             "preemptions": used.preemptions,
-            "kv_pages": pool.in_use,
-            "kv_capacity": pool.capacity,
+            "kv_pages": pages,
+            "kv_capacity": capacity,
             "seconds_left": pace.seconds_left,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,9 @@ def search(
     instruction: options.InstructionOption = "auto",
     template: TemplateOptions,
     concurrency: Annotated[int, typer.Option(help="Questions searched at a time.")] = 8,
+    replicas: Annotated[
+        int, typer.Option(min=1, help="Processes that share the questions; --device cpu divides its cores among them.")
+    ] = 1,
     strategy: options.StrategyOption = "mcts",
     parameters: StrategyOptions,
     solutions: options.SolutionsOption = 0,
@@ -89,7 +93,7 @@ def search(
         stats_out=file.stats_out,
         date=template.day,
     )
-    raise typer.Exit(command.run(loading.load))
+    raise typer.Exit(command.run(partial(loading.open, replicas=replicas)))
 
 
 def _tree_file(path: Path, numbered: bool, asked: Sequence[InputQuestion]) -> TreeFile:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from ...engine import Engine
 from ...errors import OutputError
 from ...outcome import Outcome
 from ...results.json_form import JsonObject, is_correct, to_line
 from ...results.provenance import check_unchanged
 from ...results.question_file import InputQuestion
-from ...results.question_run import QuestionRun
+from ...results.question_run import QuestionRun, QuestionSearcher
 from ...search import SearchResult, Strategy, solutions
 from ...text.printable import printable
 from ...view import TreeFile
@@ -67,7 +66,7 @@ class SearchCommand:
         asked = {"system": self.system, "instruction": self.instruction}
         return {"model": self.model, **self.numbers, **asked, **self.strategy.settings()}
 
-    def run(self, load: Callable[[str], Engine]) -> int:
+    def run(self, load: Callable[[str], AbstractContextManager[QuestionSearcher]]) -> int:
         """Search what is not in `out` yet, and return the exit code: 0, or that of the first question that failed.
 
         Args:
@@ -83,7 +82,8 @@ class SearchCommand:
                     check_unchanged(self.model, run.file)
                 return 0
             try:
-                self._search(load(self.model), run)
+                with load(self.model) as searcher:
+                    self._search(searcher, run)
             except KeyboardInterrupt:
                 resume = f"; the same command goes on from {self.out}" if self.out else ""
                 say(f"interrupted: {tally.finished} of {len(run.todo)} questions are finished{resume}")
@@ -96,9 +96,9 @@ class SearchCommand:
             say(str(tally))
         return tally.exit_code
 
-    def _search(self, engine: Engine, run: QuestionRun) -> None:
+    def _search(self, searcher: QuestionSearcher, run: QuestionRun) -> None:
         events = run.events(
-            engine,
+            searcher,
             system=self.system,
             instruction=self.instruction,
             concurrency=self.concurrency,

@@ -24,7 +24,12 @@ ModelOption = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=_MODEL)]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        help="auto, cpu or cuda; for marcot search also several, such as cuda:0,cuda:1.", rich_help_panel=_MODEL
+    ),
+]
 DtypeOption = Annotated[
     str,
     typer.Option(

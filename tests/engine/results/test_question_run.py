@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from marcot.engine import MCTS, Engine, InputError, SearchResult
 from marcot.engine.results import run_statistics
-from marcot.engine.results.question_run import numbered_questions
+from marcot.engine.results.question_run import number_questions
 from marcot.engine.results.shard import Shard
 
 QUICK = MCTS(rollouts=2, max_rollout_tokens=5, action="mini-step-2", width=2)
@@ -85,9 +85,9 @@ def test_what_cannot_be_run_is_refused(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must derive from Strategy"):
         engine.run(["One?"], Growing())  # type: ignore[arg-type]
     with pytest.raises(InputError, match="questions 1 and 3 have the same id 'a'"):
-        numbered_questions([{"question": "One?", "id": "a"}, "Two?", {"question": "Three?", "id": "a"}])
+        number_questions([{"question": "One?", "id": "a"}, "Two?", {"question": "Three?", "id": "a"}])
     with pytest.raises(InputError, match=r"question 1: its id 1\.5 must be a text or an integer"):
-        numbered_questions([{"question": "One?", "id": 1.5}])
+        number_questions([{"question": "One?", "id": 1.5}])
 
 
 def test_shards_share_all_questions_between_them() -> None:

@@ -41,6 +41,17 @@ def test_shards_that_are_merged_are_the_whole(marcot: Callable, talker: Path, qu
     assert (again.code, again.err.startswith("5 of 5 questions are in")) == (0, True)
 
 
+def test_replicas_write_what_one_engine_writes(marcot: Callable, talker: Path, questions: Path, tmp_path: Path) -> None:
+    fields = ["-m", talker, "--device", "cpu", "--input", questions, "--text-field", "text", *QUICK]
+    for replicas in (1, 2):
+        ended = marcot("search", *fields, "--replicas", replicas, "--out", tmp_path / f"{replicas}.jsonl")
+        assert ended.code == 0, ended.err
+    one, two = (
+        sorted(searched(tmp_path / f"{replicas}.jsonl"), key=lambda entry: entry["index"]) for replicas in (1, 2)
+    )
+    assert one == two
+
+
 def test_bad_input(marcot: Callable, talker: Path, questions: Path, tmp_path: Path) -> None:
     diary = tmp_path / "diary.txt"
     diary.write_text("dear diary")
@@ -49,6 +60,8 @@ def test_bad_input(marcot: Callable, talker: Path, questions: Path, tmp_path: Pa
         (["merge", diary, "--out", diary], "is there already and is not a results file of marcot search"),
         (["search", "-m", talker, "How?", "--shard", "1/2"], "--shard 1/2: needs --input FILE"),
         (["search", "-m", talker, "--input", questions, "--shard", "3/2"], "must be NUMBER/COUNT"),
+        (["search", "-m", talker, "How?", "--replicas", "2"], "name their devices, such as --device cuda:0,cuda:1"),
+        (["search", "-m", talker, "How?", "--replicas", "3", "--device", "cpu,cpu"], "--device names 2"),
         (["search", "-m", talker, "--input", questions], 'must have a text under "question"'),
     ):
         ended = marcot(*arguments)

@@ -1,0 +1,1 @@
+"""Several engines in processes of their own that share the questions of a run."""

@@ -1,0 +1,93 @@
+"""One engine in a process of its own, as the process that feeds it sees it."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from ..usage import Usage
+from .messages import Abandon, Assignment, LoadFailure, Ready, ReplicaEvent
+from .worker import work
+
+_CONTEXT = multiprocessing.get_context("spawn")  # a fork would share the threads of torch and OpenMP, which it must not
+
+_SECONDS_TO_EXIT = 5.0
+
+
+class Replica:
+    """A worker process and what it has under way.
+
+    Attributes:
+        connection: To the worker; it is at its end once the worker is gone.
+        is_ready: Whether it has loaded its model.
+        assigned: What it searches, by ticket.
+        kv_capacity: Pages of its KV cache.
+        usage: All work that it has reported.
+        kv_pages: Pages that it had in use then.
+    """
+
+    def __init__(self, model: str, device: str, options: Mapping[str, Any]) -> None:
+        """Start a process that loads `model` on `device`, such as `"cuda:1"`; see `Engine.load` for the options."""
+        self.connection, theirs = _CONTEXT.Pipe()
+        kind, _, number = device.partition(":")
+        variables = {"CUDA_VISIBLE_DEVICES": number} if number else {}
+        arguments = (theirs, model, {**options, "device": kind}, variables)
+        self._process = _CONTEXT.Process(target=work, args=arguments, daemon=True)
+        self._process.start()
+        theirs.close()
+        self._alone: int | None = None
+        self.is_ready = False
+        self.assigned: dict[int, Assignment] = {}
+        self.usage = Usage()
+        self.kv_pages = 0
+        self.kv_capacity = 0
+
+    def has_room(self, most: int) -> bool:
+        """Whether it can take a question more, where it may have `most`."""
+        return self.is_ready and len(self.assigned) < most and self._alone not in self.assigned
+
+    def assign(self, assignment: Assignment, *, alone: bool) -> None:
+        """Let it search a question, perhaps with nothing beside it.
+
+        Raises:
+            OSError: It is gone.
+        """
+        if alone:
+            self._alone = assignment.ticket
+        self.assigned[assignment.ticket] = assignment
+        self.connection.send(assignment)
+
+    def abandon(self) -> None:
+        """Let it give up what it has under way."""
+        if self.assigned:
+            self.assigned.clear()
+            with suppress(OSError):  # it is gone, with all that it had
+                self.connection.send(Abandon())
+
+    def receive(self) -> Ready | ReplicaEvent | LoadFailure:
+        """The next message.
+
+        Raises:
+            EOFError: It is gone.
+        """
+        try:
+            message: Ready | ReplicaEvent | LoadFailure = self.connection.recv()
+        except OSError as error:
+            raise EOFError from error
+        if isinstance(message, Ready):
+            self.is_ready, self.kv_capacity = True, message.kv_capacity
+        elif isinstance(message, ReplicaEvent):
+            self.usage, self.kv_pages = message.usage, message.kv_pages
+        return message
+
+    def stop(self) -> str:
+        """End the process, if it has not ended, and say how it ended."""
+        self.connection.close()
+        self._process.join(_SECONDS_TO_EXIT if self.is_ready and not self.assigned else 0.0)
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join()
+        code = self._process.exitcode or 0
+        return f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"

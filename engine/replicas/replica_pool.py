@@ -1,0 +1,219 @@
+"""Engines in several processes, as one that searches questions."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from datetime import date as Date
+from itertools import count
+from multiprocessing.connection import wait
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from ..checking import check_integer
+from ..errors import InputError, WorkerLostError
+from ..outcome import Outcome
+from ..results.outcome_tally import OutcomeTally
+from ..results.question_run import RunOptions, run_questions
+from ..search.protocol import Progress, Searcher
+from ..search.question import Question, QuestionLike, one_or_many
+from ..search.rollout.instruction import AUTO
+from ..search.strategy import Strategy
+from ..usage import Usage
+from .messages import Assignment, LoadFailure, Ready, ReplicaEvent
+from .replica import Replica
+
+MAX_REPLICAS = 64
+
+_MOST_LOSSES = 2
+"""Workers that may die while they search a question and nothing else, until it counts as failed."""
+
+
+class ReplicaPool:
+    """Replicas of a model, each an engine in a process of its own; a context manager.
+
+    Questions are handed out one by one: a replica gets the next as soon as it has ended one. A worker that dies, for
+    whatever reason, is replaced, and what it had under way is searched again from the start, each question alone in a
+    worker, so that one that kills its worker is known. Results are those that one engine would give.
+
+    Attributes:
+        settings: `Engine.settings`.
+        shows_date: Whether the chat template shows today's date.
+    """
+
+    def __init__(self, model: str, devices: Sequence[str], **options: Any) -> None:  # noqa: ANN401  (of `Engine.load`)
+        """Load `model` once for each device.
+
+        Args:
+            model: Its name or path.
+            devices: Such as `["cuda:0", "cuda:1"]`, or `["cpu"] * 4`, whose cores are divided among the replicas.
+            options: Those of `Engine.load`; `kv_tokens` is for each replica.
+
+        Raises:
+            InputError: There are too few devices, or too many.
+            MarcotError: The model cannot be loaded.
+        """
+        check_integer("devices", len(devices), f"1 to {MAX_REPLICAS}", least=1, most=MAX_REPLICAS)
+        on_cpu = sum(device == "cpu" for device in devices)
+        if on_cpu:
+            options["threads"] = max(1, (options.get("threads") or len(os.sched_getaffinity(0))) // on_cpu)
+        self._model = model
+        self._devices = devices
+        self._options = options
+        self._lost = Usage()
+        self._tickets = count()
+        self.settings: Mapping[str, str] = {}
+        self.shows_date = False
+        self._replicas = [Replica(model, device, options) for device in devices]
+        try:
+            while not all(replica.is_ready for replica in self._replicas):
+                for number in self._heard():
+                    self._load(number)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def usage(self) -> Usage:
+        """The work of all replicas, as far as they have reported it."""
+        total = self._lost.copy()
+        for replica in self._replicas:
+            total.add(replica.usage)
+        return total
+
+    @property
+    def kv_pages(self) -> tuple[int, int]:
+        """Pages of all KV caches: in use, and in all."""
+        pages = [(replica.kv_pages, replica.kv_capacity) for replica in self._replicas]
+        return sum(used for used, _ in pages), sum(capacity for _, capacity in pages)
+
+    def stream(
+        self,
+        questions: QuestionLike | Iterable[QuestionLike],
+        strategy: Searcher,
+        *,
+        system: str | None = None,
+        instruction: str | None = AUTO,
+        concurrency: int = 8,
+        date: Date | None = None,
+    ) -> Generator[Progress | Outcome]:
+        """Search questions as `Engine.stream` does, `concurrency` of them at a time in each replica.
+
+        Raises:
+            InputError: An argument makes no sense; a strategy must be one that can be pickled.
+            MarcotError: A worker that replaces another cannot load the model.
+        """
+        check_integer("concurrency", concurrency, "at least 1", least=1)
+        try:
+            pickled = pickle.dumps(strategy)
+        except Exception as error:
+            raise InputError(f"strategy: cannot be sent to another process: {error}") from error
+        day = date or Date.today()
+        asked = enumerate(Question.of(each) for each in one_or_many(questions))
+        tickets = self._tickets
+        waiting = (Assignment(next(tickets), at, each, pickled, system, instruction, day) for at, each in asked)
+        again: deque[Assignment] = deque()
+        losses: Counter[int] = Counter()
+        try:
+            while self._feed(again, waiting, concurrency):
+                for number in self._heard():
+                    replica = self._replicas[number]
+                    try:
+                        message = replica.receive()
+                    except EOFError:
+                        yield from self._replace(number, again, losses)
+                        continue
+                    if not isinstance(message, ReplicaEvent):
+                        self._take(message)
+                    elif message.ticket in replica.assigned:
+                        if isinstance(message.event, Outcome):
+                            del replica.assigned[message.ticket]
+                        yield message.event
+        finally:
+            for replica in self._replicas:
+                replica.abandon()
+
+    def run(
+        self, questions: Path | Iterable[QuestionLike], strategy: Strategy, **options: Unpack[RunOptions]
+    ) -> OutcomeTally:
+        """Search a file of questions, or any others, with results on disk; see `run_questions`."""
+        return run_questions(self, questions, strategy, **options)
+
+    def close(self) -> None:
+        """End all processes. Doing it twice is harmless."""
+        for replica in self._replicas:
+            replica.stop()
+        self._replicas = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _feed(self, again: deque[Assignment], waiting: Iterator[Assignment], concurrency: int) -> bool:
+        """Hand out questions until every replica has enough; False if there are none left, and none under way.
+
+        While there are some to search `again`, others wait until these have a replica each to themselves.
+        """
+        while True:
+            alone = bool(again)
+            free = [each for each in self._replicas if each.has_room(1 if alone else concurrency)]
+            if not free:
+                return True
+            replica = min(free, key=lambda each: len(each.assigned))
+            assignment = again.popleft() if alone else next(waiting, None)
+            if assignment is None:
+                return any(each.assigned for each in self._replicas)
+            try:
+                replica.assign(assignment, alone=alone)
+            except OSError:
+                return True  # it is gone, and its end of the connection tells so
+
+    def _heard(self) -> list[int]:
+        """Numbers of the replicas from which there is something to receive; waits for one."""
+        found = wait([replica.connection for replica in self._replicas])
+        return [number for number, replica in enumerate(self._replicas) if replica.connection in found]
+
+    def _load(self, number: int) -> None:
+        """Receive the first message of a replica.
+
+        Raises:
+            MarcotError: It cannot load its model.
+        """
+        try:
+            self._take(self._replicas[number].receive())
+        except EOFError:
+            ended = self._replicas[number].stop()
+            raise WorkerLostError(f"replica {number + 1} {ended} while it loaded {self._model}") from None
+
+    def _take(self, message: Ready | ReplicaEvent | LoadFailure) -> None:
+        if isinstance(message, LoadFailure):
+            raise message.error
+        if isinstance(message, Ready):
+            self.settings, self.shows_date = message.settings, message.shows_date
+
+    def _replace(self, number: int, again: deque[Assignment], losses: Counter[int]) -> Iterator[Outcome]:
+        """Start a worker in place of one that is gone; its questions go first, but for those that have failed by it.
+
+        Raises:
+            WorkerLostError: It was gone before it had loaded its model.
+        """
+        gone = self._replicas[number]
+        ended = gone.stop()
+        if not gone.is_ready:
+            raise WorkerLostError(f"replica {number + 1} {ended} while it loaded {self._model}")
+        self._lost.add(gone.usage)
+        self._replicas[number] = Replica(self._model, self._devices[number], self._options)
+        for assignment in gone.assigned.values():
+            losses[assignment.position] += len(gone.assigned) == 1
+            if losses[assignment.position] < _MOST_LOSSES:
+                again.append(assignment)
+                continue
+            told = f"{_MOST_LOSSES} workers died while they searched it; the last {ended}"
+            yield Outcome(assignment.position, assignment.question.text, None, WorkerLostError(told))

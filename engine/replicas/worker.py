@@ -1,0 +1,103 @@
+"""The process of a replica: an engine that searches what arrives on its connection."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from multiprocessing.connection import Connection
+from typing import Any
+
+from ...kernels import MarcotError
+from ..engine import Engine
+from ..errors import InputError
+from ..outcome import Outcome
+from ..search.protocol import Searcher
+from ..serving.async_engine import AsyncEngine
+from .messages import Abandon, Assignment, LoadFailure, Ready, ReplicaEvent
+
+
+def work(connection: Connection, model: str, options: Mapping[str, Any], variables: Mapping[str, str]) -> None:
+    """Load `model` and search until the other end closes.
+
+    Ctrl-C is for the process at the other end, which then closes its end.
+
+    Args:
+        connection: To the process that assigns questions.
+        model: Its name or path.
+        options: Those of `Engine.load`.
+        variables: What to set in the environment before CUDA starts.
+    """
+    os.environ |= variables
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        engine = Engine.load(model, **options)
+    except MarcotError as error:
+        connection.send(LoadFailure(_portable(error)))
+        return
+    connection.send(Ready(dict(engine.settings), engine.shows_date, engine.kv_pages[1]))
+    asyncio.run(_serve(connection, engine))
+    os._exit(0)  # whatever is under way is nobody's any more
+
+
+async def _serve(connection: Connection, engine: Engine) -> None:
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()
+    serving = AsyncEngine(engine)
+    while True:
+        try:
+            message = await loop.run_in_executor(None, connection.recv)
+        except (EOFError, OSError):
+            return
+        if isinstance(message, Abandon):
+            for task in tasks:
+                task.cancel()
+            continue
+        task = loop.create_task(_search(connection, serving, message))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+
+async def _search(connection: Connection, serving: AsyncEngine, assignment: Assignment) -> None:
+    """Search one question and report what happens to it."""
+    ticket, position, question, pickled, system, instruction, day = assignment
+
+    def report(event: Any) -> None:  # noqa: ANN401  (Progress or Outcome)
+        connection.send(ReplicaEvent(ticket, event, serving.engine.usage.copy(), serving.engine.kv_pages[0]))
+
+    try:
+        strategy = _load_strategy(pickled)
+        searching = await serving.search(question, strategy, system=system, instruction=instruction, date=day)
+        async for progress in searching:
+            report(replace(progress, index=position))
+        report(Outcome(position, question.text, await searching.result(), None))
+    except MarcotError as error:
+        report(Outcome(position, question.text, None, _portable(error)))
+
+
+@lru_cache(1)  # all questions of a run have the same
+def _load_strategy(pickled: bytes) -> Searcher:
+    try:
+        strategy: Searcher = pickle.loads(pickled)
+    except Exception as error:
+        raise InputError(f"strategy: cannot be loaded in another process: {type(error).__name__}: {error}") from error
+    return strategy
+
+
+def _portable(error: MarcotError) -> MarcotError:
+    """The error without its cause and traceback, and of a plain kind if its own cannot be pickled."""
+    error = error.with_traceback(None)
+    error.__cause__ = error.__context__ = None
+    try:
+        if str(pickle.loads(pickle.dumps(error))) == str(error):
+            return error
+    except Exception:
+        pass
+    plain = MarcotError(str(error))
+    plain.exit_code = error.exit_code
+    return plain
