@@ -21,7 +21,7 @@ class Stream(Iterator[T_co]):
         """Pass on `events`, each in a `turn`."""
         self._turn = turn
         self._events = events
-        self._finalizer = weakref.finalize(self, turn.later, events.close)
+        self._finalizer = weakref.finalize(self, turn.defer, events.close)
         self._finalizer.atexit = False
 
     def __next__(self) -> T_co:
@@ -37,4 +37,4 @@ class Stream(Iterator[T_co]):
     def close(self) -> None:
         """Give up what is not finished. Doing it twice is harmless."""
         if self._finalizer.detach():
-            self._turn.later(self._events.close)
+            self._turn.defer(self._events.close)

@@ -47,7 +47,7 @@ class Turn:
         self._process = os.getpid()
         self._lock = threading.RLock()
         self._depth = 0
-        self._later: deque[Callable[[], None]] = deque()
+        self._deferred: deque[Callable[[], None]] = deque()
 
     def __enter__(self) -> None:
         """Take a turn.
@@ -74,25 +74,25 @@ class Turn:
     ) -> None:
         try:
             if self._depth == 1:
-                self.settle()
+                self.run_deferred()
         finally:
             self._depth -= 1
             self._lock.release()
 
-    def later(self, work: Callable[[], None]) -> None:
+    def defer(self, work: Callable[[], None]) -> None:
         """Do `work` when nobody is at work: now, or at the end of the turn; never in a fork."""
         if os.getpid() != self._process:
             return
-        self._later.append(work)
+        self._deferred.append(work)
         if self._depth == 0 and self._lock.acquire(blocking=False):
             self._depth += 1  # what the garbage collector brings meanwhile waits
             try:
-                self.settle()
+                self.run_deferred()
             finally:
                 self._depth -= 1
                 self._lock.release()
 
-    def settle(self) -> None:
+    def run_deferred(self) -> None:
         """Do now what was put off; only for the thread whose turn it is."""
-        while self._later:
-            self._later.popleft()()
+        while self._deferred:
+            self._deferred.popleft()()

@@ -1,7 +1,7 @@
 """Training data from finished searches: filtered, without duplicates, split by question, in the forms trainers read."""
 
+from .dataset_builder import BuildResult, DatasetBuilder, Encode
 from .options import FORMS, KINDS, DatasetOptions
-from .production import Encode, Produced, Production
 from .trace import ReasoningTrace, TraceStep
 
-__all__ = ["FORMS", "KINDS", "DatasetOptions", "Encode", "Produced", "Production", "ReasoningTrace", "TraceStep"]
+__all__ = ["FORMS", "KINDS", "BuildResult", "DatasetBuilder", "DatasetOptions", "Encode", "ReasoningTrace", "TraceStep"]

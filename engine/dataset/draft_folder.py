@@ -17,7 +17,7 @@ from ...model.files.fields import MAX_COUNT, Fields
 from ...model.files.working_file import working_names
 from ..errors import InputError, OutputError
 from ..results.file_lock import lock
-from .growing_file import GrowingFile, Mark
+from .append_only_file import AppendOnlyFile, Mark
 
 State = Mapping[str, Any]
 
@@ -55,7 +55,7 @@ class DraftFolder:
         self._folder = _folder(final)
         self._identity = identity
         self._names = set(names)
-        self._files: dict[str, GrowingFile] = {}
+        self._files: dict[str, AppendOnlyFile] = {}
         try:
             if not os.path.lexists(self._folder):
                 _make(self._folder)
@@ -85,7 +85,7 @@ class DraftFolder:
         """
         with self._writing():
             if name not in self._files:
-                self._files[name] = GrowingFile(self._folder / _FILES / name)
+                self._files[name] = AppendOnlyFile(self._folder / _FILES / name)
             self._files[name].append(data)
 
     def note(self, data: bytes) -> None:
@@ -181,7 +181,7 @@ class DraftFolder:
                 )
             for name, mark in saved.sections("files"):
                 held = Mark(mark.integer("size", low=0, high=MAX_COUNT), mark.text("sha256"))
-                file = GrowingFile.cut_back(paths[name], held) if name in paths and paths[name].exists() else None
+                file = AppendOnlyFile.cut_back(paths[name], held) if name in paths and paths[name].exists() else None
                 if file is None:
                     raise InputError(
                         f"{self._folder}: {name} is not as the checkpoint has it; remove the folder, or give another "

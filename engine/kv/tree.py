@@ -127,9 +127,9 @@ class KVTree:
     def release_later(self, node: KVNode) -> None:
         """Take a handle back as soon as nobody is at work; from any thread, and from a finalizer at any moment."""
         self._dropped.append(node)
-        self.turn.later(self.settle)
+        self.turn.defer(self.release_dropped)
 
-    def settle(self) -> None:
+    def release_dropped(self) -> None:
         """Carry out every `release_later`."""
         while self._dropped:
             self.release(self._dropped.popleft())
@@ -257,7 +257,7 @@ class KVTree:
         Raises:
             IntegrityError: Says which rule is broken and where.
         """
-        self.settle()
+        self.release_dropped()
         owners: dict[int, str] = dict.fromkeys(self.pool.free_pages(), "the free list")
         if len(owners) != self.pool.free:
             raise IntegrityError("a page is free twice")

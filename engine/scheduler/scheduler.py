@@ -168,7 +168,7 @@ class Scheduler:
                 request.finish_reason = "cancelled"
             if request.order in self._running:
                 self._leave(request)
-            self._bury(request, keep_tokens)
+            self._retire_node(request, keep_tokens)
 
     def _check_fits(self, tokens: int) -> None:
         context = self._config.max_positions
@@ -234,7 +234,7 @@ class Scheduler:
         """
         if self.idle:
             raise IntegrityError("the scheduler has nothing to run")
-        self._tree.settle()
+        self._tree.release_dropped()
         try:
             if self._flight is None:
                 self._advance()
@@ -298,7 +298,7 @@ class Scheduler:
         ended = [request for request in self._running.values() if request.finished]
         for request in ended:
             self._leave(request)
-            self._bury(request, keep_tokens=True)
+            self._retire_node(request, keep_tokens=True)
         return len(ended)
 
     def _start(self) -> None:
@@ -327,7 +327,7 @@ class Scheduler:
             else:
                 heapq.heappop(self._waiting)
                 request.error = self._outgrown(request)
-                self._bury(request, keep_tokens=False)
+                self._retire_node(request, keep_tokens=False)
 
     def _enter(self, request: Request) -> bool:
         """Pin the request's path and give it all its pages, or change nothing."""
@@ -421,7 +421,7 @@ class Scheduler:
                 heapq.heappush(self._waiting, (youngest.order, youngest))
             else:
                 request.error = self._outgrown(request)
-                self._bury(request, keep_tokens=False)
+                self._retire_node(request, keep_tokens=False)
             if youngest is request:
                 return False
         return True
@@ -433,8 +433,8 @@ class Scheduler:
         if not request.finished and request.node is not None and request.node.pages:
             self._tree.drop(request.node)
 
-    def _bury(self, request: Request, keep_tokens: bool) -> None:
-        """Settle the growing node of an ended request: a branch may keep its tokens as a frozen node, all else goes."""
+    def _retire_node(self, request: Request, keep_tokens: bool) -> None:
+        """End the growing node of an ended request: a branch may keep its tokens, frozen; all else goes."""
         if request.node is None:
             return
         if keep_tokens and isinstance(request, Branch) and request.error is None and request.node.tokens:

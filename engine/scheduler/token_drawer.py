@@ -73,7 +73,7 @@ class TokenDrawer:
         head = _Head.of(results)
         finite = np.ones(len(branches), np.bool_)
         if not choice.exact.all():
-            finite = self._settle(branches, hidden, head, choice)
+            finite = self._decide_open_rows(branches, hidden, head, choice)
         for row in np.flatnonzero(finite).tolist():
             branch, top_ids, top_logits = branches[row], head.top_ids[row], head.top_logits[row]
             if not branch.node.tokens:
@@ -101,7 +101,7 @@ class TokenDrawer:
         for row, branch in enumerate(branches):
             _append(branch, row, choice, ids, logits, lse)
 
-    def _settle(
+    def _decide_open_rows(
         self, branches: Sequence[Branch], hidden: Tensor, head: _Head, choice: TokenChoice
     ) -> NDArray[np.bool_]:
         """Decide in `choice` what is open, where candidates are too few on the full row of logits.

@@ -168,7 +168,7 @@ class EngineThread:
                 running += self._taken(wait=not running)
                 running = self._advanced(running)
                 running = self._stepped(running)
-                turn.settle()
+                turn.run_deferred()
                 self._count()
         finally:
             with self._lock:

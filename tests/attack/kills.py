@@ -29,7 +29,7 @@ from attack.campaign import Campaign, Trial
 from attack.killed_process import Ended, Process
 from marcot.engine.cli import live_view, loading, main, strategy  # noqa: F401
 from marcot.engine.cli.commands import compare_run, dataset_view, search_command  # noqa: F401
-from marcot.engine.dataset import Production  # noqa: F401
+from marcot.engine.dataset import DatasetBuilder  # noqa: F401
 from marcot.kernels import select
 from marcot.kernels.cpu.build import built_library
 from marcot.model.fetch.catalog import BuiltInModel, WheelPart

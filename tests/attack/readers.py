@@ -25,7 +25,7 @@ from marcot.engine.cli.commands.dataset_view import report
 from marcot.engine.cli.messages import read_messages
 from marcot.engine.cli.report import print_report
 from marcot.engine.cli.token_counting import chosen_tokenizer
-from marcot.engine.dataset import DatasetOptions, Production
+from marcot.engine.dataset import DatasetBuilder, DatasetOptions
 from marcot.engine.errors import InputError
 from marcot.engine.evaluation import DataSet, Report, read_series
 from marcot.engine.results.json_form import failure_object, search_object, to_line
@@ -238,7 +238,7 @@ def _make(folder: Path, *names: str) -> Mapping[str, bytes]:
     shutil.rmtree(out, ignore_errors=True)
     paths = [folder / name for name in names]
     chosen_tokenizer("auto", paths)
-    report(Production(paths, out, DatasetOptions(min_characters=1)).run(), out)
+    report(DatasetBuilder(paths, out, DatasetOptions(min_characters=1)).run(), out)
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
 
@@ -252,7 +252,7 @@ def _draft(folder: Path) -> None:
 
     write_lines(folder / "results.jsonl", _searches(9))
     try:
-        Production([folder / "results.jsonl"], folder / "data", DatasetOptions(min_characters=1), None, stop).run(0)
+        DatasetBuilder([folder / "results.jsonl"], folder / "data", DatasetOptions(min_characters=1), None, stop).run(0)
     except Stop:
         return
 
@@ -263,14 +263,14 @@ def _read_sources(folder: Path) -> object:
 
 def _summary(folder: Path) -> None:
     write_lines(folder / "results.jsonl", _searches(3))
-    made = Production([folder / "results.jsonl"], folder / "data", DatasetOptions(min_characters=1)).run()
+    made = DatasetBuilder([folder / "results.jsonl"], folder / "data", DatasetOptions(min_characters=1)).run()
     shutil.rmtree(folder / "data")
     (folder / "data").mkdir()
     (folder / "data" / "dataset.json").write_text(json.dumps(made.summary))
 
 
 def _read_summary(folder: Path) -> object:
-    made = Production([folder / "results.jsonl"], folder / "data", DatasetOptions(min_characters=1)).run()
+    made = DatasetBuilder([folder / "results.jsonl"], folder / "data", DatasetOptions(min_characters=1)).run()
     return report(made, folder / "data"), to_line(made.summary)
 
 

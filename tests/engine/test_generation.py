@@ -176,7 +176,7 @@ def test_forgotten_nodes_are_released(engine: Engine) -> None:
     assert all(kv.handles == 1 for kv in held)
     del children
     gc.collect()
-    engine.tree.settle()
+    engine.tree.release_dropped()
     assert all(kv.handles == 0 for kv in held)
 
 

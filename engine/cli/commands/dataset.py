@@ -16,7 +16,7 @@ from ..signals import INTERRUPTED
 from ..streams import say
 
 if TYPE_CHECKING:
-    from ...dataset import Produced
+    from ...dataset import BuildResult
 
 
 @grouped
@@ -55,7 +55,7 @@ def dataset(
 
       marcot dataset cot_demo.json more.jsonl --make sft --validation 0.05 --test 0.05 --out cot
     """
-    from ...dataset import DatasetOptions, Production
+    from ...dataset import DatasetBuilder, DatasetOptions
     from ...results.json_form import to_line
     from ..token_counting import chosen_tokenizer
     from .dataset_view import ProgressBar, report
@@ -73,9 +73,9 @@ def dataset(
             **asdict(splits),
         )
         with ProgressBar() as bar:
-            production = Production(sources, out, chosen, counting.encode, bar.show, counting.fingerprint)
-            produced: Produced = production.run()
+            builder = DatasetBuilder(sources, out, chosen, counting.encode, bar.show, counting.fingerprint)
+            built: BuildResult = builder.run()
     except KeyboardInterrupt:
         say(f"interrupted: the same command goes on; so far is in {out}.partial")
         raise typer.Exit(INTERRUPTED) from None
-    print(to_line(produced.summary) if json else printable(report(produced, out)))
+    print(to_line(built.summary) if json else printable(report(built, out)))

@@ -10,7 +10,7 @@ from typing import Self
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from ...dataset import Produced
+from ...dataset import BuildResult
 from ...results.pace import time_left
 from ...text.terminal import Terminal
 
@@ -65,7 +65,7 @@ class ProgressBar:
         self._progress.stop()
 
 
-def report(produced: Produced, out: Path) -> str:
+def report(produced: BuildResult, out: Path) -> str:
     """What became of the searches, in some lines."""
     tally = produced.summary["tally"]
     lines = []

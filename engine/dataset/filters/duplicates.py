@@ -14,7 +14,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from .words import normalised, words_of
+from .words import normalised, split_words
 
 SHINGLE = 5
 """Words of a run."""
@@ -39,7 +39,7 @@ class Duplicate(Enum):
     NEAR = "near duplicate"
 
 
-class Seen:
+class DuplicateIndex:
     """The texts so far, as rows of 66 uint32; with all that finds them, about 1 kB each."""
 
     def __init__(self, similarity: float) -> None:
@@ -73,7 +73,7 @@ class Seen:
 class _BandTable:
     """Which rows have a band: a hash table in two flat arrays, as dictionaries of Python objects take 3 kB a row.
 
-    A band is looked up by 64 bits; `Seen` compares whole signatures, so that a collision costs time only.
+    A band is looked up by 64 bits; `DuplicateIndex` compares whole signatures, so that a collision costs time only.
     """
 
     def __init__(self) -> None:
@@ -112,10 +112,10 @@ class _BandTable:
             self._slots[self._slot(band)] = entry
 
 
-def row_of(text: str) -> Row:
+def signature_row(text: str) -> Row:
     """What is remembered of `text`: `[66] uint32`."""
     key = np.frombuffer(exact_key(text), np.uint32)
-    words = words_of(text)
+    words = split_words(text)
     runs = {" ".join(words[start : start + SHINGLE]) for start in range(max(len(words) - SHINGLE + 1, 1))}
     hashes = np.array([int.from_bytes(_digest(run), "little") for run in sorted(runs)], np.uint64)
     return np.concatenate([key, (hashes[:, None] * _FACTORS + _TERMS >> np.uint64(32)).astype(np.uint32).min(axis=0)])

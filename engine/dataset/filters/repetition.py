@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .words import words_of
+from .words import split_words
 
 NGRAM = 8
 """Words of a run that counts as repeated: sums share runs of four or five words without being loops."""
@@ -16,14 +16,14 @@ LOOP_WORDS = 24
 
 def repeated_share(text: str, ngram: int = NGRAM) -> float:
     """The share of runs of `ngram` words that occurred earlier in `text`, from 0 to 1."""
-    words = words_of(text)
+    words = split_words(text)
     runs = [tuple(words[start : start + ngram]) for start in range(len(words) - ngram + 1)]
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
 def ends_in_loop(text: str) -> bool:
     """Whether the last words of `text` are one run said over and over, the last turn whole or cut short."""
-    words = words_of(text)
+    words = split_words(text)
     return any(_period_of_end(words, period) for period in range(1, len(words) // LOOP_TURNS + 1))
 
 

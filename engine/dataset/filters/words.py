@@ -14,6 +14,6 @@ def normalised(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def words_of(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """The words and numbers of `text`, lower case; a Chinese character is a word."""
     return _WORD.findall(normalised(text))

@@ -125,7 +125,7 @@ class PartialRollout:
         """Cut what was written into nodes."""
         before = [token for node in self.fork.path for token in node.content.token_ids]
         text = decode([*before, *(token for section in self.sections for token in section.token_ids)])
-        begin = _settled(before, text, decode)
+        begin = _settled_length(before, text, decode)
         contents: list[NodeContent] = []
         for section in self.sections:
             token_ids = section.token_ids
@@ -134,9 +134,9 @@ class PartialRollout:
             stats = TokenStats.joined([TokenStats.of(prefix) for prefix in section.prefixes])
             ends = [len(token_ids)] if section.whole else action.cut(token_ids, decode, stats.confidences)
             for first, end in pairwise([0, *ends]):
-                stop = _behind(token_ids[first:end], text, begin, decode)
+                stop = _end_of_text(token_ids[first:end], text, begin, decode)
                 if stop is None:
-                    stop = _settled([*before, *token_ids[:end]], text, decode)
+                    stop = _settled_length([*before, *token_ids[:end]], text, decode)
                 of_content = stats.slice(first, end)
                 content = NodeContent(
                     token_ids=tuple(token_ids[first:end]),
@@ -159,7 +159,7 @@ def _origin(prefixes: Sequence[BranchPrefix], end: int) -> BranchPrefix:
     return BranchPrefix(prefixes[index].branch, end - (ends[index] - prefixes[index].end))
 
 
-def _behind(token_ids: Sequence[int], text: str, begin: int, decode: Decode) -> int | None:
+def _end_of_text(token_ids: Sequence[int], text: str, begin: int, decode: Decode) -> int | None:
     """Where in `text` the text of `token_ids` ends, which begins at `begin`; None if what came before matters."""
     alone = decode(token_ids)
     if UNFINISHED in alone or not alone.strip() or not text.startswith(alone, begin):
@@ -167,7 +167,7 @@ def _behind(token_ids: Sequence[int], text: str, begin: int, decode: Decode) -> 
     return begin + len(alone)
 
 
-def _settled(token_ids: Sequence[int], text: str, decode: Decode) -> int:
+def _settled_length(token_ids: Sequence[int], text: str, decode: Decode) -> int:
     """Characters of `text` that `token_ids`, the first of its tokens, settle; a character may span several tokens."""
     settled = decode(token_ids)
     while not text.startswith(settled):

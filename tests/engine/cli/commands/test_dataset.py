@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from marcot.engine.dataset import Production
+from marcot.engine.dataset import DatasetBuilder
 from marcot.engine.dataset.sources.result_line import parse_traces
 from support.programs import interruptible
 from support.searches.finished_searches import Told, result_line, write_lines
@@ -121,10 +121,10 @@ def test_a_bad_line_is_one_line_on_stderr(marcot: Callable, results: Path, tmp_p
 def test_an_interrupt_is_no_traceback(
     marcot: Callable, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(self: Production) -> None:
+    def interrupted(self: DatasetBuilder) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Production, "run", interrupted)
+    monkeypatch.setattr(DatasetBuilder, "run", interrupted)
     ended = marcot("dataset", results, "--out", tmp_path / "data")
     assert ended.code == 130
     assert ended.err == f"interrupted: the same command goes on; so far is in {tmp_path / 'data'}.partial\n"

@@ -5,7 +5,15 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from marcot.engine.dataset.filters.duplicates import HASHES, KEY_WORDS, SHINGLE, Duplicate, Seen, exact_key, row_of
+from marcot.engine.dataset.filters.duplicates import (
+    HASHES,
+    KEY_WORDS,
+    SHINGLE,
+    Duplicate,
+    DuplicateIndex,
+    exact_key,
+    signature_row,
+)
 
 WORDS = [f"word{number}" for number in range(3000)]
 
@@ -32,7 +40,7 @@ def test_signatures_estimate_the_similarity() -> None:
         for at in draw.sample(range(200), changes):
             other[at] = "changed"
         one, two = " ".join(words), " ".join(other)
-        equal = (row_of(one)[KEY_WORDS:] == row_of(two)[KEY_WORDS:]).mean()
+        equal = (signature_row(one)[KEY_WORDS:] == signature_row(two)[KEY_WORDS:]).mean()
         # Four standard errors.
         assert equal == pytest.approx(jaccard(one, two), abs=4 * 0.5 / HASHES**0.5)
 
@@ -40,29 +48,29 @@ def test_signatures_estimate_the_similarity() -> None:
 def test_near_and_exact_duplicates_are_told_apart() -> None:
     draw = random.Random(1)
     texts = [" ".join(draw.sample(WORDS, 100)) for _ in range(300)]
-    seen = Seen(0.8)
+    seen = DuplicateIndex(0.8)
     for text in texts:
-        assert seen.find(row_of(text)) is None
-        seen.add(row_of(text))
+        assert seen.find(signature_row(text)) is None
+        seen.add(signature_row(text))
     for text in texts:
-        assert seen.find(row_of(text.upper())) is Duplicate.EXACT
-        assert seen.find(row_of(text + " and more")) is Duplicate.NEAR
-        assert seen.find(row_of(" ".join(text.split()[:40] + ["x"] * 60))) is None
+        assert seen.find(signature_row(text.upper())) is Duplicate.EXACT
+        assert seen.find(signature_row(text + " and more")) is Duplicate.NEAR
+        assert seen.find(signature_row(" ".join(text.split()[:40] + ["x"] * 60))) is None
 
 
 def test_above_one_nothing_is_near() -> None:
-    seen = Seen(1.1)
-    seen.add(row_of("a b c d e f, g"))
-    assert seen.find(row_of("a b c d e f g!")) is None
+    seen = DuplicateIndex(1.1)
+    seen.add(signature_row("a b c d e f, g"))
+    assert seen.find(signature_row("a b c d e f g!")) is None
 
 
 @given(st.lists(st.text("ab ", max_size=12), max_size=40))
 def test_exact_duplicates_are_those_of_a_set(texts: list[str]) -> None:
-    seen = Seen(1.1)
+    seen = DuplicateIndex(1.1)
     known: set[str] = set()
     for text in texts:
         normal = " ".join(text.split())
-        assert (seen.find(row_of(text)) is Duplicate.EXACT) == (normal in known)
+        assert (seen.find(signature_row(text)) is Duplicate.EXACT) == (normal in known)
         if normal not in known:
             known.add(normal)
-            seen.add(row_of(text))
+            seen.add(signature_row(text))

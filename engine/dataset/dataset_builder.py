@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..text.printable import escaped
 from .card import SourceFacts, card, dataset_info
 from .draft_folder import DraftFolder, discard_draft
-from .filters.duplicates import ROW_BYTES, Seen, exact_key, row_of
+from .filters.duplicates import ROW_BYTES, DuplicateIndex, exact_key, signature_row
 from .filters.filters import HEURISTIC_FILTERS, QUALITY_FILTERS, Filter, first_failed
 from .filters.script import main_script
 from .filters.shared_prefix import shared_length
@@ -47,7 +47,7 @@ Encode = Callable[[str], list[int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Produced:
+class BuildResult:
     """What a run ended with.
 
     Attributes:
@@ -63,7 +63,7 @@ class Produced:
     was_there: bool = False
 
 
-class Production:
+class DatasetBuilder:
     """A data set in the making."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Production:
         self._progress = progress
         self._tokenizer = tokenizer
 
-    def run(self, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> Produced:
+    def run(self, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> BuildResult:
         """Make it, from where the last run with the same sources and options was stopped.
 
         Raises:
@@ -118,7 +118,7 @@ class Production:
             for source in sources:
                 source.close()
 
-    def _finished(self, facts: dict[str, Any]) -> Produced | None:
+    def _finished(self, facts: dict[str, Any]) -> BuildResult | None:
         """What an earlier run made, if this is it.
 
         Raises:
@@ -144,7 +144,7 @@ class Production:
         summary["tally"] = DatasetTally.read(fields.section("tally")).as_object()
         # A run that was killed after its last step leaves this.
         discard_draft(self._out)
-        return Produced(summary, questions, questions, was_there=True)
+        return BuildResult(summary, questions, questions, was_there=True)
 
     def _index(self, sources: Sequence[Source]) -> QuestionIndex:
         total = sum(source.size for source in sources)
@@ -160,10 +160,10 @@ class Production:
             raise InputError("there is no finished search and no sample in the sources")
         return index
 
-    def _make(self, index: QuestionIndex, draft: DraftFolder, facts: dict[str, Any], every: float) -> Produced:
+    def _make(self, index: QuestionIndex, draft: DraftFolder, facts: dict[str, Any], every: float) -> BuildResult:
         state = Fields(draft.state or {"next": 0, "tally": {}}, str(self._out), error=InputError)
         start = state.integer("next", low=0, high=len(index))
-        tally, seen = DatasetTally.read(state.section("tally")), Seen(self._options.max_similarity)
+        tally, seen = DatasetTally.read(state.section("tally")), DuplicateIndex(self._options.max_similarity)
         for row in np.frombuffer(draft.notes(), np.uint32).reshape(-1, ROW_BYTES // 4):
             seen.add(row)
         saved = time.monotonic()
@@ -187,9 +187,11 @@ class Production:
                 SUMMARY: escaped(json.dumps(summary, indent=2, ensure_ascii=False)) + "\n",
             }
         )
-        return Produced(summary, start, len(index))
+        return BuildResult(summary, start, len(index))
 
-    def _add(self, traces: Sequence[ReasoningTrace], draft: DraftFolder, tally: DatasetTally, seen: Seen) -> None:
+    def _add(
+        self, traces: Sequence[ReasoningTrace], draft: DraftFolder, tally: DatasetTally, seen: DuplicateIndex
+    ) -> None:
         """Write what one question gives."""
         options = self._options
         id = question_id(traces[0].question)
@@ -224,14 +226,14 @@ class Production:
         return failed is None
 
     def _sft(
-        self, id: str, good: Sequence[ReasoningTrace], draft: DraftFolder, tally: DatasetTally, seen: Seen
+        self, id: str, good: Sequence[ReasoningTrace], draft: DraftFolder, tally: DatasetTally, seen: DuplicateIndex
     ) -> Iterator[Record]:
         kept = 0
         for trace in good:
             if kept == self._options.per_question:
                 tally.dropped["per question"] += 1
                 continue
-            row = row_of(trace.text)
+            row = signature_row(trace.text)
             duplicate = seen.find(row)
             if duplicate is not None:
                 tally.dropped[duplicate.value] += 1

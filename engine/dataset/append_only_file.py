@@ -22,7 +22,7 @@ class Mark(NamedTuple):
     sha256: str
 
 
-class GrowingFile:
+class AppendOnlyFile:
     """A file that is appended to."""
 
     def __init__(self, path: Path) -> None:
@@ -32,7 +32,7 @@ class GrowingFile:
         self._digest = hashlib.sha256()
 
     @classmethod
-    def cut_back(cls, path: Path, mark: Mark) -> GrowingFile | None:
+    def cut_back(cls, path: Path, mark: Mark) -> AppendOnlyFile | None:
         """Open `path` where `mark` was made; None if it does not hold that any more. Nothing is written yet."""
         digest = hashlib.sha256()
         left = mark.size

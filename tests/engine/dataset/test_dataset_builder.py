@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marcot.engine import InputError
-from marcot.engine.dataset import DatasetOptions, Production
+from marcot.engine.dataset import DatasetBuilder, DatasetOptions
 from marcot.engine.dataset.draft_folder import DraftFolder
 from marcot.engine.dataset.features import FEATURES
 from marcot.engine.dataset.split import assign_split, question_id
@@ -53,7 +53,7 @@ def searches(count: int, wrong_every: int = 2) -> list[dict[str, Any]]:
 
 
 def make(paths: list[Path], out: Path, options: DatasetOptions | None = None, **more: Any) -> dict[str, bytes]:
-    Production(paths, out, options or DatasetOptions(), encode).run(**more)
+    DatasetBuilder(paths, out, options or DatasetOptions(), encode).run(**more)
     return contents(out)
 
 
@@ -138,7 +138,7 @@ def test_pairs_part_where_they_say(results: Path, tmp_path: Path) -> None:
 
 
 def test_without_a_tokenizer_tokens_are_left_out_and_the_card_says_so(results: Path, tmp_path: Path) -> None:
-    Production([results], tmp_path / "out", DatasetOptions()).run()
+    DatasetBuilder([results], tmp_path / "out", DatasetOptions()).run()
     assert {pair["shared_tokens"] for pair in records(tmp_path / "out", "pairs")} == {-1}
     assert "There was no tokenizer at hand" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
@@ -301,9 +301,9 @@ def test_stopped_and_resumed_it_is_the_same(
 
     out = folder / "data"
     for point, extra in zip(stops, torn, strict=False):
-        production = Production([path], out, DatasetOptions(), encode)
+        builder = DatasetBuilder([path], out, DatasetOptions(), encode)
         try:
-            run_until(stop_at(point), lambda production=production: production.run(every))  # type: ignore[misc]
+            run_until(stop_at(point), lambda builder=builder: builder.run(every))  # type: ignore[misc]
         except Stopped:
             # What a killed process had not flushed, and what it had written of a line.
             for file in (folder / "data.partial").rglob("*.jsonl"):
@@ -324,26 +324,26 @@ def test_killed_and_resumed_it_is_the_same(point: int, tmp_path: Path) -> None:
 
     child = os.fork()
     if child == 0:
-        run_until(kill, lambda: Production([path], tmp_path / "data", DatasetOptions(), encode).run(0))
+        run_until(kill, lambda: DatasetBuilder([path], tmp_path / "data", DatasetOptions(), encode).run(0))
         os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status), "killed before its end"
     assert not (tmp_path / "data").exists(), "a folder appears when it is finished"
-    resumed = Production([path], tmp_path / "data", DatasetOptions(), encode).run()
+    resumed = DatasetBuilder([path], tmp_path / "data", DatasetOptions(), encode).run()
     assert contents(tmp_path / "data") == whole
     assert (resumed.resumed_at > 0) == (point > 20)
 
 
 def test_a_finished_folder_is_left_alone(results: Path, tmp_path: Path) -> None:
     made = make([results], tmp_path / "data")
-    again = Production([results], tmp_path / "data", DatasetOptions(), encode).run()
+    again = DatasetBuilder([results], tmp_path / "data", DatasetOptions(), encode).run()
     assert again.was_there
     assert contents(tmp_path / "data") == made
     with pytest.raises(InputError, match="was made with other options or sources"):
-        Production([results], tmp_path / "data", DatasetOptions(seed=1), encode).run()
+        DatasetBuilder([results], tmp_path / "data", DatasetOptions(seed=1), encode).run()
     (tmp_path / "mine").mkdir()
     with pytest.raises(InputError, match="no data set of ours"):
-        Production([results], tmp_path / "mine", DatasetOptions(), encode).run()
+        DatasetBuilder([results], tmp_path / "mine", DatasetOptions(), encode).run()
 
 
 def test_a_draft_with_other_options_is_refused(results: Path, tmp_path: Path) -> None:
@@ -352,35 +352,35 @@ def test_a_draft_with_other_options_is_refused(results: Path, tmp_path: Path) ->
             raise Stopped
 
     with pytest.raises(Stopped):
-        run_until(stop, lambda: Production([results], tmp_path / "data", DatasetOptions(), encode).run(0))
+        run_until(stop, lambda: DatasetBuilder([results], tmp_path / "data", DatasetOptions(), encode).run(0))
     with pytest.raises(InputError, match="begun with other options or sources"):
-        Production([results], tmp_path / "data", DatasetOptions(seed=1), encode).run()
+        DatasetBuilder([results], tmp_path / "data", DatasetOptions(seed=1), encode).run()
     with results.open("a") as file:
         file.write("\n")
     with pytest.raises(InputError, match="begun with other options or sources"):
-        Production([results], tmp_path / "data", DatasetOptions(), encode).run()
+        DatasetBuilder([results], tmp_path / "data", DatasetOptions(), encode).run()
 
 
 def test_another_tokenizer_is_noticed(results: Path, tmp_path: Path) -> None:
-    def production(tokenizer: str | None) -> Production:
-        return Production([results], tmp_path / "data", DatasetOptions(tokenizer="m"), encode, tokenizer=tokenizer)
+    def builder(tokenizer: str | None) -> DatasetBuilder:
+        return DatasetBuilder([results], tmp_path / "data", DatasetOptions(tokenizer="m"), encode, tokenizer=tokenizer)
 
     def stop(written: int) -> None:
         if written == 50:
             raise Stopped
 
     with pytest.raises(Stopped):
-        run_until(stop, lambda: production("one").run(0))
+        run_until(stop, lambda: builder("one").run(0))
     with pytest.raises(InputError, match="begun with other options or sources, or another tokenizer"):
-        production("two").run()
-    production("one").run()
+        builder("two").run()
+    builder("one").run()
     with pytest.raises(InputError, match="made with other options or sources, or another tokenizer"):
-        production("two").run()
+        builder("two").run()
 
 
 def test_a_data_set_of_a_version_that_did_not_name_the_tokenizer_is_finished(results: Path, tmp_path: Path) -> None:
     make([results], tmp_path / "data")
-    assert Production([results], tmp_path / "data", DatasetOptions(), encode, tokenizer="one").run().was_there
+    assert DatasetBuilder([results], tmp_path / "data", DatasetOptions(), encode, tokenizer="one").run().was_there
 
 
 def test_two_runs_do_not_write_to_the_same_folder(tmp_path: Path) -> None:
@@ -396,7 +396,7 @@ def stopped_draft(path: Path, out: Path) -> Path:
             raise Stopped
 
     with pytest.raises(Stopped):
-        run_until(stop, lambda: Production([path], out, DatasetOptions(), encode).run(0))
+        run_until(stop, lambda: DatasetBuilder([path], out, DatasetOptions(), encode).run(0))
     return out.with_name(out.name + ".partial")
 
 
