@@ -17,6 +17,7 @@ from .commands.merge import merge
 from .commands.models import models
 from .commands.score import score
 from .commands.search import search
+from .commands.serve import serve
 from .options import renamed as option_names
 from .signals import INTERRUPTED
 
@@ -38,6 +39,7 @@ app.command()(models)
 app.command()(eval)
 app.command()(compare)
 app.command()(dataset)
+app.command()(serve)
 
 
 def _print_version(wanted: bool) -> None:

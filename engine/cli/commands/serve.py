@@ -1,0 +1,50 @@
+"""`marcot serve`."""
+
+from __future__ import annotations
+
+from ..loading import Loading
+from ..options import common as options
+from ..options.groups import grouped
+from ..options.server import ServerOptions
+from ..streams import say
+
+_MISSING = "marcot serve needs {name}, which is not installed: pip install 'marcot[server]'"
+
+
+@grouped
+def serve(
+    *,
+    model: options.ModelOption,
+    server: ServerOptions,
+    loading: Loading,
+) -> None:
+    """Serve a model over HTTP: OpenAI's completions and chats, branches of a tree, and whole searches.
+
+    Ctrl-C or SIGTERM ends it when the requests that are open have been answered. docs/server.md lists the routes;
+    GET /openapi.json describes them.
+
+    For example:
+
+      marcot serve -m qwen2.5-coder-0.5b
+
+      marcot serve -m smollm2-135m --port 0 --threads 2 --kv-tokens 65536
+
+      marcot serve -m ./checkpoint --host 0.0.0.0 --api-key-file keys.txt
+
+      curl http://127.0.0.1:8000/v1/chat/completions -H 'Content-Type: application/json'
+      -d '{"messages": [{"role": "user", "content": "Name three primes."}]}'
+    """
+    from ...errors import InputError
+
+    try:
+        from ...server.serve import bound_socket
+        from ...server.serve import serve as serve_engine
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.startswith("marcot"):
+            raise
+        raise InputError(_MISSING.format(name=error.name)) from error
+    settings = server.settings(model)
+    at = bound_socket(server.host, server.port)
+    with at:
+        engine = loading.load(model)
+        serve_engine(engine, settings, at, lambda address: say(f"serving {settings.names[0]} at {address}/v1"))

@@ -1,0 +1,138 @@
+"""The options that say how a server behaves."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ...server.settings import ServerSettings
+
+_ADDRESS = "Address and access"
+_LIMITS = "Limits"
+
+KEY_VARIABLE = "MARCOT_API_KEY"
+"""The environment variable with an API key."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """Options of `marcot serve`. See `ServerSettings` for what they mean."""
+
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; the default is this machine alone.", rich_help_panel=_ADDRESS)
+    ] = "127.0.0.1"
+    port: Annotated[
+        int, typer.Option(help="Port to listen at; 0: any that is free.", min=0, max=65_535, rich_help_panel=_ADDRESS)
+    ] = 8000
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"File of API keys, one a line; every request needs one of them. {KEY_VARIABLE} in the environment "
+            "holds one as well.",
+            rich_help_panel=_ADDRESS,
+        ),
+    ] = None
+    no_api_key: Annotated[
+        bool,
+        typer.Option("--no-api-key", help="Let everybody in who reaches --host.", rich_help_panel=_ADDRESS),
+    ] = False
+    served_model_name: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What requests call the model; may be given again. By default the last part of --model.",
+            rich_help_panel=_ADDRESS,
+        ),
+    ] = None
+    compat: Annotated[
+        str | None,
+        typer.Option(
+            help="Another interface beside OpenAI's: marco-o1 is that of Marco-o1's published clients (POST /generate "
+            "and /chat/), marco-o1-stream the same with chats as a stream of plain text.",
+            rich_help_panel=_ADDRESS,
+        ),
+    ] = None
+    max_queue: Annotated[
+        int, typer.Option(help="Requests that are open at a time; more get 429.", min=1, rich_help_panel=_LIMITS)
+    ] = 1024
+    max_body: Annotated[
+        int, typer.Option(help="Bytes of one request; more get 413.", min=1, rich_help_panel=_LIMITS)
+    ] = 2**22
+    max_n: Annotated[
+        int, typer.Option(help="Samples that one request may ask for in all.", min=1, rich_help_panel=_LIMITS)
+    ] = 1024
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="New tokens that one sample may have; the context by default.", min=1, rich_help_panel=_LIMITS
+        ),
+    ] = None
+    max_logprobs: Annotated[
+        int, typer.Option(help="Most probable tokens that can be asked for in a place.", min=0, rich_help_panel=_LIMITS)
+    ] = 64
+    request_timeout: Annotated[
+        float, typer.Option(help="Seconds until a request is given up.", min=0.001, rich_help_panel=_LIMITS)
+    ] = 600.0
+    drain_timeout: Annotated[
+        float,
+        typer.Option(help="Seconds that open requests get to end after SIGTERM.", min=0, rich_help_panel=_LIMITS),
+    ] = 30.0
+    lease: Annotated[
+        float,
+        typer.Option(help="Seconds that a branch is held when nobody uses it.", min=0.001, rich_help_panel=_LIMITS),
+    ] = 300.0
+    max_branches: Annotated[
+        int, typer.Option(help="Branches that are held at a time.", min=1, rich_help_panel=_LIMITS)
+    ] = 4096
+
+    def settings(self, model: str) -> ServerSettings:
+        """How a server of `model` behaves.
+
+        Raises:
+            InputError: Everybody could reach it, a key is unusable, or an option makes no sense.
+        """
+        from ...errors import InputError
+        from ...server.settings import COMPATS, ServerSettings, is_loopback
+
+        if self.compat not in (None, *COMPATS):
+            raise InputError(f"--compat {self.compat}: must be {' or '.join(COMPATS)}")
+        keys = self._keys()
+        if not (keys or self.no_api_key or is_loopback(self.host)):
+            raise InputError(
+                f"--host {self.host}: others can reach it: give --api-key-file or {KEY_VARIABLE}, or say --no-api-key"
+            )
+        return ServerSettings(
+            names=tuple(self.served_model_name or [Path(model).name if Path(model).exists() else model]),
+            host=self.host,
+            api_keys=keys,
+            max_requests=self.max_queue,
+            max_body=self.max_body,
+            max_choices=self.max_n,
+            max_tokens=self.max_tokens,
+            max_logprobs=self.max_logprobs,
+            request_timeout=self.request_timeout,
+            drain_timeout=self.drain_timeout,
+            lease=self.lease,
+            max_leases=self.max_branches,
+            compat=self.compat,
+        )
+
+    def _keys(self) -> tuple[str, ...]:
+        from ...errors import InputError
+
+        keys = [os.environ.get(KEY_VARIABLE, "")]
+        if self.api_key_file is not None:
+            try:
+                keys += self.api_key_file.read_text("utf-8").splitlines()
+            except (OSError, UnicodeDecodeError) as error:
+                raise InputError(f"{self.api_key_file}: cannot be read: {error}") from error
+        keys = [key.strip() for key in keys if key.strip()]
+        if self.api_key_file is not None and not keys:
+            raise InputError(f"{self.api_key_file}: holds no key; openssl rand -hex 24 makes one")
+        if any(not (key.isascii() and key.isprintable()) or " " in key for key in keys):
+            raise InputError("an API key must be printable ASCII without blanks, as HTTP carries nothing else")
+        return tuple(keys)

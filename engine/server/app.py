@@ -1,0 +1,89 @@
+"""The application: routes, and what stands in front of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+
+from ..serving.async_engine import AsyncEngine
+from .counting import Counting
+from .errors import handle_errors
+from .gate import OPEN_PATHS, Gate
+from .leases import Leases
+from .metrics import Metrics
+from .routes import branches, chat, completions, generate, marco_o1, scoring, search, status, tokens
+from .service import Service
+from .settings import ServerSettings
+
+_EXPIRY = 1.0
+"""Seconds from one look at the leases to the next."""
+
+_DESCRIPTION = """\
+A language model on a KV cache that is a tree. Completions and chats are OpenAI's, with vLLM's further fields; branches
+and searches are marcot's own. What a request asks for that is not done here is refused, never ignored."""
+
+
+def create_app(engine: AsyncEngine, settings: ServerSettings, clock: Callable[[], float] = time.monotonic) -> FastAPI:
+    """Return the application that serves `engine`, whose leases end by `clock`. Whoever made the engine closes it."""
+    metrics = Metrics(settings.names[0])
+    leases = Leases(settings.lease, settings.max_leases, clock)
+    metrics.watch(engine, leases)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        expiring = asyncio.create_task(_expire(leases))
+        try:
+            yield
+        finally:
+            expiring.cancel()
+            with suppress(asyncio.CancelledError):
+                await expiring
+            leases.release_all()
+
+    app = FastAPI(
+        title="marcot",
+        version=version("marcot"),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # pages that load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.service = Service(engine, settings, metrics, leases)
+    for family in (status, completions, chat, tokens, scoring, generate, branches, search):
+        app.include_router(family.router)
+    if settings.compat is not None:
+        app.include_router(marco_o1.router)
+    handle_errors(app)
+    app.add_middleware(Gate, settings=settings)
+    app.add_middleware(Counting, metrics=metrics)
+    _describe_keys(app, settings)
+    return app
+
+
+async def _expire(leases: Leases) -> None:
+    while True:
+        await asyncio.sleep(_EXPIRY)
+        leases.expire()
+
+
+def _describe_keys(app: FastAPI, settings: ServerSettings) -> None:
+    """Let the description say which routes need a key."""
+    describe = app.openapi
+
+    def described() -> dict[str, Any]:
+        schema = describe()
+        if settings.api_keys and "security" not in schema:
+            schema.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            schema["security"] = [{"key": []}]
+            for path in OPEN_PATHS:
+                for operation in schema["paths"][path].values():
+                    operation["security"] = []
+        return schema
+
+    app.openapi = described  # type: ignore[method-assign]

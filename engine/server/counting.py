@@ -1,0 +1,32 @@
+"""Counts answers by route and status."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .metrics import Metrics
+
+_ELSEWHERE = "elsewhere"
+"""The route of what has none, whose paths nobody should be able to fill the counters with."""
+
+
+class Counting:
+    """Stands in front of an application and counts what it answers."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        """Count the answers of `app` in `metrics`."""
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; see the ASGI specification."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._metrics.answered(getattr(scope.get("route"), "path", _ELSEWHERE), message["status"])
+            await send(message)
+
+        await self._app(scope, receive, counted)

@@ -1,0 +1,157 @@
+"""From what goes wrong to answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from ...kernels import MarcotError, NonFiniteError
+from ...model import ChatTemplateError, TokenizerError
+from ..errors import EngineClosedError, InputError, PoolTooSmallError, QueueFullError, ReleasedNodeError
+from .schemas.base import NOT_DONE
+from .schemas.error import ErrorAnswer, ErrorDetail
+
+_LOG = logging.getLogger("marcot.server")
+
+_STATUS: tuple[tuple[type[MarcotError], HTTPStatus], ...] = (
+    (QueueFullError, HTTPStatus.TOO_MANY_REQUESTS),
+    (EngineClosedError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (ReleasedNodeError, HTTPStatus.NOT_FOUND),
+    (InputError, HTTPStatus.BAD_REQUEST),
+    (PoolTooSmallError, HTTPStatus.BAD_REQUEST),
+    (NonFiniteError, HTTPStatus.INTERNAL_SERVER_ERROR),
+    (TokenizerError, HTTPStatus.BAD_REQUEST),
+    (ChatTemplateError, HTTPStatus.BAD_REQUEST),
+)
+"""The first that fits. What tokenizers and templates say is about the request: a text that cannot be encoded, a chat
+template that refuses a conversation."""
+
+_TYPES = {
+    HTTPStatus.BAD_REQUEST: "invalid_request_error",
+    HTTPStatus.UNAUTHORIZED: "authentication_error",
+    HTTPStatus.FORBIDDEN: "permission_error",
+    HTTPStatus.NOT_FOUND: "not_found_error",
+    HTTPStatus.METHOD_NOT_ALLOWED: "invalid_request_error",
+    HTTPStatus.REQUEST_TIMEOUT: "timeout_error",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "invalid_request_error",
+    HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
+    HTTPStatus.SERVICE_UNAVAILABLE: "service_unavailable_error",
+    HTTPStatus.GATEWAY_TIMEOUT: "timeout_error",
+}
+
+_RETRY_AFTER = {"Retry-After": "1"}
+"""Seconds. What is open ends at any time, so that a client need not wait longer."""
+
+CLIENT_CLOSED = 499
+"""Status of requests whose client has gone, in logs and counts; nobody receives it."""
+
+
+class RequestError(Exception):
+    """A request that cannot be served.
+
+    Attributes:
+        status: HTTP status.
+        message: What is wrong, and what to do.
+        param: The field at fault, where it is one.
+    """
+
+    def __init__(self, message: str, status: int = HTTPStatus.BAD_REQUEST, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.param = param
+
+
+def error_answer(message: str, status: int, param: str | None = None) -> ErrorAnswer:
+    """The body of an answer with `status`."""
+    kind = _TYPES.get(HTTPStatus(status), "internal_error") if status in set(HTTPStatus) else "internal_error"
+    return ErrorAnswer(error=ErrorDetail(message=message, type=kind, param=param, code=status))
+
+
+def error_response(
+    message: str, status: int, param: str | None = None, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """An answer with `status`, and what helps a client to try again."""
+    added = dict(headers or {})
+    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        added |= _RETRY_AFTER
+    if status == HTTPStatus.UNAUTHORIZED:
+        added["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(error_answer(message, status, param).model_dump(), status, added)
+
+
+def status_of(error: MarcotError) -> int:
+    """The status of an answer whose request failed with `error`."""
+    for kind, status in _STATUS:
+        if isinstance(error, kind):
+            return status
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def told(error: Exception) -> ErrorAnswer:
+    """What a stream that has begun says of an error; see `handle_errors`."""
+    if isinstance(error, RequestError):
+        return error_answer(error.message, error.status, error.param)
+    if isinstance(error, MarcotError):
+        return error_answer(str(error), status_of(error))
+    _LOG.error("a stream failed", exc_info=error)
+    return error_answer(_UNKNOWN, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+_UNKNOWN = "marcot failed at this request; its log says how"
+
+
+def handle_errors(app: FastAPI) -> None:
+    """Let `app` answer every error in one form. What a request said is not repeated: logs and proxies keep answers."""
+
+    @app.exception_handler(RequestError)
+    async def refused(request: Request, error: RequestError) -> JSONResponse:
+        return error_response(error.message, error.status, error.param)
+
+    @app.exception_handler(MarcotError)
+    async def failed(request: Request, error: MarcotError) -> JSONResponse:
+        return error_response(str(error), status_of(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        param, message = _first(error.errors())
+        return error_response(message, HTTPStatus.BAD_REQUEST, param)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        return error_response(str(error.detail), error.status_code, headers=error.headers)
+
+    @app.exception_handler(Exception)
+    async def unknown(request: Request, error: Exception) -> JSONResponse:
+        return error_response(_UNKNOWN, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _first(errors: Sequence[Any]) -> tuple[str | None, str]:
+    """The field and the message of the first of pydantic's errors that says something."""
+    if not errors:
+        return None, "the request makes no sense"
+    # Of a field that may be one of several things there is an error for each; the one that got deepest knows best.
+    of_one_field = len({each["loc"][:2] for each in errors}) == 1
+    error = max(errors, key=lambda each: len(each["loc"])) if of_one_field else errors[0]
+    place = [str(part) for part in error["loc"] if part not in ("body", "query", "path") and _is_name(part)]
+    message = str(error["msg"])
+    if error["type"] == NOT_DONE:
+        place.append(error["ctx"]["field"])
+    if not place and error["type"] in ("model_attributes_type", "missing", "dict_type"):
+        message = "the body must be a JSON object, sent with Content-Type: application/json"
+    if error["type"] == "extra_forbidden":
+        message = "there is no such field"
+    param = ".".join(place) or None
+    return param, f"{param}: {message}" if param else message
+
+
+def _is_name(part: str | int) -> bool:
+    """Whether part of an error's place is a field or an index, and not the name that pydantic gives a type."""
+    return isinstance(part, int) or (part.isidentifier() and part not in ("str", "int") and not part[:1].isupper())

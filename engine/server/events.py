@@ -1,0 +1,48 @@
+"""Answers as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.sse import EventSourceResponse, format_sse_event
+from pydantic import BaseModel
+
+from .errors import RequestError, told
+from .waiting import too_long
+
+_NO_BUFFERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+def event_response(pieces: AsyncIterator[BaseModel], timeout: float, *, done: bool = True) -> EventSourceResponse:
+    """An answer of one event for each of `pieces`, in order, and one with an error if there is any.
+
+    `pieces` is closed at its end, when the client goes away, and after `timeout` seconds.
+
+    Args:
+        pieces: An asynchronous generator, which has not begun.
+        timeout: Seconds.
+        done: Whether `[DONE]` comes last, as in OpenAI's streams.
+    """
+    return EventSourceResponse(_events(pieces, timeout, done), headers=_NO_BUFFERS)
+
+
+async def _events(pieces: Any, timeout: float, done: bool) -> AsyncIterator[bytes]:  # noqa: ANN401  (has `aclose`)
+    async with aclosing(pieces):
+        try:
+            async with asyncio.timeout(timeout):
+                async for piece in pieces:
+                    yield format_sse_event(data_str=piece.model_dump_json())
+        except TimeoutError:
+            yield _error(RequestError(too_long(timeout), HTTPStatus.GATEWAY_TIMEOUT))
+        except Exception as error:
+            yield _error(error)
+        if done:
+            yield format_sse_event(data_str="[DONE]")
+
+
+def _error(error: Exception) -> bytes:
+    return format_sse_event(data_str=told(error).model_dump_json())

@@ -1,0 +1,77 @@
+"""From what a request says to the token ids of its prompts."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+from ...model import Tokenizer
+from .errors import RequestError
+from .schemas.chat import PromptChat
+from .service import Service
+
+_RESERVED = frozenset({"messages", "now", "add_generation_prompt", "tools", "documents"})
+"""Variables of templates that have fields of their own, or stand for what is not done."""
+
+
+async def text_ids(service: Service, text: str, add_special_tokens: bool = True) -> list[int]:
+    """Token ids of a text; special tokens that are written out in it become themselves.
+
+    Raises:
+        RequestError: The model has no tokenizer.
+        TokenizerError: It is no text.
+    """
+    tokenizer = service.tokenizer
+    bos = add_special_tokens and tokenizer.adds_bos
+    return await asyncio.to_thread(tokenizer.encode, text, bos=bos)
+
+
+async def prompt_ids(service: Service, prompt: str | list[int], add_special_tokens: bool = True) -> list[int]:
+    """Token ids of a prompt, which may be token ids already."""
+    return await text_ids(service, prompt, add_special_tokens) if isinstance(prompt, str) else prompt
+
+
+async def chat_ids(service: Service, chat: PromptChat) -> list[int]:
+    """Token ids of a conversation in the model's chat format.
+
+    Raises:
+        RequestError: What it asks for makes no sense.
+        ChatTemplateError: The template refuses it, or there is none.
+    """
+    text = await asyncio.to_thread(chat_text, service.tokenizer, chat)
+    return await text_ids(service, text, chat.add_special_tokens)
+
+
+def chat_text(tokenizer: Tokenizer, chat: PromptChat) -> str:
+    """The prompt that the model's chat template makes of a conversation; see `chat_ids`."""
+    variables = chat.chat_template_kwargs or {}
+    if reserved := sorted(_RESERVED & variables.keys()):
+        raise RequestError(f"chat_template_kwargs: {reserved[0]} cannot be set there", param="chat_template_kwargs")
+    messages = [message.for_template() for message in chat.messages]
+    if not chat.continue_final_message:
+        opening = True if chat.add_generation_prompt is None else chat.add_generation_prompt
+        return tokenizer.chat(messages, add_generation_prompt=opening, **variables)
+    if chat.add_generation_prompt:
+        raise RequestError("continue_final_message: set add_generation_prompt to false", param="continue_final_message")
+    # A mark that no message has, at whose place the prompt ends, whatever the template writes after a message.
+    mark = secrets.token_hex(16)
+    last = messages[-1]
+    text = tokenizer.chat(
+        [*messages[:-1], last | {"content": last["content"] + mark}], add_generation_prompt=False, **variables
+    )
+    if text.count(mark) != 1:
+        raise RequestError(
+            "continue_final_message: the model's chat template does not show the last message as it is; "
+            "send the prompt to /v1/completions",
+            param="continue_final_message",
+        )
+    return text.partition(mark)[0]
+
+
+def truncated(ids: list[int], keep: int | None, max_tokens: int | None, context: int) -> list[int]:
+    """The last `keep` tokens of a prompt; all for None, and for -1 what leaves room for `max_tokens`."""
+    if keep is None:
+        return ids
+    if keep == -1:
+        keep = max(context - max(max_tokens or 1, 1), 1)
+    return ids[max(len(ids) - keep, 0) :]

@@ -1,0 +1,203 @@
+"""`/v1/branches`: branches that clients hold, so that a search elsewhere keeps its K and V here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from fastapi import APIRouter, Request
+
+from ...expansion import Expansion
+from ...node import Node
+from ..answers import ERRORS
+from ..errors import RequestError
+from ..forms.branches import branch_score, extended
+from ..forms.drawing import check_logprobs, sampling_of
+from ..forms.token_texts import TokenTexts
+from ..leases import Lease
+from ..prompts import chat_ids, prompt_ids, text_ids
+from ..schemas.branch import (
+    AppendRequest,
+    BranchAnswer,
+    BranchesAnswer,
+    BranchScoreRequest,
+    BranchScoresAnswer,
+    BranchTokens,
+    CreateRequest,
+    ExtendAnswer,
+    ExtendRequest,
+    ForkRequest,
+    ReleaseAnswer,
+    ReleaseRequest,
+)
+from ..schemas.chat import PromptChat
+from ..service import Service, ServiceOf
+from ..strict_route import StrictRoute
+from ..waiting import together, while_connected
+
+router = APIRouter(prefix="/v1/branches", route_class=StrictRoute, tags=["Branches"], responses=ERRORS)
+
+
+@router.post("")
+async def create(request: CreateRequest, http: Request, service: ServiceOf) -> BranchesAnswer:
+    """Make a branch of each prompt, and compute it."""
+    service.model_name(request.model)
+    service.leases.check_room(len(request.prompts))
+
+    async def computed() -> list[Node]:
+        prompts = [await _ids(service, prompt, request.add_special_tokens) for prompt in request.prompts]
+        return await together(service.engine.prefill(ids, priority=-request.priority) for ids in prompts)
+
+    nodes = await while_connected(http, computed(), service.settings.request_timeout)
+    return _answer(service, [service.leases.add(node, None) for node in nodes])
+
+
+@router.get("/{branch}")
+async def show(branch: str, service: ServiceOf) -> BranchTokens:
+    """A branch with all its tokens."""
+    lease = service.leases.get(branch)
+    path = await service.engine.call(lambda: lease.node.path_ids)
+    return BranchTokens(**_told(service, lease).model_dump(), token_ids=path)
+
+
+@router.delete("/{branch}")
+async def delete(branch: str, service: ServiceOf) -> ReleaseAnswer:
+    """Let go of a branch."""
+    service.leases.get(branch)
+    return ReleaseAnswer(released=service.leases.release([branch]))
+
+
+@router.post("/release")
+async def release(request: ReleaseRequest, service: ServiceOf) -> ReleaseAnswer:
+    """Let go of branches."""
+    return ReleaseAnswer(released=service.leases.release(request.branches))
+
+
+@router.post("/extend")
+async def extend(request: ExtendRequest, http: Request, service: ServiceOf) -> ExtendAnswer:
+    """Draw samples of what follows branches, all in one batch; each is a branch itself."""
+    most = service.settings.max_choices
+    wanted = sum(each.n for each in request.extensions)
+    if wanted > most:
+        raise RequestError(f"extensions: {wanted} samples are too many, at most {most} can be asked for")
+    service.leases.check_room(wanted)
+    with _used(service, [each.branch for each in request.extensions]) as leases:
+        expansions = []
+        for each, lease in zip(request.extensions, leases, strict=True):
+            _check_sampling(each.sampling.n, each.sampling.stream)
+            most_tokens = service.most_tokens(each.sampling.max_tokens)
+            sampling = sampling_of(each.sampling, most_tokens, each.sampling.logprobs, service.settings)
+            expansions.append(Expansion(lease.node, each.n, sampling, each.first))
+        work = service.engine.expand(expansions, priority=-request.priority)
+        drawn = await while_connected(http, work, service.settings.request_timeout)
+        data = []
+        for asked, expansion, lease, nodes in zip(request.extensions, expansions, leases, drawn, strict=True):
+            texts = TokenTexts(service.engine.engine.tokenizer, bool(asked.sampling.return_tokens_as_token_ids))
+            data.append(
+                [
+                    extended(
+                        _told(service, service.leases.add(node, lease.id)),
+                        node,
+                        asked.sampling,
+                        expansion.sampling,
+                        service.engine.engine.tokenizer,
+                        texts,
+                    )
+                    for node in nodes
+                ]
+            )
+        return ExtendAnswer(data=data)
+
+
+@router.post("/fork")
+async def fork(request: ForkRequest, http: Request, service: ServiceOf) -> BranchesAnswer:
+    """Make branches that end within others; they share their K and V."""
+    service.leases.check_room(len(request.forks))
+    with _used(service, [each.branch for each in request.forks]) as leases:
+        for each, lease in zip(request.forks, leases, strict=True):
+            if each.length > lease.node.length:
+                raise RequestError(f"forks: the branch {each.branch} has {lease.node.length} tokens", param="forks")
+
+        async def forked(lease: Lease, length: int) -> Node:
+            path = await service.engine.call(lambda: lease.node.path_ids)
+            return await service.engine.prefill(path[:length])
+
+        work = (forked(lease, each.length) for each, lease in zip(request.forks, leases, strict=True))
+        nodes = await while_connected(http, together(work), service.settings.request_timeout)
+        return _answer(service, _held(service, nodes, leases))
+
+
+@router.post("/append")
+async def append(request: AppendRequest, http: Request, service: ServiceOf) -> BranchesAnswer:
+    """Make branches that go on with given tokens; these are computed with the next extension."""
+    service.leases.check_room(len(request.appendings))
+    with _used(service, [each.branch for each in request.appendings]) as leases:
+        given = [await _given(service, each.tokens) for each in request.appendings]
+        pairs = list(zip(leases, given, strict=True))
+        work = service.engine.call(lambda: [lease.node.append(tokens) for lease, tokens in pairs])
+        nodes = await while_connected(http, work, service.settings.request_timeout)
+        return _answer(service, _held(service, nodes, leases))
+
+
+@router.post("/score")
+async def score(request: BranchScoreRequest, http: Request, service: ServiceOf) -> BranchScoresAnswer:
+    """Rate given tokens after branches, whose K and V are shared."""
+    check_logprobs(request.top_logprobs, service.settings, "top_logprobs")
+    texts = TokenTexts(service.engine.engine.tokenizer, request.return_tokens_as_token_ids)
+    with _used(service, [each.branch for each in request.continuations]) as leases:
+        given = [await _given(service, each.tokens) for each in request.continuations]
+        work = (
+            service.engine.score([tokens], max(request.top_logprobs, 1), after=lease.node, priority=-request.priority)
+            for lease, tokens in zip(leases, given, strict=True)
+        )
+        scores = await while_connected(http, together(work), service.settings.request_timeout)
+        return BranchScoresAnswer(
+            data=[
+                branch_score(lease.id, each, request.top_logprobs, texts)
+                for lease, [each] in zip(leases, scores, strict=True)
+            ]
+        )
+
+
+async def _ids(service: Service, prompt: str | list[int] | PromptChat, add_special_tokens: bool) -> list[int]:
+    if isinstance(prompt, PromptChat):
+        return await chat_ids(service, prompt)
+    return await prompt_ids(service, prompt, add_special_tokens)
+
+
+async def _given(service: Service, tokens: str | list[int]) -> list[int]:
+    """Token ids of what follows a branch."""
+    return await text_ids(service, tokens, add_special_tokens=False) if isinstance(tokens, str) else tokens
+
+
+def _check_sampling(n: int | None, stream: bool | None) -> None:
+    """See that what stands elsewhere is not in `sampling` as well."""
+    if n is not None or stream:
+        raise RequestError("sampling: n stands beside it, and extensions are not streamed", param="extensions")
+
+
+@contextmanager
+def _used(service: Service, ids: Iterable[str]) -> Iterator[list[Lease]]:
+    """The branches of these ids, which do not expire meanwhile."""
+    leases = [service.leases.get(id) for id in ids]
+    for lease in leases:
+        lease.users += 1
+    try:
+        yield leases
+    finally:
+        for lease in leases:
+            lease.users -= 1
+
+
+def _held(service: Service, nodes: Sequence[Node], parents: Sequence[Lease]) -> list[Lease]:
+    return [service.leases.add(node, parent.id) for node, parent in zip(nodes, parents, strict=True)]
+
+
+def _told(service: Service, lease: Lease) -> BranchAnswer:
+    return BranchAnswer(
+        id=lease.id, parent=lease.parent, length=lease.node.length, expires_in=service.leases.left(lease)
+    )
+
+
+def _answer(service: Service, leases: Sequence[Lease]) -> BranchesAnswer:
+    return BranchesAnswer(data=[_told(service, lease) for lease in leases])

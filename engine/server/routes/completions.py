@@ -1,0 +1,142 @@
+"""`POST /v1/completions`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from fastapi import APIRouter, Request, Response
+
+from ...scoring import Score
+from ..answers import answer_id, errors_and_events, json_response
+from ..events import event_response
+from ..forms.completion_text import CompletionText
+from ..forms.drawing import check_logprobs, sampling_of
+from ..forms.token_texts import TokenTexts
+from ..forms.usage import usage_of
+from ..prompts import prompt_ids, truncated
+from ..samples import Samples
+from ..schemas.completion import CompletionAnswer, CompletionChoice, CompletionRequest
+from ..schemas.usage import UsageAnswer
+from ..service import Service, ServiceOf
+from ..strict_route import StrictRoute
+from ..waiting import while_connected
+
+router = APIRouter(route_class=StrictRoute, tags=["OpenAI"])
+
+
+@router.post("/v1/completions", response_model=CompletionAnswer, responses=errors_and_events("Pieces, then [DONE]."))
+async def completions(request: CompletionRequest, http: Request, service: ServiceOf) -> Response:
+    """Continue one or more prompts."""
+    timeout = service.settings.request_timeout
+    answer = await while_connected(http, _begun(request, service), timeout)
+    if request.stream:
+        return event_response(answer.pieces(), timeout)
+    return json_response(await while_connected(http, answer.whole(), timeout))
+
+
+async def _begun(request: CompletionRequest, service: Service) -> _CompletionRun:
+    """Check all there is to check, and queue the work."""
+    model = service.model_name(request.model)
+    check_logprobs(request.prompt_logprobs, service.settings, "prompt_logprobs")
+    most = service.most_tokens(request.max_tokens)
+    sampling = sampling_of(request, max(most, 1), request.logprobs, service.settings)
+    prompts: list[tuple[str, list[int]]] = []
+    for prompt in _prompts(request):
+        ids = await prompt_ids(service, prompt, request.add_special_tokens)
+        kept = truncated(ids, request.truncate_prompt_tokens, request.max_tokens, service.context)
+        is_whole = isinstance(prompt, str) and len(kept) == len(ids)
+        prompts.append((prompt if is_whole and isinstance(prompt, str) else service.decoded(kept), kept))
+    samples = Samples(service, [ids for _, ids in prompts], request.n or 1, sampling)
+    scores: list[Score] = []
+    if most:
+        await samples.open(-request.priority)
+    try:
+        if request.prompt_logprobs is not None or (request.echo and request.logprobs is not None) or not most:
+            top = max(request.logprobs or 0, request.prompt_logprobs or 0, 1)
+            scores = await service.engine.score(samples.prompts, top, priority=-request.priority)
+    except BaseException:
+        samples.cancel()
+        raise
+    return _CompletionRun(request, model, service, samples, prompts, scores)
+
+
+class _CompletionRun:
+    """One request and what it is answered."""
+
+    def __init__(
+        self,
+        request: CompletionRequest,
+        model: str,
+        service: Service,
+        samples: Samples,
+        prompts: list[tuple[str, list[int]]],
+        scores: list[Score],
+    ) -> None:
+        self._id = answer_id("cmpl", request.request_id)
+        self._created = int(time.time())
+        self._model = model
+        self._draws = request.max_tokens != 0
+        self._options = request.stream_options
+        self._samples = samples
+        tokenizer = service.engine.engine.tokenizer
+        texts = TokenTexts(tokenizer, bool(request.return_tokens_as_token_ids))
+        self._texts = [
+            CompletionText(
+                request,
+                index,
+                prompts[index // samples.n],
+                samples.sampling,
+                tokenizer,
+                texts,
+                scores[index // samples.n] if scores else None,
+            )
+            for index in range(len(prompts) * samples.n)
+        ]
+
+    async def whole(self) -> CompletionAnswer:
+        """Everything at once."""
+        drawn = await self._samples.whole() if self._draws else [None] * len(self._texts)
+        choices = [text.whole(each) for text, each in zip(self._texts, drawn, strict=True)]
+        return self._piece(choices, self._usage())
+
+    async def pieces(self) -> AsyncIterator[CompletionAnswer]:
+        """Everything as it comes."""
+        options = self._options
+        running = options is not None and options.continuous_usage_stats
+        async with aclosing(self._choices()) as choices:
+            async for choice in choices:
+                yield self._piece([choice], self._usage() if running else None)
+        if options is not None and options.include_usage:
+            yield self._piece([], self._usage())
+
+    async def _choices(self) -> AsyncIterator[CompletionChoice]:
+        if not self._draws:
+            for text in self._texts:
+                yield text.whole(None)
+            return
+        async with aclosing(self._samples.pieces()) as pieces:
+            for text in self._texts:
+                if text.says_something(choice := text.beginning()):
+                    yield choice
+            async for index, drawn in pieces:
+                if self._texts[index].says_something(choice := self._texts[index].piece(drawn)):
+                    yield choice
+
+    def _piece(self, choices: list[CompletionChoice], usage: UsageAnswer | None) -> CompletionAnswer:
+        return CompletionAnswer(id=self._id, created=self._created, model=self._model, choices=choices, usage=usage)
+
+    def _usage(self) -> UsageAnswer:
+        samples = self._samples
+        return usage_of(samples.prompt_tokens, samples.cached_tokens, sum(samples.drawn_tokens))
+
+
+def _prompts(request: CompletionRequest) -> list[str] | list[list[int]]:
+    """The prompts, each a text or token ids."""
+    prompt = request.prompt
+    if isinstance(prompt, str):
+        return [prompt]
+    if not prompt or isinstance(prompt[0], int):
+        return [[token for token in prompt if isinstance(token, int)]]
+    return prompt  # type: ignore[return-value]  # of a list with a list or a text in it, all are

@@ -1,0 +1,113 @@
+"""What Marco-o1's published clients ask: `POST /generate` of its search, and `POST /chat/` of its demonstrations."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from ....kernels import MarcotError
+from ....model.files import strict_json
+from ...sampling.sampling import Sampling
+from ..answers import ERRORS, json_response
+from ..errors import CLIENT_CLOSED, RequestError, status_of
+from ..prompts import text_ids
+from ..samples import Samples
+from ..schemas.marco_o1 import (
+    MarcoChatAnswer,
+    MarcoChatRequest,
+    MarcoErrorAnswer,
+    MarcoGenerateAnswer,
+    MarcoGenerateRequest,
+    MarcoMessage,
+)
+from ..service import Service, ServiceOf
+from ..strict_route import StrictRoute
+from ..waiting import while_connected
+
+router = APIRouter(route_class=StrictRoute, tags=["Marco-o1"])
+
+_TOP_P = 0.9
+"""Of Marco-o1's servers, which no request can change."""
+
+_CHAT_TOKENS = 4096
+"""Length of an answer in its demonstrations."""
+
+_CHAT_END = "</Output>"
+"""What an answer ends with there."""
+
+_FAILED: dict[int | str, dict[str, Any]] = {
+    **ERRORS,
+    500: {"model": MarcoErrorAnswer, "description": "The samples could not be drawn."},
+}
+
+
+@router.post("/generate", response_model=MarcoGenerateAnswer, responses=_FAILED)
+async def generate(request: MarcoGenerateRequest, http: Request, service: ServiceOf) -> Response:
+    """Continue the answer to a question by exactly `n` samples."""
+    try:
+        drawn = await while_connected(http, _continued(service, request), service.settings.request_timeout)
+    except (MarcotError, RequestError) as error:
+        status = error.status if isinstance(error, RequestError) else status_of(error)
+        if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, CLIENT_CLOSED):
+            raise
+        return JSONResponse({"error": str(error)}, HTTPStatus.INTERNAL_SERVER_ERROR)
+    return json_response(MarcoGenerateAnswer(response=drawn))
+
+
+async def _continued(service: Service, request: MarcoGenerateRequest) -> list[str]:
+    variables = {"tools": tools} if (tools := _tools(request.use_tools)) else {}
+    messages = [{"role": "user", "content": request.user_question}]
+    prompt = service.tokenizer.chat(messages, **variables) + request.model_output
+    sampling = Sampling(
+        temperature=request.temperature,
+        top_p=_TOP_P,
+        top_k=0,
+        stop=tuple(end for end in request.end_tokens.split(",") if end),
+        max_tokens=service.most_tokens(request.max_tokens),
+        seed=secrets.randbits(63),
+    )
+    samples = Samples(service, [await text_ids(service, prompt, add_special_tokens=False)], request.n, sampling)
+    await samples.open(priority=0)
+    return [completion.text for completion in await samples.whole()]
+
+
+def _tools(text: str) -> object:
+    """Tools for the chat template, which clients send as JSON in a text; `{}` for none."""
+    try:
+        return strict_json.parse(text)
+    except ValueError as error:
+        raise RequestError(f"use_tools: {error}", param="use_tools") from error
+
+
+@router.post("/chat/", response_model=MarcoChatAnswer, responses=ERRORS)
+async def chat(request: MarcoChatRequest, http: Request, service: ServiceOf) -> Response:
+    """Answer the next message of a conversation; as plain text, piece by piece, with `--compat marco-o1-stream`."""
+    if not request.user_input:
+        raise RequestError("user_input: is empty", param="user_input")
+    history = [message.for_template() for message in request.history]
+    history.append({"role": "user", "content": request.user_input})
+    ids = await text_ids(service, service.tokenizer.chat(history), add_special_tokens=False)
+    most = min(service.most_tokens(None), _CHAT_TOKENS)
+    sampling = Sampling(temperature=0, stop=(_CHAT_END,), include_stop=True, max_tokens=most)
+    samples = Samples(service, [ids], 1, sampling)
+    timeout = service.settings.request_timeout
+    await while_connected(http, samples.open(priority=0), timeout)
+    if service.settings.compat == "marco-o1-stream":
+        return StreamingResponse(_text(samples), media_type="text/plain")
+    [drawn] = await while_connected(http, samples.whole(), timeout)
+    history.append({"role": "assistant", "content": drawn.text})
+    messages = [MarcoMessage(role=message["role"], content=message["content"]) for message in history]
+    return json_response(MarcoChatAnswer(response=drawn.text, history=messages))
+
+
+async def _text(samples: Samples) -> AsyncIterator[str]:
+    async with aclosing(samples.pieces()) as pieces:
+        async for piece in pieces:
+            if piece.drawn.text:
+                yield piece.drawn.text

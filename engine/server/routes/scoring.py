@@ -1,0 +1,81 @@
+"""`POST /generative_scoring`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+from fastapi import APIRouter, Request
+
+from ..answers import ERRORS, answer_id
+from ..errors import RequestError
+from ..forms.usage import usage_of
+from ..prompts import prompt_ids, text_ids
+from ..schemas.scoring import ScoredItem, ScoringAnswer, ScoringRequest
+from ..service import Service, ServiceOf
+from ..strict_route import StrictRoute
+from ..waiting import together, while_connected
+
+router = APIRouter(route_class=StrictRoute, tags=["vLLM"], responses=ERRORS)
+
+
+@router.post("/generative_scoring")
+async def generative_scoring(request: ScoringRequest, http: Request, service: ServiceOf) -> ScoringAnswer:
+    """How probable each label is as the token that follows the query and each item."""
+    return await while_connected(http, _scored(service, request), service.settings.request_timeout)
+
+
+async def _scored(service: Service, request: ScoringRequest) -> ScoringAnswer:
+    model = service.model_name(request.model)
+    items = [request.items] if isinstance(request.items, str) else request.items
+    labels = request.label_token_ids
+    if len(items) * len(labels) > service.settings.max_choices:
+        raise RequestError(
+            f"items: at most {service.settings.max_choices} pairs of an item and a label can be asked for"
+        )
+    prompts = [await _prompt(service, request, item) for item in items]
+    rated = await together(_rated(service, prompt, labels, -request.priority) for prompt in prompts)
+    return ScoringAnswer(
+        id=answer_id("generative-scoring", request.request_id),
+        created=int(time.time()),
+        model=model,
+        data=[_item(index, labels, logprobs, request.apply_softmax) for index, logprobs in enumerate(rated)],
+        usage=usage_of(sum(map(len, prompts)), 0, 0),
+    )
+
+
+async def _prompt(service: Service, request: ScoringRequest, item: str | list[int]) -> list[int]:
+    first, second = (item, request.query) if request.item_first else (request.query, item)
+    if isinstance(first, str) and isinstance(second, str):
+        return await text_ids(service, first + second, request.add_special_tokens)
+    return [
+        *await prompt_ids(service, first, request.add_special_tokens),
+        *await prompt_ids(service, second, add_special_tokens=False),
+    ]
+
+
+async def _rated(service: Service, prompt: list[int], labels: Sequence[int], priority: int) -> list[float]:
+    """The raw log-probability of each label after `prompt`."""
+    node = await service.engine.prefill(prompt, priority=priority)
+    try:
+        scores = await service.engine.score([[label] for label in labels], 1, after=node, priority=priority)
+        return [float(score.logprobs[0]) for score in scores]
+    finally:
+        node.release()
+
+
+def _item(index: int, labels: Sequence[int], logprobs: list[float], apply_softmax: bool) -> ScoredItem:
+    weights = [math.exp(logprob) for logprob in logprobs]
+    if apply_softmax:
+        best = max(logprobs)
+        weights = [math.exp(logprob - best) for logprob in logprobs]
+        total = sum(weights)
+        weights = [weight / total for weight in weights]
+    named = [str(label) for label in labels]
+    return ScoredItem(
+        index=index,
+        score=weights[0],
+        token_probs=dict(zip(named, weights, strict=True)),
+        token_logprobs=dict(zip(named, logprobs, strict=True)),
+    )

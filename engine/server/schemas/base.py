@@ -1,0 +1,55 @@
+"""What every request has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
+
+NOT_DONE = "not_done"
+"""The type of errors about fields that are refused; their context has the `field`."""
+
+
+class RequestModel(BaseModel):
+    """A request that refuses what it does not know, so that a typing error is no silent default.
+
+    Attributes:
+        not_done: Fields of other servers with what to know about them. They are refused unless they ask for nothing.
+        no_effect: Fields of other servers that change no answer; they are taken and dropped.
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    not_done: ClassVar[Mapping[str, str]] = {}
+    no_effect: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_others(cls, value: Any) -> Any:  # noqa: ANN401  (whatever was sent)
+        if not isinstance(value, Mapping):
+            return value
+        kept: dict[str, Any] = {}
+        for name, given in value.items():
+            if name in cls.no_effect:
+                continue
+            if name in cls.not_done:
+                if not asks_for_nothing(given):
+                    raise PydanticCustomError(NOT_DONE, "{reason}", {"field": name, "reason": cls.not_done[name]})
+            else:
+                kept[name] = given
+        return kept
+
+
+class AnswerModel(BaseModel):
+    """A part of an answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def asks_for_nothing(given: object) -> bool:
+    """Whether a field's value is what clients send that do not use the field."""
+    return (
+        given is None or given is False or given in ("", "none", "auto", "text") or given in ([], {}, {"type": "text"})
+    )

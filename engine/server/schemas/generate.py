@@ -1,0 +1,72 @@
+"""`POST /inference/v1/generate`: tokens in, tokens out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from .base import AnswerModel, RequestModel
+from .chat import ChatLogprobs
+from .completion import FinishReason, PromptLogprobs
+from .sampling import Priority, RequestId, SamplingRequest, StreamOptions, TokenId
+from .usage import UsageAnswer
+
+
+class TokenSampling(SamplingRequest):
+    """How tokens are drawn; `logprobs` is the number of most probable tokens of each place."""
+
+    not_done: ClassVar[Mapping[str, str]] = {**SamplingRequest.not_done, "detokenize": "answers are token ids"}
+
+    max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = 16
+    logprobs: Annotated[int, Field(ge=0)] | None = None
+
+
+class GenerateRequest(RequestModel):
+    """Continue token ids.
+
+    Attributes:
+        model: The served model; it may be left out.
+        token_ids: The prompt.
+        sampling_params: How tokens are drawn.
+        stream: Send the tokens while they are drawn.
+        stream_options: What the stream tells besides.
+        cache_salt: As in completions.
+        priority: Requests with lower numbers go first.
+        request_id: What the answer's id is.
+    """
+
+    not_done: ClassVar[Mapping[str, str]] = {
+        "features": "marcot reads token ids alone",
+        "kv_transfer_params": "marcot does not move KV caches between servers",
+    }
+
+    model: str | None = None
+    token_ids: Annotated[list[TokenId], Field(min_length=1)]
+    sampling_params: TokenSampling = TokenSampling()
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    cache_salt: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    priority: Priority = 0
+    request_id: RequestId | None = None
+
+
+class GenerateChoice(AnswerModel):
+    """One sample, or in a stream the next tokens of it; see `CompletionChoice`."""
+
+    index: int
+    token_ids: list[int]
+    logprobs: ChatLogprobs | None = None
+    finish_reason: FinishReason | None = None
+    stop_reason: str | int | None = None
+    confidence: float | None = None
+
+
+class GenerateAnswer(AnswerModel):
+    """The answer, or a piece of its stream."""
+
+    request_id: str
+    choices: list[GenerateChoice]
+    prompt_logprobs: PromptLogprobs | None = None
+    usage: UsageAnswer | None = None

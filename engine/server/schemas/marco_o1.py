@@ -1,0 +1,70 @@
+"""The interfaces that Marco-o1's published clients speak."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from .base import AnswerModel, RequestModel
+from .chat import ChatMessage
+
+
+class MarcoGenerateRequest(RequestModel):
+    """Continue the answer to a question.
+
+    Attributes:
+        user_question: The user's message.
+        model_output: The beginning of the answer.
+        end_tokens: Texts at which a sample ends, separated by commas.
+        n: Samples.
+        temperature: Divides the logits; 0 is greedy.
+        max_tokens: New tokens at most.
+        use_tools: Tools for the chat template, as JSON.
+    """
+
+    user_question: str
+    model_output: str = ""
+    end_tokens: str = "<|im_end|>"
+    n: Annotated[int, Field(ge=1)] = 1
+    temperature: Annotated[float, Field(ge=0)] = 0.7
+    max_tokens: Annotated[int, Field(ge=1, lt=2**31)] = 1024
+    use_tools: str = "{}"
+
+
+class MarcoGenerateAnswer(AnswerModel):
+    """The samples, without the texts that ended them."""
+
+    response: list[str]
+
+
+class MarcoErrorAnswer(AnswerModel):
+    """What went wrong, as the clients read it."""
+
+    error: str
+
+
+class MarcoChatRequest(RequestModel):
+    """The next message of a conversation.
+
+    Attributes:
+        user_input: The message.
+        history: What was said before.
+    """
+
+    user_input: str
+    history: list[ChatMessage] = Field(default_factory=list)
+
+
+class MarcoMessage(AnswerModel):
+    """A message of the conversation."""
+
+    role: str
+    content: str
+
+
+class MarcoChatAnswer(AnswerModel):
+    """The answer, and the conversation with it."""
+
+    response: str
+    history: list[MarcoMessage]

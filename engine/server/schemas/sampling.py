@@ -1,0 +1,136 @@
+"""What every request that draws tokens may say about it: OpenAI's fields and vLLM's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from .base import RequestModel
+
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+"""A token's number; whether the vocabulary has it is found out later."""
+
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
+Priority = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+
+RequestId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
+
+StopText = Annotated[str, Field(min_length=1)]
+
+MAX_STOPS = 256
+"""Each is looked for in every piece of text."""
+
+_NO_GRAMMARS = "marcot does not constrain text by a grammar or a schema; leave it out"
+_NO_TOOLS = "marcot does not call tools; describe them in a message, and parse the text"
+
+
+class StreamOptions(RequestModel):
+    """What a stream tells besides its pieces.
+
+    Attributes:
+        include_usage: A last piece without choices has the usage.
+        continuous_usage_stats: Every piece has the usage so far.
+    """
+
+    no_effect: ClassVar[frozenset[str]] = frozenset({"include_obfuscation"})
+
+    include_usage: bool = False
+    continuous_usage_stats: bool = False
+
+
+class SamplingRequest(RequestModel):
+    """How tokens are drawn, and what is told of them. Fields mean what they mean to vLLM.
+
+    Attributes:
+        model: The served model; it may be left out.
+        n: Samples of each prompt.
+        temperature: Divides the logits; 0 is greedy.
+        top_p: Keep the most probable tokens up to this sum.
+        top_k: Keep so many of the most probable tokens; 0 and -1 keep all.
+        min_p: Keep tokens at least this many times as probable as the best one.
+        repetition_penalty: Divides the logits of tokens that were there before, prompt included.
+        presence_penalty: Taken from the logits of tokens that were drawn before.
+        frequency_penalty: Taken from them once for each time.
+        logit_bias: Added to the logits of tokens, by their numbers.
+        allowed_token_ids: Draw no others.
+        bad_words: Texts that are not drawn.
+        seed: Same seed, same samples; by default they are others each time.
+        stop: Texts, or one, at which a sample ends.
+        stop_token_ids: Tokens at which a sample ends.
+        include_stop_str_in_output: The text keeps what stopped it.
+        ignore_eos: Go on past end-of-sequence tokens.
+        min_tokens: No sample ends before.
+        skip_special_tokens: The text has no special tokens.
+        stream: Send the text while it is drawn.
+        stream_options: What the stream tells besides.
+        prompt_logprobs: Log-probabilities of the prompt's tokens, with so many of the most probable ones.
+        return_token_ids: Answers have the tokens' numbers as well.
+        return_tokens_as_token_ids: In log-probabilities tokens are written as `token_id:17`.
+        truncate_prompt_tokens: Only the last so many tokens of a prompt count; -1: what the context holds.
+        cache_salt: Prompts share what is cached only with those of the same salt.
+        priority: Requests with lower numbers go first.
+        request_id: What the answer's id ends with.
+    """
+
+    not_done: ClassVar[Mapping[str, str]] = {
+        "tools": _NO_TOOLS,
+        "tool_choice": _NO_TOOLS,
+        "functions": _NO_TOOLS,
+        "function_call": _NO_TOOLS,
+        "parallel_tool_calls": _NO_TOOLS,
+        "response_format": _NO_GRAMMARS,
+        "structured_outputs": _NO_GRAMMARS,
+        "guided_json": _NO_GRAMMARS,
+        "guided_regex": _NO_GRAMMARS,
+        "guided_choice": _NO_GRAMMARS,
+        "guided_grammar": _NO_GRAMMARS,
+        "use_beam_search": "marcot has no beam search over tokens here; POST /v1/search has beams of steps",
+        "best_of": "ask for n samples with logprobs, and take the best",
+        "length_penalty": "marcot has no beam search over tokens",
+        "logits_processors": "code is not taken from requests; there are logit_bias, allowed_token_ids and bad_words",
+        "lora_request": "marcot serves no LoRA adapters",
+        "prompt_embeds": "prompts are text or token ids",
+        "modalities": "marcot answers with text alone",
+        "audio": "marcot answers with text alone",
+        "web_search_options": "marcot does not search the web",
+        "kv_transfer_params": "marcot does not move KV caches between servers",
+        "truncation_side": "prompts are cut on the left",
+    }
+    no_effect: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("user", "metadata", "store", "service_tier", "prompt_cache_key", "prompt_cache_retention"),
+            *("safety_identifier", "spaces_between_special_tokens", "include_reasoning"),
+        }
+    )
+
+    model: str | None = None
+    n: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    allowed_token_ids: Annotated[list[TokenId], Field(min_length=1)] | None = None
+    bad_words: list[Annotated[str, Field(min_length=1)]] | None = None
+    seed: Seed | None = None
+    stop: StopText | Annotated[list[StopText], Field(max_length=MAX_STOPS)] | None = None
+    stop_token_ids: list[TokenId] | None = None
+    include_stop_str_in_output: bool = False
+    ignore_eos: bool = False
+    min_tokens: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    skip_special_tokens: bool = True
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    prompt_logprobs: Annotated[int, Field(ge=-1)] | None = None
+    return_token_ids: bool | None = None
+    return_tokens_as_token_ids: bool | None = None
+    truncate_prompt_tokens: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
+    cache_salt: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    priority: Priority = 0
+    request_id: RequestId | None = None

@@ -1,0 +1,156 @@
+"""`POST /v1/search`: a whole search as one request."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from .base import AnswerModel, RequestModel
+from .sampling import MAX_STOPS, Priority, RequestId, Seed, StopText, TokenId
+
+_Count = Annotated[int, Field(ge=1, lt=2**31)]
+
+ActionName = Annotated[
+    str, Field(pattern=r"^(step|token|marco-v2|mini-step-[1-9][0-9]{0,4}|uncertain-[1-9][0-9]{0,2})$")
+]
+"""Actions of marcot's own: neither a file nor code is taken from a request."""
+
+_VALUE = r"(marco|marco-k[1-9][0-9]?|deepconf-group|deepconf-lowest|deepconf-tail|logprob|ground-truth)"
+_WEIGHT = r"[0-9]{0,4}\.?[0-9]{1,4}"
+
+ValueName = Annotated[str, Field(pattern=rf"^({_VALUE}|{_WEIGHT}\*{_VALUE}(\+{_WEIGHT}\*{_VALUE}){{0,7}})$")]
+"""Values of marcot's own, and mixtures of them."""
+
+
+class SearchSampling(RequestModel):
+    """How the tokens of a search are drawn; see `Sampling`, whose defaults these are.
+
+    Attributes:
+        stop: Texts that end a chain.
+    """
+
+    temperature: Annotated[float, Field(ge=0)] | None = None
+    top_k: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0)] | None = None
+    stop: Annotated[list[StopText], Field(max_length=MAX_STOPS)] | None = None
+    stop_token_ids: list[TokenId] | None = None
+    seed: Seed | None = None
+
+
+class SearchParametersRequest(RequestModel):
+    """Parameters of a strategy; those left out have its defaults. docs/search.md says what they mean."""
+
+    rollouts: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    action: ActionName | None = None
+    value: ValueName | None = None
+    answer_rule: Literal["confidence-vote", "majority", "best-rollout", "best-value", "most-visits"] | None = None
+    answer_from: Literal["auto", "text"] | None = None
+    max_rollout_tokens: _Count | None = None
+    max_depth: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    parallel: _Count | None = None
+    reflection: bool | None = None
+    prune: Annotated[float, Field(ge=0, lt=1)] | None = None
+    convergence_window: _Count | None = None
+    vote_margin: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    stop_decided: bool | None = None
+    max_tokens: _Count | None = None
+    max_seconds: Annotated[float, Field(gt=0)] | None = None
+    max_nodes: Annotated[int, Field(ge=2, lt=2**31)] | None = None
+    width: _Count | None = None
+    exploration: Annotated[float, Field(ge=0)] | None = None
+    greedy_first: bool | None = None
+    beams: _Count | None = None
+    samples: _Count | None = None
+    subtrees: _Count | None = None
+    balance: Annotated[float, Field(gt=0)] | None = None
+
+
+class SearchRequest(RequestModel):
+    """Search a question.
+
+    Attributes:
+        model: The served model; it may be left out.
+        question: The question.
+        reference: Its right answer, for the value `ground-truth` and for `correct` in the answer.
+        strategy: How the tree grows.
+        parameters: Of the strategy.
+        sampling: How tokens are drawn.
+        system: System message; the chat template's own by default.
+        instruction: What follows the question; by default a request to reason and to box the answer, where the model
+            does not know that already. An empty text is none.
+        tree: Whether the answer has the tree with all its tokens.
+        stream: Send the progress while the search runs.
+        priority: Requests with lower numbers go first.
+        request_id: What the answer's id ends with.
+    """
+
+    not_done: ClassVar[dict[str, str]] = {"messages": "a search has one question; put what was said before into it"}
+
+    model: str | None = None
+    question: Annotated[str, Field(min_length=1)]
+    reference: str | None = None
+    strategy: Literal["mcts", "greedy", "best-of-n", "self-consistency", "beam", "dvts", "rebase"] = "mcts"
+    parameters: SearchParametersRequest = SearchParametersRequest()
+    sampling: SearchSampling = SearchSampling()
+    system: str | None = None
+    instruction: str | None = None
+    tree: bool = True
+    stream: bool = False
+    priority: Priority = 0
+    request_id: RequestId | None = None
+
+
+class SearchProgress(AnswerModel):
+    """How far a search is; see `Progress`.
+
+    Attributes:
+        votes: How many rollouts gave the best answer, of how many that gave any.
+    """
+
+    object: Literal["search.progress"] = "search.progress"
+    id: str
+    rollouts: int
+    nodes: int
+    generated_tokens: int
+    best_value: float | None
+    best_answer: str
+    votes: tuple[int, int]
+
+
+class RolloutAnswer(AnswerModel):
+    """A chain that has ended; see `Rollout`."""
+
+    text: str
+    value: float
+    answer: str
+    tokens: int
+    finish_reason: str
+    leaf: int
+    spent: int
+
+
+class SearchAnswer(AnswerModel):
+    """What a search found; see `SearchResult`.
+
+    Attributes:
+        tree: The object that `marcot search --tree FILE.json` writes, which `marcot.engine.view.read_tree` reads.
+        stats: What it cost; see `SearchStats`.
+        correct: Whether the answer is the reference; null without one.
+    """
+
+    object: Literal["search.result"] = "search.result"
+    id: str
+    created: int
+    model: str
+    answer: str
+    text: str
+    value: float
+    confidence: float
+    correct: bool | None
+    rollouts: list[RolloutAnswer]
+    best_path: list[int]
+    stats: dict[str, float] | None
+    tree: dict[str, Any] | None

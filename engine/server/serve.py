@@ -1,0 +1,92 @@
+"""Serves an engine at an address until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+import uvicorn
+from fastapi import FastAPI
+
+from ..engine import Engine
+from ..errors import InputError
+from ..serving.async_engine import AsyncEngine
+from .app import create_app
+from .settings import ServerSettings
+
+_BACKLOG = 2048
+"""Connections that wait to be taken."""
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    """A socket at `host` and `port` (0 is any that is free), at which nobody is listened to yet.
+
+    Raises:
+        InputError: The address is taken, or none of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except (OSError, OverflowError) as error:
+        bound.close()
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"cannot listen at {host}, port {port}: {reason}; choose others (--host, --port)") from error
+    return bound
+
+
+def serve(engine: Engine, settings: ServerSettings, at: socket.socket, ready: Callable[[str], None]) -> None:
+    """Serve `engine` at the socket `at` until SIGINT or SIGTERM; requests that are open by then are answered first.
+
+    Args:
+        engine: Belongs to the server meanwhile.
+        settings: Names and limits.
+        at: From `bound_socket`; it is closed.
+        ready: Called with the server's address when it takes requests.
+    """
+    asyncio.run(_served(engine, settings, at, ready))
+
+
+async def _served(engine: Engine, settings: ServerSettings, at: socket.socket, ready: Callable[[str], None]) -> None:
+    async with AsyncEngine(engine, max_requests=settings.max_requests) as served:
+        server = http_server(create_app(served, settings), settings, lambda: ready(address_of(at)))
+        with suppress(KeyboardInterrupt):  # uvicorn raises the signal again that has ended it
+            await server.serve([at])
+
+
+def http_server(app: FastAPI, settings: ServerSettings, ready: Callable[[], None]) -> uvicorn.Server:
+    """A server for `app`, which calls `ready` when it takes requests."""
+    config = uvicorn.Config(
+        app,
+        backlog=_BACKLOG,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=math.ceil(settings.drain_timeout),
+    )
+    return _AnnouncingServer(config, ready)
+
+
+class _AnnouncingServer(uvicorn.Server):
+    """A server that says when it takes requests."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As in its base."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+def address_of(at: socket.socket) -> str:
+    """The URL of a server at a socket."""
+    host, port = at.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

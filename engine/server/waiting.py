@@ -1,0 +1,58 @@
+"""Work for a client that may go away, or have to be told that it takes too long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from fastapi import Request
+
+from .errors import CLIENT_CLOSED, RequestError
+
+T = TypeVar("T")
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T], timeout: float) -> T:
+    """What `work` returns; it is cancelled when the client has gone, or after `timeout` seconds.
+
+    Raises:
+        RequestError: It was cancelled.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({task, gone}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        if gone.done():
+            raise RequestError("the client has gone", CLIENT_CLOSED)
+        raise RequestError(too_long(timeout), HTTPStatus.GATEWAY_TIMEOUT)
+    finally:
+        for each in (task, gone):
+            each.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """What each of `works` returns; if one fails, the others are cancelled and its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in works]
+    except BaseExceptionGroup as failures:
+        error: BaseException = failures
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
+    return [task.result() for task in tasks]
+
+
+def too_long(timeout: float) -> str:
+    """What a client is told whose request took more than `timeout` seconds."""
+    return f"the request took more than {timeout:g} seconds: ask for less, or start the server with --request-timeout"
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,81 @@
+"""A server on a free port of this machine, in a thread of the test's process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from marcot.engine import Engine
+from marcot.engine.errors import QueueFullError
+from marcot.engine.server.app import create_app
+from marcot.engine.server.serve import address_of, bound_socket, http_server
+from marcot.engine.server.settings import ServerSettings
+from marcot.engine.serving.async_engine import AsyncEngine
+
+
+@dataclass
+class Clock:
+    """A clock that moves when it is told to."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass(frozen=True)
+class LiveServer:
+    """A server that runs.
+
+    Attributes:
+        url: Its address.
+        engine: What it serves.
+        clock: By which its leases end.
+    """
+
+    url: str
+    engine: AsyncEngine
+    clock: Clock
+
+    def wait_for(self, holds: Callable[[], bool], seconds: float = 20.0) -> bool:
+        """Whether something holds within that time; after every look the engine does a step."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if holds():
+                return True
+            with suppress(QueueFullError):
+                asyncio.run(self.engine.call(lambda: None))
+        return False
+
+    def idle(self) -> bool:
+        """Whether all that was asked for has ended soon."""
+        return self.wait_for(lambda: self.engine.stats()[:3] == (0, 0, 0))
+
+    def check(self) -> None:
+        """See that the books of the KV tree add up."""
+        asyncio.run(self.engine.call(self.engine.engine.tree.check_integrity))
+
+
+@contextmanager
+def live_server(engine: Engine, **settings: Any) -> Iterator[LiveServer]:
+    """Serve `engine` until the end of the block."""
+    clock = Clock()
+    behaviour = ServerSettings(**{"names": ("tiny",), "drain_timeout": 1.0} | settings)
+    at = bound_socket("127.0.0.1", 0)
+    served = AsyncEngine(engine, max_requests=behaviour.max_requests)
+    started = threading.Event()
+    server = http_server(create_app(served, behaviour, clock), behaviour, started.set)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve([at])))
+    thread.start()
+    try:
+        assert started.wait(30), "the server did not start"
+        yield LiveServer(address_of(at), served, clock)
+    finally:
+        server.should_exit = True
+        thread.join()
+        asyncio.run(served.close())
