@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from ..serving.async_engine import AsyncEngine
-from .counting import Counting
+from .answer_counter import AnswerCounter
 from .errors import handle_errors
 from .gate import OPEN_PATHS, Gate
 from .leases import Leases
@@ -61,7 +61,7 @@ def create_app(engine: AsyncEngine, settings: ServerSettings, clock: Callable[[]
         app.include_router(marco_o1.router)
     handle_errors(app)
     app.add_middleware(Gate, settings=settings)
-    app.add_middleware(Counting, metrics=metrics)
+    app.add_middleware(AnswerCounter, metrics=metrics)
     _describe_keys(app, settings)
     return app
 

@@ -36,7 +36,7 @@ class Gate:
         headers = Headers(scope=scope)
         if not self._is_known_host(headers.get("host", "")):
             # A page in a browser may have made its own name mean this machine.
-            refusal = error_response("this server answers to names of this machine alone", HTTPStatus.FORBIDDEN)
+            refusal: ASGIApp = error_response("this server answers to this machine's names alone", HTTPStatus.FORBIDDEN)
         elif scope["path"] not in OPEN_PATHS and not self._has_key(headers):
             refusal = error_response(
                 "a valid API key is needed: send Authorization: Bearer KEY", HTTPStatus.UNAUTHORIZED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import NamedTuple
 
@@ -22,11 +22,11 @@ class SamplePiece(NamedTuple):
     """What one sample has drawn since its last piece.
 
     Attributes:
-        index: Number of the sample: prompt by prompt, `n` of each.
+        sample: Its number: prompt by prompt, `n` of each.
         drawn: The tokens; `finish_reason` is set in the last piece.
     """
 
-    index: int
+    sample: int
     drawn: Completion
 
 
@@ -101,13 +101,13 @@ class Samples:
         self._count_end([told_reason(completion.finish_reason) or "abort" for completion in drawn])
         return drawn
 
-    async def pieces(self) -> AsyncIterator[SamplePiece]:
+    async def pieces(self) -> AsyncGenerator[SamplePiece]:
         """The pieces of all samples as they come."""
         reasons: list[str] = []
         try:
             async with aclosing(self._merged()) as merged:
                 async for piece in merged:
-                    self.drawn_tokens[piece.index] += len(piece.drawn.token_ids)
+                    self.drawn_tokens[piece.sample] += len(piece.drawn.token_ids)
                     self._count_piece()
                     if piece.drawn.finish_reason is not None:
                         reasons.append(told_reason(piece.drawn.finish_reason) or "abort")
@@ -116,7 +116,7 @@ class Samples:
             self.cancel()
             self._count_end(reasons + ["abort"] * (len(self.drawn_tokens) - len(reasons)))
 
-    async def _merged(self) -> AsyncIterator[SamplePiece]:
+    async def _merged(self) -> AsyncGenerator[SamplePiece]:
         if len(self._generations) == 1:
             async for piece in self._generations[0]:
                 yield SamplePiece(piece.choice, piece.drawn)

@@ -16,7 +16,7 @@ from ..schemas.completion import CompletionLogprobs, PromptLogprob, PromptLogpro
 from .token_texts import TokenTexts
 
 
-class Drawn(Protocol):
+class RatedTokens(Protocol):
     """Tokens with their log-probabilities: a `Completion`, a `Node`, a `Score`."""
 
     @property
@@ -49,18 +49,24 @@ class _Row(NamedTuple):
     confidence: float | None
 
 
-def chat_logprobs(drawn: Drawn, top: int, texts: TokenTexts) -> ChatLogprobs:
+def chat_logprobs(drawn: RatedTokens, top: int, texts: TokenTexts) -> ChatLogprobs:
     """The tokens that were drawn, each with `top` of the most probable ones."""
     return ChatLogprobs(
         content=[
             TokenLogprob(
-                **_named(row.token, row.logprob, texts),
-                top_logprobs=[TopLogprob(**_named(token, logprob, texts)) for token, logprob in row.top],
+                token=texts.text(row.token),
+                logprob=row.logprob,
+                bytes=texts.bytes(row.token),
+                top_logprobs=[_top_logprob(token, logprob, texts) for token, logprob in row.top],
                 confidence=row.confidence,
             )
             for row in _rows(drawn, top)
         ]
     )
+
+
+def _top_logprob(token: int, logprob: float, texts: TokenTexts) -> TopLogprob:
+    return TopLogprob(token=texts.text(token), logprob=logprob, bytes=texts.bytes(token))
 
 
 class TextLogprobs:
@@ -84,7 +90,7 @@ class TextLogprobs:
         told.token_logprobs[0] = told.top_logprobs[0] = None
         return told
 
-    def drawn(self, drawn: Drawn) -> CompletionLogprobs:
+    def drawn(self, drawn: RatedTokens) -> CompletionLogprobs:
         """Those of the next tokens that were drawn."""
         return self._told(_rows(drawn, self._top))
 
@@ -135,7 +141,7 @@ def prompt_logprobs(score: Score, top: int, texts: TokenTexts) -> PromptLogprobs
     return told
 
 
-def _rows(drawn: Drawn, top: int) -> list[_Row]:
+def _rows(drawn: RatedTokens, top: int) -> list[_Row]:
     confidences: list[float | None] = [None] * len(drawn.token_ids)
     if isinstance(drawn, Completion | Node):
         confidences = drawn.confidences.tolist()
@@ -150,13 +156,3 @@ def _rows(drawn: Drawn, top: int) -> list[_Row]:
 def _row(token: int, logprob: float, top: list[tuple[int, float]], confidence: float | None) -> _Row:
     """A place whose token has the same number among the most probable ones as by itself: clients compare them."""
     return _Row(token, next((number for each, number in top if each == token), logprob), top, confidence)
-
-
-class _Named(NamedTuple):
-    token: str
-    logprob: float
-    bytes: list[int] | None
-
-
-def _named(token: int, logprob: float, texts: TokenTexts) -> dict[str, object]:
-    return _Named(texts.text(token), logprob, texts.bytes(token))._asdict()

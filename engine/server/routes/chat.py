@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from fastapi import APIRouter, Request, Response
@@ -96,7 +96,7 @@ class _ChatRun:
             prompt_token_ids=self._prompt_ids,
         )
 
-    async def pieces(self) -> AsyncIterator[ChatPiece]:
+    async def pieces(self) -> AsyncGenerator[ChatPiece]:
         """Everything as it comes."""
         options = self._options
         running = options is not None and options.continuous_usage_stats

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from fastapi import APIRouter, Request, Response
@@ -101,7 +101,7 @@ class _CompletionRun:
         choices = [text.whole(each) for text, each in zip(self._texts, drawn, strict=True)]
         return self._piece(choices, self._usage())
 
-    async def pieces(self) -> AsyncIterator[CompletionAnswer]:
+    async def pieces(self) -> AsyncGenerator[CompletionAnswer]:
         """Everything as it comes."""
         options = self._options
         running = options is not None and options.continuous_usage_stats
@@ -111,7 +111,7 @@ class _CompletionRun:
         if options is not None and options.include_usage:
             yield self._piece([], self._usage())
 
-    async def _choices(self) -> AsyncIterator[CompletionChoice]:
+    async def _choices(self) -> AsyncGenerator[CompletionChoice]:
         if not self._draws:
             for text in self._texts:
                 yield text.whole(None)
@@ -139,4 +139,4 @@ def _prompts(request: CompletionRequest) -> list[str] | list[list[int]]:
         return [prompt]
     if not prompt or isinstance(prompt[0], int):
         return [[token for token in prompt if isinstance(token, int)]]
-    return prompt  # type: ignore[return-value]  # of a list with a list or a text in it, all are
+    return prompt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from fastapi import APIRouter, Request, Response
@@ -19,6 +19,7 @@ from ..forms.token_texts import TokenTexts
 from ..forms.usage import usage_of
 from ..prompts import truncated
 from ..samples import Samples
+from ..schemas.completion import PromptLogprobs
 from ..schemas.generate import GenerateAnswer, GenerateChoice, GenerateRequest
 from ..service import Service, ServiceOf
 from ..strict_route import StrictRoute
@@ -69,7 +70,7 @@ class _GenerateRun:
     def __init__(self, request: GenerateRequest, service: Service, samples: Samples) -> None:
         tokenizer = service.engine.engine.tokenizer
         self.texts = TokenTexts(tokenizer, as_ids=True)
-        self.prompt_logprobs = None
+        self.prompt_logprobs: PromptLogprobs | None = None
         self._request = request
         self._id = answer_id("gen", request.request_id) if request.request_id is None else request.request_id
         self._samples = samples
@@ -81,7 +82,7 @@ class _GenerateRun:
         choices = [self._choice(index, each) for index, each in enumerate(drawn)]
         return self._piece(choices, usage=True)
 
-    async def pieces(self) -> AsyncIterator[GenerateAnswer]:
+    async def pieces(self) -> AsyncGenerator[GenerateAnswer]:
         """Everything as it comes."""
         options = self._request.stream_options
         running = options is not None and options.continuous_usage_stats

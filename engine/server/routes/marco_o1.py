@@ -61,9 +61,8 @@ async def generate(request: MarcoGenerateRequest, http: Request, service: Servic
 
 
 async def _continued(service: Service, request: MarcoGenerateRequest) -> list[str]:
-    variables = {"tools": tools} if (tools := _tools(request.use_tools)) else {}
     messages = [{"role": "user", "content": request.user_question}]
-    prompt = service.tokenizer.chat(messages, **variables) + request.model_output
+    prompt = service.tokenizer.chat(messages, tools=_tools(request.use_tools)) + request.model_output
     sampling = Sampling(
         temperature=request.temperature,
         top_p=_TOP_P,
@@ -78,9 +77,9 @@ async def _continued(service: Service, request: MarcoGenerateRequest) -> list[st
 
 
 def _tools(text: str) -> object:
-    """Tools for the chat template, which clients send as JSON in a text; `{}` for none."""
+    """Tools for the chat template, which clients send as JSON in a text; `{}`, which becomes None, for none."""
     try:
-        return strict_json.parse(text)
+        return strict_json.parse(text) or None
     except ValueError as error:
         raise RequestError(f"use_tools: {error}", param="use_tools") from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -103,7 +103,7 @@ class _SearchRun:
         finally:
             self._searching.cancel()
 
-    async def events(self) -> AsyncIterator[SearchProgress | SearchAnswer]:
+    async def events(self) -> AsyncGenerator[SearchProgress | SearchAnswer]:
         """Progress, and then the result."""
         try:
             async for progress in self._searching:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import APIRouter, Response
 
@@ -15,7 +16,7 @@ from ..service import Service, ServiceOf
 
 router = APIRouter(tags=["Status"], responses=ERRORS)
 
-_METRICS = {
+_METRICS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Counters as Prometheus reads them.",
         "content": {CONTENT_TYPE: {"schema": {"type": "string"}}},

@@ -10,7 +10,7 @@ _ELSEWHERE = "elsewhere"
 """The route of what has none, whose paths nobody should be able to fill the counters with."""
 
 
-class Counting:
+class AnswerCounter:
     """Stands in front of an application and counts what it answers."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
