@@ -19,7 +19,7 @@ from marcot.engine.cli.commands.search import search
 from marcot.engine.errors import RenamedWarning
 from typer.main import get_command
 
-COMMANDS = ["search", "generate", "score", "models", "eval", "compare", "dataset"]
+COMMANDS = ["search", "generate", "score", "models", "eval", "compare", "dataset", "serve"]
 
 
 def test_help_does_not_wait_for_torch() -> None:
@@ -53,7 +53,7 @@ def test_the_version_is_printed(marcot: Callable) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "found"),
-    [("marcot se", "search\n"), ("marcot search --max-r", "--max-rollout-tokens\n"), ("marcot --vers", "--version\n")],
+    [("marcot sea", "search\n"), ("marcot search --max-r", "--max-rollout-tokens\n"), ("marcot --vers", "--version\n")],
 )
 def test_a_shell_completes_commands_and_options(typed: str, found: str) -> None:
     words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "_MARCOT_COMPLETE": "complete_bash"}
