@@ -173,6 +173,20 @@ class KVScales(NamedTuple):
     v: Tensor
 
 
+class HeadNorms(NamedTuple):
+    """RMSNorm of every head of Q and K, before they are rotated (Qwen3 technical report, arXiv 2505.09388).
+
+    Attributes:
+        q: `[head_dim]`, the weight for heads of Q.
+        k: `[head_dim]`, the weight for heads of K.
+        eps: Added to the mean squares.
+    """
+
+    q: Tensor
+    k: Tensor
+    eps: float
+
+
 class LayerWeights(NamedTuple):
     """The weights of one decoder layer.
 
@@ -184,6 +198,8 @@ class LayerWeights(NamedTuple):
         post_attention_norm: `[hidden]`, RMSNorm before the MLP.
         gate_up: `[2 * width, hidden]`, gate rows first.
         down: `[hidden, width]`.
+        head_norms: Of Q and K, or None.
+        rope: Which of a step's tables of cosines and sines rotates Q and K.
     """
 
     input_norm: Tensor
@@ -193,6 +209,8 @@ class LayerWeights(NamedTuple):
     post_attention_norm: Tensor
     gate_up: PackedLinear
     down: PackedLinear
+    head_norms: HeadNorms | None = None
+    rope: int = 0
 
 
 class FusedLayers(Protocol):
@@ -205,7 +223,7 @@ class FusedLayers(Protocol):
 
         Args:
             x: `[rows, hidden]`, embedded tokens.
-            cos: `[rows, head_dim / 2]` fp32, see `Kernels.rope_store`.
+            cos: `[tables, rows, head_dim / 2]` fp32, see `Kernels.rope_store` and `LayerWeights.rope`.
             sin: Same shape.
             slots: `[rows]` int64, see `Kernels.rope_store`.
             k_cache: `[layers, pages, kv_heads, page_size, head_dim]`, written in place.
@@ -329,8 +347,11 @@ class Kernels(Protocol):
         k_pages: Tensor,
         v_pages: Tensor,
         scales: KVScales | None = None,
+        norms: HeadNorms | None = None,
     ) -> Tensor:
-        """Add the QKV bias, rotate Q and K (arXiv 2104.09864, halves convention), write K and V to their slots.
+        """Add the QKV bias, norm the heads of Q and K, rotate them, and write K and V to their slots, in one pass.
+
+        The rotation is RoPE (arXiv 2104.09864) in the halves convention.
 
         Args:
             qkv: `[rows, (heads + 2 * kv_heads) * head_dim]`.
@@ -341,6 +362,7 @@ class Kernels(Protocol):
             k_pages: `[pages, kv_heads, page_size, head_dim]`, written in place.
             v_pages: Same shape as `k_pages`, written in place.
             scales: Of pages in fp8; None for pages in the dtype of `qkv`.
+            norms: Of the heads of Q and K, taken before they are rotated; None for no norm.
 
         Returns:
             Rotated queries `[rows, heads, head_dim]` in the dtype of `qkv`.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import KernelArgumentError
-from ..ops import MAX_TOP_K, HeadTopK, RoundState, SampleParams
+from ..ops import MAX_TOP_K, HeadNorms, HeadTopK, RoundState, SampleParams
 from ..plan import Plan, WorkItem
 from .packed_linear import CpuLinear
 
@@ -129,6 +129,13 @@ _PARAM_DTYPES: Final = (
     torch.float32, torch.int32, torch.float64, torch.float32, torch.int32, torch.int64, torch.int64,
 )  # fmt: skip
 """Of `SampleParams`."""
+
+
+def head_norms(op: str, norms: HeadNorms | None, head_dim: int) -> tuple[Tensor | None, Tensor | None, float]:
+    """How the library takes the norms of heads: both weights and eps."""
+    if norms is None:
+        return None, None, 0.0
+    return fp32(f"{op}: norms.q", norms.q, head_dim), fp32(f"{op}: norms.k", norms.k, head_dim), norms.eps
 
 
 def round_state(state: RoundState, rows: int, k: int) -> tuple[Tensor | int, ...]:

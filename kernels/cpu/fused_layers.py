@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ..errors import KernelArgumentError
-from ..ops import LayerWeights, PackedLinear
+from ..ops import HeadNorms, LayerWeights, PackedLinear
 from ..plan import Plan
-from .arguments import PAGE_SIZE, done, fp32, gqa_group, int64, packed, planned, same, written
+from .arguments import PAGE_SIZE, done, fp32, gqa_group, head_norms, int64, packed, planned, same, written
 from .library import Library
 
 
@@ -32,6 +32,7 @@ class CpuFusedLayers:
         heads = layers[0].attention_output.in_features // head_dim
         self._kv_heads = (layers[0].qkv.out_features // head_dim - heads) // 2
         self._group = gqa_group("fuse", heads, self._kv_heads)
+        self._tables = 1 + max(layer.rope for layer in layers)
         self._layers = [self._checked(layer) for layer in layers]  # keeps the memory that the table points to
         self._table = torch.tensor([_row(layer) for layer in self._layers], dtype=torch.int64)
 
@@ -42,8 +43,8 @@ class CpuFusedLayers:
         kv_heads, head_dim = self._kv_heads, self._head_dim
         x = fp32("layers: x", x, -1, self._hidden)
         rows = x.shape[0]
-        cos = fp32("layers: cos", cos, rows, head_dim // 2)
-        sin = fp32("layers: sin", sin, rows, head_dim // 2)
+        cos = fp32("layers: cos", cos, self._tables, rows, head_dim // 2)
+        sin = fp32("layers: sin", sin, self._tables, rows, head_dim // 2)
         slots = int64("layers: slots", slots, rows)
         k_cache = written("layers: k_cache", k_cache, len(self._layers), -1, kv_heads, PAGE_SIZE, head_dim)
         v_cache = written("layers: v_cache", v_cache, *k_cache.shape)
@@ -74,18 +75,25 @@ class CpuFusedLayers:
         for name, (weight, rows, columns) in shapes.items():
             same(f"fuse: rows of {name}", packed(f"fuse: {name}", weight).out_features, rows)
             same(f"fuse: columns of {name}", weight.in_features, columns)
+        if layer.rope < 0:
+            raise KernelArgumentError(f"fuse: rope must be the number of a table, not {layer.rope}")
+        q_norm, k_norm, eps = head_norms("fuse", layer.head_norms, head_dim)
+        if layer.head_norms is not None and eps != self._eps:
+            raise KernelArgumentError(f"fuse: eps of head_norms is {eps}, not {self._eps} as in the other norms")
         bias = layer.qkv_bias
         return layer._replace(
             input_norm=fp32("fuse: input_norm", layer.input_norm, hidden),
             qkv_bias=None if bias is None else fp32("fuse: qkv_bias", bias, qkv_width),
             post_attention_norm=fp32("fuse: post_attention_norm", layer.post_attention_norm, hidden),
+            head_norms=None if q_norm is None or k_norm is None else HeadNorms(q_norm, k_norm, eps),
         )
 
 
 def _row(layer: LayerWeights) -> list[int]:
     """The fields of `Layer` in `src/layers/layers.h`."""
-    bias = 0 if layer.qkv_bias is None else layer.qkv_bias.data_ptr()
-    row = [layer.input_norm.data_ptr(), bias, layer.post_attention_norm.data_ptr()]
+    norms = (None, None) if layer.head_norms is None else layer.head_norms[:2]
+    vectors = (layer.input_norm, layer.qkv_bias, layer.post_attention_norm, *norms)
+    row = [0 if vector is None else vector.data_ptr() for vector in vectors] + [layer.rope]
     for weight in (layer.qkv, layer.attention_output, layer.gate_up, layer.down):
         row += _weight(weight)
     return row

@@ -23,7 +23,7 @@ _SIGNATURES: Final = {
     "embed": _WEIGHT + "pipi",
     "linear": _WEIGHT + "pipi",
     "rms_norm": "pppdiippi",
-    "rope_store": "pppppiiiiiipppi",
+    "rope_store": "ppppdpppiiiiiipppi",
     "tree_attention": "pppppipiiiiiiidpi",
     "silu_mul": "piipi",
     "lm_head_topk": _WEIGHT + "piipppp" + "ppppppp" + "i",

@@ -9,10 +9,34 @@ from torch import Tensor
 
 from ..blocks import Weight
 from ..errors import KernelArgumentError
-from ..ops import MAX_TOP_K, Compute, Draw, HeadTopK, KVScales, LayerWeights, RoundState, Sampled, SampleParams
+from ..ops import (
+    MAX_TOP_K,
+    Compute,
+    Draw,
+    HeadNorms,
+    HeadTopK,
+    KVScales,
+    LayerWeights,
+    RoundState,
+    Sampled,
+    SampleParams,
+)
 from ..plan import Plan
 from .arena import Arena
-from .arguments import PAGE_SIZE, candidates, done, fp32, gqa_group, int64, packed, planned, round_state, same, written
+from .arguments import (
+    PAGE_SIZE,
+    candidates,
+    done,
+    fp32,
+    gqa_group,
+    head_norms,
+    int64,
+    packed,
+    planned,
+    round_state,
+    same,
+    written,
+)
 from .fused_layers import CpuFusedLayers
 from .library import Library
 from .packed_linear import CpuLinear, pack
@@ -93,8 +117,9 @@ class CpuKernels:
         k_pages: Tensor,
         v_pages: Tensor,
         scales: KVScales | None = None,
+        norms: HeadNorms | None = None,
     ) -> Tensor:
-        """QKV bias, RoPE and the write of K and V. See `Kernels.rope_store`."""
+        """QKV bias, norms of heads, RoPE and the write of K and V. See `Kernels.rope_store`."""
         _no_scales("rope_store", scales)
         k_pages = written("rope_store: k_pages", k_pages, -1, -1, -1, -1)
         v_pages = written("rope_store: v_pages", v_pages, *k_pages.shape)
@@ -105,13 +130,15 @@ class CpuKernels:
         same("rope_store: columns of qkv", width, (group + 2) * kv_heads * head_dim)
         same("rope_store: head_dim", head_dim, head_dim // 2 * 2)
         bias = None if bias is None else fp32("rope_store: bias", bias, width)
+        weights = head_norms("rope_store", norms, head_dim)
         cos = fp32("rope_store: cos", cos, rows, head_dim // 2)
         sin = fp32("rope_store: sin", sin, rows, head_dim // 2)
         slots = int64("rope_store: slots", slots, rows)
         q = torch.empty(rows, kv_heads * group, head_dim)
         shape = (rows, kv_heads, group, head_dim, page_size, pages)
         threads = torch.get_num_threads()
-        refusal = self._library.call("rope_store", qkv, bias, cos, sin, slots, *shape, k_pages, v_pages, q, threads)
+        given = (qkv, bias, *weights, cos, sin, slots)
+        refusal = self._library.call("rope_store", *given, *shape, k_pages, v_pages, q, threads)
         done("rope_store", refusal)
         return q
 

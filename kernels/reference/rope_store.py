@@ -1,11 +1,12 @@
-"""QKV bias, RoPE and the write of K and V into the cache."""
+"""QKV bias, norms of heads, RoPE and the write of K and V into the cache."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ..ops import KVScales
+from ..ops import HeadNorms, KVScales
+from .rms_norm import rms_norm
 
 
 def rope_store(
@@ -17,12 +18,15 @@ def rope_store(
     k_pages: Tensor,
     v_pages: Tensor,
     scales: KVScales | None = None,
+    norms: HeadNorms | None = None,
 ) -> Tensor:
     """Rotate Q and K by their positions, store K and V. See `Kernels.rope_store`."""
     _, kv_heads, page_size, head_dim = k_pages.shape
     if bias is not None:
         qkv = qkv + bias
     q, k, v = qkv.view(len(qkv), -1, head_dim).tensor_split((-2 * kv_heads, -kv_heads), dim=1)
+    if norms is not None:
+        q, k = (rms_norm(x, weight, norms.eps, None)[0] for x, weight in ((q, norms.q), (k, norms.k)))
     cos, sin = cos[:, None].to(qkv.dtype), sin[:, None].to(qkv.dtype)
     kept = slots >= 0
     page, slot = slots[kept] // page_size, slots[kept] % page_size

@@ -79,14 +79,16 @@ MARCOT_API void marcot_rms_norm(const float* x, const float* residual, const flo
              [&](Team& team) { rms_norm(team, x, residual, weight, (float)eps, rows, hidden, normed, sum); });
 }
 
-MARCOT_API int64_t marcot_rope_store(const float* qkv, const float* bias, const float* cos, const float* sin,
-                                     const int64_t* slots, int64_t rows, int64_t kv_heads, int64_t group,
-                                     int64_t head_dim, int64_t page_size, int64_t page_count, float* k_pages,
-                                     float* v_pages, float* q, int64_t threads) {
+MARCOT_API int64_t marcot_rope_store(const float* qkv, const float* bias, const float* q_norm, const float* k_norm,
+                                     double eps, const float* cos, const float* sin, const int64_t* slots, int64_t rows,
+                                     int64_t kv_heads, int64_t group, int64_t head_dim, int64_t page_size,
+                                     int64_t page_count, float* k_pages, float* v_pages, float* q, int64_t threads) {
     const Heads heads{kv_heads, group, head_dim, page_size};
     if (const Refusal refusal = check_slots(slots, rows, heads, page_count)) return refusal;
-    run_team(rows < 8 ? 1 : threads,
-             [&](Team& team) { rope_store(team, qkv, bias, cos, sin, slots, rows, heads, k_pages, v_pages, q); });
+    const HeadNorms norms{q_norm, k_norm, (float)eps};
+    run_team(rows < 8 ? 1 : threads, [&](Team& team) {
+        rope_store(team, qkv, bias, norms, cos, sin, slots, rows, heads, k_pages, v_pages, q);
+    });
     return kDone;
 }
 
@@ -158,7 +160,7 @@ MARCOT_API int64_t marcot_advance(int64_t rows, int64_t k, const int64_t* top_id
     return kDone;
 }
 
-// `layers` is [count][19] int64: Layer, field by field.
+// `layers` is [count][22] int64: Layer, field by field.
 MARCOT_API int64_t marcot_run_layers(const int64_t* layers, int64_t count, int64_t rows, int64_t hidden, int64_t width,
                                      int64_t kv_heads, int64_t group, int64_t head_dim, int64_t page_size,
                                      int64_t page_count, double eps, double scale, const float* cos, const float* sin,
@@ -166,7 +168,7 @@ MARCOT_API int64_t marcot_run_layers(const int64_t* layers, int64_t count, int64
                                      const int32_t* positions, const int32_t* items, int64_t item_count,
                                      const int32_t* pages, int64_t listed, const float* embedded, float* residual,
                                      float* output, int64_t threads) {
-    static_assert(sizeof(Layer) == 19 * sizeof(int64_t), "Python builds these rows");
+    static_assert(sizeof(Layer) == 22 * sizeof(int64_t), "Python builds these rows");
     const StackCall call{(const Layer*)layers,
                          count,
                          rows,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import support.kernels.sampling_cases as cases
 import torch
-from marcot.kernels import BlockTensor, Draw, FusedLayers, Kernels, KVScales, PackedLinear
+from marcot.kernels import BlockTensor, Draw, FusedLayers, HeadNorms, Kernels, KVScales, PackedLinear
 from marcot.kernels.errors import KernelArgumentError
 from support.checkpoints.stored_weights import random_weight
 from support.kernels import kernel_sets
@@ -44,7 +44,7 @@ class Good:
     def store(self, **other: Any) -> object:
         names = ("qkv", "k_pages", "v_pages")
         mine = {name: getattr(self, name) for name in names} | {"bias": None}
-        rotations = {name: getattr(self.step, name) for name in ("cos", "sin", "slots")}
+        rotations = {"cos": self.step.cos[0], "sin": self.step.sin[0], "slots": self.step.slots}
         return self.ops.rope_store(**(mine | rotations | other))
 
     def attend(self, **other: Any) -> object:
@@ -113,8 +113,8 @@ BAD: dict[str, Callable[[Good], object]] = {
     "rope_store: qkv's width": lambda good: good.store(qkv=good.qkv[:, 8:]),
     "rope_store: qkv's heads": lambda good: good.store(qkv=good.qkv[:, : 4 * MODEL.head_dim]),
     "rope_store: bias": lambda good: good.store(bias=torch.zeros(good.qkv.shape[1] - 1)),
-    "rope_store: cos": lambda good: good.store(cos=good.step.cos[:, 1:]),
-    "rope_store: sin": lambda good: good.store(sin=good.step.sin[1:]),
+    "rope_store: cos": lambda good: good.store(cos=good.step.cos[0, :, 1:]),
+    "rope_store: sin": lambda good: good.store(sin=good.step.sin[0, 1:]),
     "rope_store: slots": lambda good: good.store(slots=good.step.slots[1:]),
     "rope_store: slots' dtype": lambda good: good.store(slots=good.step.slots.int()),
     "rope_store: a slot beyond": lambda good: good.store(slots=set_at(good.step.slots, 1, 12 * 16)),
@@ -123,6 +123,7 @@ BAD: dict[str, Callable[[Good], object]] = {
     "rope_store: pages transposed": lambda good: good.store(k_pages=good.k_pages.transpose(0, 1)),
     "rope_store: fewer pages of V": lambda good: good.store(v_pages=good.v_pages[1:]),
     "rope_store: pages' dtype": lambda good: good.store(k_pages=good.k_pages.half(), v_pages=good.v_pages.half()),
+    "rope_store: norms": lambda good: good.store(norms=HeadNorms(good.x[0], good.x[0], EPS)),
     "rope_store: scales": lambda good: good.store(scales=KVScales(torch.ones(2), torch.ones(2))),
     "tree_attention: heads": lambda good: good.attend(q=good.q[:, 1:]),
     "tree_attention: head_dim": lambda good: good.attend(q=good.q[:, :, 1:]),
@@ -197,6 +198,10 @@ BAD: dict[str, Callable[[Good], object]] = {
     "fuse: no layers": lambda good: good.ops.fuse([], EPS, MODEL.head_dim),
     "fuse: head_dim": lambda good: good.ops.fuse(good.layers, EPS, MODEL.head_dim + 1),
     "fuse: norm": lambda good: good.fused(input_norm=torch.ones(MODEL.hidden - 1)),
+    "fuse: norms of heads": lambda good: good.fused(head_norms=HeadNorms(torch.ones(9), torch.ones(8), EPS)),
+    "fuse: another eps": lambda good: good.fused(head_norms=HeadNorms(torch.ones(8), torch.ones(8), 2 * EPS)),
+    "fuse: a table before the first": lambda good: good.fused(rope=-1),
+    "fuse: a table too many": lambda good: good.fused(rope=1)(*good.step),
     "fuse: bias": lambda good: good.fused(qkv_bias=torch.ones(3)),
     "fuse: a matrix of another shape": lambda good: good.fused(down=good.weight),
     "fuse: no matrix": lambda good: good.fused(gate_up=torch.ones(2, 2)),

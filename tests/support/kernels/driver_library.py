@@ -112,15 +112,15 @@ class DriverLibrary:
         table, _, _, hidden, _, kv_heads, group, head_dim, *_ = arguments
         assert isinstance(table, Tensor)
         for number, row in enumerate(table.tolist()):
-            pieces = {0: hidden * 4, 1: (group + 2) * kv_heads * head_dim * 4 if row[1] else None, 2: hidden * 4}
-            for at in range(3, len(row), 4):
+            vectors = (hidden, (group + 2) * kv_heads * head_dim, hidden, head_dim, head_dim)
+            pieces = {at: size * 4 for at, size in enumerate(vectors) if row[at]}
+            for at in range(len(vectors) + 1, len(row), 4):
                 count, columns = row[at + 2 : at + 4]
                 pieces[at + 1] = count * _SECTION_BYTES
                 format, rows, offset, _ = struct.unpack("<4q", ctypes.string_at(row[at + 1], count * 32)[-32:])
                 pieces[at] = offset + self.call("packed_bytes", format, rows, columns)
             for at, size in pieces.items():
-                if size is not None:
-                    yield (number * len(row) + at) * 8, ctypes.string_at(row[at], size)
+                yield (number * len(row) + at) * 8, ctypes.string_at(row[at], size)
 
 
 def _memory(tensor: Tensor) -> tuple[int, int]:

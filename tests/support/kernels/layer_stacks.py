@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from marcot.kernels import Compute, Kernels, LayerWeights, Plan
+from marcot.kernels import Compute, HeadNorms, Kernels, LayerWeights, Plan
 from support.checkpoints.stored_weights import random_weight
 from support.kernels.forest import Forest, Query
 from torch import Tensor
@@ -15,7 +15,7 @@ EPS = 1e-5
 
 
 class Model(NamedTuple):
-    """Sizes of a stack of layers, and the formats of its matrices."""
+    """Sizes of a stack of layers, the formats of its matrices, norms of heads, and how many tables of cosines."""
 
     hidden: int
     width: int
@@ -24,6 +24,8 @@ class Model(NamedTuple):
     head_dim: int
     bias: bool
     formats: tuple[tuple[str, ...], str, str, str]
+    norms: bool = False
+    tables: int = 1
 
     def layer(self, ops: Kernels, compute: Compute, seed: int) -> LayerWeights:
         """Random weights, the same for every `ops`."""
@@ -39,12 +41,17 @@ class Model(NamedTuple):
         norms = torch.rand(2, self.hidden, generator=random) / 4
         bias = torch.randn(q + 2 * kv, generator=random) if self.bias else None
         matrices = [ops.pack_linear(part, torch.float32, CPU, compute) for part in parts]
-        return LayerWeights(norms[0], matrices[0], bias, matrices[1], norms[1], *matrices[2:])
+        weights = torch.randn(2, self.head_dim, generator=random)
+        head_norms = HeadNorms(*weights, EPS) if self.norms else None
+        return LayerWeights(
+            norms[0], matrices[0], bias, matrices[1], norms[1], *matrices[2:], head_norms, seed % self.tables
+        )
 
 
 MODELS = {
     "dense": Model(60, 100, 2, 7, 8, True, (("F32", "BF16", "F16"), "F32", "BF16", "F32")),
     "mixed": Model(256, 512, 1, 3, 80, False, (("Q5_0", "Q8_0", "F32"), "F32", "Q4_K", "Q6_K")),
+    "head norms": Model(60, 100, 2, 3, 20, False, (("F32", "F32", "BF16"), "F32", "F32", "F32"), True, 2),
     "quantised": Model(64, 160, 2, 6, 16, True, (("Q4_0", "Q4_1", "Q8_0"), "Q5_1", "Q5_0", "Q8_0")),
 }
 
@@ -67,7 +74,8 @@ class Step(NamedTuple):
         for layer, k, v in zip(layers, self.k_cache, self.v_cache, strict=True):
             normed, residual = ops.rms_norm(x, layer.input_norm, EPS, residual)
             qkv = ops.linear(normed, layer.qkv)
-            q = ops.rope_store(qkv, layer.qkv_bias, self.cos, self.sin, self.slots, k, v)
+            cos, sin = self.cos[layer.rope], self.sin[layer.rope]
+            q = ops.rope_store(qkv, layer.qkv_bias, cos, sin, self.slots, k, v, None, layer.head_norms)
             attended = ops.tree_attention(q, k, v, self.plan, scale).flatten(1)
             x = ops.linear(attended, layer.attention_output)
             normed, residual = ops.rms_norm(x, layer.post_attention_norm, EPS, residual)
@@ -88,7 +96,7 @@ def step(ops: Kernels, model: Model, layers: int) -> Step:
         slots += (page * 16 + slot)[query.end - query.rows : query.end].tolist()
     slots[0] = -1
     rows = len(slots)
-    angles = torch.randn(rows, model.head_dim // 2, generator=forest.random)
+    angles = torch.randn(model.tables, rows, model.head_dim // 2, generator=forest.random)
     x = torch.randn(rows, model.hidden, generator=forest.random)
     k_cache, v_cache = (cache.repeat(layers, 1, 1, 1, 1) for cache in (forest.k_pages, forest.v))
     return Step(x, angles.cos(), angles.sin(), torch.tensor(slots), k_cache, v_cache, forest.plan(queries))

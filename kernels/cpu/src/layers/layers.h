@@ -12,6 +12,8 @@ struct Layer {
     const float* input_norm;
     const float* qkv_bias;  // may be null
     const float* post_attention_norm;
+    const float *q_norm, *k_norm;  // may both be null
+    int64_t rope;                  // which table of cosines and sines
     Weight qkv, attention_output, gate_up, down;
 };
 
@@ -21,7 +23,7 @@ struct StackCall {
     int64_t layer_count, rows, hidden, width;
     Heads heads;
     float eps, scale;
-    const float *cos, *sin;
+    const float *cos, *sin;  // [tables][rows][head_dim / 2]
     const int64_t* slots;
     float *k_cache, *v_cache;
     int64_t layer_floats;  // of one layer in each cache
@@ -74,8 +76,9 @@ inline void run_layers(Team& team, const StackCall& call, const StackMemory& mem
                  for_qkv);
         residual = call.residual;
         multiply(team, layer.qkv, for_qkv, memory.qkv);
-        rope_store(team, memory.qkv, layer.qkv_bias, call.cos, call.sin, call.slots, call.rows, call.heads, k_pages,
-                   v_pages, memory.q);
+        const int64_t table = layer.rope * call.rows * call.heads.head_dim / 2;
+        rope_store(team, memory.qkv, layer.qkv_bias, {layer.q_norm, layer.k_norm, call.eps}, call.cos + table,
+                   call.sin + table, call.slots, call.rows, call.heads, k_pages, v_pages, memory.q);
         tree_attention(team, call.heads, call.plan, memory.q, call.rows, k_pages, v_pages, call.scale, memory.attended);
         linear(team, layer.attention_output, memory.attended, call.rows, memory.integers, call.output);
         const Activations for_gate_up = activations(layer.gate_up, memory.normed);

@@ -75,35 +75,68 @@ struct Heads {
     int64_t page_floats() const { return kv_heads * page_size * head_dim; }
 };
 
-// Adds the bias to a row of qkv, rotates Q and K, writes K and V to the row's slot, and Q to `q`.
-// K pages are [kv_heads][head_dim][page_size], V pages [kv_heads][page_size][head_dim].
-inline void rope_store(Team& team, const float* qkv, const float* bias, const float* cos, const float* sin,
-                       const int64_t* slots, int64_t rows, const Heads& shape, float* k_pages, float* v_pages,
-                       float* q) {
+// RMSNorm of every head of Q and K; null weights where a model has no such norm.
+struct HeadNorms {
+    const float *q, *k;
+    float eps;
+};
+
+// A head with its bias added and its norm taken: `from` itself where there is neither, else `memory`.
+inline const float* prepared_head(const float* from, const float* bias, const float* weight, float eps, int64_t dim,
+                                  float* memory) {
+    if (!bias && !weight) return from;
+    WideSum squares;
+    for_lanes(
+        dim,
+        [&](int64_t i) {
+            F32 x = load<F32>(from + i);
+            if (bias) x += load<F32>(bias + i);
+            store(memory + i, x);
+            if (weight) squares.add_squares(i, x);
+        },
+        [&](int64_t i) {
+            memory[i] = from[i] + (bias ? bias[i] : 0);
+            if (weight) squares.add_square(i, memory[i]);
+        });
+    if (!weight) return memory;
+    const float factor = 1 / std::sqrt(squares.total() / (float)dim + eps);
+    for_lanes(
+        dim, [&](int64_t i) { store(memory + i, load<F32>(memory + i) * factor * load<F32>(weight + i)); },
+        [&](int64_t i) { memory[i] = memory[i] * factor * weight[i]; });
+    return memory;
+}
+
+// Adds the bias to a row of qkv, takes the norms of its heads, rotates Q and K, writes K and V to the row's slot, and Q
+// to `q`. K pages are [kv_heads][head_dim][page_size], V pages [kv_heads][page_size][head_dim].
+inline void rope_store(Team& team, const float* qkv, const float* bias, const HeadNorms& norms, const float* cos,
+                       const float* sin, const int64_t* slots, int64_t rows, const Heads& shape, float* k_pages,
+                       float* v_pages, float* q) {
     const int64_t dim = shape.head_dim, half = dim / 2, width = shape.qkv_width();
     team.run(rows, 1, [&](int64_t first, int64_t last) {
+        static thread_local Scratch scratch;
+        float* memory = scratch.of<float>(dim);
         for (int64_t row = first; row < last; row++) {
             const float* from = qkv + row * width;
             const float* c = cos + row * half;
             const float* s = sin + row * half;
             const int64_t page = slots[row] / shape.page_size, slot = slots[row] % shape.page_size;
-            auto biased = [&](int64_t at) { return bias ? from[at] + bias[at] : from[at]; };
+            const auto prepared = [&](int64_t at, const float* norm) {
+                return prepared_head(from + at, bias ? bias + at : nullptr, norm, norms.eps, dim, memory);
+            };
             for (int64_t head = 0; head < shape.heads(); head++) {
-                const int64_t at = head * dim;
-                float* to = q + row * shape.heads() * dim + at;
+                const float* x = prepared(head * dim, norms.q);
+                float* to = q + (row * shape.heads() + head) * dim;
                 for_lanes(
                     half,
                     [&](int64_t i) {
-                        F32 low = load<F32>(from + at + i), high = load<F32>(from + at + half + i);
-                        if (bias) low += load<F32>(bias + at + i), high += load<F32>(bias + at + half + i);
+                        const F32 low = load<F32>(x + i), high = load<F32>(x + half + i);
                         const F32 cv = load<F32>(c + i), sv = load<F32>(s + i);
                         store(to + i, low * cv - high * sv);
                         store(to + half + i, high * cv + low * sv);
                     },
                     [&](int64_t i) {
-                        const float low = biased(at + i), high = biased(at + half + i);
-                        to[i] = low * c[i] - high * s[i];
-                        to[half + i] = high * c[i] + low * s[i];
+                        to[i] = x[i] * c[i] - x[half + i] * s[i];
+                        to[half + i] = x[half + i] * c[i] + x[i] * s[i];
                     });
             }
             if (slots[row] < 0) continue;
@@ -111,12 +144,12 @@ inline void rope_store(Team& team, const float* qkv, const float* bias, const fl
                 const int64_t k_at = (shape.heads() + head) * dim, v_at = k_at + shape.kv_heads * dim;
                 float* k = k_pages + page * shape.page_floats() + head * dim * shape.page_size + slot;
                 float* v = v_pages + page * shape.page_floats() + (head * shape.page_size + slot) * dim;
+                const float* x = prepared(k_at, norms.k);
                 for (int64_t i = 0; i < half; i++) {
-                    const float low = biased(k_at + i), high = biased(k_at + half + i);
-                    k[i * shape.page_size] = low * c[i] - high * s[i];
-                    k[(half + i) * shape.page_size] = high * c[i] + low * s[i];
+                    k[i * shape.page_size] = x[i] * c[i] - x[half + i] * s[i];
+                    k[(half + i) * shape.page_size] = x[half + i] * c[i] + x[i] * s[i];
                 }
-                for (int64_t i = 0; i < dim; i++) v[i] = biased(v_at + i);
+                for (int64_t i = 0; i < dim; i++) v[i] = bias ? from[v_at + i] + bias[v_at + i] : from[v_at + i];
             }
         }
     });
