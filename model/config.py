@@ -40,10 +40,10 @@ def yarn_attention_factor(factor: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Shape and constants of a Qwen2- or Llama-family decoder.
+    """Shape and constants of a dense decoder.
 
     Attributes:
-        architecture: `"qwen2"` or `"llama"`.
+        architecture: `Architecture.name`.
         vocab_size: Rows of the embedding.
         hidden_size: Width of the residual stream.
         intermediate_size: Width of the SwiGLU.
@@ -53,11 +53,15 @@ class ModelConfig:
         head_dim: Width of a head.
         rms_norm_eps: Added to the mean square in every norm.
         rope: Rotary position embedding.
-        max_positions: Context length in tokens, stretched positions included.
+        max_positions: Context length in tokens, stretched positions included. It is no longer than a sliding window,
+            inside which a token sees all tokens before it.
         tied_embeddings: The LM head is the embedding.
         qkv_bias: Q, K and V projections have a bias.
         eos_token_ids: Tokens that end a generation.
         bos_token_id: Token that the tokenizer's documents start with, if any.
+        head_norms: Heads of Q and K are normed before they are rotated.
+        unrotated_layers: Numbers of the layers without RoPE, in ascending order.
+        sliding_window: How many tokens a token sees, itself included; None for all.
     """
 
     architecture: str
@@ -75,6 +79,9 @@ class ModelConfig:
     qkv_bias: bool
     eos_token_ids: tuple[int, ...]
     bos_token_id: int | None
+    head_norms: bool = False
+    unrotated_layers: tuple[int, ...] = ()
+    sliding_window: int | None = None
 
     @property
     def gqa_group(self) -> int:

@@ -1,4 +1,4 @@
-"""The forward pass of Qwen2- and Llama-family decoders over the KV tree."""
+"""The forward pass of dense decoders over the KV tree."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..kernels import Compute, Kernels, LayerWeights, NonFiniteError, PackedLinear, Plan, Tiles
+from ..kernels import Compute, HeadNorms, Kernels, LayerWeights, NonFiniteError, PackedLinear, Plan, Tiles
 from ..kernels.blocks import BlockFormatError
 from .checkpoint import Checkpoint
 from .config import ModelConfig
@@ -80,9 +80,9 @@ class Decoder:
         self.device = device
         self.compute: Compute = compute
         reader = _WeightReader(checkpoint, kernels, dtype, device, compute, weights)
-        self._rope = Rope(self.config.rope, self.config.head_dim, device)
+        self._rope = Rope(self.config, device)
         self._embedding = reader.matrix("model.embed_tokens.weight")
-        self._layers = list(_read_layers(reader, self.config))
+        self._layers = list(_read_layers(reader, self.config, self._rope))
         self._fused = kernels.fuse(self._layers, self.config.rms_norm_eps, self.config.head_dim)
         self._norm = reader.vector("model.norm.weight")
         self.head = self._embedding if self.config.tied_embeddings else reader.matrix("lm_head.weight")
@@ -111,7 +111,7 @@ class Decoder:
         Returns:
             `[outputs, hidden]`: hidden states of the wanted rows after the final norm, ready for the LM head.
         """
-        cos, sin = self._rope.table(step.plan.positions)
+        cos, sin = self._rope.tables(step.plan.positions)
         embedded = self.kernels.embed(step.token_ids, self._embedding)
         if self._fused is not None:
             assert cache.scales is None, "sets that fuse have no pages in fp8"
@@ -130,7 +130,7 @@ class Decoder:
             `[rows]` int64 on the host: how many parts of the model, in their order, a row comes through with finite
             numbers, of the embedding, the layers and the final norm. `part_name` has their names.
         """
-        cos, sin = self._rope.table(step.plan.positions)
+        cos, sin = self._rope.tables(step.plan.positions)
         embedded = self.kernels.embed(step.token_ids, self._embedding)
         states = [embedded]
         for x, residual in self._layer_outputs(embedded, cos, sin, step, cache):
@@ -154,7 +154,8 @@ class Decoder:
         for layer, k_pages, v_pages, scales in zip(self._layers, cache.k, cache.v, all_scales, strict=True):
             normed, residual = ops.rms_norm(x, layer.input_norm, eps, residual)
             qkv = ops.linear(normed, layer.qkv)
-            q = ops.rope_store(qkv, layer.qkv_bias, cos, sin, step.slots, k_pages, v_pages, scales)
+            turns, norms = (cos[layer.rope], sin[layer.rope]), layer.head_norms
+            q = ops.rope_store(qkv, layer.qkv_bias, *turns, step.slots, k_pages, v_pages, scales, norms)
             attended = ops.tree_attention(q, k_pages, v_pages, step.plan, scale, scales)
             x = ops.linear(attended.flatten(1), layer.attention_output)
             normed, residual = ops.rms_norm(x, layer.post_attention_norm, eps, residual)
@@ -209,10 +210,14 @@ class _WeightReader:
         return torch.cat(parts)
 
 
-def _read_layers(reader: _WeightReader, config: ModelConfig) -> Iterator[LayerWeights]:
+def _read_layers(reader: _WeightReader, config: ModelConfig, rope: Rope) -> Iterator[LayerWeights]:
     for index in range(config.num_layers):
         prefix = f"model.layers.{index}."
         attention, mlp = prefix + "self_attn.", prefix + "mlp."
+        norms = None
+        if config.head_norms:
+            q_norm, k_norm = (reader.vector(f"{attention}{part}_norm.weight") for part in "qk")
+            norms = HeadNorms(q_norm, k_norm, config.rms_norm_eps)
         yield LayerWeights(
             input_norm=reader.vector(prefix + "input_layernorm.weight"),
             qkv=reader.matrix(*(f"{attention}{part}_proj.weight" for part in "qkv")),
@@ -221,4 +226,6 @@ def _read_layers(reader: _WeightReader, config: ModelConfig) -> Iterator[LayerWe
             post_attention_norm=reader.vector(prefix + "post_attention_layernorm.weight"),
             gate_up=reader.matrix(mlp + "gate_proj.weight", mlp + "up_proj.weight"),
             down=reader.matrix(mlp + "down_proj.weight"),
+            head_norms=norms,
+            rope=rope.table_of(index),
         )

@@ -17,9 +17,10 @@ def kv_scales(
 
     They follow from the weights. A normed row has a length of at most `sqrt(hidden)` before it is multiplied by the
     norm's weight, so that no output of a projection `w` with bias `b` exceeds `sqrt(hidden) |w * norm| + |b|` (Cauchy
-    and Schwarz). RoPE turns pairs of outputs, which no more than adds them as the sides of a right angle. So the first
-    text that is seen decides nothing, and pages can be shared by all. The price is small, as fp8 is floating point: a
-    bound that is ten times too large costs three of the exponents below, of which E4M3 has 18 and E5M2 32.
+    and Schwarz). Where heads of K are normed, none exceeds `sqrt(head_dim)` times that norm's weight. RoPE turns pairs
+    of outputs, which no more than adds them as the sides of a right angle. So the first text that is seen decides
+    nothing, and pages can be shared by all. The price is small, as fp8 is floating point: a bound that is ten times too
+    large costs three of the exponents below, of which E4M3 has 18 and E5M2 32.
 
     Scales are powers of two, so that dividing by them rounds nothing. The order of sums and the rounding of activations
     in `fast` can exceed a bound by a little; such values become the largest number that there is.
@@ -37,8 +38,14 @@ def kv_scales(
     scales = []
     for index in range(config.num_layers):
         attention, norm = (f"model.layers.{index}.{part}" for part in ("self_attn", "input_layernorm.weight"))
-        k, v = (_largest_outputs(checkpoint, f"{attention}.{part}_proj", norm, weights) for part in "kv")
-        turned = k.view(-1, 2, config.head_dim // 2).norm(dim=1) * config.rope.attention_factor
+        v = _largest_outputs(checkpoint, f"{attention}.v_proj", norm, weights)
+        if config.head_norms:
+            k = _largest_normed(checkpoint, f"{attention}.k_norm.weight")
+        else:
+            k = _largest_outputs(checkpoint, f"{attention}.k_proj", norm, weights)
+        turned = k.view(-1, 2, config.head_dim // 2).norm(dim=1)
+        if index not in config.unrotated_layers:
+            turned = turned * config.rope.attention_factor
         heads = (turned.amax(dim=1), v.view(-1, config.head_dim).amax(dim=1))
         scales.append(KVScales(*(_power_of_two(each / largest).to(device) for each in heads)))
     return scales
@@ -58,6 +65,13 @@ def _largest_outputs(checkpoint: Checkpoint, projection: str, norm: str, weights
             "as they are computed (--kv-dtype auto)"
         )
     return bounds
+
+
+def _largest_normed(checkpoint: Checkpoint, norm: str) -> Tensor:
+    """Bounds of all normed heads of K, one after the other, `[kv_heads * head_dim]` fp32."""
+    config = checkpoint.config
+    bounds: Tensor = _vector(checkpoint, norm).abs() * config.head_dim**0.5
+    return bounds.repeat(config.num_kv_heads)
 
 
 def _vector(checkpoint: Checkpoint, name: str) -> Tensor:

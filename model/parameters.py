@@ -30,6 +30,8 @@ def parameter_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
             "self_attn.k_proj.bias": (kv_rows,),
             "self_attn.v_proj.bias": (kv_rows,),
         }
+    if config.head_norms:
+        layer |= {"self_attn.q_norm.weight": (config.head_dim,), "self_attn.k_norm.weight": (config.head_dim,)}
     shapes: dict[str, tuple[int, ...]] = {EMBEDDING: (config.vocab_size, hidden), FINAL_NORM: (hidden,)}
     if not config.tied_embeddings:
         shapes[LM_HEAD] = (config.vocab_size, hidden)

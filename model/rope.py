@@ -1,4 +1,4 @@
-"""Rotary position embedding: the frequencies of each scaling scheme."""
+"""Rotary position embedding: the frequencies of each scaling scheme, and the layers that have none."""
 
 from __future__ import annotations
 
@@ -7,22 +7,34 @@ import math
 import torch
 from torch import Tensor
 
-from .config import RopeConfig
+from .config import ModelConfig, RopeConfig
 
 
 class Rope:
-    """Cosines and sines for any position."""
+    """Cosines and sines for any position, in one table for the layers with RoPE and a second one for those without."""
 
-    def __init__(self, config: RopeConfig, head_dim: int, device: torch.device) -> None:
-        """Compute the inverse frequencies of `config` once, in fp32."""
-        self._frequencies = inverse_frequencies(config, head_dim).to(device)
-        self._factor = config.attention_factor
+    def __init__(self, config: ModelConfig, device: torch.device) -> None:
+        """Compute the inverse frequencies of `config` once, in fp32; of layers without RoPE they are 0."""
+        frequencies = inverse_frequencies(config.rope, config.head_dim)
+        factors = torch.tensor([config.rope.attention_factor, 1.0])
+        tables = 2 if config.unrotated_layers else 1
+        self._frequencies = torch.stack((frequencies, torch.zeros_like(frequencies)))[:tables, None].to(device)
+        self._factors = None if config.rope.attention_factor == 1 else factors[:tables, None, None].to(device)
+        self._unrotated = frozenset(config.unrotated_layers)
 
-    def table(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of `positions` (`[rows]`), each `[rows, head_dim / 2]` fp32, attention factor included."""
-        angles = torch.outer(positions, self._frequencies)
+    def table_of(self, layer: int) -> int:
+        """Which table layer number `layer` takes."""
+        return int(layer in self._unrotated)
+
+    def tables(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of `positions` (`[rows]`), attention factor included.
+
+        Returns:
+            Both `[tables, rows, head_dim / 2]` fp32.
+        """
+        angles = positions[:, None] * self._frequencies
         cos, sin = angles.cos(), angles.sin()
-        return (cos, sin) if self._factor == 1 else (cos * self._factor, sin * self._factor)
+        return (cos, sin) if self._factors is None else (cos * self._factors, sin * self._factors)
 
 
 def inverse_frequencies(config: RopeConfig, head_dim: int) -> Tensor:

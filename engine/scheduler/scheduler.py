@@ -173,8 +173,9 @@ class Scheduler:
     def _check_fits(self, tokens: int) -> None:
         context = self._config.max_positions
         if tokens > context:
+            window = " (its sliding window, beyond which marcot does not go)" if self._config.sliding_window else ""
             raise ContextOverflowError(
-                f"{tokens} tokens are needed, but the model's context is {context}: shorten the prompt"
+                f"{tokens} tokens are needed, but the model's context is {context}{window}: shorten the prompt"
             )
         pages = -(-tokens // PAGE_SIZE)
         if pages > self._tree.pool.capacity:

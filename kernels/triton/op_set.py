@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..blocks import Weight
-from ..ops import Compute, Draw, HeadTopK, KVScales, LayerWeights, RoundState, Sampled, SampleParams
+from ..ops import Compute, Draw, HeadNorms, HeadTopK, KVScales, LayerWeights, RoundState, Sampled, SampleParams
 from ..plan import Plan, Tiling
 from .arch import Arch, detect_arch
 from .attention.merge import Tickets
@@ -79,9 +79,10 @@ class TritonKernels:
         k_pages: Tensor,
         v_pages: Tensor,
         scales: KVScales | None = None,
+        norms: HeadNorms | None = None,
     ) -> Tensor:
-        """QKV bias, RoPE and the write of K and V. See `Kernels.rope_store`."""
-        return rope_store(qkv, bias, cos, sin, slots, k_pages, v_pages, scales)
+        """QKV bias, norms of heads, RoPE and the write of K and V. See `Kernels.rope_store`."""
+        return rope_store(qkv, bias, cos, sin, slots, k_pages, v_pages, scales, norms)
 
     def tree_attention(
         self, q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float, scales: KVScales | None = None

@@ -1,4 +1,4 @@
-"""QKV bias, RoPE and the write of K and V: a row of QKV is read once, and every value goes where it belongs."""
+"""QKV bias, norms of heads, RoPE and the write of K and V: a row of QKV is read once, and every value goes home."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..ops import KVScales
+from ..ops import HeadNorms, KVScales
 from .arch import Arch
 from .attention.shape import PAGE_SIZE, fp8_dtype
 from .launch import launched
@@ -23,7 +23,7 @@ _PAIRS = 1024
 _WARPS = 4
 
 
-@launched(tensors=10, counts=2)
+@launched(tensors=12, counts=2)
 def _rope_store(
     q,
     k_pages,
@@ -35,8 +35,11 @@ def _rope_store(
     slots,
     k_scales,
     v_scales,
+    q_norm,
+    k_norm,
     heads,
     kv_heads,
+    eps,
     LARGEST: tl.constexpr,
     HALF: tl.constexpr,
     PAGE_SIZE: tl.constexpr,
@@ -55,6 +58,12 @@ def _rope_store(
     if bias is not None:
         low += tl.load(bias + place, inside, 0.0).to(tl.float32)
         high += tl.load(bias + place + HALF, inside, 0.0).to(tl.float32)
+    if q_norm is not None:
+        mean = tl.sum(low * low + high * high, axis=1, keep_dims=True) / (2 * HALF)
+        factor = tl.where(head < heads + kv_heads, tl.rsqrt(mean + eps), 1.0)
+        of_q, of_k = inside & (head < heads), inside & (head >= heads) & (head < heads + kv_heads)
+        low *= factor * _norm_weights(q_norm + pair, k_norm + pair, of_q, of_k)
+        high *= factor * _norm_weights(q_norm + HALF + pair, k_norm + HALF + pair, of_q, of_k)
     c = tl.load(cos + row * HALF + pair, pair < HALF, 0.0)
     s = tl.load(sin + row * HALF + pair, pair < HALF, 0.0)
     rotates = head < heads + kv_heads
@@ -69,6 +78,13 @@ def _rope_store(
     kv_head = head - heads
     _store_head(k_pages, k_scales, low, high, slot, kv_head, kv_heads, inside, LARGEST, HALF, PAGE_SIZE)
     _store_head(v_pages, v_scales, low, high, slot, kv_head - kv_heads, kv_heads, inside, LARGEST, HALF, PAGE_SIZE)
+
+
+@triton.jit
+def _norm_weights(q_norm, k_norm, of_q, of_k):
+    """What heads of Q and of K are multiplied by; 1 for others."""
+    weights = tl.load(q_norm, of_q, 0.0).to(tl.float32) + tl.load(k_norm, of_k, 0.0).to(tl.float32)
+    return tl.where(of_q | of_k, weights, 1.0)
 
 
 @triton.jit
@@ -97,6 +113,7 @@ def rope_store(
     k_pages: Tensor,
     v_pages: Tensor,
     scales: KVScales | None = None,
+    norms: HeadNorms | None = None,
 ) -> Tensor:
     """Rotate Q and K by their positions, store K and V. See `Kernels.rope_store`."""
     _, kv_heads, page_size, head_dim = k_pages.shape
@@ -110,15 +127,17 @@ def rope_store(
     assert cos.shape == sin.shape == (rows, head_dim // 2)
     assert slots.shape == (rows,)
     assert bias is None or bias.shape == qkv.shape[1:]
+    assert norms is None or norms.q.shape == norms.k.shape == (head_dim,)
     for tensor in (qkv, cos, sin, slots, k_pages, v_pages):
         assert tensor.is_contiguous()
     q = torch.empty(rows, heads, head_dim, dtype=qkv.dtype, device=qkv.device)
     if rows:
         block_heads, block_half = _block(head_dim)
         k_scales, v_scales = (None, None) if scales is None else scales
+        q_norm, k_norm, eps = (None, None, 0.0) if norms is None else norms
         _rope_store[rows, -(-all_heads // block_heads)](
-            q, k_pages, v_pages, qkv, bias, cos, sin, slots, k_scales, v_scales, heads, kv_heads,
-            _largest(k_pages.dtype), head_dim // 2, page_size, block_heads, block_half, num_warps=_WARPS,
+            q, k_pages, v_pages, qkv, bias, cos, sin, slots, k_scales, v_scales, q_norm, k_norm, heads,
+            kv_heads, eps, _largest(k_pages.dtype), head_dim // 2, page_size, block_heads, block_half, num_warps=_WARPS,
         )  # fmt: skip
     return q
 
@@ -140,16 +159,18 @@ def rope_store_variants(arch: Arch) -> Iterator[Variant]:
     for dtype in (torch.float16, torch.bfloat16):
         for head_dim in (64, 128):
             for pages in (dtype, fp8_dtype(arch)):
-                for with_bias in (False, True):
-                    yield _variant(dtype, pages, head_dim, with_bias)
+                for before in ("", "bias", "norms"):
+                    yield _variant(dtype, pages, head_dim, before)
 
 
-def _variant(dtype: torch.dtype, pages: torch.dtype, head_dim: int, with_bias: bool) -> Variant:
+def _variant(dtype: torch.dtype, pages: torch.dtype, head_dim: int, before: str) -> Variant:
     block_heads, block_half = _block(head_dim)
     tensors = dict.fromkeys(("q", "qkv", "bias"), pointer_to(dtype)) | {"cos": "*fp32", "sin": "*fp32", "slots": "*i64"}
     tensors |= dict.fromkeys(("k_pages", "v_pages"), pointer_to(pages))
-    tensors |= dict.fromkeys(("k_scales", "v_scales"), "*fp32")
-    missing = [*(() if with_bias else ("bias",)), *(("k_scales", "v_scales") if pages == dtype else ())]
+    tensors |= dict.fromkeys(("k_scales", "v_scales"), "*fp32") | dict.fromkeys(("q_norm", "k_norm"), pointer_to(dtype))
+    unused = {"bias": ("bias",), "norms": ("q_norm", "k_norm")}
+    missing = [name for what, names in unused.items() if what != before for name in names]
+    missing += ("k_scales", "v_scales") if pages == dtype else ()
     tensors = {name: kind for name, kind in tensors.items() if name not in missing}
     constants: dict[str, object] = {
         **dict.fromkeys(missing),
@@ -160,6 +181,6 @@ def _variant(dtype: torch.dtype, pages: torch.dtype, head_dim: int, with_bias: b
         "BLOCK_HALF": block_half,
     }
     kinds = " ".join(dict.fromkeys((pointer_to(dtype)[1:], pointer_to(pages)[1:])))
-    name = f"rope_store {kinds} d{head_dim}{' bias' if with_bias else ''}"
-    signature = tensors | {"heads": "i32", "kv_heads": "i32"}
+    name = f"rope_store {kinds} d{head_dim} {before}".rstrip()
+    signature = tensors | {"heads": "i32", "kv_heads": "i32", "eps": "fp32"}
     return Variant(name, _rope_store, signature, constants, _WARPS, 3, tuple(tensors))

@@ -6,13 +6,12 @@ import math
 
 import numpy as np
 
+from ..architecture import BY_GGUF_NAME, LLAMA, MISTRAL, Architecture
 from ..config import ModelConfig, RopeConfig, yarn_attention_factor
 from ..end_tokens import ends_a_turn
 from ..errors import UnsupportedConfigError
 from ..files.fields import MAX_POSITIONS, MIN_NORM_EPS, MIN_ROPE_THETA, YARN_ROTATIONS, Fields
 from .header import GgufHeader
-
-ARCHITECTURES = ("qwen2", "llama")
 
 _OTHER_FORWARD_PASSES = {
     "expert_count": 0,
@@ -30,25 +29,31 @@ _END_KEYS = ("eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")
 _NORMAL_TOKEN = 1
 
 
-def gguf_architecture(header: GgufHeader, source: str) -> str:
+def gguf_architecture(header: GgufHeader, source: str) -> Architecture:
     """The architecture of a file.
 
     Raises:
-        UnsupportedConfigError: It is none of `ARCHITECTURES`, or the file holds no whole model.
+        UnsupportedConfigError: It is none that this engine knows, or the file holds no whole model.
     """
     fields = Fields(header.metadata, source)
     if fields.values.get("split.count", 0) not in (0, 1):
         raise fields.refuse("split.count", "join the parts first: llama-gguf-split --merge FIRST_PART WHOLE_FILE")
     if fields.values.get("general.type", "model") != "model":
         raise fields.refuse("general.type", "this file is no model of its own; give the one that it belongs to")
-    architecture = fields.text("general.architecture")
-    if architecture not in ARCHITECTURES:
-        raise fields.refuse("general.architecture", f"only {' and '.join(map(repr, ARCHITECTURES))} are supported")
-    return architecture
+    name = fields.text("general.architecture")
+    if name not in BY_GGUF_NAME:
+        known = ", ".join(f"{name} ({_models(architecture)})" for name, architecture in BY_GGUF_NAME.items())
+        raise fields.refuse("general.architecture", f"these are supported: {known}")
+    return BY_GGUF_NAME[name]
+
+
+def _models(architecture: Architecture) -> str:
+    """The models that llama.cpp's converter calls by the name of `architecture`."""
+    return f"{architecture.models}, {MISTRAL.models}" if architecture is LLAMA else architecture.models
 
 
 def config_from_gguf(header: GgufHeader, frequency_factors: tuple[float, ...], source: str) -> ModelConfig:
-    """Read the config of a qwen2 or llama file.
+    """Read the config of a dense decoder.
 
     Args:
         header: Metadata and tensor table.
@@ -60,7 +65,8 @@ def config_from_gguf(header: GgufHeader, frequency_factors: tuple[float, ...], s
         UnsupportedConfigError: A key is missing, out of range, or asks for what this engine does not do.
     """
     fields = Fields(header.metadata, source)
-    architecture = gguf_architecture(header, source)
+    kind = gguf_architecture(header, source)
+    architecture = kind.name
     for name, harmless in _OTHER_FORWARD_PASSES.items():
         fields.require(f"{architecture}.{name}", harmless)
 
@@ -77,6 +83,7 @@ def config_from_gguf(header: GgufHeader, frequency_factors: tuple[float, ...], s
     for name in ("attention.value_length", "rope.dimension_count"):
         fields.require(key(name), head_dim)
     positions = fields.integer(key("context_length"), high=MAX_POSITIONS)
+    layers = fields.integer(key("block_count"), high=4096)
     rope = _rope(fields, architecture, head_dim, positions, frequency_factors)
     if rope.scaling == "yarn":
         positions = max(positions, int(rope.factor * rope.original_positions))
@@ -87,7 +94,7 @@ def config_from_gguf(header: GgufHeader, frequency_factors: tuple[float, ...], s
         vocab_size=vocab_size,
         hidden_size=hidden,
         intermediate_size=fields.integer(key("feed_forward_length")),
-        num_layers=fields.integer(key("block_count"), high=4096),
+        num_layers=layers,
         num_heads=heads,
         num_kv_heads=kv_heads,
         head_dim=head_dim,
@@ -95,9 +102,11 @@ def config_from_gguf(header: GgufHeader, frequency_factors: tuple[float, ...], s
         rope=rope,
         max_positions=positions,
         tied_embeddings="output.weight" not in header.tensors,
-        qkv_bias=architecture == "qwen2",
+        qkv_bias=kind.qkv_bias,
         eos_token_ids=_end_tokens(fields, vocab_size),
         bos_token_id=bos[0] if bos else None,
+        head_norms=kind.head_norms,
+        unrotated_layers=kind.unrotated_layers(layers, kind.rope_interval),
     )
 
 
@@ -117,7 +126,7 @@ def _rope(
     if kind not in ("none", "yarn"):
         raise fields.refuse(f"{prefix}scaling.type", "only 'none' and 'yarn' are supported")
     if frequency_factors:
-        if architecture != "llama":
+        if architecture != LLAMA.name:
             raise UnsupportedConfigError(f"{fields.source}: tensor rope_freqs.weight has no place in {architecture}")
         if kind != "none":
             raise fields.refuse(f"{prefix}scaling.type", "not supported together with the tensor rope_freqs.weight")

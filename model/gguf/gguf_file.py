@@ -30,6 +30,8 @@ _LAYER_NAMES = {
     "attn_q": "self_attn.q_proj",
     "attn_k": "self_attn.k_proj",
     "attn_v": "self_attn.v_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
     "attn_output": "self_attn.o_proj",
     "ffn_norm": "post_attention_layernorm",
     "ffn_gate": "mlp.gate_proj",
@@ -57,7 +59,8 @@ class GgufFile(Checkpoint):
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path}: cannot be mapped: {error}") from error
         self._header = read_header(path, self._data)
-        gguf_architecture(self._header, str(path))  # first: the tensors of another one would be called unknown
+        # First of all: the tensors of another architecture would be called unknown.
+        self._interleaves = gguf_architecture(self._header, str(path)).gguf_interleaves
         self._infos = _by_hugging_face_name(self._header, path)
         super().__init__(path, config_from_gguf(self._header, self._frequency_factors(path), str(path)))
         unknown = self._infos.keys() - self._shapes.keys()
@@ -81,7 +84,7 @@ class GgufFile(Checkpoint):
     def tensor(self, name: str) -> Weight:
         """Return a parameter as `Checkpoint.tensor` does; rows of Q and K are in Hugging Face's order in any file."""
         weight = super().tensor(name)
-        if self.config.architecture != "llama" or not name.endswith(("q_proj.weight", "k_proj.weight")):
+        if not self._interleaves or not name.endswith(("q_proj.weight", "k_proj.weight")):
             return weight
         order = _rope_row_order(weight.shape[0], self.config.head_dim)
         if isinstance(weight, BlockTensor):
@@ -144,7 +147,7 @@ def _by_hugging_face_name(header: GgufHeader, path: Path) -> dict[str, TensorInf
 
 
 def _rope_row_order(rows: int, head_dim: int) -> Tensor:
-    """Where each row of Q or K lies in a llama file.
+    """Where each row of Q or K lies in a file for a rotation of neighbours.
 
     llama.cpp rotates neighbouring rows (2i, 2i + 1), so its converter interleaves the two halves of every head;
     here row `i` pairs with `i + head_dim / 2`, as in the Hugging Face checkpoint.

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..architecture import BY_CLASS, Architecture
 from ..config import ModelConfig, RopeConfig, yarn_attention_factor
 from ..files.fields import MAX_ATTENTION_FACTOR, MAX_POSITIONS, MIN_NORM_EPS, MIN_ROPE_THETA, YARN_ROTATIONS, Fields
-
-_ARCHITECTURES = {"Qwen2ForCausalLM": "qwen2", "LlamaForCausalLM": "llama"}
-"""The `model_type` of each; transformers goes by that, so the two must agree."""
-
-_LLAMA_EOS = 2
-"""What a llama config that leaves `eos_token_id` out means; qwen2 has no such default."""
 
 _ROPE_FIELDS = {
     "default": set[str](),
@@ -24,7 +19,7 @@ _COMMON_ROPE_FIELDS = {"type", "rope_type", "rope_theta", "partial_rotary_factor
 
 
 def config_from_hf(values: Mapping[str, object], generation: Mapping[str, object], source: str) -> ModelConfig:
-    """Read a Qwen2 or Llama config, in the layout of transformers 4 or 5.
+    """Read the config of a dense decoder, in the layout of transformers 4 or 5.
 
     Args:
         values: The content of config.json.
@@ -38,58 +33,87 @@ def config_from_hf(values: Mapping[str, object], generation: Mapping[str, object
     architecture = _architecture(fields)
     _refuse_variants(fields)
     hidden, heads = fields.integer("hidden_size"), fields.integer("num_attention_heads")
-    if architecture == "qwen2" and "num_key_value_heads" not in values:
-        raise fields.refuse("num_key_value_heads", "this field is required in a qwen2 model (null means one per head)")
+    if architecture.has_kv_heads_default and "num_key_value_heads" not in values:
+        why = f"this field is required in a {architecture.name} model (null means one per head)"
+        raise fields.refuse("num_key_value_heads", why)
     kv_heads = fields.integer("num_key_value_heads", heads)
     if heads % kv_heads:
         raise fields.refuse("num_key_value_heads", f"must divide num_attention_heads = {heads}")
-    if not fields.present("head_dim") and hidden % heads:
+    if architecture.head_dim is None and not fields.present("head_dim") and hidden % heads:
         raise fields.refuse("hidden_size", f"must be a multiple of num_attention_heads = {heads} without a head_dim")
-    head_dim = fields.integer("head_dim", hidden // heads)
+    head_dim = fields.integer("head_dim", architecture.head_dim or hidden // heads)
     if head_dim % 2:
         raise fields.refuse("head_dim" if fields.present("head_dim") else "hidden_size", "makes an odd head_dim")
     vocab_size = fields.integer("vocab_size")
     positions = fields.integer("max_position_embeddings", high=MAX_POSITIONS)
-    rope = _rope(fields, positions)
+    rope = _rope(fields, positions, architecture)
     if rope.scaling == "yarn":
         positions = max(positions, int(rope.factor * rope.original_positions))
+    layers, window = fields.integer("num_hidden_layers", high=4096), _sliding_window(fields, architecture)
     eos = fields.token_ids("eos_token_id", vocab_size)
     eos += Fields(generation, source, "generation_config.").token_ids("eos_token_id", vocab_size)
-    if architecture == "llama" and not generation and "eos_token_id" not in values:
-        eos = (_LLAMA_EOS,)
+    if architecture.eos_token_id is not None and not generation and "eos_token_id" not in values:
+        eos = (architecture.eos_token_id,)
     bos = fields.token_ids("bos_token_id", vocab_size)
     return ModelConfig(
-        architecture=architecture,
+        architecture=architecture.name,
         vocab_size=vocab_size,
         hidden_size=hidden,
         intermediate_size=fields.integer("intermediate_size"),
-        num_layers=fields.integer("num_hidden_layers", high=4096),
+        num_layers=layers,
         num_heads=heads,
         num_kv_heads=kv_heads,
         head_dim=head_dim,
         rms_norm_eps=fields.number("rms_norm_eps", 1e-6, low=MIN_NORM_EPS, high=1.0),
         rope=rope,
-        max_positions=positions,
-        tied_embeddings=fields.flag("tie_word_embeddings"),
-        qkv_bias=architecture == "qwen2",
+        max_positions=min(positions, window or positions),
+        tied_embeddings=fields.flag("tie_word_embeddings", architecture.tied_embeddings),
+        qkv_bias=architecture.qkv_bias,
         eos_token_ids=tuple(dict.fromkeys(eos)),
         bos_token_id=bos[0] if bos else None,
+        head_norms=architecture.head_norms,
+        unrotated_layers=_unrotated_layers(fields, architecture, layers),
+        sliding_window=window,
     )
 
 
-def _architecture(fields: Fields) -> str:
-    known = " and ".join(_ARCHITECTURES)
+def _architecture(fields: Fields) -> Architecture:
     names = fields.values.get("architectures")
     kind = fields.values.get("model_type")
-    if names is None and kind in _ARCHITECTURES.values():
-        return str(kind)
+    by_kind = {architecture.name: architecture for architecture in BY_CLASS.values()}
+    if names is None and isinstance(kind, str) and kind in by_kind:
+        return by_kind[kind]
     name = names[0] if isinstance(names, list) and len(names) == 1 else None
-    if not isinstance(name, str) or name not in _ARCHITECTURES:
-        raise fields.refuse("architectures", f"only {known} are supported")
-    architecture = _ARCHITECTURES[name]
-    if kind is not None and kind != architecture:
-        raise fields.refuse("model_type", f"does not go with architectures = {names}, whose type is {architecture!r}")
+    if not isinstance(name, str) or name not in BY_CLASS:
+        known = ", ".join(f"{name} ({architecture.models})" for name, architecture in BY_CLASS.items())
+        raise fields.refuse("architectures", f"these are supported: {known}")
+    architecture = BY_CLASS[name]
+    if kind is not None and kind != architecture.name:
+        wanted = architecture.name
+        raise fields.refuse("model_type", f"does not go with architectures = {names}, whose type is {wanted!r}")
     return architecture
+
+
+def _sliding_window(fields: Fields, architecture: Architecture) -> int | None:
+    """How many tokens every layer sees; others than Mistral say by `use_sliding_window` whether there is a window."""
+    if architecture.attends_back is None:
+        return None
+    if "sliding_window" in fields.values and not fields.present("sliding_window"):
+        return None
+    return fields.integer("sliding_window", architecture.attends_back, high=MAX_POSITIONS)
+
+
+def _unrotated_layers(fields: Fields, architecture: Architecture, layers: int) -> tuple[int, ...]:
+    """The layers without RoPE: those at a 0 in `no_rope_layers`, or every so many."""
+    if not architecture.rope_interval:
+        return ()
+    interval = fields.integer("no_rope_layer_interval", architecture.rope_interval)
+    if not fields.present("no_rope_layers"):
+        return architecture.unrotated_layers(layers, interval)
+    rotates = fields.integers("no_rope_layers", high=1)
+    if len(rotates) < layers:
+        raise fields.refuse("no_rope_layers", f"must have an entry for each of {layers} layers")
+    return tuple(layer for layer in range(layers) if not rotates[layer])
 
 
 def _refuse_variants(fields: Fields) -> None:
@@ -126,9 +150,9 @@ def _refuse_quantised(fields: Fields) -> None:
             )
 
 
-def _rope(fields: Fields, positions: int) -> RopeConfig:
-    section = _rope_section(fields)
-    theta = _rope_theta(section, fields)
+def _rope(fields: Fields, positions: int, architecture: Architecture) -> RopeConfig:
+    section = _rope_section(fields, architecture)
+    theta = _rope_theta(section, fields, architecture)
     kind_field = "rope_type" if section.present("rope_type") else "type"
     kind = section.text(kind_field, "default")
     if kind not in _ROPE_FIELDS:
@@ -165,21 +189,21 @@ def _rope(fields: Fields, positions: int) -> RopeConfig:
     )
 
 
-def _rope_section(fields: Fields) -> Fields:
+def _rope_section(fields: Fields, architecture: Architecture) -> Fields:
     """The object that counts: as in transformers 5, a `rope_scaling` replaces the whole of `rope_parameters`."""
     scaling, parameters = fields.section("rope_scaling"), fields.section("rope_parameters")
     if not (scaling.values and parameters.values):
         return scaling if scaling.values else parameters
     # transformers would not look for the base in the object that is replaced, and take its default instead.
-    theta = _rope_theta(scaling, fields)
-    if parameters.present("rope_theta") and _rope_theta(parameters, fields) != theta:
+    theta = _rope_theta(scaling, fields, architecture)
+    if parameters.present("rope_theta") and _rope_theta(parameters, fields, architecture) != theta:
         raise parameters.refuse(
             "rope_theta", f"rope_scaling is there too and replaces it, with rope_theta = {theta:g}: keep one of the two"
         )
     return scaling
 
 
-def _rope_theta(section: Fields, fields: Fields) -> float:
+def _rope_theta(section: Fields, fields: Fields, architecture: Architecture) -> float:
     holder = section if "rope_theta" in section.values else fields
     # A null is none of the ways to leave it out: transformers fails on it.
-    return holder.number("rope_theta", low=MIN_ROPE_THETA) if "rope_theta" in holder.values else 10_000.0
+    return holder.number("rope_theta", low=MIN_ROPE_THETA) if "rope_theta" in holder.values else architecture.rope_theta

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,22 @@ import numpy as np
 import pytest
 import torch
 from marcot.engine import Engine, Sampling
+from marcot.engine.errors import ContextOverflowError
 from marcot.kernels import BlockTensor
 from marcot.model import WeightFormat
+from support.checkpoints.tiny_gguf import convert
 from support.kernels import kernel_sets
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, MistralConfig
 
+LLAMA31_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 500_000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
+YARN = {"rope_type": "yarn", "rope_theta": 2e6, "factor": 2.0, "original_max_position_embeddings": 512}
 CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2-tied-group-7": ("qwen2", {}),
     "qwen2-tied-odd-vocabulary": ("qwen2", {"vocab_size": 1003}),
@@ -25,6 +38,15 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama3.2-wide-heads": ("llama3.2", {"head_dim": 32, "num_attention_heads": 6, "num_key_value_heads": 6}),
     "smollm2-group-3": ("smollm2", {}),
     "smollm2-untied-one-layer": ("smollm2", {"tie_word_embeddings": False, "num_hidden_layers": 1}),
+    "llama3.1-untied": ("llama3.2", {"tie_word_embeddings": False, "rope_parameters": LLAMA31_ROPE}),
+    "qwen3-wide-heads": ("qwen3", {}),
+    "qwen3-untied-group-8": (
+        "qwen3",
+        {"tie_word_embeddings": False, "num_attention_heads": 8, "num_key_value_heads": 1},
+    ),
+    "mistral-narrow-heads": ("mistral", {}),
+    "smollm3-every-fourth-without-rope": ("smollm3", {}),
+    "smollm3-yarn-some-without-rope": ("smollm3", {"no_rope_layers": [0, 1, 1, 0, 1], "rope_parameters": YARN}),
 }
 STEEP: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2": ("qwen2", {"hidden_size": 448, "intermediate_size": 608, "num_hidden_layers": 4, "vocab_size": 1000}),
@@ -32,6 +54,7 @@ STEEP: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2.5-yarn": ("qwen2.5-yarn", {"intermediate_size": 160}),
     "llama3.2": ("llama3.2", {"hidden_size": 256, "intermediate_size": 640, "num_hidden_layers": 6}),
     "smollm2": ("smollm2", {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 6}),
+    "qwen3": ("qwen3", {}),
 }
 """Models with logits of some 10 nats and more, and rows that can be cut into blocks of 32."""
 TOLERANCE = 1e-4
@@ -74,6 +97,35 @@ def test_prefill_logprobs_equal_transformers(checkpoint: Path) -> None:
     assert np.isnan(score.logprobs[0])
     np.testing.assert_allclose(score.logprobs[1:], expected.numpy(), atol=TOLERANCE, rtol=0)
     assert_same_top(score.top_ids[1:], score.top_logprobs[1:], oracle)
+
+
+@pytest.mark.parametrize("kind", ["llama3.2", "qwen3", "mistral", "smollm3"])
+def test_logprobs_of_a_gguf_file_equal_transformers(kind: str, tiny_checkpoint: Checkpoints, tmp_path: Path) -> None:
+    folder = tiny_checkpoint(kind, rope_parameters={"rope_type": "default", "rope_theta": 5e5})
+    engine = Engine.load(str(convert(folder, tmp_path / "tiny.gguf")), kv_tokens=512)
+    ids = random_ids(101, engine.config.vocab_size, seed=5)
+    (score,) = engine.score([ids])
+    assert_same_top(score.top_ids[1:], score.top_logprobs[1:], oracle_logprobs(folder, ids)[:-1])
+
+
+@pytest.mark.parametrize("window", [16, "default"])
+def test_a_sliding_window_limits_the_context(window: int | str, tiny_checkpoint: Checkpoints, tmp_path: Path) -> None:
+    """Within it a model sees everything, and so the same as in transformers; beyond it nothing is computed."""
+    folder = Path(shutil.copytree(tiny_checkpoint("mistral"), tmp_path / "windowed"))
+    config = json.loads((folder / "config.json").read_text())
+    del config["sliding_window"]
+    if window != "default":
+        config["sliding_window"] = window
+    (folder / "config.json").write_text(json.dumps(config))
+    engine = Engine.load(str(folder), kv_tokens=64)
+    if window == "default":
+        assert engine.config.max_positions == MistralConfig().sliding_window
+        return
+    ids = random_ids(17, engine.config.vocab_size, seed=6)
+    (score,) = engine.score([ids[:16]])
+    assert_same_top(score.top_ids[1:], score.top_logprobs[1:], oracle_logprobs(folder, ids[:16])[:-1])
+    with pytest.raises(ContextOverflowError, match=r"context is 16 \(its sliding window"):
+        engine.score([ids])
 
 
 def test_decode_logprobs_equal_transformers(checkpoint: Path) -> None:

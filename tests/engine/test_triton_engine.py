@@ -24,7 +24,17 @@ PROMPT = [5, 17, 3, 99, 4, 250, 8, 8, 31, 7, 120, 64, 300, 12, 13, 14, 15, 16, 2
 CHECKPOINTS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2-tied-group-7": ("qwen2", {"num_hidden_layers": 1}),
     "qwen2-untied-group-6": ("qwen2-untied", {"num_hidden_layers": 1}),
-    "smollm2-group-3": ("smollm2", {"num_hidden_layers": 2}),
+    "qwen3-head-norms": ("qwen3", {"num_hidden_layers": 1}),
+    "smollm3-group-3-second-without-rope": (
+        "smollm3",
+        {
+            "num_hidden_layers": 2,
+            "no_rope_layers": [1, 0],
+            "hidden_size": 144,
+            "num_attention_heads": 9,
+            "num_key_value_heads": 3,
+        },
+    ),
 }
 TOLERANCE = 1e-4
 """Of log-probabilities in fp32: sums in another order."""

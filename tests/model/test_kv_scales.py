@@ -16,7 +16,7 @@ from torch import Tensor
 
 CPU = torch.device("cpu")
 FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
-KINDS = ("qwen2", "qwen2.5-yarn", "smollm2")
+KINDS = ("qwen2", "qwen2.5-yarn", "smollm2", "qwen3", "smollm3")
 
 
 class Projection(NamedTuple):
@@ -40,12 +40,25 @@ def projection(checkpoint: Checkpoint, layer: int, part: str, weights: str = "st
     return Projection(values.double(), bias.double())
 
 
-def rotated(checkpoint: Checkpoint, keys: Tensor, position: int) -> Tensor:
-    """Keys of one row by head, `[kv_heads, head_dim]`, turned as far as `position` turns them."""
+def rotated(checkpoint: Checkpoint, layer: int, keys: Tensor, position: int) -> Tensor:
+    """Keys of one row by head, `[kv_heads, head_dim]`, normed and turned as far as `position` turns them."""
     config = checkpoint.config
-    cos, sin = Rope(config.rope, config.head_dim, CPU).table(torch.tensor([position]))
-    low, high = keys.view(-1, config.head_dim).chunk(2, dim=1)
+    keys = keys.view(-1, config.head_dim)
+    if config.head_norms:
+        weight = checkpoint.tensor(f"model.layers.{layer}.self_attn.k_norm.weight")
+        keys = torch.nn.functional.rms_norm(keys, (config.head_dim,), weight.double(), config.rms_norm_eps)
+    rope = Rope(config, CPU)
+    cos, sin = (table[rope.table_of(layer)] for table in rope.tables(torch.tensor([position])))
+    low, high = keys.chunk(2, dim=1)
     return torch.cat((low * cos - high * sin, high * cos + low * sin), dim=1)
+
+
+def worst_normed_row(checkpoint: Checkpoint, layer: int, output: int, matrix: Tensor) -> Tensor:
+    """The row of which a head of K has nothing but `output`, which is then as large as a norm can make it."""
+    head_dim = checkpoint.config.head_dim
+    head = matrix.view(-1, head_dim, matrix.shape[1])[output // head_dim]
+    alone = torch.eye(head_dim, dtype=torch.float64)[output % head_dim]
+    return torch.linalg.lstsq(head, alone).solution * 1e3
 
 
 @pytest.mark.parametrize("pages", FP8, ids=["e4m3", "e5m2"])
@@ -60,7 +73,10 @@ def test_no_row_is_too_large(tiny_checkpoint: Callable[..., Path], kind: str, pa
             largest = torch.zeros(2, config.num_kv_heads, dtype=torch.float64)
             for output in range(len(k.matrix)):
                 keys, values = (p.matrix @ p.worst_row(output, norm) + p.bias for p in (k, v))
-                turned = torch.stack([rotated(checkpoint, keys, position) for position in (0, 1, 2, 3, 5, 9, 200)])
+                if config.head_norms:
+                    keys = k.matrix @ worst_normed_row(checkpoint, layer, output, k.matrix)
+                places = (0, 1, 2, 3, 5, 9, 200)
+                turned = torch.stack([rotated(checkpoint, layer, keys, position) for position in places])
                 here = turned.abs().amax(dim=(0, 2)), values.view(-1, config.head_dim).abs().amax(dim=1)
                 largest = torch.maximum(largest, torch.stack(here))
             used = largest / torch.stack(scales) / room

@@ -34,6 +34,7 @@ class Setting(NamedTuple):
 TINY = {
     "tiny-exact": Setting("qwen2", "stored", "exact"),
     "tiny-fast": Setting("llama3.2", "int4", "fast"),
+    "tiny-head-norms": Setting("qwen3", "int8", "fast"),
 }
 REAL = {
     "smollm2-135m-fast": Setting("smollm2-135m", "stored", "fast"),

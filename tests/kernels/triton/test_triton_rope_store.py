@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from marcot.kernels import Kernels, KVScales
+from marcot.kernels import HeadNorms, Kernels, KVScales
 from marcot.kernels.triton.arch import INTERPRETED
 from marcot.kernels.triton.rope_store import rope_store_variants
 from support.kernels.interpreter_arithmetic import round_fp8
 from torch import Tensor
+from torch.nn.functional import rms_norm
 
 PAGE_SIZE = 16
 SLOTS = torch.tensor([3, -1, 67, 32, -1, 0, 79, 16])
@@ -41,11 +42,14 @@ def check(
     head_dim: int,
     with_bias: bool,
     fp8: torch.dtype | None = None,
+    with_norms: bool = False,
 ) -> None:
     random = torch.Generator().manual_seed(heads)
     rows, stored = len(SLOTS), fp8 or dtype
     qkv = torch.randn(rows, (heads + 2 * kv_heads) * head_dim, generator=random).to(dtype)
     bias = torch.randn(qkv.shape[1], generator=random).to(dtype) if with_bias else None
+    weights = torch.randn(2, head_dim, generator=random).to(dtype)
+    norms = HeadNorms(*weights.to(device), 1e-3) if with_norms else None
     angles = torch.randn(rows, head_dim // 2, generator=random).double() * 9
     pages = [torch.full((5, kv_heads, PAGE_SIZE, head_dim), torch.nan).to(stored).to(device) for _ in range(2)]
     scales = KVScales(*(torch.rand(2, kv_heads, generator=random) + 0.1)) if fp8 else None
@@ -56,13 +60,19 @@ def check(
         SLOTS.to(device),
         *pages,
         scales and KVScales(*(scale.to(device) for scale in scales)),
+        norms,
     )
     assert (q.dtype, q.shape) == (dtype, (rows, heads, head_dim))
 
     x = (qkv.double() if bias is None else qkv.double() + bias.double()).view(rows, -1, head_dim)
-    k, v = x[:, heads : heads + kv_heads], x[:, heads + kv_heads :]
+    q_exact, k, v = x.tensor_split((heads, heads + kv_heads), dim=1)
+    if with_norms:
+        q_exact, k = (
+            rms_norm(part, (head_dim,), weight.double(), 1e-3)
+            for part, weight in zip((q_exact, k), weights, strict=True)
+        )
     near = {"atol": 2e-6, "rtol": 1.05 * ULP[dtype]}
-    torch.testing.assert_close(q.cpu().double(), rotated(x[:, :heads], angles), **near)
+    torch.testing.assert_close(q.cpu().double(), rotated(q_exact, angles), **near)
     near = {"atol": SMALLEST.get(stored, 2e-6), "rtol": 1.05 * ULP[stored]}
     kept = SLOTS >= 0
     divisors = scales or KVScales(*torch.ones(2, kv_heads))
@@ -89,6 +99,15 @@ def test_every_dtype(
 ) -> None:
     for dtype in dtypes:
         check(triton_ops, device, dtype, heads, kv_heads, head_dim, with_bias)
+
+
+@pytest.mark.parametrize("with_bias", [False, True], ids=["no-bias", "bias"])
+@pytest.mark.parametrize("head_dim", [4, 40, 128])
+def test_norms_of_heads(
+    triton_ops: Kernels, device: torch.device, dtypes: tuple[torch.dtype, ...], head_dim: int, with_bias: bool
+) -> None:
+    for dtype in dtypes:
+        check(triton_ops, device, dtype, 9, 3, head_dim, with_bias, with_norms=True)
 
 
 @pytest.mark.parametrize("pages", [torch.float8_e4m3fn, torch.float8_e5m2], ids=["e4m3", "e5m2"])

@@ -117,12 +117,12 @@ def test_quantised_safetensors(fields, message, folder):
     assert "give a GGUF file, or the unquantised model" in str(caught.value)
 
 
-def test_qwen3_is_called_qwen3(folder):
+def test_gemma3_is_called_gemma3(folder):
     """Its tensors have norms that a Qwen2 does not have; the architecture comes first."""
     file = folder / "config.json"
-    fields = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3"}
+    fields = {"architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3"}
     file.write_text(json.dumps(json.loads(file.read_text()) | fields))
-    with pytest.raises(UnsupportedConfigError, match=r"architectures is \['Qwen3ForCausalLM'\]: only Qwen2For"):
+    with pytest.raises(UnsupportedConfigError, match=r"architectures is \['Gemma3ForCausalLM'\]: these are supported: Qwen2For"):
         open_checkpoint(folder)
 
 

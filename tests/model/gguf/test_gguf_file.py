@@ -22,12 +22,13 @@ def dense(weight: torch.Tensor | BlockTensor) -> torch.Tensor:
     return weight.dequantize() if isinstance(weight, BlockTensor) else weight
 
 
-@pytest.mark.parametrize("kind", ["qwen2", "qwen2-untied", "smollm2"])
+@pytest.mark.parametrize("kind", ["qwen2", "qwen2-untied", "smollm2", "qwen3", "smollm3"])
 def test_unquantised_file_equals_the_folder_it_came_from(kind, tiny_checkpoint, tmp_path):
     folder = tiny_checkpoint(kind)
     ours, theirs = open_checkpoint(convert(folder, tmp_path / "tiny.gguf")), open_checkpoint(folder)
     assert ours.config.tied_embeddings == theirs.config.tied_embeddings
     assert ours.config.rope == theirs.config.rope
+    assert ours.config.unrotated_layers == theirs.config.unrotated_layers
     for name in parameter_shapes(theirs.config):
         assert torch.equal(dense(ours.tensor(name)), dense(theirs.tensor(name))), name
 
@@ -98,8 +99,12 @@ REFUSED = {
     "split file": (lambda w: w.add_uint16("split.count", 3), "split.count is 3: join the parts first"),
     "end token outside": (lambda w: w.add_eos_token_id(331), "tokenizer.ggml.eos_token_id is 331"),
     "unknown tensor": (
+        lambda w: w.add_tensor("blk.0.attn_sinks.weight", np.ones(8, np.float32)),
+        "tensor blk.0.attn_sinks.weight is none that this engine knows",
+    ),
+    "norms of heads": (
         lambda w: w.add_tensor("blk.0.attn_q_norm.weight", np.ones(8, np.float32)),
-        "tensor blk.0.attn_q_norm.weight is none that this engine knows",
+        "tensor blk.0.attn_q_norm.weight has no place in a qwen2 model",
     ),
     "tensor of a layer too many": (
         lambda w: w.add_tensor("blk.3.attn_norm.weight", np.ones(112, np.float32)),
@@ -127,14 +132,16 @@ def test_unknown_architecture(tmp_path):
 
 
 def test_another_architecture_is_named_before_its_tensors(tiny_checkpoint, tmp_path):
-    def as_qwen3(writer: gguf.GGUFWriter) -> None:
-        writer.arch = "qwen3"
-        writer.add_key_value("general.architecture", "qwen3", gguf.GGUFValueType.STRING)
-        writer.add_tensor("blk.0.attn_q_norm.weight", np.ones(8, np.float32))
+    def as_gemma(writer: gguf.GGUFWriter) -> None:
+        writer.arch = "gemma3"
+        writer.add_key_value("general.architecture", "gemma3", gguf.GGUFValueType.STRING)
+        writer.add_tensor("blk.0.post_attention_norm.weight", np.ones(8, np.float32))
 
-    path = convert(tiny_checkpoint("qwen2"), tmp_path / "tiny.gguf", edit=as_qwen3)
-    with pytest.raises(UnsupportedConfigError, match=r"general\.architecture is 'qwen3': only 'qwen2' and 'llama'"):
+    path = convert(tiny_checkpoint("qwen2"), tmp_path / "tiny.gguf", edit=as_gemma)
+    with pytest.raises(UnsupportedConfigError, match=r"general\.architecture is 'gemma3'") as caught:
         open_checkpoint(path)
+    for name in ("qwen2 (", "qwen3 (Qwen3)", "llama (", "Mistral 7B", "smollm3 (SmolLM3)"):
+        assert name in str(caught.value)
 
 
 TOKENS = ["a", "<|im_end|>", "<|endoftext|>", "</s>", "<|eom_id|>", "<|tool|>"]

@@ -78,6 +78,34 @@ def test_agrees_with_transformers(kind, tiny_checkpoint):
     assert ours.rope.factor == theirs.rope_parameters.get("factor", 1.0)
 
 
+@pytest.mark.parametrize(
+    "field", ["head_dim", "tie_word_embeddings", "rope_parameters", "no_rope_layers", "eos_token_id", "rms_norm_eps"]
+)
+@pytest.mark.parametrize("kind", ["qwen3", "mistral", "smollm3"])
+def test_a_field_left_out_means_what_it_means_in_transformers(kind, field, tiny_checkpoint, tmp_path):
+    values = json.loads((tiny_checkpoint(kind) / "config.json").read_text())
+    values.pop(field, None)
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    ours, theirs = config_from_hf(values, {}, "config.json"), AutoConfig.from_pretrained(tmp_path)
+    assert ours.head_dim == getattr(theirs, "head_dim", theirs.hidden_size // theirs.num_attention_heads)
+    assert ours.tied_embeddings == theirs.tie_word_embeddings
+    assert ours.rope.theta == theirs.rope_parameters["rope_theta"]
+    assert ours.eos_token_ids == (() if theirs.eos_token_id is None else (theirs.eos_token_id,))
+    assert ours.rms_norm_eps == theirs.rms_norm_eps
+    rotates = getattr(theirs, "no_rope_layers", [1] * theirs.num_hidden_layers)
+    assert ours.unrotated_layers == tuple(layer for layer, yes in enumerate(rotates) if not yes)
+
+
+@pytest.mark.parametrize(("window", "positions"), [(4096, 4096), (65_536, 32_768), (None, 32_768), ("", 4096)])
+def test_mistral_sees_no_further_than_its_window(window, positions):
+    """Left out it is 4096, as in transformers."""
+    changes = {"architectures": ["MistralForCausalLM"], "sliding_window": window}
+    values = {name: value for name, value in (QWEN2 | changes).items() if value != ""}
+    config = config_from_hf(values, {}, "")
+    assert (config.architecture, config.max_positions) == ("mistral", positions)
+    assert config.sliding_window == (4096 if window == "" else window)
+
+
 @pytest.mark.parametrize("field", ["rope_scaling", "rope_parameters"])
 def test_yarn_as_qwen25_documents_it(field):
     config = parse(**{field: YARN | ({"rope_theta": 1e6} if field == "rope_parameters" else {})})
@@ -129,11 +157,26 @@ def test_the_type_alone_names_the_architecture():
     assert parse(architectures=None, model_type="llama").architecture == "llama"
 
 
+def test_an_unknown_architecture_is_refused_first_with_what_works():
+    with pytest.raises(UnsupportedConfigError, match=r"architectures is \['Gemma3ForCausalLM'\]") as caught:
+        parse(architectures=["Gemma3ForCausalLM"], hidden_size="nonsense")
+    for name in ("Qwen2ForCausalLM (Qwen2, Qwen2.5)", "Qwen3ForCausalLM", "LlamaForCausalLM", "MistralForCausalLM"):
+        assert name in str(caught.value)
+    assert "SmolLM3ForCausalLM (SmolLM3)" in str(caught.value)
+
+
+SMOLLM3 = {"architectures": ["SmolLM3ForCausalLM"]}
 REFUSED = {
     "architecture": ({"architectures": ["MixtralForCausalLM"]}, "architectures"),
     "no architecture": ({"architectures": None}, "architectures"),
     "two architectures": ({"model_type": "llama"}, "model_type is 'llama': does not go with architectures"),
-    "type of another": ({"architectures": None, "model_type": "qwen3"}, "architectures is None"),
+    "type of another": ({"architectures": None, "model_type": "qwen3_moe"}, "architectures is None"),
+    "layers without RoPE not listed": (
+        SMOLLM3 | {"no_rope_layers": [1, 0]},
+        "[1, 0]: must have an entry",
+    ),
+    "layers without RoPE not numbers": (SMOLLM3 | {"no_rope_layers": [True] * 24}, "no_rope_layers"),
+    "no interval": (SMOLLM3 | {"no_rope_layer_interval": 0}, "no_rope_layer_interval is 0"),
     "sees what follows": ({"is_causal": False}, "is_causal is False"),
     "nested config": ({"text_config": {"hidden_size": 8}}, "text_config"),
     "two bases": (

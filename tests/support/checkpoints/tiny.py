@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
@@ -97,6 +97,40 @@ _SIZES: dict[str, dict[str, Any]] = {
         "rms_norm_eps": 1e-5,
         "rope_parameters": {"rope_type": "default", "rope_theta": 100_000.0},
     },
+    # Tied, heads wider than hidden_size / heads, groups of 2 as in Qwen3-0.6B.
+    "qwen3": {
+        "hidden_size": 96,
+        "intermediate_size": 160,
+        "num_attention_heads": 6,
+        "num_key_value_heads": 3,
+        "head_dim": 32,
+        "max_position_embeddings": 4096,
+        "tie_word_embeddings": True,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000.0},
+    },
+    # Heads narrower than hidden_size / heads, as in Mistral Nemo; groups of 4.
+    "mistral": {
+        "hidden_size": 160,
+        "intermediate_size": 200,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "max_position_embeddings": 4096,
+        "sliding_window": None,
+        "tie_word_embeddings": False,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000.0},
+    },
+    # Tied, groups of 4; the fourth layer has no RoPE.
+    "smollm3": {
+        "hidden_size": 128,
+        "intermediate_size": 168,
+        "num_hidden_layers": 5,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 4096,
+        "tie_word_embeddings": True,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 2_000_000.0},
+    },
 }
 
 KINDS = tuple(_SIZES)
@@ -115,12 +149,11 @@ def write_tiny(
         max_shard_size: A small size such as "100KB" splits the weights into shards with an index.
         overrides: Fields of the Hugging Face config, such as `num_hidden_layers=1`.
     """
-    qwen2 = kind.startswith("qwen2")
     fields = {"vocab_size": 331, "num_hidden_layers": 3, "bos_token_id": None, "eos_token_id": 2, "pad_token_id": None}
     fields |= _SIZES[kind] | overrides
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Qwen2ForCausalLM(Qwen2Config(**fields)) if qwen2 else LlamaForCausalLM(LlamaConfig(**fields))
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(_model_type(kind), **fields))
         _randomize(model)
     model.to(torch.float32).save_pretrained(path, max_shard_size=max_shard_size)
     if tokenizer:
@@ -130,6 +163,13 @@ def write_tiny(
         wrapped.chat_template = CHAT_TEMPLATE
         wrapped.save_pretrained(path)
     return path
+
+
+def _model_type(kind: str) -> str:
+    """What transformers calls the architecture of `kind`."""
+    if kind in ("llama3.2", "smollm2"):
+        return "llama"
+    return "qwen2" if kind.startswith("qwen2") else kind
 
 
 @torch.no_grad()

@@ -20,6 +20,8 @@ NAMES = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
     "self_attn.o_proj": "attn_output",
     "post_attention_layernorm": "ffn_norm",
     "mlp.gate_proj": "ffn_gate",
@@ -48,7 +50,7 @@ def convert(
         edit: Called with the writer before it writes, to add keys and tensors.
     """
     config = AutoConfig.from_pretrained(folder)
-    writer = GGUFWriter(path, config.model_type)
+    writer = GGUFWriter(path, "llama" if config.model_type == "mistral" else config.model_type)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
@@ -61,7 +63,7 @@ def convert(
     writer.add_key_length(head_dim)
     for name, tensor in load_file(folder / "model.safetensors").items():
         values = tensor
-        if config.model_type == "llama" and ("q_proj" in name or "k_proj" in name):
+        if config.model_type in ("llama", "mistral", "smollm3") and ("q_proj" in name or "k_proj" in name):
             values = values.reshape(-1, 2, head_dim // 2, values.shape[1]).transpose(1, 2).reshape(values.shape)
         _add(writer, gguf_name(name), values, quantize)
     if edit:
