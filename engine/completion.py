@@ -29,6 +29,8 @@ class Completion:
         top_logits: `[tokens, k]` fp32, their raw logits.
         text: Text of the tokens, without the stop string unless it was asked for.
         finish_reason: Why the branch ended; None for given tokens.
+        is_raw: Whether logits are the model's own; else they are those that the tokens were drawn by, divided by the
+            temperature (`Sampling.logprobs`).
     """
 
     token_ids: NDArray[np.int64]
@@ -38,6 +40,7 @@ class Completion:
     top_logits: NDArray[np.float32]
     text: str
     finish_reason: FinishReason | None
+    is_raw: bool = True
 
     def __repr__(self) -> str:
         return brief_record(self)
@@ -69,6 +72,7 @@ class Completion:
             self.top_logits[:tokens],
             text,
             None,
+            self.is_raw,
         )
 
     def tail(self, tokens: int, text: str) -> Completion:
@@ -81,6 +85,7 @@ class Completion:
             self.top_logits[tokens:],
             text,
             self.finish_reason,
+            self.is_raw,
         )
 
     @staticmethod

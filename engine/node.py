@@ -131,7 +131,7 @@ class Node:
         head = self._completion.head(tokens, text) if tokens < own else self._completion
         with self._tree.turn:
             kv = self._tree.ancestor_at(self.kv, self.length - own + tokens)
-            if kv.distribution is None and tokens < len(self._completion.lse):
+            if kv.distribution is None and self._completion.is_raw and tokens < len(self._completion.lse):
                 kv.distribution = Distribution(
                     self._completion.top_ids[tokens],
                     self._completion.top_logits[tokens],

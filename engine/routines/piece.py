@@ -53,5 +53,6 @@ def joined(pieces: Sequence[Piece]) -> Piece:
         np.concatenate([each.top_logits for each in filled]),
         "".join(each.text for each in drawn),
         drawn[-1].finish_reason,
+        drawn[-1].is_raw,
     )
     return Piece(pieces[-1].choice, whole, pieces[-1].node)

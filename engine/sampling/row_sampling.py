@@ -36,13 +36,13 @@ class RowSampling(NamedTuple):
 
     @classmethod
     def of(cls, sampling: Sampling, key: int) -> Self:
-        """That of a branch with Philox key `key`. What a repetition penalty makes of logits, only the host knows."""
+        """That of a branch with Philox key `key`. What rules make of single logits, only the host knows."""
         return cls(
             sampling.temperature,
             sampling.top_k,
             sampling.top_p,
             sampling.min_p,
-            sampling.candidates if sampling.repetition_penalty == 1 else 0,
+            0 if sampling.on_host else sampling.candidates,
             key,
             sampling.temperature if sampling.streamed else 0.0,
         )

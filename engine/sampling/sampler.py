@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.reference.pick import PickParams, pick
+from ...kernels.reference.pick import Pick, PickParams, pick
+from .logit_rules import LogitRules
 
 
 class Candidates(NamedTuple):
@@ -27,6 +29,12 @@ class Candidates(NamedTuple):
     scaled_lse: NDArray[np.float32]
     complete: bool
 
+    def select(self, rows: NDArray[np.int64]) -> Candidates:
+        """The rows with indices `rows`."""
+        return Candidates(
+            self.ids[rows], self.logits[rows], self.width[rows], self.scaled_lse[rows], complete=self.complete
+        )
+
 
 class SamplingRows(NamedTuple):
     """The sampling parameters of each row, as arrays of `[rows]`.
@@ -36,8 +44,7 @@ class SamplingRows(NamedTuple):
         top_k: int64; 0 keeps all.
         top_p: fp64.
         min_p: fp32.
-        penalty: fp32, repetition penalty.
-        seen: Per row the distinct tokens on its path, for the penalty; None where the penalty is off.
+        rules: Per row what changes logits of single tokens; None where nothing does.
         key: int64, Philox key.
         position: int64, absolute position of the token to be drawn.
     """
@@ -46,8 +53,7 @@ class SamplingRows(NamedTuple):
     top_k: NDArray[np.int64]
     top_p: NDArray[np.float64]
     min_p: NDArray[np.float32]
-    penalty: NDArray[np.float32]
-    seen: list[set[int] | None]
+    rules: Sequence[LogitRules | None]
     key: NDArray[np.int64]
     position: NDArray[np.int64]
 
@@ -58,8 +64,7 @@ class SamplingRows(NamedTuple):
             self.top_k[rows],
             self.top_p[rows],
             self.min_p[rows],
-            self.penalty[rows],
-            [self.seen[row] for row in rows.tolist()],
+            [self.rules[row] for row in rows.tolist()],
             self.key[rows],
             self.position[rows],
         )
@@ -83,41 +88,82 @@ class TokenChoice(NamedTuple):
         self.ids[rows], self.logits[rows], self.exact[rows] = other
 
 
+class Processed(NamedTuple):
+    """The distribution that a token was drawn from.
+
+    Attributes:
+        logit: fp32, the token's logit / temperature.
+        lse: fp32, log-sum-exp of those of all tokens that could be drawn.
+        top_ids: `[k]` int64, the most probable tokens, best first.
+        top_logits: `[k]` fp32; -inf for what could not be drawn.
+    """
+
+    logit: np.float32
+    lse: np.float32
+    top_ids: NDArray[np.int64]
+    top_logits: NDArray[np.float32]
+
+
 def choose(candidates: Candidates, rows: SamplingRows) -> TokenChoice:
-    """Penalise, and draw as `kernels.reference.pick` specifies, exactly as on the full vocabulary or not at all."""
-    ids, raw, logits, certain = _penalise(candidates, rows)
-    scaled_lse = candidates.scaled_lse
-    if any(rows.seen):  # what the LM head knows of the whole vocabulary is of no use once some tokens are penalised
-        scaled_lse = np.where(rows.penalty == 1, scaled_lse, np.float32(np.nan))
-    limits = PickParams(rows.temperature, rows.top_k, rows.top_p, rows.min_p, rows.key, rows.position)
-    column, settled = pick(ids, logits, certain, scaled_lse, limits, candidates.complete)
+    """Apply the rules, and draw as `kernels.reference.pick` specifies, exactly as on the full vocabulary or not at all.
+
+    Nothing is chosen where no token is left.
+    """
+    ids, raw, logits, certain = _ruled(candidates, rows)
+    column, settled, _ = _pick(ids, logits, certain, candidates, rows)
     each = np.arange(len(ids))
-    return TokenChoice(ids[each, column], raw[each, column], settled)
+    return TokenChoice(ids[each, column], raw[each, column], settled & (logits[:, 0] > -np.inf))
 
 
-def _penalise(
+def processed(candidates: Candidates, rows: SamplingRows, columns: int) -> list[Processed]:
+    """What each row draws from, with so many columns; `candidates` are complete. Greedy rows are not narrowed."""
+    ids, _, logits, certain = _ruled(candidates, rows)
+    column, _, kept = _pick(ids, logits, certain, candidates, rows)
+    found = []
+    for row, temperature in enumerate(rows.temperature):
+        scaled = logits[row] / (temperature or np.float32(1))
+        if temperature > 0:
+            scaled[kept[row] :] = -np.inf
+        lse = scaled[0] + np.log(np.exp(scaled - scaled[0], dtype=np.float64).sum())
+        found.append(Processed(scaled[column[row]], np.float32(lse), ids[row, :columns], scaled[:columns]))
+    return found
+
+
+def _pick(
+    ids: NDArray[np.int64],
+    logits: NDArray[np.float32],
+    certain: NDArray[np.int64],
+    candidates: Candidates,
+    rows: SamplingRows,
+) -> Pick:
+    is_ruled = [rules is not None for rules in rows.rules]
+    # What the LM head knows of the whole vocabulary is of no use where single logits have changed.
+    scaled_lse = np.where(is_ruled, np.float32(np.nan), candidates.scaled_lse)
+    limits = PickParams(rows.temperature, rows.top_k, rows.top_p, rows.min_p, rows.key, rows.position)
+    return pick(ids, logits, certain, scaled_lse, limits, candidates.complete)
+
+
+def _ruled(
     candidates: Candidates, rows: SamplingRows
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """Apply the repetition penalty and sort again.
+    """Apply the rules and sort again.
 
     Returns:
-        Ids, raw logits and penalised logits, `[rows, k]` each, and per row how many of its first candidates no token
+        Ids, raw logits and those by the rules, `[rows, k]` each, and per row how many of its first candidates no token
         outside can overtake, `[rows]`.
     """
     ids, raw, width = candidates.ids, candidates.logits, candidates.width
-    if not any(rows.seen):
+    if all(rules is None for rules in rows.rules):
         return ids, raw, raw, width
     logits = np.where(np.arange(ids.shape[1]) < width[:, None], raw, np.float32(-np.inf))
     certain = width.copy()
-    for row, seen in enumerate(rows.seen):
-        if seen is None:
+    for row, rules in enumerate(rows.rules):
+        if rules is None:
             continue
-        penalty, values = rows.penalty[row], logits[row]
-        repeated = np.array([token in seen for token in ids[row].tolist()])
-        logits[row] = np.where(repeated, np.where(values > 0, values / penalty, values * penalty), values)
+        logits[row] = rules.applied(ids[row], logits[row])
         if not candidates.complete:
-            # A penalty above 1 only lowers: tokens outside stay below the last candidate's raw logit.
-            certain[row] = (logits[row] >= raw[row, width[row] - 1]).sum() if penalty > 1 else 0
+            # Where no logit grows, tokens outside stay below the last candidate's raw one.
+            certain[row] = (logits[row] >= raw[row, width[row] - 1]).sum() if rules.lowers else 0
     order = np.argsort(-logits, axis=1, kind="stable")
     ids, raw, logits = (np.take_along_axis(field, order, axis=1) for field in (ids, raw, logits))
     return ids, raw, logits, certain

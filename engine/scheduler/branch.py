@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from ...model import ROUND_ENDS, Tokenizer
 from ..completion import Completion, FinishReason
 from ..kv.node import KVNode
 from ..sampling.branch_key import branch_key
+from ..sampling.logit_rules import LogitRules
 from ..sampling.row_sampling import RowSampling
 from ..sampling.sampling import Sampling
 from ..usage import Usage
@@ -28,7 +31,8 @@ class Branch(Request):
         sampling: How the next token is chosen.
         key: Philox key of its draws.
         width: How many of the most probable tokens it looks at.
-        seen: Distinct tokens on its path; None without a repetition penalty.
+        columns: How many of them it keeps.
+        rules: What changes logits of single tokens, or None.
         ends: Tokens that end it.
         row_sampling: How it samples on the device.
         row_ends: `[ROUND_ENDS]`, as many of `ends` as the device looks for, padded with -1.
@@ -48,21 +52,26 @@ class Branch(Request):
         max_tokens: int,
         eos_token_ids: frozenset[int],
         tokenizer: Tokenizer | None,
+        bad_words: Sequence[tuple[int, ...]] = (),
     ) -> None:
         """Start an empty branch in the growing `node` below `fork`, for at most `max_tokens` tokens."""
         super().__init__(fork, node, usage)
         self.sampling = sampling
-        self.key = branch_key(fork.path_hash(), sampling.seed, sample)
+        seed = secrets.randbits(64) if sampling.seed is None else sampling.seed
+        self.key = branch_key(fork.path_hash(), seed, sample)
         self.width = sampling.candidates
-        self.seen = set(fork.path_ids()) if sampling.repetition_penalty != 1 else None
+        self.columns = sampling.columns
         self.finish_reason: FinishReason | None = None
         self.kept = False
         self._max_tokens = max_tokens
         self._eos_token_ids = frozenset() if sampling.ignore_eos else eos_token_ids
         self.ends = self._eos_token_ids | set(sampling.stop_token_ids)
+        path = fork.path_ids() if sampling.adjusts else ()
+        self.rules = LogitRules.of(sampling, path, self.ends, bad_words)
         self.row_sampling = RowSampling.of(sampling, self.key)
         self.row_ends = np.full(ROUND_ENDS, -1, np.int64)
         self.row_ends[: len(self.ends)] = list(self.ends)[:ROUND_ENDS]
+        self._is_raw = sampling.logprobs == "raw"
         self._tokenizer = tokenizer
         self._stream = tokenizer.stream() if tokenizer and sampling.stop else None
         self._text = ""
@@ -80,7 +89,7 @@ class Branch(Request):
     def knows_first(self) -> bool:
         """Whether the distribution that the fork keeps is enough to draw the first token."""
         kept = self.fork.distribution
-        if kept is None or self.sampling.repetition_penalty != 1:
+        if kept is None or self.sampling.on_host:
             return False
         limited = self.sampling.greedy or 0 < self.sampling.top_k <= self.width
         return limited and len(kept.top_ids) >= self.width
@@ -109,7 +118,7 @@ class Branch(Request):
             ids: At least one token, and at most as many as are `left`.
             logits: `[len(ids)]`, their raw logits.
             lse: `[len(ids)]`.
-            top_ids: `[len(ids), k]`, at least `width` candidates each.
+            top_ids: `[len(ids), k]`, at least `columns` candidates each.
             top_logits: `[len(ids), k]`.
         """
         reason: FinishReason | None = "length" if len(ids) == self.left else None
@@ -119,17 +128,19 @@ class Branch(Request):
             reason = "eos" if ids[-1] in self._eos_token_ids else "stop"
         if self._stream is not None:
             ends = reason in ("eos", "stop")
-            read = self._read(ids[:-1] if ends else ids)
+            read = self._read(ids[:-1] if ends else ids, self.sampling.min_tokens - len(self.node.tokens))
             if read is not None:
                 ids, reason = ids[:read], "stop"
             elif reason == "stop":
                 self._text += self._stream.finish()
         kept = len(ids)
         self.node.tokens.extend(ids)
-        self._drawn.append((logits[:kept], lse[:kept], top_ids[:kept, : self.width], top_logits[:kept, : self.width]))
+        self._drawn.append(
+            (logits[:kept], lse[:kept], top_ids[:kept, : self.columns], top_logits[:kept, : self.columns])
+        )
         self.usage.generated_tokens += kept
-        if self.seen is not None:
-            self.seen.update(ids)
+        if self.rules is not None:
+            self.rules.take(ids)
         self.finish_reason = reason
 
     def drawn_since(self, tokens: int, text: str) -> Completion:
@@ -145,7 +156,7 @@ class Branch(Request):
         columns = [np.concatenate(column)[count - new :] for column in zip(*reversed(parts), strict=True)]
         logits, lse, top_ids, top_logits = columns
         ids = np.array(self._ids[tokens:], np.int64)
-        return Completion(ids, logits, lse, top_ids.astype(np.int64, copy=False), top_logits, text, None)
+        return Completion(ids, logits, lse, top_ids.astype(np.int64, copy=False), top_logits, text, None, self._is_raw)
 
     def completion(self) -> Completion:
         """Everything drawn, as arrays. Call it once, when the branch is over."""
@@ -156,15 +167,22 @@ class Branch(Request):
             top_ids, top_logits = np.empty((0, 0), np.int64), np.empty((0, 0), np.float32)
         tokens = np.array(self._ids, np.int64)
         top_ids = top_ids.astype(np.int64, copy=False)
-        return Completion(tokens, logits, lse, top_ids, top_logits, self._whole_text(), self.finish_reason)
+        text = self._whole_text()
+        return Completion(tokens, logits, lse, top_ids, top_logits, text, self.finish_reason, self._is_raw)
 
-    def _read(self, ids: list[int]) -> int | None:
+    def _read(self, ids: list[int], unheeded: int) -> int | None:
         """Read the text of more tokens; how many of them it takes to complete a stop string, None if none does.
 
+        Stop strings that are complete with the first `unheeded` tokens do not count.
         All of them are looked at in one go, and only if there is something to be found one after the other. So is the
         beginning of a character at their end, as it is not told whether a stop string comes before it.
         """
         assert self._stream is not None
+        unheeded = min(max(unheeded, 0), len(ids))
+        self._text += self._stream.push(*ids[:unheeded]) if unheeded else ""
+        if unheeded:
+            read = self._read(ids[unheeded:], 0)
+            return None if read is None else unheeded + read
         before = self._stream.copy()
         piece = self._stream.push(*ids) if ids else ""
         if piece and not self._stops_in(piece):

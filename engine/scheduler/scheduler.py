@@ -11,6 +11,7 @@ from ..errors import ContextOverflowError, IntegrityError, PoolTooSmallError
 from ..kv.node import KVNode
 from ..kv.tree import KVTree
 from ..plan.planner import Reader
+from ..sampling.logit_rules import bad_word_ids, check_vocabulary
 from ..sampling.sampling import Sampling
 from ..sampling.special_stops import with_special_stops
 from ..scoring import Scoring
@@ -116,15 +117,17 @@ class Scheduler:
         Raises:
             ContextOverflowError: `fork` fills the model's context, so that no token fits after it.
             PoolTooSmallError: The path is larger than the whole pool.
-            SamplingError: A stop string can never be read.
+            SamplingError: A stop string can never be read, or a rule is of no token of this model.
         """
         sampling = with_special_stops(sampling, self._tokenizer)
+        check_vocabulary(sampling, self._config.vocab_size)
+        bad_words = bad_word_ids(sampling.bad_words, self._tokenizer)
         if not is_over:
             self._check_fits(fork.end + 1)
         room = self._config.max_positions - fork.end
         limit = min(sampling.max_tokens, room)
         node = self._tree.fork(fork)
-        branch = Branch(fork, node, sampling, sample, usage, limit, self._eos_token_ids, self._tokenizer)
+        branch = Branch(fork, node, sampling, sample, usage, limit, self._eos_token_ids, self._tokenizer, bad_words)
         if is_over:
             branch.finish_reason = "eos"
             self._tree.discard(node)
@@ -274,7 +277,7 @@ class Scheduler:
         tokens = 0
         for order in sorted(self._running):
             request = self._running[order]
-            if not isinstance(request, Branch) or request.seen is not None or not request.ready:
+            if not isinstance(request, Branch) or request.sampling.on_host or not request.ready:
                 return None
             drawn = flight.tokens if order in flying else 1
             if request.left > drawn:
@@ -371,7 +374,7 @@ class Scheduler:
         """Rows for a round of as many tokens as these branches want and get pages for; one of them has to be enough."""
         branches = [request for request, _ in decoding if isinstance(request, Branch)]
         tokens = min(self._limits.round_tokens, max((branch.left for branch in branches), default=0))
-        if sum(branch.seen is not None for branch in branches) * _FEW > len(branches):
+        if sum(branch.sampling.on_host for branch in branches) * _FEW > len(branches):
             tokens = min(tokens, 1)
         # The last token that is drawn needs no slot before the next round. After a failure nothing is left to evict, so
         # that shorter rounds are tried for what is free.

@@ -12,10 +12,14 @@ from torch import Tensor
 
 from ...kernels import MOST_LOGIT, Draw, HeadTopK, SampleParams
 from ...model import Decoder
+from ..errors import SamplingError
 from ..kv.node import Distribution
 from ..sampling.row_sampling import sample_params
-from ..sampling.sampler import Candidates, SamplingRows, TokenChoice, choose
+from ..sampling.sampler import Candidates, Processed, SamplingRows, TokenChoice, choose, processed
 from .branch import Branch
+
+_FULL_ROWS = 16
+"""Full rows that are sorted at a time: of 150,000 tokens each takes 2.4 MB."""
 
 
 class _Head(NamedTuple):
@@ -44,9 +48,10 @@ class _Head(NamedTuple):
 class TokenDrawer:
     """Draws tokens with the LM head of one decoder.
 
-    Tokens are chosen where the decoder is (`Kernels.sample`), and what that leaves open is decided here: rows with a
-    repetition penalty, and those whose candidates were too few. Where a row's log-sum-exp, or a logit that the branch
-    looks at, is infinite, NaN or close to it, there is nothing to choose from.
+    Tokens are chosen where the decoder is (`Kernels.sample`), and what that leaves open is decided here: rows that
+    rules change, or that want to be told more than candidates say, and those whose candidates were too few. Where a
+    row's log-sum-exp, or a logit that the branch looks at, is infinite, NaN or close to it, there is nothing to choose
+    from.
     """
 
     def __init__(self, decoder: Decoder) -> None:
@@ -72,15 +77,24 @@ class TokenDrawer:
         choice = TokenChoice(*map(_host, kernels.sample(results, params)))
         head = _Head.of(results)
         finite = np.ones(len(branches), np.bool_)
+        told: dict[int, Processed] = {}
         if not choice.exact.all():
-            finite = self._decide_open_rows(branches, hidden, head, choice)
+            finite, told = self._decide_open_rows(branches, hidden, head, choice)
         for row in np.flatnonzero(finite).tolist():
             branch, top_ids, top_logits = branches[row], head.top_ids[row], head.top_logits[row]
             if not branch.node.tokens:
                 known = slice(np.isfinite(top_logits).sum())  # a neighbour may have asked for more
                 lse = float(head.lse[row])
                 branch.fork.distribution = Distribution(top_ids[known].copy(), top_logits[known].copy(), lse)
-            _append(branch, row, choice, head.top_ids, head.top_logits, head.lse)
+            if row in told:
+                _append_told(branch, int(choice.ids[row]), told[row])
+            elif choice.exact[row]:
+                _append(branch, row, choice, head.top_ids, head.top_logits, head.lse)
+            else:
+                branch.error = SamplingError(
+                    f"after {branch.node.end} tokens no token is left to be drawn: allow more of them "
+                    "(allowed_token_ids, bad_words, min_tokens)"
+                )
         return [branches[row] for row in np.flatnonzero(~finite).tolist()]
 
     def from_distributions(self, branches: Sequence[Branch]) -> None:
@@ -103,11 +117,12 @@ class TokenDrawer:
 
     def _decide_open_rows(
         self, branches: Sequence[Branch], hidden: Tensor, head: _Head, choice: TokenChoice
-    ) -> NDArray[np.bool_]:
+    ) -> tuple[NDArray[np.bool_], dict[int, Processed]]:
         """Decide in `choice` what is open, where candidates are too few on the full row of logits.
 
         Returns:
-            `[branches]`, whether there was something to choose from.
+            `[branches]`, whether there was something to choose from; and what those are told that want more than
+            candidates say, by row.
         """
         finite = np.ones(len(branches), np.bool_)
         rows = np.flatnonzero(~choice.exact)
@@ -116,23 +131,54 @@ class TokenDrawer:
         finite[rows] = np.maximum(np.abs(head.lse[rows]), np.abs(lowest)) < MOST_LOGIT  # which NaN is not
         rows, widths = rows[finite[rows]], widths[finite[rows]]
         if not len(rows):
-            return finite
+            return finite, {}
         sampling_rows = _sampling_rows([branches[row] for row in rows.tolist()])
         scaled_lse = head.scaled_lse[rows]
         candidates = Candidates(head.top_ids[rows], head.top_logits[rows], widths, scaled_lse, complete=False)
         choice.put(rows, choose(candidates, sampling_rows))
-        open_rows = np.flatnonzero(~choice.exact[rows])
-        if len(open_rows):
-            rows = rows[open_rows]
-            for row in rows.tolist():
-                branches[row].usage.full_rows += 1
-            unsettled = hidden[torch.from_numpy(rows).to(hidden.device)]
-            logits = self._decoder.kernels.linear(unsettled, self._decoder.head).float()
-            sorted_logits, ids = logits.sort(dim=1, descending=True, stable=True)
-            width = np.full_like(rows, self._vocab)
-            everything = Candidates(_host(ids), _host(sorted_logits), width, scaled_lse[open_rows], complete=True)
-            choice.put(rows, choose(everything, sampling_rows.select(open_rows)))
-        return finite
+        full = np.array([branches[row].sampling.needs_full_row for row in rows.tolist()])
+        open_rows = np.flatnonzero(~choice.exact[rows] | full)
+        told: dict[int, Processed] = {}
+        for begin in range(0, len(open_rows), _FULL_ROWS):
+            part = open_rows[begin : begin + _FULL_ROWS]
+            told |= self._decide(
+                branches, rows[part], hidden, head, scaled_lse[part], sampling_rows.select(part), choice
+            )
+        return finite, told
+
+    def _decide_full_rows(
+        self,
+        branches: Sequence[Branch],
+        rows: NDArray[np.int64],
+        hidden: Tensor,
+        head: _Head,
+        scaled_lse: NDArray[np.float32],
+        sampling_rows: SamplingRows,
+        choice: TokenChoice,
+    ) -> dict[int, Processed]:
+        """Decide `rows` of `choice` on their full rows of logits; return what those are told that want more, by row."""
+        wanted = hidden[torch.from_numpy(rows).to(hidden.device)]
+        logits = self._decoder.kernels.linear(wanted, self._decoder.head).float()
+        sorted_logits, ids = logits.sort(dim=1, descending=True, stable=True)
+        everything = Candidates(
+            _host(ids), _host(sorted_logits), np.full_like(rows, self._vocab), scaled_lse, complete=True
+        )
+        decided = choose(everything, sampling_rows)
+        choice.put(rows, decided)
+        told: dict[int, Processed] = {}
+        for index, row in enumerate(rows.tolist()):
+            branch = branches[row]
+            branch.usage.full_rows += 1
+            if not (branch.sampling.needs_full_row and decided.exact[index]):
+                continue
+            if branch.sampling.logprobs == "processed":
+                one = np.array([index])
+                [told[row]] = processed(everything.select(one), sampling_rows.select(one), branch.columns)
+            else:
+                top = slice(branch.columns)
+                top_ids, top_logits = everything.ids[index, top], everything.logits[index, top]
+                told[row] = Processed(decided.logits[index], head.lse[row], top_ids, top_logits)
+        return told
 
 
 def _host(tensor: Tensor) -> NDArray[Any]:
@@ -151,11 +197,15 @@ def _sampling_rows(branches: Sequence[Branch]) -> SamplingRows:
         np.array([s.top_k for s in samplings], np.int64),
         np.array([s.top_p for s in samplings], np.float64),
         np.array([s.min_p for s in samplings], np.float32),
-        np.array([s.repetition_penalty for s in samplings], np.float32),
-        [branch.seen for branch in branches],
+        [branch.rules for branch in branches],
         np.array([branch.key for branch in branches], np.int64),
         np.array([branch.node.end for branch in branches], np.int64),
     )
+
+
+def _append_told(branch: Branch, token: int, told: Processed) -> None:
+    logit, lse, top_ids, top_logits = told
+    branch.take([token], np.array([logit]), np.array([lse]), top_ids[None], top_logits[None])
 
 
 def _append(

@@ -159,10 +159,24 @@ class SearchParameters(metaclass=RenamingMeta):
         return {"strategy": self.name} | plain | ({"code": code} if code else {})
 
 
+_LATER_SAMPLING = frozenset(
+    {
+        *("frequency_penalty", "presence_penalty", "logit_bias", "allowed_token_ids", "bad_words", "min_tokens"),
+        "logprobs",
+    }
+)
+"""Fields of `Sampling` that earlier results do not name: left out at their defaults, so that such can be resumed."""
+
+
 def _plain(choice: object) -> object:
     """A parameter as JSON has it."""
     if isinstance(choice, Sampling):
-        return {field.name: getattr(choice, field.name) for field in fields(choice) if field.name != "max_tokens"}
+        options = {field.name: (getattr(choice, field.name), field.default) for field in fields(choice)}
+        return {
+            name: value
+            for name, (value, default) in options.items()
+            if name != "max_tokens" and not (name in _LATER_SAMPLING and value == default)
+        }
     if isinstance(choice, Action | Value):
         return choice.name
     if callable(choice):

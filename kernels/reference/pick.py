@@ -44,10 +44,12 @@ class Pick(NamedTuple):
     Attributes:
         column: `[rows]` int64, its place among the candidates.
         settled: `[rows]` bool; False where the candidates do not settle the choice.
+        kept: `[rows]`, how many of its first candidates it was drawn from.
     """
 
     column: NDArray[np.int64]
     settled: NDArray[np.bool_]
+    kept: NDArray[Any]
 
 
 @np.errstate(divide="ignore", over="ignore", invalid="ignore")  # rows whose choice is greedy, or means nothing
@@ -89,7 +91,7 @@ def pick(
         kept = np.minimum(kept, probable)
         settled |= probable < certain
     kept = np.where(greedy, np.minimum(certain, 1), kept)
-    return Pick(_draw(ids, scaled, kept, limits), settled & (kept > 0))
+    return Pick(_draw(ids, scaled, kept, limits), settled & (kept > 0), kept)
 
 
 def _nucleus(

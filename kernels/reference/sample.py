@@ -21,7 +21,9 @@ def sample(head: HeadTopK, params: SampleParams) -> Sampled:
     each = np.arange(rows)
     width = np.minimum(width, k)
     scaled_lse = np.full_like(lse, np.nan) if head.scaled_lse is None else _host(head.scaled_lse)
-    column, settled = pick(ids, logits, width, scaled_lse, PickParams(temperature, top_k, top_p, min_p, key, position))
+    column, settled, _ = pick(
+        ids, logits, width, scaled_lse, PickParams(temperature, top_k, top_p, min_p, key, position)
+    )
     chosen, chosen_logits = ids[each, column], logits[each, column]
     if head.drawn_ids is not None and head.drawn_logits is not None:
         pure = (temperature > 0) & (top_k == 0) & (top_p >= 1) & (min_p <= 0)

@@ -101,6 +101,32 @@ MinPOption = Annotated[
 RepetitionPenaltyOption = Annotated[
     float, typer.Option(help="Penalty on tokens that were there before; 1: none.", rich_help_panel=_SAMPLING)
 ]
+FrequencyPenaltyOption = Annotated[
+    float,
+    typer.Option(help="Penalty on a token for each time it was drawn, -2 to 2.", rich_help_panel=_SAMPLING),
+]
+PresencePenaltyOption = Annotated[
+    float, typer.Option(help="Penalty on tokens that were drawn, -2 to 2.", rich_help_panel=_SAMPLING)
+]
+LogitBiasOption = Annotated[
+    str,
+    typer.Option(
+        metavar="ID:BIAS ...",
+        help='What is added to the logits of tokens, such as "13:-100 198:2.5".',
+        rich_help_panel=_SAMPLING,
+    ),
+]
+AllowedTokenIdsOption = Annotated[
+    str,
+    typer.Option(help='The only tokens that may be drawn, such as "15 16"; all by default.', rich_help_panel=_SAMPLING),
+]
+BadWordOption = Annotated[
+    list[str] | None,
+    typer.Option("--bad-word", help="Text that must not come; may be given again.", rich_help_panel=_SAMPLING),
+]
+MinTokensOption = Annotated[
+    int, typer.Option(help="Tokens before anything may end a sample.", rich_help_panel=_SAMPLING)
+]
 StopOption = Annotated[
     list[str] | None, typer.Option(help="Text that ends a sample; may be given again.", rich_help_panel=_SAMPLING)
 ]
@@ -328,6 +354,25 @@ def parse_token_ids(text: str, option: str) -> list[int]:
             raise InputError(f'{option}: {word!r} is not a token id; give integers >= 0, such as "1 2 3"')
         ids.append(int(word))
     return ids
+
+
+def parse_logit_bias(text: str) -> dict[int, float]:
+    """Return what is added to the logits of tokens: `ID:BIAS` pairs, separated by blanks or commas.
+
+    Raises:
+        InputError: Something in it is no such pair.
+    """
+    from ...errors import InputError
+
+    biases = {}
+    for pair in text.replace(",", " ").split():
+        token, colon, bias = pair.partition(":")
+        try:
+            [id] = parse_token_ids(token, "--logit-bias")
+            biases[id] = float(bias)
+        except ValueError:
+            raise InputError(f'--logit-bias: {pair!r} is no token id with a bias; write such as "13:-100"') from None
+    return biases
 
 
 def split_names(text: str, option: str) -> list[str]:

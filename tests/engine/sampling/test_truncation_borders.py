@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marcot.engine import Engine, Expansion, Sampling
+from marcot.engine.sampling.logit_rules import LogitRules
 from marcot.engine.sampling.sampler import Candidates, SamplingRows, TokenChoice, choose
 from marcot.kernels.reference.pick import gumbel
 from numpy.typing import NDArray
@@ -65,8 +66,7 @@ def decide(rows: Sequence[Row], *, complete: bool = False) -> TokenChoice:
             np.array([s.top_k for s in samplings]),
             np.array([s.top_p for s in samplings]),
             np.array([s.min_p for s in samplings], np.float32),
-            np.array([s.repetition_penalty for s in samplings], np.float32),
-            [row.seen if row.sampling.repetition_penalty != 1 else None for row in rows],
+            [LogitRules.of(row.sampling, sorted(row.seen), (), ()) for row in rows],
             np.array([row.key for row in rows]),
             np.full(len(rows), POSITION),
         ),

@@ -1,0 +1,172 @@
+"""What changes the logits of single tokens before temperature and truncation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...model import Tokenizer
+from ..errors import SamplingError
+from .sampling import Sampling
+
+_NONE = np.float32(-np.inf)
+
+
+class LogitRules:
+    """Biases, penalties and bans of one branch, in this order, with what it has drawn so far.
+
+    First each bias is added, then the repetition penalty divides or multiplies, then the frequency and the presence
+    penalty are subtracted, all in fp32; last what must not be drawn becomes -inf.
+
+    Attributes:
+        lowers: Whether no logit can grow, so that no token outside of a row's candidates can overtake them.
+    """
+
+    def __init__(
+        self,
+        sampling: Sampling,
+        path: Sequence[int],
+        ends: Collection[int],
+        bad_words: Sequence[tuple[int, ...]],
+    ) -> None:
+        """Start before the first token.
+
+        Args:
+            sampling: Has the rules.
+            path: All tokens before the branch.
+            ends: Tokens that end it, which `min_tokens` puts off.
+            bad_words: Token sequences that must not come; see `bad_word_ids`.
+        """
+        self._sampling = sampling
+        self._bias = dict(sampling.logit_bias)
+        self._seen = set(path) if sampling.repetition_penalty != 1 else set()
+        self._counts: Counter[int] = Counter()
+        self._allowed = frozenset(sampling.allowed_token_ids)
+        self._ends = frozenset(ends)
+        self._bad_words = bad_words
+        longest = max((len(word) for word in bad_words), default=0)
+        self._tail = list(path[len(path) - longest + 1 :] if longest > 1 else ())
+        self._reach = longest - 1
+        self._drawn = 0
+        self.lowers = (
+            sampling.repetition_penalty >= 1
+            and sampling.frequency_penalty >= 0
+            and sampling.presence_penalty >= 0
+            and all(bias <= 0 for bias in self._bias.values())
+        )
+
+    @classmethod
+    def of(
+        cls,
+        sampling: Sampling,
+        path: Sequence[int],
+        ends: Collection[int],
+        bad_words: Sequence[tuple[int, ...]],
+    ) -> Self | None:
+        """The rules of `sampling`; None if it has none."""
+        return cls(sampling, path, ends, bad_words) if sampling.adjusts else None
+
+    def take(self, ids: Sequence[int]) -> None:
+        """Count tokens that were drawn."""
+        self._drawn += len(ids)
+        if self._sampling.repetition_penalty != 1:
+            self._seen.update(ids)
+        if self._sampling.frequency_penalty or self._sampling.presence_penalty:
+            self._counts.update(ids)
+        if self._reach > 0:
+            self._tail = [*self._tail, *ids][-self._reach :]
+
+    def applied(self, ids: NDArray[np.int64], logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The logits of some tokens by these rules.
+
+        Args:
+            ids: `[k]`, the tokens, each once.
+            logits: `[k]`, their raw logits.
+
+        Returns:
+            `[k]`.
+        """
+        sampling, logits = self._sampling, logits.copy()
+        place = _Places(ids)
+        if self._bias:
+            columns = place.of(self._bias)
+            logits[columns] += np.array([self._bias[token] for token in ids[columns].tolist()], np.float32)
+        if self._seen:
+            columns, penalty = place.of(self._seen), np.float32(sampling.repetition_penalty)
+            values = logits[columns]
+            logits[columns] = np.where(values > 0, values / penalty, values * penalty)
+        if self._counts:
+            columns = place.of(self._counts)
+            counts = np.array([self._counts[token] for token in ids[columns].tolist()], np.float32)
+            logits[columns] -= np.float32(sampling.frequency_penalty) * counts
+            logits[columns] -= np.float32(sampling.presence_penalty)
+        if self._allowed:
+            columns = place.of(self._allowed)
+            kept = logits[columns]
+            logits[:] = _NONE
+            logits[columns] = kept
+        if banned := self._banned():
+            logits[place.of(banned)] = _NONE
+        return logits
+
+    def _banned(self) -> set[int]:
+        """Tokens that must not come next."""
+        banned = {
+            word[-1]
+            for word in self._bad_words
+            if len(word) == 1 or tuple(self._tail[len(self._tail) - len(word) + 1 :]) == word[:-1]
+        }
+        return banned | self._ends if self._drawn < self._sampling.min_tokens else banned
+
+
+class _Places:
+    """Where tokens are in a row: of a few candidates by looking at each, of a whole vocabulary by a table."""
+
+    _FEW = 256
+
+    def __init__(self, ids: NDArray[np.int64]) -> None:
+        self._ids = ids
+        self._table: NDArray[np.int64] | None = None
+        if len(ids) > self._FEW:
+            self._table = np.empty(len(ids), np.int64)
+            self._table[ids] = np.arange(len(ids))
+
+    def of(self, tokens: Collection[int]) -> NDArray[np.int64]:
+        """The columns of those of `tokens` that are there."""
+        if self._table is None:
+            return np.flatnonzero([token in tokens for token in self._ids.tolist()])
+        each = np.fromiter(tokens, np.int64, len(tokens))
+        return self._table[each[each < len(self._table)]]
+
+
+def bad_word_ids(words: Sequence[str], tokenizer: Tokenizer | None) -> list[tuple[int, ...]]:
+    """The tokens of each word, at the beginning of a text and after a blank.
+
+    Raises:
+        SamplingError: There is no tokenizer.
+    """
+    if not words:
+        return []
+    if tokenizer is None:
+        raise SamplingError(
+            "bad_words: this checkpoint has no tokenizer to read words; use logit_bias for single tokens"
+        )
+    spellings = (tokenizer.encode(blank + word.lstrip()) for word in words for blank in ("", " "))
+    return [tuple(ids) for ids in dict.fromkeys(map(tuple, spellings)) if ids]
+
+
+def check_vocabulary(sampling: Sampling, vocab_size: int) -> None:
+    """Check that rules are for tokens that there are.
+
+    Raises:
+        SamplingError: One is not.
+    """
+    named = {"logit_bias": dict(sampling.logit_bias), "allowed_token_ids": sampling.allowed_token_ids}
+    for name, tokens in named.items():
+        beyond = next((token for token in tokens if token >= vocab_size), None)
+        if beyond is not None:
+            raise SamplingError(f"{name}: token id {beyond}: the model's vocabulary is 0 to {vocab_size - 1}")
