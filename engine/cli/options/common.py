@@ -366,10 +366,10 @@ def parse_logit_bias(text: str) -> dict[int, float]:
 
     biases = {}
     for pair in text.replace(",", " ").split():
-        token, colon, bias = pair.partition(":")
+        token, _, bias = pair.partition(":")
         try:
-            [id] = parse_token_ids(token, "--logit-bias")
-            biases[id] = float(bias)
+            [token_id] = parse_token_ids(token, "--logit-bias")
+            biases[token_id] = float(bias)
         except ValueError:
             raise InputError(f'--logit-bias: {pair!r} is no token id with a bias; write such as "13:-100"') from None
     return biases
