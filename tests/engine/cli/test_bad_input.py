@@ -145,7 +145,7 @@ GENERATE = {
     "no tokens": (["one", "--max-tokens", 0], 2, "max_tokens=0: must be"),
     "chat of ids": (["--chat", "--token-ids", "1"], 2, "--chat needs a prompt in words"),
     "system without chat": (["one", "--system", "Be brief."], 2, "--system needs --chat"),
-    "too many logprobs": (["one", "--top-logprobs", 65], 2, "top_logprobs=65: must be"),
+    "no logprobs": (["one", "--top-logprobs", 0], 2, "top_logprobs=0: must be"),
     "ids that are no numbers": (["--token-ids", "1 two"], 2, "--token-ids: 'two' is not a token id"),
     "an id of many digits": (["--token-ids", "7" * 5000], 2, "is not a token id; give integers"),
     "negative id": (["--token-ids", "-1"], 2, "--token-ids: '-1' is not a token id"),

@@ -61,7 +61,7 @@ def ids_of(nodes: list[Node]) -> list[list[int]]:
 def test_sampling(given: dict[str, Any], meant: dict[str, Any]) -> None:
     assert Sampling(**given) == Sampling(**meant)
     assert repr(Sampling(**given)) == repr(Sampling(**meant))
-    assert {type(value) for value in asdict(Sampling(**given)).values()} <= {int, float, bool, tuple}
+    assert {type(value) for value in asdict(Sampling(**given)).values()} <= {int, float, bool, tuple, str}
 
 
 @pytest.mark.parametrize(
