@@ -141,7 +141,7 @@ class TokenDrawer:
         told: dict[int, Processed] = {}
         for begin in range(0, len(open_rows), _FULL_ROWS):
             part = open_rows[begin : begin + _FULL_ROWS]
-            told |= self._decide(
+            told |= self._decide_full_rows(
                 branches, rows[part], hidden, head, scaled_lse[part], sampling_rows.select(part), choice
             )
         return finite, told
