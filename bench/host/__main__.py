@@ -129,7 +129,7 @@ def bench_host(
     update: Annotated[bool, typer.Option("--update", help="Write bench/results/host.json.")] = False,
 ) -> None:
     """Time the engine's host side, on kernels that answer at once."""
-    names = [name for name in WORKLOADS if any(name.startswith(wish.strip()) for wish in workloads.split(","))]
+    names = [name for name in WORKLOADS if any(name.startswith(pattern.strip()) for pattern in workloads.split(","))]
     checkouts = {"this": this.resolve()} | ({} if beside is None else {"beside": beside.resolve()})
     console = Console(width=max(Console().width, 120))
     with ExitStack() as held:

@@ -120,8 +120,8 @@ def candidates(op: str, head: HeadTopK, params: SampleParams) -> tuple[Tensor | 
             fp32(f"{op}: scaled_lse", head.scaled_lse, rows),
         )
     top_logits, lse = fp32(f"{op}: top_logits", head.top_logits, rows, k), fp32(f"{op}: lse", head.lse, rows)
-    wishes = zip(params._fields, params, _PARAM_DTYPES, strict=True)
-    how = (checked(f"{op}: {name}", x, dtype, rows) for name, x, dtype in wishes)
+    fields = zip(params._fields, params, _PARAM_DTYPES, strict=True)
+    how = (checked(f"{op}: {name}", x, dtype, rows) for name, x, dtype in fields)
     return rows, k, top_ids, top_logits, lse, *drawn, *how
 
 

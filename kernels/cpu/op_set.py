@@ -184,18 +184,18 @@ class CpuKernels:
         lse = torch.empty(rows)
         target_logits = None if targets is None else torch.empty(rows)
         drawn_ids = drawn_logits = scaled_lse = None
-        wishes: tuple[Tensor | None, ...] = (None, None, None)
+        draws: tuple[Tensor | None, ...] = (None, None, None)
         if draw is not None:
             drawn_ids = torch.empty(rows, dtype=torch.int64)
             drawn_logits, scaled_lse = torch.empty(rows), torch.empty(rows)
-            wishes = (
+            draws = (
                 fp32("lm_head_topk: temperature", draw.temperature, rows),
                 int64("lm_head_topk: key", draw.key, rows),
                 int64("lm_head_topk: position", draw.position, rows),
             )
         targets = None if targets is None else int64("lm_head_topk: targets", targets, rows)
         results = (top_ids, top_logits, lse, target_logits, drawn_ids, drawn_logits, scaled_lse)
-        asked = (hidden, rows, k, targets, *wishes)
+        asked = (hidden, rows, k, targets, *draws)
         threads = torch.get_num_threads()
         refusal = self._library.call("lm_head_topk", *weight.arguments(), *asked, *results, threads)
         done("lm_head_topk", refusal)

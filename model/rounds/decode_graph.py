@@ -33,8 +33,8 @@ BUCKETS: Final = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 """Rows that a round may be padded to: above 16 never by more than half of what it has."""
 
 _WIDTHS: Final = (5, 20, 40, MAX_TOP_K)
-"""Candidates that a recorded LM head keeps; a wish is rounded up. 5 are what every token's confidence takes, 20 is the
-usual top-k, and `MAX_TOP_K` is what a nucleus asks for."""
+"""Candidates that a recorded LM head keeps; what is asked for is rounded up. 5 are what every token's confidence takes,
+20 is the usual top-k, and `MAX_TOP_K` is what a nucleus asks for."""
 
 
 Run = Callable[[], Tensor]
@@ -115,7 +115,7 @@ class DecodeGraphs:
         return buffers.fetch(kind.width, round.tokens, rows, hidden)
 
     def _width(self, k: int) -> int:
-        """`k` rounded up, so that few graphs serve any mixture of wishes."""
+        """`k` rounded up, so that few graphs serve any mixture of widths."""
         return min(_WIDTHS[bisect_left(_WIDTHS, k)], self._decoder.head.out_features)
 
     def _with_room(self, bucket: int, tiles: Tiles) -> RoundBuffers:

@@ -39,8 +39,8 @@ def load(monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Callable[..., Path]) 
     folder = tiny_checkpoint("qwen2", num_hidden_layers=1)
 
     def load(dtype: str, **options: Any) -> Engine:
-        wishes = {"device": interpreted.DEVICE, "kv_tokens": 2048, "deterministic": True} | options
-        return Engine.load(str(folder), dtype=dtype, **wishes)
+        options = {"device": interpreted.DEVICE, "kv_tokens": 2048, "deterministic": True} | options
+        return Engine.load(str(folder), dtype=dtype, **options)
 
     return load
 
@@ -68,7 +68,7 @@ def grow(engine: Engine) -> list[Grown]:
     generations = [[(long, 2, WIDE), (short, 2, NARROW)]]
     grown = []
     for _ in range(2):
-        families = engine.expand([Expansion(*wish) for wish in generations[-1]])
+        families = engine.expand([Expansion(*expansion) for expansion in generations[-1]])
         grown += [
             Grown(node, sampling, index)
             for family, (_, _, sampling) in zip(families, generations[-1], strict=True)

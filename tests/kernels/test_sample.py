@@ -72,9 +72,9 @@ def test_rows_of_every_kind_in_one_batch_change_nothing(ops: Kernels) -> None:
     for number, fields in enumerate(CONFIGURATIONS.values()):
         params = cases.params(7, number, **fields | {"temperature": 0.8})
         parts.append(HeadAndParams(cases.head(7, 64, number, 0.8), params))
-    heads, wishes = zip(*parts, strict=True)
+    heads, settings = zip(*parts, strict=True)
     together = HeadAndParams(
-        HeadTopK(*map(stacked, zip(*heads, strict=True))), SampleParams(*map(torch.cat, zip(*wishes, strict=True)))
+        HeadTopK(*map(stacked, zip(*heads, strict=True))), SampleParams(*map(torch.cat, zip(*settings, strict=True)))
     )
     sampled = ops.sample(*together)
     assert_same(sampled, reference.sample(*together))

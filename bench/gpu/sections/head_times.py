@@ -32,7 +32,7 @@ def _head(task: Task, ops: Kernels, shape: Shape, device: torch.device) -> None:
         keys = torch.arange(rows, device=device)
         draw = Draw(torch.ones(rows, device=device), keys, keys)
         product = task.clock.seconds(partial(torch.mm, hidden, matrix.t()))
-        for op, wish in (("lm_head_topk", None), ("lm_head_topk, drawn", draw)):
-            seconds = task.clock.seconds(partial(ops.lm_head_topk, hidden, weight, _TOP_K, draw=wish))
+        for op, drawn in (("lm_head_topk", None), ("lm_head_topk, drawn", draw)):
+            seconds = task.clock.seconds(partial(ops.lm_head_topk, hidden, weight, _TOP_K, draw=drawn))
             what = f"{shape.name}, {rows} rows, k {_TOP_K}"
             task.notebook.add(Comparison(op, what, rows, seconds, "cuBLAS, the product", product))

@@ -82,10 +82,10 @@ def bound(partial: Partial, draw: Draw | None, known: int, step: int, k: int) ->
     rows, tiles = partial.maxima.shape
     assert known <= MOST_SAMPLED
     # Without a draw, tensors of the same type take its place.
-    wishes = (partial.bounds, partial.chosen, partial.chosen) if draw is None else draw
+    draws = (partial.bounds, partial.chosen, partial.chosen) if draw is None else draw
     _bound[rows,](
         partial.bounds, partial.bound_tiles, partial.best_scores, partial.counts, partial.maxima,
-        partial.maxima if partial.promises is None else partial.promises, partial.tokens, partial.logits, *wishes,
+        partial.maxima if partial.promises is None else partial.promises, partial.tokens, partial.logits, *draws,
         tiles, known, step, partial.logits.shape[1], k, int(draw is not None),
         SAMPLED=MOST_SAMPLED, TILE=TILE, num_warps=_WARPS,
     )  # fmt: skip

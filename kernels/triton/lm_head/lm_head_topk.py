@@ -38,7 +38,7 @@ _MOST_ROWS = 256
 """Rows that are multiplied at once: with 20 best tokens of 152,064, what may be written out are 71 MB."""
 
 
-class _Wishes(NamedTuple):
+class _HeadInputs(NamedTuple):
     """What is wanted of some rows: the arguments of `lm_head_topk`."""
 
     hidden: Tensor
@@ -46,11 +46,11 @@ class _Wishes(NamedTuple):
     targets: Tensor | None
     draw: Draw | None
 
-    def select(self, rows: slice) -> _Wishes:
+    def select(self, rows: slice) -> _HeadInputs:
         """Of some of the rows."""
         targets = None if self.targets is None else self.targets[rows]
         draw = None if self.draw is None else Draw(*(field[rows] for field in self.draw))
-        return _Wishes(self.hidden[rows], self.k, targets, draw)
+        return _HeadInputs(self.hidden[rows], self.k, targets, draw)
 
 
 def lm_head_topk(
@@ -80,7 +80,7 @@ def lm_head_topk(
     hidden = hidden if hidden.stride(1) == 1 else hidden.contiguous()
     targets = None if targets is None else targets.contiguous()
     draw = None if draw is None else Draw(*(field.contiguous() for field in draw))
-    wishes = _Wishes(hidden, k, targets, draw)
+    inputs = _HeadInputs(hidden, k, targets, draw)
     tiles = sum(_tiles(first, section.rows) for first, section in weight.placed())
     few = rows_at_once(tiles)
     dense = weight.sections[0] if len(weight.sections) == 1 else None
@@ -89,9 +89,9 @@ def lm_head_topk(
     for start in range(0, len(hidden), at_once):
         rows = slice(start, start + at_once)
         if isinstance(dense, DenseSection) and is_sampled:
-            _sampled(arch, head.select(rows), dense, wishes.select(rows))
+            _sampled(arch, head.select(rows), dense, inputs.select(rows))
         else:
-            _whole(arch, head.select(rows), weight, wishes.select(rows), tiles, invariant)
+            _whole(arch, head.select(rows), weight, inputs.select(rows), tiles, invariant)
     return head
 
 
@@ -100,9 +100,9 @@ def _tiles(first: int, outs: int) -> int:
     return -(-(first + outs) // TILE) - first // TILE
 
 
-def _whole(arch: Arch, head: HeadTopK, weight: TritonLinear, wishes: _Wishes, tiles: int, invariant: bool) -> None:
+def _whole(arch: Arch, head: HeadTopK, weight: TritonLinear, inputs: _HeadInputs, tiles: int, invariant: bool) -> None:
     """Write all logits out."""
-    hidden, k, targets, draw = wishes
+    hidden, k, targets, draw = inputs
     rows = len(hidden)
     launches = []
     first_tile = first_shard = 0
@@ -121,9 +121,9 @@ def _whole(arch: Arch, head: HeadTopK, weight: TritonLinear, wishes: _Wishes, ti
     merge(arch, head, partial, k, targets, draw)
 
 
-def _sampled(arch: Arch, head: HeadTopK, section: DenseSection, wishes: _Wishes) -> None:
+def _sampled(arch: Arch, head: HeadTopK, section: DenseSection, inputs: _HeadInputs) -> None:
     """Write a sample of the logits out, and others where they are above its bound."""
-    hidden, k, targets, draw = wishes
+    hidden, k, targets, draw = inputs
     rows = len(hidden)
     tiles = _tiles(0, section.rows)
     shape = tile_shape(arch, DENSE, rows, hidden.dtype, draw is not None)

@@ -314,14 +314,14 @@ def merge(
     promises, scaled_sums = partial.promises, partial.scaled_sums
     if promises is None:
         promises, scaled_sums = partial.maxima, partial.sums
-    wishes = (partial.sums, partial.chosen, partial.chosen) if draw is None else draw
+    draws = (partial.sums, partial.chosen, partial.chosen) if draw is None else draw
     hidden, matrix, room = (None, None, 0) if again is None else again
     outs, columns, stride = (0, 0, 0) if again is None else (*again.matrix.shape, again.hidden.stride(0))
     limit = {} if _registers(arch) is None else {"maxnreg": _registers(arch)}
     _merge[rows,](
         head.top_ids, head.top_logits, head.lse, *drawn, target_logits,
         partial.logits, partial.maxima, partial.places, partial.tokens, promises, partial.sums, scaled_sums,
-        partial.counts, partial.chosen, partial.chosen if targets is None else targets, *wishes,
+        partial.counts, partial.chosen, partial.chosen if targets is None else targets, *draws,
         hidden, matrix, rows, outs, columns, stride, k, tiles, partial.sums.shape[1], partial.logits.shape[1], room,
         int(targets is not None), int(draw is not None),
         MAXIMA=max(_MAXIMA, triton.next_power_of_2(tiles)), SHARDS=_SHARDS, CHOSEN=CHOSEN, TILE=TILE, num_warps=_WARPS,

@@ -255,7 +255,7 @@ def multiply(
     scaled_sums = partial.sums if partial.scaled_sums is None else partial.scaled_sums
     promises = partial.sums if partial.promises is None else partial.promises
     longs = partial.chosen
-    wishes = (partial.sums, longs, longs) if draw is None else draw
+    draws = (partial.sums, longs, longs) if draw is None else draw
     section = part.section
     format = section.format if isinstance(section, QuantizedSection) else DENSE
     weight = section.words if isinstance(section, QuantizedSection) else (section.matrix, None, None)
@@ -264,7 +264,7 @@ def multiply(
     _tiles[row_blocks * shards,](
         partial.logits, partial.maxima, promises, partial.places, partial.tokens, partial.sums, scaled_sums,
         partial.counts, partial.bounds, partial.bound_tiles, partial.best_scores,
-        hidden, *weight, longs if targets is None else targets, *wishes,
+        hidden, *weight, longs if targets is None else targets, *draws,
         rows, section.rows, hidden.shape[1], hidden.stride(0), part.first, part.first_tile, part.tiles, part.step,
         partial.maxima.shape[1], partial.logits.shape[1], room, part.first_shard, all_shards, shards, row_blocks,
         int(room > 0), int(targets is not None), int(draw is not None),

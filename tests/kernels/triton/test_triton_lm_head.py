@@ -289,7 +289,7 @@ def test_bytes_of_results_are_those_of_the_tensors(
     head = triton_ops.lm_head_topk(hidden, packed, 9, targets, draw)
     counted = lm_head_bytes(detect_arch(device), 7, 16, 300, 9, torch.float32)
     assert counted.results == sum(field.nbytes for field in head if field is not None)
-    assert counted.wishes == targets.nbytes + sum(field.nbytes for field in draw)
+    assert counted.inputs == targets.nbytes + sum(field.nbytes for field in draw)
     assert (counted.weights, counted.hidden) == (packed.nbytes, hidden.nbytes)
 
 

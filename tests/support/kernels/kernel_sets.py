@@ -96,11 +96,11 @@ _SETS: Final[dict[str, Callable[[Path], Kernels]]] = {
 
 
 def _chosen() -> list[str]:
-    wishes = os.environ.get("KERNEL_SETS")
-    if wishes is None:
+    patterns = os.environ.get("KERNEL_SETS")
+    if patterns is None:
         return [name for name in _SETS if not name.startswith("sanitized")]
-    chosen = [name for name in _SETS if any(fnmatch(name, wish) for wish in wishes.split(","))]
-    assert chosen, f"KERNEL_SETS={wishes}: known are {', '.join(_SETS)}"
+    chosen = [name for name in _SETS if any(fnmatch(name, pattern) for pattern in patterns.split(","))]
+    assert chosen, f"KERNEL_SETS={patterns}: known are {', '.join(_SETS)}"
     return chosen
 
 

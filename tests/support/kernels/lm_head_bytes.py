@@ -15,7 +15,7 @@ class HeadBytes(NamedTuple):
     Attributes:
         weights: Of the vocabulary, read once: where several blocks of rows read them side by side, from the L2 cache.
         hidden: Read once; all further reads are served by the L2 cache.
-        wishes: Targets, temperatures, keys and positions.
+        inputs: Targets, temperatures, keys and positions.
         results: Everything that is in `HeadTopK`.
         partials: Whatever is written for another thread block or kernel, and its reads; counted as memory traffic,
             though it is so little that it hardly leaves the cache.
@@ -23,14 +23,14 @@ class HeadBytes(NamedTuple):
 
     weights: int
     hidden: int
-    wishes: int
+    inputs: int
     results: int
     partials: int
 
     @property
     def least(self) -> int:
         """What any implementation has to move."""
-        return self.weights + self.hidden + self.wishes + self.results
+        return self.weights + self.hidden + self.inputs + self.results
 
     @property
     def total(self) -> int:
@@ -71,7 +71,7 @@ def lm_head_bytes(
     return HeadBytes(
         weights=vocab * columns * dtype.itemsize,
         hidden=rows * columns * dtype.itemsize,
-        wishes=rows * (8 * has_targets + (4 + 8 + 8) * has_draw),
+        inputs=rows * (8 * has_targets + (4 + 8 + 8) * has_draw),
         results=rows * ((8 + 4) * k + 4 + 4 * has_targets + (8 + 4 + 4) * has_draw),
         # Tiles are written as far as there is reason to, and `k` of a row read; the others written and read.
         partials=rows * (4 * TILE * (written + k) + 2 * ((8 + 4 * has_draw) * tiles + (4 + 4 * has_draw) * all_shards)),
@@ -83,6 +83,6 @@ def unfused_bytes(
 ) -> int:
     """Bytes of a product that writes its logits, and of the log-softmax, top-k and draw that each read them once."""
     logits = rows * vocab * dtype.itemsize
-    wishes = rows * (8 * has_targets + (4 + 8 + 8) * has_draw)
+    inputs = rows * (8 * has_targets + (4 + 8 + 8) * has_draw)
     results = rows * ((8 + 4) * k + 4 + 4 * has_targets + (8 + 4 + 4) * has_draw)
-    return (vocab + rows) * columns * dtype.itemsize + wishes + results + logits * (3 + has_draw)
+    return (vocab + rows) * columns * dtype.itemsize + inputs + results + logits * (3 + has_draw)

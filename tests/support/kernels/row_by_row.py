@@ -34,8 +34,8 @@ class RowByRow:
         for row in range(len(hidden)):
             one = slice(row, row + 1)
             target = None if targets is None else targets[one]
-            wish = None if draw is None else Draw(*(field[one] for field in draw))
-            heads.append(reference.lm_head_topk(hidden[one], weight, k, target, wish))
+            drawn = None if draw is None else Draw(*(field[one] for field in draw))
+            heads.append(reference.lm_head_topk(hidden[one], weight, k, target, drawn))
         return HeadTopK(*map(_joined, zip(*heads, strict=True)))
 
 
