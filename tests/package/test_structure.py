@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -88,6 +89,15 @@ def test_a_class_name_stands_for_one_thing() -> None:
             if isinstance(node, ast.ClassDef):
                 homes[node.name].append(f"{name}:{node.lineno}")
     assert not {name: places for name, places in homes.items() if len(places) > 1}
+
+
+def test_the_glossary_knows_the_classes_by_their_names() -> None:
+    classes = {
+        node.name for module in modules().values() for node in ast.walk(module) if isinstance(node, ast.ClassDef)
+    }
+    named = re.findall(r"`([A-Z]\w+)`", (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"))
+    assert len(named) > 40
+    assert not set(named) - classes
 
 
 def test_imports_make_no_cycle() -> None:
