@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+import signal
 import socket
 from collections.abc import Callable
-from contextlib import suppress
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -54,8 +55,7 @@ def serve(engine: Engine, settings: ServerSettings, at: socket.socket, ready: Ca
 async def _served(engine: Engine, settings: ServerSettings, at: socket.socket, ready: Callable[[str], None]) -> None:
     async with AsyncEngine(engine, max_requests=settings.max_requests) as served:
         server = http_server(create_app(served, settings), settings, lambda: ready(address_of(at)))
-        with suppress(KeyboardInterrupt):  # uvicorn raises the signal again that has ended it
-            await server.serve([at])
+        await server.serve([at])
 
 
 def http_server(app: FastAPI, settings: ServerSettings, ready: Callable[[], None]) -> uvicorn.Server:
@@ -73,7 +73,7 @@ def http_server(app: FastAPI, settings: ServerSettings, ready: Callable[[], None
 
 
 class _AnnouncingServer(uvicorn.Server):
-    """A server that says when it takes requests."""
+    """A server that says when it takes requests, and for which a signal to end is no more than that."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -84,6 +84,11 @@ class _AnnouncingServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End in good order; at once if Ctrl-C comes again. In its base the signal would be raised again at the end."""
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
 
 def address_of(at: socket.socket) -> str:

@@ -1,0 +1,1 @@
+"""What many clients do to a server, and what the server costs."""

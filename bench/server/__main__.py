@@ -1,0 +1,206 @@
+"""Loads a server with clients of all kinds, and times it beside the Python API: `make bench-server`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import cpuinfo
+import httpx2
+import typer
+from marcot.engine import Engine, Sampling
+from marcot.model import locate
+from marcot.model.files.atomic_file import write_atomically
+from rich.console import Console
+
+from .. import RESULTS, ROOT
+from .child import Served, served
+from .clients import TOKENS, LoadClient, Seen
+from .overhead import Streams, through_server
+
+_RESULTS = RESULTS / "server.json"
+
+PROMPTS = 24
+"""Different prompts whose greedy answers are compared."""
+
+TURNS = 7
+"""Of the server and the Python API, one after the other."""
+
+MOST_OVERHEAD = 1.10
+"""Bar: what the server may take of the time of the Python API."""
+
+MOST_GROWTH = 1.05
+"""Bar: memory at the end against that after a third of the time, when caches are full."""
+
+_LOOK_S = 1.0
+
+
+@dataclass
+class Load:
+    """What many clients have seen.
+
+    Attributes:
+        statuses: Answers by status.
+        first_ms: 50th and 95th percentile of the time to the first text.
+        gap_ms: Of the time from text to text.
+        compared: Greedy answers compared with those of the engine, and how many were others.
+        broken: Connections that the server ended.
+        memory_mb: Of the server after a third of the time, and at the end.
+        left: KV handles and readers at the end, where the books of the KV tree added up.
+    """
+
+    clients: int
+    seconds: float
+    statuses: dict[int, int]
+    first_ms: tuple[float, float]
+    gap_ms: tuple[float, float]
+    compared: tuple[int, int]
+    broken: int
+    memory_mb: tuple[float, float]
+    left: dict[str, int]
+
+    def faults(self) -> list[str]:
+        """What must not be."""
+        faults = [f"{count} x {status}" for status, count in self.statuses.items() if status >= 500]
+        if self.compared[1]:
+            faults.append(f"{self.compared[1]} of {self.compared[0]} greedy answers are others")
+        if self.broken:
+            faults.append(f"{self.broken} connections were broken")
+        if self.memory_mb[1] > MOST_GROWTH * self.memory_mb[0]:
+            faults.append(f"memory grew from {self.memory_mb[0]:.0f} to {self.memory_mb[1]:.0f} MB")
+        if any(self.left.values()):
+            faults.append(f"left behind: {self.left}")
+        return faults
+
+
+def load(model: str, threads: int, clients: int, seconds: float) -> Load:
+    """Let `clients` do what clients do for so many seconds."""
+    expected = _greedy(model, threads)
+    seen = Seen()
+    with served(model, threads) as server:
+        memory = asyncio.run(_all_clients(server, clients, seconds, expected, seen))
+        server.end()
+    third = memory[len(memory) // 3 : len(memory) // 3 + 5]
+    return Load(
+        clients=clients,
+        seconds=seconds,
+        statuses=dict(sorted(seen.statuses.items())),
+        first_ms=_percentiles(seen.first),
+        gap_ms=_percentiles(seen.gaps),
+        compared=(seen.compared, seen.others),
+        broken=seen.broken,
+        memory_mb=(statistics.median(third) / 1e6, statistics.median(memory[-5:]) / 1e6),
+        left=server.left,
+    )
+
+
+def _greedy(model: str, threads: int) -> dict[str, str]:
+    """What the engine writes without a server, by prompt."""
+    engine = Engine.load(model, threads=threads)
+    sampling = Sampling(temperature=0, max_tokens=TOKENS, ignore_eos=True)
+    expected = {}
+    for number in range(PROMPTS):
+        prompt = f"Question {number}: how many clips are {number} and {number + 7}? Answer:"
+        with engine.prefill(prompt) as node:
+            [child] = engine.expand(node, 1, sampling)
+            expected[prompt] = child.text
+    return expected
+
+
+async def _all_clients(server: Served, clients: int, seconds: float, expected: dict[str, str], seen: Seen) -> list[int]:
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=clients)
+    memory: list[int] = []
+
+    async def look() -> None:
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            memory.append(server.memory)
+
+    async with httpx2.AsyncClient(base_url=server.url, timeout=600, limits=limits) as http:
+        looking = asyncio.create_task(look())
+        until = time.monotonic() + seconds
+        await asyncio.gather(*(LoadClient(http, seed, expected, seen).run(until) for seed in range(clients)))
+        looking.cancel()
+        await asyncio.sleep(6)  # until the leases of forgotten branches are over
+        assert (await http.get("/health")).status_code == 200
+    return memory
+
+
+def _percentiles(seconds: list[float]) -> tuple[float, float]:
+    ordered = sorted(seconds)
+    return ordered[len(ordered) // 2] * 1e3, ordered[len(ordered) * 95 // 100] * 1e3
+
+
+def beside(model: str, threads: int, streams: int) -> dict[str, Any]:
+    """Time the server and the Python API in turns."""
+    words = [sys.executable, "-m", "bench.server.overhead", model, str(threads), str(streams)]
+    server_turns: list[Streams] = []
+    python_turns: list[Streams] = []
+    with (
+        served(model, threads) as server,
+        subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as python,
+    ):
+        assert python.stdin is not None
+        assert python.stdout is not None
+        python.stdout.readline()
+        for turn in range(TURNS + 1):
+            server_turns.append(asyncio.run(through_server(server.url, streams, turn)))
+            print(turn, file=python.stdin, flush=True)
+            python_turns.append(Streams(*json.loads(python.stdout.readline())))
+        server.end()
+        python.stdin.close()
+    sides = {"server": server_turns[1:], "python": python_turns[1:]}  # the first turn warms both up
+    return {"streams": streams} | {side: _median(turns)._asdict() for side, turns in sides.items()}
+
+
+def _median(turns: list[Streams]) -> Streams:
+    return Streams(*map(statistics.median, zip(*turns, strict=True)))
+
+
+def main(
+    model: Annotated[str, typer.Option(help="Model of the load.")] = "smollm2-135m",
+    beside_model: Annotated[str, typer.Option(help="Model of the comparison.")] = "qwen2.5-coder-0.5b",
+    clients: Annotated[int, typer.Option(help="Clients at a time.")] = 200,
+    seconds: Annotated[float, typer.Option(help="Length of the load.")] = 300,
+    streams: Annotated[int, typer.Option(help="Streams of the comparison.")] = 16,
+    threads: Annotated[int, typer.Option(help="Threads of the engine.")] = os.cpu_count() or 1,
+    check: Annotated[bool, typer.Option("--check", help="Fail if a bar is missed.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Write bench/results/server.json.")] = False,
+) -> None:
+    """Load a server, and time it beside the Python API."""
+    console = Console()
+    loaded = load(str(locate(model)), threads, clients, seconds)
+    console.print(json.dumps(asdict(loaded), indent=2))
+    faults = loaded.faults()
+    compared = beside(str(locate(beside_model)), threads, streams)
+    console.print(json.dumps(compared, indent=2))
+    slower = compared["python"]["tokens_per_s"] / compared["server"]["tokens_per_s"]
+    later = compared["server"]["first_s"] / compared["python"]["first_s"]
+    console.print(f"the server takes {slower:.3f} times as long as the Python API, and {later:.3f} to the first token")
+    faults += [f"{ratio:.2f} times the Python API" for ratio in (slower, later) if ratio > MOST_OVERHEAD]
+    for fault in faults:
+        console.print(f"[red]{fault}[/red]")
+    if update:
+        entry = {
+            "date": date.today().isoformat(),
+            "cpu": cpuinfo.get_cpu_info().get("brand_raw", "unknown"),
+            "threads": threads,
+            "load": {"model": model, **asdict(loaded)},
+            "beside": {"model": beside_model, **compared},
+        }
+        write_atomically(Path(_RESULTS), (json.dumps(entry, indent=2) + "\n").encode())
+    if check and faults:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
