@@ -25,11 +25,9 @@ def serve(
 
     For example:
 
-      marcot serve -m qwen2.5-coder-0.5b
+      marcot serve -m smollm2-135m
 
-      marcot serve -m smollm2-135m --port 0 --threads 2 --kv-tokens 65536
-
-      marcot serve -m ./checkpoint --host 0.0.0.0 --api-key-file keys.txt
+      marcot serve -m ./my-checkpoint --port 8001 --host 0.0.0.0 --api-key-file keys.txt --compat marco-o1
 
       curl http://127.0.0.1:8000/v1/chat/completions -H 'Content-Type: application/json'
       -d '{"messages": [{"role": "user", "content": "Name three primes."}]}'
