@@ -147,7 +147,7 @@ class EvalRun:
         self.wanted = len(models) * len(specs) * len(data.questions)
 
     @property
-    def there(self) -> int:
+    def recorded(self) -> int:
         """Answers that are in the result files already."""
         return self.wanted - sum(len(cell.todo) for cell in self.cells)
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...text.printable import printable
-from ..loading import Loading
 from ..options import common as options
 from ..options.contest import ContestOptions
 from ..options.groups import grouped
+from ..options.model import ModelOptions
 from ..options.template import TemplateOptions
 from ..signals import INTERRUPTED
 from ..streams import say
@@ -44,7 +44,7 @@ def compare(
             "again. By default .md on stdout.",
         ),
     ] = None,
-    loading: Loading,
+    loading: ModelOptions,
 ) -> None:
     """Put models side by side on a few prompts, each answered greedily and by search.
 

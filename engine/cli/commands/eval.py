@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..loading import Loading
 from ..options import common as options
 from ..options.contest import ContestOptions
 from ..options.data_set import DataSetOptions
 from ..options.groups import grouped
+from ..options.model import ModelOptions
 from ..options.template import TemplateOptions
 from ..signals import INTERRUPTED
 from ..streams import say
@@ -45,7 +45,7 @@ def eval(
         bool, typer.Option("--report", help="Report on results that are there; no model is run.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
-    loading: Loading,
+    loading: ModelOptions,
 ) -> None:
     r"""Measure strategies and models on questions with known answers.
 
@@ -116,7 +116,7 @@ def _read(results: list[Path] | None, questions: str | None) -> list[Series]:
     return [each.numbered(wanted) for each in series]
 
 
-def _answer(run: EvalRun, loading: Loading, out: Path | None) -> list[Failure]:
+def _answer(run: EvalRun, loading: ModelOptions, out: Path | None) -> list[Failure]:
     """Answer the questions of `run`, in view of the user, and return what failed.
 
     Raises:
@@ -127,8 +127,8 @@ def _answer(run: EvalRun, loading: Loading, out: Path | None) -> list[Failure]:
     failures = []
     try:
         with run:
-            if run.there:
-                say(f"{run.there} of {run.wanted} answers are in {out} already")
+            if run.recorded:
+                say(f"{run.recorded} of {run.wanted} answers are in {out} already")
             with EvalView(run.legs) as view:
                 for failure in run.answer(loading.load, view):
                     with view.paused():

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...text.printable import printable
-from ..loading import Loading
 from ..options import common as options
 from ..options.groups import grouped
+from ..options.model import ModelOptions
 from ..options.sampling import SamplingOptions
 from ..signals import INTERRUPTED
 from ..streams import say
@@ -51,7 +51,7 @@ def generate(
     top_logprobs: Annotated[
         int, typer.Option(help="Most probable tokens listed per position with --json.", rich_help_panel="Sampling")
     ] = 5,
-    loading: Loading,
+    loading: ModelOptions,
 ) -> None:
     """Continue a prompt by one or more samples.
 
@@ -70,8 +70,8 @@ def generate(
     from ...checking import check_branches, check_integer
     from ...errors import InputError
     from ...results.json_form import sample_object, to_line
-    from ..loading import waiting
     from ..messages import read_messages
+    from ..spinner import spinner
 
     _check_start(prompt, token_ids, messages, chat, system)
     check_branches("samples", check_integer("samples", samples, "at least 1", least=1))
@@ -83,7 +83,7 @@ def generate(
     streaming = samples == 1 and not json and (sys.stdout.isatty() if stream is None else stream)
     try:
         engine = loading.load(model)
-        with waiting("reading the prompt" if streaming else f"{samples} x {max_tokens} tokens at most"):
+        with spinner("reading the prompt" if streaming else f"{samples} x {max_tokens} tokens at most"):
             if conversation is not None:
                 start = engine.chat_ids(conversation, system)
             elif chat and isinstance(start, str):

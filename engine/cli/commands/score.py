@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..loading import Loading
 from ..options import common as options
 from ..options.groups import grouped
+from ..options.model import ModelOptions
 
 if TYPE_CHECKING:
     from ....model import Tokenizer
@@ -24,7 +24,7 @@ def score(
     token_ids: options.TokenIdsOption = None,
     top_logprobs: Annotated[int, typer.Option(help="Most probable tokens listed per position.")] = 5,
     json: options.JsonOption = False,
-    loading: Loading,
+    loading: ModelOptions,
 ) -> None:
     """Rate a given text: how probable the model finds each of its tokens, and what it would have expected.
 
@@ -38,13 +38,13 @@ def score(
     """
     from ...errors import InputError
     from ...results.json_form import score_object, to_line
-    from ..loading import waiting
+    from ..spinner import spinner
 
     if [text, text_by_name, token_ids].count(None) != 2:
         raise InputError("give either a text or --token-ids")
     tokens = options.prompt_or_ids(text_by_name if text is None else text, token_ids)
     engine = loading.load(model)
-    with waiting("scoring"):
+    with spinner("scoring"):
         [rated] = engine.score([tokens], top_logprobs)
     if json:
         print(to_line(score_object(rated)))

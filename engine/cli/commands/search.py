@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..loading import Loading
 from ..options import common as options
 from ..options.groups import grouped
+from ..options.model import ModelOptions
 from ..options.questions import QuestionOptions
 from ..options.sampling import SamplingOptions
 from ..options.strategy import StrategyOptions
@@ -40,7 +40,7 @@ def search(
     parameters: StrategyOptions,
     solutions: options.SolutionsOption = 0,
     sampling: SamplingOptions,
-    loading: Loading,
+    loading: ModelOptions,
 ) -> None:
     """Search a question, or a file of them: by Marco-o1's Monte Carlo tree search, or by one of its rivals.
 

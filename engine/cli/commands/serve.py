@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..loading import Loading
 from ..options import common as options
 from ..options.groups import grouped
+from ..options.model import ModelOptions
 from ..options.server import ServerOptions
 from ..streams import say
 
@@ -16,7 +16,7 @@ def serve(
     *,
     model: options.ModelOption,
     server: ServerOptions,
-    loading: Loading,
+    loading: ModelOptions,
 ) -> None:
     """Serve a model over HTTP: OpenAI's completions and chats, branches of a tree, and whole searches.
 

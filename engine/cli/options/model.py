@@ -1,4 +1,4 @@
-"""Loading a model for a command."""
+"""The options that say how a model is loaded."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from .options import common as options
-from .streams import say
+from ..streams import say
+from . import common as options
 
 if TYPE_CHECKING:
-    from ..engine import Engine
-    from ..results.question_run import QuestionSearcher
+    from ...engine import Engine
+    from ...results.question_run import QuestionSearcher
 
 
 @dataclass(frozen=True, slots=True)
-class Loading:
+class ModelOptions:
     """How a command loads its models. See `Engine.load` for what the options mean."""
 
     device: options.DeviceOption = "auto"
@@ -33,7 +33,7 @@ class Loading:
 
     def load(self, model: str) -> Engine:
         """Load `model`; a person at a terminal is told how long it took, which is seconds."""
-        from ..engine import Engine
+        from ...engine import Engine
 
         started = time.monotonic()
         arguments = asdict(self)
@@ -50,8 +50,8 @@ class Loading:
         Raises:
             InputError: The options do not fit together.
         """
-        from ..errors import InputError
-        from ..replicas.replica_pool import ReplicaPool
+        from ...errors import InputError
+        from ...replicas.replica_pool import ReplicaPool
 
         devices = self.device.split(",")
         if replicas == 1 and len(devices) == 1:
@@ -71,25 +71,6 @@ class Loading:
     @property
     def numbers(self) -> dict[str, str]:
         """What results depend on, by the names in their settings."""
-        from ..load_options import number_settings
+        from ...load_options import number_settings
 
         return number_settings(self.dtype, self.compute, self.weights, self.kv_dtype)
-
-
-@contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """On a terminal, a spinner on stderr that says `what` is going on; elsewhere nothing."""
-    from rich.live import Live
-    from rich.spinner import Spinner
-
-    from ..text.terminal import Terminal
-
-    console = Terminal(stderr=True)
-    if not console.is_terminal:
-        yield
-        return
-    spinner = Spinner("dots", what, style="green")
-    with Live(
-        spinner, console=console, refresh_per_second=12.5, transient=True, redirect_stdout=False, redirect_stderr=False
-    ):
-        yield
