@@ -45,7 +45,7 @@ class Architecture:
 QWEN2 = Architecture("qwen2", "Qwen2, Qwen2.5", qkv_bias=True)
 QWEN3 = Architecture("qwen3", "Qwen3", head_norms=True, head_dim=128)
 LLAMA = Architecture(
-    "llama", "Llama 3 to 3.3, SmolLM2", has_kv_heads_default=False, eos_token_id=2, gguf_interleaves=True
+    "llama", "Llama 2 to 3.3, SmolLM2", has_kv_heads_default=False, eos_token_id=2, gguf_interleaves=True
 )
 MISTRAL = Architecture("mistral", "Mistral 7B, Mistral Nemo", attends_back=4096, eos_token_id=2)
 SMOLLM3 = Architecture(

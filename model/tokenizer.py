@@ -12,6 +12,9 @@ from .errors import ChatTemplateError, TokenizerError
 from .files.rust_errors import translated
 from .template.chat_template import ChatTemplate, Message
 
+SPACE = "\u2581"
+"""What SentencePiece writes for a space."""
+
 
 class Tokenizer:
     """A checkpoint's tokenizer and its chat template.
@@ -38,6 +41,7 @@ class Tokenizer:
         added = backend.get_added_tokens_decoder()
         self.special_tokens = {token.content: id for id, token in added.items() if token.special}
         self._alone: dict[int, str] = {}
+        self._ahead = _dropped_ahead(backend)
 
     @property
     def vocab_size(self) -> int:
@@ -69,6 +73,9 @@ class Tokenizer:
     def decode(self, ids: Iterable[int], *, keep_special: bool = False) -> str:
         """Return the text of `ids`; bytes that are not UTF-8 become U+FFFD, ids without a token nothing.
 
+        It is their text inside a longer one: the space that SentencePiece puts in front of a text is kept, as nearly
+        all that is decoded goes on from a prompt.
+
         Args:
             ids: Token ids.
             keep_special: Write special tokens out instead of dropping them.
@@ -86,7 +93,7 @@ class Tokenizer:
 
     def _decoded(self, ids: list[int], keep_special: bool) -> str:
         try:
-            return self._backend.decode(ids, skip_special_tokens=not keep_special)
+            return self._backend.decode([*self._ahead, *ids], skip_special_tokens=not keep_special)
         except BaseException as error:
             raise translated(error, "these tokens cannot be decoded", TokenizerError) from error
 
@@ -122,6 +129,15 @@ class Tokenizer:
         if self.chat_template is None:
             raise ChatTemplateError("this checkpoint has no chat template; give the prompt as plain text")
         return self.chat_template.render(messages, add_generation_prompt=add_generation_prompt, now=now, **variables)
+
+
+def _dropped_ahead(backend: tokenizers.Tokenizer) -> tuple[int, ...]:
+    """A token of which the decoder of a SentencePiece vocabulary leaves nothing where it comes first, if it does so."""
+    space = backend.token_to_id(SPACE)
+    try:
+        return (space,) if space is not None and backend.decode([space], skip_special_tokens=False) == "" else ()
+    except BaseException as error:
+        raise translated(error, "the decoder fails on a space", TokenizerError) from error
 
 
 class TextStream:

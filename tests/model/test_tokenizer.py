@@ -5,6 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marcot.model import ChatTemplateError, CheckpointError, Tokenizer, TokenizerError, open_checkpoint
 from support.checkpoints.tiny import SPECIAL_TOKENS, train_tokenizer
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders
+from tokenizers.models import BPE
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
@@ -35,6 +38,27 @@ def test_streamed_text_equals_the_whole(text):
 def test_streamed_text_of_any_tokens_equals_the_whole(ids, keep_special):
     """Broken UTF-8, special tokens in the middle of a character and all."""
     assert streamed(ids, keep_special=keep_special) == TOKENIZER.decode(ids, keep_special=keep_special)
+
+
+@pytest.mark.parametrize(
+    "decoder",
+    [
+        decoders.Metaspace(),
+        decoders.Sequence([decoders.Replace("\u2581", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]),
+    ],
+    ids=["metaspace", "strip"],
+)
+def test_the_space_in_front_is_kept_where_a_decoder_of_sentencepiece_drops_it(decoder):
+    """Texts of branches, steps and tokens add up to the text of the whole."""
+    words = {"\u2581": 0, "\u2581so": 1, "\u2581it": 2, "s": 3}
+    backend = Backend(BPE(words, []))
+    backend.decoder = decoder
+    assert backend.decode([1, 2]) == "so it"
+    tokenizer = Tokenizer(backend)
+    assert tokenizer.decode([1, 2, 3, 0]) == " so its "
+    assert "".join(tokenizer.decode([id]) for id in (1, 2, 3, 0)) == " so its "
+    stream = tokenizer.stream()
+    assert [stream.push(id) for id in (1, 2, 3)] == [" so", " it", "s"]
 
 
 def test_stream_holds_back_the_bytes_of_an_unfinished_character():

@@ -74,6 +74,22 @@ def test_llama_bpe_splits_as_transformers_converter_for_llama_3():
         assert ours.pre_tokenize_str(case["text"]) == theirs.pre_tokenize_str(case["text"])
 
 
+TEKKEN = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""What Mistral's tekken.json says in `config.pattern` (mistral-common 1.13.1)."""
+
+
+def test_tekken_splits_as_mistral_says():
+    backend = tokenizer_from_gguf(MINIMAL | {"tokenizer.ggml.pre": "tekken"}, "file")._backend
+    pattern = json.loads(backend.to_str())["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"]
+    ours, theirs = (Split(Regex(regex), "isolated") for regex in (pattern, TEKKEN))
+    for text in ["HelloWorld XMLHttpRequest iPhone 2024 ÉtéÀ //\n/", *(case["text"] for case in LLAMA_CPP)]:
+        assert ours.pre_tokenize_str(text) == theirs.pre_tokenize_str(text)
+
+
 @pytest.mark.parametrize(
     ("name", "known"),
     [
@@ -124,11 +140,12 @@ def test_minimal_file():
 @pytest.mark.parametrize(
     ("changes", "adds_bos"),
     [
+        pytest.param({"tokenizer.ggml.pre": "tekken"}, True, id="tekken"),
         pytest.param({}, True, id="llama 3 unless told otherwise"),
         pytest.param({"tokenizer.ggml.add_bos_token": False}, False, id="told otherwise"),
     ],
 )
-def test_llama_3_adds_bos(changes, adds_bos):
+def test_llama_3_and_tekken_add_bos(changes, adds_bos):
     metadata = MINIMAL | {"tokenizer.ggml.pre": "llama-bpe", "tokenizer.ggml.bos_token_id": 3} | changes
     assert tokenizer_from_gguf(metadata, "file").adds_bos is adds_bos
 
@@ -138,8 +155,13 @@ def test_file_without_tokenizer_has_none():
 
 
 REFUSED = {
-    "sentencepiece": ({"tokenizer.ggml.model": "llama"}, "tokenizer.ggml.model is 'llama'"),
-    "unknown split": ({"tokenizer.ggml.pre": "tekken"}, "tokenizer.ggml.pre is 'tekken': an unknown way"),
+    "unigram": ({"tokenizer.ggml.model": "t5"}, "tokenizer.ggml.model is 't5'"),
+    "sentencepiece without scores": ({"tokenizer.ggml.model": "llama"}, "tokenizer.ggml.scores is missing"),
+    "sentencepiece, scores too short": (
+        {"tokenizer.ggml.model": "llama", "tokenizer.ggml.scores": [1.0]},
+        "tokenizer.ggml.scores must have one number for each of 4 tokens",
+    ),
+    "unknown split": ({"tokenizer.ggml.pre": "poro-chat"}, "tokenizer.ggml.pre is 'poro-chat': an unknown way"),
     "no split": ({"tokenizer.ggml.pre": None}, "tokenizer.ggml.pre is 'missing'"),
     "no merges": ({"tokenizer.ggml.merges": None}, "tokenizer.ggml.merges must be a list of strings"),
     "tokens are numbers": ({"tokenizer.ggml.tokens": [1, 2]}, "tokenizer.ggml.tokens must be a list of strings"),
