@@ -45,6 +45,10 @@ test: $(VENV)/.dev     ## install and run every test
 test-sanitized: $(VENV)/.dev  ## test the C++ under AddressSanitizer, UBSan and, for threaded code, ThreadSanitizer (needs g++)
 	KERNEL_SETS='sanitized*' $(PYTEST) tests/kernels -k sanitized
 
+test-adapters: $(VENV)/.dev  ## test the adapters against the tools that they are for, which it installs (about 300 MB)
+	$(BIN)/python -m pip install -q --disable-pip-version-check lm_eval==0.4.13
+	$(PYTEST) tests/engine/adapters
+
 # Links to the folders under their installed names: mypy follows relative imports only inside a package.
 $(VENV)/typing/marcot/__init__.py:
 	mkdir -p $(@D) && cd $(@D) && ln -sfn $(CURDIR)/engine/root/*py* $(CURDIR)/engine $(CURDIR)/kernels $(CURDIR)/model .

@@ -38,6 +38,7 @@ class ChatTemplate:
     `raise_exception`, `strftime_now`, a `tojson` that does not escape HTML, and loop controls.
 
     Attributes:
+        source: The Jinja text.
         reasons: Whether it speaks of the model's reasoning, which then needs no request.
         shows_date: Whether it may tell the model what day it is, so that a prompt is another one tomorrow.
     """
@@ -54,6 +55,7 @@ class ChatTemplate:
         """
         if len(source) > MAX_TEMPLATE_CHARACTERS:
             raise ChatTemplateError(f"chat template: longer than {MAX_TEMPLATE_CHARACTERS} characters")
+        self.source = source
         self.reasons = speaks_of_reasoning(source)
         self.shows_date = "strftime_now" in source
         self._special_tokens = dict(special_tokens)
