@@ -16,9 +16,9 @@ from pathlib import Path
 
 from ..errors import KernelBuildError
 from ..programs import find_program, running
+from .build_folder import build_folder, temporary_folder
 from .compiler import Compiler, find_compiler
-from .library_cache import cache_folder, find, keep, make_own
-from .workshop import spare_folder, workshop
+from .library_cache import cache_folder, find, keep, make_private
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -72,13 +72,13 @@ def built_library(sources: Path = SOURCES, extra_flags: Sequence[str] = ()) -> P
     if known is not None:
         return known
     try:
-        make_own(folder)
-        return build.found_or_made(folder, [folder])
+        make_private(folder)
+        return build.find_or_build(folder, [folder])
     except OSError as error:
         reason = f"{folder} cannot be used: {error.strerror or error}"
     try:
         spare = _temporary_folder(reason)
-        return build.found_or_made(spare, [folder, spare])
+        return build.find_or_build(spare, [folder, spare])
     except OSError as error:
         raise KernelBuildError(
             f"the CPU kernels cannot be built: {reason}; and elsewhere: {error.strerror or error}"
@@ -105,19 +105,19 @@ class _Build:
         digest.update("\0".join(about).encode())
         return f"marcot-{digest.hexdigest()[:20]}"
 
-    def found_or_made(self, folder: Path, shelves: Sequence[Path]) -> Path:
-        """Return the library with the flags that the compiler takes, from one of `shelves`, or built in `folder`.
+    def find_or_build(self, folder: Path, folders: Sequence[Path]) -> Path:
+        """Return the library with the flags that the compiler takes, from one of `folders`, or built in `folder`.
 
         Raises:
             CompilerMishapError: The compiler cannot do its work for now, and `folder` is not to blame.
             KernelBuildError: The compiler refuses the sources.
             OSError: The folder is to blame, not the compiler.
         """
-        with workshop(folder) as place:
+        with build_folder(folder) as place:
             try:
                 optional = [flag for flag, probe in _OPTIONAL.items() if self.compiler.accepts(flag, place, probe)]
                 name = self.name(optional)
-                known = next(filter(None, (find(shelf, name) for shelf in shelves)), None)
+                known = next(filter(None, (find(each, name) for each in folders)), None)
                 if known is not None:
                     return known
                 _LOGGER.warning("building the CPU kernels for this machine (once, about 20 s) ...")
@@ -170,4 +170,4 @@ def _temporary_folder(reason: str) -> Path:
     _LOGGER.warning(
         "%s; so what is built is lost at the end; set XDG_CACHE_HOME to a folder of yours that keeps it", reason
     )
-    return spare_folder()
+    return temporary_folder()

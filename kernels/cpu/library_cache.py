@@ -53,7 +53,7 @@ def keep(library: Path, folder: Path, name: str) -> Path:
     return library.replace(folder / _file_name(name, library))
 
 
-def make_own(folder: Path) -> None:
+def make_private(folder: Path) -> None:
     """Make `folder`, if it is missing, and keep others from writing to it.
 
     Raises:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from marcot.kernels import MarcotError
-from marcot.kernels.cpu import workshop as workshop_module
+from marcot.kernels.cpu import build_folder as build_folder_module
 from marcot.kernels.cpu.build import built_library
-from marcot.kernels.cpu.library_cache import make_own
-from marcot.kernels.cpu.workshop import workshop
+from marcot.kernels.cpu.build_folder import build_folder
+from marcot.kernels.cpu.library_cache import make_private
 from marcot.kernels.errors import CompilerMishapError, KernelBuildError, KernelsUnavailableError, NoCompilerError
 from support.programs import system_tools
 from support.programs.interruptible import start
@@ -378,9 +378,9 @@ def test_a_killed_builder_takes_the_compiler_with_it(
 
 @needs_compiler
 def test_what_killed_builders_left_goes_with_the_next_build(sources: Path, cache: Path) -> None:
-    make_own(cache)
+    make_private(cache)
     (cache / "building-x" / "half").mkdir(parents=True)
-    with workshop(cache) as mine:
+    with build_folder(cache) as mine:
         assert not (cache / "building-x").exists()
         (mine / "file").touch()
         library = built_library(sources)
@@ -392,8 +392,8 @@ def test_what_killed_builders_left_goes_with_the_next_build(sources: Path, cache
 def test_a_spare_folder_lasts_as_long_as_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a killed one has left goes when another is made; what is not a folder of this user's stays."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    code = "import runpy, sys; print(runpy.run_path(sys.argv[1])['spare_folder'](), flush=True); sys.stdin.read()"
-    command = [sys.executable, "-c", code, workshop_module.__file__]
+    code = "import runpy, sys; print(runpy.run_path(sys.argv[1])['temporary_folder'](), flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, build_folder_module.__file__]
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "marcot-kernels-link").symlink_to(tmp_path / "elsewhere")
     first, second = (

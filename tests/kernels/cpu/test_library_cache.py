@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from marcot.kernels.cpu.library_cache import cache_folder, find, keep, make_own
+from marcot.kernels.cpu.library_cache import cache_folder, find, keep, make_private
 
 NAME = "marcot-0123456789"
 CONTENTS = bytes(range(256)) * 700
@@ -18,7 +18,7 @@ CONTENTS = bytes(range(256)) * 700
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "cache" / "kernels"
-    make_own(folder)
+    make_private(folder)
     return folder
 
 
@@ -86,7 +86,7 @@ def test_what_others_can_write_is_not_loaded(folder: Path, kept: Path, mode: int
     kept.chmod(0o755)
     folder.chmod(mode)
     assert find(folder, NAME) is None
-    make_own(folder)
+    make_private(folder)
     assert folder.stat().st_mode & 0o777 == 0o755
     assert find(folder, NAME) == kept
 
@@ -100,14 +100,14 @@ def test_a_folder_of_somebody_else_is_not_used(folder: Path, kept: Path, give_aw
     give_away(folder)
     assert find(folder, NAME) is None
     with pytest.raises(PermissionError, match="it belongs to another user"):
-        make_own(folder)
+        make_private(folder)
 
 
 @pytest.mark.parametrize("levels", [0, 1], ids=["the-folder-above", "further-up"])
 @pytest.mark.parametrize(("mode", "safe"), [(0o755, True), (0o777, False), (0o1777, True), (0o757, False)])
 def test_others_must_not_be_able_to_exchange_a_folder(tmp_path: Path, levels: int, mode: int, safe: bool) -> None:
     folder = tmp_path / "a" / "b" / "kernels"
-    make_own(folder)
+    make_private(folder)
     fresh = folder / "fresh"
     fresh.write_bytes(CONTENTS)
     kept = keep(fresh, folder, NAME)
@@ -115,10 +115,10 @@ def test_others_must_not_be_able_to_exchange_a_folder(tmp_path: Path, levels: in
     above.chmod(mode)
     assert find(folder, NAME) == (kept if safe else None)
     if safe:
-        make_own(folder)
+        make_private(folder)
     else:
         with pytest.raises(PermissionError, match=f"others may write to {above}"):
-            make_own(folder)
+            make_private(folder)
     above.chmod(0o755)
 
 

@@ -16,7 +16,7 @@ _SPARE_PREFIX = "marcot-kernels-"
 
 
 @contextmanager
-def workshop(folder: Path) -> Iterator[Path]:
+def build_folder(folder: Path) -> Iterator[Path]:
     """A fresh folder in `folder`, for as long as the block lasts; what killed builders have left is removed first.
 
     Whoever builds shares a lock on `folder`, which goes with the process. So if it can be had alone, nobody builds.
@@ -39,7 +39,7 @@ def workshop(folder: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def spare_folder() -> Path:
+def temporary_folder() -> Path:
     """A fresh folder for temporary files that goes when this process ends; those of killed processes go now.
 
     Raises:
