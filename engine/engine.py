@@ -319,7 +319,7 @@ class Engine:
 
         Args:
             sequences: Texts or sequences of token ids; a single one gives a list of one score.
-            top_k: Columns of `Score.top_ids`, at most 64.
+            top_k: Columns of `Score.top_ids`, at most the whole vocabulary; up to 64 cost nothing.
             after: What all of them follow, each by itself; it is in the cache or gets there, so that any number of
                 answers to one question cost that question once. By default nothing precedes them.
 

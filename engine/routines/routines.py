@@ -7,7 +7,6 @@ from contextlib import closing
 from datetime import date as Date
 from typing import Never, TypeVar
 
-from ...kernels import MAX_TOP_K
 from ..checking import check_integer, shown
 from ..completion import Completion
 from ..errors import InputError, RequestCancelledError
@@ -175,7 +174,7 @@ class Routines:
     ) -> Routine[Never, list[Score]]:
         """Rate given tokens; see `Engine.score`."""
         priority = check_integer("priority", priority, "an integer")
-        limit = min(MAX_TOP_K, self.codec.vocab_size)
+        limit = self.codec.vocab_size
         top_k = check_integer("top_k", top_k, f"from 1 to {limit}", least=1, most=limit)
         if after is not None and not (isinstance(after, Node) and after.is_of(self._tree)):
             raise InputError(f"after={shown(after)}: must be a Node of this engine, or None")

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...kernels import NonFiniteError, Plan
+from ...kernels import MAX_TOP_K, NonFiniteError, Plan
 from ...model import DecodeGraphs, Decoder, Drawn, KVCache, StepInput, run_round
 from ..kv.node import KVNode
 from ..plan.planner import ItemPlanner, Planner, Reader
 from ..plan.tile_planner import TilePlanner
 from ..scoring import Scoring
 from .branch import Branch
+from .full_rows import FULL_ROWS, sorted_rows
 from .request import Request
 from .round_rows import RoundRows
 from .token_drawer import TokenDrawer
@@ -154,7 +155,13 @@ class StepRunner:
         if first == 0 and scoring.fork.hidden is not None:  # what the sequence follows says how probable its first is
             first, hidden = -1, torch.cat([scoring.fork.hidden[None], hidden])
         targets = torch.tensor(scoring.targets(first, len(hidden)), device=hidden.device)
-        head = self._decoder.kernels.lm_head_topk(hidden, self._decoder.head, scoring.top_k, targets=targets)
+        candidates = min(scoring.top_k, MAX_TOP_K)
+        head = self._decoder.kernels.lm_head_topk(hidden, self._decoder.head, candidates, targets=targets)
+        if scoring.top_k > candidates:
+            parts = [sorted_rows(self._decoder, part) for part in hidden.split(FULL_ROWS)]
+            ids = torch.cat([ids[:, : scoring.top_k] for ids, _ in parts])
+            logits = torch.cat([logits[:, : scoring.top_k] for _, logits in parts])
+            head = head._replace(top_ids=ids, top_logits=logits)
         return scoring.take(first, head)
 
     # --- a round: up to `tokens` tokens of branches --------------------------------------------------------------

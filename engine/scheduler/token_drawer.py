@@ -17,9 +17,7 @@ from ..kv.node import Distribution
 from ..sampling.row_sampling import sample_params
 from ..sampling.sampler import Candidates, Processed, SamplingRows, TokenChoice, choose, processed
 from .branch import Branch
-
-_FULL_ROWS = 16
-"""Full rows that are sorted at a time: of 150,000 tokens each takes 2.4 MB."""
+from .full_rows import FULL_ROWS, sorted_rows
 
 
 class _Head(NamedTuple):
@@ -139,8 +137,8 @@ class TokenDrawer:
         full = np.array([branches[row].sampling.needs_full_row for row in rows.tolist()])
         open_rows = np.flatnonzero(~choice.exact[rows] | full)
         told: dict[int, Processed] = {}
-        for begin in range(0, len(open_rows), _FULL_ROWS):
-            part = open_rows[begin : begin + _FULL_ROWS]
+        for begin in range(0, len(open_rows), FULL_ROWS):
+            part = open_rows[begin : begin + FULL_ROWS]
             told |= self._decide_full_rows(
                 branches, rows[part], hidden, head, scaled_lse[part], sampling_rows.select(part), choice
             )
@@ -158,8 +156,7 @@ class TokenDrawer:
     ) -> dict[int, Processed]:
         """Decide `rows` of `choice` on their full rows of logits; return what those are told that want more, by row."""
         wanted = hidden[torch.from_numpy(rows).to(hidden.device)]
-        logits = self._decoder.kernels.linear(wanted, self._decoder.head).float()
-        sorted_logits, ids = logits.sort(dim=1, descending=True, stable=True)
+        ids, sorted_logits = sorted_rows(self._decoder, wanted)
         everything = Candidates(
             _host(ids), _host(sorted_logits), np.full_like(rows, self._vocab), scaled_lse, complete=True
         )

@@ -192,7 +192,7 @@ def test_forgotten_nodes_are_released(engine: Engine) -> None:
         (lambda e: e.prefill([5]).append([331]), "token id 331"),
         (lambda e: e.prefill([5, 6]).prefix(3), "prefix of 3 tokens: the node has 2"),
         (lambda e: e.prefill([5, 6]).prefix(0), "prefix of 0 tokens"),
-        (lambda e: e.score([[5, 6]], top_k=65), "top_k=65: must be from 1 to 64"),
+        (lambda e: e.score([[5, 6]], top_k=9999), "top_k=9999: must be from 1 to"),
         (lambda e: e.score([[]]), "empty"),
         (lambda e: e.stream(["q"], None, concurrency=0), "concurrency=0"),
     ],

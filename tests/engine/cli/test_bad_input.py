@@ -165,8 +165,8 @@ SCORE = {
     "text and ids": (["--text", "one", "--token-ids", "1"], 2, "give either a text or --token-ids"),
     "empty text": (["--text", ""], 2, "the prompt is empty"),
     "text without tokenizer": (["--text", "one"], 2, "this checkpoint has no tokenizer"),
-    "top-k of 100": (["--token-ids", "1 2", "--top-k", 100], 2, "top_k=100: must be from 1 to 64"),
-    "top-k of 0": (["--token-ids", "1 2", "--top-k", 0], 2, "top_k=0: must be from 1 to 64"),
+    "top-k beyond the vocabulary": (["--token-ids", "1 2", "--top-k", 10**6], 2, "top_k=1000000: must be from 1 to"),
+    "top-k of 0": (["--token-ids", "1 2", "--top-k", 0], 2, "top_k=0: must be from 1 to "),
     "ids that are no numbers": (["--token-ids", "1.5"], 2, "--token-ids: '1.5' is not a token id"),
     "id outside the vocabulary": (["--token-ids", "9999"], 2, "token id 9999"),
 }

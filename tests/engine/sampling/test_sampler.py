@@ -213,6 +213,20 @@ def test_more_top_log_probabilities_than_candidates(folder: Path, oracle: torch.
     assert (np.diff(child.top_logprobs, axis=1) <= 0).all()
 
 
+def test_scores_with_more_columns_than_candidates(folder: Path, oracle: torch.nn.Module) -> None:
+    engine = Engine.load(str(folder), kv_tokens=4096)
+    ids = (PROMPT * 3)[:27]
+    [score], [narrow] = engine.score([ids], top_k=800), engine.score([ids], top_k=64)
+    with torch.inference_mode():
+        expected = oracle(torch.tensor([ids])).logits[0, :-1].log_softmax(1)
+    assert score.top_ids.shape == (27, 800)
+    np.testing.assert_array_equal(score.top_ids[1:, :64], narrow.top_ids[1:])
+    np.testing.assert_allclose(
+        score.top_logprobs[1:], expected.gather(1, torch.from_numpy(score.top_ids[1:])), atol=1e-4
+    )
+    np.testing.assert_allclose(score.top_logprobs[1:], expected.topk(800).values, atol=1e-4, rtol=0)
+
+
 @pytest.fixture(scope="module")
 def reader(tiny_checkpoint: Callable[..., Path]) -> Path:
     return tiny_checkpoint("qwen2", tokenizer=True)
