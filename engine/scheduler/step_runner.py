@@ -158,7 +158,7 @@ class StepRunner:
         candidates = min(scoring.top_k, MAX_TOP_K)
         head = self._decoder.kernels.lm_head_topk(hidden, self._decoder.head, candidates, targets=targets)
         if scoring.top_k > candidates:
-            parts = [sorted_rows(self._decoder, part) for part in hidden.split(FULL_ROWS)]
+            parts = [sorted_rows(self._decoder, part) for part in torch.split(hidden, FULL_ROWS)]
             ids = torch.cat([ids[:, : scoring.top_k] for ids, _ in parts])
             logits = torch.cat([logits[:, : scoring.top_k] for _, logits in parts])
             head = head._replace(top_ids=ids, top_logits=logits)
