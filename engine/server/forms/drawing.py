@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-
 from ...sampling.sampling import Sampling
 from ..errors import RequestError
 from ..schemas.sampling import SamplingRequest
@@ -12,9 +10,8 @@ from ..settings import ServerSettings
 _CONFIDENCE = 5
 """Most probable tokens that every answer's confidence is computed from."""
 
-_NOT_YET = ("presence_penalty", "frequency_penalty", "logit_bias", "allowed_token_ids", "bad_words", "min_tokens")
-
-_SEED_BITS = 63
+_DIGITS = 10
+"""Of a token id at most."""
 
 
 def sampling_of(
@@ -33,9 +30,6 @@ def sampling_of(
         SamplingError: The engine cannot do what it asks for.
     """
     check_logprobs(top_logprobs, settings, "logprobs")
-    for name in _NOT_YET:
-        if getattr(request, name):
-            raise RequestError(f"{name}: marcot does not do this yet", param=name)
     stop = request.stop
     return Sampling(
         temperature=_given(request.temperature, 1.0),
@@ -43,7 +37,13 @@ def sampling_of(
         top_k=max(request.top_k or 0, 0),
         min_p=_given(request.min_p, 0.0),
         repetition_penalty=_given(request.repetition_penalty, 1.0),
-        seed=secrets.randbits(_SEED_BITS) if request.seed is None else request.seed,
+        presence_penalty=_given(request.presence_penalty, 0.0),
+        frequency_penalty=_given(request.frequency_penalty, 0.0),
+        logit_bias=_biases(request.logit_bias or {}),
+        allowed_token_ids=tuple(request.allowed_token_ids or ()),
+        bad_words=tuple(request.bad_words or ()),
+        min_tokens=request.min_tokens,
+        seed=request.seed,
         stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
         stop_token_ids=tuple(request.stop_token_ids or ()),
         include_stop=request.include_stop_str_in_output,
@@ -65,3 +65,12 @@ def check_logprobs(wanted: int | None, settings: ServerSettings, param: str) -> 
 
 def _given(value: float | None, default: float) -> float:
     return default if value is None else value
+
+
+def _biases(given: dict[str, float]) -> dict[int, float]:
+    biases: dict[int, float] = {}
+    for token, bias in given.items():
+        if not (token.isascii() and token.isdigit() and len(token) <= _DIGITS):
+            raise RequestError("logit_bias: keys must be token ids, such as 17", param="logit_bias")
+        biases[int(token)] = bias
+    return biases

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from http import HTTPStatus
@@ -69,7 +68,7 @@ async def _continued(service: Service, request: MarcoGenerateRequest) -> list[st
         top_k=0,
         stop=tuple(end for end in request.end_tokens.split(",") if end),
         max_tokens=service.most_tokens(request.max_tokens),
-        seed=secrets.randbits(63),
+        seed=None,
     )
     samples = Samples(service, [await text_ids(service, prompt, add_special_tokens=False)], request.n, sampling)
     await samples.open(priority=0)

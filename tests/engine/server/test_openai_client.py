@@ -184,6 +184,18 @@ def test_more_than_four_stops_arrive(complete: Any, offline: Engine) -> None:
     assert complete(temperature=0, max_tokens=40, stop=stops).choices[0].text == whole[: whole.index(whole[4:6])]
 
 
+def test_logit_bias_bans_and_forces(complete: Any) -> None:
+    answer = complete(logit_bias={"65": 100}, max_tokens=3, temperature=0, extra_body={"return_token_ids": True})
+    assert answer.choices[0].model_extra["token_ids"] == [65] * 3
+
+
+def test_penalties_are_taken(complete: Any) -> None:
+    plain = complete(temperature=0, max_tokens=60, extra_body={"return_token_ids": True}).choices[0]
+    options = {"frequency_penalty": 2, "presence_penalty": 2, "extra_body": {"return_token_ids": True}}
+    punished = complete(temperature=0, max_tokens=60, **options).choices[0]
+    assert len(set(punished.model_extra["token_ids"])) > len(set(plain.model_extra["token_ids"]))
+
+
 # --- streams of completions ----------------------------------------------------------------------------------------
 
 

@@ -66,6 +66,35 @@ def test_a_stop_text_may_be_kept(client: httpx2.Client) -> None:
     assert stop in kept
 
 
+def test_only_allowed_tokens_are_drawn(client: httpx2.Client) -> None:
+    assert set(tokens(client, allowed_token_ids=[40, 41])) <= {40, 41}
+
+
+def test_bad_words_are_not_drawn(client: httpx2.Client) -> None:
+    text = complete(client, max_tokens=1, logprobs=1)["choices"][0]["logprobs"]["tokens"][0]
+    if "\N{REPLACEMENT CHARACTER}" in text:
+        text = " sold"
+    assert text not in complete(client, bad_words=[text])["choices"][0]["text"]
+
+
+def test_a_sample_has_tokens_enough(client: httpx2.Client, offline: Engine) -> None:
+    first = drawn(offline)[0]
+    assert len(tokens(client, stop_token_ids=[first])) == 1
+    assert len(tokens(client, stop_token_ids=[first], min_tokens=4)) > 4
+
+
+def test_special_tokens_may_be_shown(client: httpx2.Client) -> None:
+    fields: dict[str, Any] = {"logit_bias": {"1": 100}, "max_tokens": 3}
+    assert complete(client, **fields)["choices"][0]["text"] == ""
+    assert complete(client, skip_special_tokens=False, **fields)["choices"][0]["text"] == "<|im_start|>" * 3
+
+
+def test_special_tokens_are_shown_in_streams(client: httpx2.Client) -> None:
+    fields = {"prompt": PROMPT, "logit_bias": {"1": 100}, "max_tokens": 5, "skip_special_tokens": False, "stream": True}
+    text = "".join(piece["choices"][0]["text"] for piece in events(client, "/v1/completions", fields))
+    assert text == "<|im_start|>" * 5
+
+
 def test_prompt_logprobs(client: httpx2.Client, offline: Engine) -> None:
     choice = complete(client, prompt_logprobs=2, return_token_ids=True)["choices"][0]
     [score] = offline.score([PROMPT], 2)
