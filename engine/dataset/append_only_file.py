@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 _BLOCK = 2**20
 
 
-class Mark(NamedTuple):
+class FileMark(NamedTuple):
     """Where a file was at one moment, and what it held up to there.
 
     Attributes:
@@ -32,7 +32,7 @@ class AppendOnlyFile:
         self._digest = hashlib.sha256()
 
     @classmethod
-    def cut_back(cls, path: Path, mark: Mark) -> AppendOnlyFile | None:
+    def cut_back(cls, path: Path, mark: FileMark) -> AppendOnlyFile | None:
         """Open `path` where `mark` was made; None if it does not hold that any more. Nothing is written yet."""
         digest = hashlib.sha256()
         left = mark.size
@@ -56,11 +56,11 @@ class AppendOnlyFile:
         self._file.write(data)
         self._digest.update(data)
 
-    def sync(self) -> Mark:
+    def sync(self) -> FileMark:
         """Wait until all is on the disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        return Mark(self._file.tell(), self._digest.hexdigest())
+        return FileMark(self._file.tell(), self._digest.hexdigest())
 
     def close(self) -> None:
         """Close it."""

@@ -63,7 +63,7 @@ def card(
         _filters(tally),
         _fate(options, tally),
         "## Options",
-        _table(("option", "value"), ((key, f"`{json.dumps(value)}`") for key, value in options.as_object().items())),
+        _table(("option", "value"), ((key, f"`{json.dumps(value)}`") for key, value in options.to_object().items())),
     ]
     return printable("\n\n".join(parts) + "\n")
 

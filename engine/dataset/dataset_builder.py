@@ -103,7 +103,7 @@ class DatasetBuilder:
             facts = {
                 "format": FORMAT,
                 "sources": [{"name": source.path.name, "sha256": source.sha256()} for source in sources],
-                "options": self._options.as_object(),
+                "options": self._options.to_object(),
             }
             if self._tokenizer is not None:
                 facts["tokenizer"] = self._tokenizer
@@ -141,7 +141,7 @@ class DatasetBuilder:
             )
         fields = Fields(summary, str(path), error=InputError)
         questions = fields.integer("questions", low=0, high=MAX_COUNT)
-        summary["tally"] = DatasetTally.read(fields.section("tally")).as_object()
+        summary["tally"] = DatasetTally.read(fields.section("tally")).to_object()
         # A run that was killed after its last step leaves this.
         discard_draft(self._out)
         return BuildResult(summary, questions, questions, was_there=True)
@@ -172,10 +172,10 @@ class DatasetBuilder:
             if traces:
                 self._add(traces, draft, tally, seen)
             if time.monotonic() - saved >= every:
-                draft.save({"next": question + 1, "tally": tally.as_object()})
+                draft.save({"next": question + 1, "tally": tally.to_object()})
                 saved = time.monotonic()
             self._progress("writing", question + 1, len(index))
-        summary = {**facts, "questions": len(index), "tally": tally.as_object()}
+        summary = {**facts, "questions": len(index), "tally": tally.to_object()}
         sources = [
             SourceFacts(source["name"], source["sha256"], counts)
             for source, counts in zip(facts["sources"], index.counts, strict=True)

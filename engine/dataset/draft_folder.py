@@ -17,7 +17,7 @@ from ...model.files.fields import MAX_COUNT, Fields
 from ...model.files.working_file import working_names
 from ..errors import InputError, OutputError
 from ..results.file_lock import lock
-from .append_only_file import AppendOnlyFile, Mark
+from .append_only_file import AppendOnlyFile, FileMark
 
 State = Mapping[str, Any]
 
@@ -180,7 +180,7 @@ class DraftFolder:
                     "remove it, or give another --out"
                 )
             for name, mark in saved.sections("files"):
-                held = Mark(mark.integer("size", low=0, high=MAX_COUNT), mark.text("sha256"))
+                held = FileMark(mark.integer("size", low=0, high=MAX_COUNT), mark.text("sha256"))
                 file = AppendOnlyFile.cut_back(paths[name], held) if name in paths and paths[name].exists() else None
                 if file is None:
                     raise InputError(

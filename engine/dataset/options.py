@@ -97,7 +97,7 @@ class DatasetOptions:
         except InputError:
             raise InputError(f"--{name.replace('_', '-')} {shown(value)}: must be {allowed}") from None
 
-    def as_object(self) -> dict[str, Any]:
+    def to_object(self) -> dict[str, Any]:
         """For JSON."""
         return {**dataclasses.asdict(self), "kinds": list(self.kinds)}
 

@@ -30,7 +30,7 @@ class DatasetTally:
 
     @classmethod
     def read(cls, fields: Fields) -> DatasetTally:
-        """Go on from what `as_object` wrote.
+        """Go on from what `to_object` wrote.
 
         Raises:
             MarcotError: Of the kind that `fields` raises: it is something else.
@@ -41,7 +41,7 @@ class DatasetTally:
             counts.update({key: saved.integer(key, low=0, high=MAX_COUNT) for key in saved.values})
         return tally
 
-    def as_object(self) -> dict[str, Any]:
+    def to_object(self) -> dict[str, Any]:
         """For JSON, and for `read`."""
         return {name: dict(sorted(counts.items())) for name, counts in sorted(vars(self).items())}
 

@@ -7,7 +7,7 @@ from .comparison.page import comparison_page
 from .comparison.text import comparison_sections
 from .data_set import DataSet
 from .eval_run import EvalRun, Failure
-from .eval_view import EvalView, Leg
+from .eval_view import EvalStage, EvalView
 from .evaluate import evaluate
 from .evaluation import Evaluation
 from .interval import Interval, wilson
@@ -29,12 +29,12 @@ __all__ = [
     "Contestant",
     "DataSet",
     "EvalRun",
+    "EvalStage",
     "EvalView",
     "Evaluation",
     "Failure",
     "Heading",
     "Interval",
-    "Leg",
     "Pairs",
     "Problem",
     "Prompt",

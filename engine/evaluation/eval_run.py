@@ -25,7 +25,7 @@ from ..search import Question, reference_answer
 from ..search.rollout.instruction import with_instruction
 from ..search.strategy_spec import StrategySpec
 from .data_set import DataSet
-from .eval_view import EvalView, Leg
+from .eval_view import EvalStage, EvalView
 from .series import Series, read_series
 from .trial import Trial
 
@@ -65,9 +65,9 @@ class Cell:
         return replace(self, settings=settings)
 
     @property
-    def leg(self) -> Leg:
+    def stage(self) -> EvalStage:
         """What a view says of it."""
-        return Leg(f"{Path(self.model).name}, {self.spec.label}", len(self.todo), self.spec.strategy)
+        return EvalStage(f"{Path(self.model).name}, {self.spec.label}", len(self.todo), self.spec.strategy)
 
 
 class Failure(NamedTuple):
@@ -152,9 +152,9 @@ class EvalRun:
         return self.wanted - sum(len(cell.todo) for cell in self.cells)
 
     @property
-    def legs(self) -> list[Leg]:
+    def stages(self) -> list[EvalStage]:
         """What is left to do, in its order."""
-        return [cell.leg for cell in self.cells if cell.todo]
+        return [cell.stage for cell in self.cells if cell.todo]
 
     def answer(self, load: Callable[[str], Engine], view: EvalView | None) -> Iterator[Failure]:
         """Answer what is not answered yet; each answer is kept as soon as it is there.

@@ -28,7 +28,7 @@ _NUMBERS = 28
 """Columns of what is left without them."""
 
 
-class Leg(NamedTuple):
+class EvalStage(NamedTuple):
     """A part of a run: one strategy of one model.
 
     Attributes:
@@ -50,11 +50,11 @@ class Leg(NamedTuple):
 
 
 class EvalView:
-    """On a terminal, a bar for all legs and one for the present one; elsewhere, a line now and then."""
+    """On a terminal, a bar for all stages and one for the present one; elsewhere, a line now and then."""
 
-    def __init__(self, legs: Sequence[Leg]) -> None:
-        """Prepare a view of all `legs`, in the order in which they will begin."""
-        self._legs = legs
+    def __init__(self, stages: Sequence[EvalStage]) -> None:
+        """Prepare a view of all `stages`, in the order in which they will begin."""
+        self._stages = stages
         self._paces: list[Pace] = []
         self._right = 0
         self._last_line = time.monotonic()
@@ -79,11 +79,11 @@ class EvalView:
         self._run = self._bars.add_task("", total=0, note="", visible=False)
 
     def begin(self) -> None:
-        """The next leg begins."""
-        leg = self._legs[len(self._paces)]
-        self._paces.append(Pace(leg.questions))
+        """The next stage begins."""
+        stage = self._stages[len(self._paces)]
+        self._paces.append(Pace(stage.questions))
         self._right = 0
-        self._bars.reset(self._run, description=printable(leg.name), total=leg.questions, visible=True, note="")
+        self._bars.reset(self._run, description=printable(stage.name), total=stage.questions, visible=True, note="")
 
     def show(self, event: Progress | Outcome, correct: bool = False) -> None:
         """Take the next event of `Engine.stream`; for a result, whether it is right."""
@@ -117,26 +117,26 @@ class EvalView:
 
     @property
     def seconds_left(self) -> float | None:
-        """Of all legs, those that have not begun included; None as long as nothing is known."""
+        """Of all stages, those that have not begun included; None as long as nothing is known."""
         measured = {position: pace for position, pace in enumerate(self._paces) if pace.cost is not None}
         if not measured:
             return None
         # What a strategy costs that has not been seen yet is taken to be in proportion to its chains.
-        chains = sum(self._legs[position].weight * pace.finished for position, pace in measured.items())
+        chains = sum(self._stages[position].weight * pace.finished for position, pace in measured.items())
         per_chain = sum(pace.finished * (pace.cost or 0.0) for pace in measured.values()) / chains
         speed = sum(pace.tokens for pace in measured.values()) / sum(pace.seconds for pace in measured.values())
         left = 0.0
-        for position, leg in enumerate(self._legs):
-            pace = self._paces[position] if position < len(self._paces) else Pace(leg.questions)
-            alike = [other for at, other in measured.items() if self._legs[at].strategy == leg.strategy]
+        for position, stage in enumerate(self._stages):
+            pace = self._paces[position] if position < len(self._paces) else Pace(stage.questions)
+            alike = [other for at, other in measured.items() if self._stages[at].strategy == stage.strategy]
             known = measured.get(position, alike[-1] if alike else None)
-            cost = per_chain * leg.weight if known is None else known.cost or 0.0
+            cost = per_chain * stage.weight if known is None else known.cost or 0.0
             left += pace.tokens_left(cost) / (speed if known is None else known.tokens_per_s)
         return left
 
     @property
     def _questions(self) -> int:
-        return sum(leg.questions for leg in self._legs)
+        return sum(stage.questions for stage in self._stages)
 
     @property
     def _finished(self) -> int:
@@ -153,5 +153,5 @@ class EvalView:
         return time_left(self.seconds_left) if self._is_narrow else self._speed()
 
     def _plain_line(self) -> str:
-        run = f"{self._legs[len(self._paces) - 1].name}: {self._paces[-1]}, {self._right} right"
+        run = f"{self._stages[len(self._paces) - 1].name}: {self._paces[-1]}, {self._right} right"
         return f"{run}; in all {self._finished} of {self._questions}, {self._speed()}"

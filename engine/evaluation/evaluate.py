@@ -90,7 +90,7 @@ def evaluate(
         full=full,
         day=date,
     )
-    with run, EvalView(run.legs) if progress else nullcontext() as view:
+    with run, EvalView(run.stages) if progress else nullcontext() as view:
         failures = list(run.answer(lambda model: engine, view))
     found = run.series()
     if failures and not any(each.trials for each in found):

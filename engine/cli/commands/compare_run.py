@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...engine import Engine
-from ...evaluation import Comparison, Contestant, EvalView, Leg, Prompt, Reply, StrategySpec
+from ...evaluation import Comparison, Contestant, EvalStage, EvalView, Prompt, Reply, StrategySpec
 from ...outcome import Outcome
 from ...results.provenance import find_provenance
 from ...search import Question, SearchResult
@@ -72,12 +72,12 @@ class CompareRun:
         settings: dict[Contestant, dict[str, Any]],
     ) -> None:
         """Put every reply and the search behind it into `replies` and `searches` as it comes."""
-        legs = [
-            Leg(f"{Path(model).name}, {spec.label}", len(self.prompts), spec.strategy)
+        stages = [
+            EvalStage(f"{Path(model).name}, {spec.label}", len(self.prompts), spec.strategy)
             for model in self.models
             for spec in self.specs
         ]
-        with EvalView(legs) as view:
+        with EvalView(stages) as view:
             for model in self.models:
                 engine = load(model)
                 for spec in self.specs:

@@ -129,7 +129,7 @@ def _answer(run: EvalRun, loading: ModelOptions, out: Path | None) -> list[Failu
         with run:
             if run.recorded:
                 say(f"{run.recorded} of {run.wanted} answers are in {out} already")
-            with EvalView(run.legs) as view:
+            with EvalView(run.stages) as view:
                 for failure in run.answer(loading.load, view):
                     with view.paused():
                         say(f"error: {failure}")

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import InputError
 from ..split import question_id
-from .source import Entry, FailedSearch, Place, Source
+from .source import Entry, EntrySpan, FailedSearch, Source
 
 
 class QuestionIndex:
@@ -41,9 +41,9 @@ class QuestionIndex:
         self._groups: dict[bytes, int] = {}
         self._entries = tuple(array("q") for _ in range(5))
         for number, source in enumerate(sources):
-            for place in source.places():
-                self._add(number, source, place, skip_bad)
-                read(place.length)
+            for span in source.spans():
+                self._add(number, source, span, skip_bad)
+                read(span.length)
         group = np.frombuffer(self._entries[0], np.int64)
         self._order = np.argsort(group, kind="stable")
         self._bounds = np.searchsorted(group[self._order], np.arange(len(self._groups) + 1))
@@ -55,15 +55,15 @@ class QuestionIndex:
     def entries(self, question: int) -> Iterator[Entry]:
         """Read the entries of a question, in the order of the files."""
         for entry in self._order[self._bounds[question] : self._bounds[question + 1]]:
-            _, source, *place = (int(column[entry]) for column in self._entries)
-            found = self.sources[source].read(Place(*place))
+            _, source, *span = (int(column[entry]) for column in self._entries)
+            found = self.sources[source].read(EntrySpan(*span))
             assert isinstance(found, Entry)
             yield found
 
-    def _add(self, number: int, source: Source, place: Place, skip_bad: bool) -> None:
+    def _add(self, number: int, source: Source, span: EntrySpan, skip_bad: bool) -> None:
         counts = self.counts[number]
         try:
-            entry = source.read(place)
+            entry = source.read(span)
         except InputError:
             if not skip_bad:
                 raise
@@ -76,5 +76,5 @@ class QuestionIndex:
         if entry.model is not None:
             self.models[entry.model] += 1
         group = self._groups.setdefault(bytes.fromhex(question_id(entry.question)), len(self._groups))
-        for column, value in zip(self._entries, (group, number, *place), strict=True):
+        for column, value in zip(self._entries, (group, number, *span), strict=True):
             column.append(value)

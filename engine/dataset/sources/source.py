@@ -18,7 +18,7 @@ from .result_line import is_result_line, is_trial_line, parse_traces, parse_tria
 _BOM = b"\xef\xbb\xbf"
 
 
-class Place(NamedTuple):
+class EntrySpan(NamedTuple):
     """Where an entry is: `length` bytes from `offset`, the `number`th line or array element, counted from 1."""
 
     number: int
@@ -79,7 +79,7 @@ class Source:
         self._file.seek(0)
         return hashlib.file_digest(self._file, "sha256").hexdigest()
 
-    def places(self) -> Iterator[Place]:
+    def spans(self) -> Iterator[EntrySpan]:
         """Yield where the entries are; `read` may be called between two of them."""
         with self.path.open("rb") as file:
             file.seek(self._start)
@@ -87,7 +87,7 @@ class Source:
                 number = 0
                 try:
                     for number, element in enumerate(read_elements(file), 1):
-                        yield Place(number, element.offset, len(element.data))
+                        yield EntrySpan(number, element.offset, len(element.data))
                 except EOFError:
                     raise InputError(
                         f"{self.path}: the array ends in the middle, after {number} elements; fetch the file again"
@@ -98,23 +98,23 @@ class Source:
             offset = self._start
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield Place(number, offset, len(line))
+                    yield EntrySpan(number, offset, len(line))
                 offset += len(line)
 
-    def read(self, place: Place) -> Entry | FailedSearch:
+    def read(self, span: EntrySpan) -> Entry | FailedSearch:
         """Read an entry.
 
         Raises:
             InputError: It makes no sense; says where it is, what is wrong and what to do.
         """
-        self._file.seek(place.offset)
-        data = self._file.read(place.length)
+        self._file.seek(span.offset)
+        data = self._file.read(span.length)
         try:
             return _parse(data)
         except InputError as error:
             kind = "element" if self._is_array else "line"
             raise InputError(
-                f"{self.path}, {kind} {place.number}: {error}; correct it, take it out, or leave out what is like it "
+                f"{self.path}, {kind} {span.number}: {error}; correct it, take it out, or leave out what is like it "
                 "with --skip-bad"
             ) from None
 

@@ -125,7 +125,7 @@ def _split(text: str, separator: re.Pattern[str]) -> list[str]:
     return [part.strip() for part in (*parts, text[start:])]
 
 
-def parts_of(text: str) -> list[str]:
+def split_parts(text: str) -> list[str]:
     """The parts of a list of answers, or of a tuple, in plain notation."""
     if text and text[0] in _OPENING and text[-1] in _CLOSING and _is_one_bracket(text):
         text = text[1:-1]

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from .arithmetic import Unreadable
 from .extraction import reference_answer
-from .key import MAX_LENGTH, normalise_answer, part_key, parts_of, relation, sides
+from .key import MAX_LENGTH, normalise_answer, part_key, relation, sides, split_parts
 from .quantity import quantity
 from .tex import TEXT, plain
 from .value import equation_key
@@ -101,7 +101,7 @@ def _are_same_equation(one: str, other: str) -> bool:
 
 def _are_named(one: str, other: str) -> bool:
     """Whether one names the values that the other only lists."""
-    ours, theirs = ([sides(part) for part in parts_of(each)] for each in (one, other))
+    ours, theirs = ([sides(part) for part in split_parts(each)] for each in (one, other))
     named = [{bool(name) for name, _ in each} for each in (ours, theirs)]
     if len(ours) != len(theirs) or named not in ([{True}, {False}], [{False}, {True}]):
         return False

@@ -81,7 +81,7 @@ def test_samples_of_others(entry: dict[str, Any], question: str, answer: str) ->
 
 def test_marco_samples_are_read_one_by_one(marco_samples: Path) -> None:
     source = Source(marco_samples)
-    entries = [source.read(place) for place in source.places()]
+    entries = [source.read(span) for span in source.spans()]
     texts = [entry.traces[0].text for entry in entries if isinstance(entry, Entry)]
     assert texts == [sample["response"] for sample in json.loads(marco_samples.read_text(encoding="utf-8"))]
     assert len(texts) == 125
@@ -120,7 +120,7 @@ def test_a_bad_line_is_named_with_what_to_do(tmp_path: Path, line: Any, complain
     path = tmp_path / "bad.jsonl"
     path.write_bytes(json.dumps(GOOD).encode() + b"\n\n" + data + b"\n")
     source = Source(path)
-    first, second = source.places()
+    first, second = source.spans()
     assert isinstance(source.read(first), Entry)
     with pytest.raises(InputError, match=r"bad\.jsonl, line 3: .*; correct it, take it out, or .*--skip-bad") as raised:
         source.read(second)
@@ -131,20 +131,20 @@ def test_an_array_that_ends_early_is_named(tmp_path: Path) -> None:
     path = tmp_path / "cut.json"
     path.write_text('[{"instruction": "Q?", "response": "R"}, {"instr', encoding="utf-8")
     with pytest.raises(InputError, match="the array ends in the middle, after 1 elements"):
-        list(Source(path).places())
+        list(Source(path).spans())
 
 
 def test_failed_searches_are_no_error(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "r.jsonl", [{"index": 0, "question": "Q?", "error": "too long", "settings": {}}])
     source = Source(path)
-    assert [source.read(place) for place in source.places()] == [FailedSearch()]
+    assert [source.read(span) for span in source.spans()] == [FailedSearch()]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode())
     source = Source(path)
-    assert [type(source.read(place)) for place in source.places()] == [Entry]
+    assert [type(source.read(span)) for span in source.spans()] == [Entry]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -156,10 +156,10 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_what_follows_an_array_is_not_left_out(tmp_path: Path, more: bytes) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(json.dumps([GOOD]).encode() + b" \n" * 2**20)
-    assert len(list(Source(path).places())) == 1
+    assert len(list(Source(path).spans())) == 1
     path.write_bytes(json.dumps([GOOD]).encode() + more)
     with pytest.raises(InputError, match=r"a\.json: has more behind the end of the array"):
-        list(Source(path).places())
+        list(Source(path).spans())
 
 
 def test_a_number_of_hundreds_of_digits_is_none(tmp_path: Path) -> None:
@@ -167,4 +167,4 @@ def test_a_number_of_hundreds_of_digits_is_none(tmp_path: Path) -> None:
     entry["rollouts"][0]["value"] = 10**400
     path = write_lines(tmp_path / "r.jsonl", [entry])
     with pytest.raises(InputError, match=r'line 1: "value" must be a number or null, and is 1000'):
-        Source(path).read(next(Source(path).places()))
+        Source(path).read(next(Source(path).spans()))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from marcot.engine import InputError, Outcome, Progress
-from marcot.engine.evaluation import EvalView, Leg
+from marcot.engine.evaluation import EvalStage, EvalView
 from marcot.engine.search import MCTS, Greedy, Strategy
 from support.searches.trials import searched
 
@@ -22,7 +22,7 @@ def run(view: EvalView) -> None:
     view.show(Outcome(1, "How much?", None, InputError("no")))
 
 
-LEGS = [Leg("tiny, mcts [8]", 2, SEARCH), Leg("tiny, greedy", 2, MCTS(rollouts=None, max_tokens=100))]
+LEGS = [EvalStage("tiny, mcts [8]", 2, SEARCH), EvalStage("tiny, greedy", 2, MCTS(rollouts=None, max_tokens=100))]
 
 
 def test_a_terminal_gets_bars_that_go_away(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +43,7 @@ def test_a_narrow_terminal_gets_numbers_without_bars(
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "40")
-    with EvalView([Leg("qwen2.5-coder-0.5b, mcts:action=mini-step-32", 2, SEARCH)]) as view:
+    with EvalView([EvalStage("qwen2.5-coder-0.5b, mcts:action=mini-step-32", 2, SEARCH)]) as view:
         view.begin()
         view.show(Outcome(0, "How many?", RESULT, None), correct=True)
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err).replace("\r", "\n")
@@ -77,7 +77,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_strategies_that_have_not_begun_are_counted_by_their_chains(clock: list[float]) -> None:
-    view = EvalView([Leg("a, greedy", 10, Greedy()), Leg("a, mcts", 10, MCTS(rollouts=8))])
+    view = EvalView([EvalStage("a, greedy", 10, Greedy()), EvalStage("a, mcts", 10, MCTS(rollouts=8))])
     view.begin()
     clock[0] += 20
     view.show(ended(0, 100))
@@ -88,7 +88,7 @@ def test_strategies_that_have_not_begun_are_counted_by_their_chains(clock: list[
 
 def test_a_strategy_costs_another_model_what_it_cost_before(clock: list[float]) -> None:
     strategies: list[Strategy] = [Greedy(), MCTS(rollouts=8)]
-    view = EvalView([Leg(f"{model}, {each.name}", 4, each) for model in "ab" for each in strategies])
+    view = EvalView([EvalStage(f"{model}, {each.name}", 4, each) for model in "ab" for each in strategies])
     for tokens, seconds in ((100, 10.0), (500, 25.0)):
         view.begin()
         clock[0] += seconds
@@ -114,12 +114,12 @@ def test_a_strategy_costs_another_model_what_it_cost_before(clock: list[float]) 
     ids=["greedy", "rollouts", "tokens", "both", "seconds"],
 )
 def test_weights(strategy: Strategy, weight: float) -> None:
-    assert Leg("", 1, strategy).weight == weight
+    assert EvalStage("", 1, strategy).weight == weight
 
 
 def test_no_estimate_from_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("marcot.engine.evaluation.eval_view.PLAIN_LINE_EVERY", 0.0)
-    with EvalView([Leg("m", 3, SEARCH)]) as view:
+    with EvalView([EvalStage("m", 3, SEARCH)]) as view:
         view.begin()
         view.show(Progress(0, 0, 1, 10, 0.5, ""))
     assert "no estimate yet" in capsys.readouterr().err

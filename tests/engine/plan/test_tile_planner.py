@@ -220,7 +220,7 @@ def test_a_long_path_is_cut_for_many_workers() -> None:
 # --- deterministic ----------------------------------------------------------------------------------------------------
 
 
-def parts_of(readers: list[Reader], plan: Plan) -> dict[KVNode, list[list[tuple[int, int]]]]:
+def split_parts(readers: list[Reader], plan: Plan) -> dict[KVNode, list[list[tuple[int, int]]]]:
     """Position and visible length of the tiles of each row, by leaf."""
     tiles = tiles_of(plan)
     found: dict[KVNode, list[list[tuple[int, int]]]] = {}
@@ -249,12 +249,12 @@ def test_in_deterministic_mode_a_row_s_tiles_depend_on_its_path_only(seed: int) 
         given = history.readers(ROOM)
         if not given:
             continue
-        together = parts_of(*plans.plan(given, history.random.choice([1, ROOM])))
+        together = split_parts(*plans.plan(given, history.random.choice([1, ROOM])))
         for reader in history.random.sample(given, min(3, len(given))):
             _, plan = plans.plan([reader], history.random.choice([1, ROOM]))
             assert plan.tiles is not None
             assert plan.tiles.rows == 9
-            alone = parts_of([reader], plan)
+            alone = split_parts([reader], plan)
             assert together[reader.leaf] == alone[reader.leaf]
             ends = [reader.leaf.start + reader.first + i + 1 for i in range(reader.rows)]
             assert alone[reader.leaf] == [
