@@ -22,22 +22,27 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), "marcot needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.12 ..."'
 	$(PYTHON) -m venv $(VENV)
 
+# Without compiling 15,000 modules, which takes half a minute: Python compiles those that are imported, and keeps them.
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile
+unexport PYTHONDONTWRITEBYTECODE
+
 # Only the engine, for users.
 $(VENV)/.engine: pyproject.toml Makefile | $(BIN)/python
-	$(BIN)/python -m pip install -q --disable-pip-version-check $(TORCH)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[hub]'
+	$(PIP) $(TORCH)
+	$(PIP) -e '.[hub]'
 	@touch $@
 
 # Everything that tests, benchmarks and checks need.
 $(VENV)/.dev: $(VENV)/.engine
-	$(BIN)/python -m pip install -q --disable-pip-version-check $(PINS) -e '.[dev]'
+	$(PIP) $(PINS) -e '.[dev]'
 	@touch $@
 
 demo: $(VENV)/.engine  ## install, download a small real model, search a question, show the tree
 	$(BIN)/marcot search --model $(MODEL) --vote-margin 0 "$(QUESTION)"
 
-# The tests of a file stay in one process, because they share models. Two processes need 8 GB, for the tests that compare
-# checkpoints with transformers. make test WORKERS=0 runs all tests in one process, in order.
+# The tests of a file, or of a build of the CPU kernels, stay in one process, because they share models and compilations
+# (tests/support/distribution.py). Two processes need 8 GB, for the tests that compare checkpoints with transformers.
+# make test WORKERS=0 runs all tests in one process, in order.
 PYTEST := $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile -p no:benchmark
 test: $(VENV)/.dev     ## install and run every test
 	$(PYTEST)
@@ -68,7 +73,7 @@ bench: $(VENV)/.dev    ## time a decode step of a tree against per-branch decodi
 PEERS := llama-cpp-python==0.3.36 ctranslate2==4.8.5 openvino-genai==2026.4.1.0 nncf==3.4.0
 $(VENV)/.bench: $(VENV)/.dev
 	for peer in $(PEERS); do CMAKE_ARGS="-DGGML_NATIVE=ON" \
-	  $(BIN)/python -m pip install -q --disable-pip-version-check $$peer || echo "bench-cpu: no $$peer here"; done
+	  $(PIP) $$peer || echo "bench-cpu: no $$peer here"; done
 	@touch $@
 
 # To run a part: make bench-cpu MODELS="smollm2-135m" BRANCHES="1 8" CONTESTANTS="marcot-fast llama.cpp"

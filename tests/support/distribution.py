@@ -14,6 +14,7 @@ _NAMES: Final = "|".join(sorted(map(re.escape, kernel_sets.NAMES), key=len, reve
 _SET: Final = re.compile(rf"[\[-]({_NAMES})(?=[\]-])")
 
 _LONG: Final = (
+    "tests/engine/test_real_models.py",
     "tests/engine/cli/test_streams.py",
     "tests/engine/cli/test_real.py",
     "tests/engine/test_deterministic_engine.py",
