@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def _kernels() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _quick_interpreter() -> None:
     """Where Triton interprets kernels, it does so without detours."""
-    if interpreted.DEVICE == "cpu":
+    if interpreted.DEVICE == "cpu" and find_spec("triton") is not None:
         from support.kernels import quick_interpreter
 
         quick_interpreter.install()
