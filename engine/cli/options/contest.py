@@ -3,22 +3,59 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from . import common as options
 
 if TYPE_CHECKING:
     from ...search.strategy_spec import StrategySpec
 
+_MODEL = "Model"
+_SEARCH = "Search"
+
 
 @dataclass(frozen=True, slots=True)
 class ContestOptions:
     """Options of every command that compares models or strategies."""
 
-    models: options.ModelsOption = ""
-    strategies: options.StrategiesOption = "greedy,mcts"
-    budget_tokens: options.BudgetTokensOption = None
-    parameters: options.ParametersOption = ""
+    models: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="A,B",
+            help="Checkpoint folders, .gguf files, hub ids or names from marcot models, separated by commas; they are "
+            "loaded one after the other.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = ""
+    strategies: Annotated[
+        str,
+        typer.Option(
+            "--strategy",
+            metavar="A,B",
+            help="Strategies, separated by commas, each with parameters if wanted: "
+            "greedy,mcts:action=token,rollouts=4. label=NAME is what tables call one; module:Class is one of your own.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = "greedy,mcts"
+    budget_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--max-tokens", help="Tokens that a question may draw; no limit by default.", rich_help_panel=_SEARCH
+        ),
+    ] = None
+    parameters: Annotated[
+        str,
+        typer.Option(
+            "--set",
+            metavar="P=V,...",
+            help="Parameters of every strategy that has them, such as max_rollout_tokens=320,seed=1.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = ""
 
     @property
     def names(self) -> list[str]:

@@ -7,29 +7,88 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from ..streams import say
-from . import common as options
 
 if TYPE_CHECKING:
     from ...engine import Engine
     from ...results.question_run import QuestionSearcher
+
+_MODEL = "Model"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
     """How a command loads its models. See `Engine.load` for what the options mean."""
 
-    device: options.DeviceOption = "auto"
-    dtype: options.DtypeOption = "auto"
-    compute: options.ComputeOption = "auto"
-    weights: options.WeightsOption = "stored"
-    threads: options.ThreadsOption = None
-    kv_tokens: options.KVTokensOption = None
-    kv_dtype: options.KVDtypeOption = "auto"
-    deterministic: options.DeterministicOption = False
-    no_graphs: options.NoGraphsOption = False
+    device: Annotated[
+        str,
+        typer.Option(
+            help="auto, cpu or cuda; for marcot search also several, such as cuda:0,cuda:1.", rich_help_panel=_MODEL
+        ),
+    ] = "auto"
+    dtype: Annotated[
+        str,
+        typer.Option(
+            help="auto (float32 on the CPU, bfloat16 on a GPU), float32, bfloat16 or float16.", rich_help_panel=_MODEL
+        ),
+    ] = "auto"
+    compute: Annotated[
+        str,
+        typer.Option(
+            help="exact: fp32 throughout, agrees with transformers to 1e-4. fast: where weights are quantised, "
+            "activations are rounded to int8. auto: fast where that gains time, else exact.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = "auto"
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="What weights are kept as in memory: stored (as in the checkpoint), or the unquantised ones rounded "
+            "to bf16 (half of fp32), int8 (a quarter) or int4 (a sixth).",
+            rich_help_panel=_MODEL,
+        ),
+    ] = "stored"
+    threads: Annotated[int | None, typer.Option(help="CPU threads; all cores by default.", rich_help_panel=_MODEL)] = (
+        None
+    )
+    kv_tokens: Annotated[
+        int | None,
+        typer.Option(help="Size of the KV cache in tokens; what fits by default.", rich_help_panel=_MODEL),
+    ] = None
+    kv_dtype: Annotated[
+        str,
+        typer.Option(
+            "--kv-dtype",
+            help="What the KV cache holds. auto: K and V as they are computed. fp8: 8 bits each with a scale per "
+            "layer and head, so that twice as many tokens fit as in 16 bits and attention reads half, for a change of "
+            "every log-probability: small with E4M3, larger with E5M2, which AMD's GPUs and older ones use. On a GPU "
+            "only.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = "auto"
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic",
+            help="A branch has the same bits alone and beside any others. On the CPU it always has. A GPU then cuts "
+            "attention at fixed places and multiplies with kernels that take every number of rows alike, which are "
+            "slower than those that are chosen for a step's size.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = False
+    no_graphs: Annotated[
+        bool,
+        typer.Option(
+            "--no-graphs",
+            help="On a GPU, launch every kernel of a decode step by itself instead of all in one CUDA graph: slower, "
+            "but errors and profiles name the kernel.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = False
 
     def load(self, model: str) -> Engine:
         """Load `model`; a person at a terminal is told how long it took, which is seconds."""

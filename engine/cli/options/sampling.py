@@ -3,32 +3,73 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from . import common as options
 
 if TYPE_CHECKING:
     from ...sampling.sampling import Sampling
 
+_SAMPLING = "Sampling"
+
 
 @dataclass(frozen=True, slots=True)
 class SamplingOptions:
     """Options of every command that draws tokens. See `Sampling` for what they mean."""
 
-    temperature: options.TemperatureOption = 0.5
-    top_k: options.TopKOption = 20
-    top_p: options.TopPOption = 0.95
-    min_p: options.MinPOption = 0.0
-    repetition_penalty: options.RepetitionPenaltyOption = 1.0
-    frequency_penalty: options.FrequencyPenaltyOption = 0.0
-    presence_penalty: options.PresencePenaltyOption = 0.0
-    logit_bias: options.LogitBiasOption = ""
-    allowed_token_ids: options.AllowedTokenIdsOption = ""
-    bad_words: options.BadWordOption = None
-    min_tokens: options.MinTokensOption = 0
-    stop: options.StopOption = None
-    stop_token_ids: options.StopTokenIdsOption = ""
-    seed: options.SeedOption = 0
+    temperature: Annotated[float, typer.Option(help="Divides the logits; 0 is greedy.", rich_help_panel=_SAMPLING)] = (
+        0.5
+    )
+    top_k: Annotated[int, typer.Option(help="Keep the K most probable tokens; 0: all.", rich_help_panel=_SAMPLING)] = 20
+    top_p: Annotated[
+        float, typer.Option(help="Keep the most probable tokens up to this sum; 1: all.", rich_help_panel=_SAMPLING)
+    ] = 0.95
+    min_p: Annotated[
+        float,
+        typer.Option(
+            help="Keep tokens at least this many times as probable as the best; 0: all.", rich_help_panel=_SAMPLING
+        ),
+    ] = 0.0
+    repetition_penalty: Annotated[
+        float, typer.Option(help="Penalty on tokens that were there before; 1: none.", rich_help_panel=_SAMPLING)
+    ] = 1.0
+    frequency_penalty: Annotated[
+        float,
+        typer.Option(help="Penalty on a token for each time it was drawn, -2 to 2.", rich_help_panel=_SAMPLING),
+    ] = 0.0
+    presence_penalty: Annotated[
+        float, typer.Option(help="Penalty on tokens that were drawn, -2 to 2.", rich_help_panel=_SAMPLING)
+    ] = 0.0
+    logit_bias: Annotated[
+        str,
+        typer.Option(
+            metavar="ID:BIAS ...",
+            help='What is added to the logits of tokens, such as "13:-100 198:2.5".',
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = ""
+    allowed_token_ids: Annotated[
+        str,
+        typer.Option(
+            help='The only tokens that may be drawn, such as "15 16"; all by default.', rich_help_panel=_SAMPLING
+        ),
+    ] = ""
+    bad_words: Annotated[
+        list[str] | None,
+        typer.Option("--bad-word", help="Text that must not come; may be given again.", rich_help_panel=_SAMPLING),
+    ] = None
+    min_tokens: Annotated[
+        int, typer.Option(help="Tokens before anything may end a sample.", rich_help_panel=_SAMPLING)
+    ] = 0
+    stop: Annotated[
+        list[str] | None, typer.Option(help="Text that ends a sample; may be given again.", rich_help_panel=_SAMPLING)
+    ] = None
+    stop_token_ids: Annotated[
+        str, typer.Option(help='Tokens that end a sample, such as "13 198".', rich_help_panel=_SAMPLING)
+    ] = ""
+    seed: Annotated[int, typer.Option(help="Same seed, same result.", rich_help_panel=_SAMPLING)] = 0
 
     def sampling(self, **others: Any) -> Sampling:  # noqa: ANN401  (fields of `Sampling`)
         """How tokens are drawn, with what else the command knows of it.

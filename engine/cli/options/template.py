@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date as Date
+from typing import Annotated
+
+import typer
 
 from . import common as options
 
@@ -12,8 +15,15 @@ from . import common as options
 class TemplateOptions:
     """Options of every command that searches."""
 
-    system: options.SystemOption = None
-    date: options.DateOption = None
+    system: Annotated[str | None, typer.Option(help="System message; the chat template's own by default.")] = None
+    date: Annotated[
+        str | None,
+        typer.Option(
+            metavar="YYYY-MM-DD",
+            help="What a chat template that shows today's date shows; by default that of the results in --out, or "
+            "today's.",
+        ),
+    ] = None
 
     @property
     def day(self) -> Date | None:

@@ -16,6 +16,7 @@ from marcot.engine import MCTS, Sampling
 from marcot.engine.cli.app import app
 from marcot.engine.cli.commands.generate import generate
 from marcot.engine.cli.commands.search import search
+from marcot.engine.cli.options.sampling import SamplingOptions
 from marcot.engine.errors import RenamedWarning
 from typer.main import get_command
 
@@ -62,10 +63,18 @@ def test_a_shell_completes_commands_and_options(typed: str, found: str) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, found, "")
 
 
+WRITTEN = ("stop", "stop_token_ids", "logit_bias", "allowed_token_ids", "bad_words")
+"""Parameters that are lists in Python, and written in another way on the command line."""
+
+
+def test_options_that_are_written_otherwise_default_to_the_same() -> None:
+    assert SamplingOptions().sampling() == Sampling()
+
+
 @pytest.mark.parametrize(("command", "noun"), [(search, Sampling), (generate, Sampling)])
 def test_options_default_to_what_the_library_defaults_to(command: Callable, noun: type) -> None:
     options = inspect.signature(command).parameters
-    shared = [each for each in fields(noun) if each.name in options and each.name not in ("stop", "stop_token_ids")]
+    shared = [each for each in fields(noun) if each.name in options and each.name not in WRITTEN]
     assert len(shared) >= 5
     for each in shared:
         if not (command is search and noun is Sampling and each.name == "max_tokens"):
