@@ -42,11 +42,14 @@ class SchedulerLimits(NamedTuple):
 
     Attributes:
         step_tokens: Rows of a forward pass; decoding branches come first, prefill chunks take what is left.
+        prefill_tokens: Rows of prompts and scores in a step in which branches decode, which wait for all of it. On a
+            CPU, chunks of 64 to 256 rows take less time per row than ones of 512 (7 % on the 0.5B).
         requests: Requests that run at once; more wait.
         round_tokens: Tokens that a branch draws in one go when there is nothing else to do, at most `ROUND_TOKENS`.
     """
 
     step_tokens: int = 512
+    prefill_tokens: int = 128
     requests: int = 256
     round_tokens: int = 1
 
@@ -66,7 +69,7 @@ class SchedulerLimits(NamedTuple):
             return cls()
         fitting = int(memory * _SHARE_OF_ACTIVATIONS) // decoder.row_bytes
         step_tokens = min(max(fitting, cls().step_tokens), _GPU_STEP_TOKENS)
-        return cls(step_tokens=step_tokens, round_tokens=ROUND_TOKENS)
+        return cls(step_tokens=step_tokens, prefill_tokens=step_tokens, round_tokens=ROUND_TOKENS)
 
 
 class Scheduler:
@@ -364,8 +367,11 @@ class Scheduler:
         single = not scoring and all(len(node.tokens) - node.computed == 1 for _, node in decoding)
         if single and not behind:
             return self._round(decoding[: self._limits.step_tokens])
-        readers = self._rows(decoding + scoring, self._limits.step_tokens)
-        readers += self._chunks(behind, self._limits.step_tokens - sum(reader.rows for reader in readers))
+        budget = self._limits.step_tokens
+        if decoding:
+            budget = min(budget, len(decoding) + self._limits.prefill_tokens)
+        readers = self._rows(decoding + scoring, budget)
+        readers += self._chunks(behind, budget - sum(reader.rows for reader in readers))
         # States of single tokens come from a round of one as well, where that is quicker.
         alone = self._step_runner.graphed and single and all(reader.rows == 1 for reader in readers)
         return readers, int(alone)
