@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from . import signals, streams
+from .commands.bench import bench
 from .commands.compare import compare
 from .commands.dataset import dataset
 from .commands.eval import eval
@@ -40,6 +41,7 @@ app.command()(eval)
 app.command()(compare)
 app.command()(dataset)
 app.command()(serve)
+app.command()(bench)
 
 
 def _print_version(wanted: bool) -> None:

@@ -29,6 +29,7 @@ def models(
       marcot models --fetch smollm2-135m
     """
     from ....model import BUILT_IN_MODELS, locate, models_folder
+    from ....model.architecture import BY_CLASS
     from ...errors import InputError
     from ...results.json_form import to_line
 
@@ -46,6 +47,8 @@ def models(
         print(f"{'':<20}  from {entry['source']}; {entry['path'] or 'not fetched yet'}")
     if not json:
         print(f"\nFetched models are kept in {models_folder()}")
+        families = ", ".join(architecture.models for architecture in BY_CLASS.values())
+        print(f"Checkpoint folders, .gguf files and hub ids may be of any size of {families}")
 
 
 def _entry(model: BuiltInModel) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from marcot.engine.cli.options.sampling import SamplingOptions
 from marcot.engine.errors import RenamedWarning
 from typer.main import get_command
 
-COMMANDS = ["search", "generate", "score", "models", "eval", "compare", "dataset", "serve"]
+COMMANDS = ["search", "generate", "score", "models", "eval", "compare", "dataset", "serve", "bench"]
 
 
 def test_help_does_not_wait_for_torch() -> None:

@@ -17,6 +17,8 @@ def test_every_built_in_model_is_listed(marcot: Callable, tmp_path: Path, monkey
         assert model.source in ended.out
     assert ended.out.count("not fetched yet") == len(BUILT_IN_MODELS)
     assert str(tmp_path) in ended.out
+    for family in ("Qwen3", "Llama 2 to 3.3", "Mistral 7B", "SmolLM3"):
+        assert family in ended.out.splitlines()[-1]
 
 
 def test_json_says_what_is_cached(marcot: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
