@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import tokenizers
+from tokenizers import decoders
 
 from .errors import ChatTemplateError, TokenizerError
 from .files.rust_errors import translated
@@ -14,6 +15,9 @@ from .template.chat_template import ChatTemplate, Message
 
 SPACE = "\u2581"
 """What SentencePiece writes for a space."""
+
+_UNFINISHED = "\N{REPLACEMENT CHARACTER}"
+"""What bytes decode to that are not UTF-8, such as the beginning of a character that the next tokens complete."""
 
 
 class Tokenizer:
@@ -40,8 +44,9 @@ class Tokenizer:
         self.chat_template = chat_template
         added = backend.get_added_tokens_decoder()
         self.special_tokens = {token.content: id for id, token in added.items() if token.special}
-        self._alone: dict[int, str] = {}
         self._ahead = _dropped_ahead(backend)
+        self._alone = _TokenTexts(backend, self._ahead)
+        self._adds_up = isinstance(backend.decoder, decoders.ByteLevel)
 
     @property
     def vocab_size(self) -> int:
@@ -70,7 +75,7 @@ class Tokenizer:
         first = self.bos_token_id
         return [first, *ids] if bos and first is not None and ids[:1] != [first] else ids
 
-    def decode(self, ids: Iterable[int], *, keep_special: bool = False) -> str:
+    def decode(self, ids: Sequence[int], *, keep_special: bool = False) -> str:
         """Return the text of `ids`; bytes that are not UTF-8 become U+FFFD, ids without a token nothing.
 
         It is their text inside a longer one: the space that SentencePiece puts in front of a text is kept, as nearly
@@ -83,19 +88,19 @@ class Tokenizer:
         Raises:
             TokenizerError: The tokenizer's decoder fails on them.
         """
-        ids = list(ids)
-        if len(ids) == 1 and not keep_special:  # asked for again and again, to find out where tokens end in a text
-            known = self._alone.get(ids[0])
-            if known is None:
-                known = self._alone[ids[0]] = self._decoded(ids, keep_special)
-            return known
-        return self._decoded(ids, keep_special)
+        if keep_special:
+            return self._decoded(ids, keep_special=True)
+        if len(ids) == 1:
+            return self._alone[ids[0]]
+        if self._adds_up:
+            # Bytes follow one another, and so do the texts of whole characters. Lookups take a quarter of the time.
+            text = "".join(map(self._alone.__getitem__, ids))
+            if _UNFINISHED not in text:
+                return text
+        return self._decoded(ids)
 
-    def _decoded(self, ids: list[int], keep_special: bool) -> str:
-        try:
-            return self._backend.decode([*self._ahead, *ids], skip_special_tokens=not keep_special)
-        except BaseException as error:
-            raise translated(error, "these tokens cannot be decoded", TokenizerError) from error
+    def _decoded(self, ids: Sequence[int], *, keep_special: bool = False) -> str:
+        return _decoded(self._backend, [*self._ahead, *ids], keep_special=keep_special)
 
     def stream(self, *, keep_special: bool = False) -> TextStream:
         """Return a decoder for tokens that arrive one by one, such as those of one branch."""
@@ -140,6 +145,25 @@ def _dropped_ahead(backend: tokenizers.Tokenizer) -> tuple[int, ...]:
         raise translated(error, "the decoder fails on a space", TokenizerError) from error
 
 
+class _TokenTexts(dict[int, str]):
+    """Texts of single tokens, which are asked for again and again."""
+
+    def __init__(self, backend: tokenizers.Tokenizer, ahead: tuple[int, ...]) -> None:
+        self._backend = backend
+        self._ahead = ahead
+
+    def __missing__(self, token: int) -> str:
+        text = self[token] = _decoded(self._backend, [*self._ahead, token], keep_special=False)
+        return text
+
+
+def _decoded(backend: tokenizers.Tokenizer, ids: list[int], *, keep_special: bool) -> str:
+    try:
+        return backend.decode(ids, skip_special_tokens=not keep_special)
+    except BaseException as error:
+        raise translated(error, "these tokens cannot be decoded", TokenizerError) from error
+
+
 class TextStream:
     """Incremental decoding: what `push` returns, and `finish` at the end, adds up to `Tokenizer.decode` of all ids."""
 
@@ -160,7 +184,7 @@ class TextStream:
         self._pending.extend(ids)
         text = self._pending_text()
         # A last U+FFFD may be the beginning of a character whose other bytes come with the next tokens.
-        return "" if text.endswith("\N{REPLACEMENT CHARACTER}") else self._release(text)
+        return "" if text.endswith(_UNFINISHED) else self._release(text)
 
     def finish(self) -> str:
         """Return what is still held back."""

@@ -61,7 +61,7 @@ class TokenCodec:
             each = [each]
         return [self._encoded(sequence, bos) for sequence in each]
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`; empty without a tokenizer."""
         return self.tokenizer.decode(ids) if self.tokenizer else ""
 
