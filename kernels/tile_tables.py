@@ -84,7 +84,7 @@ def tile_tables(runs: Runs, block: int, longest: Ints, last: Ints, *, merge_all:
 def _numbered(runs: Ints, rows: int, merge_all: bool) -> TileTables:
     """The tables of tiles that are finished but for their partial results."""
     _, position, length, first_row, count, width = runs
-    several = readings(first_row, count, 1, rows) > (0 if merge_all else 1)
+    several = readings(first_row, first_row + count, np.ones_like(count), rows) > (0 if merge_all else 1)
     before = np.append(0, np.cumsum(several))
     counts = np.where(before[first_row + count] > before[first_row], count, 0)
     partial = np.where(counts > 0, np.cumsum(counts) - counts, -1)
@@ -97,10 +97,9 @@ def _numbered(runs: Ints, rows: int, merge_all: bool) -> TileTables:
     return TileTables(tiles.astype(np.int32), by_row.astype(np.int32), merges.astype(np.int32))
 
 
-def readings(first_row: Ints, count: Ints, times: Ints | int, rows: int) -> Ints:
-    """`[rows]`, how often each row is among `count` rows from `first_row` on, which count so many `times`."""
-    edges = np.bincount(first_row, np.broadcast_to(times, first_row.shape), rows + 1)
-    edges -= np.bincount(first_row + count, np.broadcast_to(times, first_row.shape), rows + 1)
+def readings(first_row: Ints, end_row: Ints, times: Ints, rows: int) -> Ints:
+    """`[rows]`, how often each row is in the ranges from `first_row` to `end_row`, which count so many `times`."""
+    edges = np.bincount(first_row, times, rows + 1) - np.bincount(end_row, times, rows + 1)
     return np.cumsum(edges[:-1]).astype(np.int64)
 
 

@@ -35,16 +35,15 @@ class Reader(NamedTuple):
     rows: int
     writes: bool = True
 
-    @property
-    def decodes(self) -> bool:
-        """Whether this is the last token of a branch so far, or one that it is going to draw, and nothing else."""
-        request, leaf, first, rows, writes = self
-        return leaf is request.node and rows == 1 and writes and first + 1 >= len(leaf.tokens)
-
     def room(self, tokens: int) -> int:
-        """How many of the next `tokens - 1` tokens of a branch that decodes have slots already; 0 for all others."""
-        leaf = self.leaf
-        return min(tokens - 1, leaf.capacity - self.first - 1) if tokens > 1 and self.decodes else 0
+        """How many of the next `tokens - 1` tokens of a branch have slots already; 0 where nothing will be drawn next.
+
+        Something will be if this is the last token of the branch so far, or one that it is going to draw.
+        """
+        request, leaf, first, rows, writes = self
+        if tokens <= 1 or rows != 1 or leaf is not request.node or not writes or first + 1 < len(leaf.tokens):
+            return 0
+        return min(tokens - 1, len(leaf.pages) * PAGE_SIZE - leaf.first_slot - first - 1)
 
 
 class Planner(Protocol):

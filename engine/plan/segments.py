@@ -84,7 +84,7 @@ def read_tree(readers: Sequence[Reader], room: int) -> ReadTree:
             node = node.parent
         behind.append(number.get(node, -1))
     own = [reader.rows for reader in readers]
-    rooms = [reader.room(room) for reader in readers] if room > 1 else [0] * len(readers)
+    rooms = [reader.room(room) for reader in readers]
     first_rows, columns = _segments(begins, behind, own, len(nodes))
     lowest, end, above, first_row, rows, ends, end_row = np.array(columns, np.int64)
 
@@ -122,13 +122,7 @@ def _segments(begins: list[int], behind: list[int], own: list[int], nodes: int) 
         `Segments`: `above`, `first_row`, `rows`, `ends` and `end_row`.
     """
     ends_at = [*begins[1:], nodes]
-    below: list[list[tuple[int, bool, int]]] = [[] for _ in own]
-    roots: list[int] = []
-    for stretch, node in enumerate(behind):
-        if node < 0:
-            roots.append(stretch)
-        else:  # those without nodes first, so that rows which end in a segment are neighbours
-            below[bisect_right(begins, node) - 1].append((node, begins[stretch] < ends_at[stretch], stretch))
+    roots, below = _below(begins, ends_at, behind)
     sizes = list(own)
     for stretch in range(len(own) - 1, -1, -1):
         for _, _, other in below[stretch]:
@@ -147,6 +141,10 @@ def _segments(begins: list[int], behind: list[int], own: list[int], nodes: int) 
             continue
         row = end_row = first_rows[stretch]
         rows = ends = own[stretch]
+        if not below[stretch]:  # as is true of most
+            above[lowest] = len(found)
+            found.append((lowest, end, above[behind[stretch]], row, rows, ends, end_row))
+            continue
         cuts: list[tuple[int, ...]] = []
         for node, has_nodes, other in sorted(below[stretch]):
             if node > lowest:
@@ -162,6 +160,24 @@ def _segments(begins: list[int], behind: list[int], own: list[int], nodes: int) 
             found.append((low, high, upper, row, *counts))
             upper = above[low] = len(found) - 1
     return first_rows, [list(column) for column in zip(*found, strict=True)]
+
+
+def _below(
+    begins: list[int], ends_at: list[int], behind: list[int]
+) -> tuple[list[int], list[list[tuple[int, bool, int]]]]:
+    """The stretches that begin a path, and those that go on behind each one.
+
+    Of these the node that they go on behind, whether they have nodes, and their number. In this order, those without
+    nodes come first behind a node, so that rows which end in a segment are neighbours.
+    """
+    roots: list[int] = []
+    below: list[list[tuple[int, bool, int]]] = [[] for _ in begins]
+    for stretch, node in enumerate(behind):
+        if node < 0:
+            roots.append(stretch)
+        else:
+            below[bisect_right(begins, node) - 1].append((node, begins[stretch] < ends_at[stretch], stretch))
+    return roots, below
 
 
 def _positions(begins: Ints, rows: Ints, rooms: Ints, order: Ints) -> tuple[NDArray[np.int32], Ints]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, hypot, sqrt
+from math import ceil, sqrt
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -98,31 +98,43 @@ def choose(segments: Segments, costs: Sequence[TileCost], query_rows: int) -> Ti
     tokens = int(segments.length.sum())
     longest = float((segments.position + segments.length).max()) / BLOCK_TOKENS
     found: list[TileChoice] = []
-    for cost in sorted(costs, key=lambda cost: _first_guess(segments, cost))[:_CANDIDATES]:
+    guesses = _first_guesses(segments, costs)
+    for number in np.argsort(guesses, kind="stable")[:_CANDIDATES].tolist():
+        cost = costs[number]
         reads = shared(segments, cost)
         packs = packed(reads, cost)
         busy = float((-(-reads.length // BLOCK_TOKENS) * -(-reads.rows // cost.rows)).sum()) / cost.workers
         quickest = sqrt(longest * cost.merge / cost.wait)
-
-        def choice(packs: Packs, most: int, reads: Reads = reads, cost: TileCost = cost) -> TileChoice:
-            us = modelled_us(cost, work_for(reads, packs, cost, most, query_rows, tokens))
-            return TileChoice(us, cost, reads, packs, most)
-
         sizes = [busy * part for part in _OF_WORK] + [quickest * part for part in _OF_LATENCY]
-        of_all = [choice(split(packs, most), most) for most in {max(1, ceil(size)) for size in sizes}]
-        found += [*of_all, choice(NO_PACKS, min(of_all, key=attrgetter("us")).most)]
-    return min(found, key=attrgetter("us"))
+        mosts = list({max(1, ceil(size)) for size in sizes})
+        ways = [(shares, most) for shares in (packs, NO_PACKS) for most in mosts]
+        works = works_for(reads, packs, cost, mosts, query_rows, tokens)
+        found += [TileChoice(modelled_us(cost, work), cost, reads, *way) for way, work in zip(ways, works, strict=True)]
+    best = min(found, key=attrgetter("us"))
+    return best._replace(packs=split(best.packs, best.most))
 
 
-def _first_guess(segments: Segments, cost: TileCost) -> float:
-    """About how long the tiles take, if private suffixes share them and short segments are read with longer ones."""
+def chosen_again(choice: TileChoice, segments: Segments) -> TileChoice:
+    """Read `segments` as was chosen for others; the time is that of these."""
+    reads = shared(segments, choice.cost)
+    packs = split(packed(reads, choice.cost), choice.most) if len(choice.packs.first) else NO_PACKS
+    return choice._replace(reads=reads, packs=packs)
+
+
+def _first_guesses(segments: Segments, costs: Sequence[TileCost]) -> NDArray[np.float64]:
+    """About how long tiles of each cost take, if suffixes share them and short segments are read with longer ones."""
+    most, tile, partial, block, wait, merge = np.array(
+        [(cost.rows, cost.tile, cost.partial, cost.block, cost.wait, cost.merge) for cost in costs]
+    ).T[:, :, None]
     blocks, rows = segments.length / BLOCK_TOKENS, segments.rows
-    tiles = -(-rows // cost.rows)
-    fixed = np.minimum(tiles * (cost.tile + cost.partial), 2 * cost.block * blocks)
-    fixed = np.where(rows > 1, fixed, (cost.tile + cost.partial) / cost.rows)
-    busy = float((tiles * blocks * cost.block + fixed).sum())
+    tiles = np.ceil(rows / most)
+    fixed = np.minimum(tiles * (tile + partial), 2 * block * blocks)
+    fixed = np.where(rows > 1, fixed, (tile + partial) / most)
+    busy = (tiles * blocks * block + fixed).sum(axis=1)
     longest = float((segments.position + segments.length).max()) / BLOCK_TOKENS
-    return hypot(busy / cost.workers, sqrt(cost.wait * cost.merge * longest) + 2 * cost.merge)
+    latency = np.sqrt(wait * merge * longest) + 2 * merge
+    guesses: NDArray[np.float64] = np.hypot(busy / [cost.workers for cost in costs], latency[:, 0])
+    return guesses
 
 
 def shared(segments: Segments, cost: TileCost) -> Reads:
@@ -171,7 +183,7 @@ def packed(reads: Reads, cost: TileCost) -> Packs:
     return Packs(*np.array(found, np.int64).reshape(-1, 3).T)
 
 
-def split(packs: Packs, most: int) -> Packs:
+def split(packs: Packs, most: int | Ints) -> Packs:
     """Packs of at most `most` blocks, where that is possible."""
     parts = np.minimum(-(-packs.blocks // most), packs.rows)
     pack, part = counted(parts)
@@ -180,26 +192,41 @@ def split(packs: Packs, most: int) -> Packs:
     return Packs(packs.first[pack] + begin, (part + 1) * rows // parts - begin, packs.width[pack])
 
 
-def work_for(reads: Reads, packs: Packs, cost: TileCost, most: int, query_rows: int, tokens: int) -> Work:
-    """What it asks for if no tile but those of packs has more than `most` blocks of tokens."""
-    alone = unpacked(reads, packs)
-    blocks, rows = -(-reads.length[alone] // BLOCK_TOKENS), -(-reads.rows[alone] // cost.rows)
-    each = -(-blocks // -(-blocks // most))
-    pieces = -(-blocks // each)
-    times = np.ones(len(alone), np.int64)
-    times[alone] = pieces
-    read = readings(reads.first_row, reads.rows, times, query_rows)
+def works_for(
+    reads: Reads, packs: Packs, cost: TileCost, mosts: Sequence[int], query_rows: int, tokens: int
+) -> list[Work]:
+    """What it asks for if no tile has more than `most` blocks of tokens, for each of `mosts`, and then without packs.
+
+    Packs are split for that, as far as they can be. All ways are counted at once, in tables of ways and runs: numpy
+    takes longer for a call than for some hundred runs. The rows of a way are numbered on from those of the one before.
+    """
+    ways, runs, row_edges = 2 * len(mosts), len(reads.rows), query_rows + 1
+    alone = np.ones((ways, runs), np.bool_)
+    alone[: len(mosts)] = unpacked(reads, packs)
+    blocks, rows = np.ceil(reads.length / BLOCK_TOKENS), np.ceil(reads.rows / cost.rows)
+    each = np.ceil(blocks / np.ceil(blocks / np.tile(mosts, 2)[:, None]))
+    pieces = np.where(alone, np.ceil(blocks / each), 1)
+    tiles = pieces * rows * alone
+    first_row = reads.first_row + np.arange(ways)[:, None] * row_edges
+    end_row = first_row + reads.rows
+    read = readings(first_row.ravel(), end_row.ravel(), pieces.ravel(), ways * row_edges)
     several = np.append(0, np.cumsum(read > 1))
-    in_packs, packed_blocks = packs.blocks, several[reads.first_row[packs.first] + packs.rows]
-    is_partial = several[(reads.first_row + reads.rows)[alone]] > several[reads.first_row[alone]]
-    return Work(
-        tiles=int(pieces @ rows) + len(in_packs),
-        blocks=int(blocks @ rows + in_packs.sum()),
-        longest=int(max(each.max(initial=0), in_packs.max(initial=0))),
-        partials=int((pieces * rows) @ is_partial + (packed_blocks > several[reads.first_row[packs.first]]).sum()),
-        readings=int(read.max()),
-        tokens=tokens,
-    )
+    is_partial = several[end_row] > several[first_row]
+    counts = np.stack((
+        tiles.sum(axis=1), alone @ (blocks * rows), (each * alone).max(axis=1),
+        (tiles * is_partial).sum(axis=1), read.reshape(ways, row_edges).max(axis=1),
+    ))  # fmt: skip
+    if len(packs.first):
+        numbers = (packs.first + np.arange(len(mosts))[:, None] * runs).ravel()
+        rows_and_widths = (np.tile(column, len(mosts)) for column in packs[1:])
+        parts = split(Packs(numbers, *rows_and_widths), np.repeat(mosts, len(packs.first)))
+        way, first, part_blocks = parts.first // runs, first_row.ravel()[parts.first], parts.blocks
+        is_partial_part = several[first + parts.rows] > several[first]
+        counts[0] += np.bincount(way, minlength=ways)
+        counts[1] += np.bincount(way, part_blocks, ways)
+        np.maximum.at(counts[2], way, part_blocks)
+        counts[3] += np.bincount(way, is_partial_part, ways)
+    return [Work._make([*of_way, tokens]) for of_way in counts.T.astype(np.int64).tolist()]
 
 
 def unpacked(reads: Reads, packs: Packs) -> NDArray[np.bool_]:

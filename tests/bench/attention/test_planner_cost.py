@@ -17,7 +17,6 @@ def test_the_tree_is_as_large_as_it_says() -> None:
     assert len(nodes) + 1 == tree.nodes, "with the root"
     assert sum(len(node.tokens) for node in nodes) == tree.tokens
     for reader in tree.readers():
-        assert reader.decodes
         assert reader.room(planner_cost.ROOM) == planner_cost.ROOM - 1
         assert all(part.computed == len(part.tokens) for part in reader.leaf.path()[:-1])
 

@@ -217,6 +217,23 @@ def test_a_long_path_is_cut_for_many_workers() -> None:
     assert longest[0] > longest[1] > longest[2] >= BLOCK_TOKENS
 
 
+def tables(plan: Plan) -> list[list[int]]:
+    assert plan.tiles is not None
+    return [plan.tiles.rows, *(table.tolist() for table in plan.tiles[1:])]
+
+
+def test_a_choice_holds_until_something_else_is_read() -> None:
+    tree = KVTree(pages=900)
+    few = branches(tree, cached(tree, 300), *range(10, 40))
+    many = few + branches(tree, cached(tree, 900), *range(10, 100))
+    kept = planner()
+    first, again = kept.plan(few, ROOM), kept.plan(few, ROOM)
+    assert tables(first[1]) == tables(again[1])
+    check(*kept.plan(few[2:], ROOM), ROOM)
+    for others in (many, few[:5], many[:1]):
+        assert tables(kept.plan(others, ROOM)[1]) == tables(planner().plan(others, ROOM)[1])
+
+
 # --- deterministic ----------------------------------------------------------------------------------------------------
 
 
