@@ -23,7 +23,8 @@ class BranchPrefix(NamedTuple):
     @property
     def token_ids(self) -> list[int]:
         """Its tokens."""
-        return [int(token) for token in self.branch.token_ids[: self.end]]
+        ids: list[int] = self.branch.token_ids[: self.end].tolist()
+        return ids
 
     @property
     def length(self) -> int:

@@ -31,7 +31,10 @@ class NodeContent(NamedTuple):
     @property
     def confidences(self) -> tuple[float | None, ...]:
         """Confidence of each token; None for a given one."""
-        return tuple(None if math.isnan(each) else each for each in self.stats.confidences.tolist())
+        confidences: list[float] = self.stats.confidences.tolist()
+        if self.drawn == len(self.token_ids):
+            return tuple(confidences)
+        return tuple(None if math.isnan(each) else each for each in confidences)
 
     def joined(self, later: NodeContent) -> NodeContent:
         """This content with `later` after it."""

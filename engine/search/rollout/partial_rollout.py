@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import NamedTuple
+
+import numpy as np
 
 from ...completion import FinishReason
 from ..actions import Action, ActionPrompt, Decode
@@ -32,7 +34,7 @@ class RolloutSection(NamedTuple):
     @property
     def token_ids(self) -> list[int]:
         """Its tokens."""
-        return [token for prefix in self.prefixes for token in prefix.token_ids]
+        return list(chain.from_iterable(prefix.token_ids for prefix in self.prefixes))
 
 
 @dataclass(slots=True, eq=False)
@@ -83,7 +85,7 @@ class PartialRollout:
     @property
     def token_ids(self) -> list[int]:
         """Everything that was written."""
-        return [token for section in self.sections for token in section.token_ids]
+        return list(chain.from_iterable(section.token_ids for section in self.sections))
 
     @property
     def stats(self) -> TokenStats:
@@ -123,8 +125,8 @@ class PartialRollout:
 
     def contents(self, action: Action, decode: Decode) -> list[NodeContent]:
         """Cut what was written into nodes."""
-        before = [token for node in self.fork.path for token in node.content.token_ids]
-        text = decode([*before, *(token for section in self.sections for token in section.token_ids)])
+        before = list(chain.from_iterable(node.content.token_ids for node in self.fork.path))
+        text = decode(before + self.token_ids)
         begin = _settled_length(before, text, decode)
         contents: list[NodeContent] = []
         for section in self.sections:
@@ -132,18 +134,18 @@ class PartialRollout:
             if not token_ids:  # the model ended where it had to go on, and no text was given to it
                 continue
             stats = TokenStats.joined([TokenStats.of(prefix) for prefix in section.prefixes])
+            is_drawn = ~np.isnan(stats.logprobs)
             ends = [len(token_ids)] if section.whole else action.cut(token_ids, decode, stats.confidences)
             for first, end in pairwise([0, *ends]):
                 stop = _end_of_text(token_ids[first:end], text, begin, decode)
                 if stop is None:
                     stop = _settled_length([*before, *token_ids[:end]], text, decode)
-                of_content = stats.slice(first, end)
                 content = NodeContent(
                     token_ids=tuple(token_ids[first:end]),
                     text=text[begin:stop],
                     kind=section.kind,
-                    drawn=len(of_content.drawn().logprobs),
-                    stats=of_content,
+                    drawn=int(np.count_nonzero(is_drawn[first:end])),
+                    stats=stats.slice(first, end),
                     origin=_origin(section.prefixes, end),
                 )
                 contents.append(content)

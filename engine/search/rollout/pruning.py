@@ -31,7 +31,7 @@ class Pruning:
 
     def observe(self, confidences: NDArray[np.float32]) -> None:
         """Take in a finished chain, `[tokens]`."""
-        if len(confidences) >= self.window:
+        if self._share > 0 and len(confidences) >= self.window:
             sums = np.concatenate([[0.0], np.cumsum(confidences, dtype=np.float64)])
             self._worst.append(float((sums[self.window :] - sums[: -self.window]).min()) / self.window)
 

@@ -76,7 +76,7 @@ class TreePolicy:
         """A rollout has ended in `leaf`: see which states on its way have nothing new to offer any more."""
         for node in leaf.chain:
             node.exhausted = node.terminal or (
-                node.visits >= self._width(node)
-                and bool(node.children)
+                bool(node.children)
                 and all(child.exhausted for child in node.children)
+                and node.visits >= self._width(node)
             )
