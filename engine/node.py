@@ -132,11 +132,12 @@ class Node:
         with self._tree.turn:
             kv = self._tree.ancestor_at(self.kv, self.length - own + tokens)
             if kv.distribution is None and self._completion.is_raw and tokens < len(self._completion.lse):
-                kv.distribution = Distribution(
+                kept = Distribution(
                     self._completion.top_ids[tokens],
                     self._completion.top_logits[tokens],
                     float(self._completion.lse[tokens]),
                 )
+                kv.keep_distribution(kept)
             return Node(self._tree, kv, head, self._codec)
 
     def release(self) -> None:

@@ -65,6 +65,14 @@ class Scoring(Request):
         """Whether every token is scored, or none will be."""
         return self.error is not None or self._scored == len(self.node.tokens)
 
+    def scoring_at(self, leaf: KVNode) -> Scoring | None:
+        """See `Request.scoring_at`."""
+        return self if leaf is self.node else None
+
+    def outputs(self, leaf: KVNode, first: int, rows: int) -> int:
+        """See `Request.outputs`: every token of its own is rated by what stands before it."""
+        return rows if leaf is self.node else super().outputs(leaf, first, rows)
+
     def targets(self, first: int, rows: int) -> list[int]:
         """The tokens that follow tokens `first` to `first + rows - 1`; the last of all is followed by token 0."""
         following = self.node.tokens[first + 1 : first + rows + 1]

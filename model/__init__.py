@@ -19,6 +19,7 @@ from .kv_cache import PAGE_SIZE, KVCache
 from .kv_scales import kv_scales
 from .rounds.cuda_graphs import decode_graphs
 from .rounds.decode_graph import DecodeGraphs
+from .rounds.drawn_tokens import DrawnTokens
 from .rounds.round import ROUND_ENDS, ROUND_TOKENS, Drawn, Round, run_round
 from .template.chat_template import ChatTemplate, Message, speaks_of_reasoning
 from .tokenizer import TextStream, Tokenizer
@@ -38,6 +39,7 @@ __all__ = [
     "Decoder",
     "DownloadError",
     "Drawn",
+    "DrawnTokens",
     "KVCache",
     "Message",
     "ModelConfig",

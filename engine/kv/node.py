@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +31,7 @@ class Distribution(NamedTuple):
 
 
 class KVNode:
-    """A run of tokens below its parent.
+    """A run of tokens below its parent. Only the node itself and `KVTree` write its attributes.
 
     Token `i` of the node lives in slot `first_slot + i` of the concatenated `pages`. After a split in the middle of
     a page both halves list that page; it belongs to the upper one, which cannot lose it before the lower one.
@@ -99,6 +101,23 @@ class KVNode:
         self.distribution: Distribution | None = None
         self._hash: int | None = None
 
+    def extend(self, tokens: Iterable[int]) -> None:
+        """Append tokens to a growing node; their K and V are not computed."""
+        self.tokens.extend(tokens)
+
+    def count_computed(self, tokens: int) -> None:
+        """Say that the first `tokens` tokens of the node have their K and V in its pages."""
+        self.computed = tokens
+        self.ever_computed = max(self.ever_computed, tokens)
+
+    def keep_hidden(self, state: Tensor) -> None:
+        """Keep the hidden state of the last token, `[hidden]`, for what follows it."""
+        self.hidden = state
+
+    def keep_distribution(self, distribution: Distribution) -> None:
+        """Keep what follows the last token, so that forking here needs no forward pass."""
+        self.distribution = distribution
+
     @property
     def end(self) -> int:
         """Absolute position after the last token."""
@@ -136,7 +155,7 @@ class KVNode:
 
     def path_ids(self) -> list[int]:
         """All tokens from the root to the end of this node."""
-        return [token for node in self.path() for token in node.tokens]
+        return list(chain.from_iterable(node.tokens for node in self.path()))
 
     def path_hash(self) -> int:
         """64-bit hash of all tokens from the root on, whatever nodes they are cut into."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...model import ROUND_ENDS, Tokenizer
+from ...model import ROUND_ENDS, DrawnTokens, Tokenizer
 from ..completion import Completion, FinishReason
 from ..kv.node import KVNode
 from ..sampling.branch_key import branch_key
@@ -18,9 +17,6 @@ from ..sampling.row_sampling import RowSampling
 from ..sampling.sampling import Sampling
 from ..usage import Usage
 from .request import Request
-
-_Part = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[Any], NDArray[np.float32]]
-"""Logits, lse, top ids and top logits of some tokens."""
 
 
 class Branch(Request):
@@ -32,6 +28,7 @@ class Branch(Request):
         key: Philox key of its draws.
         width: How many of the most probable tokens it looks at.
         columns: How many of them it keeps.
+        on_host: Whether the host decides each token.
         rules: What changes logits of single tokens, or None.
         ends: Tokens that end it.
         row_sampling: How it samples on the device.
@@ -61,6 +58,7 @@ class Branch(Request):
         self.key = branch_key(fork.path_hash(), seed, sample)
         self.width = sampling.candidates
         self.columns = sampling.columns
+        self.on_host = sampling.on_host
         self.finish_reason: FinishReason | None = None
         self.kept = False
         self._max_tokens = max_tokens
@@ -75,8 +73,7 @@ class Branch(Request):
         self._tokenizer = tokenizer
         self._stream = tokenizer.stream() if tokenizer and sampling.stop else None
         self._text = ""
-        self._ids = node.tokens  # all of them, even if the node is split when the branch is over
-        self._drawn: list[_Part] = []
+        self._drawn: list[NDArray[np.int32]] = []
 
     @property
     def ready(self) -> bool:
@@ -89,7 +86,7 @@ class Branch(Request):
     def knows_first(self) -> bool:
         """Whether the distribution that the fork keeps is enough to draw the first token."""
         kept = self.fork.distribution
-        if kept is None or self.sampling.on_host:
+        if kept is None or self.on_host:
             return False
         limited = self.sampling.greedy or 0 < self.sampling.top_k <= self.width
         return limited and len(kept.top_ids) >= self.width
@@ -99,27 +96,31 @@ class Branch(Request):
         """Whether the branch draws no more."""
         return self.finish_reason is not None or self.error is not None
 
+    def branch_at(self, leaf: KVNode) -> Branch | None:
+        """See `Request.branch_at`."""
+        return self if leaf is self.node else None
+
+    def take_over(self) -> bool:
+        """See `Request.take_over`: with what it has drawn, unless that has failed."""
+        self.kept = self.error is None and bool(self.node.tokens)
+        return self.kept
+
+    @property
+    def starts(self) -> bool:
+        """Whether its first token is to be drawn, and can be."""
+        return not self.node.tokens and not self.finished and self.ready
+
     @property
     def left(self) -> int:
         """How many tokens it may still draw."""
         return self._max_tokens - len(self.node.tokens)
 
-    def take(
-        self,
-        ids: list[int],
-        logits: NDArray[np.float32],
-        lse: NDArray[np.float32],
-        top_ids: NDArray[Any],
-        top_logits: NDArray[np.float32],
-    ) -> None:
+    def take(self, ids: list[int], drawn: NDArray[np.int32]) -> None:
         """Append drawn tokens with the distributions they came from, up to the one that ends the branch, if any.
 
         Args:
             ids: At least one token, and at most as many as are `left`.
-            logits: `[len(ids)]`, their raw logits.
-            lse: `[len(ids)]`.
-            top_ids: `[len(ids), k]`, at least `columns` candidates each.
-            top_logits: `[len(ids), k]`.
+            drawn: The table of `DrawnTokens` for them, with at least `columns` candidates each.
         """
         reason: FinishReason | None = "length" if len(ids) == self.left else None
         if not self.ends.isdisjoint(ids):
@@ -134,10 +135,8 @@ class Branch(Request):
             elif reason == "stop":
                 self._text += self._stream.finish()
         kept = len(ids)
-        self.node.tokens.extend(ids)
-        self._drawn.append(
-            (logits[:kept], lse[:kept], top_ids[:kept, : self.columns], top_logits[:kept, : self.columns])
-        )
+        self.node.extend(ids)
+        self._drawn.append(drawn if kept == len(drawn) else drawn[:kept])
         self.usage.generated_tokens += kept
         if self.rules is not None:
             self.rules.take(ids)
@@ -145,30 +144,25 @@ class Branch(Request):
 
     def drawn_since(self, tokens: int, text: str) -> Completion:
         """What was drawn after the first `tokens` tokens, of which there is at least one; its text is `text`."""
-        new = len(self._ids) - tokens
-        parts: list[_Part] = []
+        new = sum(map(len, self._drawn)) - tokens
+        tables: list[NDArray[np.int32]] = []
         count = 0
-        for part in reversed(self._drawn):
+        for table in reversed(self._drawn):
             if count >= new:
                 break
-            parts.append(part)
-            count += len(part[0])
-        columns = [np.concatenate(column)[count - new :] for column in zip(*reversed(parts), strict=True)]
-        logits, lse, top_ids, top_logits = columns
-        ids = np.array(self._ids[tokens:], np.int64)
-        return Completion(ids, logits, lse, top_ids.astype(np.int64, copy=False), top_logits, text, None, self._is_raw)
+            tables.append(table)
+            count += len(table)
+        drawn = DrawnTokens(DrawnTokens.joined(tables[::-1], self.columns).table[count - new :])
+        return self._as_completion(drawn, text, None)
 
     def completion(self) -> Completion:
         """Everything drawn, as arrays. Call it once, when the branch is over."""
-        if self._drawn:
-            logits, lse, top_ids, top_logits = (np.concatenate(parts) for parts in zip(*self._drawn, strict=True))
-        else:
-            logits = lse = np.empty(0, np.float32)
-            top_ids, top_logits = np.empty((0, 0), np.int64), np.empty((0, 0), np.float32)
-        tokens = np.array(self._ids, np.int64)
-        top_ids = top_ids.astype(np.int64, copy=False)
-        text = self._whole_text()
-        return Completion(tokens, logits, lse, top_ids, top_logits, text, self.finish_reason, self._is_raw)
+        drawn = DrawnTokens.joined(self._drawn, self.columns)
+        return self._as_completion(drawn, self._whole_text(drawn.ids.tolist()), self.finish_reason)
+
+    def _as_completion(self, drawn: DrawnTokens, text: str, reason: FinishReason | None) -> Completion:
+        ids, top_ids = drawn.ids.astype(np.int64), drawn.top_ids.astype(np.int64)
+        return Completion(ids, drawn.logits, drawn.lse, top_ids, drawn.top_logits, text, reason, self._is_raw)
 
     def _read(self, ids: list[int], unheeded: int) -> int | None:
         """Read the text of more tokens; how many of them it takes to complete a stop string, None if none does.
@@ -211,9 +205,9 @@ class Branch(Request):
             self._text = self._text[: min(found)]
         return bool(found)
 
-    def _whole_text(self) -> str:
+    def _whole_text(self, ids: list[int]) -> str:
         """The text without the token that ended the branch; without stop strings nobody had to look at it before."""
         if self._stream is not None:
             return self._text if self.finish_reason == "stop" else self._text + self._stream.finish()
         ended = self.finish_reason in ("eos", "stop")
-        return self._tokenizer.decode(self._ids[: -1 if ended else None]) if self._tokenizer else ""
+        return self._tokenizer.decode(ids[: -1 if ended else None]) if self._tokenizer else ""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 from ...kernels import MarcotError
 from ..kv.node import KVNode
 from ..usage import Usage
+
+if TYPE_CHECKING:
+    from ..scoring import Scoring
+    from .branch import Branch
 
 
 class Request(ABC):
@@ -42,6 +47,22 @@ class Request(ABC):
     @abstractmethod
     def finished(self) -> bool:
         """Whether all work is done, or none will be."""
+
+    def branch_at(self, leaf: KVNode) -> Branch | None:
+        """The branch that draws what follows `leaf`: this one, if it is one and `leaf` is its node."""
+        return None
+
+    def scoring_at(self, leaf: KVNode) -> Scoring | None:
+        """The scoring that rates the tokens of `leaf`: this one, if it is one and `leaf` is its node."""
+        return None
+
+    def outputs(self, leaf: KVNode, first: int, rows: int) -> int:
+        """How many of `rows` rows from token `first` of `leaf` on, counted from the last, leave a hidden state."""
+        return int(first + rows == len(leaf.tokens))
+
+    def take_over(self) -> bool:
+        """Whether its node is to stay in the tree although it has ended, which it then takes note of."""
+        return False
 
 
 class Prefill(Request):

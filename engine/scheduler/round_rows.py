@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 from ...kernels import Plan, SampleParams
+from ...kernels.tile_tables import Ints
 from ...model import PAGE_SIZE, ROUND_ENDS, Round, StepInput
 from ..plan.planner import Reader
 from ..sampling.row_sampling import RowSampling, sample_params
-from .branch import Branch
 
 _NOTHING: Final = RowSampling()
 """Of a row whose hidden state alone is wanted."""
+
+_NO_PLACE: Final = (0, 0, -1, -1, 0)
+"""See `_place`; of a row of which nothing is wanted any more."""
 
 _NO_ENDS: Final = np.full(ROUND_ENDS, -1, np.int64)
 
@@ -48,46 +51,38 @@ class RoundRows:
             plan: Has room for `tokens`.
             tokens: At most `ROUND_TOKENS`.
         """
-        leaves: list[int] = []
-        ids: list[int] = []
-        slots: list[int] = []
-        pages: list[int] = []
-        next_pages: list[int] = []
-        limits: list[int] = []
-        for request, leaf, first, _, _ in readers:
-            leaves.append(leaf.serial)
-            if request.finished:
-                for column, nothing in ((ids, 0), (slots, 0), (pages, -1), (next_pages, -1), (limits, 0)):
-                    column.append(nothing)
-                continue
-            page, slot = divmod(leaf.first_slot + first, PAGE_SIZE)
-            own = leaf.pages
-            ids.append(leaf.tokens[first])
-            slots.append(slot)
-            pages.append(own[page])
-            next_pages.append(own[page + 1] if page + 1 < len(own) else -1)
-            limits.append(min(request.left, tokens) if isinstance(request, Branch) and leaf is request.node else 0)
+        leaves = [reader.leaf.serial for reader in readers]
         if leaves != self._leaves:
             self._samplings, self._leaves = _samplings(readers, self._vocab), leaves
+        ids, slots, pages, next_pages, left = np.array([_place(reader) for reader in readers], np.int64).T
         params, draw_temperature, ends, candidates = self._samplings
         places = _places(pages, next_pages, slots, tokens)
+        token_ids, slots_now = torch.from_numpy(ids.copy()), torch.from_numpy(places[:, 0].copy())
         return Round(
             tokens,
-            StepInput(_tensor(ids, np.int64), places[:, 0].contiguous(), plan, torch.arange(len(ids))),
-            places[:, 1:].contiguous(),
+            StepInput(token_ids, slots_now, plan, torch.arange(len(ids))),
+            torch.from_numpy(places[:, 1:].copy()),
             params._replace(position=plan.positions.long() + 1),
             draw_temperature,
             ends,
-            _tensor(limits, np.int32),
+            torch.from_numpy(np.minimum(left, tokens).astype(np.int32)),
             candidates,
         )
 
 
+def _place(reader: Reader) -> tuple[int, ...]:
+    """The token of a row, its slot in its page, that page and the next one, and how many tokens it may still draw."""
+    request, leaf, first, _, _ = reader
+    if request.finished:
+        return _NO_PLACE
+    page, slot = divmod(leaf.first_slot + first, PAGE_SIZE)
+    pages, branch = leaf.pages, request.branch_at(leaf)
+    next_page = pages[page + 1] if page + 1 < len(pages) else -1
+    return leaf.tokens[first], slot, pages[page], next_page, 0 if branch is None else branch.left
+
+
 def _samplings(readers: Sequence[Reader], vocab: int) -> _Samplings:
-    branches = [
-        reader.request if isinstance(reader.request, Branch) and reader.leaf is reader.request.node else None
-        for reader in readers
-    ]
+    branches = [reader.request.branch_at(reader.leaf) for reader in readers]
     rows = [_NOTHING if branch is None else branch.row_sampling for branch in branches]
     ends = np.stack([_NO_ENDS if branch is None else branch.row_ends for branch in branches])
     params, draws = sample_params(rows, torch.empty(0))
@@ -95,12 +90,9 @@ def _samplings(readers: Sequence[Reader], vocab: int) -> _Samplings:
     return _Samplings(params, draws, torch.from_numpy(ends), min(candidates, vocab))
 
 
-def _places(pages: Sequence[int], next_pages: Sequence[int], slots: Sequence[int], tokens: int) -> Tensor:
+def _places(pages: Ints, next_pages: Ints, slots: Ints, tokens: int) -> Ints:
     """`[rows, tokens + 1]`, the cache slots of each row's token and of those that it draws; -1 where there is none."""
-    at = np.array(slots)[:, None] + np.arange(tokens + 1)
-    page = np.where(at < PAGE_SIZE, np.array(pages)[:, None], np.array(next_pages)[:, None])
-    return torch.from_numpy(np.where(page < 0, -1, page * PAGE_SIZE + at % PAGE_SIZE))
-
-
-def _tensor(values: Sequence[float], dtype: type[np.generic]) -> Tensor:
-    return torch.from_numpy(np.array(values, dtype))
+    at = slots[:, None] + np.arange(tokens + 1)
+    page = np.where(at < PAGE_SIZE, pages[:, None], next_pages[:, None])
+    places: Ints = np.where(page < 0, -1, page * PAGE_SIZE + at % PAGE_SIZE)
+    return places

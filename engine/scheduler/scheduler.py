@@ -154,7 +154,7 @@ class Scheduler:
         """Queue the scoring of `tokens` after `fork`, which may be the root; same errors as `expand`."""
         self._check_fits(fork.end + len(tokens))
         node = self._tree.fork(fork)
-        node.tokens.extend(tokens)
+        node.extend(tokens)
         scoring = Scoring(fork, node, top_k, usage)
         self._submit(scoring, priority)
         return scoring
@@ -170,8 +170,9 @@ class Scheduler:
         self._waiting = [entry for entry in self._waiting if entry[0] not in stopping]
         heapq.heapify(self._waiting)
         for request in stopping.values():
-            if isinstance(request, Branch):
-                request.finish_reason = "cancelled"
+            branch = request.branch_at(request.leaf)
+            if branch is not None:
+                branch.finish_reason = "cancelled"
             if request.order in self._running:
                 self._leave(request)
             self._retire_node(request, keep_tokens)
@@ -280,12 +281,14 @@ class Scheduler:
         tokens = 0
         for order in sorted(self._running):
             request = self._running[order]
-            if not isinstance(request, Branch) or request.sampling.on_host or not request.ready:
+            branch = request.branch_at(request.leaf)
+            if branch is None or branch.on_host or not branch.ready:
                 return None
             drawn = flight.tokens if order in flying else 1
-            if request.left > drawn:
-                readers.append(Reader(request, request.node, len(request.node.tokens) + drawn - 1, 1))
-                tokens = max(tokens, request.left - drawn)
+            left = branch.left - drawn
+            if left > 0:
+                readers.append(Reader(branch, branch.node, len(branch.node.tokens) + drawn - 1, 1))
+                tokens = max(tokens, left)
         tokens = min(tokens, self._limits.round_tokens)
         if tokens <= 1 or len(readers) > self._limits.step_tokens:
             return None
@@ -310,18 +313,17 @@ class Scheduler:
 
     def _start(self) -> None:
         """Draw the first token of every branch whose fork is ready."""
-        branches = [
-            request for request in self._running.values() if isinstance(request, Branch) and not request.node.tokens
-        ]
-        if starting := [branch for branch in branches if branch.ready and not branch.finished]:
+        branches = (request.branch_at(request.leaf) for request in self._running.values())
+        if starting := [branch for branch in branches if branch is not None and branch.starts]:
             self._step_runner.start(starting)
 
     def _rewind(self) -> None:
         """After half a step: whoever goes on decodes the last token of each branch again, and draws from that."""
         self._flight = None
         for request in self._running.values():
-            if isinstance(request, Branch) and request.node.tokens:
-                request.node.computed = min(request.node.computed, len(request.node.tokens) - 1)
+            branch = request.branch_at(request.leaf)
+            if branch is not None and branch.node.tokens:
+                branch.node.count_computed(min(branch.node.computed, len(branch.node.tokens) - 1))
 
     def _admit(self) -> None:
         """Let waiting requests in, oldest first, as long as their paths fit; one that never will ends with an error."""
@@ -353,8 +355,8 @@ class Scheduler:
         Returns:
             The readers, and of a round how many tokens their branches draw; 0 if they are those of a step.
         """
-        decoding: list[tuple[Request, KVNode]] = []
-        scoring: list[tuple[Request, KVNode]] = []
+        decoding: list[Branch] = []
+        scoring: list[Request] = []
         behind: list[Request] = []
         for order in sorted(self._running):
             request = self._running[order]
@@ -362,25 +364,26 @@ class Scheduler:
                 continue
             if not request.ready:
                 behind.append(request)
+            elif (branch := request.branch_at(request.leaf)) is not None:
+                decoding.append(branch)
             elif request.node is not None:
-                (scoring if isinstance(request, Scoring) else decoding).append((request, request.node))
-        single = not scoring and all(len(node.tokens) - node.computed == 1 for _, node in decoding)
+                scoring.append(request)
+        single = not scoring and all(len(branch.node.tokens) - branch.node.computed == 1 for branch in decoding)
         if single and not behind:
             return self._round(decoding[: self._limits.step_tokens])
         budget = self._limits.step_tokens
         if decoding:
             budget = min(budget, len(decoding) + self._limits.prefill_tokens)
-        readers = self._rows(decoding + scoring, budget)
+        readers = self._rows([*decoding, *scoring], budget)
         readers += self._chunks(behind, budget - sum(reader.rows for reader in readers))
         # States of single tokens come from a round of one as well, where that is quicker.
         alone = self._step_runner.graphed and single and all(reader.rows == 1 for reader in readers)
         return readers, int(alone)
 
-    def _round(self, decoding: Sequence[tuple[Request, KVNode]]) -> tuple[list[Reader], int]:
+    def _round(self, branches: Sequence[Branch]) -> tuple[list[Reader], int]:
         """Rows for a round of as many tokens as these branches want and get pages for; one of them has to be enough."""
-        branches = [request for request, _ in decoding if isinstance(request, Branch)]
         tokens = min(self._limits.round_tokens, max((branch.left for branch in branches), default=0))
-        if sum(branch.sampling.on_host for branch in branches) * _FEW > len(branches):
+        if sum(branch.on_host for branch in branches) * _FEW > len(branches):
             tokens = min(tokens, 1)
         # The last token that is drawn needs no slot before the next round. After a failure nothing is left to evict, so
         # that shorter rounds are tried for what is free.
@@ -388,13 +391,14 @@ class Scheduler:
         while tokens > 1 and not self._tree.reserve_ahead(nodes, [len(node.tokens) + tokens - 1 for node in nodes]):
             tokens -= 1
         if tokens <= 1:
-            return self._rows(decoding, len(decoding)), tokens
+            return self._rows(branches, len(branches)), tokens
         return [Reader(branch, branch.node, branch.node.computed, 1) for branch in branches], tokens
 
-    def _rows(self, requests: Sequence[tuple[Request, KVNode]], budget: int) -> list[Reader]:
+    def _rows(self, requests: Sequence[Request], budget: int) -> list[Reader]:
         """Rows for what requests have in nodes of their own, in this order, and room for them."""
         readers: list[Reader] = []
-        for request, node in requests:
+        for request in requests:
+            node = request.leaf
             rows = min(len(node.tokens) - node.computed, budget)
             if rows > 0 and request.order in self._running and self._make_room(request, node):
                 readers.append(Reader(request, node, node.computed, rows))
@@ -447,12 +451,11 @@ class Scheduler:
         """End the growing node of an ended request: a branch may keep its tokens, frozen; all else goes."""
         if request.node is None:
             return
-        if keep_tokens and isinstance(request, Branch) and request.error is None and request.node.tokens:
+        if keep_tokens and request.take_over():
             if request.node.pages:
                 self._tree.trim(request.node)
             self._tree.freeze(request.node)
             self._tree.hold(request.node)
-            request.kept = True
         else:
             self._tree.discard(request.node)
 

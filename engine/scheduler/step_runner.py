@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ...kernels import MAX_TOP_K, NonFiniteError, Plan
 from ...model import DecodeGraphs, Decoder, Drawn, KVCache, StepInput, run_round
-from ..kv.node import KVNode
 from ..plan.planner import ItemPlanner, Planner, Reader
 from ..plan.tile_planner import TilePlanner
 from ..scoring import Scoring
@@ -136,17 +135,16 @@ class StepRunner:
             request, leaf, first, rows, _ = reader
             _count(reader)
             _computed(reader)
-            if isinstance(request, Scoring) and leaf is request.node:
-                if not self._takes_scores(request, reader, hidden[output : output + rows]):
-                    self._fail([request], readers, step)
-                output += rows
-            elif first + rows == len(leaf.tokens):
-                if isinstance(request, Branch) and leaf is request.node:
-                    branches.append(request)
-                    decoded.append(output)
-                else:
-                    ends.append((reader, output))
-                output += 1
+            outputs = request.outputs(leaf, first, rows)
+            if (scoring := request.scoring_at(leaf)) is not None:
+                if not self._takes_scores(scoring, reader, hidden[output : output + outputs]):
+                    self._fail([scoring], readers, step)
+            elif outputs and (branch := request.branch_at(leaf)) is not None:
+                branches.append(branch)
+                decoded.append(output)
+            elif outputs:
+                ends.append((reader, output))
+            output += outputs
         self._fail([reader.request for reader in _kept(ends, hidden)], readers, step)
         return Decoded(branches, hidden if len(decoded) == len(hidden) else hidden[decoded], readers, step)
 
@@ -206,26 +204,27 @@ class StepRunner:
         ends: list[tuple[Reader, int]] = []
         waiting: list[Branch] = []
         waiting_rows: list[int] = []
-        counts, ended, ids = drawn.counts.tolist(), drawn.ended.tolist(), drawn.ids.tolist()
+        counts, ended, ids = drawn.counts.tolist(), drawn.ended.tolist(), drawn.tokens.ids.tolist()
+        table = drawn.tokens.table
         for row, reader in enumerate(flight.readers):
-            branch = reader.request
-            if branch.order not in running:
+            request, leaf, _, _, _ = reader
+            if request.order not in running:
                 continue
-            if not (isinstance(branch, Branch) and reader.leaf is branch.node):
+            branch = request.branch_at(leaf)
+            if branch is None:
                 ends.append((reader, row))
                 continue
             if count := counts[row]:
-                results = (drawn.logits[row], drawn.lse[row], drawn.top_ids[row], drawn.top_logits[row])
-                branch.take(ids[row][:count], *results)
-                _computed_but_last(branch.node)
-            if not (ended[row] or branch.finished):
+                branch.take(ids[row][:count], table[row, :count])
+                leaf.count_computed(len(leaf.tokens) - 1)
+            if not ended[row] and branch.finish_reason is None:
                 waiting.append(branch)
                 waiting_rows.append(row)
         failed = _kept(ends, drawn.hidden)
         if waiting:
             without = self._drawer.from_hidden(waiting, drawn.hidden[waiting_rows])
             for branch in waiting:
-                _computed_but_last(branch.node)
+                branch.node.count_computed(len(branch.node.tokens) - 1)
             failed += [Reader(branch, branch.node, branch.node.computed, 1) for branch in without]
         if failed:
             self._fail([reader.request for reader in failed], *self._step(failed))
@@ -243,10 +242,7 @@ class StepRunner:
         for request, leaf, first, rows, writes in readers:
             tokens.extend(leaf.tokens[first : first + rows])
             slots.extend(leaf.slots(first, rows) if writes else [-1] * rows)
-            if isinstance(request, Scoring) and leaf is request.node:
-                wanted.extend(range(len(tokens) - rows, len(tokens)))
-            elif first + rows == len(leaf.tokens):
-                wanted.append(len(tokens) - 1)
+            wanted.extend(range(len(tokens) - request.outputs(leaf, first, rows), len(tokens)))
         token_ids, places, outputs = (
             torch.from_numpy(np.array(column, np.int64)) for column in (tokens, slots, wanted)
         )
@@ -299,7 +295,7 @@ def _count(reader: Reader) -> None:
     request, leaf, first, rows, _ = reader
     again = max(min(leaf.ever_computed, first + rows) - first, 0)
     request.usage.recomputed_tokens += again
-    if not (isinstance(request, Branch) and leaf is request.node):
+    if request.branch_at(leaf) is None:
         request.usage.prefill_tokens += rows - again
 
 
@@ -307,14 +303,7 @@ def _computed(reader: Reader) -> None:
     """Count the rows as computed."""
     leaf = reader.leaf
     if reader.writes:
-        leaf.computed += reader.rows
-        leaf.ever_computed = max(leaf.ever_computed, leaf.computed)
-
-
-def _computed_but_last(node: KVNode) -> None:
-    """Count all tokens of a node as computed that a round has drawn from."""
-    node.computed = len(node.tokens) - 1
-    node.ever_computed = max(node.ever_computed, node.computed)
+        leaf.count_computed(leaf.computed + reader.rows)
 
 
 def _kept(ends: Sequence[tuple[Reader, int]], hidden: Tensor) -> list[Reader]:
@@ -325,7 +314,7 @@ def _kept(ends: Sequence[tuple[Reader, int]], hidden: Tensor) -> list[Reader]:
     failed: list[Reader] = []
     for (reader, _), state, finite in zip(ends, states, states.isfinite().all(dim=1).tolist(), strict=True):
         if finite:
-            reader.leaf.hidden = state.clone()
+            reader.leaf.keep_hidden(state.clone())
         elif reader.leaf is reader.request.fork:  # further up nobody needs it
             failed.append(reader)
     return failed

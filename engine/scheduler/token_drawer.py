@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...kernels import MOST_LOGIT, Draw, HeadTopK, SampleParams
-from ...model import Decoder
+from ...model import Decoder, DrawnTokens
 from ..errors import SamplingError
 from ..kv.node import Distribution
 from ..sampling.row_sampling import sample_params
@@ -78,16 +78,18 @@ class TokenDrawer:
         told: dict[int, Processed] = {}
         if not choice.exact.all():
             finite, told = self._decide_open_rows(branches, hidden, head, choice)
+        drawn = DrawnTokens.of(choice.ids, choice.logits, head.lse, head.top_ids, head.top_logits).table
+        ids = choice.ids.tolist()
         for row in np.flatnonzero(finite).tolist():
             branch, top_ids, top_logits = branches[row], head.top_ids[row], head.top_logits[row]
             if not branch.node.tokens:
                 known = slice(np.isfinite(top_logits).sum())  # a neighbour may have asked for more
                 lse = float(head.lse[row])
-                branch.fork.distribution = Distribution(top_ids[known].copy(), top_logits[known].copy(), lse)
+                branch.fork.keep_distribution(Distribution(top_ids[known].copy(), top_logits[known].copy(), lse))
             if row in told:
-                _append_told(branch, int(choice.ids[row]), told[row])
+                branch.take(ids[row : row + 1], _table_of(ids[row], told[row]))
             elif choice.exact[row]:
-                _append(branch, row, choice, head.top_ids, head.top_logits, head.lse)
+                branch.take(ids[row : row + 1], drawn[row : row + 1])
             else:
                 branch.error = SamplingError(
                     f"after {branch.node.end} tokens no token is left to be drawn: allow more of them "
@@ -110,8 +112,9 @@ class TokenDrawer:
         unknown = np.full_like(lse, np.nan)
         candidates = Candidates(ids, logits, _widths(branches, ids), unknown, complete=False)
         choice = choose(candidates, _sampling_rows(branches))
+        drawn, chosen = DrawnTokens.of(choice.ids, choice.logits, lse, ids, logits).table, choice.ids.tolist()
         for row, branch in enumerate(branches):
-            _append(branch, row, choice, ids, logits, lse)
+            branch.take(chosen[row : row + 1], drawn[row : row + 1])
 
     def _decide_open_rows(
         self, branches: Sequence[Branch], hidden: Tensor, head: _Head, choice: TokenChoice
@@ -200,18 +203,7 @@ def _sampling_rows(branches: Sequence[Branch]) -> SamplingRows:
     )
 
 
-def _append_told(branch: Branch, token: int, told: Processed) -> None:
+def _table_of(token: int, told: Processed) -> NDArray[np.int32]:
     logit, lse, top_ids, top_logits = told
-    branch.take([token], np.array([logit]), np.array([lse]), top_ids[None], top_logits[None])
-
-
-def _append(
-    branch: Branch,
-    row: int,
-    choice: TokenChoice,
-    top_ids: NDArray[np.int64],
-    top_logits: NDArray[np.float32],
-    lse: NDArray[np.float32],
-) -> None:
-    one = slice(row, row + 1)
-    branch.take(choice.ids[one].tolist(), choice.logits[one], lse[one], top_ids[one], top_logits[one])
+    logits, each_lse = np.array([logit], np.float32), np.array([lse], np.float32)
+    return DrawnTokens.of(np.array([token]), logits, each_lse, top_ids[None], top_logits[None]).table

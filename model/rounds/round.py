@@ -12,6 +12,7 @@ from torch import Tensor
 from ...kernels import Draw, RoundState, SampleParams
 from ..decoder import Decoder, StepInput
 from ..kv_cache import KVCache
+from .drawn_tokens import DrawnTokens
 
 ROUND_TOKENS: Final = 16
 """Most tokens of a round: a page of the KV cache, so that a row needs at most one new page for it."""
@@ -60,21 +61,13 @@ class Drawn(NamedTuple):
         counts: `[rows]` int32, how many tokens the row has drawn.
         ended: `[rows]` bool, whether the row has drawn one of its `ends`, or its limit. A row that has neither waits
             for the host to choose its next token.
-        ids: `[rows, T]` int32, the tokens.
-        logits: `[rows, T]` fp32, their raw logits.
-        lse: `[rows, T]` fp32, log-sum-exp of what they were drawn from.
-        top_ids: `[rows, T, k]` int32, the candidates, best first.
-        top_logits: `[rows, T, k]` fp32.
+        tokens: `[rows, T]`, the tokens, with `k` candidates each.
     """
 
     hidden: Tensor
     counts: NDArray[np.int32]
     ended: NDArray[np.bool_]
-    ids: NDArray[np.int32]
-    logits: NDArray[np.float32]
-    lse: NDArray[np.float32]
-    top_ids: NDArray[np.int32]
-    top_logits: NDArray[np.float32]
+    tokens: DrawnTokens
 
 
 def next_token(
@@ -126,8 +119,8 @@ def run_round(decoder: Decoder, cache: KVCache, round: Round) -> Drawn:
     for _ in range(tokens):
         hidden = next_token(decoder, cache, step, state, params, draw, candidates)
     of_tokens = (state.drawn_ids, state.drawn_logits, state.lse, state.top_ids, state.top_logits)
-    by_row = (np.ascontiguousarray(_host(results).swapaxes(0, 1)) for results in of_tokens)
-    return Drawn(hidden, _host(state.drawn), _host(state.ended) != 0, *by_row)
+    by_row = DrawnTokens.of(*(_host(results).swapaxes(0, 1) for results in of_tokens))
+    return Drawn(hidden, _host(state.drawn), _host(state.ended) != 0, by_row)
 
 
 def _host(tensor: Tensor) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...kernels import MAX_TOP_K, Draw, Plan, RoundState, SampleParams, Tile, Tiles
 from ..decoder import StepInput
+from .drawn_tokens import DrawnTokens
 from .round import ROUND_ENDS, ROUND_TOKENS, Drawn, Round
 
 _ALIGNMENT = 256
@@ -264,8 +265,8 @@ class RoundBuffers:
             *_, lse, logits, ids, drawn, ended = self._results
             top_logits, top_ids = (view.numpy() for view in self._candidates(self._came, candidates))
             of_tokens = (ids, logits, lse, top_ids, top_logits)
-            by_row = (column[:tokens, :rows].swapaxes(0, 1).copy() for column in of_tokens)
-            return Drawn(hidden[:rows], drawn[:rows].copy(), ended[:rows].astype(np.bool_), *by_row)
+            by_row = DrawnTokens.of(*(column[:tokens, :rows].swapaxes(0, 1) for column in of_tokens))
+            return Drawn(hidden[:rows], drawn[:rows].copy(), ended[:rows].astype(np.bool_), by_row)
 
         return results
 

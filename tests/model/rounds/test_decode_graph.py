@@ -121,10 +121,10 @@ def check(graphs: DecodeGraphs, decoder: Decoder, cache: KVCache, round: Round) 
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5, equal_nan=True)
     np.testing.assert_array_equal(got.counts, expected.counts)
     np.testing.assert_array_equal(got.ended, expected.ended)
-    assert got.top_ids.shape[2] >= round.candidates
+    assert got.tokens.top_ids.shape[2] >= round.candidates
     drawn = np.arange(round.tokens) < expected.counts[:, None]
     for name in ("ids", "logits", "lse", "top_ids", "top_logits"):
-        ours, theirs = getattr(got, name)[drawn], getattr(expected, name)[drawn]
+        ours, theirs = getattr(got.tokens, name)[drawn], getattr(expected.tokens, name)[drawn]
         np.testing.assert_allclose(ours[..., : theirs.shape[-1]], theirs, atol=1e-5, rtol=1e-5)
     return expected
 
