@@ -97,7 +97,7 @@ class SearchStats:
         recomputed_tokens: Tokens run through the model again after an eviction or a preemption.
         full_rows: Draws that needed a full row of logits to truncate exactly.
         preemptions: Times a branch lost its K and V to make room.
-        wall_s: Seconds from the first to the last wave, in company of the other questions of the request.
+        wall_s: Seconds from the first to the last wave, beside the other questions of the request.
         tokens_per_s: `generated_tokens / wall_s`.
         kv_pages_peak: Most KV pages in use at once, by the whole engine.
     """
