@@ -127,13 +127,20 @@ def some_sampling(random: Random) -> Sampling:
         top_p=random.choice([1.0, 1.0, 0.95, random.uniform(0.01, 1)]),
         min_p=random.choice([0.0, 0.0, 0.05, random.random()]),
         repetition_penalty=random.choice([1.0, 1.0, 1.0, 1.3, 0.8]),
+        frequency_penalty=random.choice([0.0, 0.0, 0.0, 0.7, -0.4]),
+        presence_penalty=random.choice([0.0, 0.0, 0.0, 1.3]),
+        logit_bias={random.randrange(VOCABULARY): random.uniform(-9, 9) for _ in range(random.choice([0, 0, 0, 4]))},
+        allowed_token_ids=tuple(random.sample(range(VOCABULARY), random.choice([0, 0, 0, 90]))),
+        bad_words=tuple(random.sample(STOPS, random.choice([0, 0, 0, 2]))),
+        min_tokens=random.choice([0, 0, 0, 3, 15]),
+        logprobs=random.choice(["raw", "raw", "raw", "processed"]),
         max_tokens=random.choice([1, 2, 3, 8, 20, 40]),
         stop=tuple(random.sample(STOPS, random.choice([0, 0, 1, 2]))),
         include_stop=random.random() < 0.3,
         stop_token_ids=tuple(random.sample(range(VOCABULARY), random.choice([0, 0, 3]))),
         ignore_eos=random.random() < 0.5,
         seed=random.randint(-(2**63), 2**63 - 1),
-        top_logprobs=random.choice([1, 5, 5, 20, 64, random.randint(1, 64)]),
+        top_logprobs=random.choice([1, 5, 5, 20, 64, random.randint(1, 64), 100]),
     )
 
 
@@ -186,7 +193,11 @@ def attack(random: Random) -> Company:
     torch.set_num_threads(random.choice([1, 2, 3]))
     everyone = [*targets, *neighbours]
     pages = max(request.pages for request in everyone) + random.choice([0, 2, 10, 200])
-    limits = SchedulerLimits(random.choice([1, 3, 17, 64, 512]), random.choice([1, 2, 5, 16, 256]))
+    limits = SchedulerLimits(
+        step_tokens=random.choice([1, 3, 17, 64, 512]),
+        prefill_tokens=random.choice([1, 5, 128]),
+        requests=random.choice([1, 2, 5, 16, 256]),
+    )
     engine = engine_of(setting, pages * PAGE_SIZE, limits)
     order = random.sample(range(len(everyone)), len(everyone))
     try:
@@ -232,7 +243,13 @@ def _differences(node: Node, alone: Node, engine: Engine, random: Random) -> Ite
             yield f"{field} is {str(one)[:80]} in company, {str(other)[:80]} alone"
     if node.path_ids != alone.path_ids:
         yield "another path"
-    if len(node.token_ids) and random.random() < 0.3 and node.length <= engine.tree.pool.capacity * PAGE_SIZE:
+    is_raw = node._completion.is_raw
+    if (
+        len(node.token_ids)
+        and is_raw
+        and random.random() < 0.3
+        and node.length <= engine.tree.pool.capacity * PAGE_SIZE
+    ):
         (score,) = engine.score([node.path_ids], top_k=1)
         if not np.array_equal(score.logprobs[-len(node.token_ids) :], node.logprobs):
             yield "scored otherwise than drawn"
