@@ -71,18 +71,18 @@ class Samples:
             MarcotError: The engine takes none, or a prompt makes no sense to it.
         """
         times: Counter[tuple[int, ...]] = Counter()
-        try:
-            for ids in self.prompts:
-                # Equal prompts of one request are different samples.
-                first = times[tuple(ids)]
-                times[tuple(ids)] += self.n
-                generation = await self._service.engine.generate(
-                    ids, self.sampling, n=self.n, first=first, priority=priority
-                )
-                self._generations.append(generation)
-        except BaseException:
-            self.cancel()
-            raise
+        opening = []
+        for ids in self.prompts:
+            # Equal prompts of one request are different samples.
+            first = times[tuple(ids)]
+            times[tuple(ids)] += self.n
+            opening.append(self._service.engine.generate(ids, self.sampling, n=self.n, first=first, priority=priority))
+        opened = await asyncio.gather(*opening, return_exceptions=True)
+        self._generations = [each for each in opened if isinstance(each, Generation)]
+        for each in opened:
+            if isinstance(each, BaseException):
+                self.cancel()
+                raise each
         self.cached_tokens = sum(generation.cached_tokens for generation in self._generations)
 
     def cancel(self) -> None:
