@@ -32,7 +32,7 @@ _RESULTS = RESULTS / "server.json"
 PROMPTS = 24
 """Different prompts whose greedy answers are compared."""
 
-TURNS = 7
+TURNS = 5
 """Of the server and the Python API, one after the other."""
 
 MOST_OVERHEAD = 1.10
@@ -153,7 +153,9 @@ def beside(model: str, threads: int, streams: int) -> dict[str, Any]:
         assert python.stdout is not None
         python.stdout.readline()
         for turn in range(TURNS + 1):
-            server_turns.append(asyncio.run(through_server(server.url, streams, turn)))
+            before = server.cpu_s
+            through = asyncio.run(through_server(server.url, streams, turn))
+            server_turns.append(through._replace(cpu_s=server.cpu_s - before))
             print(turn, file=python.stdin, flush=True)
             python_turns.append(Streams(*json.loads(python.stdout.readline())))
         server.end()
@@ -185,7 +187,11 @@ def main(
     console.print(json.dumps(compared, indent=2))
     slower = compared["python"]["tokens_per_s"] / compared["server"]["tokens_per_s"]
     later = compared["server"]["first_s"] / compared["python"]["first_s"]
-    console.print(f"the server takes {slower:.3f} times as long as the Python API, and {later:.3f} to the first token")
+    dearer = compared["server"]["cpu_s"] / compared["python"]["cpu_s"]
+    console.print(
+        f"beside the Python API the server takes {slower:.3f} times as long, {later:.3f} to the first text, "
+        f"and {dearer:.3f} times the processor's time"
+    )
     faults += [f"{ratio:.2f} times the Python API" for ratio in (slower, later) if ratio > MOST_OVERHEAD]
     for fault in faults:
         console.print(f"[red]{fault}[/red]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -38,6 +39,12 @@ class Served:
         """Bytes that it holds, pages of mapped files left out."""
         resident, shared = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1:3]
         return (int(resident) - int(shared)) * _PAGE
+
+    @property
+    def cpu_s(self) -> float:
+        """Seconds of all its threads on a processor since it began."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def end(self) -> None:
         """Let it answer what is open, and end."""
