@@ -7,7 +7,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,7 +138,7 @@ class LoadClient:
         self._seen.statuses[answer.status_code] += 1
         return answer.json() if answer.is_success else None
 
-    async def _pieces(self, path: str, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def _pieces(self, path: str, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
         last = started = time.monotonic()
         first = True
         async with self._http.stream("POST", path, json=body) as answer:
