@@ -32,12 +32,12 @@ class GenerateRequest(RequestModel):
         sampling_params: How tokens are drawn.
         stream: Send the tokens while they are drawn.
         stream_options: What the stream tells besides.
-        cache_salt: As in completions.
         priority: Requests with lower numbers go first.
         request_id: What the answer's id is.
     """
 
     not_done: ClassVar[Mapping[str, str]] = {
+        "cache_salt": "marcot shares the cache among all requests",
         "features": "marcot reads token ids alone",
         "kv_transfer_params": "marcot does not move KV caches between servers",
     }
@@ -47,7 +47,6 @@ class GenerateRequest(RequestModel):
     sampling_params: TokenSampling = TokenSampling()
     stream: bool | None = False
     stream_options: StreamOptions | None = None
-    cache_salt: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     priority: Priority = 0
     request_id: RequestId | None = None
 

@@ -70,7 +70,6 @@ class SamplingRequest(RequestModel):
         return_token_ids: Answers have the tokens' numbers as well.
         return_tokens_as_token_ids: In log-probabilities tokens are written as `token_id:17`.
         truncate_prompt_tokens: Only the last so many tokens of a prompt count; -1: what the context holds.
-        cache_salt: Prompts share what is cached only with those of the same salt.
         priority: Requests with lower numbers go first.
         request_id: What the answer's id ends with.
     """
@@ -97,6 +96,7 @@ class SamplingRequest(RequestModel):
         "audio": "marcot answers with text alone",
         "web_search_options": "marcot does not search the web",
         "kv_transfer_params": "marcot does not move KV caches between servers",
+        "cache_salt": "marcot shares the cache among all requests",
         "truncation_side": "prompts are cut on the left",
     }
     no_effect: ClassVar[frozenset[str]] = frozenset(
@@ -131,6 +131,5 @@ class SamplingRequest(RequestModel):
     return_token_ids: bool | None = None
     return_tokens_as_token_ids: bool | None = None
     truncate_prompt_tokens: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
-    cache_salt: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     priority: Priority = 0
     request_id: RequestId | None = None
