@@ -1,4 +1,4 @@
-"""Search, scheduling, the KV tree, the public API and the command line."""
+"""Search, scheduling, the KV tree, the public API and the command line; `marcot` re-exports the names in `__all__`."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from .serving.blocking_engine import BlockingEngine
     from .usage import Usage
 
-# Before torch loads OpenMP: by default its threads spin at every barrier and, where other programs run, starve one
-# another. On two busy cores four branches of the 0.5B model decoded at 0.8 tokens/s spinning (load 2.7) and at 11.5
-# waiting (load 3.8).
+# Set before torch loads OpenMP, whose threads spin at every barrier by default and starve one another when other
+# programs run. On two busy cores, four branches of the 0.5B model decoded at 0.8 tokens/s with spinning threads (load
+# 2.7) and at 11.5 with waiting ones (load 3.8).
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# Imported when first asked for, so that `marcot --help` need not wait for torch.
+# Imported on first use, so that `marcot --help` does not wait for torch.
 _HOMES = {
     "DVTS": ".search.strategies",
     "MCTS": ".search.strategies",
@@ -129,7 +129,7 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # or every name would pass for one that is here
+if not TYPE_CHECKING:  # else mypy would accept any name
 
     def __getattr__(name: str) -> object:
         if name not in _HOMES:

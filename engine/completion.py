@@ -13,13 +13,13 @@ from .sampling.sampling import CONFIDENCE_WIDTH
 from .text.brief import brief_record
 
 FinishReason = Literal["eos", "stop", "length", "cancelled", "pruned"]
-"""Why a branch ended: an end-of-sequence token, a stop string or stop token, its length, its deadline, or a search that
-gave it up."""
+"""Why a branch ended: at an end-of-sequence token, at a stop string or stop token, at its maximum length, at a
+deadline, or because a search gave it up."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """The tokens of a branch with the distributions that they were drawn from. Empty arrays if they were given.
+    """The tokens of a branch with the distributions they were drawn from; given tokens have empty arrays.
 
     Attributes:
         token_ids: `[tokens]` int64.
@@ -27,7 +27,7 @@ class Completion:
         lse: `[tokens]` fp32, log-sum-exp of the raw logits that each token was drawn from.
         top_ids: `[tokens, k]` int64, the most probable tokens at each position, best first.
         top_logits: `[tokens, k]` fp32, their raw logits.
-        text: Text of the tokens, without the stop string unless it was asked for.
+        text: Text of the tokens, without the stop string unless `Sampling.include_stop` is set.
         finish_reason: Why the branch ended; None for given tokens.
         is_raw: Whether logits are the model's own; else they are those that the tokens were drawn by, divided by the
             temperature (`Sampling.logprobs`).
@@ -47,7 +47,7 @@ class Completion:
 
     @cached_property
     def logprobs(self) -> NDArray[np.float32]:
-        """`[tokens]` fp32, raw log-probabilities: temperature 1, before any truncation or penalty."""
+        """`[tokens]` fp32, raw log-probabilities: at temperature 1, before any truncation or penalty."""
         return self.logits - self.lse
 
     @cached_property
@@ -63,7 +63,7 @@ class Completion:
         return confidences
 
     def head(self, tokens: int, text: str) -> Completion:
-        """The first `tokens` tokens, whose text is `text`; they did not end the branch."""
+        """The first `tokens` tokens, whose text is `text`, with no finish reason."""
         return Completion(
             self.token_ids[:tokens],
             self.logits[:tokens],
@@ -90,7 +90,7 @@ class Completion:
 
     @staticmethod
     def given(token_ids: list[int], text: str) -> Completion:
-        """Tokens that were given, not drawn: they have no logits."""
+        """Tokens that were given, not drawn, and so have no logits."""
         none = np.empty(0, np.float32)
         no_ids, no_logits = np.empty((0, 0), np.int64), np.empty((0, 0), np.float32)
         return Completion(np.asarray(token_ids, np.int64), none, none, no_ids, no_logits, text, None)

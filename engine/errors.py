@@ -1,4 +1,4 @@
-"""Errors of the engine, each with what to do next in its message."""
+"""Errors of the engine. Each message says what is wrong and what to do next."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ class RenamedWarning(FutureWarning):
 
 
 class InputError(MarcotError):
-    """An argument, a question or an input file makes no sense."""
+    """An argument, a question or an input file is invalid."""
 
     exit_code = 2
 
 
 class OutputError(MarcotError):
-    """What was made cannot be written any more: a full disk, a device that fails."""
+    """Output cannot be written: the disk is full, or a device fails."""
 
     exit_code = 74
 
@@ -30,9 +30,9 @@ class ContextOverflowError(InputError):
 
 
 class CallableError(InputError):
-    """A value, action, answer rule, parser or strategy of somebody's raised an error or returned what makes no sense.
+    """A user's value, action, answer rule, parser or strategy raised an error or returned something invalid.
 
-    The message names it and the question; `__cause__` is the error that it raised, if it did.
+    The message names it and the question; `__cause__` is the error that it raised, if any.
     """
 
 
@@ -77,6 +77,6 @@ class ForkedEngineError(MarcotError):
 
 
 class IntegrityError(MarcotError):
-    """The books of the KV tree do not add up: a bug in marcot."""
+    """The KV tree is inconsistent, which is a bug in marcot."""
 
     exit_code = 70

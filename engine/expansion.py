@@ -1,4 +1,4 @@
-"""What a search asks of the engine."""
+"""What a search asks the engine to sample."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class Expansion(NamedTuple):
-    """Continue `node` by `n` independent samples.
+    """Sample `n` independent continuations of `node`.
 
     Attributes:
         node: The state to continue.
         n: How many children to sample.
         sampling: How to sample each of them, and when it ends.
         first: Index of the first sample. Sample `i` of the same tokens, seed and parameters is always the same
-            continuation, so a second expansion of a node starts where the first one ended.
+            continuation, so a second expansion of a node should start where the first one ended.
     """
 
     node: Node

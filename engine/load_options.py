@@ -1,4 +1,4 @@
-"""The options of `Engine.load`, parsed and resolved for this machine; nonsense is an `InputError`."""
+"""Parses the options of `Engine.load` and resolves `auto` for this machine; an invalid one is an `InputError`."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def parse_dtype(name: str, device: torch.device) -> torch.dtype:
 def number_settings(dtype: str, compute: str, weights: str, kv_dtype: str) -> dict[str, str]:
     """The number formats that results depend on, by their names in settings.
 
-    `kv_dtype` is there only where it is not the default: older files do not have it.
+    `kv_dtype` is included only if it is not the default, because older files do not have it.
     """
     numbers = {"dtype": dtype, "compute": compute, "weights": weights}
     return numbers if kv_dtype == "auto" else numbers | {"kv_dtype": kv_dtype}
 
 
 def parse_weights(name: str) -> WeightFormat:
-    """The format that weights are kept in."""
+    """The storage format of weights called `name`."""
     if name not in get_args(WeightFormat):
         raise InputError(f"weights={name!r}: must be {', '.join(get_args(WeightFormat))}")
     return cast(WeightFormat, name)
@@ -54,12 +54,12 @@ def check_compute(name: str) -> None:
 
 
 def resolve_compute(name: str, checkpoint: Checkpoint, weights: WeightFormat, kernels: Kernels) -> Compute:
-    """The compute mode called `name`; `"auto"` is fast where that gains time."""
+    """The compute mode called `name`; `"auto"` is fast where that is faster."""
     quantised = checkpoint.quantised or weights in ("int8", "int4")
     if name == "fast" and not quantised:
         raise InputError(
             f"compute='fast' needs quantised weights, and {checkpoint.path} has none: add --weights int8 "
-            "(weights='int8'), or compute exactly"
+            "(weights='int8'), or use compute='exact'"
         )
     if name == "auto":
         return "fast" if quantised and kernels.fast_is_faster else "exact"
@@ -67,12 +67,12 @@ def resolve_compute(name: str, checkpoint: Checkpoint, weights: WeightFormat, ke
 
 
 def resolve_kv_dtype(kv_dtype: str, kernels: Kernels) -> torch.dtype | None:
-    """The dtype of fp8 pages, or None where K and V are kept as they are computed."""
+    """The dtype of fp8 pages, or None to store K and V as they are computed."""
     if kv_dtype not in ("auto", "fp8"):
         raise InputError(f"kv_dtype={kv_dtype!r}: must be auto or fp8")
     if kv_dtype == "fp8" and kernels.fp8_dtype is None:
         raise InputError(
-            f"kv_dtype='fp8': the {kernels.name} kernels keep K and V as they compute them; leave it at auto, or run "
-            "on a GPU (device='cuda'). MARCOT_KERNELS=reference has fp8 on the CPU, slowly"
+            f"kv_dtype='fp8': the {kernels.name} kernels have no fp8 cache; use kv_dtype='auto', or run on a GPU "
+            "(device='cuda'). MARCOT_KERNELS=reference has fp8 on the CPU, but is slow"
         )
     return kernels.fp8_dtype if kv_dtype == "fp8" else None

@@ -20,14 +20,14 @@ from .text.token_codec import TokenCodec
 
 
 class Node:
-    """The tokens from the root down to here, with their K and V cached as long as there is room.
+    """A handle on the tokens from the root down to this node. Their K and V stay cached as long as there is room.
 
-    A handle keeps its tokens for as long as it lives; if its KV pages are taken, they are computed again when the
-    node is next expanded. Release it when done (`release()`, `with`, or by dropping the last reference).
+    The tokens live as long as the handle. If the KV pages are evicted, they are computed again when the node is next
+    expanded. Release the node when done (`release()`, `with`, or by dropping the last reference).
     """
 
     def __init__(self, tree: KVTree, kv: KVNode, completion: Completion, codec: TokenCodec) -> None:
-        """Wrap `kv`, whose last tokens are those of `completion`, and hold it."""
+        """Hold `kv`, whose last tokens are those of `completion`."""
         tree.hold(kv)
         self._tree = tree
         self._kv = kv
@@ -59,7 +59,7 @@ class Node:
 
     @property
     def logprobs(self) -> NDArray[np.float32]:
-        """`[tokens]` fp32, raw log-probabilities; `[0]` for given tokens, which `Engine.score` can rate."""
+        """`[tokens]` fp32, raw log-probabilities; `[0]` for given tokens, which `Engine.score` can score."""
         return self._completion.logprobs
 
     @property
@@ -84,7 +84,7 @@ class Node:
 
     @property
     def finish_reason(self) -> FinishReason | None:
-        """Why the branch ended; None for given tokens and for the prefix of a branch."""
+        """Why the branch ended; None for given tokens and for a prefix of a branch."""
         return self._completion.finish_reason
 
     @property
@@ -100,17 +100,17 @@ class Node:
             return self.kv.path_ids()
 
     def is_of(self, tree: KVTree) -> bool:
-        """Whether it is a node of `tree`."""
+        """Whether this is a node of `tree`."""
         return self._tree is tree
 
     def append(self, tokens: str | Sequence[int]) -> Node:
-        """The state after `tokens`; they are computed when it is first expanded.
+        """The node after appending `tokens`, which are computed when it is first expanded.
 
         Args:
             tokens: Token ids, or text (special tokens in it are recognised).
 
         Raises:
-            InputError: Nothing to append, an id outside the vocabulary, or text without a tokenizer.
+            InputError: `tokens` is empty, has an id outside the vocabulary, or is text for a model without a tokenizer.
         """
         ids = self._codec.encode(tokens)
         text = tokens if isinstance(tokens, str) else self._codec.decode(ids)
@@ -118,7 +118,7 @@ class Node:
             return Node(self._tree, self._tree.insert(self.kv, ids), Completion.given(ids, text), self._codec)
 
     def prefix(self, tokens: int) -> Node:
-        """The state after the first `tokens` tokens of this node; shares their KV pages.
+        """The node after the first `tokens` tokens of this one; shares their KV pages.
 
         Raises:
             InputError: `tokens` is not between 1 and the node's own length.
@@ -126,7 +126,7 @@ class Node:
         own = len(self.token_ids)
         tokens = check_integer("tokens", tokens, "an integer")
         if not 1 <= tokens <= own:
-            raise InputError(f"prefix of {shown(tokens)} tokens: the node has {own}, ask for 1 to {own}")
+            raise InputError(f"prefix of {shown(tokens)} tokens: the node has {own} tokens; ask for 1 to {own}")
         text = self._codec.decode(self.token_ids[:tokens].tolist())
         head = self._completion.head(tokens, text) if tokens < own else self._completion
         with self._tree.turn:
@@ -141,16 +141,16 @@ class Node:
             return Node(self._tree, kv, head, self._codec)
 
     def release(self) -> None:
-        """Let go of the node; its pages stay as cache until they are wanted. Doing it twice is harmless.
+        """Release the node; its pages stay cached until they are needed. A second call does nothing.
 
-        It may be done in any thread, whatever the engine does meanwhile.
+        Safe in any thread, whatever the engine is doing.
         """
         if self._finalizer.detach():
             self._tree.release_later(self._kv)
 
     def _check_held(self) -> None:
         if not self._finalizer.alive:
-            raise ReleasedNodeError("this node was released; keep it, or prefill its path_ids again")
+            raise ReleasedNodeError("this node was released: release it later, or prefill its path_ids again")
 
     def __enter__(self) -> Self:
         return self

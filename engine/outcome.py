@@ -14,10 +14,10 @@ class Outcome:
     """A finished question: a result, or the error that stopped it.
 
     Attributes:
-        index: Position of the question in its request.
+        index: Position of the question in its call.
         question: The question as the user wrote it.
-        result: What was found, or None.
-        error: What went wrong, or None.
+        result: The result, or None after an error.
+        error: The error, or None.
     """
 
     index: int

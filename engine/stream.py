@@ -1,4 +1,4 @@
-"""Work under way, as the caller sees it."""
+"""The iterator that streaming calls return."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Stream(Iterator[T_co]):
-    """Events of an engine: it is at work while the next one is waited for, and free between two of them.
+    """Events of an engine, which is at work while the caller waits for the next event, and free between two events.
 
-    Where a stream is closed, or dropped, before its end, what is under way is given up.
+    Closing or dropping a stream before its end cancels the unfinished work.
     """
 
     def __init__(self, turn: Turn, events: Generator[T_co]) -> None:
-        """Pass on `events`, each in a `turn`."""
+        """Pass on `events`, computing each within a `turn`."""
         self._turn = turn
         self._events = events
         self._finalizer = weakref.finalize(self, turn.defer, events.close)
@@ -35,6 +35,6 @@ class Stream(Iterator[T_co]):
             return next(self._events)
 
     def close(self) -> None:
-        """Give up what is not finished. Doing it twice is harmless."""
+        """Cancel what is not finished. A second call does nothing."""
         if self._finalizer.detach():
             self._turn.defer(self._events.close)

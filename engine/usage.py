@@ -11,13 +11,14 @@ class Usage:
 
     Attributes:
         generated_tokens: Tokens drawn.
-        prefill_tokens: Tokens whose K and V were computed other than by decoding: prompts, appended text, scored text,
-            and the last token of a branch when it is first expanded.
-        reused_tokens: Tokens at the fork that each branch found in the cache instead of computing them.
+        prefill_tokens: Tokens whose K and V were not computed by decoding: prompts, appended text, scored text, and the
+            last token of a branch when it is first expanded.
+        reused_tokens: Tokens above each branch's fork that were in the cache already.
         recomputed_tokens: Tokens run through the model again: after an eviction or a preemption, or the last token
             of a cached prefix whose distribution is not known.
-        full_rows: Draws whose truncation did not fit in the kernel's candidates and needed a full row of logits.
-        preemptions: Times a branch lost its K and V to make room.
+        full_rows: Draws that needed a full row of logits, because the kernel's candidates did not settle the
+            truncation.
+        preemptions: How often a branch lost its K and V to make room.
     """
 
     generated_tokens: int = 0

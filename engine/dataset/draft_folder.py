@@ -72,7 +72,7 @@ class DraftFolder:
             self.state = self._restore()
         except OSError as error:
             self._close()
-            raise InputError(f"{self._folder}: cannot be gone on from: {error.strerror}") from error
+            raise InputError(f"{self._folder}: cannot be resumed from: {error.strerror}") from error
         except BaseException:
             self._close()
             raise
@@ -150,7 +150,7 @@ class DraftFolder:
             yield
         except OSError as error:
             raise OutputError(
-                f"{self._folder}: {error.strerror}; when that is mended, the same command goes on from there"
+                f"{self._folder}: {error.strerror}; fix this and run the same command again to resume"
             ) from error
 
     def _check_entries(self) -> None:

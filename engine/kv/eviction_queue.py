@@ -7,32 +7,32 @@ import heapq
 from .node import KVNode
 
 _SLACK = 64
-"""Entries of nodes that are gone which a queue keeps in any case, so that a small one is not cleared all the time."""
+"""Stale entries that a queue always tolerates, so that a small queue is not cleaned up all the time."""
 
 
 class EvictionQueue:
-    """Nodes by their last use. Whoever removes a node from the tree removes it here too, or it would live on.
+    """Nodes by their last use. A node that leaves the tree must be removed here too, or it would stay in memory.
 
-    Every operation takes `O(log n)`, counting each clearance for the removals that made it necessary.
+    Every operation takes amortised `O(log n)`.
     """
 
     def __init__(self) -> None:
         """Start empty."""
         self._nodes: dict[int, KVNode] = {}
-        self._heap: list[tuple[int, int]] = []  # tick and serial, of nodes that are gone as well
+        self._heap: list[tuple[int, int]] = []  # tick and serial, also of removed nodes
 
     def __contains__(self, node: KVNode) -> bool:
-        """Whether `node` waits here."""
+        """Whether `node` is queued."""
         return node.serial in self._nodes
 
     def push(self, node: KVNode) -> None:
-        """Let `node` wait, at the place of its last use; if it waits already, it keeps its place."""
+        """Queue `node` by its last use; a node that is already queued keeps its place."""
         if node.serial not in self._nodes:
             self._nodes[node.serial] = node
             heapq.heappush(self._heap, (node.last_used, node.serial))
 
     def pop(self) -> tuple[KVNode, int] | None:
-        """Take out the node that comes first, with the tick that it was filed under; None if nothing waits."""
+        """Remove the first node and return it with the tick it was queued under; None if the queue is empty."""
         while self._heap:
             tick, serial = heapq.heappop(self._heap)
             node = self._nodes.pop(serial, None)
@@ -41,7 +41,7 @@ class EvictionQueue:
         return None
 
     def remove(self, node: KVNode) -> None:
-        """Forget `node`, which will not be pushed again."""
+        """Remove `node`, which will not be pushed again."""
         if self._nodes.pop(node.serial, None) is not None and len(self._heap) > 2 * len(self._nodes) + _SLACK:
             self._heap = [entry for entry in self._heap if entry[1] in self._nodes]
             heapq.heapify(self._heap)

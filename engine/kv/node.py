@@ -17,7 +17,7 @@ _MASK = 2**64 - 1
 
 
 class Distribution(NamedTuple):
-    """The next token's distribution after a node, as far as it was kept.
+    """The stored part of the next-token distribution after a node.
 
     Attributes:
         top_ids: `[k]` int64, the most probable tokens, best first.
@@ -33,20 +33,20 @@ class Distribution(NamedTuple):
 class KVNode:
     """A run of tokens below its parent. Only the node itself and `KVTree` write its attributes.
 
-    Token `i` of the node lives in slot `first_slot + i` of the concatenated `pages`. After a split in the middle of
-    a page both halves list that page; it belongs to the upper one, which cannot lose it before the lower one.
+    Token `i` of the node is in slot `first_slot + i` of the concatenated `pages`. After a split in the middle of a
+    page, both halves list that page. It belongs to the upper half, which cannot lose it before the lower one does.
 
     Attributes:
         parent: The node above; None for the root only.
-        children: Frozen children by their first token; siblings may start alike.
-        growing: Children that a branch is still appending to; nobody else may match or split them.
+        children: Frozen children by their first token; several may start with the same token.
+        growing: Children that a branch is still appending to; they cannot be matched or split.
         tokens: The run's token ids.
         start: Absolute position of the first token.
         pages: Page ids; empty when nothing is cached.
         first_slot: Slot of the first token in the first page.
         borrowed: Whether the first page belongs to the parent.
         computed: How many tokens from the start of the run have their K and V in the pages.
-        ever_computed: The most that `computed` has been, to tell recomputation from first computation.
+        ever_computed: The largest value `computed` has had, to tell recomputation from first computation.
         handles: Public nodes that hold this one.
         pins: Running branches that end in this node.
         readers: `pins` of the whole subtree.
@@ -54,7 +54,7 @@ class KVNode:
         last_used: Tick of the last use, for least-recently-used eviction.
         serial: Creation order; siblings sort by it.
         hidden: `[hidden]`, final hidden state of the last token, or None.
-        distribution: What follows the last token, or None.
+        distribution: The next-token distribution after the last token, or None.
     """
 
     __slots__ = (
@@ -80,7 +80,7 @@ class KVNode:
     )
 
     def __init__(self, parent: KVNode | None, tokens: list[int], serial: int) -> None:
-        """Make an unlinked node without pages below `parent`."""
+        """Make a node without pages below `parent`, which does not list it yet."""
         self.parent = parent
         self.children: dict[int, list[KVNode]] = {}
         self.growing: set[KVNode] = set()
@@ -125,17 +125,17 @@ class KVNode:
 
     @property
     def capacity(self) -> int:
-        """Tokens of the node that its pages have slots for."""
+        """How many tokens of the node fit in its pages."""
         return len(self.pages) * PAGE_SIZE - self.first_slot
 
     @property
     def owned_pages(self) -> list[int]:
-        """The pages that are given back when the node loses its cache."""
+        """The pages that become free when the node loses its cache."""
         return self.pages[1:] if self.borrowed else self.pages
 
     @property
     def childless(self) -> bool:
-        """Whether nothing continues this node."""
+        """Whether the node has no children, frozen or growing."""
         return not self.children and not self.growing
 
     def slots(self, first: int, count: int) -> list[int]:
@@ -158,7 +158,7 @@ class KVNode:
         return list(chain.from_iterable(node.tokens for node in self.path()))
 
     def path_hash(self) -> int:
-        """64-bit hash of all tokens from the root on, whatever nodes they are cut into."""
+        """64-bit hash of all tokens from the root on, independent of how they are cut into nodes."""
         missing = []
         node: KVNode | None = self
         while node is not None and node._hash is None:

@@ -19,16 +19,16 @@ class PagePool:
 
     @property
     def free(self) -> int:
-        """Pages that nobody owns."""
+        """How many pages are free."""
         return len(self._free)
 
     @property
     def in_use(self) -> int:
-        """Pages that have an owner."""
+        """How many pages are in use."""
         return self.capacity - len(self._free)
 
     def take(self, count: int) -> list[int]:
-        """Hand out `count` pages; the caller has made sure that they are free."""
+        """Hand out `count` pages; the caller has checked that so many are free."""
         kept = len(self._free) - count
         taken = self._free[kept:][::-1]
         del self._free[kept:]

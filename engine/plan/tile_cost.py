@@ -1,11 +1,11 @@
-"""How long attention takes to follow the tiles of a plan: a model of measured times.
+"""A cost model of attention over the tiles of a plan, fitted to measured times.
 
     launch + sqrt(latency ** 2 + throughput ** 2) + fetch
 
-The latency is that of the longest tile, block of tokens after block, and of merging the partial results of the row that
-reads most tiles. The throughput is what all tiles take together, shared out evenly among the workers. Where one is much
-the longer of the two, it hides the other. No step shows in the measured times where one more tile needs another wave
-of workers: thread blocks share processors, and fewer run faster.
+The latency is that of the longest tile, block of tokens after block, plus that of merging the partial results of the
+row that reads most tiles. The throughput is the time of all tiles together, divided evenly among the workers. If one of
+the two is much longer, it hides the other. Measured times show no jump where one more tile needs another wave of
+workers, because thread blocks share processors, and fewer of them run faster.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from ...kernels import Tiles
 from ...kernels.tile_tables import Ints
 
 BLOCK_TOKENS = 64
-"""Tokens that a thread block multiplies at a time."""
+"""How many tokens a thread block multiplies at a time."""
 
 
 class Prices(NamedTuple):
     """Microseconds, for heads of 128 values and 64 (row, head) pairs where they depend on these.
 
     Attributes:
-        launch: Of everything that happens once.
-        block_latency: How much later a tile is done for each of its blocks of tokens.
-        merge_latency: How much later a row is done for each tile that it reads, if these are several.
-        tile: What a tile takes of a worker's time, whatever is in it.
-        read: What reading a block of tokens takes.
-        product: What multiplying it takes; four times as much for twice as many pairs, which leave fewer registers for
-            what is on its way.
-        partial: What writing the partial results of a tile, and reading them to merge them, takes.
-        fetch: What a token's first way from memory takes.
+        launch: Everything that happens once.
+        block_latency: Latency that each block of tokens adds to its tile.
+        merge_latency: Latency that each tile adds to its row, if the row reads several.
+        tile: Fixed cost of a tile, in a worker's time.
+        read: Cost of reading a block of tokens.
+        product: Cost of multiplying a block; four times as much for twice as many pairs, which leave fewer registers
+            for loads in flight.
+        partial: Cost of writing the partial results of a tile and reading them for the merge.
+        fetch: Cost of bringing a token from memory for the first time.
     """
 
     launch: float
@@ -48,8 +48,8 @@ class Prices(NamedTuple):
 
 
 MEASURED = Prices(5.5272, 0.8652, 1.4241, 1.4099, 1.3535, 0.3004, 5.3383, 0.0178)
-"""Of an H200, as `python -m bench.attention.fit_tile_cost` fits them to the times of 372 plans: a typical one is off by
-9 %, those that this model has chosen by 10 %."""
+"""Prices of an H200, fitted to the times of 372 plans by `python -m bench.attention.fit_tile_cost`. The typical error
+is 9 %, and 10 % for plans that this model has chosen."""
 
 
 class TileCost(NamedTuple):
@@ -58,13 +58,13 @@ class TileCost(NamedTuple):
     Attributes:
         workers: Tiles that run side by side.
         rows: Most rows of a tile.
-        launch: Of everything that happens once.
-        wait: How much later a tile is done for each of its blocks of tokens.
-        merge: How much later a row is done for each tile that it reads, if these are several.
-        tile: What each tile takes of a worker's time, whatever is in it.
-        block: What each of its blocks of tokens takes: reading them, and multiplying them with the queries.
-        partial: What its partial results take, if it has any.
-        token: What each token's first way from memory takes.
+        launch: Everything that happens once.
+        wait: Latency that each block of tokens adds to its tile.
+        merge: Latency that each tile adds to its row, if the row reads several.
+        tile: Fixed cost of a tile, in a worker's time.
+        block: Cost of a block of tokens: reading it and multiplying it by the queries.
+        partial: Cost of a tile's partial results, if it has any.
+        token: Cost of bringing a token from memory for the first time.
     """
 
     workers: int
@@ -79,15 +79,15 @@ class TileCost(NamedTuple):
 
 
 class Work(NamedTuple):
-    """All that the time of a plan depends on.
+    """The numbers that the time of a plan depends on.
 
     Attributes:
-        tiles: How many there are.
-        blocks: Blocks of tokens of all of them.
-        longest: Blocks of the longest one.
+        tiles: How many tiles there are.
+        blocks: Blocks of tokens in all tiles.
+        longest: Blocks of the longest tile.
         partials: Tiles that have partial results.
-        readings: Tiles of the row that reads most.
-        tokens: Different ones in all.
+        readings: Tiles of the row that reads most of them.
+        tokens: Distinct tokens.
     """
 
     tiles: int
@@ -106,7 +106,7 @@ def tile_cost(workers: int, rows: int, group: int, head_dim: int, prices: Prices
         rows: One of `Tiling.rows`.
         group: Query heads per KV head.
         head_dim: Width of a head.
-        prices: Of the device.
+        prices: The device's prices.
     """
     heads = head_dim / 128
     pairs = (1 << max(rows * group - 1, 15).bit_length()) / 64
@@ -124,14 +124,14 @@ def tile_cost(workers: int, rows: int, group: int, head_dim: int, prices: Prices
 
 
 def modelled_us(cost: TileCost, work: Work) -> float:
-    """How long attention takes, in microseconds."""
+    """The modelled time of attention, in microseconds."""
     latency = work.longest * cost.wait + (work.readings * cost.merge if work.partials else 0.0)
     busy = work.tiles * cost.tile + work.blocks * cost.block + work.partials * cost.partial
     return cost.launch + hypot(latency, busy / cost.workers) + work.tokens * cost.token / cost.workers
 
 
 def work_of(tiles: Tiles, tokens: int) -> Work:
-    """What `tiles` ask for, of so many different tokens; empty ones ask for nothing."""
+    """The work of `tiles` over this many distinct `tokens`; empty tiles are no work."""
     table: Ints = tiles.tiles.numpy().astype(np.int64)
     _, _, length, _, _, partial, _ = table[table[:, 2] > 0].T
     blocks = -(-length // BLOCK_TOKENS)

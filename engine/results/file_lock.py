@@ -1,4 +1,4 @@
-"""Keeping a second run away from a file."""
+"""Locks a file against a second run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ..errors import InputError
 
 
 def lock(file: BinaryIO, refusal: str) -> None:
-    """Lock `file` until it is closed, or the process ends in whatever way.
+    """Lock `file` until it is closed or the process ends.
 
     Raises:
-        InputError: Another run has locked it (the message is `refusal`), or nothing can be locked there; `file` is
-            closed.
+        InputError: Another run has locked it (the message is `refusal`), or its file system has no locks; `file` is
+            then closed.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -22,4 +22,4 @@ def lock(file: BinaryIO, refusal: str) -> None:
         raise InputError(refusal) from error
     except OSError as error:
         file.close()
-        raise InputError(f"{file.name}: cannot be locked, which keeps two runs apart: {error.strerror}") from error
+        raise InputError(f"{file.name}: cannot be locked against a second run: {error.strerror}") from error

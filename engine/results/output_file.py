@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and never over a file of somebody else."""
+"""Writes files completely or not at all, and never over a file that marcot did not write."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from ...model.files import atomic_file
 from ..errors import InputError, OutputError
 
 HEAD_BYTES = 1024
-"""How much of a file is looked at to recognise it."""
+"""Bytes of a file that are read to recognise it."""
 
 Recognise = Callable[[bytes], bool]
-"""Whether a file that begins with these bytes (`HEAD_BYTES`, or all) is of the kind that is to be written."""
+"""Whether a file that begins with these bytes (`HEAD_BYTES` of them, or all) is of the kind to be written."""
 
 
 def check_replaceable(path: Path, is_ours: Recognise, kind: str, advice: str) -> None:
-    """Check that nothing is at `path`, or an empty file, or one that marcot wrote there.
+    """Check that `path` has no file, an empty one, or one that marcot wrote.
 
     Args:
-        path: Where a file is to go.
-        is_ours: Recognises what marcot wrote.
-        kind: What it wrote, for the message: "a tree of marcot search".
-        advice: What else to do, for the message.
+        path: Where to write a file.
+        is_ours: Recognises files that marcot wrote.
+        kind: What these are, for the message: "a tree of marcot search".
+        advice: What to do instead, for the message.
 
     Raises:
-        InputError: There is something else, or it cannot be looked at.
+        InputError: There is something else, or the file cannot be read.
     """
     try:
         if not path.exists():
@@ -37,14 +37,14 @@ def check_replaceable(path: Path, is_ours: Recognise, kind: str, advice: str) ->
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if head and not is_ours(head):
-        raise InputError(f"{path}: is there already and is not {kind}; {advice}")
+        raise InputError(f"{path}: exists and is not {kind}; {advice}")
 
 
 def write_output(path: Path, content: bytes | Iterable[bytes]) -> None:
     """Put `content`, or its parts one after the other, at `path`; see `write_outputs`.
 
     Raises:
-        OutputError: It cannot be written; what was there is there still.
+        OutputError: It cannot be written; an older file is unchanged.
     """
     write_outputs({path: content})
 
@@ -53,7 +53,7 @@ def write_outputs(files: Mapping[Path, bytes | Iterable[bytes]]) -> None:
     """Put each content at its path; see `marcot.model.files.atomic_file`.
 
     Raises:
-        OutputError: One cannot be written; what was there is there still, in all places.
+        OutputError: One of them cannot be written; all older files are unchanged.
     """
     try:
         atomic_file.write_all_atomically(files)
@@ -62,7 +62,7 @@ def write_outputs(files: Mapping[Path, bytes | Iterable[bytes]]) -> None:
 
 
 def is_same_file(one: Path, other: Path | None) -> bool:
-    """Whether two paths name the same file, by whatever links, or would if it were there."""
+    """Whether two paths name the same file, also through links, or would if it existed."""
     if other is None:
         return False
     try:

@@ -1,4 +1,4 @@
-"""How fast questions are answered, and how long the rest will take."""
+"""Estimates how long the remaining questions will take."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from ..outcome import Outcome
 from ..search.protocol import Progress
 
 _LEAST_REST = 0.25
-"""Of what a question costs: what is left of one that runs, however much it drew already."""
+"""A running question is assumed to need at least this share of a question's cost, however much it has drawn already."""
 
 
 class Pace:
-    """Counts what one strategy does with a number of questions.
+    """Counts the progress of one strategy over a number of questions.
 
-    What is left is told in tokens, which do not depend on how many questions run at a time: a question costs what the
-    finished ones cost on average, and those that have not started cost as much as any other.
+    The estimate counts tokens, which do not depend on how many questions run at a time. It assumes that every question
+    costs what the finished ones cost on average.
 
     Attributes:
         questions: How many there are.
@@ -47,7 +47,7 @@ class Pace:
 
     @property
     def open(self) -> dict[int, Progress]:
-        """What is known of the questions that run, by position, in the order of the questions."""
+        """The latest progress of the running questions by position, in the order of the questions."""
         return dict(sorted(self._open.items()))
 
     @property
@@ -57,24 +57,25 @@ class Pace:
 
     @property
     def seconds(self) -> float:
-        """From the start to the last question's end, or till now."""
+        """Seconds from the start to the end of the last question, or until now."""
         return max((self._ended or time.monotonic()) - self._started, 1e-9)
 
     @property
     def tokens(self) -> int:
-        """Drawn so far, those of running questions included."""
+        """Tokens drawn so far, including those of running questions."""
         return self._spent + sum(self._drawn)
 
     @property
     def tokens_per_s(self) -> float:
-        """Over all that time."""
+        """Mean number of tokens per second since the start."""
         return self.tokens / self.seconds
 
     @property
     def cost(self) -> float | None:
-        """Tokens of a question; None until as many have finished as are running, as the cheap ones end first.
+        """Estimated tokens per question; None until as many questions have finished as are running.
 
-        For the same reason those that run count as well if they drew more than the finished ones did on average.
+        Cheap questions finish first. To correct for that, running questions count too once they have drawn more than
+        the finished ones did on average.
         """
         if not self._spent or self.finished < len(self._open):
             return None
@@ -82,12 +83,12 @@ class Pace:
         return (self._spent + sum(dear)) / (self.finished + len(dear))
 
     def tokens_left(self, cost: float) -> float:
-        """Tokens still to be drawn if a question takes `cost` of them."""
+        """Tokens still to be drawn if a question takes `cost` tokens."""
         return self.not_started * cost + sum(max(cost - drawn, cost * _LEAST_REST) for drawn in self._drawn)
 
     @property
     def seconds_left(self) -> float | None:
-        """None as long as nothing is known."""
+        """Estimated seconds left; None as long as there is no estimate."""
         cost = self.cost
         return None if cost is None else self.tokens_left(cost) / self.tokens_per_s
 
@@ -102,7 +103,7 @@ class Pace:
 
 
 def time_left(seconds: float | None) -> str:
-    """Such as `about 0:12:30 left`."""
+    """A text such as `about 0:12:30 left`."""
     if seconds is None:
         return "no estimate yet"
     whole = round(seconds)

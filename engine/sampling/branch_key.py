@@ -8,7 +8,7 @@ _MASK = 2**64 - 1
 def branch_key(path_hash: int, seed: int, sample: int) -> int:
     """Philox key of sample `sample` of a state: a signed 64-bit mix of its path, the seed and the sample's index.
 
-    Nothing else enters, so that a draw is the same in any company, order or batch.
+    It depends on nothing else, so a draw is the same in any order and any batch.
     """
     key = _mix(_mix(_mix(path_hash) ^ (seed & _MASK)) ^ sample)
     return key - 2**64 if key >= 2**63 else key

@@ -1,4 +1,4 @@
-"""Stop strings that are special tokens."""
+"""Turns stop strings that are special tokens into stop token ids."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .sampling import Sampling
 
 
 def with_special_stops(sampling: Sampling, tokenizer: Tokenizer | None) -> Sampling:
-    """Return `sampling` with those of its stop strings that are special tokens among its stop token ids.
+    """Return `sampling` with the stop strings that are special tokens moved to its stop token ids.
 
-    A branch's text is read without special tokens, so that no text would ever contain such a string.
+    A branch's text is decoded without special tokens, so it would never contain such a string.
 
     Raises:
         SamplingError: A stop string has a special token among other characters.
@@ -24,7 +24,7 @@ def with_special_stops(sampling: Sampling, tokenizer: Tokenizer | None) -> Sampl
         inside = None if text in special else tokenizer.special_token_in(text)
         if inside is not None:
             raise SamplingError(
-                f"stop={text!r}: {inside} is a special token, which a text is read without; stop at {inside!r} alone, "
+                f"stop={text!r}: {inside} is a special token and never part of a text; stop at {inside!r} alone, "
                 f"or use stop_token_ids=({tokenizer.special_tokens[inside]},)"
             )
     if not special:

@@ -114,6 +114,6 @@ def check_strategy(strategy: object) -> None:
         InputError: It is not; says what to write.
     """
     if isinstance(strategy, type):
-        raise InputError(f"strategy={strategy.__name__}: is a class; write {strategy.__name__}()")
+        raise InputError(f"strategy={strategy.__name__}: this is a class, not an instance; write {strategy.__name__}()")
     if not callable(getattr(strategy, "search", None)):
         raise InputError(f"strategy={strategy!r:.100}: must be a strategy such as MCTS(rollouts=8)")

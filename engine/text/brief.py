@@ -1,4 +1,4 @@
-"""Records on one line: what they are, without their long texts and their arrays."""
+"""Short reprs of records, on one line, with long texts and arrays abbreviated."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import fields
 import numpy as np
 
 LONGEST = 48
-"""Characters of a text that are shown."""
+"""Most characters of a text to show."""
 
 _FEW = 4
-"""Items of a sequence that are shown."""
+"""Most items of a sequence to show."""
 
 _PLAIN = (bool, int, float, str, list, tuple, type(None))
-"""Types of the items that are shown; of records there is only the number."""
+"""Item types to show; for other types only the number of items is shown."""
 
 
 def brief(value: object) -> str:
-    """`value` as short as a line of a list can have it; of a record what its own repr says."""
+    """A short repr of `value`; a record uses its own repr."""
     if isinstance(value, str):
         return repr(value if len(value) <= LONGEST else f"{value[: LONGEST - 3]}...")
     if isinstance(value, float):
@@ -32,13 +32,13 @@ def brief(value: object) -> str:
 
 
 def brief_record(record: object, *names: str) -> str:
-    """The repr of a dataclass or a `NamedTuple`: each of its fields, or those called `names`, in brief."""
+    """The repr of a dataclass or a `NamedTuple`: all of its fields, or those in `names`, abbreviated."""
     shown = names or getattr(record, "_fields", ()) or [field.name for field in fields(record)]  # type: ignore[arg-type]
     return f"{type(record).__name__}({', '.join(f'{name}={brief(getattr(record, name))}' for name in shown)})"
 
 
 def brief_changes(record: object) -> str:
-    """The repr of a dataclass of options: those that are not as by default, as they would be typed."""
+    """The repr of a dataclass of options: those that differ from their defaults, as one would type them."""
     options = ((field, getattr(record, field.name)) for field in fields(record))  # type: ignore[arg-type]
     changed = (f"{field.name}={value!r}" for field, value in options if value != field.default)
     return f"{type(record).__name__}({', '.join(changed)})"

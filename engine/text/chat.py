@@ -1,4 +1,4 @@
-"""From a question or a conversation to the prompt that the checkpoint's chat template makes of it."""
+"""Renders a question or a conversation with the checkpoint's chat template."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from ..errors import InputError
 def chat_ids(
     tokenizer: Tokenizer | None, chat: str | Sequence[Message], system: str | None, date: Date | None = None
 ) -> list[int]:
-    """Token ids of `chat` in the checkpoint's chat format, which ends with the opening of the answer.
+    """Token ids of `chat` in the checkpoint's chat format, up to where the answer begins.
 
     Args:
         tokenizer: The checkpoint's.
-        chat: A question, or the messages of a conversation; without a chat template a question is plain text.
-        system: System message before it; None for the template's own.
-        date: What the template shows as today's date; None for the time that it is.
+        chat: A question, or the messages of a conversation. Without a chat template, a question is plain text.
+        system: System message; None for the template's own.
+        date: The date that the template shows as today's; None for the current time.
 
     Raises:
-        InputError: There is no tokenizer, or `chat` is no conversation.
-        ChatTemplateError: The template refuses the messages, or there is none for a conversation.
+        InputError: There is no tokenizer, or `chat` is not a conversation.
+        ChatTemplateError: The template refuses the messages, or a conversation has no template.
     """
     if tokenizer is None:
-        raise InputError("this checkpoint has no tokenizer, which a question in words needs")
+        raise InputError("this checkpoint has no tokenizer: pass token ids instead of a question")
     if isinstance(chat, str) and tokenizer.chat_template is None:
         text = chat if system is None else f"{system}\n\n{chat}"
         return tokenizer.encode(text, bos=tokenizer.adds_bos)
     messages = [{"role": "user", "content": chat}] if isinstance(chat, str) else _checked(chat)
     if system is not None:
         if messages[0]["role"] == "system":
-            raise InputError("the conversation has a system message of its own: leave one of the two out")
+            raise InputError("the conversation already has a system message: remove it, or leave out the other one")
         messages = [{"role": "system", "content": system}, *messages]
     now = None if date is None else datetime.combine(date, time.min)
     return tokenizer.encode(tokenizer.chat(messages, now=now))
 
 
 def _checked(chat: Sequence[Message]) -> list[Message]:
-    """The messages of a conversation; what else there is in a message is for the template to read."""
+    """The messages, after a check of role and content; the template reads all other keys."""
     if not isinstance(chat, Iterable):
         raise InputError(f"{chat!r:.100}: must be a question or the messages of a conversation")
     messages: list[Message] = [chat] if isinstance(chat, Mapping) else list(chat)

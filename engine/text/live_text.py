@@ -1,4 +1,4 @@
-"""The text of a branch while it is drawn."""
+"""The text of a branch while it is decoded, for streaming."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from ..scheduler.branch import Branch
 
 
 class LiveText:
-    """What of a branch's text is certain: what `more` returns is the beginning of the text that the branch ends with.
+    """The part of a branch's text that is certain: everything that `more` returns is in the final text.
 
-    Held back are bytes that are no whole character yet, and the beginning of what may become a stop string.
+    It holds back bytes that are not a whole character yet, and the beginning of a possible stop string.
     """
 
     def __init__(self, branch: Branch, tokenizer: Tokenizer) -> None:
@@ -20,7 +20,7 @@ class LiveText:
         self._held = ""
 
     def more(self) -> str:
-        """The text that has become certain since the last call; call it while the branch is not over."""
+        """The text that has become certain since the last call; call it only while the branch runs."""
         tokens = self._branch.node.tokens
         for token in tokens[self._read :]:
             self._held += self._stream.push(token)
@@ -31,6 +31,6 @@ class LiveText:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """The length of the longest end of `text` that begins `stop` without being all of it."""
+    """The length of the longest suffix of `text` that is a proper prefix of `stop`."""
     longest = min(len(text), len(stop) - 1)
     return next((length for length in range(longest, 0, -1) if text.endswith(stop[:length])), 0)

@@ -1,4 +1,4 @@
-"""Consoles that show text of anybody's."""
+"""A console that is safe for untrusted text."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .printable import printable
 
 
 class Terminal(Console):
-    """A console that prints text as it is: no markup or emoji code in it counts, and no control reaches the terminal.
+    """A console that prints text literally: it ignores markup and emoji codes, and no control reaches the terminal.
 
-    What draws with it, tables and progress bars included, needs no care of its own; only where a control would take no
-    room but its picture does, text is made printable before, for the layout's sake. What is live on it must not take
-    the place of the standard streams: rich would obey the colours and links in what is printed to them.
+    Tables and progress bars drawn with it need no further care. Only where a control character would take no room but
+    its picture does, make the text printable first, for the sake of the layout. Live displays on it must not replace
+    the standard streams, because rich would obey the colours and links in the text printed to them.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Terminal(Console):
         force_terminal: bool | None = None,
         no_color: bool | None = None,
     ) -> None:
-        """Print to `file`, or to stdout, or with `stderr` there; see `rich.console.Console`."""
+        """Print to `file`, to stderr (with `stderr`) or to stdout; see `rich.console.Console`."""
         super().__init__(
             file=file,
             stderr=stderr,
@@ -41,6 +41,6 @@ class Terminal(Console):
         )
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """What `renderable` consists of; the controls are those of rich itself."""
+        """The segments of `renderable`, with no controls but rich's own."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable(segment.text))

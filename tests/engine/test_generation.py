@@ -185,7 +185,7 @@ def test_forgotten_nodes_are_released(engine: Engine) -> None:
     [
         (lambda e: e.prefill(""), "empty"),
         (lambda e: e.prefill([]), "empty"),
-        (lambda e: e.prefill([331]), "token id 331: the model's vocabulary is 0 to 330"),
+        (lambda e: e.prefill([331]), "token id 331: must be in the model's vocabulary, 0 to 330"),
         (lambda e: e.prefill([-1]), "token id -1"),
         (lambda e: e.expand(e.prefill([5]), 0), "n=0: an expansion needs at least one sample"),
         (lambda e: e.prefill([5]).append([]), "is empty: give at least one token"),

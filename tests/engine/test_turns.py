@@ -97,7 +97,9 @@ def test_a_second_thread_is_told(engine: Engine, call: str) -> None:
         stream = engine.stream(["How?", "When?"], QUICK)
         next(stream)
         busy = AtWork(engine)
-        with pytest.raises(EngineBusyError, match="at work in another thread: it serves one thread at a time"):
+        with pytest.raises(
+            EngineBusyError, match="another thread is using this engine, which serves one thread at a time"
+        ):
             CALLS[call](engine, node, stream)
         assert [replace(each, stats=None) for each in busy.results()] == [
             replace(each, stats=None) for each in expected
@@ -236,7 +238,7 @@ except ForkedEngineError as error:
         (1, 1, "the same"),
         (1, 2, "the same"),
         (2, 1, "the same"),
-        (2, 2, "is a fork of one that has loaded an engine on several threads, and 2 threads would wait for these"),
+        (2, 2, "is a fork of one that has loaded an engine on several threads, so 2 threads would wait forever"),
     ],
 )
 def test_a_fork_loads_its_own(folder: str, before: int, after: int, said: str) -> None:

@@ -104,4 +104,4 @@ def test_columns_that_make_no_sense_are_those_of_the_terminal(
 def test_results_do_not_go_where_the_output_goes(talker: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     ended = shell(talker, (*SEARCH, "hi", "--out", str(out)), f"> {out}")
-    assert (ended.returncode, b"is where the output goes already" in ended.stderr) == (2, True)
+    assert (ended.returncode, b"is already where the output goes" in ended.stderr) == (2, True)

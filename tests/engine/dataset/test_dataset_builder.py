@@ -577,7 +577,9 @@ def test_a_full_disk_is_an_error_and_the_run_goes_on_when_there_is_room(results:
     for limit in (100, 3000, 9000):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
         try:
-            with pytest.raises(OutputError, match=r"data\.partial: File too large; .* the same command goes on"):
+            with pytest.raises(
+                OutputError, match=r"data\.partial: File too large; fix this and run the same command again to resume"
+            ):
                 make([results], tmp_path / "data", checkpoint_seconds=0)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -114,7 +114,7 @@ def test_twice_as_many_tokens_fit(load: Load, monkeypatch: pytest.MonkeyPatch) -
 def test_kernels_without_it_say_what_to_do(load: Load) -> None:
     if select(CPU).name != "cpu":
         pytest.skip(system_tools.why_skipped("g++"))
-    with pytest.raises(InputError, match=r"the cpu kernels keep K and V .* leave it at auto, or run on a GPU"):
+    with pytest.raises(InputError, match=r"the cpu kernels have no fp8 cache; use kv_dtype='auto', or run on a GPU"):
         load("cpu", kv_dtype="fp8")
     with pytest.raises(InputError, match="kv_dtype='int4': must be auto or fp8"):
         load("reference", kv_dtype="int4")

@@ -184,7 +184,7 @@ def test_a_second_run_on_the_same_file_is_refused(path: Path) -> None:
 def test_what_cannot_be_read_back_is_refused(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match=f"{name}: is not a regular file, so that no run could go on from it"):
+    with pytest.raises(InputError, match=f"{name}: is not a regular file, so no run could resume from it"):
         ResultsFile(tmp_path / name, SETTINGS)
 
 
@@ -196,7 +196,7 @@ def test_a_line_that_does_not_fit_leaves_the_file_whole(path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 50, hard))
         try:
             with pytest.raises(
-                OutputError, match=r"out\.jsonl: File too large; .* the same command goes on from there"
+                OutputError, match=r"out\.jsonl: File too large; fix this and run the same command again to resume"
             ):
                 file.append(entry(TWO))
         finally:

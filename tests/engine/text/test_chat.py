@@ -85,12 +85,12 @@ def test_no_conversation(chat: Any, message: str, engine: Engine) -> None:
 
 
 def test_messages_are_no_prompt_yet(engine: Engine) -> None:
-    with pytest.raises(InputError, match=r"among token ids: Engine\.chat_ids makes such of the messages of a chat"):
+    with pytest.raises(InputError, match=r"is not a token id: use Engine\.chat_ids to turn the messages of a chat"):
         engine.prefill(TURNS)  # type: ignore[arg-type]
 
 
 def test_two_system_messages(engine: Engine) -> None:
-    with pytest.raises(InputError, match="a system message of its own"):
+    with pytest.raises(InputError, match="already has a system message"):
         engine.chat_ids(TURNS, "Be brief.")
 
 

@@ -120,7 +120,7 @@ def test_saving_says_where_it_cannot(tmp_path: Path) -> None:
 def test_saving_replaces_such_a_page_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "tree.html"
     path.write_text("<!doctype html><title>mine</title>\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"tree\.html: is there already and is not a tree of marcot search"):
+    with pytest.raises(InputError, match=r"tree\.html: exists and is not a tree of marcot search"):
         RESULT.save_html(path)
     assert path.read_text(encoding="utf-8") == "<!doctype html><title>mine</title>\n"
     path.unlink()

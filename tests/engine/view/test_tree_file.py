@@ -94,7 +94,7 @@ FOREIGN = {
 def test_a_file_of_somebody_else_is_refused_and_left_as_it_is(tmp_path: Path, name: str, content: str) -> None:
     path = tmp_path / name
     path.write_text(content)
-    with pytest.raises(InputError, match=f"{name}: is there already and is not a tree of marcot search; give another"):
+    with pytest.raises(InputError, match=f"{name}: exists and is not a tree of marcot search; give another"):
         TreeFile(path, numbered=False)
     numbered = path.rename(path.with_stem("out-0003"))
     file = TreeFile(path, numbered=True)

@@ -117,7 +117,7 @@ def test_a_page_of_somebody_else_is_refused_before_anything_is_loaded(
     monkeypatch.setattr(Engine, "load", None)
     ended = marcot("compare", "--models", "m", "--out", tmp_path / "new.html", "--out", page)
     assert (ended.code, ended.out, page.read_text()) == (2, "", content)
-    assert f"{name}: is there already and is not a comparison of marcot; give --out another name" in ended.err
+    assert f"{name}: exists and is not a comparison of marcot; give --out another name" in ended.err
     assert list(tmp_path.iterdir()) == [page]
 
 

@@ -298,7 +298,7 @@ def test_a_report_replaces_none_of_somebody_else(
     before = (out / name).read_bytes()
     for ended in (evaluate("--out", out), marcot("eval", "--report", out, "--out", out)):
         assert (ended.code, ended.out) == (2, "")
-        assert f"{name}: is there already and is not part of a report of marcot eval; move it, or give" in ended.err
+        assert f"{name}: exists and is not part of a report of marcot eval; move it, or give" in ended.err
     assert [path.name for path in out.iterdir()] == [name], "and nothing was run"
     assert (out / name).read_bytes() == before
 

@@ -81,7 +81,7 @@ def test_a_conversation_of_several_turns(by: str, marcot: Callable, talker: Path
         ("[]", "the conversation is empty"),
         ('["hi"]', "message 1 of the conversation must be an object with a role and a content"),
         ('[{"role": "user", "content": "hi"}, {"role": "user"}]', "message 2 of the conversation must be"),
-        ('[{"role": "system", "content": "hi"}]', "has a system message of its own"),
+        ('[{"role": "system", "content": "hi"}]', "already has a system message"),
     ],
 )
 def test_no_conversation(content: str, message: str, marcot: Callable, talker: Path, tmp_path: Path) -> None:

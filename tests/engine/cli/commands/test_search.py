@@ -190,7 +190,7 @@ def test_a_tree_that_is_somebody_elses_is_refused_before_anything_is_loaded(
     monkeypatch.setattr(Engine, "load", None)
     ended = search("--input", questions, "--tree", tmp_path / "out.html")
     assert (ended.code, page.read_text()) == (2, "my page")
-    assert "out-0002.html: is there already and is not a tree of marcot search" in ended.err
+    assert "out-0002.html: exists and is not a tree of marcot search" in ended.err
 
 
 @pytest.mark.parametrize(
