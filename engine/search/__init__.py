@@ -1,4 +1,4 @@
-"""Search: how a tree grows, what an action is, what a chain is worth, and which answer stands, chosen independently."""
+"""Search: strategies, actions, values and answer rules, which are chosen independently of each other."""
 
 from .actions import Action, ActionPrompt, MiniStep, Opening, Step
 from .answers import ANSWER_RULES, AnswerRule, answers_agree, extract_answer, normalise_answer, reference_answer

@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far one search is.
+    """The progress of one search.
 
     Attributes:
-        index: Position of the question in its request.
+        index: Position of the question in its call.
         rollouts: Finished rollouts.
         nodes: Nodes of the search tree.
         generated_tokens: Tokens drawn for this question so far.
         best_value: Value of the best rollout so far; None before the first.
         best_answer: Its answer, or an empty string.
-        votes: How many rollouts gave that answer, of how many that gave any.
-        finished: Questions of the request that have ended; the engine fills in this and what follows.
-        running: Questions that are being searched, this one included.
-        total: Questions of the request, where that is known beforehand.
+        votes: How many rollouts gave that answer, and how many gave any answer.
+        finished: Questions of the call that have ended; the engine fills in this and the fields below.
+        running: Questions that are being searched, including this one.
+        total: Questions of the call, if known in advance.
     """
 
     index: int
@@ -48,11 +48,11 @@ class Progress:
 
 
 class Wave(NamedTuple):
-    """Expansions that a search wants done before it goes on; they run in one batch with those of other searches.
+    """Expansions that a search waits for before it goes on; they run in one batch with those of other searches.
 
     Attributes:
         expansions: What to sample. The search receives one list of nodes per expansion, in the same order.
-        progress: Where the search stands.
+        progress: The progress of the search.
         deadline: `time.monotonic()` at which branches still running are cut (`finish_reason == "cancelled"`), or None.
     """
 
@@ -69,13 +69,13 @@ class Task:
     """One question, ready to be searched.
 
     Attributes:
-        index: Position of the question in its request.
+        index: Position of the question in its call.
         question: The question as the user wrote it.
-        prompt: The state after the rendered prompt; the engine releases it.
-        context: Tokens that a state may have at most.
+        prompt: The node after the rendered prompt; the engine releases it.
+        context: The model's context, in tokens.
         decode: Text of token ids, without special tokens (`Tokenizer.decode`).
-        reference: The right answer, where it is known.
-        instruction: What follows the question in the prompt.
+        reference: The right answer, if known.
+        instruction: The text added to the question in the prompt.
     """
 
     index: int
@@ -93,14 +93,14 @@ class Task:
 T = TypeVar("T")
 
 Growing: TypeAlias = "Generator[Wave, list[list[Node]], T]"
-"""A part of a running search: yields waves, receives their nodes, returns something."""
+"""A part of a running search: a generator that yields waves, receives their nodes, and returns a value."""
 
 Search: TypeAlias = "Growing[SearchResult]"
-"""A running search: yields waves, receives their nodes, returns its result with empty `stats`."""
+"""A running search: a generator that yields waves, receives their nodes, and returns its result without `stats`."""
 
 
 class Searcher(Protocol):
-    """A way to search, such as a `Strategy`. Holds parameters only: one serves any number of questions at once."""
+    """A way to search, such as a `Strategy`. It holds only parameters, so it can search many questions at once."""
 
     def search(self, task: Task) -> Search:
         """Start searching `task`; the caller drives the generator."""

@@ -1,4 +1,4 @@
-"""Several answers to one question."""
+"""Picks several different answers to one question."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .answers import normalise_answer
 from .result import Rollout
 
 _ALIKE = 0.6
-"""Share of word triples that two texts have in common at most to count as different solutions."""
+"""Two texts count as different solutions if they share at most this share of word triples."""
 
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|\w+")
 """A word, or a character of a script without spaces."""
@@ -23,10 +23,10 @@ class Solution:
     """One way to answer.
 
     Attributes:
-        answer: The answer, as the best chain that gives it words it.
-        text: That chain.
+        answer: The answer, in the words of the best chain that gives it.
+        text: The text of that chain.
         value: Its value.
-        confidence: Share of the value of all chains that gives this answer, from 0 to 1.
+        confidence: Share of the value of all chains that give this answer, from 0 to 1.
         rollouts: How many chains give it.
     """
 
@@ -41,12 +41,11 @@ class Solution:
 
 
 def solutions(rollouts: Sequence[Rollout], count: int) -> list[Solution]:
-    """The `count` best different solutions among `rollouts`, best first; fewer if there are not so many.
+    """The `count` best different solutions among `rollouts`, best first; fewer if there are not that many.
 
-    Chains with the same answer are one solution. They are ranked by their confidence, then by their value; where every
-    answer is a text of its own, that is the order of their values. One whose answer shares most of its word triples
-    with that of a better one says the same in other words and is left out. Chains that were cut short count only if all
-    were.
+    Chains with the same answer are one solution. Solutions are ranked by confidence, then by value; if all answers are
+    different texts, that is the order of their values. A solution whose answer shares most of its word triples with a
+    better one is a paraphrase and is left out. Chains that were cut short count only if all were.
     """
     finished = [rollout for rollout in rollouts if rollout.complete and rollout.answer] or list(rollouts)
     camps: dict[str, list[Rollout]] = defaultdict(list)
@@ -71,7 +70,7 @@ def _solution(camp: Sequence[Rollout], total: float) -> Solution:
 
 
 def _likeness(text: str, other: str) -> float:
-    """Share of the word triples of both texts that both have; 0 for texts too short to have some."""
+    """The share of word triples that two texts have in common; 0 for texts too short to have any."""
     ours, theirs = _triples(text), _triples(other)
     return len(ours & theirs) / len(ours | theirs) if ours and theirs else 0.0
 

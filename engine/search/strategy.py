@@ -1,4 +1,4 @@
-"""How the tree of a search grows."""
+"""The base class of strategies, which grow the tree of a search."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .search_run import SearchRun
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Strategy(SearchParameters, ABC):
-    """A strategy with its parameters. A strategy of your own is a dataclass derived from this with a method `grow`."""
+    """A strategy with its parameters. To write your own, derive a dataclass from this with a generator `grow`."""
 
     @abstractmethod
     def grow(self, run: SearchRun) -> Growing[None]:
-        """Let the tree of `run` grow until `run.finished`: a generator that delegates to the methods of `run`."""
+        """Grow the tree of `run` until `run.finished`: a generator that delegates to the methods of `run`."""
 
     def search(self, task: Task) -> Search:
         """Start searching `task`; the caller drives the generator."""

@@ -1,4 +1,4 @@
-"""Calls of what users have written."""
+"""Calls users' own code and turns its errors into messages that name it."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ _PACKAGE = __name__.partition(".")[0]
 _MODULE = re.compile(r"(?<![\w.])([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):[A-Za-z_]")
 
 _EXCERPT = 60
-"""Characters of a question in a message."""
+"""Most characters of a question in a message."""
 
 
 def name_of(code: object) -> str:
-    """Where a function, or the class of an object that is called, is defined: `"module:function"`."""
+    """Where a function, or the class of a callable object, is defined: `"module:function"`."""
     return f"{code.__module__}:{getattr(code, '__qualname__', type(code).__name__)}"
 
 
 def source_hashes(names: Iterable[str]) -> dict[str, str]:
-    """What files with code of the user's hold, so that results can tell when it has changed.
+    """Hashes of files with the user's own code, so that results show when it has changed.
 
     Args:
-        names: What may name code or kinds of action of the user's: `module:name`, also in a mixture, or `FILE.toml`.
+        names: Options that may name the user's code or kinds of actions: `module:name`, also in a mixture, or
+            `FILE.toml`.
 
     Returns:
-        Eight hexadecimal digits by module or file. A script that was started or a notebook is not among them, nor is
-        what a module imports.
+        Eight hexadecimal digits for each module or file. The main script or notebook is not included, nor is anything
+        that a module imports.
     """
     files: dict[str, Path] = {}
     for name in names:
@@ -49,15 +50,15 @@ def source_hashes(names: Iterable[str]) -> dict[str, str]:
 
 
 class UserCode:
-    """What users have written, called on behalf of one question: its errors become ones that name both."""
+    """Calls the user's code for one question; errors name both the code and the question."""
 
     def __init__(self, question: str) -> None:
-        """Call for the question of this text."""
+        """Call code for the question with this text."""
         self._where = f" (question: {shorten(question, _EXCERPT, placeholder=' ...')})"
 
     @contextmanager
     def running(self, name: str) -> Iterator[None]:
-        """Turn what the strategy called `name` raises into a `CallableError`, but for what marcot raises below it."""
+        """Turn errors of the strategy `name` into a `CallableError`, except those that marcot raises below it."""
         try:
             yield
         except MarcotError:
@@ -67,7 +68,7 @@ class UserCode:
 
     @contextmanager
     def calling(self, name: str) -> Iterator[None]:
-        """Turn what the code called `name` raises, or what is wrong with what it returns, into a `CallableError`."""
+        """Turn errors of the code `name`, and of the checks of its results, into a `CallableError`."""
         try:
             yield
         except CallableError as error:
@@ -80,17 +81,17 @@ class UserCode:
             raise self._raised(name, error) from error
 
     def _raised(self, name: str, error: Exception) -> CallableError:
-        """What to raise from `error`, which keeps the traceback of the user's code and not the search around it."""
+        """The error to raise from `error`, which keeps the traceback of the user's code but not of the search."""
         error.__traceback__ = _outside(error.__traceback__) or error.__traceback__
         return self.error(f"{name} raised {type(error).__name__}: {error}")
 
     def error(self, message: str) -> CallableError:
-        """The error that says `message`, and for which question."""
+        """The error with `message` and the question."""
         return CallableError(message + self._where)
 
 
 def _outside(traceback: TracebackType | None) -> TracebackType | None:
-    """The part of `traceback` from the first call that is not in this package; None if all are."""
+    """The part of `traceback` from the first call outside this package on; None if there is none."""
     while traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
         traceback = traceback.tb_next
     return traceback

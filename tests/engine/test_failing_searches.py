@@ -123,7 +123,10 @@ def deaf(task: Task) -> Any:
 
 
 WRONG: dict[str, tuple[Any, str]] = {
-    "cut-out-of-order": (quick(action=Cuts()), "action Cuts.cut: [2, 1, 12] must be the ends of actions of 12 tokens"),
+    "cut-out-of-order": (
+        quick(action=Cuts()),
+        "action Cuts.cut: [2, 1, 12] must be the ends of the actions of 12 tokens",
+    ),
     "rule-that-returns-a-text": (quick(answer_rule=lambda rollouts, tree: "72"), "chose '72': must be one of"),
     "parser-that-returns-none": (quick(answer_from=lambda text: None), "found None: an answer must be a string"),
     "search-that-is-no-generator": (Endless(lambda task: 3), "strategy 'endless' raised TypeError: 'int'"),

@@ -18,8 +18,8 @@ def read_actions(path: Path) -> GuidedActions:
     r"""Read an action tree.
 
     ```toml
-    start = { thinking = 2, plan = 1 }    # kinds that may come first, and how many children of each
-    longest = 8                           # actions of a chain
+    start = { thinking = 2, plan = 1 }    # kinds that may come first, and how many children each gets
+    longest = 8                           # most actions of a chain
     back_off = 2                          # after an answer known to be wrong, take back two actions ...
     retry = "reflection"                  # ... and go on with this kind
 
@@ -35,13 +35,13 @@ def read_actions(path: Path) -> GuidedActions:
     ```
 
     Raises:
-        InputError: The file cannot be read, or says something that makes no sense; the message says what.
+        InputError: The file cannot be read, or is invalid; the message says where.
     """
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:  # no TOML, no UTF-8, or an integer of thousands of digits
+    except ValueError as error:  # not TOML, not UTF-8, or an integer of thousands of digits
         raise InputError(f"{path}: is not TOML: {error}") from error
     except RecursionError:
         raise InputError(f"{path}: is nested too deeply") from None
@@ -59,7 +59,7 @@ def read_actions(path: Path) -> GuidedActions:
     )
 
 
-def _kind(path: Path, name: str, fields: Any) -> Kind:  # noqa: ANN401  (whatever TOML says)
+def _kind(path: Path, name: str, fields: Any) -> Kind:  # noqa: ANN401  (any TOML value)
     if not isinstance(fields, dict):
         raise InputError(f"{path}: kinds.{name} must be a table")
     where = f"kinds.{name}"
@@ -79,7 +79,7 @@ def _kind(path: Path, name: str, fields: Any) -> Kind:  # noqa: ANN401  (whateve
 
 def _check_fields(path: Path, where: str, fields: dict[str, Any], known: set[str]) -> None:
     if unknown := sorted(fields.keys() - known):
-        raise InputError(f"{path}: {where} has {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        raise InputError(f"{path}: {where} has unknown keys: {', '.join(unknown)}; use {', '.join(sorted(known))}")
 
 
 def _texts(path: Path, where: str, value: Any) -> tuple[str, ...]:  # noqa: ANN401

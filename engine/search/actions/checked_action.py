@@ -1,4 +1,4 @@
-"""An action whose mistakes are found where they are made."""
+"""Checks the results of a user's own action."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .action import Action, ActionPrompt, Decode
 
 
 class CheckedAction(Action):
-    """Asks another action, and sees that what it says makes sense.
+    """Calls another action and checks its results.
 
-    Whatever that action raises, or returns in vain, becomes a `CallableError` that names its method.
+    If that action raises an error or returns something invalid, this is a `CallableError` that names the method.
     """
 
     def __init__(self, action: Action, code: UserCode) -> None:
-        """Ask `action` on behalf of the question of `code`."""
+        """Call `action` for the question of `code`."""
         self._action = action
         self._code = code
         with self._calling("name"):
@@ -58,7 +58,7 @@ class CheckedAction(Action):
                 for end in self._action.cut(token_ids, decode, confidences)
             ]
             if ends != sorted(ends) or (total and ends[-1:] != [total]):
-                raise InputError(f"{ends} must be the ends of actions of {total} tokens: in their order, {total} last")
+                raise InputError(f"{ends} must be the ends of the actions of {total} tokens, increasing up to {total}")
         return ends
 
     @property

@@ -48,7 +48,7 @@ MARCO_V2 = GuidedActions(
     back_off=2,
     retry="reflection",
 )
-"""The kinds that Marco-o1 v2 names (arXiv 2503.01461); their openings, order and counts are ours.
+"""The kinds that Marco-o1 v2 names (arXiv 2503.01461); the prompts, order and counts are ours.
 
-After an answer that the reference says is wrong, two actions are taken back and the model reflects from there.
+After an answer that is wrong according to the reference, two actions are taken back and the model reflects from there.
 """

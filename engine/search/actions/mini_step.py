@@ -1,4 +1,4 @@
-"""A fixed number of tokens."""
+"""Actions of a fixed number of tokens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .action import Action, Decode
 
 @dataclass(frozen=True, slots=True)
 class MiniStep(Action):
-    """So many tokens; the paper has mini-steps of 64 and 32.
+    """An action of `tokens` tokens; the paper has mini-steps of 64 and 32.
 
     Attributes:
         tokens: Tokens of an action. With 1, every token is a node.
@@ -23,10 +23,10 @@ class MiniStep(Action):
     tokens: int
 
     def __post_init__(self) -> None:
-        """Check that it is a number of tokens.
+        """Check `tokens`.
 
         Raises:
-            InputError: It is none.
+            InputError: It is not an integer >= 1.
         """
         object.__setattr__(self, "tokens", check_count("tokens", self.tokens, "an integer >= 1", least=1))
 

@@ -1,4 +1,4 @@
-"""A step of reasoning."""
+"""Actions of one step of reasoning."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _STEP_END = re.compile(
 _VISIBLE = re.compile(r"\S")
 
 _WINDOW = 128
-"""Tokens that are looked at first: steps are mostly shorter, and a chain of many need not be decoded once for each."""
+"""Tokens that are decoded first: most steps are shorter, so a long chain need not be decoded once for each step."""
 
 _AHEAD = 200
-"""Characters behind a place that decide whether a step ends there."""
+"""Characters after a position that decide whether a step ends there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step(Action):
-    """Ends with a blank line, with a closing thought tag, or before a line that opens with a step mark ("Step 2").
+    """Ends after a blank line, after a closing thought tag, or before a line that begins with a step mark ("Step 2").
 
-    The cut is at the first token border at or after that place. White space alone is never an action: it stays with its
-    neighbour.
+    The cut is at the first token boundary at or after that position. White space alone is never an action; it stays
+    with its neighbour.
     """
 
     @property
@@ -42,7 +42,7 @@ class Step(Action):
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """A step that is drawn by itself ends at a blank line or a tag; a mark within is only found afterwards."""
+        """A step that is drawn by itself ends at a blank line or a tag; step marks in it are found afterwards."""
         return ("\n\n", "</Thought>", "</thought>", "</think>")
 
     def cut(self, token_ids: Sequence[int], decode: Decode, confidences: NDArray[np.float32]) -> list[int]:
@@ -70,7 +70,7 @@ def _cut_joined(text: str, characters: Sequence[int]) -> list[int]:
 
 
 def _step_end(token_ids: Sequence[int], start: int, decode: Decode) -> int:
-    """Where the step of `token_ids` ends that begins at `start`."""
+    """Where the step that begins at `start` ends in `token_ids`."""
     size = _WINDOW
     while True:
         window, left = token_ids[start : start + size], len(token_ids) - start - size

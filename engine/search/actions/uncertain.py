@@ -1,4 +1,4 @@
-"""Forks where the model hesitated."""
+"""Actions that end where the model was least confident."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from ...checking import check_count
 from .action import Action, Decode
 
 _NEAREST = 4
-"""Tokens between two forks at least: hesitations come in clusters, all of whose tokens ask the same question."""
+"""Least number of tokens between two forks: uncertain tokens come in clusters about the same decision."""
 
 
 @dataclass(frozen=True, slots=True)
 class Uncertain(Action):
-    """A chain is cut before the tokens that the model was least sure of.
+    """Cuts a chain before the tokens that the model was least confident of.
 
-    The top-k of every token is there anyway, so the places where another word was nearly as probable cost nothing to
-    find. To go on from one of them is to ask what else the model might have said there, which a fork at a blank line,
-    where the next word is often certain, does not.
+    Every token comes with its top-k, so it costs nothing to find the positions where another word was nearly as
+    probable. A fork at such a position explores what else the model might have said. A fork at a blank line often does
+    not, because the next word is certain there.
 
     Attributes:
-        forks: Places at most, in what is drawn at once.
+        forks: Most forks in one drawn text.
     """
 
     forks: int
 
     def __post_init__(self) -> None:
-        """Check that it is a number of places.
+        """Check `forks`.
 
         Raises:
-            InputError: It is none.
+            InputError: It is not an integer >= 1.
         """
         object.__setattr__(self, "forks", check_count("forks", self.forks, "an integer >= 1", least=1))
 
     @property
     def name(self) -> str:
-        """Such as `"uncertain-8"`."""
+        """A name such as `"uncertain-8"`."""
         return f"uncertain-{self.forks}"
 
     @property
     def max_tokens(self) -> int:
-        """Tokens of an action that is drawn by itself: nobody knows beforehand where the model will hesitate."""
+        """Tokens of an action that is drawn by itself, when the uncertain positions are not known yet."""
         return 32
 
     def cut(self, token_ids: Sequence[int], decode: Decode, confidences: NDArray[np.float32]) -> list[int]:
@@ -60,4 +60,4 @@ class Uncertain(Action):
 
 
 _SURE = 0.95
-"""Confidence of a token whose place is not worth a fork."""
+"""Tokens with at least this confidence are not worth a fork."""

@@ -1,4 +1,4 @@
-"""Answers: how they are found in a text, when two are the same, and which of several stands."""
+"""Answers: how to find one in a text, when two are the same, and which of several wins."""
 
 from .answer_rule import ANSWER_RULES, AnswerRule, Vote, agreement, resolve_answer_rule, vote_margin, votes
 from .extraction import extract_answer, reference_answer

@@ -1,4 +1,4 @@
-"""Arithmetic that is exact as long as it is rational, and refuses what is out of reach."""
+"""Arithmetic that is exact as long as numbers are rational, and refuses results that are too large."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from fractions import Fraction
 Number = Fraction | complex
 
 _MAX_BITS = 4096
-"""An exact power is no longer than this; 10^1000 is, 9^(9^9) is not."""
+"""The longest exact power: 10^1000 is computed, 9^(9^9) is not."""
 
 _MAX_RATIO = 1e6
-"""Of two terms of a sum that is not exact; the sum still has nine digits of the smaller one."""
+"""The largest ratio of two terms of an inexact sum, which keeps nine digits of the smaller one."""
 
 _MAX_FACTORIAL = 300
 _MAX_DEGREE = 12
 
 
-class Unreadable(ValueError):  # noqa: N818  # no error of anybody's: the text is something else
-    """The text is no expression, or one whose value is out of reach."""
+class Unreadable(ValueError):  # noqa: N818  # not an error: the text is something else
+    """The text is not an expression, or its value cannot be computed."""
 
 
 @contextmanager
 def in_reach() -> Iterator[None]:
-    """What arithmetic cannot do has no value."""
+    """Turn errors of arithmetic into `Unreadable`."""
     try:
         yield
     except (ArithmeticError, ValueError) as error:
@@ -34,7 +34,7 @@ def in_reach() -> Iterator[None]:
 
 
 def total(one: Number, other: Number) -> Number:
-    """The sum; of inexact terms that differ too much, none."""
+    """The sum, unless inexact terms differ too much in size."""
     if isinstance(one, Fraction) and isinstance(other, Fraction):
         return one + other
     left, right = complex(one), complex(other)
@@ -110,7 +110,7 @@ def binomial(over: Number, under: Number) -> Number:
 
 
 def snapped(value: Number) -> Number:
-    """A rational value that was computed inexactly is exact again; `(1+√5)(1-√5)` is -4."""
+    """`value`, made exact again if it is rational but was computed inexactly: `(1+√5)(1-√5)` is -4."""
     if isinstance(value, Fraction):
         if max(value.numerator.bit_length(), value.denominator.bit_length()) > 2 * _MAX_BITS:
             raise Unreadable("long")

@@ -1,4 +1,4 @@
-"""A mathematical expression, read and computed."""
+"""Parses and computes mathematical expressions."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from .arithmetic import (
 from .words import NO_PRODUCT
 
 POINTS = 4
-"""How many sets of values the variables of an expression can be given; those of the last one are negative."""
+"""How many sets of values the variables of an expression can take; the values of the last set are negative."""
 
 _MAX_LENGTH = 600
 _MAX_DEPTH = 30
 _MAX_PRODUCT = 3
-"""Letters that stand together and are factors; four are a word."""
+"""Most adjacent letters that are factors; four are a word."""
 
 _TOKEN = re.compile(
     r"\s*(?:(\d+\.\d+[eE][+-]?\d{1,3}|\d+[eE]\d{1,3}(?!\w)|\d+E[+-]\d{1,3}|\d+(?:\.\d+)?|\.\d+)"
@@ -67,7 +67,7 @@ def evaluate(text: str, point: int) -> tuple[Number, set[str]]:
         point: Which set of values its variables have, from 0 to `POINTS` - 1.
 
     Raises:
-        Unreadable: It is none, or its value is out of reach.
+        Unreadable: It is not an expression, or its value cannot be computed.
     """
     if len(text) > _MAX_LENGTH:
         raise Unreadable("long")
@@ -84,7 +84,7 @@ def _repeating(match: re.Match[str]) -> str:
 
 
 def _mixed(match: re.Match[str]) -> str:
-    """3 1/2 as a sum; an improper fraction after a number may be a factor."""
+    """3 1/2 as a sum, unless the fraction is improper, which may be a factor."""
     whole, over, under = (int(part) for part in match.groups() if part is not None)
     return f"({whole}+{over}/{under})" if over < under else f"{whole} {whole}"  # no number
 
@@ -163,7 +163,7 @@ class _ExpressionParser:
         return base
 
     def _argument(self) -> Number:
-        """What follows `^` or a command: a group, or one token with its sign."""
+        """The argument of `^` or of a command: a group, or one token with its sign."""
         if self._next == "{":
             return self._group("{", "}")
         negative = self._next == "-"
@@ -173,7 +173,7 @@ class _ExpressionParser:
         return product(Fraction(-1), value) if negative else value
 
     def _digit_or_group(self) -> Number:
-        r"""An argument of `\frac` or `\sqrt`, of which `\frac12` has two."""
+        r"""An argument of `\frac` or `\sqrt`; `\frac12` has two."""
         if self._next == "{":
             return self._group("{", "}")
         token = self._next
@@ -203,7 +203,7 @@ class _ExpressionParser:
         return value
 
     def _named(self) -> Number:
-        """What begins with a letter or a command."""
+        """A value that begins with a letter or a command."""
         token = self._take()
         name = token.removeprefix("\\")
         if name in ("frac", "binom"):
@@ -275,7 +275,7 @@ def _tokens(text: str) -> list[str]:
 
 
 def _letters(letters: str) -> list[str]:
-    """A run of letters as commands and factors; words are none."""
+    """A run of letters as commands and factors; a word is unreadable."""
     if letters[0] == "\\":
         return [letters]
     parts: list[str] = []

@@ -1,4 +1,4 @@
-"""The final answer in a chain of reasoning."""
+"""Finds the final answer in a chain of reasoning."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ _MOST_BOXES = 50
 _MOST_WRAPPERS = 8
 _MOST_MARKS = 100
 _REACH = 200_000
-"""Characters before the end of a text in which its answer is looked for."""
+"""How many characters at the end of a text are searched for its answer."""
 
 _WINDOW = 2000
-"""Characters of a line or a sentence that are looked at."""
+"""Most characters of a line or a sentence to read."""
 
 _WRAPPERS = {("(", ")"), ("[", "]"), ("{", "}"), ('"', '"'), ("'", "'"), ("“", "”"), ("$", "$")}
 
@@ -68,13 +68,13 @@ _WRAPPERS = {("(", ")"), ("[", "]"), ("{", "}"), ('"', '"'), ("'", "'"), ("“",
 def extract_answer(text: str) -> str:
     r"""Return the final answer of `text`, or "" if there is no text.
 
-    What stands before the end of a thought is not searched if anything follows (`conclusion`). The first of these that
-    is found, each at its last place in the text:
+    A thought is not searched if anything follows it (`conclusion`). The answer is the first of these that is found,
+    each at its last occurrence:
 
-    1. what is between `<Output>` and `</Output>` (Marco-o1), searched in turn by the rules below,
-    2. `\boxed{...}`, with nested braces; several that only "and" or commas part are one answer,
+    1. the text between `<Output>` and `</Output>` (Marco-o1), in which the rules below apply in turn,
+    2. `\boxed{...}`, with nested braces; several of them with only "and" or commas in between are one answer,
     3. `#### ...` (GSM8K) in the last line, or anywhere before a number,
-    4. what follows "the answer is", "answer:", "答案是", "答案：", up to the end of the sentence,
+    4. the text after "the answer is", "answer:", "答案是", "答案：", up to the end of the sentence,
     5. the last number or formula, if the last line has one or if the text computes something (`= 72`),
     6. the last line.
     """
@@ -87,7 +87,7 @@ def extract_answer(text: str) -> str:
 
 
 def reference_answer(reference: str) -> str:
-    r"""Return the answer in a reference: a solution with a mark is searched, anything else is the answer itself.
+    r"""Return the answer in a reference: a marked solution is searched, any other text is the answer itself.
 
     Marks are those of rules 1 to 4 of `extract_answer`: `<Output>`, `\boxed{}`, `####`, "the answer is".
     """
@@ -128,7 +128,7 @@ def _boxed(text: str) -> str:
 
 
 def _hashed(text: str) -> str:
-    """What follows the last `####` that is no heading, or ""."""
+    """The text after the last `####` that is not a heading, or ""."""
     found = list(_HASHES.finditer(text))
     if found and not _SOMETHING.search(text, found[-1].end()):
         return _tidy(found[-1][1])
@@ -136,14 +136,14 @@ def _hashed(text: str) -> str:
 
 
 def _said(text: str) -> str:
-    """What follows the last "the answer is", or ""."""
+    """The text after the last "the answer is", or ""."""
     folded = text.casefold()
-    if "answer" not in folded and "答案" not in folded:  # which is found out in no time, and is often so
+    if "answer" not in folded and "答案" not in folded:  # a fast check that is often true
         return ""
     found = list(_PHRASE.finditer(text))
     for match in found[:-_MOST_MARKS:-1]:
         rest = text[match.end() : match.end() + _WINDOW]
-        rest = rest[_PHRASE_START.match(rest).end() :]  # type: ignore[union-attr]  # it matches nothing, too
+        rest = rest[_PHRASE_START.match(rest).end() :]  # type: ignore[union-attr]  # it also matches an empty text
         if answer := _tidy(_PHRASE_END.split(rest, maxsplit=1)[0]):
             return answer
     return ""
@@ -175,18 +175,18 @@ def _stated(text: str) -> str:
 
 
 def _remark_less(line: str) -> str:
-    """Without words in brackets at its end, if there is a number before them."""
+    """`line` without words in brackets at its end, if there is a number before them."""
     remark = _REMARK.search(line)
     return line[: remark.start()] if remark and re.search(r"\d", line[: remark.start()]) else line
 
 
 def _lines(text: str) -> Iterator[str]:
-    """The lines that say something, neither blank nor a lone delimiter, from the last one."""
+    """The lines, from the last one, that are neither blank nor a lone delimiter."""
     return (line.strip() for line in reversed(text.splitlines()) if line.strip() and not _DISPLAY.fullmatch(line))
 
 
 def _tidy(answer: str) -> str:
-    """Without what belongs to the sentence around it: emphasis, outer math signs, brackets, the final period."""
+    """`answer` without emphasis, outer math signs, brackets and the final period of its sentence."""
     answer = without_emphasis(answer)
     before = None
     for _ in range(_MOST_WRAPPERS):

@@ -1,4 +1,4 @@
-r"""A key that is equal for answers that say the same."""
+r"""Computes a key that is equal for answers that mean the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .tex import TEXT, plain
 from .value import equation_key, is_constant, value_key
 
 MAX_LENGTH = 1000
-"""Characters; what is longer is a text, not a value."""
+"""Most characters of a value; anything longer is a text."""
 
 _ROUNDS = 5
 _OPENING, _CLOSING = "([{⦃⟨", ")]}⦄⟩"
@@ -42,17 +42,18 @@ _MATRIX = re.compile(
 
 
 def normalise_answer(answer: str) -> str:
-    r"""Return a key that is equal for answers that mean the same: what votes and comparisons go by.
+    r"""Return a key that is equal for answers that mean the same; votes and comparisons use it.
 
-    Formatting, TeX, case, outer quotes and brackets, and a final period do not count. A number counts by its amount,
-    however it is written, without currency and unit; an expression by its value; `x = 5` by its right side. The order
-    counts in tuples, intervals and matrices, and not in lists of answers. Anything else is compared as text.
+    Formatting, TeX, case, outer quotes and brackets, and a final period are ignored. A number is compared by its
+    amount, however it is written, without currency and unit; an expression by its value; `x = 5` by its right-hand
+    side. The order matters in tuples, intervals and matrices, but not in lists of answers. Anything else is compared as
+    text.
     """
     text = " ".join(answer.split())
     return text.casefold() if len(text) > MAX_LENGTH else _short_key(text)
 
 
-@lru_cache(maxsize=1024)  # votes ask for the same answers again and again
+@lru_cache(maxsize=1024)  # votes compare the same answers again and again
 def _short_key(answer: str) -> str:
     key = answer
     for _ in range(_ROUNDS):
@@ -78,7 +79,7 @@ def part_key(text: str, depth: int = 0) -> str:
 
 
 def _trimmed(text: str) -> str:
-    """Without space, quotes and a final period around it."""
+    """`text` without surrounding space and quotes, and without a final period."""
     before = None
     while before != text:
         before, text = text, text.strip().rstrip("。").strip()
@@ -101,7 +102,7 @@ def _amount(text: str, depth: int) -> str:
 
 
 def _value(text: str) -> str:
-    """The key of an expression, "" if it is none or is no more than a name."""
+    """The key of an expression; "" if it is not one, or only a name."""
     if _NO_VALUE.fullmatch(text.strip()):
         return ""
     try:
@@ -111,7 +112,7 @@ def _value(text: str) -> str:
 
 
 def _split(text: str, separator: re.Pattern[str]) -> list[str]:
-    """`text` at the separators that stand outside brackets."""
+    """`text`, split at the separators outside brackets."""
     parts, start, level, at = [], 0, 0, 0
     places = {match.start(): match.end() for match in separator.finditer(text)}
     while at < len(text):
@@ -141,7 +142,7 @@ def _list(text: str, depth: int) -> str:
 
 
 def _parts(parts: list[str], depth: int) -> list[str]:
-    """Their keys. Names and units count where they differ."""
+    """The keys of `parts`. Names and units count if they differ."""
     names = [sides(part)[0] for part in parts]
     if names[0] and not any(names[1:]):
         parts = [sides(parts[0])[1], *parts[1:]]
@@ -190,7 +191,7 @@ def _matrix(text: str, depth: int) -> str:
 
 
 def relation(text: str) -> tuple[str, str, str, str, str] | None:
-    """An inequality of one variable: bound, sign, variable, sign, bound, in growing order; None if it is none."""
+    """An inequality of one variable as bound, sign, variable, sign, bound, in growing order; None for other texts."""
     parts, signs = _split(text, _RELATION), _RELATION.findall(text)
     if len(parts) != len(signs) + 1 or not 1 <= len(signs) <= 2 or not all(parts):
         return None
@@ -220,7 +221,7 @@ def _relation(text: str, depth: int) -> str:
 
 
 def sides(text: str) -> tuple[str, str]:
-    """What stands before and after the last equals sign; ("", text) without one. Exact values are preferred to ≈."""
+    """The two sides of the last equals sign; ("", text) without one. Exact values are preferred to ≈."""
     exact, *_ = parts = _split(text, re.compile("≈"))
     if len(parts) > 1:
         text = f"{exact}={parts[-1]}" if _is_name(exact) else exact or parts[-1]
@@ -229,7 +230,7 @@ def sides(text: str) -> tuple[str, str]:
 
 
 def _is_name(text: str) -> bool:
-    """Whether `text` names a value and says nothing about it: `x`, `f(x)`, `V_1 : V_2`, Area."""
+    """Whether `text` only names a value: `x`, `f(x)`, `V_1 : V_2`, Area."""
     bare = re.sub(r"_\s*(?:\{[^{}]*\}|\w)", "", text)
     return bool(bare and (_NAME.fullmatch(text) or not re.search(r"[-\d+*^<>=]", bare)))
 

@@ -1,4 +1,4 @@
-r"""Answers as they are written, TeX or not, in one plain notation."""
+r"""Converts answers, with or without TeX, into one plain notation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 TEXT = "\x01"
-"""Stands before and after what was in `\text{}`: words, even where they are one letter long."""
+"""Marks the beginning and end of a `\text{}`, whose content is words, even if it is a single letter."""
 
 _SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ", "0123456789+-=()ni", strict=True))
 _SUPERSCRIPT = re.compile(f"[{''.join(_SUPERSCRIPTS)}]+")
@@ -38,7 +38,7 @@ _COMMANDS = {
     "Bigg": "", "bigl": "", "bigr": "", "Bigl": "", "Bigr": "", "mathbf": "", "boldsymbol": "", "mathit": "", "bf": "",
     "rm": "", "hline": "",
 }  # fmt: skip
-"""What TeX commands without an argument, or with one that may stand without them, are in plain notation."""
+"""Plain notation of TeX commands without an argument, or with one that can stand alone."""
 
 _ESCAPES = {",": " ", ";": " ", ":": " ", " ": " ", "\n": " ", "!": "", "(": "", ")": "", "[": "", "]": "",
             "$": "$", "%": "%", "{": "⦃", "}": "⦄", "#": "#", "&": "&", "_": "_", "|": "‖"}  # fmt: skip
@@ -57,22 +57,22 @@ _POWER = re.compile(r"(?<=[\w)])\*\*(?=[\w(-])")
 
 
 def without_emphasis(text: str) -> str:
-    """`text` without Markdown's bold; `2**3` stays."""
+    """`text` without Markdown's bold marks; `2**3` stays."""
     return _POWER.sub("^", _BOLD.sub(r"\1", text)).replace("**", "")
 
 
 def plain(answer: str) -> str:
-    r"""Return `answer` in one notation, whatever it was written in.
+    r"""Return `answer` in plain notation.
 
-    Of TeX remain `\frac`, `\sqrt`, named functions, Greek letters and environments; spaces, sizes, fonts and math signs
-    are gone. Words in `\text{}` stand between two `TEXT`.
+    Of TeX, `\frac`, `\sqrt`, named functions, Greek letters and environments remain; spaces, sizes, fonts and math
+    signs are removed. Words in `\text{}` are between two `TEXT`.
     """
     text = _SUPERSCRIPT.sub(lambda run: f"^{{{''.join(_SUPERSCRIPTS[sign] for sign in run[0])}}}", answer)
     text = _RADICAL.sub(r"\\sqrt{\1}", _VULGAR.sub(_vulgar, text))
     text = _MINUS.sub("-", unicodedata.normalize("NFKC", text))
     text = _THIN.sub(" ", _INVISIBLE.sub("", text)).replace(TEXT, "")
     text = _DIGIT_COMMA.sub("", without_emphasis(text))
-    for _ in range(3):  # texts in texts
+    for _ in range(3):  # nested texts
         text = _TEXT_MACRO.sub(_words, text)
     text = _COMMAND.sub(_command, text)
     return " ".join(_DEGREE.sub("°", text.translate(_MEANINGS)).replace("`", "").split())
@@ -94,6 +94,6 @@ def _command(match: re.Match[str]) -> str:
     name = match[1]
     if name[0].isalpha():
         plainly = _COMMANDS.get(name, f"\\{name}")
-        # A letter may follow: the space that ended the command is gone later.
+        # A letter may follow; the space that ended the command is removed later.
         return f"{plainly} " if plainly[-1:].isalpha() else plainly
     return _ESCAPES.get(name, match[0])

@@ -1,4 +1,4 @@
-"""The value of a mathematical expression, as a key."""
+"""Keys for the values of mathematical expressions."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def is_constant(text: str) -> bool:
 
 
 def value_key(text: str) -> str:
-    """Return a string that is equal for expressions of the same value, whatever their variables are.
+    """Return a string that is equal for expressions of equal value, for all values of their variables.
 
-    A rational value is written out. Others, and functions, are a hash: of ten digits of their values where the
-    variables have certain rational values, exact ones where these are rational too (Schwartz, 1980).
+    A rational value is written out. For others, and for functions, it is a hash of their values at certain rational
+    values of the variables: exact where these values are rational too, else to ten digits (Schwartz, 1980).
 
     Raises:
-        Unreadable: There is no such value.
+        Unreadable: The value cannot be computed.
     """
     first, names = evaluate(text, 0)
     if not names:
@@ -37,10 +37,10 @@ def value_key(text: str) -> str:
 
 
 def equation_key(left: str, right: str) -> str:
-    """Return a string that is equal for equations whose sides differ by the same, or by a multiple of it.
+    """Return a string that is equal for equations that are multiples of each other.
 
     Raises:
-        Unreadable: One of the sides is no expression.
+        Unreadable: One of the sides is not an expression.
     """
     first, *others = (evaluate(f"({left})-({right})", point)[0] for point in range(POINTS))
     with in_reach():

@@ -1,4 +1,4 @@
-"""Words that stand beside numbers."""
+"""Words that occur beside numbers: units, scales, and words that change an amount."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _CHANGING = """
     choose if when divided multiplied by sin cos tan cot sec csc log ln lg exp sqrt frac
 """
 CHANGING = frozenset(_CHANGING.split())
-"""Words after a number that make it another, or that may."""
+"""Words after a number that change it, or may."""
 
 OF_UNITS = frozenset({"square", "cubic"})
-"""Of these, those that are none before a unit."""
+"""Those of them that do not change a number when a unit follows."""
 
 CHANGING_CHARACTERS = frozenset("万亿千百十半或和与又零一二两三四五六七八九几多余点打成负减加乘除倍")
 """The same in Chinese, except in `KILO`."""
@@ -32,7 +32,7 @@ SCALES: Mapping[str, int] = {
 """Words after a number that multiply it."""
 
 LETTER_UNITS = frozenset("mgshlLNJWVACFK")
-"""Units of one letter. `i`, `k`, `n`, `t`, `x` are none."""
+"""Units of one letter, without `i`, `k`, `n`, `t` and `x`."""
 
 _SHORT_UNITS = """
     cm mm km dm nm kg mg ml cl dl ft yd mi lb lbs oz hr hrs min mins sec secs mph kph km/h kmh hz khz kw kwh mw gb mb kb
@@ -68,11 +68,11 @@ _MEASURES = (
     "% percent",
 )
 MEASURES: Mapping[str, str] = {name: names.split()[0] for names in _MEASURES for name in names.split()}
-"""Units that are something else than each other, by all their names."""
+"""Units that differ from each other, with all their names."""
 
 _NO_PRODUCT = """
     or and not no yes the of to at all odd is it in on an as by if cm mm km dm nm kg mg ml ft yd mi lb oz hr am pm min
     sec day per sq one two six ten men man mod gcd lcm max how her his its was are for usd eur rs cts deg mph kph
 """
 NO_PRODUCT = frozenset(_NO_PRODUCT.split())
-"""Two or three letters that are a word, not factors."""
+"""Two or three letters that are a word and not factors."""

@@ -1,4 +1,4 @@
-"""A generated branch, up to a place on it."""
+"""A prefix of a generated branch."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class BranchPrefix(NamedTuple):
 
     @property
     def drawn(self) -> int:
-        """How many of its tokens the model drew: all or none."""
+        """How many of its tokens the model drew: all of them or none."""
         return 0 if self.given else self.end
 
     def state(self, held: ExitStack) -> Node:
-        """The state after its tokens; a node made for this is released when `held` closes."""
+        """The node after its tokens; if a new node is made for this, it is released when `held` closes."""
         if self.end == len(self.branch.token_ids):
             return self.branch
         return held.enter_context(self.branch.prefix(self.end))

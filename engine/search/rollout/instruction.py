@@ -1,4 +1,4 @@
-"""What follows a question, so that the model reasons and says its answer where it is looked for."""
+"""The instruction added to a question, so that the model reasons and puts its answer where it can be found."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ if TYPE_CHECKING:
     from ..protocol import Searcher
 
 AUTO = "auto"
-"""Stands for `DEFAULT_INSTRUCTION` wherever that helps."""
+"""Means `DEFAULT_INSTRUCTION`, except where the model needs none (see `instruction_for`)."""
 
 DEFAULT_INSTRUCTION = "Reason step by step, and put your final answer within \\boxed{}."
-"""The words that the Qwen2.5 model cards ask for in mathematics. Of the question `What is 17 * 3 + 4?` alone the 0.5B
-makes 51, twice of two chains; with this it makes 55."""
+"""The instruction that the Qwen2.5 model cards recommend for mathematics. To `What is 17 * 3 + 4?` alone the 0.5B
+answers 51 in two chains of two; with this instruction it answers 55."""
 
 
 def instruction_for(
     template: ChatTemplate | None, strategy: Searcher, wanted: str | None, system: str | None = None
 ) -> str:
-    """What follows each question.
+    """The instruction to add to each question.
 
-    `"auto"` is nothing where the model reasons in a way of its own (`ChatTemplate.reasons`) or is told to by `system`,
-    where it has no template, so that a question is a text to be continued, and where the strategy looks for answers in
-    another place than a box.
+    `"auto"` adds nothing if the model reasons anyway (`ChatTemplate.reasons`) or `system` tells it to, if there is no
+    template, so that a question is a text to continue, or if the strategy looks for answers elsewhere than in a box.
 
     Raises:
-        InputError: `wanted` is no text.
+        InputError: `wanted` is not a text.
     """
     if wanted is None:
         return ""
@@ -43,10 +42,10 @@ def instruction_for(
 
 
 def says_where_to_answer(question: str) -> bool:
-    """Whether `question` itself asks for an answer in a box or behind another mark, so that nothing need be added."""
+    """Whether `question` itself asks for an answer in a box or after another mark, so that it needs no instruction."""
     return "\\boxed" in question or "<output>" in question.lower() or "####" in question
 
 
 def with_instruction(question: str, instruction: str) -> str:
-    """The words of the user's message."""
+    """The text of the user's message."""
     return f"{question}\n\n{instruction}" if instruction else question

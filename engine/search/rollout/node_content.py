@@ -1,4 +1,4 @@
-"""What a node of the search tree holds: a run of a rollout, one action long."""
+"""The content of a node of the search tree: the tokens and text of one action."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class NodeContent(NamedTuple):
         text: Their text; the texts along a chain add up to the text of the chain.
         kind: Kind of action, such as `"step"`.
         drawn: How many of the tokens the model drew; a reflection's tokens were given.
-        stats: What the model said of each token.
+        stats: Log-probabilities and confidences of the tokens.
         origin: The generated branch that the tokens were cut from, up to the last of them.
     """
 
@@ -37,7 +37,7 @@ class NodeContent(NamedTuple):
         return tuple(None if math.isnan(each) else each for each in confidences)
 
     def joined(self, later: NodeContent) -> NodeContent:
-        """This content with `later` after it."""
+        """This content, extended by `later`."""
         return NodeContent(
             self.token_ids + later.token_ids,
             self.text + later.text,
@@ -49,5 +49,5 @@ class NodeContent(NamedTuple):
 
     @staticmethod
     def prompt(origin: BranchPrefix) -> NodeContent:
-        """The root's: nothing but the state after the prompt."""
+        """The root's content: no tokens, only the state after the prompt."""
         return NodeContent((), "", "", 0, TokenStats.joined([]), origin)

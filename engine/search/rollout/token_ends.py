@@ -1,4 +1,4 @@
-"""Which part of a node's text each of its tokens is."""
+"""Finds which part of a node's text belongs to each of its tokens."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..result import TreeNode
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Where decoding stands at the end of a node.
+    """The state of decoding at the end of a node.
 
     Attributes:
         context: The last token whose text is certain; some decoders treat the first token they see differently.
         known: Text of `context` alone.
         pending: Tokens after it that end inside a character.
-        decoded: Characters from the root on that are certain.
-        shown: Characters that the nodes down to here have in their texts.
+        decoded: Number of characters from the root on that are certain.
+        shown: Number of characters in the texts of the nodes down to here.
     """
 
     context: tuple[int, ...] = ()
@@ -32,7 +32,8 @@ class _State:
 def with_token_ends(tree: Iterable[TreeNode], decode: Decode) -> tuple[TreeNode, ...]:
     """Return the nodes with their `token_ends`, so that a result can be shown without the model's tokenizer.
 
-    A character of several tokens belongs to the last of them, and so the others have no text; nor do special tokens.
+    A character of several tokens belongs to the last of them, so the others have no text. Special tokens have none
+    either.
 
     Args:
         tree: All nodes, parents before children.
@@ -54,7 +55,7 @@ def with_token_ends(tree: Iterable[TreeNode], decode: Decode) -> tuple[TreeNode,
 
 
 def _joined(node: TreeNode, state: _State, decode: Decode) -> tuple[list[int], _State] | None:
-    """What `_decoded` returns, where the texts of the tokens add up to the node's, as they mostly do; else None."""
+    """The result of `_decoded` if the texts of the tokens add up to the node's text, as they mostly do; else None."""
     if not node.token_ids or state.pending:
         return None
     text = decode(state.context + node.token_ids)
@@ -71,16 +72,16 @@ def _joined(node: TreeNode, state: _State, decode: Decode) -> tuple[list[int], _
 
 
 def _decoded(node: TreeNode, state: _State, decode: Decode) -> tuple[list[int], _State]:
-    """Characters of the node's text that are certain after each of its tokens, and the state after the last.
+    """How many characters of the node's text are certain after each of its tokens, and the state after the last.
 
-    Some are negative where characters that the nodes before show are only certain here.
+    A number is negative if it refers to characters that earlier nodes show but that become certain only here.
     """
     context, known, pending, decoded = state.context, state.known, state.pending, state.decoded
     ends: list[int] = []
     for token in node.token_ids:
         pending += (token,)
         text = decode(context + pending)[len(known) :]
-        # A last U+FFFD may be the beginning of a character that the next tokens complete.
+        # A final U+FFFD may be the beginning of a character that the next tokens complete.
         if not text.endswith(UNFINISHED):
             decoded += len(text)
             context, pending = pending[-1:], ()

@@ -1,4 +1,4 @@
-"""What the model said of a run of tokens."""
+"""Log-probabilities and confidences of a run of tokens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TokenStats(NamedTuple):
     Attributes:
         confidences: `[tokens]` fp32, Marco-o1's token confidence.
         logprobs: `[tokens]` fp32, raw log-probability of each token.
-        top_logprobs: `[tokens, k]` fp32, those of the most probable tokens in its place, best first.
+        top_logprobs: `[tokens, k]` fp32, those of the most probable tokens at each position, best first.
     """
 
     confidences: NDArray[np.float32]
@@ -29,7 +29,7 @@ class TokenStats(NamedTuple):
 
     @staticmethod
     def of(prefix: BranchPrefix) -> TokenStats:
-        """Those of every token of `prefix`."""
+        """The stats of all tokens of `prefix`."""
         branch, end = prefix
         if not prefix.given:
             return TokenStats(branch.confidences[:end], branch.logprobs[:end], branch.top_logprobs[:end])

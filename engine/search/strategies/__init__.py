@@ -1,4 +1,4 @@
-"""How a tree grows: one small file per strategy."""
+"""Strategies, which grow the tree of a search. One small file per strategy, one base class."""
 
 from __future__ import annotations
 

@@ -18,13 +18,13 @@ from ..strategy import Strategy
 class Beam(Strategy):
     """Beam search guided by values, as in arXiv 2408.03314.
 
-    Each of `beams` states is continued by `samples` actions; the best `beams` of all the new states go on. Chains that
-    have ended on the way are counted, and those among the best give up their place, so that the beam narrows until it
-    is empty. While the budgets allow, it then begins anew with other samples.
+    Each of `beams` states is continued by `samples` actions, and the best `beams` of all new states go on. Chains that
+    end are counted; if they are among the best, they take a place, so the beam narrows until it is empty. While the
+    budgets allow, the search then starts again with other samples.
 
     Attributes:
-        beams: States that are kept.
-        samples: Actions sampled from each.
+        beams: How many states are kept.
+        samples: Actions sampled from each state.
     """
 
     name: ClassVar[str] = "beam"
@@ -50,6 +50,6 @@ class Beam(Strategy):
 
 
 def best(nodes: Sequence[SearchNode | None], count: int) -> list[SearchNode]:
-    """The `count` different nodes of the highest rating, best first; of equals the first."""
+    """The `count` different nodes with the highest ratings, best first; of equals, the first."""
     found = dict.fromkeys(node for node in nodes if node is not None)
     return sorted(found, key=lambda node: -(node.rating or 0.0))[:count]

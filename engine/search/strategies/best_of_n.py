@@ -14,7 +14,7 @@ from ..strategy import Strategy
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class BestOfN(Strategy):
-    """`rollouts` chains that know nothing of each other; the one of the highest value stands."""
+    """`rollouts` independent chains; the one with the highest value wins."""
 
     name: ClassVar[str] = "best-of-n"
 

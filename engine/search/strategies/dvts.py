@@ -18,12 +18,12 @@ from .beam import best
 class DVTS(Strategy):
     """Independent greedy subtrees (Beeching, Tunstall and Rush, "Scaling test-time compute with open models", 2024).
 
-    `subtrees` chains grow beside each other. Each is continued by `samples` actions and goes on with the best of its
-    own, so that no subtree crowds out another, as happens in a beam. When all have ended, and the budgets allow, as
-    many begin anew with other samples.
+    `subtrees` chains grow in parallel. Each samples `samples` actions and goes on with its own best one, so no subtree
+    crowds out another, as happens in a beam. When all have ended and the budgets allow, the search starts again with
+    other samples.
 
     Attributes:
-        subtrees: Chains that grow beside each other.
+        subtrees: Chains that grow in parallel.
         samples: Actions sampled from each state.
     """
 

@@ -1,4 +1,4 @@
-"""The most probable chain."""
+"""A single greedy chain."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..strategy import Strategy
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Greedy(Strategy):
-    """One chain of most probable tokens: chain-of-thought prompting without a search, and the baseline of all others.
+    """One chain of most probable tokens: chain-of-thought prompting without a search, the baseline of all strategies.
 
-    `rollouts` is 1 and the temperature 0, whatever else is asked for.
+    `rollouts` is always 1 and the temperature always 0.
     """
 
     name: ClassVar[str] = "greedy"

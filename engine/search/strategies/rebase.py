@@ -17,12 +17,12 @@ from ..strategy import Strategy
 class REBASE(Strategy):
     """Reward-balanced search (arXiv 2408.00724).
 
-    All open states of a level are continued, the better ones by more samples: of `samples`, less those that have led to
-    finished chains, each gets a share in proportion to `exp(rating / balance)`. Shares are rounded by largest
-    remainder, so that exactly as many are drawn. When all have ended, and the budgets allow, it begins anew.
+    All open states of a level are continued, the better ones by more samples: `samples`, minus the chains that have
+    finished, are shared in proportion to `exp(rating / balance)`. Shares are rounded by largest remainder, so that
+    their sum is exact. When all chains have ended and the budgets allow, the search starts again.
 
     Attributes:
-        samples: Actions sampled from the prompt; at most as many chains come out of it.
+        samples: Actions sampled from the prompt, and the most chains that result from them.
         balance: Temperature of the shares: small values favour the best state, large ones treat all alike.
     """
 
@@ -52,7 +52,7 @@ class REBASE(Strategy):
 
 
 def apportioned(amount: int, scores: Sequence[float]) -> list[int]:
-    """`amount` in whole shares proportional to `exp(score)`; largest remainders are rounded up, of equals the first."""
+    """`amount` in integer shares proportional to `exp(score)`; the largest remainders round up, of equals the first."""
     if not scores:
         return []
     top = max(scores)

@@ -11,7 +11,7 @@ from .best_of_n import BestOfN
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class SelfConsistency(BestOfN):
-    """`rollouts` independent chains; the most frequent answer stands (arXiv 2203.11171)."""
+    """`rollouts` independent chains; the most frequent answer wins (arXiv 2203.11171)."""
 
     name: ClassVar[str] = "self-consistency"
 

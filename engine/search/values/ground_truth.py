@@ -1,4 +1,4 @@
-"""Whether a chain is right."""
+"""A value that compares a chain with the right answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DeepConf's confidences: how sure the model was in its worst passage, or at the end."""
+"""DeepConf's values: the model's confidence in its worst passages, or at the end."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from ..trace import Trace
 from .value import Value, columns
 
 _CERTAIN = 16.0
-"""A token confidence that counts as 1: near-certain tokens of Qwen2.5 have 12 to 20 with the five best."""
+"""The token confidence that counts as 1: near-certain tokens of Qwen2.5 have 12 to 20 with `k` = 5."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupConfidence(Value):
     """Confidence of a group of consecutive tokens (DeepConf, arXiv 2508.15260).
 
-    A token's confidence is the negative mean log-probability of the `k` most probable tokens in its place: the surer
-    the model, the less is left for the others. A group's is the mean over its tokens.
+    A token's confidence is the negative mean log-probability of the `k` most probable tokens at its position: the surer
+    the model, the less probability is left for the others. A group's confidence is the mean over its tokens.
 
     Attributes:
         part: `"group"`: the mean of the lowest tenth of all groups; `"lowest"`: the lowest group; `"tail"`: the last
-        one. window: Tokens of a group; a shorter chain is one group.
-        k: How many of the most probable tokens.
+            one.
+        window: Tokens of a group; a shorter chain is one group.
+        k: How many of the most probable tokens count.
     """
 
     part: Literal["group", "lowest", "tail"] = "group"
@@ -35,10 +36,10 @@ class GroupConfidence(Value):
     k: int = 5
 
     def __post_init__(self) -> None:
-        """Check the part and the sizes.
+        """Check `part`, `window` and `k`.
 
         Raises:
-            InputError: Names what makes no sense.
+            InputError: Names the one that is invalid.
         """
         if self.part not in ("group", "lowest", "tail"):
             raise InputError(f"part={shown(self.part)}: must be 'group', 'lowest' or 'tail'")
@@ -56,7 +57,7 @@ class GroupConfidence(Value):
         return f"deepconf-{self.part}"
 
     def of(self, trace: Trace) -> float:
-        """The confidence as a share of near-certainty, from 0 to 1; 0 for a chain without tokens."""
+        """The confidence relative to near-certainty, from 0 to 1; 0 for a chain without tokens."""
         if not len(trace.logprobs):
             return 0.0
         groups = self._groups(-trace.top_logprobs[:, : self.k].mean(axis=1, dtype=np.float64))

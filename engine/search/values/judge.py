@@ -23,10 +23,10 @@ class Judge(Value):
     width: int = 5
 
     def __post_init__(self) -> None:
-        """Check that there are so many columns.
+        """Check `width`.
 
         Raises:
-            InputError: There are not.
+            InputError: It is not a possible number of tokens.
         """
         object.__setattr__(self, "width", columns("width", self.width))
 
@@ -36,9 +36,9 @@ class Judge(Value):
         return name_of(self.function)
 
     def of(self, trace: Trace) -> float:
-        """What the function says.
+        """The function's result.
 
         Raises:
-            CallableError: It says something that is no number from 0 to 1.
+            CallableError: It is not a number from 0 to 1.
         """
         return rating(self.name, self.function(trace))

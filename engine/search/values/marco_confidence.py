@@ -16,16 +16,16 @@ class MarcoConfidence(Value):
     """Mean over all drawn tokens of `exp(p_i) / Σ exp(p_k)`, `k` the most probable tokens (arXiv 2411.14405, eq. 1, 2).
 
     Attributes:
-        k: How many of the most probable tokens; the paper has 5.
+        k: How many of the most probable tokens count; 5 in the paper.
     """
 
     k: int = CONFIDENCE_WIDTH
 
     def __post_init__(self) -> None:
-        """Check that there are so many.
+        """Check `k`.
 
         Raises:
-            InputError: There are not.
+            InputError: It is not a possible number of tokens.
         """
         object.__setattr__(self, "k", columns("k", self.k))
 

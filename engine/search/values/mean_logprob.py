@@ -1,4 +1,4 @@
-"""How probable a chain is."""
+"""A value that measures how probable a chain is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several values at once."""
+"""A weighted mean of values."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Mixture(Value):
         """Check every part.
 
         Raises:
-            InputError: There is none, or one is no weight above 0 with a value.
+            InputError: There are no parts, or one is not a weight above 0 with a value.
         """
         if not self.parts:
-            raise InputError("parts=(): a mixture needs at least one")
+            raise InputError("parts=(): a mixture needs at least one part")
         for part in self.parts:
             if not (isinstance(part, tuple) and len(part) == 2 and isinstance(part[1], Value)):
                 raise InputError(f"parts: {shown(part)}: must be a weight and a Value")
@@ -41,16 +41,16 @@ class Mixture(Value):
 
     @property
     def needs_reference(self) -> bool:
-        """Whether one of its parts does."""
+        """Whether one of its parts needs a reference."""
         return any(value.needs_reference for _, value in self.parts)
 
     @property
     def name(self) -> str:
-        """Such as `"0.7*marco+0.3*logprob"`."""
+        """A name such as `"0.7*marco+0.3*logprob"`."""
         return "+".join(f"{weight:g}*{value.name}" for weight, value in self.parts)
 
     def rate(self, traces: Sequence[Trace]) -> list[float]:
-        """The weighted mean of what the parts say."""
+        """The weighted mean of the parts' ratings."""
         total = sum(weight for weight, _ in self.parts)
         rated = [(weight / total, value.rate(traces)) for weight, value in self.parts]
         return [sum(share * values[index] for share, values in rated) for index in range(len(traces))]

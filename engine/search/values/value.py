@@ -1,4 +1,4 @@
-"""What a chain of reasoning is worth."""
+"""The base class of values, which rate chains of reasoning."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from ...errors import CallableError
 from ..trace import Trace
 
 _ROUNDING = 1e-6
-"""How far a value may be out of its range: means and products of probabilities end there by rounding."""
+"""How far rounding may put a value outside its range: it occurs with means and products of probabilities."""
 
 
 class Value(ABC):
     """Rates chains, finished or not, from 0 to 1.
 
-    A value of your own implements `of`, or `rate` if it is cheaper for many chains at once, as a reward model is.
+    Your own value implements `of`, or `rate` if many chains at once are cheaper, as with a reward model.
     """
 
     @property
     def width(self) -> int:
-        """How many of the most probable tokens it looks at."""
+        """How many of the most probable tokens it needs."""
         return 1
 
     @property
     def needs_reference(self) -> bool:
-        """Whether it rates chains by the right answer, which must be known then."""
+        """Whether it needs the right answer to rate a chain."""
         return False
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """What options and results call it."""
+        """Its name in options and results."""
 
     def of(self, trace: Trace) -> float:
         """The value of one chain."""
@@ -46,24 +46,24 @@ class Value(ABC):
 
 
 def columns(name: str, value: object) -> int:
-    """`value` as a number of the most probable tokens.
+    """`value` as a number of most probable tokens.
 
     Raises:
-        InputError: There are not so many, or it is no number of tokens.
+        InputError: It is not an integer from 1 to `MAX_TOP_K`.
     """
     return check_integer(name, value, f"an integer from 1 to {MAX_TOP_K}", least=1, most=MAX_TOP_K)
 
 
 def rating(name: str, value: object) -> float:
-    """What the value called `name` says of a chain, as a float.
+    """The rating of a chain by the value called `name`, as a float.
 
     Raises:
-        CallableError: It is no number from 0 to 1.
+        CallableError: It is not a number from 0 to 1.
     """
     try:
         number = math.nan if isinstance(value, str | bytes) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, RuntimeError, OverflowError):  # an array or a tensor of several
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # an array or tensor of several values
         number = math.nan
     if not -_ROUNDING <= number <= 1 + _ROUNDING:
-        raise CallableError(f"{name} rated a chain {value!r}: a value must be from 0 to 1")
+        raise CallableError(f"{name} rated a chain {value!r}: a value must be a number from 0 to 1")
     return min(max(number, 0.0), 1.0)

@@ -110,7 +110,7 @@ def test_ground_truth(text: str, complete: bool, reference: str, value: float) -
 @pytest.mark.parametrize("value", ["ground-truth", "0.5*marco+0.5*ground-truth"])
 def test_a_search_without_a_reference_is_refused_before_it_draws(value: str) -> None:
     world = ToyWorld(hashed_draw())
-    with pytest.raises(InputError, match="needs the right answer with every question"):
+    with pytest.raises(InputError, match="needs the right answer of every question"):
         world.run(MCTS(rollouts=2, value=value))
     assert len(world.nodes) == 1
 
@@ -139,7 +139,7 @@ def test_a_function_of_one_s_own() -> None:
 
 @pytest.mark.parametrize("said", [-0.01, 1.01, math.nan, math.inf, -math.inf])
 def test_a_function_that_leaves_the_range_is_told(said: float) -> None:
-    with pytest.raises(InputError, match=r"lambda.* rated a chain .*: a value must be from 0 to 1"):
+    with pytest.raises(InputError, match=r"lambda.* rated a chain .*: a value must be a number from 0 to 1"):
         Judge(lambda chain: said).of(trace(2, 0))
 
 

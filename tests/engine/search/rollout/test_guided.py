@@ -123,8 +123,8 @@ def test_strategies_of_single_actions_can_be_guided() -> None:
     [
         ({"start": (("leap", 1),)}, "start is followed by 'leap', which is not declared"),
         ({"start": (("end", 0),)}, "start: children 'end'=0: must be an integer >= 1"),
-        ({"start": ()}, "at least one may come first"),
-        ({"kinds": (PLAN, PLAN, WORK, END)}, "every kind is declared once"),
+        ({"start": ()}, "name at least one under start"),
+        ({"kinds": (PLAN, PLAN, WORK, END)}, "declare every kind once"),
         ({"kinds": (Kind("turn", followers=(("turn", 1),)),), "start": (("turn", 1),)}, "has no followers"),
         ({"back_off": 1, "retry": "leap"}, "back_off=1 needs retry"),
     ],

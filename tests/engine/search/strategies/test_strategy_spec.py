@@ -73,10 +73,10 @@ def test_parameters_of_all_give_way_to_those_of_one() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("mtcs", "no strategy is called 'mtcs': there are mcts, greedy, best-of-n,"),
+        ("mtcs", "no strategy is called 'mtcs': use mcts, greedy, best-of-n,"),
         ("", "no strategy is called ''"),
         ("rollouts=3", "no strategy is called 'rollouts=3'"),
-        ("mcts:rolouts=3", "mcts has no parameter 'rolouts': there are rollouts, action,"),
+        ("mcts:rolouts=3", "mcts has no parameter 'rolouts': it has rollouts, action,"),
         ("greedy:width=3", "greedy has no parameter 'width'"),
         ("mcts:rollouts", "mcts: 'rollouts' is not of the form parameter=value"),
         ("mcts:rollouts=eight", "mcts: rollouts='eight': must be an integer or none"),
@@ -88,7 +88,7 @@ def test_parameters_of_all_give_way_to_those_of_one() -> None:
         ("mcts:temperature=-1", "mcts: temperature=-1.0: must be a finite number >= 0"),
         ("mcts:answer_rule=loudest", "mcts: answer_rule 'loudest': must be one of"),
         ("mcts:width=2,width=3", "mcts: width is given twice"),
-        ("greedy,greedy", "two strategies are called 'greedy'"),
+        ("greedy,greedy", "two strategies have the label 'greedy'"),
     ],
 )
 def test_what_makes_no_sense_is_named(text: str, message: str) -> None:
