@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def main() -> None:
-    """Run the command line in a process that has other things to do; see `app.main`. The program is `program.main`."""
+    """Run the command line inside another Python process; see `app.main`. The `marcot` program is `program.main`."""
     from .app import main
 
     main()

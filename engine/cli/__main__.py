@@ -1,4 +1,4 @@
-"""`python -m marcot.engine.cli`, for where the `marcot` script is not on the path."""
+"""`python -m marcot.engine.cli`, if the `marcot` script is not on the path."""
 
 from .program import main
 

@@ -1,4 +1,4 @@
-"""The `marcot` program: its commands, and how it ends."""
+"""The `marcot` program: its commands, error messages and exit codes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-_UsageError = cast(type[Exception], typer.BadParameter.__base__)  # the way to it that every version of typer has
+_UsageError = cast(type[Exception], typer.BadParameter.__base__)  # every version of typer has this path to it
 app.command()(search)
 app.command()(merge)
 app.command()(generate)
@@ -61,8 +61,8 @@ def _every_command(
     """Options of the program itself; the help text is that of `app`."""
 
 
-def _refuse(error: Any) -> int:  # noqa: ANN401  (a _UsageError, which is no type that can be named)
-    """Say what is wrong with the arguments, if there are any, and return the exit code."""
+def _refuse(error: Any) -> int:  # noqa: ANN401  (a _UsageError, which is not a static type)
+    """Print what is wrong with the arguments, or the help if there are none, and return the exit code."""
     message = error.format_message().rstrip(".")
     if message:
         streams.say(f"error: {message}. Try '{error.ctx.command_path} --help'.")
@@ -72,8 +72,8 @@ def _refuse(error: Any) -> int:  # noqa: ANN401  (a _UsageError, which is no typ
 def main() -> None:
     """Run the command line.
 
-    A `MarcotError` becomes one line on stderr and its exit code, and so does what the system refuses, such as writing
-    to a full disk; `MARCOT_DEBUG=1` shows the traceback instead.
+    A `MarcotError`, or an error of the system such as a full disk, becomes one line on stderr and an exit code.
+    `MARCOT_DEBUG=1` shows the traceback instead.
     """
     streams.prepare()
     try:
@@ -96,6 +96,6 @@ def main() -> None:
             raise
         known = error if isinstance(error, MarcotError) else streams.as_output_error(error)
         if signals.arrived() and not isinstance(known, OutputError):
-            sys.exit(INTERRUPTED)  # torch makes an error of an interruption while it looks at a tensor's memory
+            sys.exit(INTERRUPTED)  # torch turns an interruption into another error while it reads a tensor's memory
         streams.say(f"error: {known}")
         sys.exit(known.exit_code)

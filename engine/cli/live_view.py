@@ -1,4 +1,4 @@
-"""What a person sees on stderr while searches run."""
+"""Shows the progress of searches on stderr."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from ..text.printable import printable
 from ..text.terminal import Terminal
 
 PLAIN_LINE_EVERY = 5.0
-"""Seconds between two lines where stderr is no terminal."""
+"""Seconds between two lines if stderr is not a terminal."""
 
 PLAIN_QUESTIONS = 3
-"""Open questions that such a line tells about."""
+"""Most open questions in such a line."""
 
 _COLUMNS = ("#", "rollouts", "nodes", "tokens", "best value", "best answer", "question")
 _FEW_COLUMNS = ("#", "rollouts", "best answer")
@@ -44,8 +44,8 @@ class LiveView:
         """Prepare a view.
 
         Args:
-            questions: Those that are searched; events refer to them by position.
-            rollouts: How many each will have; None if that depends.
+            questions: The questions that are searched; events refer to them by position.
+            rollouts: How many rollouts each will have; None if that varies.
         """
         self._questions = questions
         self._rollouts = rollouts
@@ -55,25 +55,25 @@ class LiveView:
         self._live: Live | None = None
 
     def show(self, event: Progress | Outcome) -> None:
-        """Take the next event of `Engine.stream`."""
+        """Show the next event of `Engine.stream`."""
         self._pace.take(event)
         now = time.monotonic()
         if not self._console.is_terminal and now - self._last_line >= PLAIN_LINE_EVERY:
             self._last_line = now
-            # Who cannot be told how far it is may still want the results.
+            # Without a place for progress messages, the results still matter.
             with suppress(OSError):
                 self._console.print(self._plain_line(), soft_wrap=True)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Take the table away while something else is printed."""
+        """Hide the table while something else is printed."""
         self.__exit__(None, None, None)
         yield
         self.__enter__()
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
-            # A new one each time: one that was stopped remembers its height, and would erase what was printed since.
+            # A new display each time: a stopped one remembers its height and would erase what was printed since.
             self._live = Live(
                 console=self._console,
                 get_renderable=self._table,

@@ -1,4 +1,4 @@
-"""A conversation in a file."""
+"""Reads a conversation from a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def read_messages(file: Path) -> list[dict[str, Any]]:
     """Return the messages in the JSON file `file`; - reads stdin.
 
     Raises:
-        InputError: It cannot be read, or holds anything but a list.
+        InputError: It cannot be read, or is not a list.
     """
     try:
         messages = strict_json.parse(read_text("-", "conversation")) if str(file) == "-" else strict_json.read(file)
@@ -23,5 +23,5 @@ def read_messages(file: Path) -> list[dict[str, Any]]:
     except ValueError as error:
         raise InputError(f"{file}: {error}") from error
     if not isinstance(messages, list):
-        raise InputError(f'{file}: must hold a list of messages, such as [{{"role": "user", "content": "Hello"}}]')
+        raise InputError(f'{file}: must be a list of messages, such as [{{"role": "user", "content": "Hello"}}]')
     return messages

@@ -1,4 +1,4 @@
-"""The process that `marcot` is: how it begins and how it ends."""
+"""The entry point of the `marcot` program: signals, standard streams and exit codes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sys
 from . import signals, streams
 
 _USAGE_ERROR = 2
-"""The exit code of an `InputError`, whose module would import torch."""
+"""The exit code of an `InputError`, repeated here because its module imports torch."""
 
 
 def main() -> None:
-    """Run the command line, and end as a signal asks, if there is one. Nothing is imported before it is listened to."""
+    """Run the command line; exit as a signal demands, if one arrives. Signals are handled before any import."""
     code: object = 0
     try:
         try:
@@ -28,11 +28,11 @@ def main() -> None:
         except KeyboardInterrupt:
             code = signals.INTERRUPTED
         except Exception:
-            # Python makes a RuntimeError of whatever is raised in a descriptor's __set_name__, as in an import.
+            # Python turns any error in a descriptor's __set_name__, as during an import, into a RuntimeError.
             if not signals.arrived():
                 raise
             code = signals.INTERRUPTED
-    except KeyboardInterrupt:  # while the above was ending anyway
+    except KeyboardInterrupt:  # while the code above was ending anyway
         code = signals.INTERRUPTED
     signals.ignore()
     streams.show_cursor()
@@ -40,15 +40,15 @@ def main() -> None:
 
 
 def _leave_out_current_folder() -> None:
-    """Keep a `numpy.py` in the current folder, where `python -m marcot` looks first, from being taken for numpy.
+    """Remove the current folder, which `python -m marcot` searches first, from the path: it may have a `numpy.py`.
 
     Raises:
-        SystemExit: The current folder is gone, which torch does not survive.
+        SystemExit: The current folder does not exist any more, which would make torch fail.
     """
     try:
         here = os.getcwd()
     except OSError:
-        streams.say("error: the current folder is gone; change to one that is there")
+        streams.say("error: the current folder does not exist any more; change to another one")
         sys.exit(_USAGE_ERROR)
     if not sys.flags.safe_path and sys.path[:1] == [here]:
         del sys.path[0]

@@ -1,4 +1,4 @@
-"""A search result for people."""
+"""Prints a search result for people."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ..text.printable import printable
 from ..text.terminal import Terminal
 
 PIPED_WIDTH = 120
-"""Columns where stdout is no terminal."""
+"""Width in columns if stdout is not a terminal."""
 
 _INDENT = 4
-"""Columns that rich indents a level by."""
+"""Columns by which rich indents a level."""
 
 _LINE = 24
-"""Columns that are left of the deepest lines at least: the numbers of a node, and the beginning of its text."""
+"""Least columns for the deepest lines: the numbers of a node, and the beginning of its text."""
 
 
 def print_report(result: SearchResult, out: IO[str], found: Sequence[Solution] = ()) -> None:
-    """Print the answer, the best chain, other solutions, and the tree with visits and values, the best path starred."""
+    """Print the answer, the best chain, other solutions, and the tree, with stars on the best path."""
     console = Terminal(out, width=None if out.isatty() else PIPED_WIDTH)
     console.print(Text.assemble("answer      ", (printable(result.answer) or "(none)", "bold")), soft_wrap=True)
     agreeing, answered = result.votes
@@ -57,7 +57,7 @@ def _cost(result: SearchResult) -> str:
 
 
 class _Drawing:
-    """A tree of one line per node; what only one rollout went through is one line in all."""
+    """A tree with one line per node; a chain that only one rollout went through is a single line."""
 
     def __init__(self, result: SearchResult) -> None:
         self._result = result
@@ -73,7 +73,7 @@ class _Drawing:
                 self._below[node.parent] += 1 + self._below[node.id]
 
     def tree(self, levels: int) -> Tree:
-        """The drawing, with the question as its root; of what is deeper than `levels` it says how much there is."""
+        """The drawing, with the question as its root; below `levels`, only the number of nodes."""
         root = self._result.tree[0]
         tree = Tree(self._line(root, root, self._result.question), guide_style="dim")
         waiting = [(tree, root, 1)]

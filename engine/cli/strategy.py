@@ -1,4 +1,4 @@
-"""The strategy that a command line asks for."""
+"""Builds the strategy that a command line asks for."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _BUDGETS = ("max_tokens", "max_seconds")
 
 
 def chosen_strategy(spec: str, given: Mapping[str, object], sampling: Sampling) -> Strategy:
-    """Return the strategy that `spec` describes, with what was given besides.
+    """Return the strategy that `spec` describes, with the parameters in `given`.
 
-    If the search is given tokens or seconds but no number of chains, the tokens or seconds alone end it.
+    If tokens or seconds are limited but no number of chains is given, only the tokens or seconds end the search.
 
     Args:
         spec: Such as `"mcts"` or `"beam:beams=8"`.
-        given: Parameters; None where nothing was given.
-        sampling: How tokens are drawn, as far as `spec` does not say it.
+        given: Parameters; None for those that were not given.
+        sampling: How tokens are drawn, unless `spec` says so.
 
     Raises:
         InputError: There is no such strategy, or it has no such parameter.
     """
     [described, *more] = parse_strategies(spec)
     if more:
-        raise InputError(f"strategy {spec!r}: give one; marcot eval compares several")
+        raise InputError(f"strategy {spec!r}: give exactly one; marcot eval compares several")
     strategy = described.strategy
     wanted: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     known = {field.name for field in fields(strategy)}

@@ -1,4 +1,4 @@
-"""Standard streams, as a user's shell may have left them."""
+"""Makes the standard streams usable and safe, whatever state the shell left them in."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _MODES = {"stdin": "r", "stdout": "w", "stderr": "w"}
 
 
 MAX_COLUMNS = 10_000
-"""More than any terminal has; what is that wide is padded with so many blanks."""
+"""Most columns that are believed: more than any terminal has; text is padded to the width."""
 
 _HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 
 
 class PrintableStream:
-    """A stream that makes printable what is printed to it by whatever, warnings and tracebacks included.
+    """A stream that makes everything printed to it printable, including warnings and tracebacks.
 
-    Consoles of rich, which command the terminal and see to their text themselves, write past it to
+    Rich consoles control the terminal and make their text printable themselves, so they bypass it and write to
     `rich_proxied_file`, a name that rich looks for.
     """
 
@@ -47,7 +47,7 @@ class PrintableStream:
         for line in lines:
             self.write(line)
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever the stream has)
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (any attribute of the stream)
         return getattr(self._stream, name)
 
 
@@ -67,39 +67,39 @@ class ConsoleStream:
         return self._stream.write(text)
 
     def show_cursor(self) -> None:
-        """Show the cursor again, if whoever hid it was stopped before it could."""
+        """Show the cursor again if the code that hid it was interrupted."""
         if self._is_hidden:
             self._is_hidden = False
-            # Not through the stream, which may be in the middle of a write.
+            # Bypasses the stream, which may be in the middle of a write.
             with suppress(OSError):
                 os.write(self._stream.fileno(), _SHOW_CURSOR.encode())
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever the stream has)
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (any attribute of the stream)
         return getattr(self._stream, name)
 
 
 def prepare() -> None:
-    """Make all three usable: UTF-8 whatever the locale says, nowhere where they are closed, and of a sensible size.
+    """Make all three streams usable: UTF-8 in any locale, /dev/null if closed, and a sensible width.
 
-    What goes to a terminal is made printable from now on, and so is all of stderr, which is for people wherever it
-    goes; data on their way to a file or a program stay as they are.
+    From now on, text for a terminal is made printable, and so is everything on stderr, which is always for people. Data
+    for a file or another program stay unchanged.
     """
     for name in ("COLUMNS", "LINES"):
         size = os.environ.get(name, "")
         if size and not (size.isascii() and size.isdecimal() and 0 < int(size[:9]) <= MAX_COLUMNS):
-            # Then the terminal is asked.
+            # Without it, the terminal is asked.
             del os.environ[name]
     for name, mode in _MODES.items():
         stream = getattr(sys, name)
         if stream is None:
-            # Its number is the lowest that is free. Left free, the next file would have it, and get what is printed;
-            # so it would in a program that is started from here.
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  (for as long as it runs)
+            # The closed stream's descriptor is the lowest free one. Left free, the next file opened here or in a child
+            # process would get it, and everything that is printed.
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  (open until the process ends)
             os.set_inheritable(getattr(sys, name).fileno(), True)
         elif isinstance(stream, io.TextIOWrapper) and name == "stdin":
             stream.reconfigure(encoding="utf-8-sig", errors="strict")
         elif isinstance(stream, io.TextIOWrapper):
-            # What is no valid Unicode (a lone surrogate in an argument) is written as an escape, which JSON reads back.
+            # Invalid Unicode (a lone surrogate in an argument) is written as an escape, which JSON reads back.
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -108,16 +108,16 @@ def prepare() -> None:
 
 
 def show_cursor() -> None:
-    """Show the cursor again where a console has hidden it."""
+    """Show the cursor again if a console has hidden it."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, PrintableStream):
             stream.rich_proxied_file.show_cursor()
 
 
 def say(message: str) -> None:
-    """Print `message` on stderr; if that cannot be written, nobody reads it, and the work goes on.
+    """Print `message` on stderr; if that fails, nobody reads it, and the work goes on.
 
-    Where it has several lines, the others are set in, so that none of them can pass for a message of its own.
+    Lines after the first are indented, so that none of them looks like a message of its own.
     """
     with suppress(OSError):
         print(message.replace("\n", "\n  "), file=sys.stderr, flush=True)
@@ -144,10 +144,10 @@ def tell_warnings() -> None:
 
 
 def flush() -> None:
-    """Write what is still kept for stdout, while an error can be told.
+    """Flush stdout while errors can still be reported.
 
     Raises:
-        OSError: It cannot be written; it is dropped.
+        OSError: It cannot be written; the buffered output is dropped.
     """
     try:
         sys.stdout.flush()
@@ -157,7 +157,7 @@ def flush() -> None:
 
 
 def drop_stdout() -> None:
-    """Forget what could not be written, which Python would try again, and complain about, at its end."""
+    """Drop output that could not be written; Python would otherwise try again at exit, and complain."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -166,12 +166,12 @@ def drop_stdout() -> None:
 
 
 def is_broken_pipe(error: OSError) -> bool:
-    """Whether the reader of the output went away, as `head` does, which is no error."""
+    """Whether the reader of the output has gone, like `head`, which is not an error."""
     return error.errno == errno.EPIPE and error.filename is None
 
 
 def as_output_error(error: OSError) -> OutputError:
-    """`error` in words. What writes files says which; what is left without a name was printed."""
+    """`error` as an `OutputError` with the name of the file; an error without a file name came from stdout."""
     from ..errors import OutputError
 
     reason = " ".join((error.strerror or str(error)).split())

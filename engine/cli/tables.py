@@ -1,4 +1,4 @@
-"""Reports on stdout."""
+"""Prints reports on stdout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..text.terminal import Terminal
 
 
 def print_tables(sections: Iterable[Section]) -> None:
-    """Print a report: on a terminal as wide as that is, elsewhere plainly and as wide as its tables, or as COLUMNS."""
+    """Print a report: on a terminal, as wide as it is; elsewhere plain, and as wide as its tables or as COLUMNS."""
     if sys.stdout.isatty():
         print_sections(sections, Terminal())
     else:

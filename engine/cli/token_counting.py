@@ -1,4 +1,4 @@
-"""Whose tokens `marcot dataset` counts."""
+"""Chooses the tokenizer with which `marcot dataset` counts tokens."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Counting(NamedTuple):
     """A tokenizer that counts.
 
     Attributes:
-        name: Of its model; None if tokens are not to be counted.
-        encode: How it encodes.
-        fingerprint: Another for another tokenizer.
+        name: The name of its model; None if tokens are not counted.
+        encode: Encodes a text.
+        fingerprint: Differs for different tokenizers.
     """
 
     name: str | None = None
@@ -60,12 +60,12 @@ def chosen_tokenizer(name: str, sources: Sequence[Path]) -> Counting:
 
 
 def _model_of(path: Path) -> str | None:
-    """The model that the first line of `path` says it was searched with."""
+    """The model that the first line of `path` names."""
     try:
         with path.open("rb") as file:
             entry = parse(file.readline(1 << 24))
     except (OSError, ValueError):
-        # Whoever reads the file says what is wrong with it.
+        # The reader of the file reports what is wrong with it.
         return None
     settings = entry.get("settings") if isinstance(entry, dict) else None
     model = settings.get("model") if isinstance(settings, dict) else None
@@ -73,7 +73,7 @@ def _model_of(path: Path) -> str | None:
 
 
 def _is_here(model: str) -> bool:
-    """Whether `model` can be opened without fetching it."""
+    """Whether `model` can be opened without a download."""
     if model in BUILT_IN_MODELS:
         return cached_model(model, BUILT_IN_MODELS[model].size) is not None
     try:

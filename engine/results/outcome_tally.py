@@ -1,4 +1,4 @@
-"""How the questions of a run ended, in numbers."""
+"""Counts how the questions of a run ended."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class OutcomeTally:
         skipped: Questions that had a result before the run.
         finished: Questions with a result.
         failed: Questions with an error.
-        rated: Results that had a reference answer to compare with.
-        right: Results that agree with it.
-        exit_code: That of the first error, or 0.
+        rated: Results with a reference answer.
+        right: Results that agree with the reference.
+        exit_code: The exit code of the first error, or 0.
     """
 
     skipped: int = 0

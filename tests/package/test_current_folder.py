@@ -50,4 +50,7 @@ def test_a_current_folder_that_is_gone_is_named(tmp_path: Path, command: list[st
     ended = subprocess.run(
         ["sh", "-c", script, sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert (ended.returncode, ended.stderr) == (2, "error: the current folder is gone; change to one that is there\n")
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "error: the current folder does not exist any more; change to another one\n",
+    )

@@ -28,9 +28,9 @@ def compare(
         Path | None,
         typer.Option(
             "--input",
-            help="A .jsonl file of prompts (question, and if wanted answer, situation and why), a .tsv or a .txt; by "
-            "default 16 of marcot's own: logic, letter counting, geometry, arithmetic step by step and with "
-            "distracting detail, contradictory statements.",
+            help="A .jsonl file of prompts (question; optionally answer, situation and why), or a .tsv or .txt file. "
+            "By default, 16 prompts of marcot's own: logic, letter counting, geometry, arithmetic step by step and "
+            "with distracting detail, contradictory statements.",
         ),
     ] = None,
     questions: options.QuestionsOption = None,
@@ -40,16 +40,16 @@ def compare(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="A page (.html, with a page for every search in a folder beside it), .md or .json; may be given "
-            "again. By default .md on stdout.",
+            help="A web page (.html, with a page for every search in a folder beside it), .md or .json. Repeat the "
+            "option to write several. By default, .md on stdout.",
         ),
     ] = None,
     loading: ModelOptions,
 ) -> None:
-    """Put models side by side on a few prompts, each answered greedily and by search.
+    """Compare models side by side on a few prompts, each answered greedily and by search.
 
-    The models are loaded one after the other. The page shows who is right, how sure each is, what it cost, and every
-    chain of reasoning.
+    The models are loaded one after the other. The page shows which answers are right, how confident each model is, what
+    each answer cost, and every chain of reasoning.
 
     For example:
 
@@ -79,7 +79,7 @@ def compare(
         raise typer.Exit(INTERRUPTED) from None
     _write(comparison, pages)
     if comparison.interrupted:
-        say("interrupted: what was answered by then is in the report")
+        say("interrupted: the report has the answers so far")
         raise typer.Exit(INTERRUPTED)
 
 
@@ -103,10 +103,10 @@ def _prompts(path: Path | None, questions: str | None) -> list[Prompt]:
 
 
 def _write(comparison: Comparison, pages: list[ComparisonFile]) -> None:
-    """Write the pages, and print what came out: all of it if there is no page, or one that could not be written.
+    """Write the pages and print a summary; print everything if there is no page, or if one could not be written.
 
     Raises:
-        OutputError: One could not; the others are written.
+        OutputError: A page could not be written; the others are.
     """
     from ...errors import OutputError
     from ...evaluation import comparison_sections

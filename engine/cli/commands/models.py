@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 def models(
     json: options.JsonOption = False,
     fetch: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Bring this model to the cache and print its path.")
+        str | None, typer.Option(metavar="NAME", help="Download this model to the cache and print its path.")
     ] = None,
 ) -> None:
-    """List the built-in models: size, licence, where the bytes come from, and whether they are here.
+    """List the built-in models: size, licence, source, and whether they are in the cache.
 
-    --model also takes checkpoint folders, .gguf files and hub ids, which are not listed.
+    --model also accepts checkpoint folders, .gguf files and hub ids, which are not listed.
 
     For example:
 
@@ -35,7 +35,7 @@ def models(
 
     if fetch is not None:
         if fetch not in BUILT_IN_MODELS:
-            raise InputError(f"no built-in model called {fetch!r}: there are {', '.join(BUILT_IN_MODELS)}")
+            raise InputError(f"no built-in model is called {fetch!r}; use {', '.join(BUILT_IN_MODELS)}")
         print(locate(fetch))
         return
     entries = [_entry(model) for model in BUILT_IN_MODELS.values()]

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 def score(
     *,
     model: options.ModelOption,
-    text: Annotated[str | None, typer.Argument(help="The text to rate; - reads it from stdin.")] = None,
+    text: Annotated[str | None, typer.Argument(help="The text to score; - reads it from stdin.")] = None,
     text_by_name: Annotated[str | None, typer.Option("--text", hidden=True)] = None,
     token_ids: options.TokenIdsOption = None,
     top_logprobs: Annotated[int, typer.Option(help="Most probable tokens listed per position.")] = 5,
     json: options.JsonOption = False,
     loading: ModelOptions,
 ) -> None:
-    """Rate a given text: how probable the model finds each of its tokens, and what it would have expected.
+    """Score a text: print the probability of each of its tokens, and the tokens that the model expected instead.
 
-    Log-probabilities are the raw model's, each conditioned on all tokens before it; the first has none.
+    Log-probabilities are raw, each conditioned on all tokens before it; the first token has none.
 
     For example:
 
@@ -53,7 +53,7 @@ def score(
 
 
 def _print_table(score: Score, tokenizer: Tokenizer | None) -> None:
-    """A line per token, best expectations to its right."""
+    """Print a line per token, with the most probable tokens on its right."""
 
     def name(id: int) -> str:
         return repr(tokenizer.decode([id], keep_special=True)) if tokenizer else str(id)

@@ -1,4 +1,4 @@
-"""The options that say which models and strategies are compared."""
+"""The options that select models and strategies to compare."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class ContestOptions:
         """The strategies with their parameters.
 
         Raises:
-            InputError: A strategy or a parameter does not exist, or makes no sense.
+            InputError: A strategy or a parameter does not exist, or is invalid.
         """
         from ...search.strategy_spec import parse_parameters, parse_strategies
 

@@ -10,10 +10,10 @@ from typing import Any, get_type_hints
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take dataclasses of options: typer sees their fields, the command an instance of each.
+    """Let a command take dataclasses of options: typer sees their fields, the command gets an instance of each.
 
-    The fields of a parameter that is annotated with a dataclass take its place in the command's signature; they are
-    annotated as parameters of a command are.
+    The fields of a parameter that is annotated with a dataclass replace it in the command's signature; they have the
+    same annotations as a command's parameters.
     """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, type] = {}
@@ -26,7 +26,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
             parameters.append(parameter.replace(annotation=hints[name]))
 
     @wraps(command)
-    def called(**values: Any) -> None:  # noqa: ANN401  (whatever the options are)
+    def called(**values: Any) -> None:  # noqa: ANN401  (the options' values)
         for name, group in groups.items():
             values[name] = group(**{each.name: values.pop(each.name) for each in fields(group)})
         command(**values)

@@ -1,4 +1,4 @@
-"""The options that say how a question is searched."""
+"""The options of strategies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options that say what a chat template is given besides the question."""
+"""The options of chat templates."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class TemplateOptions:
 
     @property
     def day(self) -> Date | None:
-        """The day that was given.
+        """The given date, or None.
 
         Raises:
-            InputError: It is none.
+            InputError: It is not a date.
         """
         return options.parse_date(self.date)

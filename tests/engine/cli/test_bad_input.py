@@ -143,7 +143,7 @@ GENERATE = {
     "a sample without end": (["one", "--max-tokens", 10**10], 2, "max_tokens=10000000000: must be at most 2147483647"),
     "no samples": (["one", "-n", 0], 2, "samples=0: must be at least 1"),
     "no tokens": (["one", "--max-tokens", 0], 2, "max_tokens=0: must be"),
-    "chat of ids": (["--chat", "--token-ids", "1"], 2, "--chat needs a prompt in words"),
+    "chat of ids": (["--chat", "--token-ids", "1"], 2, "--chat needs a text prompt"),
     "system without chat": (["one", "--system", "Be brief."], 2, "--system needs --chat"),
     "no logprobs": (["one", "--top-logprobs", 0], 2, "top_logprobs=0: must be"),
     "ids that are no numbers": (["--token-ids", "1 two"], 2, "--token-ids: 'two' is not a token id"),
@@ -190,7 +190,7 @@ def test_folder_without_config(marcot: Callable, tmp_path: Path) -> None:
 
 
 def test_unknown_built_in_model(marcot: Callable) -> None:
-    check(marcot("models", "--fetch", "gpt"), 2, "no built-in model called 'gpt': there are smollm2-135m")
+    check(marcot("models", "--fetch", "gpt"), 2, "no built-in model is called 'gpt'; use smollm2-135m")
 
 
 @pytest.mark.parametrize(

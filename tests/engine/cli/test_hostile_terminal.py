@@ -224,7 +224,7 @@ def test_an_interrupted_run_is_told_as_it_is(
     results = questions.with_name(f"results {questions.name}")
     code, text = on_terminal("search", "-m", talker, *QUICK, "--input", questions, "--out", results)
     assert code == 130
-    assert "interrupted: 1 of 2 questions are finished; the same command goes on from" in text
+    assert "interrupted: finished 1 of 2 questions; run the same command again to resume from" in text
 
 
 def test_a_traceback_is_shown_as_it_is(on_terminal: Callable, talker: Path, monkeypatch: pytest.MonkeyPatch) -> None:

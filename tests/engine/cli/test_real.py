@@ -57,7 +57,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     with out.open("ab") as file:
         file.write(kept[0][:50])
     ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
-    assert f"{len(kept)} of 3 questions are in" in ended.stderr
+    assert f"{len(kept)} of 3 questions are already in" in ended.stderr
     lines = out.read_bytes().splitlines()
     assert lines[: len(kept)] == kept
     assert [json.loads(line)["index"] for line in lines] == [0, 1, 2]
@@ -74,4 +74,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     shown, told = running.communicate(timeout=120)
     assert running.returncode == 130
     assert shown == ""
-    assert told.splitlines()[-1] == f"interrupted: 0 of 1 questions are finished; the same command goes on from {out}"
+    assert (
+        told.splitlines()[-1]
+        == f"interrupted: finished 0 of 1 questions; run the same command again to resume from {out}"
+    )

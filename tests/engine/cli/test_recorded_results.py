@@ -47,7 +47,7 @@ def test_what_is_recorded_needs_no_model(
     ended = marcot(*command)
     assert ended.code == 0, ended.err
     if "--report" not in command:
-        done = re.fullmatch(rf"(\d+) of (\d+) answers are in {folder} already\n", ended.err)
+        done = re.fullmatch(rf"(\d+) of (\d+) answers are already in {folder}\n", ended.err)
         assert done is not None, ended.err
         assert done[1] == done[2]
     assert {path.name: path.read_bytes() for path in folder.glob("*.jsonl")} == before

@@ -64,7 +64,7 @@ def test_the_first_signal_ends_the_work_and_the_next_ones_change_nothing(
 ) -> None:
     later = "; ".join(f"os.kill(os.getpid(), {int(each)})" for each in SIGNALS)
     ended = ended_by(talker, tmp_path, first, f"try: os.kill(os.getpid(), {int(first)})\n        finally: {later}")
-    told = "interrupted: 1 of 2 questions are finished; the same command goes on from out.jsonl\n"
+    told = "interrupted: finished 1 of 2 questions; run the same command again to resume from out.jsonl\n"
     assert (ended.returncode, ended.stderr) == (SIGNALS[first], told)
     [line] = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(line)["question"] == "One?"
@@ -72,7 +72,7 @@ def test_the_first_signal_ends_the_work_and_the_next_ones_change_nothing(
 
 def test_an_interruption_that_a_destructor_swallows_comes_again(talker: Path, tmp_path: Path) -> None:
     ended = ended_by(talker, tmp_path, signal.SIGTERM, "ENDED or ENDED.append(1) or Lost()\n        while True: pass")
-    told = "interrupted: 1 of 2 questions are finished; the same command goes on from out.jsonl\n"
+    told = "interrupted: finished 1 of 2 questions; run the same command again to resume from out.jsonl\n"
     assert (ended.returncode, ended.stderr) == (143, told)
 
 

@@ -27,7 +27,7 @@ def test_tokens_alone_end_a_search_that_is_given_no_number_of_chains() -> None:
     ("spec", "given", "message"),
     [
         ("greedy", {"width": 3}, "the strategy greedy has no --width"),
-        ("mcts,beam", {}, "give one; marcot eval compares several"),
+        ("mcts,beam", {}, "give exactly one; marcot eval compares several"),
         ("bream", {}, "bream"),
         ("mcts:width=0", {}, "width=0"),
     ],

@@ -40,7 +40,7 @@ def test_a_full_disk_under_stdout_is_one_line(talker: Path, command: tuple[str, 
 def test_a_full_disk_under_stdout_loses_no_result(talker: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     ended = shell(talker, (*SEARCH, "hi", "--out", str(out)), "> /dev/full")
-    told = f"error: stdout: No space left on device; the same command goes on from {out}\n"
+    told = f"error: stdout: No space left on device; run the same command again to resume from {out}\n"
     assert (ended.returncode, ended.stderr.decode()) == (74, told)
     assert json.loads(out.read_text(encoding="utf-8"))["question"] == "hi"
 

@@ -94,7 +94,7 @@ def test_ctrl_c_keeps_what_was_answered(marcot: Callable, talker: Path, tmp_path
     ended = marcot("compare", "--models", talker, *QUICK, "--questions", "1-3", "--out", page)
     assert (ended.code, ended.err.splitlines()[-1]) == (
         130,
-        "interrupted: what was answered by then is in the report",
+        "interrupted: the report has the answers so far",
     )
     errors = [reply["error"] for prompt in json.loads(page.read_text())["prompts"] for reply in prompt["replies"]]
     assert errors.count(None) == 1

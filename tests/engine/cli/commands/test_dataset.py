@@ -40,7 +40,7 @@ def test_it_says_what_became_of_the_searches(marcot: Callable, results: Path, tm
     assert "tokens are not counted" in ended.out
     assert ended.err == ""
     again = marcot("dataset", results, "--out", tmp_path / "data", "--max-similarity", 1.1, "--validation", 0)
-    assert "is there already" in again.out
+    assert "already exists" in again.out
 
 
 def test_json_and_the_tokens_of_a_checkpoint(marcot: Callable, talker: Path, results: Path, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_it_reads_what_a_search_writes(marcot: Callable, talker: Path, tmp_path:
     ("arguments", "complaint"),
     [
         (["--make", "cake"], "--make cake"),
-        (["--make", "sft,sft"], "sft is there twice"),
+        (["--make", "sft,sft"], "sft occurs twice"),
         (["--form", "prose"], "--form prose"),
         (["--validation", "1.5"], "--validation 1.5: must be a number from 0 to 1"),
     ],
@@ -127,7 +127,7 @@ def test_an_interrupt_is_no_traceback(
     monkeypatch.setattr(DatasetBuilder, "run", interrupted)
     ended = marcot("dataset", results, "--out", tmp_path / "data")
     assert ended.code == 130
-    assert ended.err == f"interrupted: the same command goes on; so far is in {tmp_path / 'data'}.partial\n"
+    assert ended.err == f"interrupted: run the same command again to resume from {tmp_path / 'data'}.partial\n"
 
 
 def test_ctrl_c_reaches_a_run_and_the_same_command_goes_on(marcot: Callable, tmp_path: Path) -> None:

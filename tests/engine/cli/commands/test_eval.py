@@ -148,14 +148,14 @@ def test_what_is_there_is_not_done_again(evaluate: Callable, tmp_path: Path) -> 
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
     ended = evaluate("--out", out)
-    assert (ended.code, "5 of 12 answers are in" in ended.err) == (0, True)
+    assert (ended.code, "5 of 12 answers are already in" in ended.err) == (0, True)
     after = lines(out)
     for name, entries in after.items():
         kept = before[name][: 1 if name == FILES[0] else 2]
         assert entries[: len(kept)] == kept
         assert sorted(entry["index"] for entry in entries) == [0, 1, 2, 3]
     again = evaluate("--out", out, "--questions", "3")
-    assert again.err == f"3 of 3 answers are in {out} already\n"
+    assert again.err == f"3 of 3 answers are already in {out}\n"
     assert re.search(r"^greedy +1 +", again.out, re.MULTILINE)
 
 
@@ -203,9 +203,9 @@ def test_ctrl_c_keeps_what_is_finished(evaluate: Callable, tmp_path: Path, monke
     out = tmp_path / "out"
     ended = evaluate("--out", out, "--concurrency", 1)
     assert (ended.code, ended.out) == (130, "")
-    assert ended.err == f"interrupted: 1 questions were finished; the same command goes on from {out}\n"
+    assert ended.err == f"interrupted: finished 1 questions; run the same command again to resume from {out}\n"
     monkeypatch.undo()
-    assert "1 of 12 answers are in" in evaluate("--out", out).err
+    assert "1 of 12 answers are already in" in evaluate("--out", out).err
 
 
 def test_a_report_needs_the_files_alone(
@@ -274,7 +274,7 @@ def test_a_question_that_fails_does_not_stop_the_others(evaluate: Callable, tmp_
     assert "error: greedy, question 2: " in ended.err
     assert "Failed: greedy 1." in ended.out
     retried = evaluate("--out", out, data=data, strategies="greedy")
-    assert (retried.code, "2 of 3 answers are in" in retried.err) == (2, True)
+    assert (retried.code, "2 of 3 answers are already in" in retried.err) == (2, True)
 
 
 FOREIGN = {
@@ -361,7 +361,7 @@ def test_mgsm_is_asked_with_its_instruction(evaluate: Callable, monkeypatch: pyt
 
 ERRORS = {
     "no model": (["--models", ""], "--model needs a name"),
-    "a model twice": (["--models", "a,a"], "a is there twice"),
+    "a model twice": (["--models", "a,a"], "a occurs twice"),
     "two models of a name": (["--models", "x/a,y/a"], "the names of two models are both 'a'"),
     "unknown strategy": (["--strategies", "luck"], "no strategy is called 'luck'"),
     "labels that make one file": (
@@ -384,7 +384,7 @@ ERRORS = {
         ["--baseline", "luck", "--models", "no-such-model"],
         "no strategy is called 'luck'",
     ),
-    "results without --report": (["results.jsonl"], "result files are read with --report"),
+    "results without --report": (["results.jsonl"], "add --report to read result files"),
     "report of nothing": (["--report"], "--report needs result files"),
     "report of a missing file": (["--report", "missing.jsonl"], "missing.jsonl: there is no such file"),
     "report of an empty folder": (["--report", "empty"], "there are no results to report"),

@@ -77,7 +77,7 @@ def test_a_conversation_of_several_turns(by: str, marcot: Callable, talker: Path
     ("content", "message"),
     [
         ("{", "is not JSON"),
-        ('{"role": "user"}', "must hold a list of messages"),
+        ('{"role": "user"}', "must be a list of messages"),
         ("[]", "the conversation is empty"),
         ('["hi"]', "message 1 of the conversation must be an object with a role and a content"),
         ('[{"role": "user", "content": "hi"}, {"role": "user"}]', "message 2 of the conversation must be"),

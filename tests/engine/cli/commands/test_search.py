@@ -127,7 +127,7 @@ def test_out_appends_and_resumes(search: Callable, tmp_path: Path) -> None:
     first, second, third = whole.splitlines(keepends=True)
     out.write_bytes(first + third[:40])
     ended = search("--input", questions, "--out", out)
-    assert (ended.code, "1 of 3 questions are in" in ended.err) == (0, True)
+    assert (ended.code, "1 of 3 questions are already in" in ended.err) == (0, True)
     assert sorted(entry["question"] for entry in lines(out)) == ["One?", "Three?", "Two?"]
     assert out.read_bytes().startswith(first)
     again = search("--input", questions, "--out", out, "--json")
@@ -176,7 +176,7 @@ def test_a_tree_is_never_the_file_of_results(search: Callable, tmp_path: Path) -
         ended = search("One?", "--out", tree, "--tree", tree)
         assert (ended.code, ended.err) == (
             2,
-            f"error: --tree {tree}: is the file of another option too; give --tree another one\n",
+            f"error: --tree {tree}: is also the file of another option; give --tree another one\n",
         )
     assert out.read_bytes() == before
 
@@ -232,7 +232,7 @@ def test_ctrl_c_keeps_what_is_finished(search: Callable, tmp_path: Path, monkeyp
     questions.write_text("One?\nTwo?\n", encoding="utf-8")
     ended = search("--input", questions, "--out", out, "--concurrency", 1)
     assert ended.code == 130
-    assert f"interrupted: 1 of 2 questions are finished; the same command goes on from {out}" in ended.err
+    assert f"interrupted: finished 1 of 2 questions; run the same command again to resume from {out}" in ended.err
     assert [entry["question"] for entry in lines(out)] == ["One?"]
     monkeypatch.undo()
     assert search("--input", questions, "--out", out).code == 0

@@ -64,5 +64,5 @@ def test_the_tree_leaves_results_as_they_are(search: Callable, tmp_path: Path) -
     out = tmp_path / "out.jsonl"
     assert search("One?", "--out", out).code == 0
     again = search("One?", "--out", out, "--tree", tmp_path / "out.html")
-    assert (again.code, "already, and get no tree" in again.err) == (0, True)
+    assert (again.code, "no tree is written for them" in again.err) == (0, True)
     assert not (tmp_path / "out.html").exists()
