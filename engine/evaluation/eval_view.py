@@ -95,7 +95,7 @@ class EvalView:
         now = time.monotonic()
         if not self._console.is_terminal and now - self._last_line >= PLAIN_LINE_EVERY:
             self._last_line = now
-            # Who cannot be told how far it is may still want the results.
+            # Without a place for progress messages, the results still matter.
             with suppress(OSError):
                 self._console.print(self._plain_line(), soft_wrap=True)
 

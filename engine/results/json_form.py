@@ -1,4 +1,4 @@
-"""What the commands print with `--json`: the objects, and strict JSON text of them."""
+"""The objects that the commands print with `--json`, and their text as strict JSON."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ..text.printable import escaped
 from .question_file import InputQuestion
 
 JsonObject = dict[str, Any]
-"""An object whose keys are documented where it is made."""
+"""A JSON object; the function that makes it documents its keys."""
 
 
 def to_line(entry: JsonObject) -> str:
-    """Return strict JSON on one line: readable Unicode, and null for what is no finite number.
+    """`entry` as strict JSON on one line, in readable Unicode, with null for numbers that are not finite.
 
-    What a terminal must not get is escaped, so that the line means the same wherever it is printed.
+    Characters that are unsafe on a terminal are escaped, so the line means the same wherever it is printed.
     """
     try:
         return escaped(json.dumps(entry, ensure_ascii=False, allow_nan=False))
@@ -38,8 +38,8 @@ def search_object(
 ) -> JsonObject:
     """A searched question: `index`, its `id` if any, the fields of `SearchResult` without tokens, and `settings`.
 
-    Different solutions, if they were asked for, are under `solutions`. Other fields of the question's file are under
-    `input`; if one of them is a reference answer, `correct` compares.
+    Different solutions, if requested, are under `solutions`. Other fields of the question's file are under `input`. If
+    one of them is a reference answer, `correct` says whether the answer equals it.
     """
     entry = _name(question)
     fields = dataclasses.asdict(result)
@@ -62,7 +62,7 @@ def failure_object(question: InputQuestion, error: MarcotError, settings: Mappin
 
 
 def sample_object(index: int, node: Node, top_logprobs: int) -> JsonObject:
-    """A sample of `marcot generate`: per token its id, raw logprob, the most probable tokens and its confidence."""
+    """A sample of `marcot generate`: per token its id, raw logprob, confidence and the most probable tokens."""
     top = slice(top_logprobs)
     return {
         "index": index,
@@ -78,7 +78,7 @@ def sample_object(index: int, node: Node, top_logprobs: int) -> JsonObject:
 
 
 def score_object(score: Score) -> JsonObject:
-    """Rated tokens of `marcot score`; position 0, which nothing precedes, is null."""
+    """The scored tokens of `marcot score`; position 0, which has no context, is null."""
     return {
         "token_ids": score.token_ids.tolist(),
         "logprobs": [None, *_numbers(score.logprobs[1:])],
@@ -88,7 +88,7 @@ def score_object(score: Score) -> JsonObject:
 
 
 def is_correct(question: InputQuestion, result: SearchResult) -> bool | None:
-    """Whether the answer is the reference answer; None if there is no reference."""
+    """Whether the answer agrees with the reference; None if there is no reference."""
     return None if question.reference is None else answers_agree(result.answer, question.reference)
 
 
@@ -102,7 +102,7 @@ def _context(question: InputQuestion, settings: Mapping[str, Any]) -> JsonObject
 
 
 def _numbers(values: NDArray[np.float32]) -> list[Any]:
-    """Nested lists with the shortest decimals that still mean the same fp32 numbers."""
+    """Nested lists with the shortest decimals that round-trip to the same fp32 numbers."""
     if values.ndim > 1:
         return [_numbers(row) for row in values]
     return [float(np.format_float_positional(value)) for value in values]

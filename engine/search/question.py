@@ -1,4 +1,4 @@
-"""What a search is asked."""
+"""The question of a search, and the forms in which users may pass it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..errors import InputError
 
 
 class Question(NamedTuple):
-    """A question whose answer may be known.
+    """A question, with its answer if that is known.
 
     Attributes:
         text: The question.
-        reference: A text that gives the right answer, or None where it is not known.
+        reference: A text that gives the right answer, or None.
     """
 
     text: str
@@ -24,7 +24,7 @@ class Question(NamedTuple):
 
     @staticmethod
     def of(question: object) -> Question:
-        """What is asked by a text, a `Question`, or an object with `question` and perhaps `answer`, not blank.
+        """The question in a text, a `Question`, or an object with `question` and optionally a non-blank `answer`.
 
         Raises:
             InputError: It is none of these, or has no text; says what to write.
@@ -49,14 +49,14 @@ class Question(NamedTuple):
 
 
 QuestionLike = str | Question | Mapping[str, Any]
-"""What is read as a question: see `Question.of`."""
+"""Whatever can be read as a question: see `Question.of`."""
 
 
 def one_or_many(questions: object) -> Iterable[object]:
-    """Questions, not read yet: the one that was given, or those that were.
+    """An iterable of questions, not read yet, for one question or many.
 
     Raises:
-        InputError: They cannot be taken one by one.
+        InputError: `questions` is neither a question nor iterable.
     """
     if isinstance(questions, str | Question | Mapping):
         return [questions]

@@ -17,12 +17,12 @@ _NOW_OF_SCORE = {"top-k": "top-logprobs"}
 
 
 def present(name: str) -> str:
-    """What the option `name`, which is written without its dashes, is called now."""
+    """The present name of the option `name`, both without dashes."""
     return _told(name, _NOW[name]) if name in _NOW else name
 
 
 def present_of_score(name: str) -> str:
-    """The same for `marcot score`, where `--top-k` was what `--top-logprobs` is elsewhere."""
+    """`present` for `marcot score`, in which `--top-logprobs` used to be `--top-k`."""
     return _told(name, _NOW_OF_SCORE[name]) if name in _NOW_OF_SCORE else present(name)
 
 

@@ -1,4 +1,4 @@
-"""What counts as one action: one small file per kind, one protocol."""
+"""Actions: what one node adds to its parent. One small file per kind, one base class."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ _UNCERTAIN = re.compile(r"uncertain-([1-9]\d{0,3})")
 
 
 def resolve_action(choice: str | Action) -> Action:
-    """The action that `choice` names or is.
+    """The action that `choice` names, or `choice` itself.
 
     Names are `"step"`, `"token"`, `"mini-step-N"` for `N` tokens, `"uncertain-N"` for forks at the `N` least certain
-    tokens, `"marco-v2"`, `FILE.toml` for kinds of one's own, and `module:name` for an `Action` of one's own.
+    tokens, `"marco-v2"`, `FILE.toml` for your own kinds, and `module:name` for your own `Action`.
 
     Raises:
-        InputError: There is no such action, or `choice` is none at all.
+        InputError: There is no such action, or `choice` is neither a name nor an action.
     """
     if isinstance(choice, Action):
         return choice
@@ -67,5 +67,5 @@ def resolve_action(choice: str | Action) -> Action:
         return found
     raise InputError(
         f"action {choice!r}: must be step, mini-step-64, mini-step-32 (or another number), token, uncertain-8 (or "
-        "another number), marco-v2, a .toml file that declares kinds of action, or one of your own as module:name"
+        "another number), marco-v2, a .toml file that declares kinds of actions, or your own action as module:name"
     )

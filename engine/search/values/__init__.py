@@ -1,4 +1,4 @@
-"""What chains are worth: one small file per value, one protocol."""
+"""Values, which rate chains. One small file per value, one base class."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ VALUES: dict[str, Value] = {
         GroundTruth(),
     )
 }
-"""Values by name. There are also `marco-kN`, one's own as `module:name`, and mixtures: `0.7*marco+0.3*logprob`."""
+"""Values by name. There are also `marco-kN`, your own as `module:name`, and mixtures: `0.7*marco+0.3*logprob`."""
 
 _MARCO = re.compile(r"marco-k([1-9]\d?)")
 _PART = re.compile(r"\s*(\d*\.?\d+)\s*\*\s*(.+?)\s*")
@@ -51,7 +51,7 @@ def resolve_value(choice: str | Value | Callable[[Trace], float]) -> Value:
     """The value that `choice` names, is, or computes.
 
     Raises:
-        InputError: There is no such value, or `choice` is none at all.
+        InputError: There is no such value, or `choice` is not a name, a value or a function.
     """
     if isinstance(choice, Value):
         return choice
@@ -69,7 +69,7 @@ def resolve_value(choice: str | Value | Callable[[Trace], float]) -> Value:
     if is_import_path(choice):
         return _own(choice)
     raise InputError(
-        f"value {choice!r}: must be one of {', '.join(VALUES)}, marco-kN (N up to 64), one of your own as module:name, "
+        f"value {choice!r}: must be one of {', '.join(VALUES)}, marco-kN (N up to 64), your own value as module:name, "
         "or a mixture such as 0.7*marco+0.3*logprob"
     )
 
@@ -77,7 +77,7 @@ def resolve_value(choice: str | Value | Callable[[Trace], float]) -> Value:
 def _weighted(part: str, choice: str) -> tuple[float, Value]:
     match = _PART.fullmatch(part)
     if match is None or float(match[1]) <= 0:
-        raise InputError(f"value {choice!r}: each part of a mixture is a weight above 0, * and a value")
+        raise InputError(f"value {choice!r}: each part of a mixture must be a weight above 0, * and a value")
     return float(match[1]), resolve_value(match[2])
 
 

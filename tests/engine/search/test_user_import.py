@@ -141,7 +141,7 @@ WRONG: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "no module": (
         resolve_value,
         "nowhere:rate",
-        "value 'nowhere:rate': there is no module nowhere in .* or among what is",
+        "value 'nowhere:rate': there is no module nowhere in .* or among the installed packages",
     ),
     "no submodule": (resolve_value, "mine.sub:rate", "there is no module mine.sub in"),
     "no attribute": (resolve_action, "mine:Hole", r"action 'mine:Hole': .*mine.py has no Hole"),
@@ -155,7 +155,11 @@ WRONG: dict[str, tuple[Callable[[str], Any], str, str]] = {
         "failing:f",
         "answer_from 'failing:f': importing failing failed: ZeroDivisionError",
     ),
-    "a class that needs arguments": (resolve_value, "mine:Needy", r"Needy\(\) failed: .*model.*; give an object of it"),
+    "a class that needs arguments": (
+        resolve_value,
+        "mine:Needy",
+        r"Needy\(\) failed: .*model.*; name an instance instead of the class",
+    ),
     "no value": (resolve_value, "mine:NUMBER", "is 3; it must be a function of a Trace, or a Value"),
     "no action": (resolve_action, "mine:Half", "it must be a class derived from Action"),
     "no rule": (resolve_answer_rule, "mine:NUMBER", "is 3; it must be a function of the rollouts and the tree"),
@@ -174,7 +178,7 @@ WRONG: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "no such parameter": (
         parse_strategies,
         "mine:Often:rows=3",
-        "mine:Often has no parameter 'rows': there are .*times",
+        "mine:Often has no parameter 'rows': it has .*times",
     ),
     "a parameter of another type": (parse_strategies, "mine:Often:times=x", "times='x': must be an integer"),
 }
