@@ -1,4 +1,4 @@
-"""Checkpoints: config, weights and tokenizer, from a name or a path."""
+"""Checkpoints (config, weights and tokenizer, from a name or a path), and the forward pass of a model."""
 
 from .checkpoint import Checkpoint
 from .config import ModelConfig, RopeConfig

@@ -1,4 +1,4 @@
-"""How byte-level BPE cuts a text into words before the merges."""
+"""Splits a text into words before the merges of byte-level BPE."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|{digits}"
     r"| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""The split of cl100k, which Qwen2 and Llama 3 share but for the digits."""
+"""The split of cl100k, which Qwen2 and Llama 3 share except for digits."""
 
 _CAPITALS, _SMALL, _BEFORE = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]", r"[^\r\n\p{L}\p{N}]?"
 _TEKKEN = (

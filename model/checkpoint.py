@@ -1,4 +1,4 @@
-"""A checkpoint on disk, whatever its format."""
+"""The base class of checkpoints on disk."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .tokenizer import Tokenizer
 FLOAT_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 _SAMPLE_BYTES = 4096
-"""A page: of each tensor the first, one in the middle and the last are part of the fingerprint."""
+"""Bytes of a sample (a memory page): the first, a middle and the last sample of each tensor enter the fingerprint."""
 
 
 class Checkpoint(ABC):
-    """Weights by name, checked against the config, read only when asked for.
+    """Weights by name, checked against the config and read on demand.
 
-    Tensors are views of memory-mapped files where the format allows it: they cost no memory until they are touched,
+    Where the format allows it, tensors are views of memory-mapped files: they cost no memory until they are touched,
     and stay valid after `close`. Nothing in a checkpoint is ever executed.
 
     Attributes:
@@ -47,21 +47,21 @@ class Checkpoint(ABC):
         """Build the tokenizer, or return None when the checkpoint has none.
 
         Raises:
-            TokenizerError: Its files are broken or of an unknown kind.
+            TokenizerError: Its files are damaged or of an unknown kind.
         """
 
     @abstractmethod
     def has(self, name: str) -> bool:
-        """True when a tensor of this Hugging Face name is stored."""
+        """Whether a tensor with this Hugging Face name is stored."""
 
     @property
     @abstractmethod
     def quantised(self) -> bool:
-        """True when a matrix is stored in quantised blocks."""
+        """Whether any matrix is stored in quantised blocks."""
 
     @abstractmethod
     def _described(self) -> Iterator[bytes | memoryview]:
-        """Everything but the tensors' bytes that results depend on: headers, config, tokenizer, chat template."""
+        """What results depend on besides the tensors' bytes: headers, config, tokenizer and chat template."""
 
     @abstractmethod
     def _read(self, name: str) -> Weight:
@@ -69,17 +69,17 @@ class Checkpoint(ABC):
 
     @abstractmethod
     def _file_of(self, name: str) -> Path:
-        """The file that holds, or should hold, the tensor `name`."""
+        """The file that has, or should have, the tensor `name`."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the files; `tensor` must not be called afterwards."""
+        """Close the files; `tensor` must not be called afterwards."""
 
     def fingerprint(self) -> str:
-        """32 hexadecimal digits that are others when the checkpoint is another one, wherever it lies.
+        """32 hexadecimal digits that identify the checkpoint by its content, wherever it is stored.
 
-        They come from all of its headers, config, tokenizer and chat template, and from samples of every tensor, not
-        from all of its bytes: a billion parameters take milliseconds.
+        They are a hash of its headers, config, tokenizer and chat template, and of samples of every tensor. It does not
+        read all bytes: a billion parameters take milliseconds.
 
         Raises:
             CheckpointError: A tensor cannot be read.
@@ -108,14 +108,14 @@ class Checkpoint(ABC):
         """
         expected = self._shapes.get(name)
         if expected is None:
-            raise CheckpointError(f"{self.path}: a model of this config has no parameter {name}")
+            raise CheckpointError(f"{self.path}: a model with this config has no parameter {name}")
         if not self.has(name):
             raise CheckpointError(f"{self._file_of(name)}: tensor {name} is missing")
         weight = self._read(name)
         if tuple(weight.shape) != expected:
             found, wanted = list(weight.shape), list(expected)
             raise CheckpointError(
-                f"{self._file_of(name)}: tensor {name} has shape {found}, the config asks for {wanted}"
+                f"{self._file_of(name)}: tensor {name} has shape {found}, but the config requires {wanted}"
             )
         if isinstance(weight, torch.Tensor) and weight.dtype not in FLOAT_DTYPES:
             raise CheckpointError(

@@ -1,4 +1,4 @@
-"""What a decoder-only checkpoint says about its own shape."""
+"""The config of a decoder-only model: its shape and constants."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class RopeConfig:
     Attributes:
         theta: Base of the frequencies.
         scaling: `"none"`, `"llama3"` (Llama 3.1 report) or `"yarn"` (arXiv 2309.00071).
-        factor: How far the context is stretched.
+        factor: By how much the context is stretched.
         original_positions: Context length before stretching.
         low_freq_factor: llama3: wavelengths longer than `original_positions / low_freq_factor` are fully stretched.
         high_freq_factor: llama3: wavelengths shorter than `original_positions / high_freq_factor` are kept.
@@ -34,7 +34,7 @@ class RopeConfig:
 
 
 def yarn_attention_factor(factor: float) -> float:
-    """YaRN's attention factor for a context stretched by `factor`, where the checkpoint gives none of its own."""
+    """YaRN's attention factor for a context stretched by `factor`, if the checkpoint does not set it."""
     return 0.1 * math.log(factor) + 1.0
 
 

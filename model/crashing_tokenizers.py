@@ -1,4 +1,4 @@
-"""Tokenizers that crash the library `tokenizers`: it panics over them, or even ends the process."""
+"""Refuses tokenizers that make the library `tokenizers` panic or crash the process."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _SUSPECT = tuple(
         rb'"type"\s*:\s*"Strip"',
         rb'"String"\s*:\s*""',
         rb'"Regex"\s*:\s*""',
-        rb"\\u00[2-7]",  # a letter that is written so can spell any of these
+        rb"\\u00[2-7]",  # an escaped letter can spell any of these
     )
 )
-"""Where none of these is found, nothing is to be refused; finding that out takes milliseconds, where parsing takes as
-long as building the tokenizer."""
+"""If none of these is found, nothing has to be refused. This search takes milliseconds; parsing takes as long as
+building the tokenizer."""
 
 
 def refuse_crashing(content: bytes, file: Path) -> None:
-    """Refuse what `tokenizers` is not to be given.
+    """Refuse a `tokenizer.json` that would crash `tokenizers`.
 
     Args:
-        content: Of `tokenizer.json`.
+        content: The content of `tokenizer.json`.
         file: Its path, for messages.
 
     Raises:
-        TokenizerError: It is no JSON, or has such a part.
+        TokenizerError: It is not JSON, or has a part that would crash.
     """
     if not any(pattern.search(content) for pattern in _SUSPECT):
         return
@@ -44,19 +44,21 @@ def refuse_crashing(content: bytes, file: Path) -> None:
         raise TokenizerError(f"{file}: {error}") from error
     for part in _objects(whole):
         if part.get("continuing_subword_prefix") and part.get("type", "BPE") == "BPE":
-            raise TokenizerError(f"{file}: continuing_subword_prefix: byte-level BPE has none, and others are not read")
+            raise TokenizerError(
+                f"{file}: continuing_subword_prefix: byte-level BPE has none, and other kinds are not supported"
+            )
         for kind in ("String", "Regex"):
             if part.get(kind) == "":
-                raise TokenizerError(f"{file}: a pattern is empty, and would match everywhere")
+                raise TokenizerError(f"{file}: a pattern is empty and would match everywhere")
         cut = [part.get(end) for end in ("start", "stop")] if part.get("type") == "Strip" else []
         if any(isinstance(characters, int) and characters > 1 for characters in cut):
-            raise TokenizerError(f"{file}: a decoder strips {cut} characters of a token, where 1 is the most")
+            raise TokenizerError(f"{file}: a decoder strips {cut} characters of a token; at most 1 is supported")
         if "precompiled_charsmap" in part and not _is_charsmap(part["precompiled_charsmap"]):
             raise TokenizerError(f"{file}: precompiled_charsmap is broken")
 
 
 def _objects(value: object) -> Iterator[dict[str, object]]:
-    """All objects in `value`, which is no deeper than `strict_json.MAX_DEPTH`."""
+    """All objects in `value`, which is nested at most `strict_json.MAX_DEPTH` deep."""
     if isinstance(value, dict):
         yield value
     for entry in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():

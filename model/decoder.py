@@ -27,7 +27,7 @@ class StepInput(NamedTuple):
         token_ids: `[rows]` int64.
         slots: `[rows]` int64, where each row's K and V go; -1 writes nothing.
         plan: What each row attends to; holds the rows' positions.
-        outputs: `[outputs]` int64, the rows whose hidden states are wanted, in ascending order, each once.
+        outputs: `[outputs]` int64, the rows whose hidden states are returned, in ascending order, each once.
     """
 
     token_ids: Tensor
@@ -70,8 +70,8 @@ class Decoder:
 
         Raises:
             CheckpointError: A tensor is missing, has the wrong shape or cannot be read.
-            NonFiniteError: A weight is infinite or NaN, or becomes it as it is kept.
-            BlockFormatError: A tensor cannot be kept as `weights` says.
+            NonFiniteError: A weight is infinite or NaN, or overflows in its storage format.
+            BlockFormatError: A tensor cannot be stored in the format `weights`.
         """
         self.path = checkpoint.path
         self.config: ModelConfig = checkpoint.config
@@ -97,9 +97,9 @@ class Decoder:
 
     @property
     def row_bytes(self) -> int:
-        """Most memory that a row of `forward` takes at a time, in bytes: what there is of it between an MLP's products.
+        """The peak memory of a row of `forward` in bytes, reached between the products of an MLP.
 
-        These are the residual stream, the normed row, the one before, gate and up, and their product.
+        It holds the residual stream, the normed row, the previous one, gate and up, and their product.
         """
         config = self.config
         return (3 * config.hidden_size + 3 * config.intermediate_size) * self.dtype.itemsize
@@ -109,26 +109,27 @@ class Decoder:
         """Run `step`, writing K and V into `cache`.
 
         Returns:
-            `[outputs, hidden]`: hidden states of the wanted rows after the final norm, ready for the LM head.
+            `[outputs, hidden]`: hidden states of the rows in `step.outputs` after the final norm, ready for the LM
+            head.
         """
         cos, sin = self._rope.tables(step.plan.positions)
         embedded = self.kernels.embed(step.token_ids, self._embedding)
         if self._fused is not None:
-            assert cache.scales is None, "sets that fuse have no pages in fp8"
+            assert cache.scales is None, "op sets that fuse have no fp8 pages"
             x, residual = self._fused(embedded, cos, sin, step.slots, cache.k, cache.v, step.plan)
         else:
             [(x, residual)] = deque(self._layer_outputs(embedded, cos, sin, step, cache), maxlen=1)
-        if step.outputs.shape[0] < x.shape[0]:  # else every row is wanted, as in pure decoding
+        if step.outputs.shape[0] < x.shape[0]:  # else all rows are outputs, as in pure decoding
             x, residual = x[step.outputs], residual[step.outputs]
         return self.kernels.rms_norm(x, self._norm, self.config.rms_norm_eps, residual)[0]
 
     @torch.inference_mode()
     def finite_parts(self, step: StepInput, cache: KVCache) -> Tensor:
-        """Run `step` once more, op by op; K and V become what they are.
+        """Run `step` once more, op by op, to find where numbers stop being finite; K and V get the same values again.
 
         Returns:
-            `[rows]` int64 on the host: how many parts of the model, in their order, a row comes through with finite
-            numbers, of the embedding, the layers and the final norm. `part_name` has their names.
+            `[rows]` int64 on the host: through how many parts of the model (the embedding, the layers, the final norm)
+            a row passes with finite numbers. `part_name` has their names.
         """
         cos, sin = self._rope.tables(step.plan.positions)
         embedded = self.kernels.embed(step.token_ids, self._embedding)
@@ -140,14 +141,14 @@ class Decoder:
         return finite.long().cumprod(dim=0).sum(dim=0).cpu()
 
     def part_name(self, number: int) -> str:
-        """What part `number` of `finite_parts` is called; the LM head is the one after them."""
+        """The name of part `number` of `finite_parts`; the LM head is the one after them."""
         layers = (f"layer {index}" for index in range(len(self._layers)))
         return ("the embedding", *layers, "the final norm", "the LM head")[number]
 
     def _layer_outputs(
         self, x: Tensor, cos: Tensor, sin: Tensor, step: StepInput, cache: KVCache
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Layer by layer, op by op: the MLP's output and the residual stream before it."""
+        """Run layer by layer, op by op; yield the MLP's output and the residual stream before it."""
         ops, eps, scale = self.kernels, self.config.rms_norm_eps, self.config.head_dim**-0.5
         residual: Tensor | None = None
         all_scales = [None] * len(self._layers) if cache.scales is None else cache.scales
@@ -164,7 +165,7 @@ class Decoder:
 
 
 class _WeightReader:
-    """Reads a checkpoint's tensors in the form that the ops take."""
+    """Reads a checkpoint's tensors in the form that the ops need."""
 
     def __init__(
         self,
@@ -193,7 +194,7 @@ class _WeightReader:
             raise BlockFormatError(f"{self._checkpoint.path}: {' and '.join(names)}: {error}") from error
         except (MemoryError, OSError) as error:  # of a mapping
             raise CheckpointError(
-                f"{self._checkpoint.path}: this machine has no memory for {' and '.join(names)}: {error}"
+                f"{self._checkpoint.path}: this machine has not enough memory for {' and '.join(names)}: {error}"
             ) from error
 
     def vector(self, *names: str) -> Tensor:

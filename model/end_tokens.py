@@ -1,4 +1,4 @@
-"""Tokens that end a turn or a document, by their texts: checkpoints declare some of theirs, and rarely all."""
+"""Tokens that end a turn or a document, by their texts, because checkpoints rarely declare all of theirs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _END_TOKENS = frozenset(
         "<end_of_utterance>",
         "<turn|>",
         "<|tool_response>",
-        "<\uff5cend\u2581of\u2581sentence\uff5c>",  # DeepSeek's, with bars of their own
-        # What follows a completion in the middle of a file: padding, or the next file.
+        "<\uff5cend\u2581of\u2581sentence\uff5c>",  # DeepSeek's, with full-width bars
+        # These follow a completion in the middle of a file: padding, or the next file.
         "<|fim_pad|>",
         "<fim-pad>",
         "<fim_pad>",
@@ -29,16 +29,16 @@ _END_TOKENS = frozenset(
         "<|file_sep|>",
     }
 )
-"""The texts at which llama.cpp ends a generation, whatever the token's type is in a GGUF file."""
+"""The texts at which llama.cpp ends a generation, whatever the token's type in the GGUF file."""
 
 _END_WORDS = frozenset(
     {"</s>", "<eos>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "[e~[", "<PAD>", "[PAD]", "<REPO>", "<reponame>"}
 )
-"""Texts at which llama.cpp ends too, but which are ordinary words of some vocabularies (`</s>` of Qwen2's).
-They count where the checkpoint types them as anything but ordinary.
+"""Texts at which llama.cpp also ends, but which are ordinary words of some vocabularies (`</s>` in Qwen2's). They count
+unless the checkpoint types them as ordinary.
 """
 
 
 def ends_a_turn(token: str, *, ordinary: bool = False) -> bool:
-    """Whether a generation ends at `token`; `ordinary` where the checkpoint does not set it apart from other words."""
+    """Whether a generation ends at `token`; `ordinary` if the checkpoint treats it like any other word."""
     return token in _END_TOKENS or (token in _END_WORDS and not ordinary)

@@ -1,4 +1,4 @@
-"""What can go wrong between a model's name and its weights."""
+"""Errors of locating, downloading and reading models."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ _MOST_CHARACTERS = 1000
 
 
 class CheckpointError(MarcotError):
-    """A checkpoint is missing, broken or cannot be had; the message names the file and, where known, the tensor."""
+    """A checkpoint is missing, damaged or unreachable; the message names the file and, if known, the tensor."""
 
     exit_code = 4
 
     def __init__(self, message: str) -> None:
-        """Say `message`, whatever a checkpoint has put into it: what cannot be printed is escaped, the middle cut."""
+        """Use `message`, which may contain a checkpoint's text: escape what cannot be printed, and shorten it."""
         if not message.isprintable():
             message = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
         if len(message) > _MOST_CHARACTERS:
@@ -22,20 +22,20 @@ class CheckpointError(MarcotError):
 
 
 class UnsupportedConfigError(CheckpointError):
-    """A checkpoint asks for something this engine does not do; the message names the field and its value."""
+    """A checkpoint needs something this engine does not implement; the message names the field and its value."""
 
 
 class ModelNotFoundError(CheckpointError):
-    """No model answers to a name; the message says which names and paths are accepted."""
+    """There is no model of that name; the message says which names and paths are accepted."""
 
 
 class DownloadError(CheckpointError):
-    """A model could not be brought to this machine; the message says what to do next."""
+    """A model could not be downloaded; the message says what to do next."""
 
 
 class TokenizerError(CheckpointError):
-    """A tokenizer's files are broken or of a kind this engine does not build."""
+    """A tokenizer's files are damaged or of a kind this engine does not support."""
 
 
 class ChatTemplateError(CheckpointError):
-    """A chat template is missing, broken, refuses the messages or does what templates must not do."""
+    """A chat template is missing or broken, refuses the messages, or does something templates must not do."""

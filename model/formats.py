@@ -1,4 +1,4 @@
-"""Which reader opens which path."""
+"""Opens a checkpoint with the reader for its format."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """Open a Hugging Face folder, a .gguf file, or a folder whose only weights are one .gguf file.
 
     Raises:
-        ModelNotFoundError: There is nothing at `path`, or it is of neither kind.
-        CheckpointError: It is broken; the message names file and tensor.
-        UnsupportedConfigError: It asks for what this engine does not do; the message names the field.
+        ModelNotFoundError: There is nothing at `path`, or it is of another kind.
+        CheckpointError: It is damaged; the message names file and tensor.
+        UnsupportedConfigError: It needs something this engine does not implement; the message names the field.
     """
     if not is_there(path):
         raise ModelNotFoundError(f"{path}: no such file or folder")
@@ -27,6 +27,6 @@ def open_checkpoint(path: Path) -> Checkpoint:
         return SafetensorsFolder(path) if inside is None else GgufFile(inside)
     if path.suffix.lower() != ".gguf":
         beside = is_there(path.parent / "config.json")
-        hint = f"; give the folder that it is in: {path.parent}" if beside else ""
-        raise ModelNotFoundError(f"{path}: neither a .gguf file nor a folder with config.json and safetensors{hint}")
+        hint = f"; give its folder: {path.parent}" if beside else ""
+        raise ModelNotFoundError(f"{path}: must be a .gguf file or a folder with config.json and safetensors{hint}")
     return GgufFile(path)

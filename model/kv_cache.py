@@ -10,7 +10,7 @@ from ..kernels import KVScales
 from .config import ModelConfig
 
 PAGE_SIZE = 16
-"""Tokens in a page: a fork wastes half a page on average, and a page of one head is still a long contiguous read."""
+"""Tokens per page: a fork wastes half a page on average, and a page of one head is still a long contiguous read."""
 
 
 class KVCache:
@@ -19,7 +19,7 @@ class KVCache:
     Attributes:
         k: `[layers, pages, kv_heads, PAGE_SIZE, head_dim]`, uninitialised.
         v: Same shape.
-        scales: Of each layer's pages in fp8, or None.
+        scales: The scales of each layer's fp8 pages, or None.
     """
 
     def __init__(
@@ -34,10 +34,10 @@ class KVCache:
 
         Args:
             config: The model's shape.
-            pages: How many.
-            dtype: Of the values: `Kernels.fp8_dtype` where there are scales, else that of the activations.
-            device: Where they lie.
-            scales: One for each layer; they must stay what they are while the cache is in use.
+            pages: Number of pages.
+            dtype: Dtype of the values: `Kernels.fp8_dtype` with scales, else that of the activations.
+            device: Device of the pages.
+            scales: One for each layer; they must not change while the cache is in use.
         """
         assert scales is None or len(scales) == config.num_layers
         shape = (config.num_layers, pages, config.num_kv_heads, PAGE_SIZE, config.head_dim)

@@ -1,4 +1,4 @@
-"""What weights are kept as in memory."""
+"""The storage formats of weights in memory."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ..kernels.blocks import BlockFormatError
 from .parameters import EMBEDDING, LM_HEAD
 
 WeightFormat = Literal["stored", "bf16", "int8", "int4"]
-"""*stored*: as the checkpoint has them. The others round its dense matrices, to bfloat16, to 8-bit blocks (Q8_0) or to
-4-bit blocks (Q4_1, with embedding and LM head in 8 bits, whose rounding costs the most); matrices that the checkpoint
-stores in blocks stay as they are.
+"""*stored*: as in the checkpoint. The others round its dense matrices to bfloat16, to 8-bit blocks (Q8_0) or to 4-bit
+blocks (Q4_1; embedding and LM head, whose rounding costs the most, in 8 bits). Matrices that the checkpoint stores in
+blocks stay as they are.
 """
 
 
 def converted(weight: Weight, name: str, to: WeightFormat) -> Weight:
-    """Return the matrix `weight`, which is the parameter `name`, in the format `to`.
+    """Return the matrix `weight` of the parameter `name` in the format `to`.
 
     Raises:
-        BlockFormatError: Its rows cannot be cut into blocks, or the `gguf` package is missing.
+        BlockFormatError: Its rows do not fill blocks, or the `gguf` package is missing.
     """
     if to == "stored" or isinstance(weight, BlockTensor):
         return weight

@@ -1,4 +1,4 @@
-"""Where fetched models are kept."""
+"""Where downloaded models are stored."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def models_folder() -> Path:
     ours = user_cache()
     if ours is None:
         raise DownloadError(
-            f"nowhere to keep built-in models: this user has no home directory; set {ENVIRONMENT_VARIABLE} to a folder"
+            f"no place for built-in models: this user has no home directory; set {ENVIRONMENT_VARIABLE} to a folder"
         )
     return ours / "models"
 
 
 def cached_model(name: str, size: int) -> Path | None:
-    """Return the file of the built-in model `name` if it has been fetched whole."""
+    """Return the file of the built-in model `name` if it has been downloaded completely."""
     file = models_folder() / f"{name}.gguf"
     return file if file.is_file() and file.stat().st_size == size else None

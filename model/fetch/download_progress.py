@@ -1,4 +1,4 @@
-"""What a person sees while a model is on its way."""
+"""Shows the progress of a download."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _LINE_EVERY_PERCENT = 10
 
 
 class DownloadProgress:
-    """A bar on a terminal, a line for every tenth elsewhere; both on stderr."""
+    """Shows a progress bar on a terminal, and a line for every tenth elsewhere; both on stderr."""
 
     def __init__(self, title: str, total: int, done: int) -> None:
-        """Announce `title` (bytes: `total`, of which `done` are there already)."""
+        """Announce `title`: `done` of its `total` bytes have been downloaded already."""
         self._title = title
         self._total = total
         self._reached = done * 100 // total
@@ -36,7 +36,7 @@ class DownloadProgress:
         self._task = self._bar.add_task(title, total=total, completed=done)
 
     def advance_to(self, done: int) -> None:
-        """Say that `done` bytes are there."""
+        """Show that `done` bytes have been downloaded."""
         self._bar.update(self._task, completed=done)
         percent = done * 100 // self._total
         if not self._console.is_terminal and percent // _LINE_EVERY_PERCENT > self._reached // _LINE_EVERY_PERCENT:

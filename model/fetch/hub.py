@@ -1,4 +1,4 @@
-"""Checkpoints by Hugging Face hub id."""
+"""Downloads checkpoints by Hugging Face hub id."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WANTED_FILES = (
     "adapter_config.json",
     "*.jinja",
 )
-"""Besides the weights. No pickles, no code."""
+"""Files to download besides the weights: no pickles, no code."""
 
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 _NAME = re.compile(r"(?P<repo>[\w][\w.-]*/[\w][\w.-]*)(@(?P<revision>[^\s:@]+))?(:(?P<file>[^\s:]+))?")
@@ -33,12 +33,12 @@ _SPLIT = re.compile(r"-\d{5}-of-\d{5}$")
 
 @dataclass(frozen=True, slots=True)
 class HubName:
-    """What a user calls a checkpoint on the hub: `organisation/model`, `...@revision`, `...:file.gguf`.
+    """The name of a checkpoint on the hub: `organisation/model`, `...@revision`, `...:file.gguf`.
 
     Attributes:
         repo: `organisation/model`.
         revision: A branch, tag or commit; None for the default branch.
-        file: A GGUF file of the repository, or what sets it apart, such as `"Q4_K_M"`; None for a safetensors folder.
+        file: A GGUF file of the repository, or the end of its name, such as `"Q4_K_M"`; None for a safetensors folder.
     """
 
     repo: str
@@ -50,7 +50,7 @@ class HubName:
 
 
 def hub_name(name: str) -> HubName | None:
-    """Parse `name`; None when it does not look like a checkpoint on the hub."""
+    """Parse `name`; None if it does not look like a checkpoint on the hub."""
     match = _NAME.fullmatch(name)
     if match is None or (match["file"] is None and match["repo"].endswith(".gguf")):
         return None
@@ -62,7 +62,7 @@ def fetch_from_hub(name: HubName) -> Path:
 
     Raises:
         DownloadError: `huggingface_hub` is not installed, the hub cannot be reached or refuses, or the repository has
-            no such file; the message says which it has.
+            no such file; the message lists the files it has.
     """
     if name.file is not None:
         return _gguf_file(name, name.file)
@@ -88,13 +88,13 @@ def _gguf_file(name: HubName, wanted: str) -> Path:
 
 
 def _is_kind(file: str, wanted: str) -> bool:
-    """Whether `file` ends in `wanted` before its ending, as `model-q4_k_m.gguf` in `Q4_K_M`."""
+    """Whether the name of `file`, without its extension, ends in `wanted`: `model-q4_k_m.gguf` in `Q4_K_M`."""
     stem = _SPLIT.sub("", PurePosixPath(file).stem).lower()
     return stem == wanted.lower() or stem.endswith(tuple(f"{mark}{wanted.lower()}" for mark in "-._"))
 
 
 def _explain_missing_weights(name: HubName) -> None:
-    """Say what a repository has in place of safetensors; nothing where it cannot be asked."""
+    """Raise an error with what a repository has instead of safetensors; do nothing if it cannot be reached."""
     try:
         files = _files(name)
     except DownloadError:
@@ -105,11 +105,11 @@ def _explain_missing_weights(name: HubName) -> None:
 
 
 def _offer(name: HubName, files: list[str]) -> str:
-    """What to ask for instead."""
+    """The files of the repository to use instead."""
     gguf = _gguf(files)
     if gguf:
         return f"its GGUF files: {', '.join(f'{name}:{file}' for file in gguf[:24])}"
-    return f"it has no GGUF file either, but {', '.join(sorted(files)[:12]) or 'nothing'}"
+    return f"it has no GGUF file either, only {', '.join(sorted(files)[:12]) or 'no files'}"
 
 
 def _gguf(files: list[str]) -> list[str]:
@@ -124,7 +124,7 @@ def _snapshot(name: HubName, patterns: list[str]) -> Path:
 
 
 def _files(name: HubName) -> list[str]:
-    """Every file of the repository; those on this machine where the hub cannot be asked."""
+    """Every file of the repository, or those on this machine if the hub cannot be reached."""
     with _hub_errors(name):
         from huggingface_hub import HfApi
         from huggingface_hub.errors import HfHubHTTPError
@@ -160,7 +160,7 @@ def _cached_files(name: HubName) -> list[str]:
 
 @contextmanager
 def _hub_errors(name: HubName) -> Iterator[None]:
-    """Turn what the hub's client raises into one sentence."""
+    """Turn errors of the hub's client into one sentence."""
     try:
         from huggingface_hub import errors
 
@@ -172,8 +172,8 @@ def _hub_errors(name: HubName) -> Iterator[None]:
             raise DownloadError(f"{name}: the hub has no such model, or it is private ('hf auth login')") from error
         except errors.RevisionNotFoundError as error:
             raise DownloadError(f"{name}: the model has no branch, tag or commit of that name") from error
-        except RuntimeError as error:  # the hub's client asks for a home directory, and there is none
-            raise DownloadError(f"{name}: {error} Set HF_HOME to a folder for what comes from the hub") from error
+        except RuntimeError as error:  # the hub's client needs a home directory, and there is none
+            raise DownloadError(f"{name}: {error} Set HF_HOME to a folder for downloads from the hub") from error
         except (errors.HfHubHTTPError, OSError, ValueError) as error:
             raise DownloadError(
                 f"{name}: the hub cannot be reached ({type(error).__name__}) and no local copy is complete; "

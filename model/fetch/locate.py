@@ -1,4 +1,4 @@
-"""From what a user calls a model to a path."""
+"""Finds the path of a model from its name."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .hub import fetch_from_hub, hub_name
 
 
 def locate(name: str | Path) -> Path:
-    """Return the folder or .gguf file of a model, fetching it when it is not on this machine.
+    """Return the folder or .gguf file of a model, downloading it if it is not on this machine.
 
     Args:
         name: An existing folder or file, a built-in name (`BUILT_IN_MODELS`), or a hub id (`organisation/model`, with
             `@revision` or `:file.gguf` after it); tried in this order.
 
     Raises:
-        ModelNotFoundError: Nothing answers to `name`.
-        DownloadError: It is elsewhere and cannot be brought here.
+        ModelNotFoundError: There is no such model.
+        DownloadError: It cannot be downloaded.
     """
-    path = Path(os.path.expanduser(name))  # as it is where there is no such home
+    path = Path(os.path.expanduser(name))  # unchanged if there is no such home
     if str(name) and is_there(path):
         return path
     if str(name) in BUILT_IN_MODELS:
@@ -42,7 +42,7 @@ def locate(name: str | Path) -> Path:
 
 
 def find_here(name: str | Path) -> Path | None:
-    """What `locate` would return for a path or a built-in name, if nothing has to be fetched for it; else None."""
+    """What `locate` would return for a path or a built-in name, if it needs no download; else None."""
     path = Path(name).expanduser()
     if str(name) and is_there(path):
         return path

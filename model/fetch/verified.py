@@ -1,4 +1,4 @@
-"""Whether a file still has the bytes whose hash was checked: hashing a gigabyte at every start would take seconds."""
+"""Checks a file's hash only once and then only its status, because hashing a gigabyte at every start takes seconds."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..files.atomic_file import write_atomically
 def holds(file: Path, sha256: str) -> bool:
     """Whether the bytes of `file` have the hash `sha256`, hexadecimal.
 
-    They are read only if that was not checked before, or the file has changed since: its size, its times or its place
-    on the disk. What was checked is noted beside it, where that can be written.
+    The file is read only if it was not checked before, or if its size, its times or its inode have changed since. A
+    note beside the file records the check, if it can be written.
     """
     before = _identity(file, sha256)
     with suppress(OSError):
@@ -23,19 +23,19 @@ def holds(file: Path, sha256: str) -> bool:
     with file.open("rb") as content:
         if hashlib.file_digest(content, "sha256").hexdigest() != sha256:
             return False
-    if _identity(file, sha256) == before:  # nobody wrote to it meanwhile
+    if _identity(file, sha256) == before:  # the file did not change meanwhile
         note_verified(file, sha256)
     return True
 
 
 def note_verified(file: Path, sha256: str) -> None:
-    """Note beside `file` that it was checked, unless that cannot be written."""
+    """Record beside `file` that it was checked, unless the note cannot be written."""
     with suppress(OSError):
         write_atomically(note_of(file), _identity(file, sha256))
 
 
 def note_of(file: Path) -> Path:
-    """Where it is noted that `file` was checked."""
+    """The note that records that `file` was checked."""
     return file.with_name(f"{file.name}.verified")
 
 

@@ -1,4 +1,4 @@
-"""Checked access to the loose fields of an object that a file holds."""
+"""Checked access to the untyped fields of an object in a file."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from ...kernels import MarcotError
 from ..errors import UnsupportedConfigError
 
 MAX_SIZE = 2**24
-"""Bound on every width and count: far above any real model, far below what would exhaust an int32 or a machine."""
+"""Upper bound of every width and count: far above any real model, far below what exceeds an int32 or a machine."""
 
 MAX_COUNT = 2**53
-"""Bound on what a program has counted, such as bytes and tokens: JSON's numbers are exact up to it."""
+"""Upper bound of numbers that a program has counted, such as bytes and tokens: JSON's numbers are exact up to it."""
 
 MAX_NUMBER = 1e300
-"""Bound on numbers that may be anything: some of them can be added without an overflow."""
+"""Upper bound of other numbers: several of them can be added without overflow."""
 
 MAX_POSITIONS = 2**31 - 1
-"""Bound on context lengths: positions travel as int32."""
+"""Upper bound of context lengths: positions are int32."""
 
 MIN_ROPE_THETA = 1.001
-"""Below it no two frequencies differ, and logarithms of it divide by nothing."""
+"""Lower bound of RoPE's base: below it, all frequencies are equal and its logarithm is 0."""
 
 YARN_ROTATIONS = {"low": 1e-3, "high": 1e6}
-"""Bounds on YaRN's betas, whose logarithms must be finite; real ones are 1 and 32."""
+"""Bounds of YaRN's betas, whose logarithms must be finite; real ones are 1 and 32."""
 
 MAX_ATTENTION_FACTOR = 1e3
-"""It multiplies what is squared; a context that is stretched a million times has 2.4."""
+"""Upper bound of YaRN's attention factor; for a context stretched a million times it is 2.4."""
 
 MIN_NORM_EPS = 1e-30
-"""In fp32 it must not vanish beside a row of zeros."""
+"""Lower bound of a norm's epsilon, which in fp32 must stay above 0 for a row of zeros."""
 
 _REQUIRED = object()
 
@@ -46,8 +46,8 @@ class Fields:
     Attributes:
         values: The raw fields, as JSON or GGUF metadata gives them.
         source: The file, for messages.
-        prefix: Put before a field's name in messages, such as `"rope_scaling."`.
-        error: What refusals are.
+        prefix: Prefix of field names in messages, such as `"rope_scaling."`.
+        error: The class of errors to raise.
     """
 
     values: Mapping[str, object]
@@ -62,7 +62,7 @@ class Fields:
         return self.error(f"{self.source}: {self.prefix}{name} is {shown}: {why}")
 
     def present(self, name: str) -> bool:
-        """True when the field is there and not null."""
+        """Whether the field is present and not null."""
         return self.values.get(name) is not None
 
     def integer(self, name: str, default: object = _REQUIRED, *, low: int = 1, high: int = MAX_SIZE) -> int:
@@ -118,19 +118,19 @@ class Fields:
             raise self.refuse(name, f"only {good} is supported" if accepted else "not supported")
 
     def section(self, name: str) -> Fields:
-        """The field as a mapping of its own; absent and null are an empty one."""
+        """The field as `Fields` of its own; absent and null are empty."""
         value = self.values.get(name)
         if value is not None and not isinstance(value, dict):
             raise self.refuse(name, "must be an object")
         return replace(self, values=value or {}, prefix=f"{self.prefix}{name}.")
 
     def sections(self, name: str) -> Iterator[tuple[str, Fields]]:
-        """The objects in the object that the field is, with their names."""
+        """The field as an object of objects: their names and `Fields`."""
         section = self.section(name)
         return ((key, section.section(key)) for key in section.values)
 
     def records(self, name: str) -> list[Fields]:
-        """The objects in the list that the field is."""
+        """The field as a list of objects."""
         value = self._value(name, _REQUIRED)
         if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
             raise self.refuse(name, "must be a list of objects")

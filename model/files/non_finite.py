@@ -1,4 +1,4 @@
-"""Which tensor of a checkpoint has a number that is infinite or NaN."""
+"""Finds the tensor of a checkpoint that has an infinity or a NaN."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ..checkpoint import Checkpoint
 from ..weight_format import WeightFormat
 
 _ROWS_AT_ONCE = 4096
-"""Rows that are decoded at a time."""
+"""How many rows are decoded at a time."""
 
 
 def non_finite_tensor(
     checkpoint: Checkpoint, names: tuple[str, ...], dtype: torch.dtype, weights: WeightFormat
 ) -> NonFiniteError:
-    """The error that one of the tensors `names` is not finite as it is kept: says which, where, and what to do.
+    """The error that one of the tensors `names` is not finite in its storage format: which one, where, and what to do.
 
     Args:
-        checkpoint: Whose tensors.
-        names: At least one; one of them is to blame.
+        checkpoint: The checkpoint.
+        names: At least one tensor; one of them is not finite.
         dtype: Compute dtype of the activations.
-        weights: What matrices are kept as.
+        weights: Storage format of matrices.
     """
     for name in names:
         for row, values in _pieces(checkpoint.tensor(name)):
@@ -32,18 +32,18 @@ def non_finite_tensor(
             if bad.any():
                 first = row + int(bad.nonzero()[0, 0])
                 return NonFiniteError(
-                    f"{checkpoint.path}: tensor {name} holds {_called(values[bad][0])} in row {first}: the checkpoint "
+                    f"{checkpoint.path}: tensor {name} has {_called(values[bad][0])} in row {first}: the checkpoint "
                     "is damaged, or was converted from a damaged one; download or convert it again"
                 )
     kept = str(dtype).removeprefix("torch.") if weights == "stored" else f"{weights} weights"
     return NonFiniteError(
-        f"{checkpoint.path}: tensor {' or '.join(names)} has numbers that are too large for {kept}: load it in float32 "
-        "(--dtype float32) with its weights as they are stored (--weights stored)"
+        f"{checkpoint.path}: tensor {' or '.join(names)} has numbers that are too large for {kept}: load it with "
+        "--dtype float32 --weights stored"
     )
 
 
 def _pieces(weight: Weight) -> Iterator[tuple[int, Tensor]]:
-    """Values of some rows, after the number of the first of them."""
+    """Some rows at a time: the index of the first one, and their values."""
     for start in range(0, weight.shape[0], _ROWS_AT_ONCE):
         piece = slice(start, start + _ROWS_AT_ONCE)
         yield start, weight.dequantize(piece) if isinstance(weight, BlockTensor) else weight[piece]

@@ -1,4 +1,4 @@
-"""The files of a checkpoint, which anybody may have made."""
+"""Reads the files of a checkpoint, which are untrusted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is something at `path`: not if nobody can tell, as its name is too long or its folder closed."""
+    """Whether there is something at `path`; False if that is unknown (a name too long, a closed folder)."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -21,10 +21,11 @@ def is_there(path: Path) -> bool:
 
 
 def open_plain(file: Path) -> BufferedReader:
-    """Open a regular file, without waiting for a pipe's other end or reading a device that never ends.
+    """Open a regular file, without waiting for a pipe's other end or reading an endless device.
 
     Raises:
-        CheckpointError: It cannot be opened or is none, or it is what `git clone` leaves in its place without Git LFS.
+        CheckpointError: It cannot be opened, is not a regular file, or is the pointer that `git clone` leaves without
+            Git LFS.
     """
     try:
         opened = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
@@ -37,23 +38,23 @@ def open_plain(file: Path) -> BufferedReader:
     opened.close()
     if plain:
         raise CheckpointError(
-            f"{file}: a Git LFS pointer, not the file itself: run 'git lfs install' and 'git lfs pull' in its folder"
+            f"{file}: is a Git LFS pointer, not the file itself: run 'git lfs install' and 'git lfs pull' in its folder"
         )
-    raise CheckpointError(f"{file}: cannot be read: it is a pipe or a device, no file")
+    raise CheckpointError(f"{file}: cannot be read: it is a pipe or a device, not a file")
 
 
 def refuse_cut(file: Path, opened: os.stat_result) -> None:
-    """Refuse a mapped file that is shorter now than when it was `opened`: reading what is gone would end the process.
+    """Refuse a mapped file that is shorter than when it was `opened`: reading the missing part would end the process.
 
     Raises:
-        CheckpointError: It is; another file in its place does not matter.
+        CheckpointError: It is shorter; another file in its place does not matter.
     """
     try:
         now = file.stat()
     except OSError:
         return
     if (now.st_dev, now.st_ino) == (opened.st_dev, opened.st_ino) and now.st_size < opened.st_size:
-        raise CheckpointError(f"{file}: was cut from {opened.st_size} to {now.st_size} bytes while it was read")
+        raise CheckpointError(f"{file}: was truncated from {opened.st_size} to {now.st_size} bytes while it was read")
 
 
 def read_plain(file: Path, most: int) -> bytes:
@@ -61,15 +62,15 @@ def read_plain(file: Path, most: int) -> bytes:
 
     Args:
         file: The file.
-        most: Bytes that such a file may have.
+        most: Most bytes of such a file.
 
     Raises:
-        CheckpointError: As `open_plain`, or it has more bytes.
+        CheckpointError: As in `open_plain`, or the file is larger.
     """
     with open_plain(file) as opened:
         try:
-            if os.fstat(opened.fileno()).st_size > most:  # before it is read: a sparse file may claim any size
-                raise CheckpointError(f"{file}: larger than {most >> 20} MiB, which no such file needs")
+            if os.fstat(opened.fileno()).st_size > most:  # checked before reading: a sparse file may claim any size
+                raise CheckpointError(f"{file}: is larger than {most >> 20} MiB, which no such file needs")
             return opened.read(most)
         except OSError as error:
             raise CheckpointError(f"{file}: cannot be read: {error.strerror}") from error

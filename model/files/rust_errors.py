@@ -1,4 +1,4 @@
-"""What `tokenizers` and `safetensors` raise, which are written in Rust."""
+"""Translates errors of `tokenizers` and `safetensors`, which are written in Rust."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from ..errors import CheckpointError
 
 
 def translated(error: BaseException, message: str, kind: type[CheckpointError] = CheckpointError) -> BaseException:
-    """The error to raise in place of one that a call into Rust raised: a `kind` that says `message`, and why.
+    """The error to raise instead of one from a call into Rust: a `kind` with `message` and the reason.
 
-    Rust's side raises bare `Exception`s, and where it panics something that is no `Exception`, whose class cannot be
-    imported. Errors of ours, and what interrupts a process, stay what they are.
+    Rust code raises bare `Exception`s. If it panics, it raises something that is not an `Exception` and whose class
+    cannot be imported. marcot's own errors, and those that interrupt a process, are returned unchanged.
     """
     panicked = type(error).__name__ == "PanicException"
     if isinstance(error, CheckpointError) or not (panicked or isinstance(error, Exception)):

@@ -1,4 +1,4 @@
-"""JSON as its standard has it, and no more of it than a reader can take: the one way in for JSON that others wrote."""
+"""A strict, bounded JSON reader; all JSON from others is read here."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 MAX_DEPTH = 200
-"""Lists and objects inside one another; what is read has to be written again, with more around it."""
+"""Deepest nesting of lists and objects; what is read must be written again, nested deeper."""
 
 MAX_BYTES = 2**29
-"""Bound on one text: far above any tree or result of a search, below what would exhaust a machine."""
+"""Largest text: far above any tree or result of a search, below what would exhaust a machine."""
 
 _BLOCK = 2**20
 
 
 class RefusedError(ValueError):
-    """JSON, as far as it goes, of a kind that is not taken; what is none, or no text, is another `ValueError`."""
+    """The text is JSON but is refused; text that is not JSON raises another `ValueError`."""
 
 
-def parse(text: str | bytes, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401  (what a file holds)
-    """Read JSON that somebody gives, however odd it is.
+def parse(text: str | bytes, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401  (any JSON value)
+    """Read untrusted JSON.
 
     Args:
-        text: In UTF-8 if in bytes; a byte order mark does not count.
-        max_bytes: What is longer is refused.
+        text: A text, or bytes in UTF-8; a byte order mark is ignored.
+        max_bytes: Largest size.
 
     Raises:
-        ValueError: It is no JSON, or not UTF-8; the message says which, in words that follow the name of a file.
-        RefusedError: It is too long or nested too deeply, names a key of an object twice, or has a number that is not
-            finite or an integer of thousands of digits; in such words, too.
+        ValueError: It is not JSON, or not UTF-8. The message is a predicate, to follow the name of a file.
+        RefusedError: It is too long or nested too deeply, repeats a key of an object, or has a number that is not
+            finite or an integer of thousands of digits. The message is a predicate, too.
     """
     if len(text) > max_bytes:
         raise RefusedError(f"is larger than {max_bytes >> 20} MiB, which no such file needs")
@@ -53,7 +53,7 @@ def parse(text: str | bytes, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401
 
 
 def content(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
-    """What the file `path` holds; if it is longer than `max_bytes`, or has no end, a little more than that.
+    """The content of the file `path`; if it is longer than `max_bytes`, or endless, a little more than that.
 
     Raises:
         OSError: The file cannot be read.
@@ -67,18 +67,18 @@ def content(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     return b"".join(blocks)
 
 
-def read(path: Path, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401  (what a file holds)
-    """`parse` what the file `path` holds.
+def read(path: Path, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401  (any JSON value)
+    """`parse` the content of the file `path`.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: As `parse`.
+        ValueError: As in `parse`.
     """
     return parse(content(path, max_bytes), max_bytes)
 
 
 def is_deep(value: object, depth: int = MAX_DEPTH) -> bool:
-    """Whether more than `depth` lists and objects of `value` are inside one another."""
+    """Whether lists and objects in `value` are nested more than `depth` deep."""
     level = [value] if isinstance(value, dict | list | tuple) else []
     for _ in range(depth):
         if not level:
@@ -89,7 +89,7 @@ def is_deep(value: object, depth: int = MAX_DEPTH) -> bool:
 
 
 def finite(value: object) -> object:
-    """`value`, of dicts, lists and scalars no deeper than `MAX_DEPTH`, with None for a number that is not finite."""
+    """`value` (dicts, lists and scalars, at most `MAX_DEPTH` deep) with None for numbers that are not finite."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -107,7 +107,7 @@ def _number(digits: str) -> float:
 
 
 def _constant(name: str) -> NoReturn:
-    raise RefusedError(f"has {name}, which JSON does not know")
+    raise RefusedError(f"has {name}, which is not JSON")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is written beside its final place and then moved there, and what of it killed processes leave."""
+"""Temporary names beside final ones, and the removal of those that killed processes left."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pathlib import Path
 
 _BYTES = 4
 _LONGEST = 200
-"""Bytes of a final name that a working name has: 255 in all is what most file systems take."""
+"""Bytes of the final name in a working name: most file systems allow 255 in all."""
 
 
 @contextmanager
 def working_names(finals: Collection[Path]) -> Iterator[list[Path]]:
-    """New names beside `finals`, for files or folders that are to be moved there before the block ends.
+    """New names beside `finals`, for files or folders that are moved there before the block ends.
 
-    What killed processes have left under such names is removed first. Whoever writes shares a lock on the parent
-    folder, which goes with the process; so if it can be had alone, nobody writes. Where folders cannot be locked, as
-    on NFS, or somebody else holds the lock, what is left stays.
+    Files that killed processes left under such names are removed first. Every writer holds a shared lock on the parent
+    folder, which the system releases with the process; so if an exclusive lock succeeds, nobody is writing. If folders
+    cannot be locked, as on NFS, or another process holds the lock, old files stay.
     """
     with ExitStack() as stack:
         for folder in dict.fromkeys(final.parent for final in finals):
@@ -34,7 +34,9 @@ def working_names(finals: Collection[Path]) -> Iterator[list[Path]]:
                     for final in finals:
                         if final.parent == folder:
                             _remove_left(final)
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # not to wait: `flock . marcot ...` would for ever
+                fcntl.flock(
+                    lock, fcntl.LOCK_SH | fcntl.LOCK_NB
+                )  # without waiting: `flock . marcot ...` would wait forever
         yield [final.with_name(f".{_short(final)}.{secrets.token_hex(_BYTES)}") for final in finals]
 
 

@@ -1,7 +1,7 @@
 """The header of a GGUF file: metadata and the table of tensors.
 
-Every count and offset is checked against the file's size before anything is allocated for it. The `gguf` package
-has a reader too; it takes seconds where this one takes a fraction, because it makes an array of every string.
+Every count and offset is checked against the file's size before anything is allocated for it. The `gguf` package has a
+reader too, but it takes seconds instead of a fraction of one, because it turns every string into an array.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ VERSIONS = (2, 3)
 DEFAULT_ALIGNMENT = 32
 MAX_ALIGNMENT = 65536
 MAX_HEADER_BYTES = 2**27
-"""A vocabulary of 250,000 words with its merges takes less than a tenth of this; what is read from it several times."""
+"""Largest header. A vocabulary of 250,000 words with its merges takes less than a tenth of this, and several times as
+much once it is read."""
 
 MAX_NAME_BYTES = 65535
 MAX_DIMENSIONS = 4
@@ -51,14 +52,14 @@ _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """Where a tensor lies.
+    """The position and format of a tensor.
 
     Attributes:
         name: GGUF's name, such as `"blk.0.attn_q.weight"`.
-        shape: Slowest dimension first, as in torch; GGUF stores it the other way round.
+        shape: Slowest dimension first, as in torch; GGUF stores the reverse.
         format: GGML's name of the element or block format, such as `"F32"` or `"Q4_K"`.
-        offset: First byte in the file.
-        nbytes: How many bytes.
+        offset: Its first byte in the file.
+        nbytes: Its size in bytes.
     """
 
     name: str
@@ -80,8 +81,8 @@ def read_header(path: Path, data: np.ndarray[tuple[int], np.dtype[np.uint8]]) ->
     """Parse and check the header of the file `path`, whose bytes are `data`.
 
     Raises:
-        CheckpointError: The file is no GGUF file of version 2 or 3, truncated, or inconsistent; or the `gguf` package,
-            which knows the block formats, is not installed.
+        CheckpointError: The file is not a GGUF file of version 2 or 3, or is truncated or inconsistent; or the `gguf`
+            package, which knows the block formats, is not installed.
     """
     formats = _block_formats(path)
     cursor = _Cursor(path, data.data[:MAX_HEADER_BYTES])
@@ -115,7 +116,7 @@ def read_header(path: Path, data: np.ndarray[tuple[int], np.dtype[np.uint8]]) ->
         tensor_format, block, block_bytes = formats[type_number]
         if shape[-1] % block:
             raise CheckpointError(
-                f"{path}: tensor {name}: rows of {shape[-1]} values are no whole {tensor_format} blocks"
+                f"{path}: tensor {name}: rows of {shape[-1]} values do not fill {tensor_format} blocks"
             )
         nbytes = prod(shape) // block * block_bytes
         if offset % alignment:
@@ -123,7 +124,7 @@ def read_header(path: Path, data: np.ndarray[tuple[int], np.dtype[np.uint8]]) ->
         if start + offset + nbytes > data.size:
             raise CheckpointError(
                 f"{path}: tensor {name} ends at byte {start + offset + nbytes}, "
-                f"the file at {data.size}: it is truncated"
+                f"but the file at {data.size}: it is truncated"
             )
         tensors[name] = TensorInfo(name, shape, tensor_format, start + offset, nbytes)
     _refuse_overlaps(path, tensors.values())
@@ -131,11 +132,11 @@ def read_header(path: Path, data: np.ndarray[tuple[int], np.dtype[np.uint8]]) ->
 
 
 def _refuse_overlaps(path: Path, tensors: Iterable[TensorInfo]) -> None:
-    """Refuse tensors that share bytes, which would let a small file stand for any amount of weights."""
+    """Refuse tensors that share bytes, with which a small file could claim any amount of weights."""
     ordered = sorted(tensors, key=lambda tensor: tensor.offset)
     for before, after in pairwise(ordered):
         if before.offset + before.nbytes > after.offset:
-            raise CheckpointError(f"{path}: tensors {before.name} and {after.name} lie over one another")
+            raise CheckpointError(f"{path}: tensors {before.name} and {after.name} overlap")
 
 
 def _block_formats(path: Path) -> dict[int, tuple[str, int, int]]:
@@ -148,7 +149,7 @@ def _block_formats(path: Path) -> dict[int, tuple[str, int, int]]:
 
 
 class _Cursor:
-    """A reading position that never leaves the file."""
+    """A read position that never leaves the file."""
 
     def __init__(self, path: Path, data: memoryview) -> None:
         self.path = path
@@ -174,7 +175,7 @@ class _Cursor:
         count = self.u64()
         left = len(self.data) - self.position
         if count * each > left:
-            raise CheckpointError(f"{self.path}: claims {count} {what} in the {left} bytes that are left")
+            raise CheckpointError(f"{self.path}: claims {count} {what} in the remaining {left} bytes")
         return count
 
     def name(self, what: str) -> str:
@@ -207,7 +208,7 @@ class _Cursor:
             width = np.dtype(_SCALARS[kind]).itemsize if kind in _SCALARS else 1
             return self._numbers(kind, self.count(f"values of {key}", each=width), key)
         count = self.count(f"strings of {key}", each=8)
-        # The vocabulary and the merges are hundreds of thousands of strings: locals only, no calls but two.
+        # The vocabulary and the merges are hundreds of thousands of strings, so only locals and two calls each.
         data, position, end, length_at = self.data, self.position, len(self.data), _U64.unpack_from
         strings = []
         try:

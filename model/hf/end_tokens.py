@@ -1,4 +1,4 @@
-"""The tokens that end a generation, from wherever a Hugging Face folder declares them."""
+"""Collects the tokens that end a generation from all files of a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .vocabulary import VOCABULARY_FILE
 
 
 def end_tokens_of_folder(folder: Path, vocab_size: int) -> tuple[int, ...]:
-    """Token ids below `vocab_size` that the tokenizer's files declare as the end, and the template's ends of a turn.
+    """Token ids below `vocab_size` of the end tokens in the tokenizer's files, and of the ends of the template's turns.
 
-    Many checkpoints name one end in `config.json` and another in `tokenizer_config.json`; the chat template of some
-    ends its turns with a token that no file declares.
+    Many checkpoints name one end token in `config.json` and another in `tokenizer_config.json`; some chat templates end
+    turns with a token that no file declares.
 
     Raises:
         CheckpointError: A file is broken.
@@ -31,7 +31,7 @@ def end_tokens_of_folder(folder: Path, vocab_size: int) -> tuple[int, ...]:
 
 
 def _ids_of_added(folder: Path, special: SpecialTokens) -> dict[str, int]:
-    """The tokens that the checkpoint sets apart from the words of its vocabulary."""
+    """The added and special tokens, which are not ordinary words of the vocabulary."""
     if special.added:
         return {token.content: id for id, token in special.added.items()}
     listed = read_json_if_present(folder / TOKENIZER_FILE).get("added_tokens")

@@ -1,4 +1,4 @@
-"""A Hugging Face folder: config.json, safetensors and, usually, tokenizer.json."""
+"""A checkpoint in a Hugging Face folder: config.json, safetensors and, usually, tokenizer.json."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SafetensorsFolder(Checkpoint):
 
         Raises:
             CheckpointError: A file is missing, truncated or broken.
-            UnsupportedConfigError: The config asks for what this engine does not do.
+            UnsupportedConfigError: The config needs something this engine does not implement.
         """
         refuse_adapter(path)
         explain_missing_config(path)
@@ -55,35 +55,35 @@ class SafetensorsFolder(Checkpoint):
         self._check_tied_head()
 
     def tokenizer(self) -> Tokenizer | None:
-        """Build the tokenizer from `tokenizer.json`, or `vocab.json` and `merges.txt`; None when there is none."""
+        """Build the tokenizer from `tokenizer.json`, or from `vocab.json` and `merges.txt`; None if there is none."""
         return tokenizer_from_folder(self.path)
 
     def has(self, name: str) -> bool:
-        """True when a tensor of this Hugging Face name is stored."""
+        """Whether a tensor with this Hugging Face name is stored."""
         return name in self._weight_files
 
     @property
     def quantised(self) -> bool:
-        """False: quantised safetensors are refused."""
+        """Always False, because quantised safetensors are refused."""
         return False
 
     def _check_tied_head(self) -> None:
-        """Refuse a head of its own where the config ties it, and none where it does not.
+        """Refuse a separate LM head if the config ties it to the embedding, and a missing one if it does not.
 
-        Versions of transformers disagree on which of two counts, and draw one at random where there is none.
+        Versions of transformers disagree on which of two heads counts, and make a random one if there is none.
         """
         if not self.config.tied_embeddings and self.has(EMBEDDING) and not self.has(LM_HEAD):
             raise UnsupportedConfigError(
-                f"{self.path / CONFIG_FILE}: tie_word_embeddings is False or missing, but no tensor {LM_HEAD} is "
-                f"stored: set the field to true if {EMBEDDING} is the LM head too"
+                f"{self.path / CONFIG_FILE}: tie_word_embeddings is False or missing, but there is no tensor "
+                f"{LM_HEAD}: set the field to true if {EMBEDDING} is also the LM head"
             )
         if not (self.config.tied_embeddings and self.has(LM_HEAD) and self.has(EMBEDDING)):
             return
         head, embedding = self._read(LM_HEAD), self._read(EMBEDDING)
         if head.dtype != embedding.dtype or not torch.equal(head, embedding):
             raise UnsupportedConfigError(
-                f"{self.path / 'config.json'}: tie_word_embeddings is True, but {self._file_of(LM_HEAD)} holds another "
-                f"{LM_HEAD} than {EMBEDDING}: set the field to false to use it, or remove the tensor"
+                f"{self.path / 'config.json'}: tie_word_embeddings is True, but {LM_HEAD} in {self._file_of(LM_HEAD)} "
+                f"differs from {EMBEDDING}: set the field to false to use it, or remove the tensor"
             )
 
     def _file_of(self, name: str) -> Path:
@@ -108,12 +108,12 @@ class SafetensorsFolder(Checkpoint):
         return tensor
 
     def close(self) -> None:
-        """Let go of the files; tensors that were read stay valid."""
+        """Close the files; tensors that were read stay valid."""
         self._open_files.clear()
 
 
 def _weight_files(folder: Path) -> dict[str, Path]:
-    """Map every stored tensor's name to the file that holds it."""
+    """Map every stored tensor's name to its file."""
     single, index = folder / SINGLE_FILE, folder / INDEX_FILE
     if is_there(single):
         return dict.fromkeys(_open(single).tensors.keys(), single)  # type: ignore[no-untyped-call]
@@ -130,16 +130,16 @@ def _weight_files(folder: Path) -> dict[str, Path]:
     for file in sorted(set(files.values())):
         if not is_there(file):
             name = next(name for name, holder in files.items() if holder == file)
-            raise CheckpointError(f"{file}: this shard is missing; it holds tensor {name} among others")
+            raise CheckpointError(f"{file}: this shard is missing; it should have tensor {name}")
     return files
 
 
 class _Mapped(NamedTuple):
-    """A file that is mapped.
+    """A mapped file.
 
     Attributes:
-        tensors: By their names.
-        opened: What the file was then.
+        tensors: Its tensors by name.
+        opened: The file's status when it was opened.
     """
 
     tensors: safe_open
@@ -152,4 +152,4 @@ def _open(file: Path) -> _Mapped:
     try:
         return _Mapped(safe_open(file, framework="pt"), opened)
     except BaseException as error:
-        raise translated(error, f"{file}: not a whole safetensors file") from error
+        raise translated(error, f"{file}: is not a complete safetensors file") from error

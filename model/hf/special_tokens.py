@@ -1,4 +1,4 @@
-"""Special and added tokens of a Hugging Face folder, from the files beside its vocabulary."""
+"""Reads special and added tokens from the files beside a Hugging Face folder's vocabulary."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ ADDED_FILE = "added_tokens.json"
 
 _NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _MOST_DIGITS = 9
-"""Of a token id; ints are not made of thousands."""
+"""Most digits of a token id, so that no integer with thousands of digits is parsed."""
 
 _FLAGS = ("lstrip", "rstrip", "normalized", "special", "single_word")
 
 
 @dataclass(frozen=True, slots=True)
 class SpecialTokens:
-    """What `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` declare.
+    """The tokens that `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` declare.
 
-    They are read as transformers 5 reads them: `special_tokens_map.json` and `added_tokens.json` are the layout of
-    older checkpoints and count where `tokenizer_config.json` has no `added_tokens_decoder`.
+    They are read as in transformers 5: `special_tokens_map.json` and `added_tokens.json` are the layout of older
+    checkpoints and count only if `tokenizer_config.json` has no `added_tokens_decoder`.
 
     Attributes:
-        named: By the names that chat templates use, such as `"eos_token"`.
-        added: Tokens outside the vocabulary file or matched whole, by their ids.
+        named: Special tokens by the names that chat templates use, such as `"eos_token"`.
+        added: Tokens that are not in the vocabulary file, or that are matched whole, by their ids.
         extra: Further special tokens.
         ends: Every text that one of the files declares as `eos_token`, whether it counts for `named` or not.
     """
@@ -42,10 +42,10 @@ class SpecialTokens:
     ends: tuple[str, ...]
 
     def to_add(self, defaults: Mapping[str, str] | None = None) -> list[AddedToken]:
-        """The tokens that the tokenizer must know, in the order in which new ones get their ids.
+        """The tokens to add to the tokenizer, in the order in which new ones get their ids.
 
         Args:
-            defaults: Special tokens that the tokenizer's class has where the files name none.
+            defaults: Special tokens of the tokenizer's class, used if the files name none.
         """
         named = {name: _special(text) for name, text in (defaults or {}).items()} | self.named
         ordered = [named[name] for name in _NAMES if name in named]
@@ -64,8 +64,8 @@ def read_special_tokens(folder: Path) -> SpecialTokens:
     """Read the files of `folder`; any may be missing.
 
     Raises:
-        CheckpointError: One is no JSON object.
-        TokenizerError: `added_tokens_decoder` or `added_tokens.json` makes no sense.
+        CheckpointError: One is not a JSON object.
+        TokenizerError: `added_tokens_decoder` or `added_tokens.json` is invalid.
     """
     config, mapped = (read_json_if_present(folder / name) for name in (CONFIG_FILE, MAP_FILE))
     ends = tuple(
@@ -88,7 +88,7 @@ def read_special_tokens(folder: Path) -> SpecialTokens:
 
 
 def _named(values: Mapping[str, object]) -> dict[str, AddedToken]:
-    """`bos_token`, `eos_token` and their like, each a string or the object that AddedToken is stored as."""
+    """`bos_token`, `eos_token` and so on, each stored as a string or as an AddedToken object."""
     return {name: token for name, value in values.items() if name.endswith("_token") and (token := _token(value))}
 
 

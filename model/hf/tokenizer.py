@@ -1,4 +1,4 @@
-"""The tokenizer of a Hugging Face folder."""
+"""Builds the tokenizer of a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .vocabulary import (
 
 TOKENIZER_FILE = "tokenizer.json"
 OTHER_FILES = ("tokenizer.model", "tiktoken.model", "tekken.json", "spiece.model", VOCABULARY_FILE, MERGES_FILE)
-"""Tokenizers of other kinds, or halves of one."""
+"""Files of other kinds of tokenizers, or of incomplete ones."""
 
 MAX_TEMPLATE_BYTES = 4 * 2**20
 
@@ -34,13 +34,13 @@ MAX_TEMPLATE_BYTES = 4 * 2**20
 def tokenizer_from_folder(folder: Path) -> Tokenizer | None:
     """Build the tokenizer of a folder, or return None when it has none.
 
-    It is `tokenizer.json`, or else `vocab.json` with `merges.txt`; the tokens that the files beside it add are known to
-    it. The chat template is `chat_template.jinja`, or else the one in `tokenizer_config.json` (the one called `default`
-    where there are several).
+    It is read from `tokenizer.json`, or else from `vocab.json` and `merges.txt`, and includes the tokens that the files
+    beside it add. The chat template is `chat_template.jinja`, or else the one in `tokenizer_config.json` (the one
+    called `default` if there are several).
 
     Raises:
-        TokenizerError: A file is broken, or the tokenizer is stored in a way that this engine does not read.
-        CheckpointError: `tokenizer_config.json` is broken.
+        TokenizerError: A file is damaged, or the tokenizer is stored in a way that this engine does not support.
+        CheckpointError: `tokenizer_config.json` is damaged.
         ChatTemplateError: The chat template is broken.
     """
     special = read_special_tokens(folder)
@@ -81,10 +81,10 @@ def _from_file(file: Path) -> tokenizers.Tokenizer:
 
 
 def _refuse_other_kinds(folder: Path) -> None:
-    """Refuse a tokenizer that is stored in another way, lest the checkpoint be said to have none."""
+    """Refuse a tokenizer that is stored in another way, which would otherwise count as missing."""
     for name in OTHER_FILES:
         if is_there(folder / name):
-            raise TokenizerError(f"{folder / name}: tokenizers of this kind are not read. {CONVERT}")
+            raise TokenizerError(f"{folder / name}: this kind of tokenizer is not supported. {CONVERT}")
 
 
 def template_source(folder: Path, config: Mapping[str, object]) -> str | None:

@@ -1,4 +1,4 @@
-"""The byte-level BPE of `vocab.json` and `merges.txt`, the layout before `tokenizer.json`."""
+"""Builds the byte-level BPE of `vocab.json` and `merges.txt`, the layout before `tokenizer.json`."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ VOCABULARY_FILE = "vocab.json"
 MERGES_FILE = "merges.txt"
 
 CONVERT = (
-    "Write tokenizer.json with transformers: AutoTokenizer.from_pretrained(folder).save_pretrained(folder), or take "
+    "Write tokenizer.json with transformers: AutoTokenizer.from_pretrained(folder).save_pretrained(folder), or use "
     "the tokenizer.json of the model that this one was made from"
 )
-"""What to do about a tokenizer that is stored in another way."""
+"""Advice for a tokenizer that is stored in another way."""
 
 _END_OF_TEXT = "<|endoftext|>"
 CLASS_DEFAULTS: Mapping[str, Mapping[str, str]] = {
     "Qwen2Tokenizer": dict.fromkeys(("eos_token", "unk_token", "pad_token"), _END_OF_TEXT),
     "GPT2Tokenizer": dict.fromkeys(("bos_token", "eos_token", "unk_token"), _END_OF_TEXT),
 }
-"""The classes of transformers that these files are made into, and the special tokens that each has by default."""
+"""The transformers classes that can be built from these files, with the default special tokens of each."""
 
 
 def tokenizer_class(folder: Path) -> str:
-    """The class that transformers would make the two files of `folder` into.
+    """The class that transformers would build from the two files of `folder`.
 
     Raises:
-        TokenizerError: It is none that this engine knows.
+        TokenizerError: This engine does not support the class.
     """
     config = read_json_if_present(folder / "config.json")
     if config.get("model_type") == "qwen2":
@@ -45,8 +45,8 @@ def tokenizer_class(folder: Path) -> str:
     known = name.removesuffix("Fast") if isinstance(name, str) else ""
     if known not in CLASS_DEFAULTS:
         raise TokenizerError(
-            f"{folder}: tokenizer.json is missing; {VOCABULARY_FILE} and {MERGES_FILE} are there, but tokenizer_class "
-            f"in {CONFIG_FILE} is {name!r}: only {' and '.join(CLASS_DEFAULTS)} are built from them. {CONVERT}"
+            f"{folder}: has {VOCABULARY_FILE} and {MERGES_FILE} but no tokenizer.json, and tokenizer_class in "
+            f"{CONFIG_FILE} is {name!r}: only {' and '.join(CLASS_DEFAULTS)} can be built from them. {CONVERT}"
         )
     return known
 

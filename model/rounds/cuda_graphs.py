@@ -1,4 +1,4 @@
-"""CUDA graphs by torch."""
+"""Records runs as CUDA graphs with torch."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ T = TypeVar("T")
 
 
 class CudaGraphs:
-    """Captures runs as CUDA graphs that take their memory from one pool: no two of them may run at once."""
+    """Captures runs as CUDA graphs that share one memory pool, so only one of them may run at a time."""
 
     def __init__(self, device: torch.device) -> None:
-        """Capture on a stream of its own."""
+        """Capture on a separate stream of `device`."""
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
         self._device = device
         self._anchor: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, run: Run) -> Run:
-        """Run it once, which compiles its kernels and makes cuBLAS reserve its memory, then capture it."""
+        """Run `run` once, which compiles its kernels and lets cuBLAS reserve its memory, then capture it."""
         if self._anchor is None:
-            # A pool whose last graph is gone is given up, and its handle is good for nothing any more: one stays.
+            # torch drops a pool with its last graph, and the handle becomes invalid; so one graph always stays.
             self._anchor, _ = self._captured(lambda: torch.zeros(1, device=self._device))
         current = torch.cuda.current_stream()
         self._stream.wait_stream(current)
@@ -51,12 +51,12 @@ class CudaGraphs:
 
 
 def decode_graphs(decoder: Decoder, cache: KVCache, most_rows: int) -> DecodeGraphs | None:
-    """Graphs for `decoder`, or None where there cannot be any: without a GPU, or with ops that wait for the host.
+    """Graphs for `decoder`; None without a GPU, or if its ops wait for the host.
 
     Args:
-        decoder: What is to be run.
+        decoder: The model to run.
         cache: Where K and V go.
-        most_rows: The largest round.
+        most_rows: Rows of the largest round.
     """
     config = decoder.config
     if decoder.device.type != "cuda" or decoder.kernels.tiling(config.num_heads, config.num_kv_heads) is None:

@@ -1,4 +1,4 @@
-"""The memory that a recorded round takes its input from and leaves its results in."""
+"""The fixed memory for the input and the results of recorded rounds."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from .drawn_tokens import DrawnTokens
 from .round import ROUND_ENDS, ROUND_TOKENS, Drawn, Round
 
 _ALIGNMENT = 256
-"""Columns begin at multiples of so many bytes, as CUDA's own allocations do: kernels may load vectors of any width."""
+"""Columns begin at multiples of this many bytes, like CUDA's own allocations, so kernels may load vectors of any
+width."""
 
 _LEAST = 16
-"""Smallest capacity of a table."""
+"""Least capacity of a table."""
 
 _TILES_PER_ROW, _PARTIALS_PER_ROW, _SLOTS_PER_ROW = 2, 4, 64
-"""What tables have room for at first: branches of a few dozen tokens behind a prefix, with some to spare."""
+"""Initial capacity of tables: branches of a few dozen tokens after a prefix, with some to spare."""
 
 
 class Capacity(NamedTuple):
-    """What a round may hold.
+    """The largest round that fits.
 
     Attributes:
-        rows: Query rows, of which padded ones write nothing and read nothing.
+        rows: Query rows; padded ones write nothing and read nothing.
         tiles: Rows of `Tiles.tiles`.
         partials: Entries of `Tiles.partials`.
         slots: Entries of `Tiles.slots`.
@@ -43,12 +44,12 @@ class Capacity(NamedTuple):
 
     @classmethod
     def least(cls, rows: int) -> Self:
-        """Of the tables that a bucket begins with."""
+        """The initial capacity of a bucket with `rows` rows."""
         per_row = (_TILES_PER_ROW, _PARTIALS_PER_ROW, _SLOTS_PER_ROW)
         return cls(rows, *(max(_LEAST, _power_of_two(rows * each)) for each in per_row))
 
     def grown(self, tiles: Tiles) -> Self:
-        """Enough for `tiles` as well: powers of two, so that growing is rare however slowly a tree grows."""
+        """A capacity that also fits `tiles`, in powers of two, so that growth is rare even if a tree grows slowly."""
         return type(self)(
             self.rows,
             max(self.tiles, _power_of_two(len(tiles.tiles))),
@@ -61,11 +62,11 @@ T = TypeVar("T")
 
 
 class _Columns(NamedTuple, Generic[T]):
-    """Everything that lies in the memory, in its order.
+    """All columns of the memory, in order.
 
-    The results come first, those that a smaller number of candidates leaves shorter at the very front, so that what was
-    drawn ends where the state begins. The state is part of both copies: the host resets it, and reads it. The longest
-    table is last, so that its unused end need not be copied.
+    The results come first, and at the very front those that are shorter with fewer candidates, so that the results end
+    where the state begins. The state is part of both copies: the host resets it and reads it. The longest table is
+    last, so that its unused end need not be copied.
 
     Attributes:
         top_logits: `[T, rows, k]` fp32, `RoundState.top_logits`, and so on.
@@ -154,16 +155,16 @@ def _shapes(capacity: Capacity, candidates: int) -> _Columns[tuple[int, ...]]:
 class RoundBuffers:
     """The input and the results of a round, at the same addresses for every round that fits.
 
-    The input is filled on the host and brought by one copy, and the results come by another.
+    The host fills the input and copies it in one call; the results come back in another.
 
     Attributes:
-        capacity: What fits.
+        capacity: The largest round that fits.
         params: How the rows sample.
         draw: Parameters of the draws over the whole vocabulary; rows at temperature 0 draw nothing.
     """
 
     def __init__(self, capacity: Capacity, device: torch.device) -> None:
-        """Reserve memory on `device`, and as much on the host, pinned where `device` is a GPU. All rows are padding."""
+        """Reserve memory on `device` and on the host (pinned if `device` is a GPU). All rows are padding at first."""
         self.capacity = capacity
         shapes = _shapes(capacity, MAX_TOP_K)
         starts = [0]
@@ -187,14 +188,14 @@ class RoundBuffers:
         self.pad()
 
     def step(self, tile_rows: int) -> StepInput:
-        """The padded step on the device, whose tiles have at most `tile_rows` rows. All of its rows are wanted."""
+        """The padded step on the device, whose tiles have at most `tile_rows` rows. All of its rows are outputs."""
         at = self._on_device
         tiles = Tiles(tile_rows, at.tails, at.tiles, at.slots, at.partials, at.merges)
         no_items = at.tiles[:0]
         return StepInput(at.token_ids, at.places, Plan(at.positions, no_items, no_items[:, 0], tiles), self._rows)
 
     def state(self, candidates: int) -> RoundState:
-        """The state on the device, with results for so many candidates."""
+        """The state on the device, with results for this many candidates."""
         at = self._on_device
         top_logits, top_ids = self._candidates(self._there, candidates)
         return RoundState(
@@ -203,24 +204,24 @@ class RoundBuffers:
         )
 
     def pad(self) -> None:
-        """Make all rows padding, so that a run writes nothing."""
+        """Turn all rows into padding, so that a run writes nothing."""
         self._pad_from(0)
         for table in (self._columns.merges, self._columns.tiles):
             table.fill(0)
         self._bring(self._end)
 
     def fill(self, round: Round, tiles: Tiles) -> None:
-        """Bring a round, whose tensors are on the host, to the device and pad it.
+        """Copy a round from the host to the device and pad it.
 
         A padded row has ended: it is token 0 at position 0, written to slot -1 and merged from nothing. Padded tiles
-        have no tokens. What lies behind the used slots is not touched, as no tile leads there.
+        have no tokens. The table of slots is not cleared after the used ones, because no tile reads there.
 
         Args:
-            round: Has no more rows than fit.
+            round: A round that fits, with its tensors on the host.
             tiles: Its tiles, which fit.
         """
         if self._copied is not None:
-            self._copied.synchronize()  # the last copy may still be reading
+            self._copied.synchronize()  # the previous copy may still be reading
         step, at, merges = round.step, self._columns, tiles.merges.numpy()
         rows = len(step.token_ids)
         self._pad_from(rows)
@@ -243,16 +244,16 @@ class RoundBuffers:
         self._bring(self._end + tiles.slots.nbytes)
 
     def fetch(self, candidates: int, tokens: int, rows: int, hidden: Tensor) -> Callable[[], Drawn]:
-        """Begin to bring the results of the first `rows` rows, once the run is over.
+        """Start copying the results of the first `rows` rows to the host, after the run.
 
         Args:
             candidates: As in `state`.
-            tokens: How many there may be of each row.
-            rows: Rows that are no padding.
-            hidden: `[bucket, hidden]`, what the run leaves.
+            tokens: Most tokens of each row.
+            rows: Rows that are not padding.
+            hidden: `[bucket, hidden]`, the run's result.
 
         Returns:
-            What waits for them. It is to be called before the next `fill`, or not at all.
+            A function that waits for the results. Call it before the next `fill`, or not at all.
         """
         begin = self._top - sum(_bytes(shape, dtype) for shape, dtype in self._top_shapes(candidates))
         self._came[begin:].copy_(self._there[begin : self._state_end], non_blocking=True)
@@ -274,7 +275,7 @@ class RoundBuffers:
         return list(zip(_shapes(self.capacity, candidates)[:2], _DTYPES[:2], strict=True))
 
     def _candidates(self, memory: Tensor, candidates: int) -> list[Tensor]:
-        """`RoundState.top_logits` and `top_ids` in `memory`, side by side up to the results that have one size."""
+        """`RoundState.top_logits` and `top_ids` in `memory`, placed right before the results of fixed size."""
         views, end = [], self._top
         for shape, dtype in reversed(self._top_shapes(candidates)):
             begin = end - _bytes(shape, dtype)
@@ -283,7 +284,7 @@ class RoundBuffers:
         return views[::-1]
 
     def _pad_from(self, row: int) -> None:
-        """Make padding of all rows from `row` on."""
+        """Turn all rows from `row` on into padding."""
         at = self._columns
         for column in (at.drawn, at.limit, at.token_ids, at.positions, at.tails, at.draw_temperature, at.temperature):
             column[row:] = 0
@@ -303,12 +304,12 @@ def _fill(column: NDArray[Any], values: NDArray[Any], rest: int) -> None:
 
 
 def _bytes(shape: tuple[int, ...], dtype: torch.dtype) -> int:
-    """Memory of a column, with what is left free behind it."""
+    """Bytes of a column, including the gap after it."""
     return -(-math.prod(shape) * dtype.itemsize // _ALIGNMENT) * _ALIGNMENT
 
 
 def _views(memory: Tensor, starts: list[int], shapes: _Columns[tuple[int, ...]]) -> list[Tensor]:
-    """The columns in `memory`, as far as it goes."""
+    """The columns that are inside `memory`."""
     return [
         memory[start : start + math.prod(shape) * dtype.itemsize].view(dtype).view(shape)
         for start, shape, dtype in zip(starts, shapes, _DTYPES, strict=False)

@@ -1,4 +1,4 @@
-"""What one rendering of a chat template may cost."""
+"""The budget of work for one rendering of a chat template."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from jinja2.runtime import Undefined
 from markupsafe import Markup
 
 STEPS = 2**24
-"""Steps of one rendering; a step is some 50 ns of work. A chat of a hundred messages takes a hundred thousand."""
+"""Steps of one rendering; a step is about 50 ns of work. A chat of a hundred messages takes a hundred thousand."""
 
 STEPS_PER_STEP_OF_INPUT = 32
-"""Steps more for each one that reading the messages once would take."""
+"""Additional steps for each step that reading the messages once would take."""
 
 MAX_DEPTH = 100
-"""Bound on lists within lists, which Python compares and prints by recursion."""
+"""Deepest nesting of lists, which Python compares and prints by recursion."""
 
 MAX_INTEGER = 2**60
-"""Bound on the integers that a template may compute. Below it no two of them have the same hash."""
+"""Upper bound of integers that a template may compute; below it, no two have the same hash."""
 
 _ELEMENT = 8
-"""Steps per element of a list or a dict that is built or read: an object of some hundred bytes."""
+"""Steps per element of a list or a dict that is built or read: an object of about a hundred bytes."""
 
 SCALARS = frozenset((str, int, float, bool, type(None)))
-"""What may be a key of a dict: anything deeper could be made to collide, or to overflow the stack."""
+"""Types that may be keys of a dict: nested ones could be made to collide, or to overflow the stack."""
 
 _DICT_VIEWS: tuple[type, ...] = (type({}.items()), type({}.keys()), type({}.values()))
 
 
 class Once:
-    """Items that can be read once, and are true even if there are none: what jinja's lazy filters return."""
+    """Items that can be read only once, and are truthy even if empty, like the results of jinja's lazy filters."""
 
     def __init__(self, items: list[Any]) -> None:
         self.items = items
@@ -45,10 +45,10 @@ class Once:
 
 
 class Budget:
-    """The steps that are left. Every method raises `SecurityError` when they do not suffice.
+    """The remaining steps. Every method raises `SecurityError` if they do not suffice.
 
-    What costs more than a constant is paid for before it is done, by the characters and elements it touches, so that
-    neither time nor memory can exceed the budget by much, whatever operation a template thinks of.
+    Operations that cost more than a constant are paid for in advance, by the characters and elements they touch. So
+    neither time nor memory can exceed the budget by much, whatever a template does.
     """
 
     def __init__(self, steps: int = STEPS) -> None:
@@ -58,7 +58,7 @@ class Budget:
         """Pay for `steps` steps."""
         self.left -= steps
         if self.left < 0:
-            raise SecurityError("stopped, because it takes too much work or memory for these messages")
+            raise SecurityError("stopped because it needs too much work or memory for these messages")
 
     def text(self, characters: int) -> None:
         """Pay for a text that is built or read."""
@@ -69,7 +69,7 @@ class Budget:
         self.spend(_ELEMENT * count + 1)
 
     def search(self, text: str, wanted: str, *, backwards: bool = False) -> None:
-        """Pay for looking for one text in another, at worst by their product.
+        """Pay for searching one text in another, at worst the product of their lengths.
 
         Python falls back to a linear algorithm for long texts, but only when it searches forwards.
         """
@@ -80,7 +80,7 @@ class Budget:
         """Pay for reading `values` to their last element; return the steps taken.
 
         Raises:
-            SecurityError: They nest too deep, or hold what is no data, such as a macro.
+            SecurityError: They are nested too deeply, or contain something that is not data, such as a macro.
         """
         before = self.left
         level: list[Any] = list(values)
@@ -115,11 +115,11 @@ class Budget:
 
 
 def plain(value: object, depth: int = MAX_DEPTH) -> Any:
-    """Rebuild a message, or whatever else is told to a template, of plain text, numbers, lists and dicts.
+    """Copy a message, or another value for a template, into plain text, numbers, lists and dicts.
 
     Raises:
-        TypeError: It holds something else.
-        ValueError: It nests too deep, or holds a number that is too large.
+        TypeError: It contains something else.
+        ValueError: It is nested too deeply, or contains a number that is too large.
     """
     if value is None or type(value) in (str, bool, float):
         return value
@@ -127,21 +127,21 @@ def plain(value: object, depth: int = MAX_DEPTH) -> Any:
         return str.__str__(value)
     if isinstance(value, int):
         if value.bit_length() > 1024:
-            raise ValueError("the messages hold an integer of more than 1024 bits")
+            raise ValueError("the messages have an integer of more than 1024 bits")
         return int(value)
     if isinstance(value, float):
         return float(value)
     if depth == 0:
-        raise ValueError(f"the messages nest more than {MAX_DEPTH} deep")
+        raise ValueError(f"the messages are nested more than {MAX_DEPTH} deep")
     if isinstance(value, Mapping):
         return {_plain_key(key): plain(item, depth - 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(plain(item, depth - 1) for item in value)
-    raise TypeError(f"the messages hold a {type(value).__name__}; a template reads text, numbers, lists and mappings")
+    raise TypeError(f"the messages have a {type(value).__name__}; use only text, numbers, lists and mappings")
 
 
 def _plain_key(key: object) -> Any:
     plain_key = plain(key)
     if type(plain_key) not in SCALARS:
-        raise TypeError(f"the messages hold a mapping with a {type(key).__name__} as a key")
+        raise TypeError(f"the messages have a mapping with a {type(key).__name__} as a key")
     return plain_key

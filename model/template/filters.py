@@ -1,4 +1,4 @@
-"""The filters and tests that a chat template may use, and what they cost."""
+"""The filters and tests that a chat template may use, each with its cost."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from .sandbox import Sandbox
 
 MAX_INDENT = 100
-"""Bound on the indentation of `tojson`, in characters."""
+"""Largest indentation of `tojson`, in characters."""
 
 
 def paid_filters(budget: Budget) -> dict[str, Callable[..., Any]]:
-    """Return jinja's filters as far as they are allowed, each paying for itself, and those that are our own."""
+    """Return jinja's allowed filters, each of which pays for itself, and our own."""
     return {**{name: _paid(budget, FILTERS[name], charge) for name, charge in _CHARGES.items()}, **_OWN}
 
 
 def paid_tests(budget: Budget) -> dict[str, Any]:
-    """Return jinja's tests as far as they are allowed, each paying for itself."""
+    """Return jinja's allowed tests, each of which pays for itself."""
     own = {name: functools.partial(_compared, budget, symbol) for name, symbol in _COMPARED.items()}
     return {**{name: _paid(budget, TESTS[name], charge) for name, charge in _TEST_CHARGES.items()}, **own}
 
 
 def _paid(budget: Budget, function: Any, charge: Charge) -> Callable[..., Any]:
-    first = 1 if hasattr(function, "jinja_pass_arg") else 0  # the context, say, goes before the value
+    first = 1 if hasattr(function, "jinja_pass_arg") else 0  # an argument such as the context comes before the value
 
     @functools.wraps(function)
     def paid(*args: Any, **kwargs: Any) -> Any:

@@ -17,7 +17,7 @@ _DIGITS = re.compile(r"\d+")
 
 
 def as_text(budget: Budget, value: object) -> str:
-    """What `value` is printed as; only data can be printed."""
+    """`value` as printed text; only data can be printed."""
     kind = type(value)
     if kind is str:
         return value  # type: ignore[return-value]
@@ -42,7 +42,7 @@ def percent(budget: Budget, form: str, values: Any) -> str:
 
 
 class Formatter(SandboxedFormatter):
-    """`str.format` with every width paid for, and no way to what is not data."""
+    """`str.format` with every width paid for and no access to anything that is not data."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         super().__init__(sandbox)

@@ -1,4 +1,4 @@
-"""The methods of texts, dicts and lists that a chat template may call, and what they cost."""
+"""The methods of texts, dicts and lists that a chat template may call, each with its cost."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from markupsafe import Markup
 from .budget import SCALARS, Budget, Once
 
 Charge = Callable[..., None]
-"""Pays for a call before it is made: takes the budget and the arguments, a method's object first."""
+"""Pays for a call in advance, given the budget and the arguments (a method's object first)."""
 
 
 def by_name(charge: Charge, names: str) -> dict[str, Charge]:
-    """Return `charge` for each of `names`, which blanks separate."""
+    """Return `charge` for each of the space-separated `names`."""
     return dict.fromkeys(names.split(), charge)
 
 
@@ -27,7 +27,7 @@ def method_of(budget: Budget, value: object, name: str) -> Callable[..., Any] | 
 
 
 def check_key(key: object) -> object:
-    """Return what may be the key of a dict.
+    """Return `key`, if it may be the key of a dict.
 
     Raises:
         TypeError: It is not a text or a number.
@@ -38,7 +38,7 @@ def check_key(key: object) -> object:
 
 
 def count_items(items: object) -> int:
-    """Length of what `items` iterates over, 0 if it does not."""
+    """How many items `items` iterates over; 0 if it is not iterable."""
     sized = items.items if isinstance(items, Once) else items
     return len(sized) if hasattr(sized, "__len__") else 0
 
@@ -61,17 +61,17 @@ def _copied(budget: Budget, value: dict[Any, Any] | list[Any]) -> None:
 
 
 def _cased(budget: Budget, text: str) -> None:
-    budget.text(4 * len(text))  # outside ASCII, Python makes room for three characters for each one
+    budget.text(4 * len(text))  # outside ASCII, Python reserves room for three characters per character
 
 
 def pay_for_search(budget: Budget, text: str, wanted: object = None, *bounds: object, backwards: bool = False) -> None:
-    """Pay for looking for `wanted` in `text`."""
+    """Pay for searching `wanted` in `text`."""
     if isinstance(wanted, str):
         budget.search(text, wanted, backwards=backwards)
 
 
 def pay_for_split(budget: Budget, text: str, sep: object = None, maxsplit: int = -1) -> None:
-    """Pay for the pieces of `text`; `sep` None stands for white space."""
+    """Pay for the parts of `text`; `sep` None means white space."""
     if isinstance(sep, str) and sep:
         budget.search(text, sep, backwards=True)
         budget.elements(text.count(sep))
@@ -85,14 +85,14 @@ def pay_for_strip(budget: Budget, text: str, chars: str | None = None) -> None:
 
 
 def pay_for_replacement(budget: Budget, text: str, old: str, new: str, count: int = -1) -> None:
-    """Pay for `text` with `new` for `old`."""
+    """Pay for replacing `old` by `new` in `text`."""
     budget.search(text, old)
     matches = text.count(old)
     budget.text((matches if count is None or count < 0 else min(matches, count)) * len(new))
 
 
 def pay_for_join(budget: Budget, separator: str, items: object) -> None:
-    """Pay for `items` with `separator` between them."""
+    """Pay for joining `items` with `separator`."""
     budget.weigh(items)
     budget.text(count_items(items) * len(separator))
 

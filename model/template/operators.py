@@ -1,4 +1,4 @@
-"""The operators of a chat template, each paid for before it is applied."""
+"""The operators of a chat template, each paid for in advance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .methods import check_key
 _NUMBERS = (int, float, bool)
 
 _ATOMS = SCALARS | {Markup, Undefined}
-"""What has nothing within that could be compared."""
+"""Types without elements to compare."""
 
 _ARITHMETIC: Mapping[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
@@ -38,15 +38,15 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "in": lambda item, items: item in items,
     "notin": lambda item, items: item not in items,
 }
-"""By the names that jinja's tree has for them."""
+"""Comparison operators by their names in jinja's tree."""
 
 
 def compute(budget: Budget, symbol: str, left: Any, right: Any) -> Any:
     """Return `left symbol right`.
 
     Raises:
-        SecurityError: It would cost or be too much.
-        TypeError: There is no such operation on these.
+        SecurityError: The operation costs too much, or its result is too large.
+        TypeError: The operands do not support it.
     """
     if symbol == "**":
         raise SecurityError("powers are not allowed in a template")
@@ -68,7 +68,7 @@ def compute(budget: Budget, symbol: str, left: Any, right: Any) -> Any:
 
 
 def compare(budget: Budget, left: Any, symbols: Sequence[str], *rights: Any) -> Any:
-    """Return `left symbols[0] rights[0]`, and so on for a chain."""
+    """Return `left symbols[0] rights[0] symbols[1] ...`, a chained comparison."""
     result: Any = True
     for symbol, right in zip(symbols, rights, strict=True):
         if symbol in ("in", "notin"):
@@ -93,14 +93,14 @@ def cut(budget: Budget, value: Any, *bounds: Any) -> Any:
 
 
 def concatenate(budget: Budget, values: Sequence[object]) -> str:
-    """Return the texts of `values` as one, which is what `~` does."""
+    """Return the texts of `values` joined, as `~` does."""
     texts = [as_text(budget, value) for value in values]
     budget.text(sum(map(len, texts)))
     return "".join(texts)
 
 
 def check_number(number: Any) -> Any:
-    """Return `number`, unless it is an integer that is too large to compute with."""
+    """Return `number`, unless it is too large an integer."""
     if type(number) is int and not -MAX_INTEGER < number < MAX_INTEGER:
         raise SecurityError("computes with too large an integer")
     return number

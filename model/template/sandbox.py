@@ -1,4 +1,4 @@
-"""Where chat templates run: Jinja without attribute tricks or files, and with a budget of work."""
+"""The sandbox of chat templates: Jinja without attribute tricks or files, and with a budget of work."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .tree import (
 )
 
 MAX_CALL_DEPTH = 50
-"""Bound on macros and recursive loops within one another."""
+"""Deepest nesting of macros and recursive loops."""
 
 _STEPS_OF_A_CALL = 40
 _STEPS_OF_A_FILTER = 20
@@ -58,14 +58,14 @@ _LOOP_ATTRIBUTES = frozenset(
 
 
 class Sandbox(SandboxedEnvironment):
-    """The language that chat templates are written in, with every operation drawing on `budget`.
+    """The language of chat templates, in which every operation is paid from `budget`.
 
-    A template meets text, numbers, lists, dicts, ranges, namespaces, macros and loops, and may use the attributes,
-    methods, filters, tests and functions that are listed here and in the modules beside; the rest does not exist.
-    Nothing is computed when a template is compiled.
+    A template can use text, numbers, lists, dicts, ranges, namespaces, macros and loops, and the attributes, methods,
+    filters, tests and functions that are listed here and in the modules beside; nothing else exists. Compiling a
+    template computes nothing.
 
     Attributes:
-        budget: What the rendering that goes on may still spend; set `budget.left` before each.
+        budget: The budget of the current rendering; set `budget.left` before each.
     """
 
     intercepted_binops = frozenset(("+", "-", "*", "/", "//", "%", "**"))
@@ -99,17 +99,17 @@ class Sandbox(SandboxedEnvironment):
         self._functions = frozenset(self.globals.values())
 
     def compile_paying(self, source: str) -> jinja2.Template:
-        """Compile `source` so that what it does is paid for.
+        """Compile `source` so that all its work is paid for.
 
         Raises:
-            Exception: Of many kinds; the template is not valid.
+            Exception: The template is not valid; many kinds of exceptions.
         """
         tree = self.parse(source)
         pay_as_it_runs(tree)
         return self.from_string(tree)
 
     def handle_exception(self, source: str | None = None) -> NoReturn:
-        """Raise what is being handled as it is, rather than with a traceback rewritten for the template's author."""
+        """Raise the current exception as it is, without jinja's rewritten traceback."""
         raise  # noqa: PLE0704
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -123,7 +123,7 @@ class Sandbox(SandboxedEnvironment):
                 return self.unsafe_undefined(obj, attribute)
             return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
         if kind is Undefined:
-            return obj[attribute]  # which fails as it should, with the reason why it is undefined
+            return obj[attribute]  # fails with the reason why it is undefined
         return self._attribute(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
@@ -211,8 +211,8 @@ class Sandbox(SandboxedEnvironment):
 
     def _nested(self, context: Context, callee: Any, *args: Any, **kwargs: Any) -> Any:
         if self._call_depth >= MAX_CALL_DEPTH:
-            raise SecurityError(f"recursion: more than {MAX_CALL_DEPTH} macros and loops within one another")
-        self.budget.spend(_STEPS_OF_A_CALL)  # frames, buffers and closures, besides the call
+            raise SecurityError(f"recursion: more than {MAX_CALL_DEPTH} nested macros and loops")
+        self.budget.spend(_STEPS_OF_A_CALL)  # frames, buffers and closures, in addition to the call
         self._call_depth += 1
         try:
             return context.call(callee, *args, **kwargs)

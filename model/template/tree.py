@@ -1,4 +1,4 @@
-"""The tree of a chat template: bounds on its size, and every operation led to where it is paid for."""
+"""Checks the size of a chat template's syntax tree, and rewrites it so that every operation is paid for."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from jinja2.visitor import NodeTransformer
 from .operators import check_number
 
 MAX_TOKENS = 40_000
-"""Bound on the words and signs of a template's tags; the longest real ones have some six thousand."""
+"""Most tokens in a template's tags; the longest real ones have about six thousand."""
 
 MAX_NODES = 10_000
-"""Bound on the nodes of its tree; the largest real ones have 1,400. Jinja's time grows with their square."""
+"""Most nodes of its tree; the largest real ones have 1,400. Jinja's time grows with their square."""
 
 MAX_DEPTH = 100
-"""Bound on its depth; the deepest real one is 29 deep. Both jinja and Python compile by recursion."""
+"""Deepest tree; the deepest real one is 29 deep. Both jinja and Python compile by recursion."""
 
 SPEND, COMPARE, CUT, CONCATENATE, CHECK_KEY = HOOKS = ("spend!", "compare!", "cut!", "concatenate!", "key!")
-"""Filters that stand for operations in the tree; no template can spell their names."""
+"""Filters that stand for operations in the tree; their names cannot occur in a template."""
 
 _FORBIDDEN = (
     nodes.Block,
@@ -40,14 +40,14 @@ _STEPS_OF_NODES: Mapping[type[nodes.Node], int] = {
     nodes.Compare: 12,
     nodes.Filter: 16,
     nodes.Test: 16,
-    nodes.Macro: 120,  # to make one: a function with its cells, and an object around it
+    nodes.Macro: 120,  # to create one: a function with its cells, and an object around it
     nodes.CallBlock: 120,
 }
-"""Where they differ much from the usual, whatever the values are."""
+"""Costs that differ much from the usual one, independent of the values."""
 
 
 class CountedTokens(Extension):
-    """Stops reading a template that has too many tokens, before the parser makes a tree of them."""
+    """Stops reading a template that has too many tokens, before the parser builds a tree."""
 
     def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
         """Pass the tokens on."""
@@ -58,7 +58,7 @@ class CountedTokens(Extension):
 
 
 class GenerationTag(Extension):
-    """`{% generation %}`, with which some templates mark the assistant's words for training: its body, unchanged."""
+    """`{% generation %}`, with which some templates mark the assistant's text for training; renders its body."""
 
     tags = {"generation"}  # noqa: RUF012 - jinja declares it as an instance variable
 
@@ -69,10 +69,10 @@ class GenerationTag(Extension):
 
 
 def pay_as_it_runs(tree: nodes.Template) -> None:
-    """Change `tree` so that whatever runs in it is paid for.
+    """Rewrite `tree` so that everything that runs in it is paid for.
 
-    Every body that can run more than once begins by paying for its nodes, and the operators that the sandbox does not
-    see become calls of filters named by `HOOKS`.
+    Every body that can run more than once begins by paying for its nodes. Operators that the sandbox cannot intercept
+    become calls of filters named by `HOOKS`.
 
     Raises:
         TemplateSyntaxError: It is too large or too deep, or has tags that chat templates must not have.
@@ -91,7 +91,7 @@ def _check_size(tree: nodes.Template) -> None:
         level = [child for node in level for child in node.iter_child_nodes()]
         if not level:
             return
-    raise TemplateSyntaxError(f"it nests more than {MAX_DEPTH} deep", level[0].lineno)
+    raise TemplateSyntaxError(f"it is nested more than {MAX_DEPTH} deep", level[0].lineno)
 
 
 class _Paying(NodeTransformer):
@@ -145,7 +145,7 @@ class _Paying(NodeTransformer):
 
     def generic_visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> nodes.Node:
         if isinstance(node, _FORBIDDEN):
-            raise TemplateSyntaxError("a chat template stands alone: it has no includes and no blocks", node.lineno)
+            raise TemplateSyntaxError("a chat template must not use includes or blocks", node.lineno)
         return super().generic_visit(node, *args, **kwargs)
 
 
@@ -154,7 +154,7 @@ def _hook(name: str, at: nodes.Node, value: nodes.Expr, *args: nodes.Expr) -> no
 
 
 def _cost(body: list[nodes.Node]) -> nodes.Filter:
-    """The payment for one pass over `body`, without the bodies in it that pay for themselves."""
+    """The cost of one pass over `body`, without the nested bodies that pay for themselves."""
     steps = _STEPS_PER_NODE
     rest = list(body)
     while rest:

@@ -70,7 +70,7 @@ def test_rounded_weights_are_looked_at(tiny_checkpoint: Callable[..., Path], tmp
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     stored = load_file(folder / "model.safetensors")
     name = "model.layers.0.mlp.down_proj.weight"
-    for value, said in ((math.nan, f"{name} holds NaN in row 1"), (3.4e38, f"{name} has numbers that are too large")):
+    for value, said in ((math.nan, f"{name} has NaN in row 1"), (3.4e38, f"{name} has numbers that are too large")):
         put(name, value)(stored)
         save_file(stored, tmp_path / "model.safetensors", metadata={"format": "pt"})
         with pytest.raises(NonFiniteError, match=said):
@@ -90,7 +90,7 @@ def test_blocks_are_looked_at(tiny_checkpoint: Callable[..., Path], tmp_path: Pa
         whole = bytearray(path.read_bytes())
         whole[begin + place : begin + place + 2] = np.array([np.nan], np.float16).tobytes()
         (tmp_path / "bad.gguf").write_bytes(whole)
-        with pytest.raises(NonFiniteError, match=f"{name} holds NaN in row 1"):
+        with pytest.raises(NonFiniteError, match=f"{name} has NaN in row 1"):
             Engine.load(tmp_path / "bad.gguf")
 
 

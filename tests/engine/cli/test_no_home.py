@@ -39,7 +39,7 @@ def test_built_in_models_have_no_place(marcot: Callable, nobody: Path, words: tu
     ended = marcot(*words)
     assert (ended.code, ended.out) == (4, "")
     assert ended.err == (
-        "error: nowhere to keep built-in models: this user has no home directory; set MARCOT_CACHE to a folder\n"
+        "error: no place for built-in models: this user has no home directory; set MARCOT_CACHE to a folder\n"
     )
     assert list(nobody.iterdir()) == []
 

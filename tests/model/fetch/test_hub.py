@@ -55,8 +55,8 @@ NAMES = {
     "org/some-GGUF:/etc/other.gguf": "no GGUF file is called /etc/other.gguf",
     "org/some-GGUF:Q6_K": "no GGUF file is called Q6_K; its GGUF files: org/some-GGUF:deep",
     "org/some-GGUF:Q5_K_M": "Q5_K_M fits 2 files; its GGUF files:",
-    "org/folder:Q4_K_M": "no GGUF file is called Q4_K_M; it has no GGUF file either, but README.md, added_tokens.json",
-    "org/pickled": "has no safetensors; it has no GGUF file either, but config.json, pytorch_model.bin",
+    "org/folder:Q4_K_M": "no GGUF file is called Q4_K_M; it has no GGUF file either, only README.md, added_tokens.json",
+    "org/pickled": "has no safetensors; it has no GGUF file either, only config.json, pytorch_model.bin",
 }
 SCRIPT = """
 import json, sys

@@ -32,17 +32,20 @@ CONFIG = {"model_type": "qwen2"}
 NO_CONFIG = {
     "adapter": (
         {"adapter_config.json": ADAPTER, "adapter_model.safetensors": ""},
-        "a LORA adapter for Qwen/Qwen2.5-0.5B, which is no model of its own: merge it once, with "
+        "is a LORA adapter for Qwen/Qwen2.5-0.5B, not a complete model: merge it once with peft's "
         "AutoPeftModelForCausalLM.from_pretrained(folder).merge_and_unload()",
     ),
     "adapter without a base": ({"adapter_config.json": {}}, "a PEFT adapter for a model it does not name"),
     "adapter without its config": ({"adapter_model.safetensors": ""}, "has the weights of a PEFT adapter"),
-    "hub cache": ({"snapshots/abc/config.json": CONFIG, "refs/main": "abc"}, "models lie below it, give one: "),
+    "hub cache": (
+        {"snapshots/abc/config.json": CONFIG, "refs/main": "abc"},
+        "it has folders with models; give one of them: ",
+    ),
     "training run": ({"checkpoint-10/config.json": CONFIG, "trainer_state.json": {}}, "/checkpoint-10"),
     "folder of GGUF folders": ({"q4/model.gguf": ""}, "q4/model.gguf"),
-    "onnx": ({"onnx/model.onnx": ""}, "onnx/model.onnx is an ONNX export: take the checkpoint"),
-    "original llama": ({"consolidated.00.pth": "", "params.json": {}}, "take the checkpoint in Hugging Face's format"),
-    "mlx": ({"weights.00.npz": ""}, "weights.00.npz is a checkpoint of MLX"),
+    "onnx": ({"onnx/model.onnx": ""}, "onnx/model.onnx is an ONNX export: use the checkpoint"),
+    "original llama": ({"consolidated.00.pth": "", "params.json": {}}, "use the checkpoint in Hugging Face's format"),
+    "mlx": ({"weights.00.npz": ""}, "weights.00.npz is an MLX checkpoint"),
     "anything": (
         {"notes.txt": "", "a.csv": ""},
         "config.json: cannot be read: no such file; there is a.csv",
@@ -70,14 +73,14 @@ NO_WEIGHTS = {
         "model.onnx is an ONNX export",
     ),
     "onnx": ({"model.onnx": ""}, "model.onnx is an ONNX export"),
-    "flax": ({"flax_model.msgpack": ""}, "flax_model.msgpack is a checkpoint of Flax"),
-    "another name": ({"weights.safetensors": ""}, "weights.safetensors has another name than model.safetensors"),
+    "flax": ({"flax_model.msgpack": ""}, "flax_model.msgpack is a Flax checkpoint"),
+    "another name": ({"weights.safetensors": ""}, "weights.safetensors is not called model.safetensors"),
     "no index": (
         {"model-00001-of-00002.safetensors": "", "model-00002-of-00002.safetensors": ""},
-        "model-00001-of-00002.safetensors is a shard whose index is missing: bring model.safetensors.index.json",
+        "model-00001-of-00002.safetensors is a shard without its index: also download model.safetensors.index.json",
     ),
-    "half a download": ({"model.safetensors.part": ""}, "was not downloaded to its end"),
-    "several GGUF files": ({"a.gguf": "", "b.gguf": ""}, "holds 2 GGUF files, give one: "),
+    "half a download": ({"model.safetensors.part": ""}, "is an incomplete download"),
+    "several GGUF files": ({"a.gguf": "", "b.gguf": ""}, "has 2 GGUF files; give one of them: "),
 }
 
 
@@ -91,7 +94,7 @@ def test_folder_without_safetensors(files, message, folder):
 
 def test_adapter_beside_the_weights(folder):
     write(folder, {"adapter_config.json": ADAPTER})
-    with pytest.raises(CheckpointError, match=r"adapter_config\.json: there are weights of a model beside this LORA"):
+    with pytest.raises(CheckpointError, match=r"adapter_config\.json: this LORA"):
         open_checkpoint(folder)
 
 
@@ -171,5 +174,5 @@ def test_folder_that_must_not_be_read(folder):
 
 
 def test_weights_file_in_place_of_its_folder(folder):
-    with pytest.raises(ModelNotFoundError, match=rf"give the folder that it is in: {re.escape(str(folder))}$"):
+    with pytest.raises(ModelNotFoundError, match=rf"give its folder: {re.escape(str(folder))}$"):
         open_checkpoint(folder / "model.safetensors")

@@ -98,7 +98,7 @@ def test_a_file_that_is_cut_while_it_is_open(kind, folder, gguf_file):
     path, file = (folder, folder / "model.safetensors") if kind == "safetensors" else (gguf_file, gguf_file)
     with open_checkpoint(path) as checkpoint:
         os.truncate(file, 4096)
-        with pytest.raises(CheckpointError, match=rf"{file.name}: was cut from \d+ to 4096 bytes"):
+        with pytest.raises(CheckpointError, match=rf"{file.name}: was truncated from \d+ to 4096 bytes"):
             checkpoint.tensor("model.layers.0.mlp.up_proj.weight")
         with pytest.raises(CheckpointError, match="was cut"):
             checkpoint.fingerprint()
@@ -171,8 +171,8 @@ BESIDE = {
         {"added_tokens_decoder": {"1" * 5000: {"content": "x"}}},
         "must map token ids",
     ),
-    "half a character": ("tokenizer_config.json", {"eos_token": "\ud800"}, "half of a surrogate pair"),
-    "half a key": ("special_tokens_map.json", {"\udfff_token": "x"}, "half of a surrogate pair"),
+    "half a character": ("tokenizer_config.json", {"eos_token": "\ud800"}, "unpaired surrogate"),
+    "half a key": ("special_tokens_map.json", {"\udfff_token": "x"}, "unpaired surrogate"),
     "template is an object": ("tokenizer_config.json", {"chat_template": {}}, "must be a string or a list"),
 }
 

@@ -79,10 +79,10 @@ HOSTILE = {
     "key length": (gguf(entries=[struct.pack("<Q", HUGE)], body=64), "metadata key of"),
     "text length": (gguf(entries=[entry("k", 8, struct.pack("<Q", HUGE))]), "ends inside its header"),
     "array count": (gguf(entries=[entry("k", 9, struct.pack("<IQ", 4, HUGE))]), f"claims {HUGE} values of k"),
-    "tensors in one place": (gguf(tensors=[tensor("a"), tensor("b")]), "tensors a and b lie over one another"),
+    "tensors in one place": (gguf(tensors=[tensor("a"), tensor("b")]), "tensors a and b overlap"),
     "tensors that overlap": (
         gguf(tensors=[tensor("a", offset=32), tensor("b", (32, 2))], body=512),
-        "tensors b and a lie over one another",
+        "tensors b and a overlap",
     ),
     "string count": (gguf(entries=[entry("k", 9, struct.pack("<IQ", 8, HUGE))]), f"claims {HUGE} strings of k"),
     "string in array": (
@@ -110,7 +110,7 @@ HOSTILE = {
     "dimension huge": (gguf(tensors=[tensor(shape=(HUGE, 2))]), "tensor w has the impossible shape"),
     "product overflows": (gguf(tensors=[tensor(shape=(2**40, 2**40))]), "tensor w ends at byte"),
     "unknown element type": (gguf(tensors=[tensor(kind=99)]), "tensor w has the unknown element type 99"),
-    "half a block": (gguf(tensors=[tensor(shape=(31,), kind=8)]), "rows of 31 values are no whole Q8_0 blocks"),
+    "half a block": (gguf(tensors=[tensor(shape=(31,), kind=8)]), "rows of 31 values do not fill Q8_0 blocks"),
     "offset unaligned": (gguf(tensors=[tensor(offset=4)]), "tensor w: offset 4 is not a multiple of 32"),
     "offset outside": (gguf(tensors=[tensor(offset=64)]), "tensor w ends at byte"),
     "offset huge": (gguf(tensors=[tensor(offset=HUGE)]), "tensor w ends at byte"),

@@ -127,11 +127,11 @@ REFUSED = {
         "smollm2",
         {"tokenizer_class": "LlamaTokenizer"},
         {},
-        "tokenizer.json is missing; vocab.json and merges.txt are there, but tokenizer_class in "
+        "has vocab.json and merges.txt but no tokenizer.json, and tokenizer_class in "
         "tokenizer_config.json is 'LlamaTokenizer'",
     ),
     "no class": ("smollm2", None, {}, "tokenizer_class in tokenizer_config.json is None"),
-    "words are a list": ("qwen2", None, {"vocab": ["a"]}, "vocab.json: must hold a JSON object"),
+    "words are a list": ("qwen2", None, {"vocab": ["a"]}, "vocab.json: must be a JSON object"),
     "words do not fit": ("qwen2", QWEN2, {"vocab": {"a": 0}}, "vocab.json and merges.txt: not a vocabulary"),
     "decoder is a list": ("qwen2", {"added_tokens_decoder": [1]}, {}, "added_tokens_decoder must map token ids"),
     "added without an id": ("qwen2", QWEN2, {"added_tokens": {"x": "y"}}, "added_tokens.json: must map texts"),
@@ -149,5 +149,7 @@ def test_refusal_names_the_file(kind, config, files, message, vocabulary_folder)
 def test_tokenizer_of_another_kind_is_named(name, tiny_checkpoint, tmp_path):
     folder = Path(shutil.copytree(tiny_checkpoint("smollm2"), tmp_path / "other"))
     (folder / name).touch()
-    with pytest.raises(TokenizerError, match=rf"{re.escape(name)}: tokenizers of this kind are not read\. Write token"):
+    with pytest.raises(
+        TokenizerError, match=rf"{re.escape(name)}: this kind of tokenizer is not supported\. Write token"
+    ):
         open_checkpoint(folder).tokenizer()

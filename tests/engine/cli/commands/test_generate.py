@@ -141,4 +141,4 @@ def test_what_was_told_stays_after_ctrl_c(marcot: Callable, talker: Path, monkey
 def test_a_stream_is_of_one_sample_as_text(marcot: Callable, talker: Path, option: list[object], named: str) -> None:
     ended = marcot("generate", "-m", talker, "--stream", *option, "How?")
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err == f"error: --stream prints a single sample as text; leave out {named}\n"
+    assert ended.err == f"error: --stream prints a single sample as text; omit {named}\n"
