@@ -1,4 +1,4 @@
-"""Checks of what users pass, so that a wrong type is refused by its name and not met somewhere inside."""
+"""Checks of what users pass, so that a wrong value is an error that names the argument, not a crash deeper inside."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 from .errors import InputError
 
 MAX_BRANCHES = 2**18
-"""Branches that are asked for at a time: each takes about 1.4 kB before its first token (measured), all of them 0.4 GB.
-What they draw comes on top, so that more are better asked for in parts."""
+"""Most branches of one call: each takes about 1.4 kB before its first token (measured), all together 0.4 GB, and more
+for what they draw."""
 
 MAX_COUNT = 2**31 - 1
-"""What a count may be that costs nothing by itself, such as a budget: no search ever reaches it."""
+"""Upper bound of counts that cost nothing by themselves, such as budgets: no search ever reaches it."""
 
 
 def check_integer(
@@ -28,10 +28,10 @@ def check_integer(
     most: int | None = None,
     error: type[InputError] = InputError,
 ) -> int:
-    """`value` as an int: integers of numpy and torch are welcome, truth values and 2.0 are not.
+    """`value` as an int. Integers of numpy and torch are accepted, bools and 2.0 are not.
 
     Raises:
-        InputError: `name=value: must be <allowed>`, of the kind `error`.
+        InputError: An `error` with the message `name=value: must be <allowed>`.
     """
     number = value if type(value) is int else _index(value)
     if number is None or (least is not None and number < least) or (most is not None and number > most):
@@ -43,7 +43,7 @@ def check_count(name: str, value: object, allowed: str, *, least: int, error: ty
     """`value` as an int from `least` to `MAX_COUNT`.
 
     Raises:
-        InputError: `name=value: must be <allowed>`, or at most so many; of the kind `error`.
+        InputError: An `error` with the message `name=value: must be <allowed>`, or that it must be at most `MAX_COUNT`.
     """
     number = check_integer(name, value, allowed, least=least, error=error)
     if number > MAX_COUNT:
@@ -52,23 +52,23 @@ def check_count(name: str, value: object, allowed: str, *, least: int, error: ty
 
 
 def check_branches(name: str, number: int) -> int:
-    """`number`, which branches are asked for at a time.
+    """`number`, a number of branches that one call asks for.
 
     Raises:
         InputError: It is more than `MAX_BRANCHES`.
     """
     if number > MAX_BRANCHES:
         raise InputError(
-            f"{name}={shown(number)}: at most {MAX_BRANCHES} branches fit into one call; split them over several calls"
+            f"{name}={shown(number)}: one call takes at most {MAX_BRANCHES} branches; split them over several calls"
         )
     return number
 
 
 def shown(value: object) -> str:
-    """What a message shows of any `value`: Python refuses to write out integers of more than 4,300 digits."""
+    """A short repr of any `value`, also of integers of more than 4,300 digits, which Python refuses to print."""
     try:
         return f"{value!r:.100}"
-    except Exception:  # a user's object may raise anything
+    except Exception:  # a user's object may raise any error
         return f"<{type(value).__name__}>"
 
 
@@ -82,7 +82,7 @@ def _is_array(value: object) -> bool:
 
 
 def _index(value: object) -> int | None:
-    """`value` as an int if it is a single integer, and no truth value, of numpy's or torch's."""
+    """`value` as an int if it is a single integer, also of numpy or torch, but not a bool; else None."""
     if _is_flag(value) or _is_array(value) or not isinstance(value, SupportsIndex):
         return None
     try:
@@ -105,15 +105,15 @@ def check_number(
     """`value` as a finite number from `least` to `most`, greater than `above` and less than `below`.
 
     Raises:
-        InputError: `name=value: must be <allowed>`, of the kind `error`.
+        InputError: An `error` with the message `name=value: must be <allowed>`.
     """
     number = math.nan
-    if type(value) is float:  # which looking at the protocol takes longer to find out than all the rest
+    if type(value) is float:  # the fast path: the check of the protocol takes longer than all the rest
         number = value
     elif isinstance(value, SupportsFloat) and not _is_flag(value) and not _is_array(value):
         try:
             number = float(value)
-        except (TypeError, ValueError, RuntimeError, OverflowError):  # several at once, or an integer of 400 digits
+        except (TypeError, ValueError, RuntimeError, OverflowError):  # several values, or an integer of 400 digits
             number = math.nan
     if not (math.isfinite(number) and least <= number <= most and above < number < below):
         raise error(f"{name}={shown(value)}: must be {allowed}")
@@ -121,10 +121,10 @@ def check_number(
 
 
 def check_flag(name: str, value: object, *, error: type[InputError] = InputError) -> bool:
-    """`value` as a bool, which it must be: `"no"` and 0 are not.
+    """`value`, if it is a bool; `"no"` and 0 are not.
 
     Raises:
-        InputError: It is something else; of the kind `error`.
+        InputError: It is something else; raised as `error`.
     """
     if not isinstance(value, bool | np.bool_):
         raise error(f"{name}={shown(value)}: must be True or False")
@@ -134,10 +134,10 @@ def check_flag(name: str, value: object, *, error: type[InputError] = InputError
 def check_texts(
     name: str, value: object, *, may_be_empty: bool = False, error: type[InputError] = InputError
 ) -> tuple[str, ...]:
-    """`value` as a tuple of texts, none of which is empty unless it may be; a single one is not one of its letters.
+    """`value` as a tuple of texts, which must not be empty unless allowed; a single text is a tuple of one.
 
     Raises:
-        InputError: It is something else; of the kind `error`.
+        InputError: It is something else; raised as `error`.
     """
     parts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (None,)
     if isinstance(value, bytes | Mapping) or not all(
@@ -151,19 +151,19 @@ def check_integers(name: str, value: object, *, error: type[InputError] = InputE
     """`value` as a tuple of integers >= 0; a single integer is a tuple of one.
 
     Raises:
-        InputError: It is something else; of the kind `error`.
+        InputError: It is something else; raised as `error`.
     """
     allowed = "an integer >= 0 or a tuple of them"
-    is_one = isinstance(value, str | bytes | Mapping) or getattr(value, "ndim", 1) == 0  # an array without dimensions
+    is_one = isinstance(value, str | bytes | Mapping) or getattr(value, "ndim", 1) == 0  # a 0-dimensional array
     parts = tuple(value) if isinstance(value, Iterable) and not is_one else (value,)
     return tuple(check_integer(name, part, allowed, least=0, error=error) for part in parts)
 
 
 def refuse_class(name: str, value: object, kind: type) -> None:
-    """See that `value` is not a class of `kind` where an object of it is wanted.
+    """Check that `value` is not a class derived from `kind`, where an instance is needed.
 
     Raises:
-        InputError: It is; says how to make an object.
+        InputError: It is a class; says how to write an instance.
     """
     if isinstance(value, type) and issubclass(value, kind):
-        raise InputError(f"{name}={value.__name__}: is a class; write {value.__name__}()")
+        raise InputError(f"{name}={value.__name__}: this is a class, not an instance; write {value.__name__}()")

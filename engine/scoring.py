@@ -16,7 +16,7 @@ from .usage import Usage
 
 
 class Score(NamedTuple):
-    """How probable the model finds given tokens; row `i` is conditioned on the tokens before `i`.
+    """Log-probabilities of given tokens; row `i` is conditioned on the tokens before `i`.
 
     Attributes:
         token_ids: `[tokens]` int64.
@@ -62,7 +62,7 @@ class Scoring(Request):
 
     @property
     def finished(self) -> bool:
-        """Whether every token is scored, or none will be."""
+        """Whether every token is scored, or the job was stopped."""
         return self.error is not None or self._scored == len(self.node.tokens)
 
     def scoring_at(self, leaf: KVNode) -> Scoring | None:

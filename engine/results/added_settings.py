@@ -1,4 +1,4 @@
-"""Settings that results of earlier versions do not name, since there was no such option yet."""
+"""Settings that results of earlier versions lack, because the option did not exist yet."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ AS_BEFORE: Mapping[str, Any] = MappingProxyType(
         "instruction": "",
     }
 )
-"""For each setting that came later, the value that does what was done before it came.
+"""For each setting that was added later, the value that behaves as before it was added.
 
-Whoever adds an option to what a result depends on adds it here as well, so that files that are there can be gone on
-with. The value need not be the option's default: `lead` came with one of 2, and before it no search stopped for a lead.
+Add every new option that results depend on, so that existing files can be resumed. The value need not be the option's
+default: `lead` was added with a default of 2, but before it no search stopped for a lead.
 """
 
 
 PROVENANCE = frozenset({"checkpoint", "date", "code"})
-"""Settings that nobody gives and a run finds: the checkpoint's fingerprint, the date that its chat template shows, and
-hashes of files with code of the user's. Results of earlier versions do not name them: they may be of any."""
+"""Settings that a run finds out itself: the checkpoint's fingerprint, the date that its chat template shows, and hashes
+of files with the user's code. Results of earlier versions lack them and match any value."""
 
 
 class Change(NamedTuple):
@@ -42,14 +42,14 @@ class Change(NamedTuple):
 
 
 def distinguishing(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`settings` less what is as it was before the option came: the same for results that were made alike."""
+    """`settings` without those that behave as before the option was added: equal for results that were made alike."""
     return {name: value for name, value in settings.items() if name not in AS_BEFORE or value != AS_BEFORE[name]}
 
 
 def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
-    """In what results with the settings `was` and `now` differ; of settings in groups, such as `sampling`, which.
+    """The settings in which `was` and `now` differ, one by one also within groups such as `sampling`.
 
-    Where only one of them names what a run finds, that is no difference.
+    A setting of `FOUND` that only one of them has is not a difference.
     """
     before, after = _flat({**AS_BEFORE, **was}), _flat({**AS_BEFORE, **now})
     return [

@@ -24,7 +24,7 @@ class InputQuestion:
     Attributes:
         index: Position among the questions of its file.
         text: The question.
-        fields: What else the file says about it; a reference answer is under `"answer"`.
+        fields: Its other fields in the file; a reference answer is under `"answer"`.
         id: The user's own name for it, or None. It is how results are matched to questions, wherever these have moved.
     """
 
@@ -35,7 +35,7 @@ class InputQuestion:
 
     @property
     def reference(self) -> str | None:
-        """The answer that the file says is right; None if it says none, or a blank one."""
+        """The right answer according to the file; None if the file has none or a blank one."""
         return known_reference(self.fields.get("answer"))
 
     @property
@@ -81,7 +81,7 @@ class _Record(NamedTuple):
 
 
 def read_questions(path: Path, names: FieldNames = _USUAL) -> list[InputQuestion]:
-    """Read a file of questions; blank lines do not count.
+    """Read a file of questions, skipping blank lines.
 
     - `.txt`: one question per line.
     - `.jsonl`: one object per line with the question under `"question"`; other fields are kept.
@@ -116,7 +116,7 @@ def read_questions(path: Path, names: FieldNames = _USUAL) -> list[InputQuestion
             raise InputError(f"{where}: has the same id as {ids[own]}: {own!r}; give every question its own")
         questions.append(InputQuestion(len(questions), text.strip(), fields, own))
     if not questions:
-        raise InputError(f"{path}: there is no question in it")
+        raise InputError(f"{path}: has no questions; put one on each line")
     return questions
 
 
@@ -140,7 +140,7 @@ def _read_text(path: Path) -> str:
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
     """Each line that is not blank, after where it is."""
-    # Not `splitlines`, which would also break at characters that may stand inside a question.
+    # `splitlines` would also break at characters that may be inside a question.
     for number, line in enumerate(_read_text(path).split("\n"), 1):
         if line.strip():
             yield f"{path}, line {number}", line.rstrip("\r")

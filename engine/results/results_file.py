@@ -28,12 +28,12 @@ _BEGINNINGS = tuple(
         rb'\{(?:"label": TEXT, )?NAME, "question": TEXT, "error": TEXT, "(?:input|settings)": \{',
     )
 )
-"""How lines of `marcot search`, of `marcot eval`, and about what failed begin, and hardly anything else."""
+"""How lines of `marcot search`, of `marcot eval` and of failed questions begin, and hardly anything else does."""
 
 _FIRST_BYTES = (b'{"index": ', b'{"label": "')
 
 _STDOUT = 1
-"""The number that its file has in every process."""
+"""The file descriptor of stdout, which is the same in every process."""
 
 
 class ResultsFile:
@@ -51,16 +51,16 @@ class ResultsFile:
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], command: str = "marcot search") -> None:
-        """Open `path`, or make it.
+        """Open or create `path`.
 
         Args:
             path: The file.
             settings: What results depend on; every line of the file must have been made with the same.
-            command: Whose results these are, for messages.
+            command: The command that writes it, for messages.
 
         Raises:
-            InputError: The file cannot be written or is none to resume from, another run writes to it, it has other
-                lines in it, or it was made with other settings. It is left as it was.
+            InputError: The file cannot be written or resumed, another run writes to it, it has lines of another kind,
+                or it was made with other settings. The file is unchanged then.
         """
         self._path = path
         self._command = command
@@ -69,12 +69,12 @@ class ResultsFile:
         try:
             if path.exists() and not path.is_file():
                 raise InputError(
-                    f"{path}: is not a regular file, so that no run could go on from it; give --out a file, or leave "
-                    "it away and redirect what --json prints"
+                    f"{path}: is not a regular file, so no run could resume from it; give --out a file, or omit it "
+                    "and redirect the output of --json"
                 )
             self._file = path.open("a+b", buffering=0)
             if _is_stdout(self._file.fileno()):
-                raise InputError(f"{path}: is where the output goes already; give --out another file")
+                raise InputError(f"{path}: is already where the output goes; give --out another file")
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror}") from error
         lock(self._file, f"{path}: another run is writing to it; wait for it, or give --out another file")
@@ -82,18 +82,18 @@ class ResultsFile:
             self._read(settings)
         except OSError as error:
             self._file.close()
-            raise InputError(f"{path}: cannot be gone on from: {error.strerror}") from error
+            raise InputError(f"{path}: cannot be resumed from: {error.strerror}") from error
         except BaseException:
             self._file.close()
             raise
 
     def has(self, question: InputQuestion) -> bool:
-        """Whether the file has a result of `question`, judged by the reference that it has now."""
+        """Whether the file has a result of `question`, compared with the question's present reference."""
         missing = object()
         return self._done.get(question.key, missing) == question.reference
 
     def check(self, settings: Mapping[str, Any]) -> None:
-        """Check what has been found out since the file was opened.
+        """Check settings that became known only after the file was opened.
 
         Raises:
             InputError: Its results were made with other settings.
@@ -104,7 +104,7 @@ class ResultsFile:
         """Write `entry` and wait until it is on the disk.
 
         Raises:
-            OutputError: It cannot be written whole. What the file had before it has still.
+            OutputError: It cannot be written completely. The file is as it was before.
         """
         end = self._file.seek(0, os.SEEK_END)
         try:
@@ -113,7 +113,7 @@ class ResultsFile:
         except OSError as error:
             self._file.truncate(end)
             raise OutputError(
-                f"{self._path}: {error.strerror}; when that is mended, the same command goes on from there"
+                f"{self._path}: {error.strerror}; fix this and run the same command again to resume"
             ) from error
 
     def __enter__(self) -> Self:
@@ -125,7 +125,7 @@ class ResultsFile:
         self._file.close()
 
     def _read(self, settings: Mapping[str, Any]) -> None:
-        # Through JSON and back, as the settings in the file have gone.
+        # Through JSON and back, like the settings in the file.
         wanted = parse(to_line(dict(settings)))
         self._file.seek(0)
         lines = BufferedReader(self._file)
@@ -187,7 +187,7 @@ def is_result(entry: object) -> TypeGuard[JsonObject]:
 
 
 def _is_beginning(line: bytes, *, follows_ours: bool) -> bool:
-    """Whether `line`, which is no JSON, is what a crash left of a line of ours."""
+    """Whether `line`, which is not JSON, is what a crash left of a result line."""
     if line.endswith(b"\n"):
         return False
     if follows_ours:
@@ -196,7 +196,7 @@ def _is_beginning(line: bytes, *, follows_ours: bool) -> bool:
 
 
 def _reference(entry: JsonObject) -> str | None:
-    """The right answer that a result was compared with: of an evaluation, or as the file of questions had it."""
+    """The reference that a result was compared with: that of an evaluation, or of the file of questions."""
     given = entry.get("input")
     return known_reference(entry.get("reference", given.get("answer") if isinstance(given, dict) else None))
 
@@ -206,14 +206,13 @@ def _check_settings(found: Mapping[str, Any], wanted: Mapping[str, Any], where: 
     for name, _, _ in differing:
         if name == "checkpoint":
             raise InputError(
-                f"{where}: was made with another checkpoint, whose files have changed since; bring back the one of "
-                "before, or give another --out"
+                f"{where}: the checkpoint has changed since these results were made; restore the old one, or give "
+                "another --out"
             )
         group, _, file = name.partition(".")
         if group == "code":
             raise InputError(
-                f"{where}: was made with another {file}, which has changed since; bring back the one of before, or "
-                "give another --out"
+                f"{where}: {file} has changed since these results were made; restore the old one, or give another --out"
             )
     if differing:
         told = ", ".join(f"{name} was {was!r}, is {now!r}" for name, was, now in differing)

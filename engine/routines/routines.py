@@ -34,7 +34,7 @@ from .routine import Routine
 T = TypeVar("T")
 
 MAX_CONCURRENCY = 65_536
-"""Questions that are open at a time: at most 256 of their branches run at once, and every open one keeps its tree."""
+"""Most questions open at a time: each keeps its tree, while at most 256 of all their branches run at once."""
 
 
 class Routines:

@@ -18,7 +18,7 @@ from .scheduler import Scheduler
 
 
 class ExpansionBatch:
-    """The branches of a list of expansions, from their submission to the nodes that they become.
+    """The branches of a list of expansions, from their submission until they become nodes.
 
     Attributes:
         branches: One list per expansion, in sample order; empty once they are nodes, or cancelled.
@@ -53,7 +53,7 @@ class ExpansionBatch:
 
     @property
     def finished(self) -> bool:
-        """Whether every branch is over."""
+        """Whether every branch has ended."""
         return all(branch.finished for branch in self._all())
 
     @property
@@ -62,16 +62,16 @@ class ExpansionBatch:
         return next((branch.error for branch in self._all() if branch.error is not None), None)
 
     def cut(self) -> None:
-        """End every branch that still runs as "cancelled", with the tokens it has."""
+        """End every running branch as "cancelled", keeping its tokens."""
         self._scheduler.cancel(self._all(), keep_tokens=True)
 
     def cancel(self) -> None:
-        """Throw every branch away that has not become a node."""
+        """Discard every branch that has not become a node."""
         self._scheduler.cancel(self._all())
         self._let_go()
 
     def nodes(self, codec: TokenCodec) -> list[list[Node]]:
-        """Turn the finished branches into public nodes; one that was cut before its first token stands at its fork."""
+        """Turn the finished branches into public nodes; one cut before its first token becomes a node at its fork."""
         nodes = [
             [
                 Node(self._tree, branch.node if branch.kept else branch.fork, branch.completion(), codec)
@@ -93,7 +93,7 @@ class ExpansionBatch:
 
 
 def parse_expansion(asked: object, n: int, sampling: Sampling | None, first: int) -> Expansion:
-    """What a user asks for: an expansion, a tuple of its fields, or a node, of which the other arguments say the rest.
+    """`asked` as an `Expansion`: it may be one, a tuple of its fields, or a node with the other arguments.
 
     Raises:
         InputError: It is none of these; says what to write.
@@ -101,9 +101,9 @@ def parse_expansion(asked: object, n: int, sampling: Sampling | None, first: int
     if isinstance(asked, Node):
         return Expansion(asked, n, Sampling() if sampling is None else sampling, first)
     if not (isinstance(asked, tuple) and 2 <= len(asked) <= 4 and isinstance(asked[0], Node)):
-        raise InputError(f"cannot expand {asked!r:.100}: pass a Node, an Expansion(node, n, sampling), or several")
+        raise InputError(f"cannot expand {asked!r:.100}: pass a Node, an Expansion(node, n, sampling), or a list")
     if (n, sampling, first) != (1, None, 0):
-        raise InputError("n, sampling and first are for nodes: an Expansion has its own, so write them in it")
+        raise InputError("an Expansion has its own n, sampling and first: set them there, not as arguments of expand")
     return asked if isinstance(asked, Expansion) else Expansion(*asked, *[Sampling()][len(asked) - 2 :])
 
 

@@ -1,4 +1,4 @@
-"""What the scheduler can be asked to run."""
+"""What the scheduler runs: the base class of `Branch`, `Prefill` and `Scoring`."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Request(ABC):
     @property
     @abstractmethod
     def ready(self) -> bool:
-        """Whether the path down to `fork`, and what is needed of it, is there."""
+        """Whether the path down to `fork` is cached, with everything that the job needs of it."""
 
     @property
     @abstractmethod
     def finished(self) -> bool:
-        """Whether all work is done, or none will be."""
+        """Whether the work is done, or has been stopped."""
 
     def branch_at(self, leaf: KVNode) -> Branch | None:
         """The branch that draws what follows `leaf`: this one, if it is one and `leaf` is its node."""
@@ -66,7 +66,7 @@ class Request(ABC):
 
 
 class Prefill(Request):
-    """Bring a node's path, and the hidden state of its last token, into the cache."""
+    """Computes a node's path, and the hidden state of its last token, into the cache."""
 
     def __init__(self, node: KVNode, usage: Usage) -> None:
         """Prefill down to the end of `node`."""
@@ -74,7 +74,7 @@ class Prefill(Request):
 
     @property
     def ready(self) -> bool:
-        """Whether the path is cached and what follows it is known."""
+        """Whether the path is cached and its next-token distribution is known."""
         known = self.fork.hidden is not None or self.fork.distribution is not None
         return known and self.fork.computed == len(self.fork.tokens)
 

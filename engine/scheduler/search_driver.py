@@ -22,13 +22,13 @@ from .expansion_batch import ExpansionBatch
 from .scheduler import Scheduler
 
 PROGRESS_EVERY = 0.5
-"""Seconds between two reports on waves that are still running."""
+"""Seconds between progress reports on running waves."""
 
 
 class SearchDriver:
     """Feeds the waves of search generators to the scheduler, and nodes back to the generators.
 
-    At most `concurrency` questions are open at a time, so that any number of them streams through bounded memory.
+    At most `concurrency` questions are open at a time, so any number of them streams through bounded memory.
     """
 
     def __init__(self, scheduler: Scheduler, tree: KVTree, codec: TokenCodec) -> None:
@@ -49,17 +49,17 @@ class SearchDriver:
     ) -> Generator[Progress | Outcome | None]:
         """Search every question; yield progress after each wave and twice a second, and outcomes as they are reached.
 
-        What goes wrong with one question is its outcome, and the others go on. It yields None where it waits for a step
-        of the scheduler.
+        A question that fails has the error as its outcome, and the others go on. It yields None where it waits for a
+        step of the scheduler.
 
         Args:
-            questions: What `Question.of` reads, taken one by one, as places become free. If they raise an error, the
-                questions that are open are finished before it is raised.
+            questions: Anything `Question.of` accepts, taken one by one as places become free. If the iterator raises an
+                error, the open questions are finished before it is raised.
             open_task: Renders the prompt of a question; a `MarcotError` from it becomes the question's outcome.
             strategy: Starts the searches.
-            concurrency: Questions that are open at a time.
-            total: Where all work is counted, besides each question's own count.
-            count: How many questions there are, where that is known.
+            concurrency: Most questions that are open at a time.
+            total: Counts all work, in addition to each question's own count.
+            count: How many questions there are, if known.
             priority: Of all branches; see `Scheduler.expand`.
         """
         pending = _Pending(questions)
@@ -101,7 +101,7 @@ class SearchDriver:
     def _opened(
         self, index: int, asked: object, open_task: Callable[[int, Question], Task], strategy: Searcher, priority: int
     ) -> _Run | Outcome:
-        """The question at `index`, ready to be searched, or the outcome that it cannot be."""
+        """The search of the question at `index`, or an outcome with the error that prevents it."""
         text = asked if isinstance(asked, str) else repr(asked)
         try:
             question = Question.of(asked)
@@ -112,18 +112,18 @@ class SearchDriver:
             return Outcome(index, text, None, error)
 
     def _begin(self, run: _Run, runs: list[_Run], total: Usage) -> Outcome | None:
-        """Let a search submit its first wave, as one of `runs`; the outcome if that was all."""
+        """Start a search: add it to `runs`, or return its outcome if it ends at once."""
         runs.append(run)
         return self._advance(run, runs, total)
 
     def _advance(self, run: _Run, runs: list[_Run], total: Usage) -> Outcome | None:
-        """Hand a finished wave back to its search; when that ends it leaves `runs`, with its outcome."""
+        """Hand a finished wave back to its search; if the search ends, remove it from `runs` and return its outcome."""
         result: SearchResult | None = None
         failure: MarcotError | None = None
         try:
             result = run.advance()
         except MarcotError as error:
-            failure = error.with_traceback(None)  # which would keep the whole search for as long as the outcome is kept
+            failure = error.with_traceback(None)  # a traceback would keep the whole search in memory
         if result is None and failure is None:
             return None
         if result is not None:
@@ -138,7 +138,7 @@ class _Pending:
     """Questions that wait for a place.
 
     Attributes:
-        error: What they have raised instead of the next one, or None.
+        error: The error that the iterator raised, or None.
     """
 
     def __init__(self, questions: Iterable[object]) -> None:
@@ -146,7 +146,7 @@ class _Pending:
         self._numbered = enumerate(questions)
 
     def next(self) -> tuple[int, object] | None:
-        """The next question and its index; None if there is none, or none any more."""
+        """The next question and its index; None if there are no more."""
         if self.error is not None:
             return None
         try:
@@ -157,7 +157,7 @@ class _Pending:
 
 
 class _Run:
-    """One search, between two waves of it."""
+    """One search while it runs, and its current wave."""
 
     def __init__(
         self,
@@ -183,20 +183,20 @@ class _Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the wave is over."""
+        """Whether all branches of the wave have ended."""
         return self._batch is not None and self._batch.finished
 
     @property
     def progress(self) -> Progress:
-        """What the search last said of itself, with the tokens drawn since."""
-        assert self._wave is not None, "nobody asks before the first wave"
+        """The search's last progress report, with the number of tokens drawn so far."""
+        assert self._wave is not None, "progress exists from the first wave on"
         return dataclasses.replace(self._wave.progress, generated_tokens=self._usage.generated_tokens)
 
     def advance(self) -> SearchResult | None:
-        """Begin the search, or send it the nodes of its wave, and submit the next one; its result if there is none.
+        """Begin the search, or send it the nodes of its wave; submit the next wave, or return the result.
 
         Raises:
-            MarcotError: A branch has failed, or the search; of any other error of the search a `CallableError`.
+            MarcotError: A branch or the search has failed. Other errors of the search become a `CallableError`.
         """
         if self._batch is not None and self._batch.error is not None:
             raise self._batch.error
@@ -221,7 +221,7 @@ class _Run:
         return None
 
     def check_deadline(self) -> None:
-        """Cut the wave if its time is over."""
+        """Cut the wave if its deadline has passed."""
         late = self._wave is not None and self._wave.deadline is not None and time.monotonic() >= self._wave.deadline
         if late and self._batch is not None:
             self._batch.cut()
@@ -238,10 +238,10 @@ class _Run:
         )
 
     def close(self, total: Usage) -> None:
-        """Stop what still runs, let the search release its nodes, release the prompt, and add up the work."""
+        """Stop all branches, let the search release its nodes, release the prompt, and add its work to `total`."""
         if self._batch is not None:
             self._batch.cancel()
-        with contextlib.suppress(Exception):  # nobody is left to be told of what a strategy does when it is closed
+        with contextlib.suppress(Exception):  # a strategy's errors while it closes have nowhere to go
             if self._search is not None:
                 self._search.close()
         self.task.prompt.release()

@@ -26,9 +26,8 @@ _SETTINGS = {present: earlier for earlier, present in RENAMED.items()}
 class SearchParameters(metaclass=RenamingMeta):
     """The parameters that all strategies share.
 
-    What chains consist of, what they are worth, and which of their answers stands are chosen independently of how the
-    tree grows. A search is reproducible: it depends on its question and these parameters, and on time only if
-    `max_seconds` is set.
+    The action, the value and the answer rule are chosen independently of how the tree grows. A search is reproducible:
+    it depends only on its question and these parameters, and on time only if `max_seconds` is set.
 
     Attributes:
         rollouts: Chains to finish; None for as many as the other budgets allow. Strategies that draw action by action
@@ -50,13 +49,14 @@ class SearchParameters(metaclass=RenamingMeta):
             it concludes. The sentence itself has no part in the value.
         prune: Give up a chain whose last tokens are less sure than those of this share of the finished chains were at
             their worst (DeepConf's early stop, arXiv 2508.15260); 0 never does.
-        convergence_window: Stop when the answer has been the same for so many chains in a row; None never does.
-        vote_margin: Stop when the most frequent answer has so many chains more than any other; 0 never does. Only where
-            chains vote.
-        stop_decided: Stop when no chain to come could change the answer.
-        max_tokens: Tokens that a question may draw, never exceeded; None for no limit.
-        max_seconds: When to cut what is running and conclude; chains cut by it count only if no other is there.
-        max_nodes: Nodes of the tree, root included, never exceeded; None for no limit.
+        convergence_window: Stop when the answer has been the same for this many chains in a row; None never does.
+        vote_margin: Stop when the most frequent answer is this many chains ahead of any other; 0 never does. Only for
+            rules that vote.
+        stop_decided: Stop when no further chain could change the answer.
+        max_tokens: Most tokens that a question may draw; never exceeded. None for no limit.
+        max_seconds: Seconds after which running branches are cut and the search concludes; chains cut by it count only
+            if there are no others.
+        max_nodes: Most nodes of the tree, including the root; never exceeded. None for no limit.
     """
 
     name: ClassVar[str]
@@ -80,7 +80,7 @@ class SearchParameters(metaclass=RenamingMeta):
     max_nodes: int | None = None
 
     def __post_init__(self) -> None:
-        """Check every type and range; numbers of numpy become Python's.
+        """Check every type and range. numpy numbers become Python's.
 
         Raises:
             InputError: Names the parameter, its value and what it may be.
@@ -104,10 +104,10 @@ class SearchParameters(metaclass=RenamingMeta):
             self.check_real("max_seconds", "a finite number > 0", above=0)
         self.check_flags("reflection", "stop_decided")
         if self.rollouts is None and self.max_tokens is None and self.max_seconds is None:
-            raise InputError("rollouts=None: without it max_tokens or max_seconds must end the search")
+            raise InputError("rollouts=None: set max_tokens or max_seconds, so that the search can end")
 
     def check_least(self, **least: int) -> None:
-        """Check that each of these options is an integer and at least so much, and at most `MAX_COUNT`.
+        """Check that each of these options is an integer from its least value to `MAX_COUNT`.
 
         Raises:
             InputError: Names the first that is not.
@@ -152,7 +152,7 @@ class SearchParameters(metaclass=RenamingMeta):
         return self.convergence_window
 
     def settings(self) -> dict[str, Any]:
-        """All parameters as JSON has them: choices by their names, and code of the user's also by its hash."""
+        """All parameters as in JSON: choices by their names, and the user's own code also by its hash."""
         plain = {_SETTINGS.get(field.name, field.name): _plain(getattr(self, field.name)) for field in fields(self)}
         names = [name_of(type(self)), *(each for each in plain.values() if isinstance(each, str))]
         code = source_hashes(names)
@@ -169,7 +169,7 @@ _LATER_SAMPLING = frozenset(
 
 
 def _plain(choice: object) -> object:
-    """A parameter as JSON has it."""
+    """A parameter as in JSON."""
     if isinstance(choice, Sampling):
         options = {field.name: (getattr(choice, field.name), field.default) for field in fields(choice)}
         return {

@@ -1,4 +1,4 @@
-"""One question's search while it runs."""
+"""The search of one question while it runs; strategies grow its tree."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ from .values import rating, resolve_value
 
 
 class SearchRun:
-    """What a strategy works with: a tree, two ways to let it grow, and budgets that end it.
+    """What a strategy works with: a tree, two ways to grow it, and budgets that end the search.
 
-    `roll_out` writes whole chains, `extend` single actions. Chains of a call are inserted in the order of its forks, so
-    the tree does not depend on which of them ends first.
+    `roll_out` writes whole chains, `extend` single actions. The chains of a call are inserted in the order of its
+    forks, so the tree does not depend on which chain ends first.
 
     Attributes:
         task: The question.
-        tree: What was written so far.
+        tree: The tree so far.
         rollouts: Finished chains, in the order in which they were counted.
         action: What a node adds.
-        code: Calls what users have written for this search.
+        code: Calls the user's own code for this search.
     """
 
     def __init__(self, options: SearchParameters, task: Task, held: ExitStack) -> None:
-        """Prepare a search of `task`; nodes that it takes from the engine are released when `held` closes.
+        """Prepare the search of `task`; nodes that it takes from the engine are released when `held` closes.
 
         Raises:
             InputError: The value needs a reference answer, and the question has none.
@@ -65,8 +65,8 @@ class SearchRun:
         self._value = resolve_value(options.value)
         if self._value.needs_reference and task.reference is None:
             raise InputError(
-                f"value {self._value.name!r} needs the right answer with every question: Question(text, reference), or "
-                "a file with question and answer"
+                f"value {self._value.name!r} needs the right answer of every question: pass Question(text, reference), "
+                "or a file with questions and answers"
             )
         self._rule = resolve_answer_rule(options.answer_rule)
         self._parse = resolve_answer_parser(options.answer_from)
@@ -84,7 +84,7 @@ class SearchRun:
 
     @property
     def finished(self) -> bool:
-        """Whether the search is over: a budget is spent, the answer stands, or nothing more can be drawn."""
+        """Whether the search has ended: a budget is spent, the answer is decided, or nothing more can be drawn."""
         late = self._deadline is not None and bool(self.rollouts) and time.monotonic() >= self._deadline
         spent = min(self.rollouts_left, self.tokens_left, self.nodes_left) < 1
         stopped = self._is_stuck or bool(self._cancelled)
@@ -92,27 +92,27 @@ class SearchRun:
 
     @property
     def rollouts_left(self) -> int:
-        """Chains that may still be finished."""
+        """How many more chains may be finished."""
         most = self._options.rollouts
         return sys.maxsize if most is None else most - len(self.rollouts)
 
     @property
     def tokens_left(self) -> int:
-        """Tokens that may still be drawn."""
+        """How many more tokens may be drawn."""
         most = self._options.max_tokens
         return sys.maxsize if most is None else most - self._generator.generated
 
     @property
     def nodes_left(self) -> int:
-        """Nodes that may still be added."""
+        """How many more nodes may be added."""
         most = self._options.max_nodes
         return sys.maxsize if most is None else most - len(self.tree.nodes)
 
     def admits(self, forks: Sequence[SearchNode]) -> bool:
         """Whether another chain may be in flight beside those from `forks`.
 
-        A chain that the token budget may cut short is worth least: it waits until it is the only one. One that may turn
-        out not to be needed waits too.
+        A chain that the token budget may cut short is worth little, so it waits until it is the only one. A chain that
+        may turn out to be unnecessary waits too.
         """
         if len(forks) >= min(self._options.parallel, self.rollouts_left, self.nodes_left, self._votes_needed):
             return False
@@ -121,7 +121,7 @@ class SearchRun:
 
     @property
     def _votes_needed(self) -> int:
-        """Chains that end the search by `vote_margin`, if all of them agree with the most frequent answer."""
+        """How many more chains would reach the `vote_margin`, if all of them gave the most frequent answer."""
         if not self._options.vote_margin or not isinstance(self._rule, Vote):
             return sys.maxsize
         return self._options.vote_margin - vote_margin(self.rollouts)
@@ -144,14 +144,14 @@ class SearchRun:
     # --- growing -----------------------------------------------------------------------------------------------
 
     def roll_out(self, forks: Sequence[SearchNode], greedy_first: bool = False) -> Growing[list[SearchNode | None]]:
-        """Write a chain from each of `forks` to its end, and count it for its nodes.
+        """Write a chain from each of `forks` to its end, and back up its value.
 
         Args:
-            forks: Where they start.
-            greedy_first: The first one takes the most probable tokens.
+            forks: Where the chains start.
+            greedy_first: Whether the first one takes the most probable tokens.
 
         Returns:
-            Its leaf for each fork; None where the deadline or a spent budget cut it off.
+            The leaf of each fork's chain; None if the deadline or a spent budget cut it off.
         """
         before = self._generator.generated
         partials = self._partials(forks, shared=False)
@@ -168,12 +168,12 @@ class SearchRun:
         return leaves
 
     def extend(self, forks: Sequence[SearchNode]) -> Growing[list[SearchNode | None]]:
-        """Write one action after each of `forks`, and rate the state that it leads to.
+        """Write one action after each of `forks`, and rate the states that they lead to.
 
-        A chain that ends with it is counted. A fork may be given several times; samples that say the same are one node.
+        A chain that ends with its action is counted. A fork may occur several times; identical samples are one node.
 
         Returns:
-            The new state for each fork; None where the deadline or a spent budget cut it off.
+            The new state of each fork; None if the deadline or a spent budget cut it off.
         """
         before = self._generator.generated
         partials = self._partials(forks[: self.nodes_left], shared=True)
@@ -189,7 +189,7 @@ class SearchRun:
     # --- partial rollouts --------------------------------------------------------------------------------------
 
     def _partials(self, forks: Sequence[SearchNode], shared: bool) -> list[PartialRollout]:
-        """A partial rollout for each fork. The token budget goes to the first ones first, or is shared by all."""
+        """A partial rollout for each fork. The token budget serves the first ones first, or is shared equally."""
         tokens = self.tokens_left
         partials = []
         for index, fork in enumerate(forks):
@@ -200,7 +200,7 @@ class SearchRun:
         return partials
 
     def _reflect(self, partials: Sequence[PartialRollout]) -> Growing[None]:
-        """Append a reflection to the thoughts that have ended, and let them go on from there."""
+        """Append a reflection to the thoughts that have ended, and continue from there."""
         tokens = self.tokens_left
         reflections: list[tuple[PartialRollout, PartialRollout]] = []
         for partial in partials:
@@ -219,7 +219,7 @@ class SearchRun:
             partial.spent += reflection.spent
 
     def _backtrack(self, leaves: Sequence[SearchNode]) -> Growing[None]:
-        """Where the answer is known to be wrong, go some actions back and let the model try again from there, once."""
+        """If an answer is known to be wrong, go back some actions and let the model try again from there, once."""
         backtrack = self.action.backtrack()
         assert backtrack is not None
         levels, prompt = backtrack
@@ -242,10 +242,10 @@ class SearchRun:
     # --- the tree ----------------------------------------------------------------------------------------------
 
     def _inserted(self, partials: Sequence[PartialRollout]) -> list[SearchNode | None]:
-        """Insert partial rollouts into the tree; each leaves room for a node of every later one.
+        """Insert partial rollouts into the tree; each leaves room for at least one node of every later one.
 
         Returns:
-            Where each ends; None for one that the deadline or the token budget did not let end anywhere.
+            The node at the end of each; None if the deadline or the token budget cut it before it wrote an action.
         """
         ends: list[SearchNode | None] = []
         for index, partial in enumerate(partials):
@@ -261,7 +261,7 @@ class SearchRun:
         return self.tree.insert(partial.fork, contents, max_new, ended=partial.ended is not None)
 
     def _count(self, leaves: Sequence[SearchNode | None], partials: Sequence[PartialRollout], spent: int) -> None:
-        """Count the chains that have ended in `leaves`; before them `spent` tokens were drawn."""
+        """Count the chains that have ended in `leaves`; `spent` tokens were drawn before them."""
         ended = [(leaf, partial) for leaf, partial in zip(leaves, partials, strict=True) if leaf is not None]
         values = self._rate([(leaf, partial.complete) for leaf, partial in ended])
         for (leaf, partial), value in zip(ended, values, strict=True):
@@ -292,7 +292,7 @@ class SearchRun:
         )  # fmt: skip
 
     def _answer(self, text: str) -> str:
-        """The answer of a chain, or of a part of one, that reads so."""
+        """The answer in the text of a chain, or of a part of one."""
         with self.code.calling(f"answer_from {_name(self._options.answer_from)}"):
             answer = self._parse(conclusion(text))
             if not isinstance(answer, str):
@@ -300,7 +300,7 @@ class SearchRun:
         return answer
 
     def _chosen(self, rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollout:
-        """The one of `rollouts` whose answer stands."""
+        """The rollout whose answer wins."""
         with self.code.calling(f"answer rule {_name(self._options.answer_rule)}"):
             chosen = self._rule(rollouts, tree)
             if chosen not in rollouts:
@@ -322,10 +322,10 @@ class SearchRun:
         )
 
     def result(self) -> SearchResult:
-        """Settle on an answer. If no chain was finished, the longest part of one is all there is.
+        """Choose the answer. If no chain was finished, the longest unfinished one counts.
 
         Raises:
-            CallableError: The strategy has written nothing, or something else that a user has written is at fault.
+            CallableError: The strategy has written nothing, or other user code is at fault.
         """
         if not self.rollouts:
             if not (self._generator.generated or self._cancelled):
@@ -359,5 +359,5 @@ class SearchRun:
 
 
 def _name(choice: object) -> str:
-    """What a message calls a choice that has a name or is a function."""
+    """The name of a choice, or of its function, for messages."""
     return repr(choice if isinstance(choice, str) else name_of(choice))

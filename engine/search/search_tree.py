@@ -1,4 +1,4 @@
-"""The tree of a search: states and what their rollouts have shown."""
+"""The tree of a search: states with visits and values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .rollout.node_content import NodeContent
 
 @dataclass(slots=True, eq=False)
 class SearchNode:
-    """A reasoning state with what its rollouts have shown.
+    """A reasoning state with the visits and values of its rollouts.
 
     Attributes:
         id: Position in `SearchTree.nodes`.
@@ -48,7 +48,7 @@ class SearchNode:
 
     @property
     def chain(self) -> Iterator[SearchNode]:
-        """This node and all above it, up to the root."""
+        """This node and all nodes above it, up to the root."""
         node: SearchNode | None = self
         while node is not None:
             yield node
@@ -66,14 +66,14 @@ class SearchNode:
 
     @property
     def text(self) -> str:
-        """What was written from the prompt to here."""
+        """The text from the prompt to here."""
         return "".join(node.content.text for node in self.path)
 
 
 class SearchTree:
-    """A trie of rollouts: those that begin with the same actions share nodes.
+    """A trie of rollouts: rollouts that begin with the same actions share nodes.
 
-    A non-terminal node has as many visits as all its children together, and those that were abandoned there.
+    A non-terminal node has as many visits as all its children together, plus the rollouts that were abandoned there.
     """
 
     def __init__(self, root: NodeContent, max_depth: int) -> None:
@@ -81,20 +81,20 @@ class SearchTree:
 
         Args:
             root: The prompt's state.
-            max_depth: Nodes between the root and a leaf, leaf included; deeper content is joined into that leaf.
+            max_depth: Most nodes from below the root to a leaf; deeper content is joined into that leaf.
         """
         self.root = SearchNode(0, None, root)
         self.nodes = [self.root]
         self._max_depth = max_depth
 
     def insert(self, fork: SearchNode, contents: Sequence[NodeContent], max_new: int, ended: bool = True) -> SearchNode:
-        """Add what was written after `fork` and return the node at its end.
+        """Add nodes after `fork` and return the last one.
 
         Args:
-            fork: Where it starts.
-            contents: What was written; if nothing was, the end is `fork`.
-            max_new: Nodes that may be added, at least 1; what does not fit is joined into the last one.
-            ended: Whether the chain is finished. At the greatest depth it is in any case.
+            fork: The node to start from.
+            contents: The contents of the nodes; without any, the result is `fork`.
+            max_new: Most nodes to add, at least 1; what does not fit is joined into the last one.
+            ended: Whether the chain is finished. At the greatest depth it always is.
         """
         node = fork
         for position, content in enumerate(contents):
@@ -114,13 +114,13 @@ class SearchTree:
         return node
 
     def backup(self, leaf: SearchNode, value: float) -> None:
-        """Count a rollout of `value` for its leaf and all nodes above."""
+        """Count a rollout of `value` for its leaf and all nodes above it."""
         for node in leaf.chain:
             node.visits += 1
             node.total += value
 
     def export(self) -> tuple[TreeNode, ...]:
-        """Return all nodes as they stand, parents before children."""
+        """Return all nodes in their present state, parents before children."""
         return tuple(
             TreeNode(
                 id=node.id,
@@ -152,7 +152,7 @@ class SearchTree:
 
 
 def _twin(node: SearchNode, content: NodeContent, terminal: bool) -> SearchNode | None:
-    """The child that says the same as `content`, if there is one."""
+    """The child with the same content, if there is one."""
     return next(
         (
             child

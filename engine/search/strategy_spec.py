@@ -1,4 +1,4 @@
-"""Strategies as they are written on the command line: `greedy,mcts:action=mini-step-32,rollouts=8`."""
+"""Parses strategies as written on the command line: `greedy,mcts:action=mini-step-32,rollouts=8`."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from .strategy import Strategy
 from .user_import import import_attribute, is_import_path
 
 _OWN = re.compile(r"\s*([\w.]+:\w+)\s*(?::(.*))?", re.DOTALL)
-"""A class of one's own, `module:Class`, and what may follow it."""
+"""A user's own class, `module:Class`, and what may follow it."""
 _PARAMETER = re.compile(r"\s*(\w+)\s*=(.*)", re.DOTALL)
 _LABEL = "label"
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _NONE = ("none", "null")
 _UNUSED_SAMPLING = ("max_tokens", "top_logprobs")
-"""Fields of `Sampling` that a search decides itself."""
+"""Fields of `Sampling` that a search sets itself."""
 
 NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class StrategySpec:
-    """A strategy as it was written.
+    """A strategy and its name.
 
     Attributes:
-        label: What tables call it.
-        strategy: With its parameters.
+        label: Its name in tables.
+        strategy: The strategy with its parameters.
     """
 
     label: str
@@ -42,18 +42,18 @@ class StrategySpec:
 
 
 def parse_strategies(text: str, shared: Mapping[str, str] = NO_PARAMETERS) -> list[StrategySpec]:
-    """Return the strategies of a list separated by commas.
+    """Return the strategies in a comma-separated list.
 
-    Each is `NAME` or `NAME:PARAMETER=VALUE,PARAMETER=VALUE`, where `NAME` may be a class of one's own, `module:Class`.
-    Parameters are the fields of the strategy and of its `Sampling`, and `label`, which is how tables call it (by
-    default, what was typed).
+    Each is `NAME` or `NAME:PARAMETER=VALUE,PARAMETER=VALUE`, where `NAME` may be your own class, `module:Class`.
+    Parameters are the fields of the strategy and of its `Sampling`, and `label`, its name in tables (by default, what
+    was typed).
 
     Args:
         text: The list.
-        shared: Parameters of every strategy that has them; those in the list win.
+        shared: Parameters of every strategy that has them; those in the list take precedence.
 
     Raises:
-        InputError: A strategy or a parameter does not exist, a value makes no sense, or two have the same label.
+        InputError: A strategy or a parameter does not exist, a value is invalid, or two have the same label.
     """
     written: list[list[str]] = []
     for part in text.split(","):
@@ -69,7 +69,7 @@ def parse_strategies(text: str, shared: Mapping[str, str] = NO_PARAMETERS) -> li
     labels = [spec.label for spec in specs]
     for label in labels:
         if labels.count(label) > 1:
-            raise InputError(f"two strategies are called {label!r}: add label=... to one of them")
+            raise InputError(f"two strategies have the label {label!r}: add label=... to one of them")
     return specs
 
 
@@ -77,7 +77,7 @@ def parse_parameters(text: str) -> dict[str, str]:
     """Return the names and values of a list such as `max_rollout_tokens=512,seed=3`.
 
     Raises:
-        InputError: A part of it is not of that form.
+        InputError: A part of it has another form.
     """
     return dict(_parameter(part, "the list") for part in text.split(",") if part.strip())
 
@@ -102,7 +102,7 @@ def _spec(name: str, parts: list[str], shared: Mapping[str, str]) -> StrategySpe
     chosen = {field: value for field, value in _present(shared, types).items() if field in types}
     for field, value in _present(given, types).items():
         if field not in types:
-            raise InputError(f"{name} has no parameter {field!r}: there are {', '.join(types)}, {_LABEL}")
+            raise InputError(f"{name} has no parameter {field!r}: it has {', '.join(types)}, {_LABEL}")
         chosen[field] = value
     values = {field: _convert(value, types[field], f"{name}: {field}") for field, value in chosen.items()}
     try:
@@ -137,7 +137,7 @@ def _kind(name: str) -> type[Strategy]:
         return STRATEGIES[name]
     if not is_import_path(name):
         known = ", ".join(STRATEGIES)
-        raise InputError(f"no strategy is called {name!r}: there are {known}, and classes of your own as module:Class")
+        raise InputError(f"no strategy is called {name!r}: use {known}, or your own class as module:Class")
     kind = import_attribute(name, "strategy")
     if not isinstance(kind, type) or not issubclass(kind, Strategy) or isabstract(kind):
         raise InputError(f"strategy {name!r}: is {kind!r:.80}; it must be a class derived from Strategy with grow")
@@ -154,7 +154,7 @@ def _build(kind: type[Strategy], values: Mapping[str, Any]) -> Strategy:
 
 
 def _types(kind: type[Strategy]) -> dict[str, str]:
-    """The type of each parameter as its class writes it; those of no type that can be written are left out."""
+    """The type of each parameter as written in its class, without those that cannot be typed on a command line."""
     own = {field.name: getattr(field.type, "__name__", str(field.type)) for field in fields(kind)}
     drawing = {field.name: str(field.type) for field in fields(Sampling) if field.name not in _UNUSED_SAMPLING}
     return {
@@ -167,7 +167,7 @@ def _parts(type: str) -> list[str]:
 
 
 def _convert(text: str, type: str, where: str) -> object:
-    """`text` as the first of the types in `type` that can be read from it."""
+    """`text` converted to the first of the types in `type` that it fits."""
     parts = _parts(type)
     if "None" in parts and text.lower() in _NONE:
         return None
@@ -205,8 +205,6 @@ _VALUE_PARSERS = MappingProxyType(
         "float": _ValueParser(float, "a number"),
         "str": _ValueParser(str, "text"),
         "tuple[str, ...]": _ValueParser(lambda text: (text,) if text else (), "text"),
-        "tuple[int, ...]": _ValueParser(
-            lambda text: tuple(map(int, text.split())), "integers with blanks between them"
-        ),
+        "tuple[int, ...]": _ValueParser(lambda text: tuple(map(int, text.split())), "integers separated by spaces"),
     }
 )

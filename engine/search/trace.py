@@ -1,4 +1,4 @@
-"""A chain of reasoning as a value looks at it."""
+"""The view of a chain of reasoning that a value gets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Trace:
         complete: Whether the model ended it itself.
         confidences: `[tokens]` fp32, Marco-o1's confidence of each drawn token. Given tokens are left out.
         logprobs: `[tokens]` fp32, their raw log-probabilities.
-        top_logprobs: `[tokens, k]` fp32, those of the `k` most probable tokens in their places, best first.
+        top_logprobs: `[tokens, k]` fp32, those of the `k` most probable tokens at each position, best first.
         parse: Finds the answer in a text.
     """
 
@@ -41,5 +41,5 @@ class Trace:
 
     @cached_property
     def answer(self) -> str:
-        """The answer that its text gives; empty if it gives none."""
+        """The answer in its text; empty if there is none."""
         return self.parse(self.text)

@@ -1,4 +1,4 @@
-"""What a user wrote in a module of their own, by the name that a command line can say: `module:attribute`."""
+"""Imports a user's own code by a name that fits on a command line: `module:attribute`."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def import_attribute(path: str, option: str) -> object:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise InputError(f"{option} {path!r}: importing {name} failed: {error}") from error
         raise InputError(
-            f"{option} {path!r}: there is no module {error.name} in {os.getcwd()} or among what is installed"
+            f"{option} {path!r}: there is no module {error.name} in {os.getcwd()} or among the installed packages"
         ) from error
-    except Exception as error:  # a module can do anything while it is imported
+    except Exception as error:  # importing a module can raise any error
         raise InputError(f"{option} {path!r}: importing {name} failed: {type(error).__name__}: {error}") from error
     try:
         return getattr(module, attribute)
@@ -49,14 +49,16 @@ def import_attribute(path: str, option: str) -> object:
 
 
 def instantiate(found: object, path: str, option: str) -> object:
-    """`found`, or if it is a class, an object of it.
+    """`found`, or an instance of it if it is a class.
 
     Raises:
-        InputError: The class needs arguments, or fails.
+        InputError: The class needs arguments, or raises an error.
     """
     if not isinstance(found, type):
         return found
     try:
         return found()
     except Exception as error:
-        raise InputError(f"{option} {path!r}: {found.__name__}() failed: {error}; give an object of it") from error
+        raise InputError(
+            f"{option} {path!r}: {found.__name__}() failed: {error}; name an instance instead of the class"
+        ) from error

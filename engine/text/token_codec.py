@@ -1,4 +1,4 @@
-"""Between what users pass and token ids."""
+"""Converts between text and checked token ids."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class TokenCodec:
 
         Args:
             tokens: Text or token ids, which may be an array or a tensor of one dimension.
-            bos: Begin text as the tokenizer begins a document.
+            bos: Whether text starts with BOS, if the tokenizer starts documents with it.
 
         Raises:
-            InputError: Nothing is left, an id is none or not in the vocabulary, or it is text without a tokenizer.
+            InputError: There are no tokens, an id is invalid or outside the vocabulary, or it is text without a
+                tokenizer.
         """
         return self._encoded(tokens, bos)
 
@@ -49,10 +50,10 @@ class TokenCodec:
         return ids
 
     def encode_each(self, sequences: object, *, bos: bool = False) -> list[list[int]]:
-        """The token ids of each of `sequences`; a text, or a flat sequence of token ids, is one of them.
+        """The token ids of each of `sequences`; a single text, or a flat sequence of token ids, counts as one sequence.
 
         Raises:
-            InputError: As `encode`, or they cannot be taken one by one.
+            InputError: As in `encode`, or `sequences` is not iterable.
         """
         if isinstance(sequences, str | bytes | Mapping) or not isinstance(sequences, Iterable):
             return [self._encoded(sequences, bos)]
@@ -67,20 +68,20 @@ class TokenCodec:
 
 
 def _is_one(token: object) -> bool:
-    """Whether `token` is a token id, or what should have been one, and not a sequence of them."""
+    """Whether `token` is one token id, possibly an invalid one, and not a sequence."""
     return getattr(token, "shape", None) == () or not isinstance(token, str | Iterable)
 
 
 def _token_ids(tokens: object) -> list[int]:
-    """`tokens` as a list of ints; a single one is a list of itself.
+    """`tokens` as a list of ints; a single token id becomes a list of one.
 
     Raises:
         InputError: They are something else; says what to pass.
     """
     if isinstance(tokens, Mapping):
-        raise InputError("token ids in a mapping: pass one sequence of them, such as what is under input_ids")
+        raise InputError("token ids must not be a mapping: pass one sequence of them, such as its input_ids")
     if isinstance(tokens, bytes):
-        raise InputError(f"{tokens!r:.100}: decode it, as text is passed as str")
+        raise InputError(f"{tokens!r:.100}: pass text as str, so decode these bytes first")
     shape = getattr(tokens, "shape", None)
     if shape is not None and len(shape) > 1:
         raise InputError(f"token ids of shape {list(shape)}: pass one row, such as ids[0]")
@@ -89,7 +90,9 @@ def _token_ids(tokens: object) -> list[int]:
     ids = list(tokens) if isinstance(tokens, Iterable) else [tokens]
     for token in ids:
         if isinstance(token, Mapping):
-            raise InputError(f"{token!r:.100} among token ids: Engine.chat_ids makes such of the messages of a chat")
+            raise InputError(
+                f"{token!r:.100} is not a token id: use Engine.chat_ids to turn the messages of a chat into token ids"
+            )
         if not _is_one(token):
-            raise InputError(f"{token!r:.100} among token ids: pass one text, or one sequence of integers")
+            raise InputError(f"{token!r:.100} is not a token id: pass one text, or one sequence of integers")
     return [check_integer("token id", token, "an integer") for token in ids]

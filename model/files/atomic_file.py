@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Writes files completely or not at all."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_all_atomically(files: Mapping[Path, bytes | Iterable[bytes]]) -> None:
     Raises:
         OSError: One cannot be written; its path is the error's `filename`.
     """
-    # What a link names is replaced, not the link.
+    # The target of a link is replaced, not the link.
     targets = [Path(os.path.realpath(path)) for path in files]
     with ExitStack() as stack:
         fresh = stack.enter_context(working_names(targets))
@@ -43,7 +43,7 @@ def write_all_atomically(files: Mapping[Path, bytes | Iterable[bytes]]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in `folder` are on the disk, where the file system can say so."""
+    """Wait until the names in `folder` are on the disk, if the file system supports that."""
     with suppress(OSError):
         number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -61,7 +61,7 @@ def _write(beside: Path, content: bytes | Iterable[bytes], target: Path) -> None
         os.fsync(file.fileno())
     with suppress(FileNotFoundError):
         about = target.stat()
-        # Whoever may not give a file away becomes its owner.
+        # Without the right to change owners, the new file belongs to the current user.
         with suppress(PermissionError):
             os.chown(beside, about.st_uid, about.st_gid)
         shutil.copystat(target, beside)

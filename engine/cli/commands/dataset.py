@@ -25,25 +25,26 @@ def dataset(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            help="Files that marcot search --out or marcot eval --full wrote, and chain-of-thought samples "
-            "(Marco-o1's, Open-O1's, or messages; JSON lines or a JSON array), mixed at will.",
+            help="Any mix of files from marcot search --out or marcot eval --full, and chain-of-thought samples "
+            "(in Marco-o1's, Open-O1's or messages format; JSON lines or a JSON array).",
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to make. A run that was stopped goes on where it was.")],
+    out: Annotated[Path, typer.Option(help="Folder to create. Run the command again to resume.")],
     content: ContentOptions,
     skip_bad: Annotated[
         bool,
-        typer.Option("--skip-bad", help="Count lines that make no sense instead of stopping at the first."),
+        typer.Option("--skip-bad", help="Count and skip invalid lines instead of stopping at the first."),
     ] = False,
     filters: FilterOptions,
     splits: SplitOptions,
     json: options.JsonOption = False,
 ) -> None:
-    """Make training data from finished searches: traces, step values and preference pairs.
+    """Turn finished searches into training data: traces, step values and preference pairs.
 
-    The folder has JSON lines by kind and split, README.md (a card with counts per filter) and dataset_info.json for
-    LLaMA-Factory. The same sources and options give the same bytes. Ctrl-C is safe: the same command goes on.
+    The folder has JSON lines by kind and split, README.md (a data card with counts per filter) and dataset_info.json
+    for LLaMA-Factory. The same sources and options give the same bytes. After Ctrl-C, run the same command again to
+    resume.
 
     For example:
 
@@ -76,6 +77,6 @@ def dataset(
             builder = DatasetBuilder(sources, out, chosen, counting.encode, bar.show, counting.fingerprint)
             built: BuildResult = builder.run()
     except KeyboardInterrupt:
-        say(f"interrupted: the same command goes on; so far is in {out}.partial")
+        say(f"interrupted: run the same command again to resume from {out}.partial")
         raise typer.Exit(INTERRUPTED) from None
     print(to_line(built.summary) if json else printable(report(built, out)))

@@ -30,16 +30,18 @@ def generate(
     chat: Annotated[bool, typer.Option("--chat", help="Put the prompt into the checkpoint's chat template.")] = False,
     messages: Annotated[
         Path | None,
-        typer.Option(help="JSON file with a list of chat messages (role, content) in place of a prompt; - is stdin."),
+        typer.Option(help="JSON file with a list of chat messages (role, content) instead of a prompt; - reads stdin."),
     ] = None,
     system: Annotated[str | None, typer.Option(help="System message, with --chat or --messages.")] = None,
-    samples: Annotated[int, typer.Option("--samples", "-n", help="Samples; the prompt is computed once.")] = 1,
-    max_tokens: Annotated[int, typer.Option(help="Length of a sample.")] = 512,
+    samples: Annotated[
+        int, typer.Option("--samples", "-n", help="Number of samples; the prompt is computed once.")
+    ] = 1,
+    max_tokens: Annotated[int, typer.Option(help="Most tokens of a sample.")] = 512,
     stream: Annotated[
         bool | None,
         typer.Option(
             "--stream/--no-stream",
-            help="Print a single sample while it is drawn (on a terminal it is); else when it is whole.",
+            help="Print a single sample while it is drawn (the default on a terminal), or when it is complete.",
             show_default=False,
         ),
     ] = None,
@@ -53,9 +55,9 @@ def generate(
     ] = 5,
     loading: ModelOptions,
 ) -> None:
-    """Continue a prompt by one or more samples.
+    """Continue a prompt with one or more samples.
 
-    With --json, one object per sample with its token ids, raw log-probabilities, most probable tokens and confidence.
+    --json prints one object per sample with its token ids, raw log-probabilities, most probable tokens and confidence.
 
     For example:
 
@@ -76,7 +78,7 @@ def generate(
     _check_start(prompt, token_ids, messages, chat, system)
     check_branches("samples", check_integer("samples", samples, "at least 1", least=1))
     if stream and (json or samples > 1):
-        raise InputError(f"--stream prints a single sample as text; leave out {'--json' if json else '-n'}")
+        raise InputError(f"--stream prints a single sample as text; omit {'--json' if json else '-n'}")
     drawing = sampling.sampling(max_tokens=max_tokens, ignore_eos=ignore_eos, top_logprobs=top_logprobs)
     conversation = read_messages(messages) if messages is not None else None
     start = options.prompt_or_ids(prompt, token_ids) if conversation is None else ""
@@ -113,15 +115,15 @@ def _check_start(
     from ...errors import InputError
 
     if [prompt, token_ids, messages].count(None) != 2:
-        raise InputError("give either a prompt or --token-ids, or a conversation with --messages")
+        raise InputError("give a prompt, --token-ids, or a conversation with --messages")
     if token_ids is not None and chat:
-        raise InputError("--chat needs a prompt in words, not --token-ids")
+        raise InputError("--chat needs a text prompt, not --token-ids")
     if system is not None and not chat and messages is None:
         raise InputError("--system needs --chat or --messages")
 
 
 def _print_live(events: Iterator[str | Node]) -> None:
-    """The pieces of a text as they come, and a line's end whatever happens; token ids where there is no text."""
+    """Print the parts of a text as they arrive, and always a final line feed; token ids if there is no text."""
     try:
         for event in events:
             if isinstance(event, str):
@@ -133,7 +135,7 @@ def _print_live(events: Iterator[str | Node]) -> None:
 
 
 def _print(index: int, sample: Node, samples: int) -> None:
-    """Text for people; token ids where there is no text."""
+    """Print a sample's text, or its token ids if there is no text."""
     if samples > 1:
         print(f"--- sample {index + 1} of {samples}, confidence {sample.confidence:.3f}, {sample.finish_reason}")
     print(printable(sample.text) or " ".join(map(str, sample.token_ids.tolist())))

@@ -42,9 +42,9 @@ def search(
     sampling: SamplingOptions,
     loading: ModelOptions,
 ) -> None:
-    """Search a question, or a file of them: by Marco-o1's Monte Carlo tree search, or by one of its rivals.
+    """Search for the answer to a question, or to every question in a file, with MCTS or another strategy.
 
-    Prints the answer, the best chain of reasoning and the tree; with --json, all of it as one object per question.
+    Prints the answer, the best chain of reasoning and the tree; --json prints all of it as one object per question.
     Progress goes to stderr.
 
     For example:
@@ -119,8 +119,6 @@ def _check_files(input: Path | None, out: Path | None, tree: Path | None) -> Non
     from ...results.output_file import is_same_file
 
     if out is not None and is_same_file(out, input):
-        raise InputError(
-            f"--out {out}: holds the questions, and is not a result of marcot search; give --out another file"
-        )
+        raise InputError(f"--out {out}: is the file of the questions; give --out another file")
     if tree is not None and (is_same_file(tree, input) or is_same_file(tree, out)):
-        raise InputError(f"--tree {tree}: is the file of another option too; give --tree another one")
+        raise InputError(f"--tree {tree}: is also the file of another option; give --tree another one")

@@ -29,7 +29,7 @@ class DataSetOptions:
     questions: options.QuestionsOption = None
     only_wrong: Annotated[
         list[Path] | None,
-        typer.Option(help="Only questions that these result files (or folders) have a wrong answer to."),
+        typer.Option(help="Only questions that these result files (or folders) answer wrongly."),
     ] = None
 
     def read(self) -> DataSet:

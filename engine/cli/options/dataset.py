@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-_CONTENT = "What is made"
-_HEURISTIC = "Heuristic filters, for every text"
-_QUALITY = "Quality filters, for what is imitated or preferred"
+_CONTENT = "Contents"
+_HEURISTIC = "Heuristic filters, applied to every text"
+_QUALITY = "Quality filters, applied to traces and chosen answers"
 _SPLITS = "Limits and splits"
 
 
@@ -21,15 +21,15 @@ class ContentOptions:
         str,
         typer.Option(
             metavar="A,B",
-            help="sft: traces to imitate. steps: values of single steps, for reward models. pairs: a better and a "
-            "worse answer that start the same, for DPO.",
+            help="sft: traces to imitate. steps: values of single steps, for process reward models. pairs: a better "
+            "and a worse answer with a common beginning, for DPO.",
             rich_help_panel=_CONTENT,
         ),
     ] = "sft,steps,pairs"
     form: Annotated[
         str,
         typer.Option(
-            help="as-is, or thought-output: <Thought>reasoning</Thought><Output>answer</Output>, as Marco-o1 writes.",
+            help="as-is, or thought-output: <Thought>reasoning</Thought><Output>answer</Output>, Marco-o1's format.",
             rich_help_panel=_CONTENT,
         ),
     ] = "as-is"
@@ -37,14 +37,14 @@ class ContentOptions:
         str,
         typer.Option(
             metavar="MODEL",
-            help="Whose tokens are counted: a model as for marcot search (only its tokenizer is used); auto: the one "
-            "that was searched with, if it is on this machine; none.",
+            help="The model whose tokenizer counts tokens, named as for marcot search; auto: the model of the "
+            "searches, if it is on this machine; none: do not count.",
             rich_help_panel=_CONTENT,
         ),
     ] = "auto"
     license: Annotated[
         str | None,
-        typer.Option(help="Licence to name in the card, such as apache-2.0.", rich_help_panel=_CONTENT),
+        typer.Option(help="Licence to state in the data card, such as apache-2.0.", rich_help_panel=_CONTENT),
     ] = None
 
 
@@ -57,7 +57,7 @@ class FilterOptions:
     max_repetition: Annotated[
         float,
         typer.Option(
-            help="Largest share of runs of 8 words that are repeats. What ends in a loop goes whatever this is.",
+            help="Largest share of runs of 8 words that are repeats. Text that ends in a loop is always dropped.",
             rich_help_panel=_HEURISTIC,
         ),
     ] = 0.2
@@ -78,7 +78,7 @@ class FilterOptions:
     min_agreement: Annotated[
         float,
         typer.Option(
-            help="Smallest share of a search's rollouts that have the same answer as this one.",
+            help="Smallest share of a search's rollouts that have the same answer.",
             rich_help_panel=_QUALITY,
         ),
     ] = 0.0
@@ -97,28 +97,32 @@ class SplitOptions:
     max_similarity: Annotated[
         float,
         typer.Option(
-            help="Texts from this similarity on are near duplicates (share of common runs of 5 words); 1.1 keeps them.",
+            help="Texts with at least this similarity (share of common runs of 5 words) are near duplicates; 1.1 keeps "
+            "them.",
             rich_help_panel=_SPLITS,
         ),
     ] = 0.8
     per_question: Annotated[
-        int, typer.Option(help="Most traces, and most step records, of a question.", rich_help_panel=_SPLITS)
+        int, typer.Option(help="Most traces, and most step records, per question.", rich_help_panel=_SPLITS)
     ] = 4
-    pairs_per_question: Annotated[int, typer.Option(help="Most pairs of a question.", rich_help_panel=_SPLITS)] = 4
+    pairs_per_question: Annotated[int, typer.Option(help="Most pairs per question.", rich_help_panel=_SPLITS)] = 4
     margin: Annotated[
         float,
         typer.Option(
-            help="Where no reference answer decides which is better, by how much its reward must be higher.",
+            help="Without a reference answer, how much higher the reward of the better one must be.",
             rich_help_panel=_SPLITS,
         ),
     ] = 0.1
     min_shared: Annotated[
-        int, typer.Option(help="Fewest characters that both of a pair start with.", rich_help_panel=_SPLITS)
+        int,
+        typer.Option(
+            help="Least number of characters that both answers of a pair start with.", rich_help_panel=_SPLITS
+        ),
     ] = 1
-    validation: Annotated[float, typer.Option(help="Share of the questions to hold out.", rich_help_panel=_SPLITS)] = (
-        0.1
+    validation: Annotated[
+        float, typer.Option(help="Share of the questions for the validation split.", rich_help_panel=_SPLITS)
+    ] = 0.1
+    test: Annotated[float, typer.Option(help="Share of the questions for the test split.", rich_help_panel=_SPLITS)] = (
+        0.0
     )
-    test: Annotated[
-        float, typer.Option(help="Share of the questions to hold out besides.", rich_help_panel=_SPLITS)
-    ] = 0.0
-    seed: Annotated[int, typer.Option(help="Another one holds out other questions.", rich_help_panel=_SPLITS)] = 0
+    seed: Annotated[int, typer.Option(help="Another seed holds out other questions.", rich_help_panel=_SPLITS)] = 0

@@ -53,7 +53,7 @@ class QuestionOptions:
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Append a JSON line for each finished question; what is in the file already is skipped.",
+            help="Append a JSON line for each finished question; skip questions already in the file.",
             rich_help_panel=_PANEL,
         ),
     ] = None

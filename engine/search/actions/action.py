@@ -1,4 +1,4 @@
-"""What counts as one action of a search."""
+"""The base class of actions: what the model writes between two nodes of the tree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
-"""What bytes decode to that are not UTF-8, such as the beginning of a character that the next tokens complete."""
+"""What bytes that are not UTF-8 decode to, such as the beginning of a character that the next tokens complete."""
 
 Decode: TypeAlias = Callable[[Sequence[int]], str]
 """Text of token ids."""
@@ -52,7 +52,7 @@ class Action(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """What options and results call it; also the `kind` of its nodes."""
+        """Its name in options and results; also the `kind` of its nodes."""
 
     @abstractmethod
     def cut(self, token_ids: Sequence[int], decode: Decode, confidences: NDArray[np.float32]) -> list[int]:
@@ -61,17 +61,17 @@ class Action(ABC):
         Args:
             token_ids: What was drawn after the state where the first action begins.
             decode: Text of token ids.
-            confidences: `[tokens]`, how sure the model was of each.
+            confidences: `[tokens]`, the confidence of each token.
         """
 
     @property
     def max_tokens(self) -> int | None:
-        """Tokens of an action; None if only its text ends it."""
+        """Most tokens of an action; None if only its text ends it."""
         return None
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """Texts at which the drawing of a single action stops."""
+        """Texts that end an action that is drawn by itself."""
         return ()
 
     @property
@@ -80,37 +80,37 @@ class Action(ABC):
         return False
 
     def prompt(self, kinds: Sequence[str], sample: int) -> ActionPrompt | None:
-        """How the next action begins; None if the model simply goes on.
+        """The prompt of the next action; None if the model simply goes on.
 
         Args:
-            kinds: Kinds of the actions on the way from the prompt, first to last.
+            kinds: Kinds of the actions from the prompt to here, first to last.
             sample: How many actions were started from this state before.
         """
         return None
 
     def width(self, kinds: Sequence[str]) -> int | None:
-        """Children that a state after actions of these kinds has; None if that is up to the strategy."""
+        """How many children a state after actions of these kinds has; None if the strategy decides."""
         return None
 
     def backtrack(self) -> tuple[int, ActionPrompt] | None:
-        """After a wrong answer: how many actions to go back, and how to go on from there; None to leave it."""
+        """After a wrong answer: how many actions to go back, and the prompt to go on with; None to do nothing."""
         return None
 
 
 def token_border(token_ids: Sequence[int], text: str, characters: int, decode: Decode) -> int:
-    """Return how many tokens it takes until their text has `characters` characters, at least one.
+    """Return how many of the tokens (at least one) it takes for a text of `characters` characters.
 
     Args:
         token_ids: The tokens.
-        text: Their text, of at least so many characters.
-        characters: How many.
+        text: Their text, which has at least that many characters.
+        characters: The wanted number of characters.
         decode: Text of token ids.
     """
     low, shorter = 0, 0
     high, longer = len(token_ids), len(text)
     guesses = True
     while high - low > 1:
-        # Tokens are about of the same length, so that a guess is off by a few; if it is not, the middle is next.
+        # Tokens have about the same length, so a guess is off by a few tokens; otherwise bisect.
         share = (characters - shorter) / (longer - shorter) if guesses else 0.5
         middle = min(max(low + round(share * (high - low)), low + 1), high - 1)
         length, width = len(decode(token_ids[:middle])), high - low
@@ -123,9 +123,9 @@ def token_border(token_ids: Sequence[int], text: str, characters: int, decode: D
 
 
 def joined_ends(token_ids: Sequence[int], text: str, decode: Decode) -> list[int] | None:
-    """Return how many characters of `text` there are after each token, if theirs, put together, is `text`; else None.
+    """Return how many characters of `text` there are after each token, if the texts of the tokens add up to `text`.
 
-    It is where no character spans tokens, unless the tokenizer's decoder looks at neighbours.
+    Else None. They add up if no character spans several tokens, unless the tokenizer's decoder depends on neighbours.
     """
     texts = [decode((token,)) for token in token_ids]
     if UNFINISHED in text or "".join(texts) != text:

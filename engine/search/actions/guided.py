@@ -1,4 +1,4 @@
-"""Kinds of actions, each told to the model: an action tree, as Marco-o1 v2 searches with (arXiv 2503.01461)."""
+"""Kinds of actions with prompts that follow each other in an action tree, as in Marco-o1 v2 (arXiv 2503.01461)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...errors import InputError
 from .action import Action, ActionPrompt, Decode
 
 Followers = tuple[tuple[str, int], ...]
-"""Kinds that may follow, and how many children of each a state gets."""
+"""Kinds that may follow, and how many children of each kind a state gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,11 @@ class Kind:
 
     Attributes:
         name: Such as `"double-check"`; it becomes the `kind` of nodes.
-        openings: Texts to begin with; the first child of this kind takes the first, the next one the second, and so on
-            around. An empty text leaves the model alone.
-        tags: Put before and after the action, such as `("<check>", "</check>")`; None for plain text.
-        close: Texts that end the action, besides its closing tag.
+        openings: Prompts, which the children of this kind use in turn. An empty text adds no prompt.
+        tags: Texts before and after the action, such as `("<check>", "</check>")`; None for plain text.
+        close: Texts that end the action, in addition to its closing tag.
         followers: What may come next; a kind without followers ends the chain.
-        max_tokens: Tokens that it may draw.
+        max_tokens: Most tokens that it may draw.
     """
 
     name: str
@@ -39,7 +38,7 @@ class Kind:
     max_tokens: int = 256
 
     def __post_init__(self) -> None:
-        """Check texts and length; a single text is taken for several.
+        """Check texts and length; a single text becomes a tuple.
 
         Raises:
             InputError: Names what is wrong.
@@ -58,7 +57,7 @@ class Kind:
         return not self.followers
 
     def prompt(self, number: int) -> ActionPrompt:
-        """How the `number`-th action of this kind in a place begins."""
+        """The prompt of the `number`-th action of this kind at a state."""
         text = self.openings[number % len(self.openings)]
         if self.tags is None:
             return ActionPrompt(self.name, text, self.close, self.max_tokens, self.final)
@@ -67,10 +66,11 @@ class Kind:
 
 
 class GuidedActions(Action):
-    """A tree of kinds: which may come first, and which may follow which.
+    """A tree of kinds: which kinds may come first, and which may follow which.
 
-    The children of a state are of the kinds that may follow it, as many of each as declared. So a strategy compares not
-    only what the model writes next but also what it is told to do next, and follows what works for the question.
+    The children of a state are of the kinds that may follow it, as many of each kind as declared. So a strategy
+    compares not only what the model writes next but also what it is told to do next, and follows what works for the
+    question.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class GuidedActions(Action):
         """Declare a tree.
 
         Args:
-            name: What options and results call it.
+            name: Its name in options and results.
             kinds: All kinds.
-            start: What may come first.
-            longest: Actions of a chain; the last one is of a final kind, if its place allows one.
-            back_off: After an answer known to be wrong, how many actions to take back before `retry`; 0 for none.
+            start: Kinds that may come first.
+            longest: Most actions of a chain; the last one is of a final kind, if one may follow there.
+            back_off: After a wrong answer, how many actions to take back before `retry`; 0 for none.
             retry: Kind that goes on from there, such as a reflection.
 
         Raises:
@@ -109,12 +109,12 @@ class GuidedActions(Action):
                 label = f"action {name}: {where}: children {follower!r}"
                 check_branches(label, check_integer(label, number, "an integer >= 1", least=1))
         if len(self._kinds) < len(kinds) or not start:
-            raise InputError(f"action {name}: every kind is declared once, and at least one may come first")
+            raise InputError(f"action {name}: declare every kind once, and name at least one under start")
         if not any(kind.final for kind in kinds):
-            raise InputError(f"action {name}: one kind at least has no followers, so that chains end")
+            raise InputError(f"action {name}: at least one kind must have no followers, so that chains can end")
         if back_off > 0:
             if retry is None or retry not in self._kinds:
-                raise InputError(f"action {name}: back_off={back_off} needs retry, a declared kind, not {retry!r}")
+                raise InputError(f"action {name}: back_off={back_off} needs a declared kind as retry, not {retry!r}")
             self._backtrack = back_off, self._kinds[retry].prompt(0)
 
     @property
@@ -128,7 +128,7 @@ class GuidedActions(Action):
         return True
 
     def cut(self, token_ids: Sequence[int], decode: Decode, confidences: NDArray[np.float32]) -> list[int]:
-        """All tokens: actions are drawn one by one."""
+        """One action with all tokens, because actions are drawn one by one."""
         return [len(token_ids)] if token_ids else []
 
     def prompt(self, kinds: Sequence[str], sample: int) -> ActionPrompt:
@@ -141,7 +141,7 @@ class GuidedActions(Action):
         return self._kinds[places[place]].prompt(of_its_kind + sample // len(places))
 
     def width(self, kinds: Sequence[str]) -> int:
-        """Children of all kinds that may follow."""
+        """The number of children of all kinds that may follow."""
         return sum(count for _, count in self._followers(kinds))
 
     def backtrack(self) -> tuple[int, ActionPrompt] | None:

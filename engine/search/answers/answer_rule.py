@@ -1,4 +1,4 @@
-"""How the rollouts of a search settle on one answer."""
+"""Rules that choose one answer from the rollouts of a search."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 class AnswerRule(Protocol):
-    """Picks the rollout whose answer stands."""
+    """Chooses the rollout whose answer wins."""
 
     def __call__(self, rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollout:
-        """The chosen one of `rollouts`, which has at least one, given the tree that they grew."""
+        """Choose one of `rollouts`, of which there is at least one, given the tree that they grew."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """The best rollout with the answer that has most votes; among equals, the answer with the rollout of highest value.
+    """The best rollout with the answer that has most votes; of equal answers, the one with the best rollout.
 
     Attributes:
-        weight: Votes of a rollout, from 0 to 1.
+        weight: The votes that a rollout has, from 0 to 1.
     """
 
     weight: Callable[[Rollout], float]
@@ -41,7 +41,7 @@ class Vote:
         return _best(winners)
 
     def is_decided(self, rollouts: Sequence[Rollout], left: int) -> bool:
-        """Whether `left` more rollouts, all for the second answer or a new one, could not overtake the first."""
+        """Whether the first answer stays first even if `left` more rollouts all gave the second or a new one."""
         eligible = [rollout for rollout in rollouts if rollout.complete and rollout.answer]
         if not eligible:
             return False
@@ -51,17 +51,17 @@ class Vote:
 
 
 def best_rollout(rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollout:
-    """The rollout of the highest value."""
+    """The rollout with the highest value."""
     return _best(_eligible(rollouts))
 
 
 def most_visits(rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollout:
-    """The rollout at the end of the walk that always takes the most visited child, and among equals the best one."""
+    """The rollout at the end of the walk that always takes the most visited child; of equals, the best one."""
     return _follow(rollouts, tree, lambda node: (node.visits, node.value or 0.0))
 
 
 def best_value(rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollout:
-    """The rollout at the end of the walk that always takes the child of the highest mean value."""
+    """The rollout at the end of the walk that always takes the child with the highest mean value."""
     return _follow(rollouts, tree, lambda node: (node.value or 0.0, node.visits))
 
 
@@ -74,14 +74,14 @@ ANSWER_RULES: Mapping[str, AnswerRule] = MappingProxyType(
         "most-visits": most_visits,
     }
 )
-"""Answer rules by the names that options call them."""
+"""Answer rules by their names in options."""
 
 
 def resolve_answer_rule(choice: str | AnswerRule) -> AnswerRule:
-    """The rule that `choice` names or is; `module:name` is one of one's own.
+    """The rule that `choice` names, or `choice` itself; `module:name` is your own.
 
     Raises:
-        InputError: There is no such rule, or `choice` is none at all.
+        InputError: There is no such rule, or `choice` is neither a name nor a rule.
     """
     if not isinstance(choice, str):
         if isinstance(choice, type) or not callable(choice):
@@ -97,7 +97,7 @@ def resolve_answer_rule(choice: str | AnswerRule) -> AnswerRule:
             )
         return found
     raise InputError(
-        f"answer_rule {choice!r}: must be one of {', '.join(ANSWER_RULES)}, or one of your own as module:name"
+        f"answer_rule {choice!r}: must be one of {', '.join(ANSWER_RULES)}, or your own rule as module:name"
     )
 
 
@@ -110,16 +110,16 @@ def agreement(chosen: Rollout, rollouts: Sequence[Rollout]) -> float:
 
 
 def votes(answer: str, rollouts: Sequence[Rollout]) -> tuple[int, int]:
-    """How many of the rollouts gave `answer`, and how many gave any: what a share says little about."""
+    """How many of the rollouts gave `answer`, and how many gave any answer."""
     answered = [normalise_answer(rollout.answer) for rollout in rollouts if rollout.answer]
     return answered.count(normalise_answer(answer)), len(answered)
 
 
 def vote_margin(rollouts: Sequence[Rollout]) -> int:
-    """How many rollouts more the most frequent answer has than the next; cut short ones, and those without, are none.
+    """How many rollouts the most frequent answer is ahead of the next; only complete rollouts with an answer count.
 
-    The sequential test of two hypotheses by the difference of their counts (Wald, 1945), applied to the first two
-    answers.
+    This is the sequential test of two hypotheses by the difference of their counts (Wald, 1945), applied to the first
+    two answers.
     """
     groups = _by_answer([rollout for rollout in rollouts if rollout.complete and rollout.answer])
     second, first = [0, 0, *sorted(map(len, groups.values()))][-2:]
@@ -129,7 +129,7 @@ def vote_margin(rollouts: Sequence[Rollout]) -> int:
 def _follow(
     rollouts: Sequence[Rollout], tree: Sequence[TreeNode], worth: Callable[[TreeNode], tuple[float, float]]
 ) -> Rollout:
-    """The best rollout at the end of the walk that always takes the visited child of most `worth`."""
+    """The best rollout at the end of the walk that always takes the visited child with most `worth`."""
     children: dict[int, list[TreeNode]] = defaultdict(list)
     for node in tree:
         if node.parent is not None and node.visits:
@@ -149,10 +149,10 @@ def _by_answer(rollouts: Sequence[Rollout]) -> dict[str, list[Rollout]]:
 
 
 def _eligible(rollouts: Sequence[Rollout]) -> Sequence[Rollout]:
-    """The rollouts that came to an answer by themselves, or all if none did: a chain that was cut short guesses."""
+    """The rollouts that were not cut short, or all if all were: a chain that was cut short only guesses."""
     return [rollout for rollout in rollouts if rollout.complete and rollout.answer] or rollouts
 
 
 def _best(rollouts: Sequence[Rollout]) -> Rollout:
-    """The rollout of the highest value, the first of equals."""
+    """The rollout with the highest value, the first of equals."""
     return max(rollouts, key=lambda rollout: rollout.value)

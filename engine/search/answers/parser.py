@@ -1,4 +1,4 @@
-"""Where an answer is looked for in a text."""
+"""Chooses how to find an answer in a text."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ AnswerParser = Callable[[str], str]
 
 
 def resolve_answer_parser(choice: str | AnswerParser) -> AnswerParser:
-    """The parser that `choice` means: `"auto"`, a function, its name as `module:name`, or a regular expression.
+    """The parser that `choice` means: `"auto"`, `"text"`, a function or its `module:name`, or a regular expression.
 
-    `"auto"` is `extract_answer`; `"text"` takes the whole text, for questions that have no short answer. Of a regular
-    expression the last match counts, and of that its first group if it has one.
+    `"auto"` is `extract_answer`; `"text"` takes the whole text, for questions without a short answer. The last match of
+    a regular expression counts, or its first group if it has one.
 
     Raises:
         InputError: The regular expression is invalid, or `choice` is none of these.
@@ -32,7 +32,7 @@ def resolve_answer_parser(choice: str | AnswerParser) -> AnswerParser:
         return extract_answer
     if choice == "text":
         return str.strip
-    if is_import_path(choice):  # as an expression it would find nothing but itself
+    if is_import_path(choice):  # as a regular expression it would match only itself
         found = instantiate(import_attribute(choice, "answer_from"), choice, "answer_from")
         if not callable(found):
             raise InputError(f"answer_from {choice!r}: is {found!r:.60}; it must be a function of a text")

@@ -1,4 +1,4 @@
-"""Numbers with what stands around them: currency, unit, scale."""
+"""Reads numbers with currency, unit and scale words."""
 
 from __future__ import annotations
 
@@ -47,8 +47,7 @@ _MOST_WORDS = 6
 def quantity(text: str) -> Quantity | None:
     """Read a number with a unit; None if `text`, in plain notation, is anything else.
 
-    Words after a number are a unit only if they do not change the amount: no factor, no fraction, no "or". Where that
-    cannot be told, it is none.
+    Words after a number are a unit only if they certainly do not change the amount: no factor, no fraction, no "or".
     """
     text = _ABOUT.sub("", text)
     text = _NEGATIVE.sub("-", _CURRENCY.sub(r"\1\2", text))
@@ -76,7 +75,7 @@ def quantity(text: str) -> Quantity | None:
 
 
 def _are_unit(words: list[str], unit: str, attached: bool, marked: bool) -> bool:
-    """Whether the words after a number leave its amount as it is."""
+    """Whether the words after a number do not change its amount."""
     lowered = [word.lower() for word in words]
     if any(word in CHANGING and not (word in OF_UNITS and len(words) > 1) for word in lowered):
         return False
@@ -88,5 +87,5 @@ def _are_unit(words: list[str], unit: str, attached: bool, marked: bool) -> bool
     if len(first) == 1:
         is_unit = first in LETTER_UNITS and (len(words) == 1 or "/" in unit)
         return (is_unit or (first == "a" and len(words) > 1)) and (marked or not attached)
-    shortest = 4 if attached else 3  # 72km and 72clips, and neither 72xy nor 72 xy
+    shortest = 4 if attached else 3  # 72km and 72clips, but not 72xy or 72 xy
     return marked or len(first) >= shortest or lowered[0] in SHORT_UNITS

@@ -14,13 +14,13 @@ _TAG = re.compile(r"</?[\w|]+>")
 
 
 def thought_length(token_ids: Sequence[int], ended_by_eos: bool, decode: Callable[[Sequence[int]], str]) -> int:
-    """Return how many tokens of a finished chain are its thought, after which the reflection goes.
+    """Return how many tokens of a finished chain are its thought; the reflection goes after them.
 
-    A thought ends before its closing tag, or else where the model ended: the end-of-sequence token is no part of it.
+    A thought ends before its closing tag, or else where the model ended, without the end-of-sequence token.
 
     Args:
         token_ids: What was generated.
-        ended_by_eos: Whether the last of them is an end-of-sequence token.
+        ended_by_eos: Whether the last token is an end-of-sequence token.
         decode: Text of token ids.
     """
     words = len(token_ids) - ended_by_eos
@@ -33,16 +33,16 @@ def thought_length(token_ids: Sequence[int], ended_by_eos: bool, decode: Callabl
 
 
 def separated(text: str, before: str) -> str:
-    """Return `text` as it is appended to `before`: in a paragraph of its own."""
+    """Return `text` with the line feeds that make it a paragraph of its own after `before`."""
     return text if before.endswith("\n") or not before else "\n\n" + text
 
 
 def conclusion(text: str) -> str:
-    """Return what a chain says after its thought and its last reflection; the whole text if it says nothing there.
+    """Return the text after a chain's thought and last reflection, or the whole text if nothing follows them.
 
-    A thought ends with its last `</think>` or `</Thought>`; where the template has opened it, the text has no other
-    mark of it. One that does not end has no conclusion yet: what answers it has are guesses, as in every chain that was
-    cut short.
+    A thought ends with its last `</think>` or `</Thought>`. (If the template has opened it, the text has no other mark
+    of it.) A thought that does not end has no conclusion yet; its answers are guesses, as in every chain that was cut
+    short.
     """
     for end in [match.end() for match in _THOUGHT_END.finditer(text)][-1:]:
         text = text[end:] if _TAG.sub("", text[end:]).strip() else text

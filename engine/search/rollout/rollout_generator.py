@@ -1,4 +1,4 @@
-"""Generates rollouts: asks for waves of expansions and extends the partial rollouts by what comes back."""
+"""Generates rollouts: yields waves of expansions and extends the partial rollouts by the nodes that come back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .reflection import REFLECTION, separated, thought_length
 
 
 class RolloutGenerator:
-    """Knows what an action is and when a chain ends; each partial rollout has its own budget.
+    """Extends partial rollouts by actions until their chains end; each partial rollout has its own budget.
 
     Attributes:
         generated: Tokens drawn so far.
@@ -38,11 +38,11 @@ class RolloutGenerator:
 
         Args:
             task: The question.
-            action: What chains are made of.
+            action: What one node adds.
             sampling: How tokens are drawn.
             pruning: Which chains to give up.
             deadline: `time.monotonic()` at which branches are cut, or None.
-            progress: Where the search stands, for waves to tell.
+            progress: Returns the progress of the search, to report with waves.
             held: Releases the nodes that are taken from the engine.
         """
         self.generated = 0
@@ -72,7 +72,7 @@ class RolloutGenerator:
             writing = [partial for partial, _ in going if partial.ended is None and not partial.paused]
 
     def _begun(self, partial: PartialRollout, single: bool) -> tuple[BranchPrefix, Sampling]:
-        """Begin the next section of `partial` where one is due; returns where to sample from, and how."""
+        """Begin the next section of `partial` if one is due; return where to sample from, and how."""
         limit, stops = partial.allowance, self._sampling.stop
         prompt = partial.prompt or self._prompt(partial)
         if prompt is not None:
@@ -90,7 +90,7 @@ class RolloutGenerator:
         return partial.last, replace(self._sampling, temperature=temperature, max_tokens=limit, stop=stops)
 
     def _prompt(self, partial: PartialRollout) -> ActionPrompt | None:
-        """How the next action of `partial` begins, where the action says so."""
+        """The prompt of `partial`'s next action, if it has one."""
         if not self._action.guided:
             return None
         key = tuple(partial.last.branch.path_ids), partial.last.end
@@ -105,11 +105,11 @@ class RolloutGenerator:
         partial.begin(prompt.kind, True, *([self._given(partial.last, text)] if text else []))
 
     def _given(self, after: BranchPrefix, text: str) -> BranchPrefix:
-        """The state after `text`, given to the model rather than drawn from it."""
+        """Append `text` after `after`, as given tokens."""
         return BranchPrefix.whole(self._held.enter_context(after.state(self._held).append(text)))
 
     def _update(self, partial: PartialRollout, prefix: BranchPrefix, single: bool) -> None:
-        """Find out whether `partial`, or its current action, has ended with `prefix`, which was drawn last."""
+        """Check whether `partial`, or its current action, has ended with `prefix`, which was drawn last."""
         exhausted = partial.allowance < 1 or prefix.length >= self._task.context
         if prefix.branch.finish_reason == "cancelled":
             partial.ended = "cancelled"
@@ -119,7 +119,7 @@ class RolloutGenerator:
             self._update_guided(partial, partial.prompt, prefix, single, exhausted)
 
     def _update_free(self, partial: PartialRollout, prefix: BranchPrefix, single: bool, exhausted: bool) -> None:
-        """The same for a rollout whose actions are cut afterwards, or drawn one at a time (`single`)."""
+        """`_update` for a rollout whose actions are cut afterwards, or drawn one at a time (`single`)."""
         reason = prefix.branch.finish_reason
         ends_action = reason == "stop" and single and self._is_own_stop(partial, prefix)
         if reason == "eos" or (reason == "stop" and not ends_action):
@@ -154,18 +154,18 @@ class RolloutGenerator:
             partial.ended = "stop"
         elif exhausted:
             partial.ended = "length"
-        partial.paused = single and bool(partial.token_ids)  # an action of which nothing is left leads nowhere new
+        partial.paused = single and bool(partial.token_ids)  # an empty action leads nowhere
 
     def _has_visible_text(self, partial: PartialRollout) -> bool:
-        """Whether anything but white space was drawn in the current section."""
+        """Whether the current section has any drawn text besides white space."""
         drawn = [prefix.token_ids for prefix in partial.sections[-1].prefixes if not prefix.given]
         return bool(self._task.decode([token for token_ids in drawn for token in token_ids]).strip())
 
     def _is_own_stop(self, partial: PartialRollout, prefix: BranchPrefix) -> bool:
-        """Whether `partial` stopped where its action ends, and not at a stop of the user's."""
+        """Whether `partial` stopped at an end of its action, and not at one of the user's stops."""
         text = self._task.decode(partial.token_ids)
         last = prefix.token_ids[-1:]
-        # A stop string that is a special token ends a branch without a text.
+        # A stop string that is a special token ends a branch and leaves no text.
         special = bool(self._sampling.stop and last and not self._task.decode(last))
         by_token = special or any(token in self._sampling.stop_token_ids for token in last)
         return not by_token and not any(stop in text for stop in self._sampling.stop)
@@ -184,7 +184,7 @@ class RolloutGenerator:
         return drawn
 
     def reflection(self, partial: PartialRollout) -> PartialRollout:
-        """The thought of a finished rollout with the reflection prompt after it, ready to go on."""
+        """A finished rollout's thought with the reflection appended, ready to go on."""
         length = thought_length(partial.token_ids, partial.ended == "eos", self._task.decode)
         reflection = PartialRollout(partial.fork, 0, partial.head(length), greedy=partial.greedy)
         text = separated(REFLECTION, self._task.decode(reflection.last.token_ids))

@@ -30,7 +30,7 @@ class MCTS(Strategy):
     Attributes:
         width: Children sampled from a node before UCT chooses among them.
         exploration: C in UCT.
-        greedy_first: The first rollout takes the most probable tokens.
+        greedy_first: Whether the first rollout takes the most probable tokens.
     """
 
     name: ClassVar[str] = "mcts"

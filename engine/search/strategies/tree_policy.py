@@ -13,7 +13,7 @@ def uct(total: float, visits: int, parent_visits: int, exploration: float) -> fl
 
     Args:
         total: Q, the sum of the rewards of the node's rollouts.
-        visits: N, how often the node was visited, rollouts in flight included; 0 ranks above everything.
+        visits: N, visits of the node, including rollouts in flight; 0 gives the highest score.
         parent_visits: The same for its parent.
         exploration: C.
     """
@@ -73,7 +73,7 @@ class TreePolicy:
             passed.pending -= 1
 
     def mark_exhausted(self, leaf: SearchNode) -> None:
-        """A rollout has ended in `leaf`: see which states on its way have nothing new to offer any more."""
+        """After a rollout has ended in `leaf`, close the states on its path where nothing new can be found."""
         for node in leaf.chain:
             node.exhausted = node.terminal or (
                 bool(node.children)

@@ -37,7 +37,7 @@ SEARCH = {
     "missing input file": (["--input", "missing.txt"], 2, "missing.txt: there is no such file"),
     "input is a folder": (["--input", "folder.txt"], 2, "folder.txt: cannot be read"),
     "input of another kind": (["--input", "questions.xml"], 2, "questions come from .txt, .jsonl, .csv, .parquet"),
-    "input without questions": (["--input", "empty.txt"], 2, "there is no question in it"),
+    "input without questions": (["--input", "empty.txt"], 2, "has no questions"),
     "broken JSON": (["--input", "broken.jsonl"], 2, "broken.jsonl, line 2: is not JSON"),
     "JSON that is no object": (
         ["--input", "list.jsonl"],
@@ -94,7 +94,7 @@ SEARCH = {
     "KV cache without end": (
         ["How many?", "--kv-tokens", 10**15],
         2,
-        "kv_tokens=1000000000000000: would take",
+        "kv_tokens=1000000000000000: they need",
     ),
     "subnormal temperature": (["How many?", "--temperature", "1e-310"], 2, "temperature=1e-310: must be 0 (greedy) or"),
     "actions in too many brackets": (["How many?", "--action", "deep.toml"], 2, "deep.toml: is nested too deeply"),
@@ -150,7 +150,11 @@ GENERATE = {
     "an id of many digits": (["--token-ids", "7" * 5000], 2, "is not a token id; give integers"),
     "negative id": (["--token-ids", "-1"], 2, "--token-ids: '-1' is not a token id"),
     "no ids": (["--token-ids", " "], 2, "the prompt is empty"),
-    "id outside the vocabulary": (["--token-ids", "5 331"], 2, "token id 331: the model's vocabulary is 0 to 330"),
+    "id outside the vocabulary": (
+        ["--token-ids", "5 331"],
+        2,
+        "token id 331 is outside the model's vocabulary (0 to 330",
+    ),
 }
 
 

@@ -97,7 +97,7 @@ REFUSED = {
         "line 1: two columns have the same name",
     ),
     "a torn quote": ("q.csv", 'question\n"One?\n', NO_ID, "line 2: is no CSV: unexpected end of data"),
-    "a header alone": ("q.csv", "question,answer\n", NO_ID, "there is no question in it"),
+    "a header alone": ("q.csv", "question,answer\n", NO_ID, "has no questions"),
 }
 
 
