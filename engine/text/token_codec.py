@@ -46,7 +46,9 @@ class TokenCodec:
             raise InputError("the prompt is empty: give at least one token")
         for token in ids:
             if not 0 <= token < self.vocab_size:
-                raise InputError(f"token id {shown(token)}: the model's vocabulary is 0 to {self.vocab_size - 1}")
+                raise InputError(
+                    f"token id {shown(token)}: must be in the model's vocabulary, 0 to {self.vocab_size - 1}"
+                )
         return ids
 
     def encode_each(self, sequences: object, *, bos: bool = False) -> list[list[int]]:

@@ -60,9 +60,13 @@ SEARCH = {
     "more branches than memory": (
         ["How many?", "--strategy", "dvts:samples=100000,subtrees=100000"],
         2,
-        "subtrees times samples=10000000000: at most 262144 branches",
+        "subtrees times samples=10000000000: one call takes at most 262144 branches",
     ),
-    "more chains at once than memory": (["How many?", "--parallel", 10**9], 2, "parallel=1000000000: at most 262144"),
+    "more chains at once than memory": (
+        ["How many?", "--parallel", 10**9],
+        2,
+        "parallel=1000000000: one call takes at most 262144",
+    ),
     "more questions at once than memory": (["How many?", "--concurrency", 10**10], 2, "concurrency=10000000000: must"),
     "no width": (["How many?", "--width", 0], 2, "width=0: must be an integer >= 1"),
     "unknown action": (["How many?", "--action", "leap"], 2, "action 'leap': must be step, mini-step-64"),
@@ -136,10 +140,10 @@ def test_search(marcot: Callable, talker: Path, arguments: list[Any], code: int,
 
 
 GENERATE = {
-    "no prompt": ([], 2, "give either a prompt or --token-ids"),
-    "prompt and ids": (["one", "--token-ids", "1"], 2, "give either a prompt or --token-ids"),
+    "no prompt": ([], 2, "give a prompt, --token-ids"),
+    "prompt and ids": (["one", "--token-ids", "1"], 2, "give a prompt, --token-ids"),
     "empty prompt": ([""], 2, "the prompt is empty"),
-    "more samples than memory": (["one", "-n", 10**9], 2, "samples=1000000000: at most 262144 branches"),
+    "more samples than memory": (["one", "-n", 10**9], 2, "samples=1000000000: one call takes at most 262144 branches"),
     "a sample without end": (["one", "--max-tokens", 10**10], 2, "max_tokens=10000000000: must be at most 2147483647"),
     "no samples": (["one", "-n", 0], 2, "samples=0: must be at least 1"),
     "no tokens": (["one", "--max-tokens", 0], 2, "max_tokens=0: must be"),
@@ -153,7 +157,7 @@ GENERATE = {
     "id outside the vocabulary": (
         ["--token-ids", "5 331"],
         2,
-        "token id 331 is outside the model's vocabulary (0 to 330",
+        "token id 331: must be in the model's vocabulary, 0 to 330",
     ),
 }
 

@@ -48,9 +48,9 @@ NO_CONFIG = {
     "mlx": ({"weights.00.npz": ""}, "weights.00.npz is an MLX checkpoint"),
     "anything": (
         {"notes.txt": "", "a.csv": ""},
-        "config.json: cannot be read: no such file; there is a.csv",
+        "config.json: cannot be read: no such file; the folder has a.csv",
     ),
-    "nothing": ({}, "there is nothing"),
+    "nothing": ({}, "the folder has no files"),
 }
 
 
@@ -132,13 +132,13 @@ def test_gemma3_is_called_gemma3(folder):
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
 def test_git_lfs_pointer(name, folder):
     write(folder, {name: POINTER})
-    with pytest.raises(CheckpointError, match=rf"{re.escape(name)}: a Git LFS pointer, .* 'git lfs pull'"):
+    with pytest.raises(CheckpointError, match=rf"{re.escape(name)}: is a Git LFS pointer, .* 'git lfs pull'"):
         open_checkpoint(folder).tokenizer()
 
 
 def test_git_lfs_pointer_in_place_of_a_gguf_file(tmp_path):
     write(tmp_path, {"model.gguf": POINTER})
-    with pytest.raises(CheckpointError, match=r"model\.gguf: a Git LFS pointer"):
+    with pytest.raises(CheckpointError, match=r"model\.gguf: is a Git LFS pointer"):
         open_checkpoint(tmp_path / "model.gguf")
 
 
