@@ -60,7 +60,7 @@ def put(name: str, value: float) -> Spoil:
 def test_every_tensor_is_looked_at(sound: Path, spoilt: Callable[[Spoil], Path]) -> None:
     for name in load_file(sound / "model.safetensors"):
         for value, called in ((math.inf, "an infinity"), (math.nan, "NaN")):
-            with pytest.raises(NonFiniteError, match=rf"spoilt: tensor {name} holds {called} in row 1: .* again"):
+            with pytest.raises(NonFiniteError, match=rf"spoilt: tensor {name} has {called} in row 1: .* again"):
                 Engine.load(spoilt(put(name, value)))
 
 

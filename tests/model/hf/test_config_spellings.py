@@ -127,7 +127,7 @@ def test_the_base_in_what_is_replaced_is_missed(tmp_path):
     """transformers would compute with its default of 10,000, far from what the checkpoint was trained with."""
     changes = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}, "rope_scaling": YARN}
     with pytest.raises(
-        UnsupportedConfigError, match=r"rope_parameters\.rope_theta is 1000000\.0: rope_scaling is there"
+        UnsupportedConfigError, match=r"rope_parameters\.rope_theta is 1000000\.0: rope_scaling replaces it"
     ):
         config_from_hf(BASE | changes, {}, "config.json")
     theirs = config_from_hf(BASE | changes | {"rope_theta": 1_000_000}, {}, "config.json")
