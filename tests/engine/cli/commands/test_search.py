@@ -164,7 +164,7 @@ def test_questions_are_never_the_file_of_results(
             out = Path(spelled.get(link, f"/dev/fd/{file.fileno()}"))
         ended = search("--input", questions, "--out", out)
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err.endswith("is not a result of marcot search; give --out another file\n")
+    assert ended.err.endswith("is the file of the questions; give --out another file\n")
     assert questions.read_text() == '{"question": "One?", "answer": "4"}'
 
 

@@ -125,8 +125,8 @@ def test_strategies_of_single_actions_can_be_guided() -> None:
         ({"start": (("end", 0),)}, "start: children 'end'=0: must be an integer >= 1"),
         ({"start": ()}, "name at least one under start"),
         ({"kinds": (PLAN, PLAN, WORK, END)}, "declare every kind once"),
-        ({"kinds": (Kind("turn", followers=(("turn", 1),)),), "start": (("turn", 1),)}, "has no followers"),
-        ({"back_off": 1, "retry": "leap"}, "back_off=1 needs retry"),
+        ({"kinds": (Kind("turn", followers=(("turn", 1),)),), "start": (("turn", 1),)}, "must have no followers"),
+        ({"back_off": 1, "retry": "leap"}, "back_off=1 needs a declared kind as retry"),
     ],
     ids=["unknown", "no-children", "nothing-first", "twice", "endless", "retry"],
 )
