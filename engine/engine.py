@@ -1,4 +1,7 @@
-"""The public API: load a model, then prefill, expand, score and search."""
+"""The public API: `Engine.load` a model, then `prefill`, `expand`, `score` and `search`.
+
+Nodes that the calls return share one KV tree (`engine.tree`), so a prefix is computed once, whoever asks for it.
+"""
 
 from __future__ import annotations
 
@@ -65,13 +68,13 @@ E = TypeVar("E")
 T = TypeVar("T")
 
 _KV_SHARE_OF_MEMORY = {"cpu": 0.25, "cuda": 0.8}
-"""The default pool takes at most this share: of the machine's memory, or of what a GPU has left after the weights."""
+"""The default pool takes at most this share of the machine's memory, or of a GPU's free memory after the weights."""
 
 MAX_THREADS = 1024
-"""What OpenMP starts without complaint; some thousands end the process."""
+"""OpenMP starts this many without trouble; several thousand end the process."""
 
 _PAGE_BOOKS = 48
-"""Bytes of the list of free pages for each: an integer and its place (measured 40), and what it grows by."""
+"""Bytes per page of the list of free pages: an integer and its entry (measured: 40), and room to grow."""
 
 _DEFAULT_KV_TOKENS = 131_072
 """The default pool's upper bound in tokens: dozens of trees of a few thousand tokens each."""
@@ -80,8 +83,8 @@ _DEFAULT_KV_TOKENS = 131_072
 class Engine:
     """A model with its KV tree, for one thread at a time, in the process that loaded it.
 
-    Threads may take turns; one that calls while another is at work gets an `EngineBusyError`, a forked process a
-    `ForkedEngineError`. Between two events of a `stream` nobody is at work.
+    Threads may take turns. A call while another thread is at work raises an `EngineBusyError`; a call in a forked
+    process raises a `ForkedEngineError`. Between two events of a `stream` the engine is free.
 
     Attributes:
         config: The model's shape.
@@ -102,21 +105,21 @@ class Engine:
         graphs: bool = True,
         scales: Sequence[KVScales] | None = None,
     ) -> None:
-        """Put an engine around a loaded decoder. `Engine.load` is the usual way.
+        """Build an engine from a loaded decoder; usually you call `Engine.load` instead.
 
         Args:
             decoder: The model.
             tokenizer: Its tokenizer, if it has one.
-            kv_tokens: Size of the KV pool in tokens; by default what a share of the memory holds.
+            kv_tokens: Size of the KV pool in tokens; by default as many as fit in a share of the memory.
             limits: Size of steps and rounds; by default what suits the device.
-            graphs: Whether decode steps are run as CUDA graphs where that is possible.
-            scales: One for each layer, see `kv_scales`, keep K and V in fp8; by default they are kept as computed.
+            graphs: Whether to run decode steps as CUDA graphs where possible.
+            scales: One per layer (see `kv_scales`) to store K and V in fp8; by default they are stored as computed.
 
         Raises:
             InputError: `kv_tokens` is less than a page, or more than the memory holds.
         """
         dtype = decoder.dtype if scales is None else decoder.kernels.fp8_dtype
-        assert dtype is not None, "scales are for kernel sets that have pages in fp8"
+        assert dtype is not None, "scales need an op set with fp8 pages"
         pages = _pages(decoder, dtype, kv_tokens)
         self.config: ModelConfig = decoder.config
         self.compute: Compute = decoder.compute
@@ -128,8 +131,8 @@ class Engine:
         try:
             self.tree = KVTree(pages)
             cache = KVCache(decoder.config, pages, dtype, decoder.device, scales)
-        except (MemoryError, RuntimeError) as error:  # a limit of the process, or others that have taken it meanwhile
-            raise InputError(f"kv_tokens={pages * PAGE_SIZE}: there is no memory for them: ask for fewer") from error
+        except (MemoryError, RuntimeError) as error:  # a limit of the process, or others took it meanwhile
+            raise InputError(f"kv_tokens={pages * PAGE_SIZE}: there is not enough memory: ask for fewer") from error
         limits = limits or SchedulerLimits.of(decoder, _memory(decoder))
         repeated = decode_graphs(decoder, cache, limits.requests) if graphs else None
         self._scheduler = Scheduler(decoder, cache, self.tree, tokenizer, limits, repeated)
@@ -158,10 +161,10 @@ class Engine:
                 `@revision` or `:file.gguf` after it), or a built-in name (`marcot models` lists them).
             device: `"cpu"`, `"cuda"`, or `"auto"` for a GPU if there is one.
             dtype: `"float32"`, `"bfloat16"`, `"float16"`, or `"auto"`: fp32 on the CPU, bf16 on a GPU.
-            compute: `"exact"`: fp32 throughout; `"fast"`: where weights are quantised, activations are rounded to int8;
-                `"auto"`: fast where that gains time, else exact.
-            weights: What matrices are kept as: `"stored"` as in the checkpoint, or its dense ones rounded to `"bf16"`,
-                `"int8"` or `"int4"`.
+            compute: `"exact"`: fp32 throughout. `"fast"`: rounds activations to int8 where weights are quantised.
+                `"auto"`: fast where that is faster, else exact.
+            weights: Storage format of matrices: `"stored"` as in the checkpoint, or with dense ones rounded to
+                `"bf16"`, `"int8"` or `"int4"`.
             threads: CPU threads; all cores by default.
             kv_tokens: Size of the KV pool in tokens; by default what a quarter of the machine's memory (or most of
                 what a GPU has left) holds, at most 131,072.
@@ -174,11 +177,11 @@ class Engine:
 
         Raises:
             ModelNotFoundError: There is no such model.
-            CheckpointError: Its files are broken or of an unsupported kind.
+            CheckpointError: Its files are damaged or of an unsupported kind.
             BlockFormatError: Its matrices cannot be rounded to `weights`.
-            InputError: An argument makes no sense here.
-            KernelsUnavailableError: The kernels that fit here cannot do what is asked for.
-            NonFiniteError: A weight is infinite or NaN, or becomes it in the format that it is kept in.
+            InputError: An argument is invalid on this machine.
+            KernelsUnavailableError: The op set of this machine cannot do what the arguments ask for.
+            NonFiniteError: A weight is infinite or NaN, or overflows in its storage format.
             ForkedEngineError: The process is a fork in which several threads do not work.
         """
         if not isinstance(model, str | os.PathLike):
@@ -203,7 +206,7 @@ class Engine:
         kernels = select(place, number, deterministic)
         pages = resolve_kv_dtype(kv_dtype, kernels)
         mode = resolve_compute(compute, checkpoint, kept, kernels)
-        with ThreadPoolExecutor(1) as beside:  # packing weights leaves the interpreter free
+        with ThreadPoolExecutor(1) as beside:  # packing weights releases the interpreter's lock
             tokenizer = beside.submit(checkpoint.tokenizer)
             fingerprint = beside.submit(checkpoint.fingerprint)
             decoder = Decoder(checkpoint, kernels, number, place, mode, kept)
@@ -232,13 +235,13 @@ class Engine:
     # --- the tree ----------------------------------------------------------------------------------------------
 
     def prefill(self, prompt: str | Sequence[int]) -> Node:
-        """Compute a prompt; whatever of it is in the cache already is shared, not computed again.
+        """Compute a prompt, except for the prefix that is already cached, which is shared.
 
         Args:
             prompt: Text (special tokens in it are recognised) or token ids.
 
         Raises:
-            InputError: The prompt is empty, not in the vocabulary, or text for a model without tokenizer.
+            InputError: The prompt is empty, has ids outside the vocabulary, or is text for a model without a tokenizer.
             ContextOverflowError: It is longer than the model's context.
             PoolTooSmallError: It is larger than the KV pool.
             NonFiniteError: The model's numbers overflow on it.
@@ -249,7 +252,7 @@ class Engine:
     def expand(self, node: Node, n: int = 1, sampling: Sampling | None = None, *, first: int = 0) -> list[Node]: ...
 
     @overload
-    def expand(self, node: Expansion) -> list[Node]: ...  # type: ignore[overload-overlap]  # it is a tuple as well
+    def expand(self, node: Expansion) -> list[Node]: ...  # type: ignore[overload-overlap]  # it is also a tuple
 
     @overload
     def expand(
@@ -270,17 +273,17 @@ class Engine:
 
         Args:
             node: A node or an `Expansion`, or any number of them.
-            n: Samples of each node; an `Expansion` says its own.
+            n: Samples per node; an `Expansion` has its own.
             sampling: How to sample; `Sampling()` by default.
-            first: Index of the first sample: 0 to 3 are other samples than 4 to 7.
+            first: Index of the first sample. Samples 0 to 3 differ from samples 4 to 7.
 
         Returns:
-            One child per sample, or one list of children per node or expansion, in order. A node that the model has
-            ended (`finish_reason` is `"eos"`) has nothing after it: its children have no tokens, and end like it,
-            unless `sampling.ignore_eos` lets it go on. `Node.append` goes on from there as well.
+            One child per sample, or one list of children per node or expansion, in order. Nothing follows a node that
+            the model has ended (`finish_reason` is `"eos"`): its children have no tokens and the same finish reason,
+            unless `sampling.ignore_eos` is set. You can still continue after it with `Node.append`.
 
         Raises:
-            InputError: It is no node of this engine, or another argument makes no sense.
+            InputError: `node` is not a node of this engine, or another argument is invalid.
             ContextOverflowError: A node fills the model's context.
             PoolTooSmallError: A branch outgrows the KV pool.
             NonFiniteError: The model's numbers overflow on it.
@@ -290,16 +293,16 @@ class Engine:
         return self._run(self.routines.expand(parse_expansion(each, n, sampling, first) for each in node))
 
     def stream_text(self, node: Node, sampling: Sampling | None = None, *, first: int = 0) -> Stream[str | Node]:
-        """Continue a node by one sample, and tell its text while it is drawn.
+        """Sample one continuation of a node and stream its text.
 
         Args:
             node: The node.
             sampling: How to sample; `Sampling()` by default.
-            first: Index of the sample; the child is that of `expand(node, 1, sampling, first=first)`.
+            first: Index of the sample; the child is the one that `expand(node, 1, sampling, first=first)` returns.
 
         Yields:
-            Pieces of the text, which end neither inside a character nor inside what may become a stop string, and last
-            the child, whose `text` they make up. Without a tokenizer there is the child alone.
+            Parts of the text, which never end inside a character or inside a possible stop string; and last the child,
+            whose `text` is all parts together. Without a tokenizer, only the child.
 
         Raises:
             ContextOverflowError: The node fills the model's context.
@@ -315,7 +318,7 @@ class Engine:
         *,
         after: Node | None = None,
     ) -> list[Score]:
-        """Rate given tokens: the raw log-probability of each, and the most probable tokens in its place.
+        """Score given tokens: the raw log-probability of each, and the most probable tokens at its position.
 
         Args:
             sequences: Texts or sequences of token ids; a single one gives a list of one score.
@@ -346,7 +349,7 @@ class Engine:
         """Search every question and return the results in the order of the questions; see `stream`.
 
         Raises:
-            MarcotError: The first question that failed; use `stream` to go on past it.
+            MarcotError: The error of the first question that failed; use `stream` to go on past it.
         """
         asked = [Question.of(question) for question in one_or_many(questions)]
         results: dict[int, SearchResult] = {}
@@ -374,26 +377,26 @@ class Engine:
         r"""Search any number of questions in bounded memory.
 
         Args:
-            questions: Texts, `Question`s whose answer is known, or objects with both as in a .jsonl file; or one of
-                these. Taken one by one, as places become free; if that raises an error, the questions that are open are
+            questions: One or many texts, `Question`s with known answers, or objects with both as in a .jsonl file. They
+                are taken one by one as places become free; if the iterator raises an error, the open questions are
                 finished first.
             strategy: Such as `MCTS(rollouts=16)`.
             system: System message; the chat template's own by default.
-            instruction: What follows each question, after an empty line; None for nothing. By default a request to
-                reason step by step and to box the answer, but not where the checkpoint's template or `system` speaks of
-                reasoning, where there is no template, where the strategy's `answer_from` is not `"auto"`, or after a
-                question that says itself where its answer goes (`\boxed`, `<Output>`, `####`).
+            instruction: The text to add to each question, after an empty line; None for nothing. By default a request
+                to reason step by step and to box the answer. The default adds nothing if the checkpoint's template or
+                `system` mentions reasoning, if there is no template, if the strategy's `answer_from` is not `"auto"`,
+                or after a question that says itself where its answer goes (`\boxed`, `<Output>`, `####`).
             concurrency: Questions that are searched at a time; their branches share every forward pass.
-            date: What a chat template shows as today's date, for all questions (and 00:00 as the time); by default the
-                day on which the first is asked.
+            date: The date that a chat template shows as today's for all questions (with 00:00 as the time); by default
+                the day on which the first is asked.
 
         Yields:
-            `Progress` after each wave of a search, with the counts of the whole request (`total` if `questions` has a
-            length), and one `Outcome` per question, as they are reached. What goes wrong with one question, in code of
-            yours as well (`CallableError`), is its outcome; the others go on.
+            `Progress` after each wave of a search, with the counts of the whole call (`total` if `questions` has a
+            length), and one `Outcome` per question, as it is reached. A question that fails, also through your own code
+            (`CallableError`), has the error as its outcome; the others go on.
 
         Raises:
-            InputError: An argument makes no sense.
+            InputError: An argument is invalid.
         """
         searches = self.routines.searches(
             questions,
@@ -420,14 +423,14 @@ class Engine:
         """Token ids of a question or a conversation in the checkpoint's chat format, ready for `prefill`.
 
         Args:
-            chat: A question, or messages such as `{"role": "user", "content": "..."}`, oldest first. A question is
-                plain text where the checkpoint has no chat template.
+            chat: A question, or messages such as `{"role": "user", "content": "..."}`, oldest first. Without a chat
+                template, a question is plain text.
             system: System message; the chat template's own by default.
-            date: What the chat template shows as today's date, with 00:00 as the time; the time that it is by default.
+            date: The date that the chat template shows as today's, with 00:00 as the time; by default the current time.
 
         Raises:
-            InputError: The checkpoint has no tokenizer, or `chat` is no conversation.
-            ChatTemplateError: The template refuses the messages, or there is none for a conversation.
+            InputError: The checkpoint has no tokenizer, or `chat` is not a conversation.
+            ChatTemplateError: The template refuses the messages, or a conversation has no template.
         """
         return chat_ids(self.tokenizer, chat, system, date)
 
@@ -459,7 +462,7 @@ class Engine:
 
 
 def _memory(decoder: Decoder) -> int:
-    """Bytes that the machine has, or a GPU has left."""
+    """Bytes of the machine's memory, or of a GPU's free memory."""
     if decoder.device.type == "cuda":
         return torch.cuda.mem_get_info(decoder.device)[0]
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -482,14 +485,14 @@ def _pages(decoder: Decoder, dtype: torch.dtype, kv_tokens: int | None) -> int:
     most = memory // (each + books)
     if tokens > most:
         raise InputError(
-            f"kv_tokens={shown(tokens)}: would take {shown(tokens * (each + books) // 10**9)} GB, but there are only "
-            f"{memory / 1e9:,.1f}: at most {most} tokens fit, and fewer beside the weights"
+            f"kv_tokens={shown(tokens)}: they need {shown(tokens * (each + books) // 10**9)} GB, but there are only "
+            f"{memory / 1e9:,.1f} GB: ask for at most {most}, or fewer to leave room for the weights"
         )
     return tokens // PAGE_SIZE
 
 
 def _default_kv_tokens(decoder: Decoder, dtype: torch.dtype) -> int:
-    """What a share of the memory holds of K and V in `dtype`."""
+    """Tokens whose K and V in `dtype` fit in a share of the memory."""
     share = int(_memory(decoder) * _KV_SHARE_OF_MEMORY[decoder.device.type])
     fitting = share // KVCache.token_bytes(decoder.config, dtype)
     return max(min(fitting, _DEFAULT_KV_TOKENS), PAGE_SIZE)

@@ -1,4 +1,4 @@
-"""Whose turn it is with an engine."""
+"""Lets one thread at a time use an engine."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from types import TracebackType
 from .errors import EngineBusyError, ForkedEngineError
 
 _WAIT_S = 0.1
-"""How long a thread waits for its turn: longer than another one takes to let go of nodes, too short to be noticed."""
+"""Seconds that a thread waits for its turn: longer than another thread needs to release nodes, too short to notice."""
 
 _teams: set[int] = set()
-"""Processes, this one or what it was forked from, that run engines on several threads: OpenMP keeps them for a whole
-process, and in a fork waits forever for those that did not come along."""
+"""Processes (this one or those it was forked from) that run engines on several threads. OpenMP keeps its threads for
+the life of a process, and in a fork waits forever for the ones that were not copied."""
 
 
 def check_team(threads: int) -> None:
-    """See that engines can run on so many threads in this process, and remember it.
+    """Check that engines can run on `threads` threads in this process, and remember that they do.
 
     Raises:
-        ForkedEngineError: They cannot, as it is a fork of one that does.
+        ForkedEngineError: They cannot, because the process is a fork of one that runs several threads.
     """
     if threads == 1:
         return
     process = os.getpid()
     if _teams and process not in _teams:
         raise ForkedEngineError(
-            f"this process is a fork of one that has loaded an engine on several threads, and {threads} threads would "
-            "wait for these: load it with threads=1, or start processes with multiprocessing's spawn method"
+            f"this process is a fork of one that has loaded an engine on several threads, so {threads} threads would "
+            "wait forever: load the engine with threads=1, or use multiprocessing's spawn method"
         )
     _teams.add(process)
 
 
 class Turn:
-    """Lets one thread at a time work with an engine, in the process that loaded it; a context manager.
+    """A context manager that lets one thread at a time use an engine, in the process that loaded it.
 
-    Within its turn a thread may take another one: a value that is called by a search may ask the same engine. Handles
-    may be let go of at any time and in any thread, by the garbage collector too: where that has to wait it is put off.
+    Turns can be nested in one thread: a value that a search calls may use the same engine. Handles may be released at
+    any time and in any thread, also by the garbage collector; if an engine is at work, the release is postponed.
     """
 
     def __init__(self) -> None:
-        """Belong to this process."""
+        """Belong to the current process."""
         self._process = os.getpid()
         self._lock = threading.RLock()
         self._depth = 0
@@ -53,19 +53,19 @@ class Turn:
         """Take a turn.
 
         Raises:
-            EngineBusyError: It is another thread's.
+            EngineBusyError: Another thread has the turn.
             ForkedEngineError: The process is a fork of the one that loaded the engine.
         """
         if os.getpid() != self._process:
             raise ForkedEngineError(
-                f"this engine was loaded by process {self._process} and does not work in its fork {os.getpid()}: start "
-                "processes with multiprocessing's spawn method, and load an engine in each"
+                f"this engine was loaded by process {self._process} and does not work in its fork {os.getpid()}: use "
+                "multiprocessing's spawn method, and load an engine in each process"
             )
         if not self._lock.acquire(timeout=_WAIT_S):
             raise EngineBusyError(
-                "this engine is at work in another thread: it serves one thread at a time, so take turns with a lock, "
-                "search many questions in one call, or let an AsyncEngine or a BlockingEngine serve any number of "
-                "threads, whose requests share every step; where one does, ask that one"
+                "another thread is using this engine, which serves one thread at a time: take turns with a lock, "
+                "search many questions in one call, or use an AsyncEngine or a BlockingEngine, which serves any "
+                "number of threads (if one is open on this engine, call that one)"
             )
         self._depth += 1
 
@@ -80,12 +80,12 @@ class Turn:
             self._lock.release()
 
     def defer(self, work: Callable[[], None]) -> None:
-        """Do `work` when nobody is at work: now, or at the end of the turn; never in a fork."""
+        """Do `work` when no thread is at work: now, or at the end of the current turn; never in a fork."""
         if os.getpid() != self._process:
             return
         self._deferred.append(work)
         if self._depth == 0 and self._lock.acquire(blocking=False):
-            self._depth += 1  # what the garbage collector brings meanwhile waits
+            self._depth += 1  # what the garbage collector adds meanwhile waits
             try:
                 self.run_deferred()
             finally:

@@ -1,4 +1,4 @@
-"""The scales of a KV cache in fp8."""
+"""Computes the scales of an fp8 KV cache from the weights."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def _largest_outputs(checkpoint: Checkpoint, projection: str, norm: str, weights
         bounds = bounds + _vector(checkpoint, f"{projection}.bias").abs()
     if not bounds.isfinite().all():
         raise NonFiniteError(
-            f"{checkpoint.path}: {projection} may give numbers that are too large for any scale of fp8: keep K and V "
-            "as they are computed (--kv-dtype auto)"
+            f"{checkpoint.path}: {projection} may give numbers that are too large for any fp8 scale: use "
+            "--kv-dtype auto"
         )
     return bounds
 
@@ -76,11 +76,11 @@ def _largest_normed(checkpoint: Checkpoint, norm: str) -> Tensor:
 
 def _vector(checkpoint: Checkpoint, name: str) -> Tensor:
     vector = checkpoint.tensor(name)
-    assert isinstance(vector, Tensor), "the decoder has read it"
+    assert isinstance(vector, Tensor), "the decoder has read it as a vector"
     return vector.float()
 
 
 def _power_of_two(least: Tensor) -> Tensor:
-    """The smallest that are not below `least`; 1 for 0."""
+    """The smallest powers of two that are not below `least`; 1 for 0."""
     mantissa, exponent = torch.frexp(least)
     return torch.ldexp(torch.ones_like(least), torch.where(mantissa == 0.5, exponent - 1, exponent))

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the first one ends the work in good order, and those in its wake change nothing."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first signal ends the work cleanly, and those that follow it are ignored."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import NamedTuple
 from . import streams
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as in shells."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _GRACE_S = 3.0
-"""Seconds that the end may take. Who presses Ctrl-C twice in a row means once; who does so later need not wait."""
+"""Seconds for a clean end. A second Ctrl-C within this time is ignored; a later one ends the program at once."""
 
 _AGAIN = 0.02
-"""Seconds until an interruption that got lost is tried again."""
+"""Seconds until a lost interruption is raised again."""
 
 
 class Interruption(KeyboardInterrupt):
-    """What a signal raises.
+    """The exception that a signal raises.
 
-    Not KeyboardInterrupt itself: where that passes through `exec`, as in the making of a data class, CPython ends by
-    SIGINT whatever is made of it (`unhandled_keyboard_interrupt` in its pythonrun.c).
+    It is not KeyboardInterrupt itself: if that passes through `exec`, as during the creation of a dataclass, CPython
+    ends by SIGINT even if the exception is handled (`unhandled_keyboard_interrupt` in its pythonrun.c).
     """
 
 
@@ -36,13 +36,13 @@ class _First(NamedTuple):
 
 
 _first: _First | None = None
-"""The signal that ends this process. There is one such process, and signals have no other place to leave a word."""
+"""The signal that ends this process. It is global because a signal handler has no other place for it."""
 
 
 def listen() -> None:
-    """From now on the first signal raises an `Interruption`, wherever the main thread is.
+    """Make the first signal raise an `Interruption`, wherever the main thread is.
 
-    Those that are ignored, as SIGHUP under nohup is, stay so.
+    Signals that are ignored, like SIGHUP under nohup, stay ignored.
     """
     sys.unraisablehook = _unraisable
     sys.excepthook = _uncaught
@@ -52,7 +52,7 @@ def listen() -> None:
 
 
 def ignore() -> None:
-    """From now on no signal changes anything: nothing is left but to exit."""
+    """Ignore all further signals, because only the exit is left."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -63,7 +63,7 @@ def arrived() -> bool:
 
 
 def exit_code() -> int:
-    """That of a process which the first signal has ended."""
+    """The exit code of a process that the first signal ended."""
     return INTERRUPTED if _first is None else 128 + _first.number
 
 
@@ -83,7 +83,7 @@ def _again(number: int, frame: FrameType | None) -> None:
 
 
 def _unraisable(lost: sys.UnraisableHookArgs) -> None:
-    """Where Python cannot pass an error on, as in a destructor, an interruption comes again a little later."""
+    """Raise an interruption again a little later if Python could not pass it on, as in a destructor."""
     if not issubclass(lost.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(lost)
         return
@@ -92,6 +92,6 @@ def _unraisable(lost: sys.UnraisableHookArgs) -> None:
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    """No traceback for an interruption that came between all others' hands."""
+    """Print no traceback for an interruption that nothing has caught."""
     if not issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, traceback)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def spinner(what: str) -> Iterator[None]:
-    """On a terminal, a spinner on stderr that says `what` is going on; elsewhere nothing."""
+    """Show a spinner with the text `what` on stderr, if that is a terminal."""
     from rich.live import Live
     from rich.spinner import Spinner
 

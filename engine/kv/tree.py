@@ -1,4 +1,4 @@
-"""The KV cache as a tree: zero-copy forks, splits at any token, eviction of the least recently used leaves."""
+"""The KV cache as a tree: zero-copy forks, splits at any token, and eviction of the least recently used leaves."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from .node import KVNode
 from .page_pool import PagePool
 
 _RELEASED, _HELD = 0, 1
-"""Eviction queues: nodes that nobody holds go first; held ones lose their pages too, never their tokens."""
+"""Eviction queues: nodes that nobody holds go first. Held nodes can also lose their pages, but never their tokens."""
 
 
 class KVTree:
     """Owns every node and every page.
 
-    A node's pages can be taken when no running branch reads it and no child has pages. A node disappears when,
-    besides, nobody holds it and nothing continues it.
+    A node's pages can be evicted when no running branch reads it and no child has pages. The node itself is removed
+    when it also has no handles and no children.
 
     Attributes:
         root: The empty prefix.
         pool: The pages.
-        turn: Who may work with it now.
+        turn: Lets one thread at a time use the tree.
     """
 
     def __init__(self, pages: int) -> None:
@@ -44,7 +44,7 @@ class KVTree:
     # --- structure ---------------------------------------------------------------------------------------------
 
     def insert(self, parent: KVNode, tokens: list[int]) -> KVNode:
-        """The node whose end is `tokens` after `parent`'s: existing nodes where they match, new ones below."""
+        """The node that ends `tokens` after `parent`: existing nodes as far as they match, a new one for the rest."""
         node, matched = parent, 0
         while matched < len(tokens):
             child, common = _longest_match(node, tokens, matched)
@@ -63,7 +63,7 @@ class KVTree:
         return child
 
     def freeze(self, node: KVNode) -> None:
-        """End the growth of `node`, which has at least one token: from now on it can be matched, split and forked."""
+        """End the growth of `node`, which has at least one token; from now on it can be matched, split and forked."""
         parent = _parent(node)
         parent.growing.remove(node)
         parent.children.setdefault(node.tokens[0], []).append(node)
@@ -78,7 +78,7 @@ class KVTree:
         self._prune(parent)
 
     def ancestor_at(self, node: KVNode, end: int) -> KVNode:
-        """The state after the first `end` tokens of `node`'s path; splits the node that they end in."""
+        """The node that ends after the first `end` tokens of `node`'s path; splits a node if necessary."""
         while node.start >= end:
             node = _parent(node)
         return node if node.end == end else self._split(node, end - node.start)
@@ -90,7 +90,7 @@ class KVTree:
         return node
 
     def _split(self, lower: KVNode, at: int) -> KVNode:
-        """Cut the first `at` tokens of a frozen node off into a new node above it; `lower` keeps its identity."""
+        """Move the first `at` tokens of a frozen node into a new node above it; `lower` keeps the rest."""
         parent = _parent(lower)
         upper = self._new(parent, lower.tokens[:at])
         siblings = parent.children[lower.tokens[0]]
@@ -119,18 +119,18 @@ class KVTree:
         self._offer(node)
 
     def release(self, node: KVNode) -> None:
-        """Take a handle back. The pages stay as cache until they are wanted."""
+        """Remove a handle. The pages stay cached until they are needed."""
         node.handles -= 1
         self._offer(node)
         self._prune(node)
 
     def release_later(self, node: KVNode) -> None:
-        """Take a handle back as soon as nobody is at work; from any thread, and from a finalizer at any moment."""
+        """Remove a handle as soon as no thread is at work. Safe in any thread and in finalizers."""
         self._dropped.append(node)
         self.turn.defer(self.release_dropped)
 
     def release_dropped(self) -> None:
-        """Carry out every `release_later`."""
+        """Remove the handles of every `release_later`."""
         while self._dropped:
             self.release(self._dropped.popleft())
 
@@ -143,7 +143,7 @@ class KVTree:
             ancestor.last_used = self._tick
 
     def unpin(self, node: KVNode) -> None:
-        """End the protection of one `pin`."""
+        """Undo one `pin`."""
         node.pins -= 1
         for ancestor in _to_root(node):
             ancestor.readers -= 1
@@ -152,7 +152,7 @@ class KVTree:
     # --- pages -------------------------------------------------------------------------------------------------
 
     def reserve(self, node: KVNode, tokens: int) -> bool:
-        """Give a pinned `node` pages for its first `tokens` tokens, evicting what nobody reads; False gives it none."""
+        """Give a pinned `node` pages for its first `tokens` tokens, evicting if necessary; False if it gets none."""
         missing = -(-(node.first_slot + tokens) // PAGE_SIZE) - len(node.pages)
         if missing <= 0:
             return True
@@ -164,7 +164,7 @@ class KVTree:
         return True
 
     def reserve_ahead(self, nodes: Sequence[KVNode], tokens: Sequence[int]) -> bool:
-        """Give pinned `nodes`, which have pages, slots for so many tokens each; False gives none any."""
+        """Give each pinned node, all of which have pages, slots for its number of `tokens`; False if none gets any."""
         ends = np.array(tokens) + np.array([node.first_slot for node in nodes])
         lacking = np.maximum(-(-ends // PAGE_SIZE) - np.array([len(node.pages) for node in nodes]), 0)
         if not self.vacate(int(lacking.sum())):
@@ -175,20 +175,20 @@ class KVTree:
         return True
 
     def vacate(self, pages: int) -> bool:
-        """Evict until so many pages are free; False if nothing is left to evict before that."""
+        """Evict until `pages` pages are free; False if that is impossible."""
         while self.pool.free < pages:
             if not self._evict_one():
                 return False
         return True
 
     def trim(self, node: KVNode) -> None:
-        """Give back the pages behind a node's computed tokens, but for its first one; it has some."""
+        """Free the pages after a node's computed tokens; its first page always stays."""
         used = max(-(-(node.first_slot + node.computed) // PAGE_SIZE), 1)
         self.pool.give(node.pages[used:])
         del node.pages[used:]
 
     def drop(self, node: KVNode) -> None:
-        """Give back the pages of a node that no child depends on; its tokens stay, its K and V can be recomputed."""
+        """Free the pages of a node whose children have none; its tokens stay, so K and V can be recomputed."""
         self.pool.give(node.owned_pages)
         node.pages = []
         node.first_slot, node.borrowed, node.computed = 0, False, 0
@@ -200,13 +200,13 @@ class KVTree:
         return bool(node.pages) and node.readers == 0 and node.resident_children == 0
 
     def _offer(self, node: KVNode) -> None:
-        """Queue `node` for eviction if it may be evicted and does not wait already."""
+        """Queue `node` for eviction if it is evictable and not queued yet."""
         tier = _HELD if node.handles else _RELEASED
         if self._evictable(node):
             self._queues[tier].push(node)
 
     def _evict_one(self) -> bool:
-        """Take the pages of the least recently used node, released ones first; False if there is none."""
+        """Evict the least recently used node, released ones first; False if there is none."""
         for tier in (_RELEASED, _HELD):
             queue = self._queues[tier]
             while (entry := queue.pop()) is not None:
@@ -222,7 +222,7 @@ class KVTree:
         return False
 
     def _prune(self, node: KVNode) -> None:
-        """Remove `node` and then its ancestors as long as they hold nothing for anybody."""
+        """Remove `node` and then its ancestors, as far as they have no pages, handles or children."""
         while node.parent is not None and node not in node.parent.growing:
             if node.handles or node.readers or node.pages or not node.childless:
                 return
@@ -235,7 +235,7 @@ class KVTree:
             node = parent
 
     def _leave_queues(self, node: KVNode) -> None:
-        """Forget a node that has left the tree."""
+        """Remove a node that has left the tree from the eviction queues."""
         for queue in self._queues:
             queue.remove(node)
 
@@ -252,7 +252,7 @@ class KVTree:
             pending.extend(child for siblings in node.children.values() for child in siblings)
 
     def check_integrity(self) -> None:
-        """Prove the books: every page owned once or free, every count right, every evictable node queued.
+        """Check that every page is free or has one owner, every count is right, and every evictable node is queued.
 
         Raises:
             IntegrityError: Says which rule is broken and where.
@@ -307,7 +307,7 @@ def _to_root(node: KVNode | None) -> Iterator[KVNode]:
 
 
 def _longest_match(node: KVNode, tokens: list[int], start: int) -> tuple[KVNode | None, int]:
-    """The child that shares most of `tokens[start:]`, and how many tokens it shares."""
+    """The child that matches most of `tokens[start:]`, and how many tokens match."""
     best: KVNode | None = None
     longest = 0
     for child in node.children.get(tokens[start], ()):

@@ -1,4 +1,4 @@
-"""What results depend on besides what was asked for: the checkpoint's content, and the date that its template shows."""
+"""What results depend on besides the options: the checkpoint's content, and the date that its template shows."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Provenance(Protocol):
 
 
 def find_provenance(engine: Provenance, day: date) -> dict[str, str]:
-    """What results of `engine` depend on that nobody gave, by the names in their settings.
+    """The settings that results of `engine` depend on besides the options, by their names in results.
 
     Args:
-        engine: The model.
-        day: The date that chat templates see.
+        engine: The engine.
+        day: The date that chat templates show.
     """
     found = {}
-    if "checkpoint" in engine.settings:  # an engine that was made of a decoder has none
+    if "checkpoint" in engine.settings:  # an engine built from a decoder has none
         found["checkpoint"] = engine.settings["checkpoint"]
     if engine.shows_date:
         found["date"] = day.isoformat()
@@ -42,10 +42,10 @@ def find_provenance(engine: Provenance, day: date) -> dict[str, str]:
 
 
 def run_date(given: date | None, file: ResultsFile | None = None) -> date:
-    """The date of a run: the one that was given, or else that of the results it goes on from, or else today.
+    """The date of a run: `given`, or that of the results it resumes, or today.
 
     Raises:
-        InputError: The results name something else as their date.
+        InputError: The results' date is invalid.
     """
     recorded = file.provenance.get("date") if file is not None else None
     if given is not None or recorded is None:
@@ -53,15 +53,15 @@ def run_date(given: date | None, file: ResultsFile | None = None) -> date:
     try:
         return date.fromisoformat(recorded)
     except (TypeError, ValueError):
-        raise InputError(f"the results name {recorded!r} as their date, which is not one; give another --out") from None
+        raise InputError(f"the date {recorded!r} in the results is invalid; give another --out") from None
 
 
 def check_unchanged(model: str, file: ResultsFile) -> None:
-    """Check that results were made with the checkpoint as it is now, if that can be seen without a download.
+    """Check that results were made with the present checkpoint, if this needs no download.
 
     Raises:
-        InputError: It is another one.
-        CheckpointError: It is none any more.
+        InputError: The checkpoint has changed since.
+        CheckpointError: The checkpoint is no longer valid.
     """
     path = find_here(model) if "checkpoint" in file.provenance else None
     if path is not None:

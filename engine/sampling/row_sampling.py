@@ -1,4 +1,4 @@
-"""How a branch's row of a round samples, in the numbers of `SampleParams`."""
+"""How a branch's row of a round samples, as the numbers of `SampleParams`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .sampling import Sampling
 
 
 class RowSampling(NamedTuple):
-    """One row of `SampleParams`, apart from its position, and of the draws over the whole vocabulary.
+    """One row of `SampleParams`, without its position, and its entry of `Draw.temperature`.
 
     Attributes:
         temperature: 0 is greedy.
@@ -23,7 +23,7 @@ class RowSampling(NamedTuple):
         min_p: 0 keeps all.
         width: Candidates that the row may use; 0 leaves every choice to the host.
         key: Philox key.
-        draw_temperature: 0 where neither a draw over the whole vocabulary is wanted nor its sum.
+        draw_temperature: 0 if the row needs neither a draw over the whole vocabulary nor its sum.
     """
 
     temperature: float = 0.0
@@ -49,11 +49,11 @@ class RowSampling(NamedTuple):
 
 
 def sample_params(rows: Sequence[RowSampling], position: Tensor) -> tuple[SampleParams, Tensor | None]:
-    """The parameters of `rows`, on the host, and `Draw.temperature`, or None where none of them wants one.
+    """The parameters of `rows`, on the host, and `Draw.temperature`, or None if no row needs it.
 
     Args:
-        rows: At least one.
-        position: `[rows]` int64, of the tokens to be drawn.
+        rows: At least one row.
+        position: `[rows]` int64, positions of the tokens to be drawn.
     """
     temperature, top_k, top_p, min_p, width, key, draw_temperature = zip(*rows, strict=True)
     params = SampleParams(

@@ -1,4 +1,4 @@
-"""The choice of the next token from the candidates that the LM head kept."""
+"""Chooses the next token from the candidates that the LM head returned."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Candidates(NamedTuple):
     Attributes:
         ids: `[rows, k]` int64, best first.
         logits: `[rows, k]` fp32, raw.
-        width: `[rows]` int64, how many of them a row may use, so that a wider neighbour changes nothing.
+        width: `[rows]` int64, how many of them a row may use, so that a wider neighbour has no influence.
         scaled_lse: `[rows]` fp32, log-sum-exp of all logits / temperature; NaN where it is not known.
         complete: Whether the candidates are the whole vocabulary.
     """
@@ -71,12 +71,12 @@ class SamplingRows(NamedTuple):
 
 
 class TokenChoice(NamedTuple):
-    """What was chosen.
+    """The chosen tokens.
 
     Attributes:
         ids: `[rows]` int64.
         logits: `[rows]` fp32, raw logits of the chosen tokens.
-        exact: `[rows]` bool; False where the candidates do not settle the choice: decide on the full row.
+        exact: `[rows]` bool; False where the candidates do not settle the choice, which then needs the full row.
     """
 
     ids: NDArray[np.int64]
@@ -84,7 +84,7 @@ class TokenChoice(NamedTuple):
     exact: NDArray[np.bool_]
 
     def put(self, rows: NDArray[np.int64], other: TokenChoice) -> None:
-        """Write what `other` has chosen for the rows with these indices."""
+        """Replace the choices of the rows with these indices by those of `other`."""
         self.ids[rows], self.logits[rows], self.exact[rows] = other
 
 

@@ -25,7 +25,7 @@ CONFIDENCE_WIDTH = 5
 
 _LEAST, _MOST = 1e-9, 1e9
 _RANGE = f"from {_LEAST:g} to {_MOST:g}"
-"""What logits can be divided and multiplied by in fp32: beyond it they overflow, or nothing of their order is left."""
+"""Factors for logits in fp32: beyond this range the logits overflow, or lose their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Sampling:
     The order is that of `transformers` and of vLLM: biases, repetition penalty, frequency and presence penalty, what
     must not be drawn, then temperature, top-k, top-p, min-p.
 
-    Truncation is exact: what does not fit in the candidates that the LM-head kernel returns is decided on the
-    full row of logits (counted in `Usage.full_rows`).
+    Truncation is exact: if the candidates that the LM-head kernel returns do not suffice, the full row of logits
+    decides (counted in `Usage.full_rows`).
 
     Attributes:
         temperature: Divides the logits; 0 is greedy. The default suits searches (docs/evaluation.md).
@@ -90,7 +90,7 @@ class Sampling:
     logprobs: Literal["raw", "processed"] = "raw"
 
     def __post_init__(self) -> None:
-        """Check every type and range; numbers of numpy become Python's, and a single stop a tuple of it.
+        """Check every type and range. numpy numbers become Python's, and a single stop a tuple.
 
         Raises:
             SamplingError: Names the parameter, its value and what it may be.
@@ -131,12 +131,12 @@ class Sampling:
 
     @property
     def greedy(self) -> bool:
-        """Whether the most probable token is always taken."""
+        """Whether sampling always takes the most probable token."""
         return self.temperature == 0
 
     @property
     def truncated(self) -> bool:
-        """Whether anything but temperature shapes the distribution."""
+        """Whether top-k, top-p, min-p or a penalty changes the distribution."""
         return self.top_k > 0 or self.top_p < 1 or self.min_p > 0 or self.adjusts
 
     @property
@@ -158,12 +158,12 @@ class Sampling:
 
     @property
     def pure(self) -> bool:
-        """Whether temperature alone decides, so that the LM head can draw."""
+        """Whether only temperature changes the distribution, so that the LM head can draw."""
         return not (self.greedy or self.truncated)
 
     @property
     def streamed(self) -> bool:
-        """Whether the LM head must take in the whole vocabulary: to draw, or to know what a nucleus is a part of."""
+        """Whether the LM head must read the whole vocabulary: to draw, or to sum the probabilities for a nucleus."""
         return self.top_k == 0 and not self.greedy and (self.top_p < 1 or not self.truncated)
 
     @property

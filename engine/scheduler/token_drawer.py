@@ -1,4 +1,4 @@
-"""One new token for each of many branches."""
+"""Draws one new token for each of many branches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .full_rows import FULL_ROWS, sorted_rows
 
 
 class _Head(NamedTuple):
-    """What the host sees of the LM head's results; see `HeadTopK`.
+    """The LM head's results on the host; see `HeadTopK`.
 
     Attributes:
         top_ids: `[rows, k]` int64.
@@ -37,7 +37,7 @@ class _Head(NamedTuple):
 
     @classmethod
     def of(cls, head: HeadTopK) -> Self:
-        """Bring it to the host."""
+        """Copy `head` to the host."""
         lse = _host(head.lse)
         scaled_lse = np.full_like(lse, np.nan) if head.scaled_lse is None else _host(head.scaled_lse)
         return cls(_host(head.top_ids), _host(head.top_logits), lse, scaled_lse)
@@ -60,10 +60,10 @@ class TokenDrawer:
     def from_hidden(self, branches: Sequence[Branch], hidden: Tensor) -> list[Branch]:
         """Append a token to each branch, given the hidden state before it (`[branches, hidden]`).
 
-        A branch's first token leaves what it was drawn from at the fork, for others to draw from.
+        The distribution of a branch's first token is stored at the fork, so that other branches can draw from it.
 
         Returns:
-            Those that got none, as their logits are not finite.
+            The branches that got no token, because their logits are not finite.
         """
         kernels, device = self._decoder.kernels, hidden.device
         position = torch.tensor([branch.node.end for branch in branches])
@@ -98,7 +98,7 @@ class TokenDrawer:
         return [branches[row] for row in np.flatnonzero(~finite).tolist()]
 
     def from_distributions(self, branches: Sequence[Branch]) -> None:
-        """Append its first token to each branch, from the distribution that its fork keeps (`Branch.knows_first`)."""
+        """Append its first token to each branch, from the distribution stored at its fork (`Branch.knows_first`)."""
         columns = max(branch.width for branch in branches)
         ids = np.zeros((len(branches), columns), np.int64)
         logits = np.full((len(branches), columns), -np.inf, np.float32)

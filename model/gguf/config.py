@@ -1,4 +1,4 @@
-"""The config in a GGUF file's metadata."""
+"""Reads the config in a GGUF file's metadata."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OTHER_FORWARD_PASSES = {
     "residual_scale": 0.0,
     "embedding_scale": 0.0,
 }
-"""Keys that change what is computed, with the value that changes nothing."""
+"""Keys that change the computation, with the value that changes nothing."""
 
 _END_KEYS = ("eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")
 _NORMAL_TOKEN = 1
@@ -39,7 +39,7 @@ def gguf_architecture(header: GgufHeader, source: str) -> Architecture:
     if fields.values.get("split.count", 0) not in (0, 1):
         raise fields.refuse("split.count", "join the parts first: llama-gguf-split --merge FIRST_PART WHOLE_FILE")
     if fields.values.get("general.type", "model") != "model":
-        raise fields.refuse("general.type", "this file is no model of its own; give the one that it belongs to")
+        raise fields.refuse("general.type", "this file is not a complete model; give the model that it belongs to")
     name = fields.text("general.architecture")
     if name not in BY_GGUF_NAME:
         known = ", ".join(f"{name} ({_models(architecture)})" for name, architecture in BY_GGUF_NAME.items())
@@ -57,12 +57,12 @@ def config_from_gguf(header: GgufHeader, frequency_factors: tuple[float, ...], s
 
     Args:
         header: Metadata and tensor table.
-        frequency_factors: Content of the tensor `rope_freqs.weight` (what each RoPE frequency is divided by), empty
-            when the file has none.
+        frequency_factors: Content of the tensor `rope_freqs.weight` (the divisor of each RoPE frequency), empty if the
+            file has none.
         source: The file, for messages.
 
     Raises:
-        UnsupportedConfigError: A key is missing, out of range, or asks for what this engine does not do.
+        UnsupportedConfigError: A key is missing, out of range, or needs something this engine does not implement.
     """
     fields = Fields(header.metadata, source)
     kind = gguf_architecture(header, source)
@@ -79,7 +79,7 @@ def config_from_gguf(header: GgufHeader, frequency_factors: tuple[float, ...], s
         raise fields.refuse(key("attention.head_count_kv"), f"must divide {key('attention.head_count')} = {heads}")
     head_dim = fields.integer(key("attention.key_length"), hidden // heads)
     if head_dim % 2 or head_dim < 2:
-        raise fields.refuse(key("attention.head_count"), f"makes a head_dim of {head_dim}, which must be even")
+        raise fields.refuse(key("attention.head_count"), f"gives a head_dim of {head_dim}, which must be even")
     for name in ("attention.value_length", "rope.dimension_count"):
         fields.require(key(name), head_dim)
     positions = fields.integer(key("context_length"), high=MAX_POSITIONS)
@@ -117,7 +117,7 @@ def _rope(
     theta = fields.number(f"{prefix}freq_base", 10_000.0, low=MIN_ROPE_THETA)
     kind = fields.text(f"{prefix}scaling.type", "none")
     if not fields.present(f"{prefix}scaling.type"):
-        for name in ("scaling.factor", "scale_linear"):  # llama.cpp takes a missing type for linear scaling
+        for name in ("scaling.factor", "scale_linear"):  # for llama.cpp a missing type means linear scaling
             fields.require(f"{prefix}{name}", 0.0, 1.0)
     for name in ("attn_factor", "yarn_attn_factor", "yarn_ext_factor"):
         fields.require(f"{prefix}scaling.{name}", 1.0)
@@ -127,7 +127,9 @@ def _rope(
         raise fields.refuse(f"{prefix}scaling.type", "only 'none' and 'yarn' are supported")
     if frequency_factors:
         if architecture != LLAMA.name:
-            raise UnsupportedConfigError(f"{fields.source}: tensor rope_freqs.weight has no place in {architecture}")
+            raise UnsupportedConfigError(
+                f"{fields.source}: tensor rope_freqs.weight is not part of a {architecture} model"
+            )
         if kind != "none":
             raise fields.refuse(f"{prefix}scaling.type", "not supported together with the tensor rope_freqs.weight")
         return _llama3(theta, head_dim, frequency_factors, fields.source)
@@ -137,7 +139,8 @@ def _rope(
     original = fields.integer(f"{prefix}scaling.original_context_length", positions, high=MAX_POSITIONS)
     if factor < 1 or factor * original > MAX_POSITIONS:
         raise fields.refuse(
-            f"{prefix}scaling.factor", f"must be at least 1, and stretch to {MAX_POSITIONS} positions at most"
+            f"{prefix}scaling.factor",
+            f"must be at least 1, and stretch the context to at most {MAX_POSITIONS} positions",
         )
     return RopeConfig(
         theta,
@@ -151,9 +154,9 @@ def _rope(
 
 
 def _llama3(theta: float, head_dim: int, divisors: tuple[float, ...], source: str) -> RopeConfig:
-    """Recognise llama3 scaling, of which a file keeps only what it divides each frequency by.
+    """Recognise llama3 scaling, of which a file stores only the divisor of each frequency.
 
-    Llama 3.1 to 3.3 differ in the factor alone, and their longest wavelength is always divided by all of it.
+    Llama 3.1 to 3.3 differ only in the factor, and their longest wavelength is always divided by the whole factor.
     """
     rope = RopeConfig(theta, "llama3", divisors[-1], original_positions=8192, low_freq_factor=1.0, high_freq_factor=4.0)
     expected = []
@@ -164,21 +167,21 @@ def _llama3(theta: float, head_dim: int, divisors: tuple[float, ...], source: st
         expected.append(1 / (kept + (1 - kept) / rope.factor) if rope.factor >= 1 else math.nan)
     if len(divisors) != len(expected) or not np.allclose(divisors, expected, rtol=1e-4):
         raise UnsupportedConfigError(
-            f"{source}: tensor rope_freqs.weight holds other frequencies than the llama3 scaling of Llama 3.1 to 3.3"
+            f"{source}: tensor rope_freqs.weight is not the llama3 scaling of Llama 3.1 to 3.3"
         )
     return rope
 
 
 def _vocab_size(header: GgufHeader, source: str) -> int:
-    """Rows of the embedding; the metadata need not say."""
+    """Rows of the embedding, which the metadata may not state."""
     embedding = header.tensors.get("token_embd.weight")
     if embedding is None or len(embedding.shape) != 2:
-        raise UnsupportedConfigError(f"{source}: tensor token_embd.weight is missing or no matrix")
+        raise UnsupportedConfigError(f"{source}: tensor token_embd.weight is missing or not a matrix")
     return embedding.shape[0]
 
 
 def _end_tokens(fields: Fields, vocab_size: int) -> tuple[int, ...]:
-    """What the file declares, and the tokens that llama.cpp knows by their texts."""
+    """The end tokens that the file declares, and those that llama.cpp recognises by their texts."""
     ids: tuple[int, ...] = ()
     for key in _END_KEYS:
         ids += fields.token_ids(f"tokenizer.ggml.{key}_token_id", vocab_size)

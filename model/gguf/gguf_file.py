@@ -49,11 +49,11 @@ class GgufFile(Checkpoint):
 
         Raises:
             CheckpointError: The file is truncated or broken, or the `gguf` package is missing.
-            UnsupportedConfigError: It asks for what this engine does not do.
+            UnsupportedConfigError: It needs something this engine does not implement.
         """
         try:
             with open_plain(path) as opened:
-                # Copy-on-write: torch wants a writable buffer, and nothing ever reaches the file.
+                # Copy-on-write: torch needs a writable buffer, and nothing ever reaches the file.
                 self._data = np.memmap(opened, dtype=np.uint8, mode="c")
                 self._opened = os.fstat(opened.fileno())
         except (OSError, ValueError) as error:
@@ -66,23 +66,23 @@ class GgufFile(Checkpoint):
         unknown = self._infos.keys() - self._shapes.keys()
         if unknown:
             name = self._infos[min(unknown)].name
-            raise UnsupportedConfigError(f"{path}: tensor {name} has no place in a {self.config.architecture} model")
+            raise UnsupportedConfigError(f"{path}: tensor {name} is not part of a {self.config.architecture} model")
 
     def tokenizer(self) -> Tokenizer | None:
         """Build the tokenizer from the metadata; None when there is none."""
         return tokenizer_from_gguf(self._header.metadata, str(self.path))
 
     def has(self, name: str) -> bool:
-        """True when a tensor of this Hugging Face name is stored."""
+        """Whether a tensor with this Hugging Face name is stored."""
         return name in self._infos
 
     @property
     def quantised(self) -> bool:
-        """True when a matrix is stored in quantised blocks."""
+        """Whether any matrix is stored in quantised blocks."""
         return any(info.format not in _DENSE_DTYPES for info in self._infos.values())
 
     def tensor(self, name: str) -> Weight:
-        """Return a parameter as `Checkpoint.tensor` does; rows of Q and K are in Hugging Face's order in any file."""
+        """Return a parameter as `Checkpoint.tensor` does; rows of Q and K are always in Hugging Face's order."""
         weight = super().tensor(name)
         if not self._interleaves or not name.endswith(("q_proj.weight", "k_proj.weight")):
             return weight
@@ -92,7 +92,7 @@ class GgufFile(Checkpoint):
         return weight[order]
 
     def close(self) -> None:
-        """Let go of the file; tensors that were read stay valid."""
+        """Close the file; tensors that were read stay valid."""
         del self._data
 
     def _file_of(self, name: str) -> Path:
@@ -109,7 +109,7 @@ class GgufFile(Checkpoint):
         info = self._infos[name]
         if info.format in _OTHER_ELEMENTS:
             raise CheckpointError(
-                f"{self.path}: tensor {info.name} is stored as {info.format}, which is no weight format"
+                f"{self.path}: tensor {info.name} is stored as {info.format}, which is not a weight format"
             )
         raw = torch.from_numpy(self._data[info.offset : info.offset + info.nbytes])
         if info.format in _DENSE_DTYPES:
@@ -121,7 +121,7 @@ class GgufFile(Checkpoint):
         return BlockTensor(raw.reshape(info.shape[0], -1), info.format, info.shape[1])
 
     def _frequency_factors(self, path: Path) -> tuple[float, ...]:
-        """llama3 scaling, which llama.cpp's converter stores as one divisor per frequency."""
+        """The divisors of llama3 scaling, of which llama.cpp's converter stores one per frequency."""
         info = self._header.tensors.get(_ROPE_FREQS)
         if info is None:
             return ()
@@ -142,7 +142,7 @@ def _by_hugging_face_name(header: GgufHeader, path: Path) -> dict[str, TensorInf
         elif layer and layer[2] in _LAYER_NAMES:
             infos[f"model.layers.{int(layer[1])}.{_LAYER_NAMES[layer[2]]}.{layer[3]}"] = info
         elif name != _ROPE_FREQS:
-            raise UnsupportedConfigError(f"{path}: tensor {name} is none that this engine knows")
+            raise UnsupportedConfigError(f"{path}: tensor {name} is unknown to this engine")
     return infos
 
 

@@ -1,4 +1,4 @@
-"""The tokenizer in a GGUF file's metadata."""
+"""Builds the tokenizer in a GGUF file's metadata."""
 
 from __future__ import annotations
 
@@ -76,11 +76,13 @@ def _byte_level_bpe(kind: str, tokens: list[str], merges: list[str], source: str
     split = _SPLITS.get(kind)
     if split is None:
         known = ", ".join(sorted(_SPLITS))
-        raise TokenizerError(f"{source}: tokenizer.ggml.pre is {kind!r}: an unknown way to split text; known: {known}")
+        raise TokenizerError(
+            f"{source}: tokenizer.ggml.pre is {kind!r}, an unknown way to split text; supported are {known}"
+        )
     pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
     vocabulary = {token: id for id, token in enumerate(tokens)}
     try:
-        # Llama 3's vocabulary has words that its merges do not reach; they are taken whole.
+        # Llama 3's vocabulary has words that its merges do not reach; they are matched whole.
         model = models.BPE(vocab=vocabulary, merges=pairs, ignore_merges=kind in _WHOLE_WORDS)
     except BaseException as error:
         what = f"{source}: tokenizer.ggml.merges do not fit tokenizer.ggml.tokens"
@@ -96,11 +98,11 @@ def _byte_level_bpe(kind: str, tokens: list[str], merges: list[str], source: str
 _LLAMA_3 = {"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"}
 
 _WHOLE_WORDS = _LLAMA_3 | {"tekken"}
-"""Kinds whose words are taken whole where the vocabulary has them, and whose files may leave `add_bos_token` out and
-mean true."""
+"""Kinds whose words are matched whole if the vocabulary has them, and whose files mean true if they omit
+`add_bos_token`."""
 
 _COMPOSES = {"qwen2", "deepseek-r1-qwen"}
-"""Kinds whose own tokenizers compose characters first (NFC)."""
+"""Kinds whose original tokenizers compose characters first (NFC)."""
 
 _SPLITS: Mapping[str, pre_tokenizers.PreTokenizer] = {
     **dict.fromkeys(("qwen2", "deepseek-r1-qwen", "megrez", "kormo", "f2llmv2", "stablelm2", "hunyuan"), QWEN2_SPLIT),
@@ -109,14 +111,14 @@ _SPLITS: Mapping[str, pre_tokenizers.PreTokenizer] = {
     "gpt-2": GPT2_SPLIT,
     "tekken": TEKKEN_SPLIT,
 }
-"""How text is cut before the merges, by `tokenizer.ggml.pre`. The converter names a kind after the tokenizer that it
-recognises, so that one split has many names; llama.cpp (src/llama-vocab.cpp) says which are the same."""
+"""How text is split before the merges, by `tokenizer.ggml.pre`. The converter names a kind after the tokenizer that it
+recognises, so one split has many names; llama.cpp (src/llama-vocab.cpp) says which are the same."""
 
 
 def _add_special_tokens(backend: tokenizers.Tokenizer, tokens: list[str], types: list[object]) -> None:
-    """Tell the tokenizer which tokens are matched whole in a text: the control and the user-defined ones.
+    """Tell the tokenizer which tokens to match whole in a text: control tokens and user-defined ones.
 
-    Some files type the end of a turn as a user-defined or an ordinary token; it is a control token all the same.
+    Some files type the end of a turn as a user-defined or an ordinary token; it is treated as a control token anyway.
     """
     added = []
     for token, kind in zip(tokens, types, strict=True):

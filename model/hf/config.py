@@ -1,4 +1,4 @@
-"""`config.json` of a Hugging Face folder."""
+"""Reads `config.json` of a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def config_from_hf(values: Mapping[str, object], generation: Mapping[str, object
         source: The file, for messages.
 
     Raises:
-        UnsupportedConfigError: A field is missing, out of range, or asks for what this engine does not do.
+        UnsupportedConfigError: A field is missing, out of range, or needs something this engine does not implement.
     """
     fields = Fields(values, source)
     architecture = _architecture(fields)
@@ -117,7 +117,7 @@ def _unrotated_layers(fields: Fields, architecture: Architecture, layers: int) -
 
 
 def _refuse_variants(fields: Fields) -> None:
-    """Refuse what would change the forward pass and is not implemented."""
+    """Refuse fields that would change the forward pass in ways that are not implemented."""
     fields.require("hidden_act", "silu")
     fields.require("use_sliding_window", False)
     fields.require("attention_bias", False)
@@ -137,7 +137,7 @@ def _refuse_variants(fields: Fields) -> None:
 
 
 def _refuse_quantised(fields: Fields) -> None:
-    """Refuse safetensors in blocks, under the names of transformers and of MLX."""
+    """Refuse quantised safetensors, by the names of transformers and of MLX."""
     for name in ("quantization_config", "compression_config", "quantization"):
         if fields.present(name):
             method = fields.values[name]
@@ -145,8 +145,8 @@ def _refuse_quantised(fields: Fields) -> None:
             kind = f"weights quantised by {method}" if isinstance(method, str) else "quantised weights"
             raise fields.refuse(
                 name,
-                f"{kind} are not supported in safetensors: give a GGUF file, or the unquantised model, which "
-                "--weights int4 rounds as it is loaded",
+                f"{kind} are not supported in safetensors: give a GGUF file, or the unquantised model with "
+                "--weights int4",
             )
 
 
@@ -190,20 +190,20 @@ def _rope(fields: Fields, positions: int, architecture: Architecture) -> RopeCon
 
 
 def _rope_section(fields: Fields, architecture: Architecture) -> Fields:
-    """The object that counts: as in transformers 5, a `rope_scaling` replaces the whole of `rope_parameters`."""
+    """The object that counts: as in transformers 5, `rope_scaling` replaces all of `rope_parameters`."""
     scaling, parameters = fields.section("rope_scaling"), fields.section("rope_parameters")
     if not (scaling.values and parameters.values):
         return scaling if scaling.values else parameters
-    # transformers would not look for the base in the object that is replaced, and take its default instead.
+    # transformers would ignore the base in the replaced object and use its default instead.
     theta = _rope_theta(scaling, fields, architecture)
     if parameters.present("rope_theta") and _rope_theta(parameters, fields, architecture) != theta:
         raise parameters.refuse(
-            "rope_theta", f"rope_scaling is there too and replaces it, with rope_theta = {theta:g}: keep one of the two"
+            "rope_theta", f"rope_scaling replaces it, with rope_theta = {theta:g}: keep only one of the two"
         )
     return scaling
 
 
 def _rope_theta(section: Fields, fields: Fields, architecture: Architecture) -> float:
     holder = section if "rope_theta" in section.values else fields
-    # A null is none of the ways to leave it out: transformers fails on it.
+    # Null does not mean absent here: transformers fails on it.
     return holder.number("rope_theta", low=MIN_ROPE_THETA) if "rope_theta" in holder.values else architecture.rope_theta

@@ -1,14 +1,14 @@
-"""Rounds of a token that was recorded once and is run again: on a GPU as CUDA graphs.
+"""Runs rounds by recording one token and replaying it: on a GPU, as CUDA graphs.
 
-One token of a small model is 250 to 300 kernels of a few microseconds each, which is less than Python takes to launch
+One token of a small model is 250 to 300 kernels of a few microseconds each, which is less than Python needs to launch
 one. A CUDA graph launches all of them in one call, but always the same kernels on the same addresses. So a round is
-padded to the next of a few numbers of rows, its input is copied to a fixed place (`RoundBuffers`), and there is one
-graph for each such *bucket* and each way to cut attention and to draw. The LM head is part of it, and so is the draw,
-which leaves there what the next repetition starts from. The results of all tokens come to the host in one copy.
+padded to one of a few numbers of rows, its input is copied to a fixed place (`RoundBuffers`), and there is one graph
+for each such *bucket* and each way to cut attention and to draw. The graph includes the LM head and the draw, which
+updates the state that the next replay starts from. The results of all tokens come to the host in one copy.
 
-Graphs are recorded when they are first needed: which of them a search needs depends on its width, and recording all
-would cost seconds at every start. Only the largest bucket is recorded before the first other one. All graphs take their
-memory from one pool, and what a large one has freed is large enough for all that follow.
+Graphs are recorded when they are first needed: which ones a search needs depends on its width, and recording all would
+cost seconds at every start. Only the largest bucket is recorded before any other. All graphs share one memory pool, in
+which the memory that a large graph has freed is enough for all that follow.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .round_buffers import Capacity, RoundBuffers
 _LOGGER = logging.getLogger(__name__)
 
 BUCKETS: Final = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-"""Rows that a round may be padded to: above 16 never by more than half of what it has."""
+"""The numbers of rows that a round may be padded to; above 16 rows, padding adds at most half."""
 
 _WIDTHS: Final = (5, 20, 40, MAX_TOP_K)
 """Candidates that a recorded LM head keeps; what is asked for is rounded up. 5 are what every token's confidence takes,
@@ -38,14 +38,15 @@ _WIDTHS: Final = (5, 20, 40, MAX_TOP_K)
 
 
 Run = Callable[[], Tensor]
-"""One token on every row of a bucket; gives the hidden states that were drawn from, `[bucket, hidden]`."""
+"""Runs one token on every row of a bucket; returns the hidden states it drew from, `[bucket, hidden]`."""
 
 Record = Callable[[Run], Run]
-"""Makes of a run one that repeats it. On a GPU that is `CudaGraphs`; a run itself does as well, only more slowly."""
+"""Turns a run into one that replays it. On a GPU this is `CudaGraphs`; returning the run itself works too, but
+slower."""
 
 
 class _GraphKey(NamedTuple):
-    """Which graph of a bucket.
+    """Identifies one graph of a bucket.
 
     Attributes:
         tile_rows: `Tiles.rows`.
@@ -59,20 +60,20 @@ class _GraphKey(NamedTuple):
 
 
 class DecodeGraphs:
-    """Runs rounds of one decoder on one cache by repeating recorded tokens.
+    """Runs rounds of one decoder on one cache by replaying recorded tokens.
 
     Attributes:
-        works: False as soon as one could not be recorded.
+        works: False as soon as a recording has failed.
     """
 
     def __init__(self, decoder: Decoder, cache: KVCache, record: Record, most_rows: int = BUCKETS[-1]) -> None:
-        """Record with `record`, when rounds come.
+        """Record with `record` as rounds need it.
 
         Args:
-            decoder: Its op set takes plans in tiles (`Kernels.tiling`) and never waits for the device.
+            decoder: A decoder whose op set reads tiles (`Kernels.tiling`) and never waits for the device.
             cache: Where K and V go.
-            record: Makes a run repeatable.
-            most_rows: The largest round that will come.
+            record: Turns a run into one that replays it.
+            most_rows: Rows of the largest round.
         """
         self._decoder = decoder
         self._cache = cache
@@ -83,7 +84,7 @@ class DecodeGraphs:
         self.works = True
 
     def takes(self, round: Round) -> bool:
-        """Whether `launch` can be asked for `round`: it is not too large, it has tiles, and recording works."""
+        """Whether `launch` can run `round`: it is not too large, it has tiles, and recording works."""
         step = round.step
         return self.works and step.plan.tiles is not None and len(step.token_ids) <= self._buckets[-1]
 
@@ -119,7 +120,7 @@ class DecodeGraphs:
         return min(_WIDTHS[bisect_left(_WIDTHS, k)], self._decoder.head.out_features)
 
     def _with_room(self, bucket: int, tiles: Tiles) -> RoundBuffers:
-        """The bucket's buffers. Where `tiles` do not fit, they are made anew and its graphs are forgotten."""
+        """The bucket's buffers. If `tiles` do not fit, new ones are made and the bucket's graphs are dropped."""
         had = self._buffers.get(bucket)
         capacity = (had.capacity if had else Capacity.least(bucket)).grown(tiles)
         if had is None or had.capacity != capacity:
@@ -128,7 +129,7 @@ class DecodeGraphs:
         return self._buffers[bucket]
 
     def _recorded(self, bucket: int, kind: _GraphKey) -> Run:
-        """The graph of `kind` for `bucket`; recorded if it is the first time, after that of the largest bucket."""
+        """The graph of `kind` for `bucket`, recorded on first use (and after that of the largest bucket)."""
         largest = self._buckets[-1]
         if bucket != largest and not self._runs.get(largest):
             self._runs.setdefault(largest, {})
@@ -140,7 +141,7 @@ class DecodeGraphs:
         return runs[kind]
 
     def _one_token(self, buffers: RoundBuffers, kind: _GraphKey) -> Run:
-        """What is to be recorded. It is run before, and all rows are padding then, so that nothing is written."""
+        """The run to record. It runs once before, with all rows as padding, so that it writes nothing."""
         buffers.pad()
         step, state = buffers.step(kind.tile_rows), buffers.state(kind.width)
         draw = buffers.draw if kind.draws else None

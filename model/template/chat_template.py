@@ -1,4 +1,4 @@
-"""Chat templates: the checkpoint's own way to turn messages into a prompt."""
+"""Chat templates: Jinja programs of a checkpoint that turn messages into a prompt."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .budget import STEPS, STEPS_PER_STEP_OF_INPUT, plain
 from .sandbox import Sandbox
 
 MAX_TEMPLATE_CHARACTERS = 2**20
-"""Bound on a template's source; the longest real ones, with tools, are under 30 thousand characters."""
+"""Most characters of a template's source; the longest real ones, with tools, have less than 30 thousand."""
 
 MAX_DATE_CHARACTERS = 200
-"""Bound on the format of a date, which can become some hundred times as long."""
+"""Most characters of a date's format, whose result can be about a hundred times as long."""
 
 MAX_MESSAGE_CHARACTERS = 300
 
 _REASONS = re.compile(r"</?(think|thought|reasoning)>|step[ -]by[ -]step", re.IGNORECASE)
-"""R1's distills and QwQ open `<think>` or cut it off, Marco-o1 asks for `<Thought>` and `<Output>`, and others ask in
-their system message to reason step by step."""
+"""Signs that a template mentions reasoning: R1's distills and QwQ open `<think>` or cut it off, Marco-o1 asks for
+`<Thought>` and `<Output>`, and others ask in their system message to reason step by step."""
 
 Message = Mapping[str, Any]
 """One message: `role`, `content` and whatever else the template reads."""
@@ -51,7 +51,7 @@ class ChatTemplate:
             special_tokens: Variables such as `bos_token` and `eos_token`.
 
         Raises:
-            ChatTemplateError: The text is not a valid template, or too large a one.
+            ChatTemplateError: The text is not a valid template, or is too large.
         """
         if len(source) > MAX_TEMPLATE_CHARACTERS:
             raise ChatTemplateError(f"chat template: longer than {MAX_TEMPLATE_CHARACTERS} characters")
@@ -64,7 +64,7 @@ class ChatTemplate:
         self._sandbox = Sandbox({"strftime_now": self._strftime_now})
         try:
             self._template = self._sandbox.compile_paying(source)
-        except Exception as error:  # jinja's parser and compiler, and then Python's, raise what they like
+        except Exception as error:  # jinja's parser and compiler, and Python's, can raise anything
             raise ChatTemplateError(f"chat template: cannot be compiled: {_brief(error)}") from error
 
     def render(
@@ -75,12 +75,12 @@ class ChatTemplate:
         now: datetime | None = None,
         **variables: object,
     ) -> str:
-        """Return the prompt that stands for `messages`.
+        """Render `messages` to a prompt.
 
         Args:
-            messages: The chat, oldest first, made of text, numbers, lists and mappings.
-            add_generation_prompt: End with the opening of the assistant's answer.
-            now: The time that `strftime_now` tells; None for the time that it is.
+            messages: The chat, oldest first; text, numbers, lists and mappings.
+            add_generation_prompt: Whether to end with the beginning of the assistant's answer.
+            now: The time that `strftime_now` shows; None for the current time.
             variables: Further variables of this template, such as `tools`.
 
         Raises:
@@ -96,29 +96,29 @@ class ChatTemplate:
                 budget.left = sys.maxsize
                 budget.left = STEPS + STEPS_PER_STEP_OF_INPUT * budget.weigh(data)
                 return "".join(self._template.generate(data))
-        except Exception as error:  # a template can raise anything, and whatever it is, it is the template's error
+        except Exception as error:  # a template can raise anything
             raise ChatTemplateError(f"chat template: {_brief(error)}") from error
 
     def _strftime_now(self, format: str) -> str:
-        """Today's date and time, or those of this rendering, for the templates that tell it to the model."""
+        """The date and time of this rendering, or now, for templates that show it to the model."""
         if len(format) > MAX_DATE_CHARACTERS:
             raise ValueError(f"asks for a date in more than {MAX_DATE_CHARACTERS} characters")
         return (self._now or datetime.now()).strftime(format)
 
 
 def speaks_of_reasoning(text: str) -> bool:
-    """Whether a template or a system message names the tags of a thought, or steps."""
+    """Whether a template or a system message mentions the tags of a thought, or steps."""
     return _REASONS.search(text) is not None
 
 
 def _brief(error: Exception) -> str:
-    """One printable line that says what went wrong, though a template may have written it."""
-    if isinstance(error, RecursionError | MemoryError):  # Python's parser has the second for what nests too deep
-        return "it is too large or nests too deep"
+    """The error as one printable line, even if a template wrote its text."""
+    if isinstance(error, RecursionError | MemoryError):  # Python's parser raises the latter for deep nesting
+        return "it is too large or nested too deeply"
     match error:
         case TemplateSyntaxError():
             whole = f"{error.message}, in line {error.lineno}"
-        case SyntaxError():  # of the Python that jinja makes: its lines are not the template's
+        case SyntaxError():  # in the Python that jinja generates: its lines are not the template's
             whole = error.msg
         case KeyError():
             whole = f"there is no {error}"

@@ -1,4 +1,4 @@
-"""A run of `marcot compare`: the same prompts to several models."""
+"""A run of `marcot compare`: the same prompts for several models."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from ...search.rollout.instruction import with_instruction
 
 @dataclass(frozen=True, slots=True)
 class CompareRun:
-    """What `marcot compare` was asked to compare.
+    """The options of `marcot compare`, and the run.
 
     Attributes:
         prompts: The prompts.
         models: Models as the user named them; they are loaded one after the other.
-        specs: How each answers.
+        specs: The strategies that each model answers with.
         numbers: Number format, compute mode and weights, as the user named them.
         system: System message, or None for the chat template's own.
-        instruction: What follows each prompt.
-        day: What chat templates show as today's date.
+        instruction: The text added to each prompt.
+        day: The date that chat templates show as today's.
     """
 
     prompts: Sequence[Prompt]
@@ -41,7 +41,7 @@ class CompareRun:
     day: date
 
     def run(self, load: Callable[[str], Engine]) -> Comparison:
-        """Ask every model everything, or what there is time for until Ctrl-C.
+        """Ask every model all prompts, or as many as possible until Ctrl-C.
 
         Args:
             load: Loads a model by name.
@@ -71,7 +71,7 @@ class CompareRun:
         searches: dict[tuple[int, Contestant], SearchResult],
         settings: dict[Contestant, dict[str, Any]],
     ) -> None:
-        """Put every reply and the search behind it into `replies` and `searches` as it comes."""
+        """Add every reply and its search to `replies` and `searches` as it arrives."""
         stages = [
             EvalStage(f"{Path(model).name}, {spec.label}", len(self.prompts), spec.strategy)
             for model in self.models
@@ -97,7 +97,7 @@ class CompareRun:
     def _replies(
         self, engine: Engine, spec: StrategySpec, view: EvalView
     ) -> Iterator[tuple[int, Reply, SearchResult | None]]:
-        """One prompt after the other, as times are compared too."""
+        """Answer one prompt after the other, because times are compared too."""
         asked = (Question(with_instruction(each.question, self.instruction), each.reference) for each in self.prompts)
         events = engine.stream(asked, spec.strategy, system=self.system, instruction=None, concurrency=1, date=self.day)
         for event in events:

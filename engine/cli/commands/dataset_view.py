@@ -1,4 +1,4 @@
-"""What a person sees of `marcot dataset`."""
+"""The progress bar and the summary of `marcot dataset`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ...results.pace import time_left
 from ...text.terminal import Terminal
 
 PLAIN_LINE_EVERY = 30.0
-"""Seconds between two lines where stderr is no terminal."""
+"""Seconds between two lines if stderr is not a terminal."""
 
 
 class ProgressBar:
-    """On a terminal, a bar on stderr for each stage; elsewhere, a line now and then."""
+    """On a terminal, a progress bar on stderr for each stage; elsewhere, a line now and then."""
 
     def __init__(self) -> None:
         self._console = console = Terminal(stderr=True)
@@ -39,9 +39,9 @@ class ProgressBar:
         self._tasks: dict[str, TaskID] = {}
 
     def show(self, stage: str, done: int, total: int) -> None:
-        """Say that `stage` has done `done` of `total`."""
+        """Show that `done` of `total` items of `stage` are done."""
         now = time.monotonic()
-        # What was done before the first call is no measure of speed: a run may go on where another was stopped.
+        # Items done before the first call do not count towards the speed, because a run may resume another.
         first, started = self._begun.setdefault(stage, (done, now))
         if not self._progress.disable:
             if stage not in self._tasks:
@@ -50,7 +50,7 @@ class ProgressBar:
         elif now - self._last_line >= PLAIN_LINE_EVERY:
             self._last_line = now
             left = (now - started) / (done - first) * (total - done) if done > first else None
-            # Who cannot be told how far it is may still want the results.
+            # Without a place for progress messages, the results still matter.
             with suppress(OSError):
                 line = f"{stage}: {done} of {total} ({done / max(total, 1):.0%}), {time_left(left)}"
                 self._console.print(line, soft_wrap=True)
@@ -66,13 +66,13 @@ class ProgressBar:
 
 
 def report(produced: BuildResult, out: Path) -> str:
-    """What became of the searches, in some lines."""
+    """A summary of the data set, in a few lines."""
     tally = produced.summary["tally"]
     lines = []
     if produced.was_there:
-        lines.append(f"{out} is there already, made from the same sources with the same options")
+        lines.append(f"{out} already exists, made from the same sources with the same options")
     elif produced.resumed_at:
-        lines.append(f"went on from question {produced.resumed_at + 1}")
+        lines.append(f"resumed at question {produced.resumed_at + 1}")
     traces, good = tally["passed"].get("traces", 0), tally["passed"].get("good", 0)
     lines.append(f"{produced.questions} questions, {traces} traces, {good} of them pass all filters")
     dropped = [
@@ -86,7 +86,7 @@ def report(produced: BuildResult, out: Path) -> str:
             tokens = f", {tally['tokens'].get(key, 0)} tokens" if counted else ""
             lines.append(f"{out / key}.jsonl: {count} records of {tally['questions'].get(key, 0)} questions{tokens}")
     if not any(tally["records"].values()):
-        lines.append(f"nothing passed the filters; {out / 'README.md'} says which of them dropped what")
+        lines.append(f"nothing passed the filters; {out / 'README.md'} says what each filter dropped")
     if not counted:
-        lines.append("tokens are not counted: name a model with --tokenizer")
+        lines.append("tokens are not counted; name a model with --tokenizer to count them")
     return "\n".join(lines)

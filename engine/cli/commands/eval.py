@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def eval(
     *,
     results: Annotated[
-        list[Path] | None, typer.Argument(help="With --report: result files, and folders of them.")
+        list[Path] | None, typer.Argument(help="With --report: result files, or folders with result files.")
     ] = None,
     data: DataSetOptions,
     contest: ContestOptions,
@@ -33,16 +33,18 @@ def eval(
     concurrency: Annotated[int, typer.Option(help="Questions searched at a time.")] = 8,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder for results and report; what it has already is not done again."),
+        typer.Option(
+            metavar="DIR", help="Folder for results and report; answers that it already has are not repeated."
+        ),
     ] = None,
     full: Annotated[
-        bool, typer.Option("--full", help="Also keep texts and trees, which are large (under result).")
+        bool, typer.Option("--full", help="Also keep texts and trees, which are large (under 'result').")
     ] = False,
     baseline: Annotated[
         str | None, typer.Option(help="Label of the strategy to compare with; by default greedy, or the first.")
     ] = None,
     report: Annotated[
-        bool, typer.Option("--report", help="Report on results that are there; no model is run.")
+        bool, typer.Option("--report", help="Report on existing results, without running a model.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
     loading: ModelOptions,
@@ -50,8 +52,8 @@ def eval(
     r"""Measure strategies and models on questions with known answers.
 
     Prints accuracy with 95 % intervals, pass@k, tokens and time, a paired comparison, and the accuracy at smaller
-    budgets. With --out every answer is kept as it is found; the same command goes on where it was stopped, and the
-    folder gets report.md, report.json, curve.csv and curve.png.
+    budgets. With --out, every answer is saved as soon as it is found, the same command resumes after an interruption,
+    and the folder gets report.md, report.json, curve.csv and curve.png.
 
     For example:
 
@@ -75,7 +77,7 @@ def eval(
         _deliver(Report.of(_read(results, data.questions), baseline, contest.budget_tokens), out, json)
         return
     if results:
-        raise InputError(f"{results[0]}: result files are read with --report; without it, give --input, --model, ...")
+        raise InputError(f"{results[0]}: add --report to read result files, or give --input and --model to measure")
     specs = contest.specs
     check_baseline(baseline, [spec.label for spec in specs])
     questions = data.read()
@@ -108,7 +110,7 @@ def _read(results: list[Path] | None, questions: str | None) -> list[Series]:
     from ...evaluation import QuestionRange, read_series
 
     if not results:
-        raise InputError("--report needs result files, or folders of them")
+        raise InputError("--report needs result files, or folders with result files")
     series = read_series(results)
     if questions is None:
         return series
@@ -135,8 +137,8 @@ def _answer(run: EvalRun, loading: ModelOptions, out: Path | None) -> list[Failu
                         say(f"error: {failure}")
                     failures.append(failure)
     except KeyboardInterrupt:
-        resume = f"; the same command goes on from {out}" if out else ""
-        say(f"interrupted: {run.finished} questions were finished{resume}")
+        resume = f"; run the same command again to resume from {out}" if out else ""
+        say(f"interrupted: finished {run.finished} questions{resume}")
         raise typer.Exit(INTERRUPTED) from None
     return failures
 

@@ -28,7 +28,7 @@ from ..streams import as_output_error, is_broken_pipe, say
 
 @dataclass(frozen=True, slots=True)
 class SearchCommand:
-    """What `marcot search` was asked to do.
+    """The options of `marcot search`, and the run.
 
     Attributes:
         questions: What to search.
@@ -67,7 +67,7 @@ class SearchCommand:
         return {"model": self.model, **self.numbers, **asked, **self.strategy.settings()}
 
     def run(self, load: Callable[[str], AbstractContextManager[QuestionSearcher]]) -> int:
-        """Search what is not in `out` yet, and return the exit code: 0, or that of the first question that failed.
+        """Search the questions that are not in `out` yet; return 0 or the exit code of the first question that failed.
 
         Args:
             load: Loads a model; called only if there is something to search.
@@ -75,8 +75,8 @@ class SearchCommand:
         with QuestionRun(self.questions, self.strategy, self.settings, self.out) as run:
             tally = run.tally
             if tally.skipped:
-                no_tree = ", and get no tree" if self.tree is not None else ""
-                say(f"{tally.skipped} of {len(self.questions)} questions are in {self.out} already{no_tree}")
+                no_tree = "; no tree is written for them" if self.tree is not None else ""
+                say(f"{tally.skipped} of {len(self.questions)} questions are already in {self.out}{no_tree}")
             if not run.todo:
                 if run.file is not None:
                     check_unchanged(self.model, run.file)
@@ -85,13 +85,15 @@ class SearchCommand:
                 with load(self.model) as searcher:
                     self._search(searcher, run)
             except KeyboardInterrupt:
-                resume = f"; the same command goes on from {self.out}" if self.out else ""
-                say(f"interrupted: {tally.finished} of {len(run.todo)} questions are finished{resume}")
+                resume = f"; run the same command again to resume from {self.out}" if self.out else ""
+                say(f"interrupted: finished {tally.finished} of {len(run.todo)} questions{resume}")
                 return INTERRUPTED
             except OSError as error:
                 if self.out is None or is_broken_pipe(error):
                     raise
-                raise OutputError(f"{as_output_error(error)}; the same command goes on from {self.out}") from error
+                raise OutputError(
+                    f"{as_output_error(error)}; run the same command again to resume from {self.out}"
+                ) from error
         if len(self.questions) > 1:
             say(str(tally))
         return tally.exit_code
@@ -136,7 +138,7 @@ class SearchCommand:
 
 
 def _row(question: InputQuestion, result: SearchResult) -> str:
-    """A line about one question of many."""
+    """The line about one question of several."""
     verdict = {True: "right", False: "wrong", None: "-"}[is_correct(question, result)]
     answer = shorten(printable(result.answer), 40, placeholder="...") or "(none)"
     text = shorten(printable(question.text), 80, placeholder="...")

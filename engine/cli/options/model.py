@@ -91,7 +91,7 @@ class ModelOptions:
     ] = False
 
     def load(self, model: str) -> Engine:
-        """Load `model`; a person at a terminal is told how long it took, which is seconds."""
+        """Load `model`; on a terminal, print how long it took."""
         from ...engine import Engine
 
         started = time.monotonic()
@@ -129,7 +129,7 @@ class ModelOptions:
 
     @property
     def numbers(self) -> dict[str, str]:
-        """What results depend on, by the names in their settings."""
+        """The number formats that results depend on, by their names in settings."""
         from ...load_options import number_settings
 
         return number_settings(self.dtype, self.compute, self.weights, self.kv_dtype)

@@ -1,4 +1,4 @@
-"""The options that say how tokens are drawn."""
+"""The sampling options."""
 
 from __future__ import annotations
 

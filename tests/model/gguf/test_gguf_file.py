@@ -57,7 +57,7 @@ def test_llama3_scaling_is_recognised_from_its_divisors(tiny_checkpoint, tmp_pat
     assert open_checkpoint(path).config.rope == open_checkpoint(folder).config.rope
     other = divisors * np.linspace(1.0, 1.1, len(divisors), dtype=np.float32)
     path = convert(folder, tmp_path / "b.gguf", edit=lambda writer: writer.add_tensor("rope_freqs.weight", other))
-    with pytest.raises(UnsupportedConfigError, match=r"tensor rope_freqs\.weight holds other frequencies"):
+    with pytest.raises(UnsupportedConfigError, match=r"tensor rope_freqs\.weight is not the llama3 scaling"):
         open_checkpoint(path)
 
 
@@ -89,10 +89,10 @@ REFUSED = {
     ),
     "divisors outside llama": (
         lambda w: w.add_tensor("rope_freqs.weight", np.ones(4, np.float32)),
-        "tensor rope_freqs.weight has no place in qwen2",
+        "tensor rope_freqs.weight is not part of a qwen2 model",
     ),
     "attends to what follows": (lambda w: w.add_causal_attention(False), "qwen2.attention.causal is False"),
-    "an adapter": (lambda w: w.add_type("adapter"), "general.type is 'adapter': this file is no model of its own"),
+    "an adapter": (lambda w: w.add_type("adapter"), "general.type is 'adapter': this file is not a complete model"),
     "partial rotation": (lambda w: w.add_rope_dimension_count(4), "qwen2.rope.dimension_count is 4"),
     "experts": (lambda w: w.add_expert_count(8), "qwen2.expert_count is 8"),
     "sliding window": (lambda w: w.add_sliding_window(512), "qwen2.attention.sliding_window is 512"),
@@ -104,11 +104,11 @@ REFUSED = {
     ),
     "norms of heads": (
         lambda w: w.add_tensor("blk.0.attn_q_norm.weight", np.ones(8, np.float32)),
-        "tensor blk.0.attn_q_norm.weight has no place in a qwen2 model",
+        "tensor blk.0.attn_q_norm.weight is not part of a qwen2 model",
     ),
     "tensor of a layer too many": (
         lambda w: w.add_tensor("blk.3.attn_norm.weight", np.ones(112, np.float32)),
-        "tensor blk.3.attn_norm.weight has no place in a qwen2 model",
+        "tensor blk.3.attn_norm.weight is not part of a qwen2 model",
     ),
 }
 

@@ -169,7 +169,7 @@ SMOLLM3 = {"architectures": ["SmolLM3ForCausalLM"]}
 REFUSED = {
     "architecture": ({"architectures": ["MixtralForCausalLM"]}, "architectures"),
     "no architecture": ({"architectures": None}, "architectures"),
-    "two architectures": ({"model_type": "llama"}, "model_type is 'llama': does not go with architectures"),
+    "two architectures": ({"model_type": "llama"}, "model_type is 'llama': contradicts architectures"),
     "type of another": ({"architectures": None, "model_type": "qwen3_moe"}, "architectures is None"),
     "layers without RoPE not listed": (
         SMOLLM3 | {"no_rope_layers": [1, 0]},
@@ -181,7 +181,7 @@ REFUSED = {
     "nested config": ({"text_config": {"hidden_size": 8}}, "text_config"),
     "two bases": (
         {"rope_parameters": {"rope_theta": 1e5}, "rope_scaling": YARN},
-        "rope_parameters.rope_theta is 100000.0: rope_scaling is there too",
+        "rope_parameters.rope_theta is 100000.0: rope_scaling replaces it",
     ),
     "yarn half truncated": ({"rope_scaling": YARN | {"truncate": None}}, "rope_scaling.truncate is None"),
     "theta null": ({"rope_theta": None}, "rope_theta is None"),
