@@ -100,7 +100,7 @@ REFUSED = {
     "end token outside": (lambda w: w.add_eos_token_id(331), "tokenizer.ggml.eos_token_id is 331"),
     "unknown tensor": (
         lambda w: w.add_tensor("blk.0.attn_sinks.weight", np.ones(8, np.float32)),
-        "tensor blk.0.attn_sinks.weight is none that this engine knows",
+        "tensor blk.0.attn_sinks.weight is unknown to this engine",
     ),
     "norms of heads": (
         lambda w: w.add_tensor("blk.0.attn_q_norm.weight", np.ones(8, np.float32)),
