@@ -90,7 +90,7 @@ def _architecture(fields: Fields) -> Architecture:
     architecture = BY_CLASS[name]
     if kind is not None and kind != architecture.name:
         wanted = architecture.name
-        raise fields.refuse("model_type", f"does not go with architectures = {names}, whose type is {wanted!r}")
+        raise fields.refuse("model_type", f"contradicts architectures = {names}, whose type is {wanted!r}")
     return architecture
 
 

@@ -161,7 +161,7 @@ REFUSED = {
         {"tokenizer.ggml.model": "llama", "tokenizer.ggml.scores": [1.0]},
         "tokenizer.ggml.scores must have one number for each of 4 tokens",
     ),
-    "unknown split": ({"tokenizer.ggml.pre": "poro-chat"}, "tokenizer.ggml.pre is 'poro-chat': an unknown way"),
+    "unknown split": ({"tokenizer.ggml.pre": "poro-chat"}, "tokenizer.ggml.pre is 'poro-chat', an unknown way"),
     "no split": ({"tokenizer.ggml.pre": None}, "tokenizer.ggml.pre is 'missing'"),
     "no merges": ({"tokenizer.ggml.merges": None}, "tokenizer.ggml.merges must be a list of strings"),
     "tokens are numbers": ({"tokenizer.ggml.tokens": [1, 2]}, "tokenizer.ggml.tokens must be a list of strings"),
