@@ -1,4 +1,4 @@
-"""Text to token ids and back."""
+"""Converts text to token ids and back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPACE = "\u2581"
 """What SentencePiece writes for a space."""
 
 _UNFINISHED = "\N{REPLACEMENT CHARACTER}"
-"""What bytes decode to that are not UTF-8, such as the beginning of a character that the next tokens complete."""
+"""What bytes that are not UTF-8 decode to, such as the beginning of a character that the next tokens complete."""
 
 
 class Tokenizer:
@@ -25,8 +25,8 @@ class Tokenizer:
 
     Attributes:
         bos_token_id: The token that documents start with, or None.
-        adds_bos: The checkpoint was trained to see `bos_token_id` before every plain text.
-        chat_template: How messages become a prompt, or None.
+        adds_bos: Whether the checkpoint expects `bos_token_id` before every plain text.
+        chat_template: Renders messages to a prompt; None if the checkpoint has none.
         special_tokens: Ids of the tokens that `decode` drops, by their texts.
     """
 
@@ -50,23 +50,23 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Tokens that have a text, added ones included; the model's embedding may have more rows."""
+        """Number of tokens that have a text, including added ones; the model's embedding may have more rows."""
         return self._backend.get_vocab_size(with_added_tokens=True)
 
     def fingerprint(self) -> str:
-        """32 hexadecimal digits that are others when it encodes otherwise."""
+        """32 hexadecimal digits that identify the tokenizer's encoding."""
         return hashlib.sha256(self._backend.to_str().encode()).hexdigest()[:32]
 
     def encode(self, text: str, *, bos: bool = False) -> list[int]:
-        """Return the ids of `text`; special tokens that are written out in it become themselves.
+        """Return the ids of `text`; special tokens written out in it are recognised.
 
         Args:
             text: Any string.
-            bos: Put `bos_token_id` in front, if there is one. A text that begins with it, such as a rendered chat, gets
-                no second one.
+            bos: Whether to put `bos_token_id` in front, if there is one. A text that already begins with it, such as a
+                rendered chat, gets no second one.
 
         Raises:
-            TokenizerError: `text` is not valid Unicode (it holds half of a surrogate pair).
+            TokenizerError: `text` is not valid Unicode (it has an unpaired surrogate).
         """
         try:
             ids = self._backend.encode(text, add_special_tokens=False).ids
@@ -165,7 +165,7 @@ def _decoded(backend: tokenizers.Tokenizer, ids: list[int], *, keep_special: boo
 
 
 class TextStream:
-    """Incremental decoding: what `push` returns, and `finish` at the end, adds up to `Tokenizer.decode` of all ids."""
+    """Incremental decoding: the results of `push`, and of a final `finish`, add up to `Tokenizer.decode` of all ids."""
 
     def __init__(self, tokenizer: Tokenizer, keep_special: bool) -> None:
         self._tokenizer = tokenizer
@@ -174,24 +174,24 @@ class TextStream:
         self._pending: list[int] = []
 
     def copy(self) -> TextStream:
-        """One that goes on from here by itself."""
+        """An independent copy of the present state."""
         copy = TextStream(self._tokenizer, self._keep_special)
         copy._context, copy._pending = self._context.copy(), self._pending.copy()
         return copy
 
     def push(self, *ids: int) -> str:
-        """Take the next tokens; return the text that is now certain, often "" in the middle of a character."""
+        """Decode the next tokens; return the text that is now certain, often "" in the middle of a character."""
         self._pending.extend(ids)
         text = self._pending_text()
-        # A last U+FFFD may be the beginning of a character whose other bytes come with the next tokens.
+        # A final U+FFFD may be the beginning of a character whose other bytes come with the next tokens.
         return "" if text.endswith(_UNFINISHED) else self._release(text)
 
     def finish(self) -> str:
-        """Return what is still held back."""
+        """Return the text that is still held back."""
         return self._release(self._pending_text())
 
     def _pending_text(self) -> str:
-        # Decoders may treat the first token differently (a leading space), so one released token stays in front.
+        # Decoders may treat the first token differently (a leading space), so one released token is kept in front.
         before = self._decode(self._context)
         return self._decode(self._context + self._pending)[len(before) :]
 

@@ -1,4 +1,4 @@
-"""From the readers of a step to the order of its rows and its attention plan."""
+"""Orders the rows of a step and makes its attention plan."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ..kv.node import KVNode
 from ..scheduler.request import Request
 
 _SEGMENT_TOKENS = 2048
-"""Longest run of a work item: bounds the scores that an attention kernel holds at once."""
+"""Most tokens of a work item; this bounds how many scores an attention kernel holds at once."""
 
 
 class Reader(NamedTuple):
-    """A run of query rows that ends a path: the next tokens of a branch, or a prefill chunk of a node.
+    """A run of query rows that ends a path: the next token of a branch, or a prefill chunk of a node.
 
     Attributes:
-        request: Whose work it is.
+        request: The request that the rows belong to.
         leaf: The node that the rows belong to.
         first: Index in `leaf.tokens` of the first row's token.
-        rows: Consecutive tokens.
+        rows: Number of consecutive tokens.
         writes: Whether the rows' K and V are new; False runs a cached token again for its distribution.
     """
 
@@ -47,21 +47,21 @@ class Reader(NamedTuple):
 
 
 class Planner(Protocol):
-    """Plans the attention of one round after the other."""
+    """Plans the attention of one step or round after the other."""
 
     def plan(self, readers: Sequence[Reader], room: int = 1) -> tuple[list[Reader], Plan]:
-        """Order `readers` and plan their rows; the plan is on the host, and good until the next one is made.
+        """Order `readers` and plan their rows. The plan is on the host, and valid until the next one is made.
 
         Args:
-            readers: What is read.
-            room: Tokens of the round. A branch that decodes goes on for so many in all, and as far as its leaf has
-                pages for them, the plan has their slots. What lies there is not seen before a row's position is there.
+            readers: The paths to read.
+            room: Tokens of the round. A decoding branch draws this many. The plan includes their slots, as far as the
+                leaf has pages for them; a row does not see a slot before its position gets there.
         """
         ...
 
 
 class ItemPlanner:
-    """Makes every plan anew, of items."""
+    """Plans with work items, for op sets that read items."""
 
     def plan(self, readers: Sequence[Reader], room: int = 1) -> tuple[list[Reader], Plan]:
         """See `Planner.plan`."""
@@ -70,7 +70,7 @@ class ItemPlanner:
 
 
 def depth_first(readers: Sequence[Reader]) -> list[Reader]:
-    """Sort so that the readers of every node are neighbours. A node is visited once, however many paths share it."""
+    """Sort so that the readers of every node are neighbours. Visits each node once, however many paths share it."""
     ending: defaultdict[KVNode, list[Reader]] = defaultdict(list)
     below: defaultdict[KVNode | None, list[KVNode]] = defaultdict(list)
     entered: set[KVNode] = set()
@@ -93,7 +93,7 @@ def depth_first(readers: Sequence[Reader]) -> list[Reader]:
 def make_plan(readers: Sequence[Reader], device: torch.device, room: int = 1) -> Plan:
     """The attention plan of `readers`, which are in depth-first order: one work item per node and run of pages.
 
-    A node that several readers share is one item, loaded once for all of them. `room` is that of `Planner.plan`.
+    A node that several readers share is one item, loaded once for all of them. See `Planner.plan` for `room`.
     """
     first_row: dict[KVNode, int] = {}
     rows: dict[KVNode, int] = {}

@@ -1,4 +1,4 @@
-"""The tree of what a round reads, as far as it branches."""
+"""The tree of tokens that a round reads, cut into segments where it branches."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _IN_PAGE = np.arange(PAGE_SIZE, dtype=np.int32)
 
 
 class Segments(NamedTuple):
-    """Runs of tokens that the same rows read from end to end, whatever nodes they are in; upper ones come first.
+    """Runs of tokens that the same rows read from end to end, across node boundaries; upper ones come first.
 
     A shared segment has several rows, a private suffix has one.
 
     Attributes:
-        above: `[segments]`, the segment that it goes on from; -1 where a path begins.
+        above: `[segments]`, the segment that this one continues; -1 where a path begins.
         first: `[segments]`, index in `ReadTree.slots` of its first token; the others follow.
-        length: `[segments]`, tokens, with those that a round will add.
+        length: `[segments]`, number of tokens, including those that the round will add.
         position: `[segments]`, absolute position of its first token.
         first_row: `[segments]`, the first row that reads it.
-        rows: `[segments]`, how many do, one after the other.
-        ends: `[segments]`, how many of them end in it.
-        end_row: `[segments]`, the first row that does, if any; the others follow.
+        rows: `[segments]`, number of consecutive rows that read it.
+        ends: `[segments]`, number of rows whose path ends in it.
+        end_row: `[segments]`, the first row whose path ends in it, if any; the others follow.
     """
 
     above: Ints
@@ -51,11 +51,11 @@ class ReadTree(NamedTuple):
     """What a round reads.
 
     Attributes:
-        readers: In the order of their rows, in which the readers of every segment are neighbours.
-        positions: `[query rows]` int32, absolute position of each.
-        last: `[query rows]`, where each will be at the end of the round.
+        readers: In the order of their rows, which makes the readers of every segment neighbours.
+        positions: `[query rows]` int32, absolute position of each row.
+        last: `[query rows]`, each row's position at the end of the round.
         slots: `[tokens]` int32, `page * PAGE_SIZE + slot` in the cache.
-        segments: Where they are.
+        segments: The segments, as ranges of `slots`.
     """
 
     readers: list[Reader]
@@ -66,15 +66,15 @@ class ReadTree(NamedTuple):
 
 
 def read_tree(readers: Sequence[Reader], room: int) -> ReadTree:
-    """The tree of `readers`, in which every node is visited once; `room` is that of `Planner.plan`.
+    """The tree that `readers` read; visits every node once. See `Planner.plan` for `room`.
 
-    A reader's *stretch* is the part of its path that no earlier reader has. Its nodes are numbered from the leaf up.
-    Where further stretches go on behind one of them, it is cut into segments.
+    A reader's *stretch* is the part of its path that no earlier reader shares. Its nodes are numbered from the leaf up.
+    Where later stretches branch off, it is cut into segments.
     """
     nodes: list[KVNode] = []
     number: dict[KVNode, int] = {}
-    begins: list[int] = []  # of each stretch, the number of its lowest node
-    behind: list[int] = []  # and that of the node that it goes on behind, -1 for none
+    begins: list[int] = []  # the number of each stretch's lowest node
+    behind: list[int] = []  # the number of the node that each stretch continues, -1 for none
     for reader in readers:
         begins.append(len(nodes))
         node = reader.leaf
@@ -112,13 +112,13 @@ def _segments(begins: list[int], behind: list[int], own: list[int], nodes: int) 
     """The first row of each reader, and the segments.
 
     Args:
-        begins: Of each stretch, the number of its lowest node.
-        behind: Of each stretch, the number of the node that it goes on behind, -1 for none.
-        own: Rows of its reader.
-        nodes: Of all stretches.
+        begins: The number of each stretch's lowest node.
+        behind: The number of the node that each stretch continues, -1 for none.
+        own: The number of rows of each stretch's reader.
+        nodes: How many nodes all stretches have.
 
     Returns:
-        Rows, and the columns of the segments: their lowest node, the number behind their highest one, and then as in
+        The rows, and the columns of the segments: their lowest node, the number after their highest node, and as in
         `Segments`: `above`, `first_row`, `rows`, `ends` and `end_row`.
     """
     ends_at = [*begins[1:], nodes]
@@ -181,7 +181,7 @@ def _below(
 
 
 def _positions(begins: Ints, rows: Ints, rooms: Ints, order: Ints) -> tuple[NDArray[np.int32], Ints]:
-    """The positions of all rows at the beginning and at the end of a round, of readers in this `order`."""
+    """The positions of all rows at the beginning and at the end of a round, for readers in this `order`."""
     begins, rows, rooms = begins[order], rows[order], rooms[order]
     reader, number = counted(rows)
     positions = begins[reader] + number
@@ -189,7 +189,7 @@ def _positions(begins: Ints, rows: Ints, rooms: Ints, order: Ints) -> tuple[NDAr
 
 
 def _slots(nodes: Sequence[KVNode], lengths: Ints) -> NDArray[np.int32]:
-    """The slots of so many tokens of each node."""
+    """The slots of the first `lengths` tokens of each node."""
     pages = list(map(_PAGES, nodes))
     counts = np.fromiter(map(len, pages), np.int64, len(pages))
     table = np.array(list(chain.from_iterable(pages)), np.int32)

@@ -1,4 +1,4 @@
-"""Which rows of a round read which tokens together, and in what pieces."""
+"""Chooses which rows of a round read which tokens together, and how long the tiles are."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .segments import Segments
 from .tile_cost import BLOCK_TOKENS, TileCost, Work, modelled_us
 
 _WIDEST = 256
-"""Tokens of the longest private suffix that may share a tile with others."""
+"""The longest private suffix, in tokens, that may share a tile with others."""
 
 _CANDIDATES = 2
-"""Numbers of rows per tile that are looked at closely."""
+"""How many numbers of rows per tile are evaluated in full."""
 
 _OPENING = 1.5
-"""What a tile more costs the rows that read it, to what it takes of a worker's time: they are merged later. Of 0.3 to
-6, this is the best on the trees of `make bench-bytes`, and not by much."""
+"""What one more tile costs the rows that read it, which are merged later, as a multiple of its cost in a worker's time.
+Of the values from 0.3 to 6, this is the best on the trees of `make bench-bytes`, but not by much."""
 
 _OF_WORK, _OF_LATENCY = (0.7, 1.2), (1.0, 1.5)
-"""Longest tiles that are tried, in parts of what each worker has to do, and of what makes the latency least. More of
-them gain 0.2 % on the trees of `make bench-bytes`."""
+"""The lengths of longest tiles to try, as shares of one worker's work and of the length with the least latency. More
+lengths gain 0.2 % on the trees of `make bench-bytes`."""
 
 
 class Reads(NamedTuple):
@@ -34,11 +34,11 @@ class Reads(NamedTuple):
 
     Attributes:
         segment: `[runs]`, the segment that the run ends in.
-        before: `[runs]`, how many of the tokens before that segment belong to it; where a run begins inside of its
-            segment, less than 0.
-        length: `[runs]`, its tokens.
+        before: `[runs]`, how many tokens before that segment belong to the run; negative if the run begins inside the
+            segment.
+        length: `[runs]`, its number of tokens.
         first_row: `[runs]`, the first row that reads it.
-        rows: `[runs]`, how many do, one after the other.
+        rows: `[runs]`, number of consecutive rows that read it.
     """
 
     segment: Ints
@@ -52,9 +52,9 @@ class Packs(NamedTuple):
     """Private suffixes that share tiles.
 
     Attributes:
-        first: `[packs]`, number of the first of the runs in `Reads`; the others follow, as their rows do.
-        rows: `[packs]`, how many there are.
-        width: `[packs]`, `Tile.width`.
+        first: `[packs]`, index of its first run in `Reads`; the others follow in the order of their rows.
+        rows: `[packs]`, its number of rows, which is also its number of runs.
+        width: `[packs]`, see `Tile.width`.
     """
 
     first: Ints
@@ -71,14 +71,14 @@ NO_PACKS = Packs(*np.empty((3, 0), np.int64))
 
 
 class TileChoice(NamedTuple):
-    """What is read in which tiles.
+    """One way to cut the reads of a round into tiles.
 
     Attributes:
-        us: How long that takes in the model.
-        cost: The prices, and how many rows a tile has.
-        reads: The runs.
+        us: Modelled time in microseconds.
+        cost: The prices, and the number of rows of a tile.
+        reads: The runs of tokens.
         packs: The runs that share tiles.
-        most: Blocks of tokens of a tile at most.
+        most: Most blocks of tokens of a tile.
     """
 
     us: float
@@ -89,11 +89,11 @@ class TileChoice(NamedTuple):
 
 
 def choose(segments: Segments, costs: Sequence[TileCost], query_rows: int) -> TileChoice:
-    """The best of some ways to read `segments`.
+    """The cheapest of several ways to read `segments`.
 
-    Few rows per tile keep more workers busy, and multiply fewer queries that are not there; many read shared tokens
-    less often. Of the `costs` for different numbers, those that look best for shared segments as they are get a closer
-    look. Tiles of few blocks make the workers end at the same time, those of many have less to merge.
+    With few rows per tile, more workers are busy and fewer padded queries are multiplied; with many, shared tokens are
+    read less often. Of the `costs` for different numbers of rows, those that look best on the segments as they are get
+    evaluated in full. With short tiles, workers finish at the same time; with long ones, there is less to merge.
     """
     tokens = int(segments.length.sum())
     longest = float((segments.position + segments.length).max()) / BLOCK_TOKENS
@@ -138,7 +138,7 @@ def _first_guesses(segments: Segments, costs: Sequence[TileCost]) -> NDArray[np.
 
 
 def shared(segments: Segments, cost: TileCost) -> Reads:
-    """Who reads what, if segments for which tiles of their own do not pay are left to all who go on or end there."""
+    """The runs, if segments that do not deserve tiles of their own are read with the segments and rows below them."""
     tiles, ending = -(-segments.rows // cost.rows), -(-segments.ends // cost.rows)
     goes_on = np.bincount(segments.above + 1, tiles, len(tiles) + 1)[1:]
     again = ((goes_on + ending - tiles) * (cost.block / BLOCK_TOKENS)).tolist()
@@ -160,7 +160,7 @@ def shared(segments: Segments, cost: TileCost) -> Reads:
 
 
 def packed(reads: Reads, cost: TileCost) -> Packs:
-    """Put private suffixes of neighbouring rows into one tile, as long as each makes it cheaper."""
+    """Pack private suffixes of neighbouring rows into one tile, as long as each addition makes it cheaper."""
     singles = int(np.searchsorted(reads.rows, 2))
     short = np.flatnonzero(reads.length[:singles] <= _WIDEST)
     blocks = (-(-reads.length[short] // BLOCK_TOKENS)).tolist()
@@ -184,7 +184,7 @@ def packed(reads: Reads, cost: TileCost) -> Packs:
 
 
 def split(packs: Packs, most: int | Ints) -> Packs:
-    """Packs of at most `most` blocks, where that is possible."""
+    """`packs`, split into packs of at most `most` blocks where possible."""
     parts = np.minimum(-(-packs.blocks // most), packs.rows)
     pack, part = counted(parts)
     rows, parts = packs.rows[pack], parts[pack]
@@ -239,9 +239,9 @@ def unpacked(reads: Reads, packs: Packs) -> NDArray[np.bool_]:
 
 
 def by_chunks(segments: Segments, chunk: int) -> Reads:
-    """Who reads what, if whole chunks at multiples of `chunk` tokens are shared by all who have them.
+    """The runs, if all rows that have a whole chunk at a multiple of `chunk` tokens share it.
 
-    The rest of a path, behind the last whole chunk, is left for the rows that end there.
+    The rest of a path, after the last whole chunk, is read by the rows that end there.
     """
     begin, end = segments.position, segments.position + segments.length
     whole_from, whole_to = begin // chunk * chunk, end // chunk * chunk

@@ -104,9 +104,9 @@ def _tiles(tree: ReadTree, reads: Reads, packs: Packs, rows: int, most: int, *, 
 
 
 def _copied(tree: ReadTree, reads: Reads) -> tuple[Ints, NDArray[np.int32]]:
-    """Where the slots of each run begin, and which of `tree.slots` are to be appended to them for that.
+    """Where the slots of each run begin, and which of `tree.slots` to append to the list of slots.
 
-    The tokens of a run must follow each other. Where some come along from segments above, the whole run is copied.
+    The tokens of a run must be contiguous. A run that includes tokens of segments above is copied as a whole.
     """
     segments = tree.segments
     first = segments.first[reads.segment] - reads.before

@@ -20,7 +20,7 @@ from .request import Request
 
 
 class Branch(Request):
-    """A growing node, how its next token is chosen, and what was drawn so far.
+    """A growing node, how its next token is chosen, and what has been drawn so far.
 
     Attributes:
         node: The growing node that its tokens go to.
@@ -32,9 +32,9 @@ class Branch(Request):
         rules: What changes logits of single tokens, or None.
         ends: Tokens that end it.
         row_sampling: How it samples on the device.
-        row_ends: `[ROUND_ENDS]`, as many of `ends` as the device looks for, padded with -1.
+        row_ends: `[ROUND_ENDS]`, those of `ends` that the device checks for, padded with -1.
         finish_reason: Why it ended; None while it runs.
-        kept: Whether its node was frozen when it ended; the branch then holds it until somebody takes it over.
+        kept: Whether its node was frozen when it ended; the branch then holds the node until a public `Node` does.
     """
 
     node: KVNode
@@ -77,14 +77,14 @@ class Branch(Request):
 
     @property
     def ready(self) -> bool:
-        """Whether the fork is cached and, before the first token, enough is known of what follows it."""
+        """Whether the fork is cached and, before the first token, its next-token distribution is known."""
         if self.fork.computed < len(self.fork.tokens):
             return False
         return bool(self.node.tokens) or self.fork.hidden is not None or self.knows_first
 
     @property
     def knows_first(self) -> bool:
-        """Whether the distribution that the fork keeps is enough to draw the first token."""
+        """Whether the distribution stored at the fork suffices to draw the first token."""
         kept = self.fork.distribution
         if kept is None or self.on_host:
             return False
@@ -93,7 +93,7 @@ class Branch(Request):
 
     @property
     def finished(self) -> bool:
-        """Whether the branch draws no more."""
+        """Whether the branch has ended."""
         return self.finish_reason is not None or self.error is not None
 
     def branch_at(self, leaf: KVNode) -> Branch | None:
@@ -112,11 +112,11 @@ class Branch(Request):
 
     @property
     def left(self) -> int:
-        """How many tokens it may still draw."""
+        """How many more tokens it may draw."""
         return self._max_tokens - len(self.node.tokens)
 
     def take(self, ids: list[int], drawn: NDArray[np.int32]) -> None:
-        """Append drawn tokens with the distributions they came from, up to the one that ends the branch, if any.
+        """Append drawn tokens with their distributions, up to the token that ends the branch, if any.
 
         Args:
             ids: At least one token, and at most as many as are `left`.
@@ -156,7 +156,7 @@ class Branch(Request):
         return self._as_completion(drawn, text, None)
 
     def completion(self) -> Completion:
-        """Everything drawn, as arrays. Call it once, when the branch is over."""
+        """Everything drawn, as arrays. Call it once, when the branch has ended."""
         drawn = DrawnTokens.joined(self._drawn, self.columns)
         return self._as_completion(drawn, self._whole_text(drawn.ids.tolist()), self.finish_reason)
 
@@ -189,14 +189,14 @@ class Branch(Request):
         return None
 
     def _stops_in(self, piece: str) -> list[int]:
-        """Where in the text stop strings begin that `piece`, which follows it, completes."""
+        """Where the stop strings begin that are complete once `piece` follows the text."""
         text = self._text + piece
         stops = self.sampling.stop
         begin = max(len(self._text) - max(map(len, stops)) + 1, 0)
         return [at for at in (text.find(stop, begin) for stop in stops) if at >= 0]
 
     def _reads_stop(self, piece: str) -> bool:
-        """Add `piece` to the text; cut it at the first stop string that it completes."""
+        """Add `piece` to the text, cut at the first stop string that it completes; whether there was one."""
         if not piece:
             return False
         found = self._stops_in(piece)
@@ -206,7 +206,7 @@ class Branch(Request):
         return bool(found)
 
     def _whole_text(self, ids: list[int]) -> str:
-        """The text without the token that ended the branch; without stop strings nobody had to look at it before."""
+        """The text without the token that ended the branch; decoded here if no stop strings had to be looked for."""
         if self._stream is not None:
             return self._text if self.finish_reason == "stop" else self._text + self._stream.finish()
         ended = self.finish_reason in ("eos", "stop")

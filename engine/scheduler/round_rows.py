@@ -1,4 +1,4 @@
-"""From the readers of a round to its tensors."""
+"""Builds the tensors of a round from its readers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..plan.planner import Reader
 from ..sampling.row_sampling import RowSampling, sample_params
 
 _NOTHING: Final = RowSampling()
-"""Of a row whose hidden state alone is wanted."""
+"""The sampling of a row that only has to produce a hidden state."""
 
 _NO_PLACE: Final = (0, 0, -1, -1, 0)
 """See `_place`; of a row of which nothing is wanted any more."""
@@ -25,7 +25,7 @@ _NO_ENDS: Final = np.full(ROUND_ENDS, -1, np.int64)
 
 
 class _Samplings(NamedTuple):
-    """What stays as it is as long as the same rows go on; see `Round`. The position in `params` is left out."""
+    """What stays the same as long as the same rows continue; see `Round`. `params` lacks the position."""
 
     params: SampleParams
     draw_temperature: Tensor | None
@@ -34,10 +34,10 @@ class _Samplings(NamedTuple):
 
 
 class RoundRows:
-    """Makes rounds, and keeps what rows sample by from one to the next."""
+    """Builds rounds, and reuses the rows' sampling parameters from one round to the next."""
 
     def __init__(self, vocab: int) -> None:
-        """For a vocabulary of so many tokens."""
+        """Build rounds for a vocabulary of `vocab` tokens."""
         self._vocab = vocab
         self._leaves: list[int] = []
         self._samplings: _Samplings
@@ -46,9 +46,9 @@ class RoundRows:
         """The round in which each branch among `readers` draws up to `tokens` tokens.
 
         Args:
-            readers: One row each, in the order of `plan`: the last token of a branch, or the last of another node,
-                whose hidden state is wanted. Of a finished request nothing is run that anybody could see.
-            plan: Has room for `tokens`.
+            readers: One row each, in the order of `plan`: the last token of a branch, or the last token of another
+                node, to get its hidden state. Rows of finished requests run, but have no visible effect.
+            plan: A plan with room for `tokens`.
             tokens: At most `ROUND_TOKENS`.
         """
         leaves = [reader.leaf.serial for reader in readers]
@@ -91,7 +91,7 @@ def _samplings(readers: Sequence[Reader], vocab: int) -> _Samplings:
 
 
 def _places(pages: Ints, next_pages: Ints, slots: Ints, tokens: int) -> Ints:
-    """`[rows, tokens + 1]`, the cache slots of each row's token and of those that it draws; -1 where there is none."""
+    """`[rows, tokens + 1]`, the cache slots of each row's token and of the tokens it draws; -1 if it has none."""
     at = slots[:, None] + np.arange(tokens + 1)
     page = np.where(at < PAGE_SIZE, pages[:, None], next_pages[:, None])
     places: Ints = np.where(page < 0, -1, page * PAGE_SIZE + at % PAGE_SIZE)

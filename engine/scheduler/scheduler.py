@@ -21,13 +21,13 @@ from .request import Prefill, Request
 from .step_runner import Flight, Prepared, StepRunner
 
 _GPU_STEP_TOKENS = 8192
-"""Rows of a step on a GPU: enough that products are limited by its arithmetic, and launches do not matter."""
+"""Rows of a step on a GPU: enough that arithmetic limits the products and launches do not matter."""
 
 _SHARE_OF_ACTIVATIONS = 0.5
-"""Of the memory that is left beside weights and cache; recorded rounds, plans and products take some as well."""
+"""The share of memory for activations, of what weights and cache leave; recorded rounds and plans also need some."""
 
 _FEW = 8
-"""A round may be long if at most one branch in so many has to wait for the host after each token."""
+"""A round may be long if at most one in this many branches has to wait for the host after each token."""
 
 _MANY = 32
 """With this many requests the next round is launched even if some have ended, and those waiting join a round later."""
@@ -55,10 +55,10 @@ class SchedulerLimits(NamedTuple):
 
     @classmethod
     def of(cls, decoder: Decoder, memory: int) -> Self:
-        """What suits the device of `decoder`.
+        """The limits that suit the device of `decoder`.
 
-        Long rounds keep a GPU busy. On a CPU a row that has ended costs as much as any other: with 16 tokens decoding
-        alone takes 2 to 11 % less time on the 135M, and a search 2 to 15 % more.
+        Long rounds keep a GPU busy. On a CPU, a row that has ended costs as much as any other: with rounds of 16
+        tokens, decoding alone takes 2 to 11 % less time on the 135M, but a search takes 2 to 15 % more.
 
         Args:
             decoder: The model.
@@ -75,9 +75,9 @@ class SchedulerLimits(NamedTuple):
 class Scheduler:
     """Runs requests to their end, step by step.
 
-    Pages: a request enters when its whole path fits. One that needs a page takes it from nodes that nobody reads, then
-    from the youngest running request, which goes back to the queue with its tokens and computes its K and V again
-    later. Only a single request that is larger than the pool fails.
+    A request enters when its whole path fits in the pool. A request that needs a page gets it from nodes that nobody
+    reads, or else from the youngest running request, which is preempted: it goes back to the queue with its tokens, and
+    its K and V are computed again later. Only a request that is larger than the whole pool fails.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Scheduler:
         limits: SchedulerLimits,
         graphs: DecodeGraphs | None = None,
     ) -> None:
-        """Schedule on `decoder`, whose K and V go to `cache`, kept in order by `tree`; `graphs` run decode steps."""
+        """Schedule on `decoder`, with K and V in `cache`, whose pages `tree` manages; `graphs` run the decode steps."""
         self._config = decoder.config
         self._tree = tree
         self._tokenizer = tokenizer
@@ -140,10 +140,10 @@ class Scheduler:
         return branch
 
     def prefill(self, node: KVNode, usage: Usage, priority: int = 0) -> Prefill:
-        """Queue the computation of `node` and everything above it; same errors as `expand`."""
+        """Queue the computation of `node` and its whole path; raises the errors of `expand`."""
         self._check_fits(node.end)
         prefill = Prefill(node, usage)
-        if prefill.finished:  # nothing to queue, but a use of what is cached
+        if prefill.finished:  # nothing to compute, but it counts as a use of the cached pages
             self._tree.pin(node)
             self._tree.unpin(node)
         else:
@@ -164,7 +164,7 @@ class Scheduler:
 
         Args:
             requests: Any requests of this scheduler.
-            keep_tokens: End branches as "cancelled" with the tokens they have, instead of throwing these away.
+            keep_tokens: End branches as "cancelled" and keep their tokens, instead of discarding them.
         """
         stopping = {request.order: request for request in requests if not request.finished}
         self._waiting = [entry for entry in self._waiting if entry[0] not in stopping]
@@ -197,7 +197,7 @@ class Scheduler:
         )
 
     def _outgrown(self, request: Request) -> PoolTooSmallError:
-        """The error of a request that cannot have its next page although nothing else runs."""
+        """The error of a request that cannot get its next page although nothing else runs."""
         room = [(node.first_slot + len(node.tokens), node.borrowed) for node in request.fork.path()]
         if request.node is not None:
             room.append((max(len(request.node.tokens), 1), False))
@@ -233,12 +233,12 @@ class Scheduler:
         return sum(len(node.owned_pages) for node in paths)
 
     def step(self) -> None:
-        """Run everything that can run, by a step or a round; requests that end say so (`Request.finished`).
+        """Run everything that can run, in one step or round; `Request.finished` says which requests have ended.
 
-        Where rounds run by themselves, the next one may be under way on return: what the caller does now takes no time.
+        If rounds run on their own, the next one may already run when this returns, at the same time as the caller.
 
         Raises:
-            IntegrityError: There is nothing to run, so that a caller who waits for a request would wait forever.
+            IntegrityError: There is nothing to run, so a caller who waits for a request would wait forever.
         """
         if self.idle:
             raise IntegrityError("the scheduler has nothing to run")
@@ -268,9 +268,9 @@ class Scheduler:
             self._start()
 
     def _prepared(self) -> Prepared | None:
-        """Plan the round after the one under way, as if no branch ended in that but by its length; None if it is none.
+        """Plan the round after the running one, while the device works; None if the next one will not be a round.
 
-        The device is at work meanwhile. Branches that end before are still in the plan.
+        The plan assumes that branches end only at their maximum length. Branches that end earlier stay in it.
         """
         flight = self._flight
         if flight is None or not self._step_runner.graphed:
@@ -304,7 +304,7 @@ class Scheduler:
         return self._leave_ended()
 
     def _leave_ended(self) -> int:
-        """Take out the requests that have ended; return how many."""
+        """Remove the requests that have ended; return how many."""
         ended = [request for request in self._running.values() if request.finished]
         for request in ended:
             self._leave(request)
@@ -318,7 +318,7 @@ class Scheduler:
             self._step_runner.start(starting)
 
     def _rewind(self) -> None:
-        """After half a step: whoever goes on decodes the last token of each branch again, and draws from that."""
+        """Clean up after an interrupted step: the next step decodes and draws from each branch's last token again."""
         self._flight = None
         for request in self._running.values():
             branch = request.branch_at(request.leaf)
@@ -326,7 +326,7 @@ class Scheduler:
                 branch.node.count_computed(min(branch.node.computed, len(branch.node.tokens) - 1))
 
     def _admit(self) -> None:
-        """Let waiting requests in, oldest first, as long as their paths fit; one that never will ends with an error."""
+        """Admit waiting requests, oldest first, while their paths fit; one that can never fit ends with an error."""
         while self._waiting and len(self._running) < self._limits.requests:
             request = self._waiting[0][1]
             if self._enter(request):
@@ -339,7 +339,7 @@ class Scheduler:
                 self._retire_node(request, keep_tokens=False)
 
     def _enter(self, request: Request) -> bool:
-        """Pin the request's path and give it all its pages, or change nothing."""
+        """Pin the request's path and reserve all its pages; change nothing if they do not fit."""
         self._tree.pin(request.leaf)
         own = 0 if request.node is None else max(len(request.node.tokens), 1)
         fits = all(self._tree.reserve(node, len(node.tokens)) for node in request.fork.path())
@@ -350,10 +350,10 @@ class Scheduler:
         return False
 
     def _gather(self) -> tuple[list[Reader], int]:
-        """Choose the rows of this step and make room for them, by preemption if need be.
+        """Choose the rows of this step or round and reserve their pages, preempting if necessary.
 
         Returns:
-            The readers, and of a round how many tokens their branches draw; 0 if they are those of a step.
+            The readers, and how many tokens each branch draws in a round; 0 for a step.
         """
         decoding: list[Branch] = []
         scoring: list[Request] = []
@@ -376,17 +376,17 @@ class Scheduler:
             budget = min(budget, len(decoding) + self._limits.prefill_tokens)
         readers = self._rows([*decoding, *scoring], budget)
         readers += self._chunks(behind, budget - sum(reader.rows for reader in readers))
-        # States of single tokens come from a round of one as well, where that is quicker.
+        # A round of one token can also compute the states of single tokens, if that is quicker.
         alone = self._step_runner.graphed and single and all(reader.rows == 1 for reader in readers)
         return readers, int(alone)
 
     def _round(self, branches: Sequence[Branch]) -> tuple[list[Reader], int]:
-        """Rows for a round of as many tokens as these branches want and get pages for; one of them has to be enough."""
+        """Rows for a round of as many tokens as these branches need and get pages for, at least one."""
         tokens = min(self._limits.round_tokens, max((branch.left for branch in branches), default=0))
         if sum(branch.on_host for branch in branches) * _FEW > len(branches):
             tokens = min(tokens, 1)
-        # The last token that is drawn needs no slot before the next round. After a failure nothing is left to evict, so
-        # that shorter rounds are tried for what is free.
+        # The last token drawn needs no slot before the next round. If there are not enough pages, nothing is left to
+        # evict, so shorter rounds are tried with what is free.
         nodes = [branch.node for branch in branches]
         while tokens > 1 and not self._tree.reserve_ahead(nodes, [len(node.tokens) + tokens - 1 for node in nodes]):
             tokens -= 1
@@ -395,7 +395,7 @@ class Scheduler:
         return [Reader(branch, branch.node, branch.node.computed, 1) for branch in branches], tokens
 
     def _rows(self, requests: Sequence[Request], budget: int) -> list[Reader]:
-        """Rows for what requests have in nodes of their own, in this order, and room for them."""
+        """Rows for the tokens in the requests' own nodes, in this order, with pages reserved."""
         readers: list[Reader] = []
         for request in requests:
             node = request.leaf
@@ -406,7 +406,7 @@ class Scheduler:
         return readers
 
     def _chunks(self, behind: Sequence[Request], budget: int) -> list[Reader]:
-        """Rows for what requests need of the nodes above them, each once, topmost first."""
+        """Rows for the uncomputed nodes above the requests, each once, topmost first."""
         readers: list[Reader] = []
         prefilled: dict[KVNode, int] = {}  # how many tokens of a node the step will leave uncomputed
         for request in behind:
@@ -461,7 +461,7 @@ class Scheduler:
 
 
 def _uncomputed(node: KVNode) -> list[KVNode]:
-    """The nodes on the path of `node` that have tokens to compute, topmost first; `node` itself if none has."""
+    """The nodes on the path of `node` with tokens to compute, topmost first; only `node` if there are none."""
     nodes = [node]
     while node.parent is not None and node.parent.computed < len(node.parent.tokens):
         node = node.parent

@@ -1,4 +1,4 @@
-"""One pass through the model: rows in, computed nodes, scores and drawn tokens out."""
+"""Runs steps and rounds: rows go through the model; computed nodes, scores and drawn tokens come out."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from .round_rows import RoundRows
 from .token_drawer import TokenDrawer
 
 _FEW_ENDED = 8
-"""A plan that was made ahead is used as long as at most one of so many branches in it has ended."""
+"""A plan that was made ahead is used if at most one in this many of its branches has ended."""
 
 
 class Decoded(NamedTuple):
-    """What a step leaves for `StepRunner.draw`.
+    """The results of a step, for `StepRunner.draw`.
 
     Attributes:
-        branches: Those that want a token.
-        hidden: `[branches, hidden]`, the state before it.
-        readers: The step's, in the order of its rows.
-        step: What was run; its tensors are on the host.
+        branches: The branches that need a token.
+        hidden: `[branches, hidden]`, the hidden states that these tokens are drawn from.
+        readers: The step's readers, in the order of its rows.
+        step: The step that ran; its tensors are on the host.
     """
 
     branches: Sequence[Branch]
@@ -44,9 +44,9 @@ class Flight(NamedTuple):
     """A round that has been launched.
 
     Attributes:
-        readers: One row each, in this order. Rows of requests that are finished run, but nobody wants anything of them.
-        tokens: How many each row draws at most.
-        wait: Returns what was drawn.
+        readers: One row each, in this order. Rows of finished requests run, but their results are discarded.
+        tokens: The most tokens that a row draws.
+        wait: Waits for the round and returns what was drawn.
     """
 
     readers: Sequence[Reader]
@@ -55,12 +55,12 @@ class Flight(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A plan that was made before the round before it has landed.
+    """A plan that was made while the previous round was still running.
 
     Attributes:
-        readers: In the order of the plan's rows, as far as the branches may have come.
-        plan: Has room for `tokens`.
-        tokens: How many each row draws at most.
+        readers: In the order of the plan's rows, at the positions that the branches will have reached.
+        plan: A plan with room for `tokens`.
+        tokens: The most tokens that a row draws.
     """
 
     readers: Sequence[Reader]
@@ -68,7 +68,7 @@ class Prepared(NamedTuple):
     tokens: int
 
     def rows(self, readers: Sequence[Reader], tokens: int) -> list[Reader] | None:
-        """`readers` in the order of the plan, and those in it whose branches have ended; None if it is no good."""
+        """`readers` in the order of the plan, with its ended branches; None if the plan does not fit them."""
         if tokens > self.tokens or len(readers) * _FEW_ENDED < len(self.readers) * (_FEW_ENDED - 1):
             return None
         present = {reader.leaf.serial: reader for reader in readers}
@@ -85,7 +85,7 @@ class StepRunner:
     """
 
     def __init__(self, decoder: Decoder, cache: KVCache, graphs: DecodeGraphs | None = None) -> None:
-        """Run on `decoder`, with K and V in `cache`; rounds are run by `graphs`, if there are any."""
+        """Run on `decoder`, with K and V in `cache`; `graphs`, if given, run the rounds."""
         self._decoder = decoder
         self._cache = cache
         self._graphs = graphs
@@ -95,7 +95,7 @@ class StepRunner:
 
     @property
     def graphed(self) -> bool:
-        """Whether rounds are much faster than steps."""
+        """Whether rounds run as CUDA graphs, and so are much faster than steps."""
         return self._graphs is not None and self._graphs.works
 
     def start(self, branches: Sequence[Branch]) -> None:
@@ -114,7 +114,7 @@ class StepRunner:
     # --- a step: prompts, scores, and one token of branches ------------------------------------------------------
 
     def run(self, readers: Sequence[Reader]) -> Decoded:
-        """One forward pass over `readers`. Only when it is done do the nodes count their rows as computed."""
+        """Run one forward pass over `readers`. The nodes count their rows as computed only when it is done."""
         readers, step = self._step(readers)
         hidden = self._decoder.forward(step.to(self._decoder.device), self._cache)
         return self._handed_out(readers, step, hidden)
@@ -126,7 +126,7 @@ class StepRunner:
             self._fail(self._drawer.from_hidden(branches, hidden), readers, step)
 
     def _handed_out(self, readers: Sequence[Reader], step: StepInput, hidden: Tensor) -> Decoded:
-        """Count what was computed; give the wanted rows' hidden states, `[outputs, hidden]`, to whom they belong."""
+        """Count the computed rows; hand the hidden states, `[outputs, hidden]`, to the jobs that need them."""
         branches: list[Branch] = []
         decoded: list[int] = []
         ends: list[tuple[Reader, int]] = []
@@ -165,20 +165,20 @@ class StepRunner:
     # --- a round: up to `tokens` tokens of branches --------------------------------------------------------------
 
     def prepared(self, readers: Sequence[Reader], tokens: int) -> Prepared:
-        """Plan a round that may come, of branches that will have drawn as many tokens as `readers` say."""
+        """Plan a future round, for branches that will by then have drawn as many tokens as `readers` say."""
         readers, plan = self._planner.plan(readers, tokens)
         return Prepared(readers, plan, tokens)
 
     def launch(self, readers: Sequence[Reader], tokens: int, prepared: Prepared | None = None) -> Flight:
-        """Let every branch among `readers` draw up to `tokens` tokens, for which it has pages.
+        """Launch a round in which every branch among `readers` draws up to `tokens` tokens; it has pages for them.
 
         Args:
-            readers: One row each: the last token of a branch, or the last of another node.
+            readers: One row each: the last token of a branch, or the last token of another node.
             tokens: At most `ROUND_TOKENS`.
-            prepared: A plan that may be good for it.
+            prepared: A plan that was made ahead; used if it fits.
 
         Returns:
-            The round, which is under way where there are graphs. One at a time: it lands, or is forgotten.
+            The round, which runs on its own if there are graphs. Only one may run at a time.
         """
         for reader in readers:
             _count(reader)
@@ -194,11 +194,11 @@ class StepRunner:
         return Flight(readers, tokens, wait)
 
     def land(self, flight: Flight, running: Container[int]) -> None:
-        """Wait for a round, hand out what it has drawn, and choose where it could not.
+        """Wait for a round, hand out the drawn tokens, and choose those that the device could not.
 
         Args:
             flight: The round.
-            running: The orders of the requests that still want its results.
+            running: The orders of the requests that still need its results.
         """
         drawn = flight.wait()
         ends: list[tuple[Reader, int]] = []
@@ -234,7 +234,7 @@ class StepRunner:
     # --- both ----------------------------------------------------------------------------------------------------
 
     def _step(self, readers: Sequence[Reader]) -> tuple[Sequence[Reader], StepInput]:
-        """The forward step of `readers`, on the host, and them in its order."""
+        """The readers in the order of their rows, and their forward step, on the host."""
         readers, plan = self._planner.plan(readers)
         tokens: list[int] = []
         slots: list[int] = []
@@ -249,12 +249,12 @@ class StepRunner:
         return readers, StepInput(token_ids, places, plan, outputs)
 
     def _fail(self, requests: Sequence[Request], readers: Sequence[Reader] = (), step: StepInput | None = None) -> None:
-        """End requests whose numbers are not finite, with the part of the model that `step` loses them in.
+        """End requests whose numbers are not finite with an error that names the part of the model where that began.
 
         Args:
-            requests: Requests; where they have no rows in `step`, it is the LM head.
-            readers: Those of `step`, in the order of its rows.
-            step: What is run once more to find out.
+            requests: The requests; if they have no rows in `step`, the part is the LM head.
+            readers: The readers of `step`, in the order of its rows.
+            step: The step, which is run once more to find the part.
         """
         if not requests:
             return
@@ -276,7 +276,7 @@ class StepRunner:
 
 
 def _planner(decoder: Decoder) -> Planner:
-    """Of the kind that the kernels read plans of."""
+    """The planner for the form of plan that the op set reads."""
     config, kernels = decoder.config, decoder.kernels
     tiling = kernels.tiling(config.num_heads, config.num_kv_heads)
     if tiling is None:
@@ -285,7 +285,7 @@ def _planner(decoder: Decoder) -> Planner:
 
 
 def _positions(readers: Sequence[Reader]) -> Tensor:
-    """`Plan.positions` of single rows; of a branch that has ended, that of its first token, which is surely there."""
+    """`Plan.positions` of single rows; for an ended branch, that of its first token, which certainly exists."""
     positions = [leaf.start + (0 if request.finished else first) for request, leaf, first, _, _ in readers]
     return torch.from_numpy(np.array(positions, np.int32))
 
@@ -300,14 +300,14 @@ def _count(reader: Reader) -> None:
 
 
 def _computed(reader: Reader) -> None:
-    """Count the rows as computed."""
+    """Mark the rows as computed."""
     leaf = reader.leaf
     if reader.writes:
         leaf.count_computed(leaf.computed + reader.rows)
 
 
 def _kept(ends: Sequence[tuple[Reader, int]], hidden: Tensor) -> list[Reader]:
-    """Leave hidden states, of the given rows, at the nodes that end with them; return whose requests fail by theirs."""
+    """Store the hidden states of the given rows at the nodes that end with them; return the readers with bad states."""
     if not ends:
         return []
     states = hidden[[row for _, row in ends]]
@@ -315,6 +315,6 @@ def _kept(ends: Sequence[tuple[Reader, int]], hidden: Tensor) -> list[Reader]:
     for (reader, _), state, finite in zip(ends, states, states.isfinite().all(dim=1).tolist(), strict=True):
         if finite:
             reader.leaf.keep_hidden(state.clone())
-        elif reader.leaf is reader.request.fork:  # further up nobody needs it
+        elif reader.leaf is reader.request.fork:  # no job needs those further up
             failed.append(reader)
     return failed

@@ -24,11 +24,11 @@ class Rollout:
 
     Attributes:
         text: The whole generated text.
-        value: What it is worth, from 0 to 1.
+        value: The chain's value, from 0 to 1.
         answer: The answer parsed from the text; empty if there is none.
-        tokens: Generated tokens on the chain, shared ones included.
+        tokens: Generated tokens on the chain, including shared ones.
         finish_reason: Why the chain ended; `"length"`, `"cancelled"` and `"pruned"` mean that it was cut short.
-        leaf: Id of the tree node at its end; the chain is that node and all above it.
+        leaf: Id of the tree node at its end; the chain is that node and all nodes above it.
         spent: Tokens that had been drawn for the question when this rollout was counted.
     """
 
@@ -58,12 +58,13 @@ class TreeNode:
         parent: Index of the parent; None for the root.
         text: Text that this node adds to its parent's.
         visits: Rollouts that went through it.
-        value: Mean value of those rollouts; if there are none, what the state itself was rated, or None.
-        tokens: Tokens that this node adds, given ones included.
-        kind: Kind of action that it is, such as "step" or "reflection"; empty for the root.
-        token_ids: The tokens; as results of 100,000 questions would be large with them, JSON has them only on request.
-        confidences: Confidence of each; None for a given token.
-        token_ends: Characters of `text` up to the end of each; empty until the engine fills it in.
+        value: Mean value of those rollouts; if there are none, the rating of the state itself, or None.
+        tokens: Number of tokens that this node adds, including given ones.
+        kind: Kind of action, such as "step" or "reflection"; empty for the root.
+        token_ids: The tokens. JSON has them only on request, because they would make the results of many questions
+            large.
+        confidences: Confidence of each token; None for a given token.
+        token_ends: Characters of `text` up to the end of each token; empty until the engine fills it in.
     """
 
     id: int
@@ -79,7 +80,7 @@ class TreeNode:
 
     @property
     def token_texts(self) -> tuple[str, ...]:
-        """The text of each token, which add up to `text`; a character of several tokens is the text of the last."""
+        """The text of each token; together they are `text`. A character of several tokens belongs to the last one."""
         return tuple(self.text[start:end] for start, end in pairwise((0, *self.token_ends)))
 
     def __repr__(self) -> str:
@@ -126,8 +127,8 @@ class SearchResult:
         rollouts: All rollouts, in the order they finished.
         tree: All nodes, parents before children.
         best_path: Ids of the tree nodes on the chosen rollout, root first.
-        stats: What it cost; None until the engine fills it in.
-        instruction: What followed the question in the prompt.
+        stats: What the search cost; None until the engine fills it in.
+        instruction: The text added to the question in the prompt.
     """
 
     question: str
@@ -185,29 +186,29 @@ class SearchResult:
         return SearchResult.from_dict(read_tree_object(path), str(path))
 
     def save_html(self, path: str | os.PathLike[str], settings: Mapping[str, Any] | None = None) -> Path:
-        """Write the search as the page that `marcot search --tree FILE.html` writes (docs/tree.md).
+        """Write the search as a web page, like `marcot search --tree FILE.html` (docs/tree.md).
 
         Args:
             path: A name that ends in .html.
-            settings: How the search was made, for the page to say.
+            settings: The settings of the search, to show on the page.
 
         Returns:
             The path of the file.
 
         Raises:
-            InputError: The name has another ending, or a file of somebody else is there.
+            InputError: The name has another extension, or the file exists and was not written by marcot.
             OutputError: It cannot be written.
         """
         return self._write(Path(path), ".html", settings)
 
     @property
     def votes(self) -> tuple[int, int]:
-        """How many rollouts gave `answer`, of how many that gave any."""
+        """How many rollouts gave `answer`, and how many gave any answer."""
         return votes(self.answer, self.rollouts)
 
     @property
     def size(self) -> str:
-        """How much was searched, in words."""
+        """The size of the search, in words."""
         return f"{len(self.rollouts)} rollouts, {len(self.tree)} nodes"
 
     def _write(self, path: Path, suffix: str, settings: Mapping[str, Any] | None) -> Path:

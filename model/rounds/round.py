@@ -18,21 +18,22 @@ ROUND_TOKENS: Final = 16
 """Most tokens of a round: a page of the KV cache, so that a row needs at most one new page for it."""
 
 ROUND_ENDS: Final = 8
-"""Most tokens of a row that end it on the device: a model's two or three, and some of the user's."""
+"""Most end tokens of a row on the device: a model's two or three, and some of the user's."""
 
 
 class Round(NamedTuple):
-    """What a batch needs for a round; tensors on the host.
+    """The input of a round; its tensors are on the host.
 
     Attributes:
-        tokens: `T`, how many tokens a row draws at most.
-        step: The forward step of each row's first token; every row is wanted. Its plan has slots for the others.
-        next_places: `[rows, T]` int64, the cache slot of the i-th token that the row draws; -1 where it has none.
+        tokens: `T`, the most tokens that a row draws.
+        step: The forward step of each row's first token; all rows are outputs. Its plan has slots for the other tokens.
+        next_places: `[rows, T]` int64, the cache slot of the i-th token that the row draws; -1 if it has none.
         params: How each row samples.
-        draw_temperature: `[rows]` fp32, of the draws over the whole vocabulary, 0 without; None if no row has one.
-        ends: `[rows, ROUND_ENDS]` int64, tokens that end the row; -1 pads.
-        limit: `[rows]` int32, tokens that the row draws at most; a row at 0 is run once, for its hidden state.
-        candidates: How many of the most probable tokens are wanted.
+        draw_temperature: `[rows]` fp32, temperatures of draws over the whole vocabulary, 0 for rows without one; None
+            if no row has one.
+        ends: `[rows, ROUND_ENDS]` int64, tokens that end the row, padded with -1.
+        limit: `[rows]` int32, most tokens that the row draws; a row with 0 runs once, for its hidden state.
+        candidates: How many of the most probable tokens to return.
     """
 
     tokens: int
@@ -53,14 +54,14 @@ class Round(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """What a round has given, on the host apart from `hidden`. Of a row, the first `counts` tokens mean something.
+    """The results of a round, on the host except for `hidden`. Only the first `counts` tokens of a row are valid.
 
     Attributes:
-        hidden: `[rows, hidden]` on the device, the state that each row's next token would be drawn from if it has not
-            ended; only until the next round.
+        hidden: `[rows, hidden]` on the device, the state that each unfinished row's next token is drawn from; valid
+            until the next round.
         counts: `[rows]` int32, how many tokens the row has drawn.
-        ended: `[rows]` bool, whether the row has drawn one of its `ends`, or its limit. A row that has neither waits
-            for the host to choose its next token.
+        ended: `[rows]` bool, whether the row has drawn one of its `ends` or reached its limit. Any other row waits for
+            the host to choose its next token.
         tokens: `[rows, T]`, the tokens, with `k` candidates each.
     """
 
@@ -79,15 +80,15 @@ def next_token(
     draw: Draw | None,
     candidates: int,
 ) -> Tensor:
-    """Run one token on every row, and draw and move on as `Kernels.advance` says; nothing of it waits for the device.
+    """Run one token on every row, draw, and advance the rows (`Kernels.advance`), without waiting for the device.
 
     `step`, `state`, `params` and `draw` share memory where they mean the same.
 
     Returns:
-        `[rows, hidden]`, what was drawn from.
+        `[rows, hidden]`, the states that were drawn from.
     """
     hidden = decoder.forward(step, cache)
-    hidden = hidden.masked_fill(step.slots[:, None] < 0, 0)  # rows without a place may be NaN, which has no top-k
+    hidden = hidden.masked_fill(step.slots[:, None] < 0, 0)  # rows without a slot may be NaN, which has no top-k
     head = decoder.kernels.lm_head_topk(hidden, decoder.head, candidates, draw=draw)
     decoder.kernels.advance(state, head, params)
     return hidden
@@ -95,7 +96,7 @@ def next_token(
 
 @torch.inference_mode()
 def run_round(decoder: Decoder, cache: KVCache, round: Round) -> Drawn:
-    """Run `round` token by token; where there are graphs, `DecodeGraphs` is quicker. On the CPU its tensors change."""
+    """Run `round` token by token; with graphs, `DecodeGraphs` is faster. On the CPU its tensors are modified."""
     device = decoder.device
     step = round.step.to(device)
     step = step._replace(plan=step.plan._replace(positions=step.plan.positions.clone()))

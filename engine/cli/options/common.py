@@ -28,15 +28,15 @@ StrategyOption = Annotated[
     str,
     typer.Option(
         metavar="NAME[:P=V,...]",
-        help="mcts, greedy, best-of-n, self-consistency, beam, dvts, rebase or your own class as module:Class, with "
-        "parameters of its own if wanted, such as beam:beams=8,samples=4.",
+        help="mcts, greedy, best-of-n, self-consistency, beam, dvts, rebase or your own class as module:Class; "
+        "optionally with parameters, such as beam:beams=8,samples=4.",
         rich_help_panel=_SEARCH,
     ),
 ]
 SolutionsOption = Annotated[
     int,
     typer.Option(
-        help="Print up to this many different solutions, best first, for questions that have more than one.",
+        help="Also print different solutions, up to this many, best first, for questions that have more than one.",
         rich_help_panel=_SEARCH,
     ),
 ]
@@ -45,17 +45,17 @@ InstructionOption = Annotated[
     str,
     typer.Option(
         metavar="TEXT",
-        help="What follows the question. auto: 'Reason step by step, and put your final answer within \\boxed{}.', but "
-        "nothing where the checkpoint's template or --system speaks of reasoning, where there is no template, with "
-        "--answer-from, or where the question itself speaks of a box. none: nothing.",
+        help="Text to add to the question. auto: 'Reason step by step, and put your final answer within \\boxed{}.', "
+        "but nothing if the checkpoint's template or --system mentions reasoning, if there is no template, with "
+        "--answer-from, or if the question itself mentions a box. none: nothing.",
     ),
 ]
 DataInstructionOption = Annotated[
     str,
     typer.Option(
         metavar="TEXT",
-        help="What follows each question. auto: for questions that come with marcot a request to reason and to box the "
-        "answer, else nothing. none: nothing.",
+        help="Text to add to each question. auto: a request to reason and to box the answer for questions that come "
+        "with marcot, else nothing. none: nothing.",
     ),
 ]
 QuestionsOption = Annotated[
@@ -68,23 +68,23 @@ TokenIdsOption = Annotated[
 TreeOption = Annotated[
     Path | None,
     typer.Option(
-        help="Write the search as a page to look at (.html), for Graphviz (.dot), or with every token (.json); with "
-        "--input a file per question, as in out-0001.html.",
+        help="Write the search tree as a web page (.html), for Graphviz (.dot), or with every token (.json); with "
+        "--input, one file per question, such as out-0001.html.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line and nothing else.")]
 
 
 def parse_instruction(text: str, auto: str = "auto") -> str:
-    """Return what follows a question: `none` is nothing, and `auto` is what it stands for."""
+    """Return the text to add to a question: nothing for `none`, and the argument `auto` for `auto`."""
     return {"none": "", "auto": auto}.get(text.strip(), text)
 
 
 def parse_date(text: str | None) -> date | None:
-    """Return the day that `--date` names.
+    """Return the date given by `--date`.
 
     Raises:
-        InputError: It names none.
+        InputError: It is not a date.
     """
     from ...errors import InputError
 
@@ -95,11 +95,11 @@ def parse_date(text: str | None) -> date | None:
 
 
 _ID_DIGITS = 18
-"""More than any vocabulary's; the numbers fit into 64 bits."""
+"""Most digits of a token id: more than any vocabulary needs, and few enough for 64 bits."""
 
 
 def parse_token_ids(text: str, option: str) -> list[int]:
-    """Return the integers of `text`, separated by blanks or commas.
+    """Return the integers in `text`, separated by spaces or commas.
 
     Raises:
         InputError: Something in it is not a token id.
@@ -137,7 +137,7 @@ def split_names(text: str, option: str) -> list[str]:
     """Return the names in `text`, separated by commas.
 
     Raises:
-        InputError: There is none, or one is there twice.
+        InputError: There is no name, or one occurs twice.
     """
     from ...errors import InputError
 
@@ -146,19 +146,19 @@ def split_names(text: str, option: str) -> list[str]:
         raise InputError(f"{option} needs a name")
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"{option}: {name} is there twice")
+            raise InputError(f"{option}: {name} occurs twice; name it once")
     return names
 
 
 def read_text(argument: str, name: str) -> str:
-    """Return `argument`, or what is on stdin if it is `-`.
+    """Return `argument`, or the text on stdin if it is `-`.
 
     Args:
-        argument: As it was typed.
-        name: What it is, for messages.
+        argument: The argument as typed.
+        name: Its name in messages.
 
     Raises:
-        InputError: It is blank or no text.
+        InputError: It is blank or not valid text.
     """
     from ...errors import InputError
 
@@ -171,7 +171,7 @@ def read_text(argument: str, name: str) -> str:
     if not text.strip():
         raise InputError(f"the {name} is empty")
     if any("\ud800" <= letter <= "\udfff" for letter in text):
-        # What Python makes of an argument's bytes that are not UTF-8.
+        # Python turns bytes of an argument that are not UTF-8 into lone surrogates.
         raise InputError(f"the {name} is not UTF-8 text")
     return text
 

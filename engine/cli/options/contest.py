@@ -26,7 +26,7 @@ class ContestOptions:
             "--model",
             "-m",
             metavar="A,B",
-            help="Checkpoint folders, .gguf files, hub ids or names from marcot models, separated by commas; they are "
+            help="Checkpoint folders, .gguf files, hub ids or names from marcot models, separated by commas. They are "
             "loaded one after the other.",
             rich_help_panel=_MODEL,
         ),
@@ -44,7 +44,7 @@ class ContestOptions:
     budget_tokens: Annotated[
         int | None,
         typer.Option(
-            "--max-tokens", help="Tokens that a question may draw; no limit by default.", rich_help_panel=_SEARCH
+            "--max-tokens", help="Most tokens that a question may draw; no limit by default.", rich_help_panel=_SEARCH
         ),
     ] = None
     parameters: Annotated[

@@ -33,7 +33,8 @@ class ModelOptions:
     dtype: Annotated[
         str,
         typer.Option(
-            help="auto (float32 on the CPU, bfloat16 on a GPU), float32, bfloat16 or float16.", rich_help_panel=_MODEL
+            help="Compute dtype: auto (float32 on the CPU, bfloat16 on a GPU), float32, bfloat16 or float16.",
+            rich_help_panel=_MODEL,
         ),
     ] = "auto"
     compute: Annotated[
@@ -57,7 +58,7 @@ class ModelOptions:
     )
     kv_tokens: Annotated[
         int | None,
-        typer.Option(help="Size of the KV cache in tokens; what fits by default.", rich_help_panel=_MODEL),
+        typer.Option(help="Size of the KV cache in tokens; by default, as many as fit.", rich_help_panel=_MODEL),
     ] = None
     kv_dtype: Annotated[
         str,

@@ -22,18 +22,24 @@ class SamplingOptions:
     temperature: Annotated[float, typer.Option(help="Divides the logits; 0 is greedy.", rich_help_panel=_SAMPLING)] = (
         0.5
     )
-    top_k: Annotated[int, typer.Option(help="Keep the K most probable tokens; 0: all.", rich_help_panel=_SAMPLING)] = 20
+    top_k: Annotated[
+        int, typer.Option(help="Keep the K most probable tokens; 0 keeps all.", rich_help_panel=_SAMPLING)
+    ] = 20
     top_p: Annotated[
-        float, typer.Option(help="Keep the most probable tokens up to this sum; 1: all.", rich_help_panel=_SAMPLING)
+        float,
+        typer.Option(
+            help="Keep the most probable tokens up to this total probability; 1 keeps all.", rich_help_panel=_SAMPLING
+        ),
     ] = 0.95
     min_p: Annotated[
         float,
         typer.Option(
-            help="Keep tokens at least this many times as probable as the best; 0: all.", rich_help_panel=_SAMPLING
+            help="Keep tokens at least this many times as probable as the best one; 0 keeps all.",
+            rich_help_panel=_SAMPLING,
         ),
     ] = 0.0
     repetition_penalty: Annotated[
-        float, typer.Option(help="Penalty on tokens that were there before; 1: none.", rich_help_panel=_SAMPLING)
+        float, typer.Option(help="Penalty on tokens that occurred before; 1 means none.", rich_help_panel=_SAMPLING)
     ] = 1.0
     frequency_penalty: Annotated[
         float,
@@ -64,12 +70,13 @@ class SamplingOptions:
         int, typer.Option(help="Tokens before anything may end a sample.", rich_help_panel=_SAMPLING)
     ] = 0
     stop: Annotated[
-        list[str] | None, typer.Option(help="Text that ends a sample; may be given again.", rich_help_panel=_SAMPLING)
+        list[str] | None,
+        typer.Option(help="Text that ends a sample; repeat the option for several.", rich_help_panel=_SAMPLING),
     ] = None
     stop_token_ids: Annotated[
         str, typer.Option(help='Tokens that end a sample, such as "13 198".', rich_help_panel=_SAMPLING)
     ] = ""
-    seed: Annotated[int, typer.Option(help="Same seed, same result.", rich_help_panel=_SAMPLING)] = 0
+    seed: Annotated[int, typer.Option(help="The same seed gives the same result.", rich_help_panel=_SAMPLING)] = 0
 
     def sampling(self, **others: Any) -> Sampling:  # noqa: ANN401  (fields of `Sampling`)
         """How tokens are drawn, with what else the command knows of it.

@@ -17,7 +17,9 @@ class StrategyOptions:
 
     rollouts: Annotated[
         int | None,
-        typer.Option(help="Chains to finish; by default 8, or what another budget allows.", rich_help_panel=_SEARCH),
+        typer.Option(
+            help="Chains to finish; by default 8, or as many as another budget allows.", rich_help_panel=_SEARCH
+        ),
     ] = None
     action: Annotated[
         str | None,
@@ -40,7 +42,7 @@ class StrategyOptions:
     answer_rule: Annotated[
         str | None,
         typer.Option(
-            help="Whose answer stands: confidence-vote, majority, best-rollout, best-value, most-visits, or your own "
+            help="Whose answer wins: confidence-vote, majority, best-rollout, best-value, most-visits, or your own "
             "function as module:name.",
             rich_help_panel=_SEARCH,
         ),
@@ -48,26 +50,28 @@ class StrategyOptions:
     answer_from: Annotated[
         str | None,
         typer.Option(
-            help="Where a chain's answer is: auto (<Output>, boxed, ####, ...; the default), text (all), a regular "
-            "expression whose last match counts, or your own function as module:name.",
+            help="Where to find a chain's answer: auto (<Output>, boxed, ####, ...; the default), text (the whole "
+            "chain), a regular expression whose last match counts, or your own function as module:name.",
             rich_help_panel=_SEARCH,
         ),
     ] = None
-    width: Annotated[int | None, typer.Option(help="mcts: children of a node (3).", rich_help_panel=_SEARCH)] = None
+    width: Annotated[int | None, typer.Option(help="mcts: children per node (3).", rich_help_panel=_SEARCH)] = None
     exploration: Annotated[float | None, typer.Option(help="mcts: C in UCT (1.414).", rich_help_panel=_SEARCH)] = None
     greedy_first: Annotated[
         bool | None,
         typer.Option(
             "--greedy-first/--no-greedy-first",
-            help="mcts: the first rollout takes the most probable tokens (it does).",
+            help="mcts: whether the first rollout takes the most probable tokens (on).",
             rich_help_panel=_SEARCH,
         ),
     ] = None
-    max_depth: Annotated[int | None, typer.Option(help="Levels of the tree (64).", rich_help_panel=_SEARCH)] = None
+    max_depth: Annotated[int | None, typer.Option(help="Most levels of the tree (64).", rich_help_panel=_SEARCH)] = None
     max_rollout_tokens: Annotated[
-        int | None, typer.Option(help="Tokens of a chain (1024).", rich_help_panel=_SEARCH)
+        int | None, typer.Option(help="Most tokens of a chain (1024).", rich_help_panel=_SEARCH)
     ] = None
-    parallel: Annotated[int | None, typer.Option(help="Chains in flight at once (4).", rich_help_panel=_SEARCH)] = None
+    parallel: Annotated[
+        int | None, typer.Option(help="Most chains in flight at once (4).", rich_help_panel=_SEARCH)
+    ] = None
     reflection: Annotated[
         bool | None,
         typer.Option(
@@ -79,36 +83,38 @@ class StrategyOptions:
     prune: Annotated[
         float | None,
         typer.Option(
-            help="Give up chains that are less sure than this share of the finished ones were at their worst; 0: none.",
+            help="Give up chains whose confidence drops below this quantile of the finished chains' worst passages; 0 "
+            "gives up none.",
             rich_help_panel=_SEARCH,
         ),
     ] = None
     convergence_window: Annotated[
         int | None,
-        typer.Option(help="Stop when the answer has been the same for so many chains.", rich_help_panel=_BUDGETS),
+        typer.Option(help="Stop when the answer has been the same for this many chains.", rich_help_panel=_BUDGETS),
     ] = None
     vote_margin: Annotated[
         int | None,
         typer.Option(
-            help="Stop when an answer is so many chains ahead (2 for mcts); 0: never, all rollouts are made.",
+            help="Stop when an answer is this many chains ahead (2 for mcts); 0 never stops early.",
             rich_help_panel=_BUDGETS,
         ),
     ] = None
     stop_decided: Annotated[
         bool | None,
         typer.Option(
-            "--stop-decided", help="Stop when no chain to come could change the answer.", rich_help_panel=_BUDGETS
+            "--stop-decided", help="Stop when no further chain could change the answer.", rich_help_panel=_BUDGETS
         ),
     ] = None
     max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", help="Tokens; no limit by default.", rich_help_panel=_BUDGETS)
+        int | None,
+        typer.Option("--max-tokens", help="Most tokens to draw; no limit by default.", rich_help_panel=_BUDGETS),
     ] = None
     max_seconds: Annotated[
-        float | None, typer.Option("--max-seconds", help="Seconds; no limit by default.", rich_help_panel=_BUDGETS)
+        float | None, typer.Option("--max-seconds", help="Most seconds; no limit by default.", rich_help_panel=_BUDGETS)
     ] = None
     max_nodes: Annotated[
         int | None,
-        typer.Option("--max-nodes", help="Nodes of the tree; no limit by default.", rich_help_panel=_BUDGETS),
+        typer.Option("--max-nodes", help="Most nodes of the tree; no limit by default.", rich_help_panel=_BUDGETS),
     ] = None
 
     @property

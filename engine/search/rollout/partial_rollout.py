@@ -19,12 +19,12 @@ from .token_stats import TokenStats
 
 
 class RolloutSection(NamedTuple):
-    """A run of a rollout.
+    """A part of a rollout.
 
     Attributes:
         kind: Kind of its nodes.
         whole: Whether it is one node; otherwise it is cut into actions.
-        prefixes: What was given and what was drawn, in order.
+        prefixes: The given and drawn tokens, in order.
     """
 
     kind: str
@@ -68,7 +68,7 @@ class PartialRollout:
 
     @property
     def last(self) -> BranchPrefix:
-        """Where it ends now."""
+        """The branch prefix that it ends with."""
         written = [section.prefixes[-1] for section in self.sections if section.prefixes]
         return written[-1] if written else self.fork.content.origin
 
@@ -84,34 +84,34 @@ class PartialRollout:
 
     @property
     def token_ids(self) -> list[int]:
-        """Everything that was written."""
+        """All tokens after `fork`."""
         return list(chain.from_iterable(section.token_ids for section in self.sections))
 
     @property
     def stats(self) -> TokenStats:
-        """What the model said of the tokens that it drew."""
+        """Log-probabilities and confidences of the drawn tokens."""
         prefixes = [prefix for section in self.sections for prefix in section.prefixes if not prefix.given]
         return TokenStats.joined([TokenStats.of(prefix) for prefix in prefixes])
 
     def begin(self, kind: str, whole: bool, *prefixes: BranchPrefix) -> None:
-        """Begin another section."""
+        """Begin a new section."""
         self.sections.append(RolloutSection(kind, whole, list(prefixes)))
 
     def add(self, prefix: BranchPrefix) -> None:
-        """Go on with what was drawn."""
+        """Append drawn tokens to the current section."""
         self.sections[-1].prefixes.append(prefix)
         self.allowance -= prefix.drawn
         self.spent += prefix.drawn
 
     def retract(self) -> None:
-        """Take back the last token: the model said that the chain ends here, and is to go on."""
+        """Remove the last token, with which the model ended the chain, so that it can go on."""
         prefixes = self.sections[-1].prefixes
         branch, end = prefixes.pop()
         if end > 1:
             prefixes.append(BranchPrefix(branch, end - 1))
 
     def head(self, tokens: int) -> list[RolloutSection]:
-        """The first `tokens` tokens, in sections."""
+        """The sections of the first `tokens` tokens."""
         sections: list[RolloutSection] = []
         for section in self.sections:
             prefixes = []
@@ -124,14 +124,14 @@ class PartialRollout:
         return sections
 
     def contents(self, action: Action, decode: Decode) -> list[NodeContent]:
-        """Cut what was written into nodes."""
+        """Cut everything after `fork` into nodes."""
         before = list(chain.from_iterable(node.content.token_ids for node in self.fork.path))
         text = decode(before + self.token_ids)
         begin = _settled_length(before, text, decode)
         contents: list[NodeContent] = []
         for section in self.sections:
             token_ids = section.token_ids
-            if not token_ids:  # the model ended where it had to go on, and no text was given to it
+            if not token_ids:  # the model ended at once, and was given no text
                 continue
             stats = TokenStats.joined([TokenStats.of(prefix) for prefix in section.prefixes])
             is_drawn = ~np.isnan(stats.logprobs)
@@ -155,14 +155,14 @@ class PartialRollout:
 
 
 def _origin(prefixes: Sequence[BranchPrefix], end: int) -> BranchPrefix:
-    """The place after the first `end` tokens of `prefixes`."""
+    """The branch prefix that ends after the first `end` tokens of `prefixes`."""
     ends = list(accumulate(prefix.end for prefix in prefixes))
     index = next(index for index, stop in enumerate(ends) if stop >= end)
     return BranchPrefix(prefixes[index].branch, end - (ends[index] - prefixes[index].end))
 
 
 def _end_of_text(token_ids: Sequence[int], text: str, begin: int, decode: Decode) -> int | None:
-    """Where in `text` the text of `token_ids` ends, which begins at `begin`; None if what came before matters."""
+    """Where the text of `token_ids`, which begins at `begin`, ends in `text`; None if it depends on earlier tokens."""
     alone = decode(token_ids)
     if UNFINISHED in alone or not alone.strip() or not text.startswith(alone, begin):
         return None
@@ -170,7 +170,7 @@ def _end_of_text(token_ids: Sequence[int], text: str, begin: int, decode: Decode
 
 
 def _settled_length(token_ids: Sequence[int], text: str, decode: Decode) -> int:
-    """Characters of `text` that `token_ids`, the first of its tokens, settle; a character may span several tokens."""
+    """How many characters of `text` its first tokens, `token_ids`, determine; a character may span several tokens."""
     settled = decode(token_ids)
     while not text.startswith(settled):
         settled = settled[:-1]
