@@ -62,7 +62,7 @@ class Scoring(Request):
 
     @property
     def finished(self) -> bool:
-        """Whether every token is scored, or the job was stopped."""
+        """Whether every token is scored, or the request was stopped."""
         return self.error is not None or self._scored == len(self.node.tokens)
 
     def scoring_at(self, leaf: KVNode) -> Scoring | None:

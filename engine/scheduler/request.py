@@ -41,7 +41,7 @@ class Request(ABC):
     @property
     @abstractmethod
     def ready(self) -> bool:
-        """Whether the path down to `fork` is cached, with everything that the job needs of it."""
+        """Whether the path down to `fork` is cached, with everything that the request needs of it."""
 
     @property
     @abstractmethod

@@ -126,7 +126,7 @@ class StepRunner:
             self._fail(self._drawer.from_hidden(branches, hidden), readers, step)
 
     def _handed_out(self, readers: Sequence[Reader], step: StepInput, hidden: Tensor) -> Decoded:
-        """Count the computed rows; hand the hidden states, `[outputs, hidden]`, to the jobs that need them."""
+        """Count the computed rows; hand the hidden states, `[outputs, hidden]`, to the requests that need them."""
         branches: list[Branch] = []
         decoded: list[int] = []
         ends: list[tuple[Reader, int]] = []
@@ -315,6 +315,6 @@ def _kept(ends: Sequence[tuple[Reader, int]], hidden: Tensor) -> list[Reader]:
     for (reader, _), state, finite in zip(ends, states, states.isfinite().all(dim=1).tolist(), strict=True):
         if finite:
             reader.leaf.keep_hidden(state.clone())
-        elif reader.leaf is reader.request.fork:  # no job needs those further up
+        elif reader.leaf is reader.request.fork:  # no request needs those further up
             failed.append(reader)
     return failed
