@@ -43,7 +43,6 @@ _DOTS = """
 using namespace marcot;
 void dots(I32* sum, const U8* w, const U8* x) {
     sum[0] = add_dot_quads(sum[0], w[0], x[0]);
-    sum[1] = add_dot_words(sum[1], (I16)w[1], (I16)x[1]);
 }
 """
 
@@ -93,5 +92,4 @@ def test_vnni_is_used_where_there_is_any(tmp_path: Path, cpu: str, register: str
     if "-march" in done.stderr:
         pytest.skip(f"this compiler does not know {cpu}")
     assert done.returncode == 0, done.stderr
-    for instruction in ("vpdpbusd", "vpdpwssd"):
-        assert any(instruction in line and register in line for line in assembly.read_text().splitlines())
+    assert any("vpdpbusd" in line and register in line for line in assembly.read_text().splitlines())

@@ -9,20 +9,51 @@
 
 namespace marcot {
 
+// What centres the codes of formats without minimums: -kCentre times the sum of a block's bytes.
+#if MARCOT_QUAD_DOTS
+// As the first addend of int32 sums, [kCentrePlanes][blocks][rows], so that a tile reads only the plane of its format:
+// two for the halves of a block of 6-bit codes, then 4, 5 and 8 bits.
+using Centre = int32_t;
+constexpr int kCentrePlanes = 5;
+constexpr int kCentresOfBlock = kCentrePlanes;
+#else
+// As pairs of addends of int16 sums, columns 0, 1 and 2, 3 of each quad apart, [blocks][rows][4][2]: two for the halves
+// of a block of 6-bit codes, then 5 and 4 bits.
+using Centre = int16_t;
+constexpr int kCentresOfBlock = 8;
+#endif
+
 // `rows` rows of `columns` values, without gaps. The integer fields are filled where a section of the weight is fast;
 // they keep a block of all rows together, so that the micro-kernel finds its rows at fixed distances.
 struct Activations {
     const float* values;
     int64_t rows, columns;
-    int8_t* bytes;     // [blocks][rows][32], or null
-    int16_t* words;    // the same numbers, for 8-bit weights
-    float* scales;     // [blocks][rows][2]: scale, and scale * sum of the block's bytes, for minimums
-    int16_t* centres;  // [blocks][rows][4][2]: what centres 6-bit codes (for either half), 5-bit and 4-bit codes
+    int64_t block_rows;  // rows from one block to the next: of all that were quantised together
+    int8_t* bytes;       // [blocks][rows][32], or null
+    int16_t* words;      // the same numbers, for 8-bit codes in pairs
+    float* scales;       // [blocks][rows][2]: scale, and scale * sum of the block's bytes, for minimums
+    Centre* centres;     // see there
+
+    int64_t blocks() const { return block_rows * columns / kBlock; }
+
+    // Rows [first, first + count).
+    Activations part(int64_t first, int64_t count) const {
+        Activations part = *this;
+        part.values += first * columns;
+        part.rows = count;
+        if (!bytes) return part;
+        part.bytes += first * kBlock;
+        if (words) part.words += first * kBlock;
+        part.scales += 2 * first;
+        part.centres += first * (MARCOT_QUAD_DOTS ? 1 : kCentresOfBlock);
+        return part;
+    }
 
     // Bytes of the integer fields.
     static int64_t integer_bytes(int64_t rows, int64_t columns) {
         const int64_t blocks = rows * columns / kBlock;
-        return rows * columns * 3 + blocks * 24 + 4 * 64;
+        const int64_t values = rows * columns * (MARCOT_QUAD_DOTS ? 1 : 3);
+        return values + blocks * (8 + kCentresOfBlock * (int64_t)sizeof(Centre)) + 4 * 64;
     }
 
     // Puts the integer fields into `memory`.
@@ -32,22 +63,37 @@ struct Activations {
             memory += (bytes + 63) / 64 * 64;
             return here;
         };
-        const int64_t blocks = rows * columns / kBlock;
         bytes = (int8_t*)take(rows * columns);
-        words = (int16_t*)take(rows * columns * 2);
-        scales = (float*)take(blocks * 8);
-        centres = (int16_t*)take(blocks * 16);
+        words = (int16_t*)(MARCOT_QUAD_DOTS ? nullptr : take(rows * columns * 2));
+        scales = (float*)take(blocks() * 8);
+        centres = (Centre*)take(blocks() * kCentresOfBlock * sizeof(Centre));
     }
 };
 
 constexpr int kBlockVectors = kBlock / kLanes;
 constexpr float kSmallestBlock = 0x1p-100f;  // blocks of smaller numbers are zeros: 127 / largest must be finite
 
+// Writes what centres codes, from the sums of the block's bytes: over columns 0, 1 and 2, 3 of the quads of its first
+// half, then of its second.
+inline void put_centres(const Activations& out, int64_t block, Vec<int32_t, 16> sums) {
+#if MARCOT_QUAD_DOTS
+    const int32_t first = sums[0] + sums[1], second = sums[2] + sums[3];
+    const int32_t centres[kCentrePlanes] = {-32 * first, -32 * second, -8 * (first + second), -16 * (first + second),
+                                            -128 * (first + second)};
+    for (int plane = 0; plane < kCentrePlanes; plane++) out.centres[plane * out.blocks() + block] = centres[plane];
+#else
+    const Vec<int32_t, 16> both = {sums[0] + sums[2], sums[1] + sums[3], sums[0] + sums[2], sums[1] + sums[3]};
+    const Vec<int32_t, 16> factors = {-16, -16, -8, -8};
+    store(out.centres + kCentresOfBlock * block, __builtin_convertvector(-32 * sums, Vec<int16_t, 8>));
+    store(out.centres + kCentresOfBlock * block + 4, __builtin_convertvector(factors * both, Vec<int16_t, 8>));
+#endif
+}
+
 // A block of which every product is NaN.
 inline void put_nan(const Activations& out, int64_t block) {
     std::fill_n(out.bytes + block * kBlock, kBlock, 0);
-    std::fill_n(out.words + block * kBlock, kBlock, 0);
-    std::fill_n(out.centres + 8 * block, 8, 0);
+    if (out.words) std::fill_n(out.words + block * kBlock, kBlock, 0);
+    put_centres(out, block, Vec<int32_t, 16>{});
     std::fill_n(out.scales + 2 * block, 2, kNaN);
 }
 
@@ -66,22 +112,18 @@ inline void quantize_block(const F32 (&x)[kBlockVectors], const Activations& out
     const F32 inverse = splat(zero ? 0.f : 127 / largest);
     const float scale = zero ? 0.f : largest / 127;
     int8_t* bytes = out.bytes + block * kBlock;
-    int16_t* words = out.words + block * kBlock;
+    int16_t* words = out.words ? out.words + block * kBlock : nullptr;
     I32 halves[2] = {};
     for (int i = 0; i < kBlockVectors; i++) {
         const I32 rounded = (I32)(x[i] * inverse + 0x1.8p23f) - 0x4b400000;  // the addition rounds to an integer
-        store_narrow(rounded, bytes + i * kLanes, words + i * kLanes);
+        store_bytes(rounded, bytes + i * kLanes);
+        if constexpr (!MARCOT_QUAD_DOTS) store_words(rounded, words + i * kLanes);
         halves[i * kLanes / 16] += rounded;
     }
-    // -kCentre times sums of bytes, two of them: as in products, columns 0, 1 and 2, 3 of each quad have their own
-    // lanes.
     const Vec<int32_t, 16> sums = sums_of_pairs(halves[0], halves[1]);
-    const Vec<int32_t, 16> both = {sums[0] + sums[2], sums[1] + sums[3], sums[0] + sums[2], sums[1] + sums[3]};
-    const Vec<int32_t, 16> factors = {-16, -16, -8, -8};
-    store(out.centres + 8 * block, __builtin_convertvector(-32 * sums, Vec<int16_t, 8>));
-    store(out.centres + 8 * block + 4, __builtin_convertvector(factors * both, Vec<int16_t, 8>));
+    put_centres(out, block, sums);
     out.scales[2 * block] = scale;
-    out.scales[2 * block + 1] = scale * (float)(both[0] + both[1]);
+    out.scales[2 * block + 1] = scale * (float)(sums[0] + sums[1] + sums[2] + sums[3]);
 }
 
 // Fills the integer fields for columns [first, last) of a row, if there are such fields.
@@ -90,7 +132,7 @@ inline void quantize(const Activations& x, int64_t row, int64_t first, int64_t l
     for (int64_t column = first; column < last; column += kBlock) {
         F32 values[kBlockVectors];
         for (int i = 0; i < kBlockVectors; i++) values[i] = load<F32>(x.values + row * x.columns + column + i * kLanes);
-        quantize_block(values, x, column / kBlock * x.rows + row);
+        quantize_block(values, x, column / kBlock * x.block_rows + row);
     }
 }
 

@@ -44,7 +44,7 @@ template <Format F, int Rows, int Panels>
 __attribute__((always_inline)) inline void add_block(const uint8_t* panels, int64_t panel_bytes, int64_t index,
                                                      const float* x, int64_t stride, Sums<Rows, Panels>& acc) {
     using L = Layout<F>;
-    constexpr int kQuadsOrPairs = L::kGroup / (L::kBits == 8 ? 2 : 4);
+    constexpr int kQuadsOrPairs = L::kGroup / (L::kInPairs ? 2 : 4);
 #pragma GCC unroll 2
     for (int group = 0; group < L::kGroups; group++) {
         F32 scale[Panels][kVectors], minimum[Panels][kVectors];
@@ -54,7 +54,7 @@ __attribute__((always_inline)) inline void add_block(const uint8_t* panels, int6
             for (int v = 0; v < kVectors; v++) {
                 const BlockView<F> block(panels + p * panel_bytes, index);
                 scale[p][v] = group_scale<F>(block, group, v);
-                if constexpr (L::kBits < 8) minimum[p][v] = group_minimum<F>(block, scale[p][v], v);
+                if constexpr (!L::kInPairs) minimum[p][v] = group_minimum<F>(block, scale[p][v], v);
             }
 #pragma GCC unroll 16
         for (int i = 0; i < kQuadsOrPairs; i++) {
@@ -63,7 +63,7 @@ __attribute__((always_inline)) inline void add_block(const uint8_t* panels, int6
 #pragma GCC unroll 4
                 for (int v = 0; v < kVectors; v++) {
                     const BlockView<F> block(panels + p * panel_bytes, index);
-                    if constexpr (L::kBits == 8) {
+                    if constexpr (L::kInPairs) {
                         const I16 codes = pair_codes(block.codes, i, v);
                         add_column<Rows, Panels>(x + 2 * i, stride, p, v, scale[p][v] * to_float(low_half(codes)), acc);
                         add_column<Rows, Panels>(x + 2 * i + 1, stride, p, v, scale[p][v] * to_float(high_half(codes)),

@@ -8,52 +8,78 @@
 
 namespace marcot {
 
-constexpr int kIntegerTileRows = 8 / kVectors;
+// Rows of a tile whose codes are unpacked, and of one that decodes them, and for how many rows the latter is the faster
+// way.
+//
+// With 16 registers a tile has 8 vectors of integer sums; its fp32 sums wait in memory. Decoding takes as long as
+// multiplying a few rows, so it pays only where there is no second tile.
+//
+// AVX-512 has 32 registers. VNNI multiplies on two ports, on which a block of 32 columns spends 8 instructions per
+// vector of sums and 2 more (for one fp16 scale) to scale it: 80 % of the ports' peak is all there is to get. Six rows
+// times two vectors reach it: 12 integer and 12 fp32 sums stay in registers, two vectors of codes and one of
+// activations beside them, and of the two loads per cycle 78 fill 39 of the 60 cycles of a block. Decoding runs on the
+// other two ports for nothing, and reads half the bytes; a tile of 8 rows, with its fp32 sums in memory, then has fewer
+// rows to decode for.
+#if defined(__AVX512F__) && MARCOT_WIDTH == 64
+constexpr int kIntegerTileRows = 6;
+constexpr int kDecodedTileRows = 8;
+constexpr int64_t kDecodedRows = 32;
+#else
+constexpr int kIntegerTileRows = 8 / kTileVectors;
+constexpr int kDecodedTileRows = kIntegerTileRows;
+constexpr int64_t kDecodedRows = kIntegerTileRows;
+#endif
 
-// A block of a panel, as the micro-kernel reads it: unpacked before, where many tiles of rows use it, or decoded on its
-// way into the registers, where there is only one tile.
+// A block of the panels, as the micro-kernel reads it: unpacked before, where many tiles of rows use it, or decoded on
+// its way into the registers, where there is only one tile.
 template <Format F>
 struct UnpackedBlock {
     using L = Layout<F>;
-    const IntegerPanel& panel;
+    const IntegerPanels& panels;
     const int64_t first, b;
 
-    F32 scale(int v) const { return load<F32>(panel.scales + b / L::kSuperBlocks * kPanel + v * kLanes); }
-    F32 minimum(int v) const { return load<F32>(panel.minimums + b * kPanel + v * kLanes); }
-    I16 nested(int group, int v) const {
-        return load<I16>(panel.nested + ((b * L::kGroups + group) * kPanel + v * kLanes) * 2);
+    F32 scale(int v) const { return load<F32>(panels.scales + at(b / L::kSuperBlocks, v)); }
+    F32 minimum(int v) const { return load<F32>(panels.minimums + at(b, v)); }
+    I16 nested(int group, int v) const { return load<I16>(panels.nested + at(b * L::kGroups + group, v) * 2); }
+    U8 quad(int quad, int v) const { return load<U8>(panels.codes + at(b * kQuads + quad, v) * 4); }
+    I16 pair(int pair, int v) const {
+        return pair_codes(BlockView<F>(panels.panel(v), first + b).codes, pair, v % kVectors);
     }
-    U8 quad(int quad, int v) const { return load<U8>(panel.codes + (b * kQuads + quad) * 64 + v * kWidth); }
-    I16 pair(int pair, int v) const { return pair_codes(BlockView<F>(panel.packed, first + b).codes, pair, v); }
+
+ private:
+    static int64_t at(int64_t row, int v) { return (row * kTileVectors + v) * kLanes; }
 };
 
 template <Format F>
 struct PackedBlock {
-    const BlockView<F> view;
+    const IntegerPanels& panels;
+    const int64_t first, b;
 
-    PackedBlock(const IntegerPanel& panel, int64_t first, int64_t b) : view(panel.packed, first + b) {}
-    F32 scale(int v) const { return super_scale<F>(view, v); }
-    F32 minimum(int v) const { return block_minimum<F>(view, v); }
-    I16 nested(int group, int v) const { return nested_pairs<F>(view, group, v); }
-    U8 quad(int quad, int v) const { return quad_codes<F>(view.codes, quad, v); }
-    I16 pair(int pair, int v) const { return pair_codes(view.codes, pair, v); }
+    F32 scale(int v) const { return super_scale<F>(view(v), v % kVectors); }
+    F32 minimum(int v) const { return block_minimum<F>(view(v), v % kVectors); }
+    I16 nested(int group, int v) const { return nested_pairs<F>(view(v), group, v % kVectors); }
+    U8 quad(int quad, int v) const { return integer_quad<F>(view(v).codes, quad, v % kVectors); }
+    I16 pair(int pair, int v) const { return pair_codes(view(v).codes, pair, v % kVectors); }
+
+ private:
+    BlockView<F> view(int v) const { return {panels.panel(v), first + b}; }
 };
 
 // Sums of products over one block of 8-bit codes, which the load itself widens: int16 times int16, summed in int32.
 template <int Rows, typename Block>
 __attribute__((always_inline)) inline void multiply_words(const Block& block, const int16_t* x,
-                                                          I32 (&sum)[Rows][kVectors]) {
+                                                          I32 (&sum)[Rows][kTileVectors]) {
 #pragma GCC unroll 16
     for (int pair = 0; pair < kBlock / 2; pair++) {
-        I16 w[kVectors];
+        I16 w[kTileVectors];
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) w[v] = block.pair(pair, v);
+        for (int v = 0; v < kTileVectors; v++) w[v] = block.pair(pair, v);
 #pragma GCC unroll 8
         for (int r = 0; r < Rows; r++) {
             const I16 two = (I16)splat(load<int32_t>(x + r * kBlock + pair * 2));
 #pragma GCC unroll 4
-            for (int v = 0; v < kVectors; v++) {
-                sum[r][v] = pinned(pair == 0 ? dot_words(w[v], two) : add_dot_words(sum[r][v], w[v], two));
+            for (int v = 0; v < kTileVectors; v++) {
+                sum[r][v] = pinned(pair == 0 ? dot_words(w[v], two) : sum[r][v] + dot_words(w[v], two));
             }
         }
     }
@@ -62,14 +88,14 @@ __attribute__((always_inline)) inline void multiply_words(const Block& block, co
 // Calls use(r, v, codes, activations) for each row and vector of one quad: four columns, a byte each.
 template <int Rows, typename Block, typename Use>
 __attribute__((always_inline)) inline void for_quad(const Block& block, int quad, const int8_t* x, const Use& use) {
-    U8 w[kVectors];
+    U8 w[kTileVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; v++) w[v] = pinned(block.quad(quad, v));
+    for (int v = 0; v < kTileVectors; v++) w[v] = pinned(block.quad(quad, v));
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; r++) {
         const U8 four = (U8)splat(load<int32_t>(x + r * kBlock + quad * 4));
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) use(r, v, w[v], four);
+        for (int v = 0; v < kTileVectors; v++) use(r, v, w[v], four);
     }
 }
 
@@ -82,95 +108,104 @@ __attribute__((always_inline)) inline I16 factor(const Block& block, int group, 
         return 1 - I16{};
 }
 
-// What centres the codes of one group, from a row of Activations::centres.
+#if MARCOT_QUAD_DOTS
+// What centres the codes of one group, for the row at `at` in [blocks][rows] of x.
 template <Format F>
-__attribute__((always_inline)) inline I16 centre(const int16_t* centres, int group) {
-    constexpr int kBits = Layout<F>::kBits, kFirst = kBits == 6 ? 0 : kBits == 5 ? 2 : 3;
-    return (I16)splat(load<int32_t>(centres + 2 * (kFirst + group)));
+__attribute__((always_inline)) inline I32 centre(const Activations& x, int64_t at, int group) {
+    constexpr int kBits = Layout<F>::kBits, kPlane = kBits == 6 ? 0 : kBits == 4 ? 2 : kBits == 5 ? 3 : 4;
+    return splat(x.centres[(kPlane + group) * x.blocks() + at]);
 }
 
-// Sums of products over the quads of unsigned codes of one group, times its nested scale.
+// Sums of products over the quads of one group, times its nested scale. They are made in `part`, which nobody puts
+// aside, so that the compiler keeps it in registers.
 template <Format F, int Rows, typename Block>
-__attribute__((always_inline)) inline void multiply_quads(const Block& block, int group, const int8_t* x,
-                                                          const int16_t* centres, I32 (&sum)[Rows][kVectors]) {
+__attribute__((always_inline)) inline void multiply_group(const Block& block, int group, const Activations& x,
+                                                          int64_t at, I32 (&sum)[Rows][kTileVectors]) {
     using L = Layout<F>;
     constexpr int kGroupQuads = L::kGroup / 4;
     const int begin = group * kGroupQuads;
-    I32 part[Rows][kVectors];
+    I32 part[Rows][kTileVectors];
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++)
-            part[r][v] = L::kCentred ? add_words(centre<F>(centres + 8 * r, group)) : I32{};
+        for (int v = 0; v < kTileVectors; v++) {
+            if constexpr (L::kCentred)
+                part[r][v] = centre<F>(x, at + r, group);
+            else
+                part[r][v] = I32{};
+        }
 #pragma GCC unroll 8
     for (int quad = begin; quad < begin + kGroupQuads; quad++)
-        for_quad<Rows>(block, quad, x, [&](int r, int v, U8 w, U8 four) __attribute__((always_inline)) {
-            part[r][v] = pinned(add_dot_quads(part[r][v], w, four));
-        });
-#pragma GCC unroll 8
-    for (int r = 0; r < Rows; r++)
+        for_quad<Rows>(block, quad, x.bytes + at * kBlock,
+                       [&](int r, int v, U8 w, U8 four)
+                           __attribute__((always_inline)) { part[r][v] = pinned(add_dot_quads(part[r][v], w, four)); });
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) {
-            if constexpr (L::kNested) part[r][v] *= low_half(block.nested(group, v));
-            sum[r][v] = part[r][v];
-        }
+    for (int v = 0; v < kTileVectors; v++) {
+        I32 scale = 1 - I32{};
+        if constexpr (L::kNested) scale = low_half(block.nested(group, v));
+#pragma GCC unroll 8
+        for (int r = 0; r < Rows; r++) sum[r][v] = L::kNested ? part[r][v] * scale : part[r][v];
+    }
+}
+#else
+// What centres the codes of one group, for the row at `at` in [blocks][rows] of x.
+template <Format F>
+__attribute__((always_inline)) inline I16 centre(const Activations& x, int64_t at, int group) {
+    constexpr int kBits = Layout<F>::kBits, kFirst = kBits == 6 ? 0 : kBits == 5 ? 2 : 3;
+    return (I16)splat(load<int32_t>(x.centres + kCentresOfBlock * at + 2 * (kFirst + group)));
 }
 
 // The same where only pairs of products have an instruction: as many as fit are added in int16, then all in int32.
 template <Format F, int Rows, typename Block>
-__attribute__((always_inline)) inline void multiply_pairs(const Block& block, int group, const int8_t* x,
-                                                          const int16_t* centres, I32 (&sum)[Rows][kVectors]) {
+__attribute__((always_inline)) inline void multiply_group(const Block& block, int group, const Activations& x,
+                                                          int64_t at, I32 (&sum)[Rows][kTileVectors]) {
     using L = Layout<F>;
     constexpr int kGroupQuads = L::kGroup / 4;
     const int begin = group * kGroupQuads;
 #pragma GCC unroll 4
     for (int run = begin; run < begin + kGroupQuads; run += L::kDepth) {
-        I16 part[Rows][kVectors];
+        I16 part[Rows][kTileVectors];
 #pragma GCC unroll 8
         for (int quad = run; quad < run + L::kDepth; quad++)
-            for_quad<Rows>(block, quad, x, [&](int r, int v, U8 w, U8 four) __attribute__((always_inline)) {
-                const I16 product = dot_bytes(w, four);
-                if (quad > run)
-                    part[r][v] = pinned(add_wrapping(part[r][v], product));
-                else
-                    part[r][v] =
-                        pinned(L::kCentred ? add_wrapping(centre<F>(centres + 8 * r, group), product) : product);
-            });
+            for_quad<Rows>(
+                block, quad, x.bytes + at * kBlock, [&](int r, int v, U8 w, U8 four) __attribute__((always_inline)) {
+                    const I16 product = dot_bytes(w, four);
+                    if (quad > run)
+                        part[r][v] = pinned(add_wrapping(part[r][v], product));
+                    else
+                        part[r][v] = pinned(L::kCentred ? add_wrapping(centre<F>(x, at + r, group), product) : product);
+                });
 #pragma GCC unroll 8
         for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-            for (int v = 0; v < kVectors; v++) {
+            for (int v = 0; v < kTileVectors; v++) {
                 const I32 wide = dot_words(part[r][v], factor<F>(block, group, v));
                 sum[r][v] = pinned(run == begin ? wide : sum[r][v] + wide);
             }
     }
 }
 
+#endif
+
 // The integer sums of one block, with its nested scales; `at` is its place, for the first row, in [blocks][rows] of x.
 template <Format F, int Rows, typename Block>
 __attribute__((always_inline)) inline void multiply_block(const Block& block, const Activations& x, int64_t at,
-                                                          I32 (&sum)[Rows][kVectors]) {
+                                                          I32 (&sum)[Rows][kTileVectors]) {
     using L = Layout<F>;
-    if constexpr (L::kBits == 8) {
+    if constexpr (L::kInPairs) {
         multiply_words<Rows>(block, x.words + at * kBlock, sum);
     } else {
-        const auto multiply_group = [&](int group, I32(&of_group)[Rows][kVectors]) __attribute__((always_inline)) {
-            if constexpr (MARCOT_QUAD_DOTS)
-                multiply_quads<F, Rows>(block, group, x.bytes + at * kBlock, x.centres + at * 8, of_group);
-            else
-                multiply_pairs<F, Rows>(block, group, x.bytes + at * kBlock, x.centres + at * 8, of_group);
-        };
         if constexpr (L::kGroups == 1) {
-            multiply_group(0, sum);
+            multiply_group<F, Rows>(block, 0, x, at, sum);
         } else {
-            I32 first[Rows][kVectors];
-            multiply_group(0, first);
+            I32 first[Rows][kTileVectors];
+            multiply_group<F, Rows>(block, 0, x, at, first);
             set_aside(first);
-            multiply_group(1, sum);
+            multiply_group<F, Rows>(block, 1, x, at, sum);
 #pragma GCC unroll 8
             for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-                for (int v = 0; v < kVectors; v++) sum[r][v] += first[r][v];
+                for (int v = 0; v < kTileVectors; v++) sum[r][v] += first[r][v];
         }
     }
 }
@@ -178,14 +213,14 @@ __attribute__((always_inline)) inline void multiply_block(const Block& block, co
 // acc += x * one block of a format whose blocks have fp16 scales.
 template <Format F, int Rows, typename Block>
 __attribute__((always_inline)) inline void add_block(const Block& block, const Activations& x, int64_t at,
-                                                     F32 (&acc)[Rows][kVectors]) {
-    I32 sum[Rows][kVectors];
+                                                     F32 (&acc)[Rows][kTileVectors]) {
+    I32 sum[Rows][kTileVectors];
     multiply_block<F, Rows>(block, x, at, sum);
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; r++) {
         const float* of_x = x.scales + 2 * (at + r);
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) {
+        for (int v = 0; v < kTileVectors; v++) {
             acc[r][v] = fma(to_float(sum[r][v]) * of_x[0], block.scale(v), acc[r][v]);
             if constexpr (Layout<F>::kMinimums) acc[r][v] = fma(block.minimum(v), splat(of_x[1]), acc[r][v]);
         }
@@ -195,70 +230,72 @@ __attribute__((always_inline)) inline void add_block(const Block& block, const A
 // acc += x * eight blocks below one fp16 scale. The blocks' sums come first, then the scale, then the minimums. While
 // the integers have the registers, acc waits in memory.
 template <Format F, int Rows, typename Block>
-__attribute__((always_inline)) inline void add_super(const IntegerPanel& panel, int64_t first, int64_t begin,
+__attribute__((always_inline)) inline void add_super(const IntegerPanels& panels, int64_t first, int64_t begin,
                                                      const Activations& x, int64_t row, Ahead ahead,
-                                                     F32 (&acc)[Rows][kVectors]) {
+                                                     F32 (&acc)[Rows][kTileVectors]) {
     using L = Layout<F>;
-    F32 total[Rows][kVectors] = {};
-    for (int64_t b = begin, at = (first + begin) * x.rows + row; b < begin + L::kSuperBlocks; b++, at += x.rows) {
+    F32 total[Rows][kTileVectors] = {};
+    for (int64_t b = begin, at = (first + begin) * x.block_rows + row; b < begin + L::kSuperBlocks;
+         b++, at += x.block_rows) {
         ahead.fetch(b);
-        I32 sum[Rows][kVectors];
-        multiply_block<F, Rows>(Block{panel, first, b}, x, at, sum);
+        I32 sum[Rows][kTileVectors];
+        multiply_block<F, Rows>(Block{panels, first, b}, x, at, sum);
 #pragma GCC unroll 8
         for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-            for (int v = 0; v < kVectors; v++)
+            for (int v = 0; v < kTileVectors; v++)
                 total[r][v] = fma(to_float(sum[r][v]), splat(x.scales[2 * (at + r)]), total[r][v]);
     }
-    const Block head{panel, first, begin};
-    F32 now[Rows][kVectors];
+    const Block head{panels, first, begin};
+    F32 now[Rows][kTileVectors];
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) now[r][v] = fma(head.scale(v), total[r][v], acc[r][v]);
+        for (int v = 0; v < kTileVectors; v++) now[r][v] = fma(head.scale(v), total[r][v], acc[r][v]);
     if constexpr (L::kMinimums)
-        for (int64_t b = begin, at = (first + begin) * x.rows + row; b < begin + L::kSuperBlocks; b++, at += x.rows) {
-            const Block block{panel, first, b};
-            F32 minimum[kVectors];
+        for (int64_t b = begin, at = (first + begin) * x.block_rows + row; b < begin + L::kSuperBlocks;
+             b++, at += x.block_rows) {
+            const Block block{panels, first, b};
+            F32 minimum[kTileVectors];
 #pragma GCC unroll 4
-            for (int v = 0; v < kVectors; v++) minimum[v] = pinned(block.minimum(v));
+            for (int v = 0; v < kTileVectors; v++) minimum[v] = pinned(block.minimum(v));
 #pragma GCC unroll 8
             for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-                for (int v = 0; v < kVectors; v++)
+                for (int v = 0; v < kTileVectors; v++)
                     now[r][v] = fma(minimum[v], splat(x.scales[2 * (at + r) + 1]), now[r][v]);
         }
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) acc[r][v] = now[r][v];
+        for (int v = 0; v < kTileVectors; v++) acc[r][v] = now[r][v];
     set_aside(acc);
 }
 
-// out[r] (+)= x[row + r] * panel, over `blocks` blocks of the panel that start at block `first` of x. Meanwhile it
+// out[r] (+)= x[row + r] * panels, over `blocks` blocks of the panels that start at block `first` of x. Meanwhile it
 // fetches `ahead`, memory that is wanted next. Not inlined: on its own the compiler finds the registers.
 template <Format F, int Rows, typename Block>
-__attribute__((noinline)) void multiply_codes(const IntegerPanel& panel, int64_t blocks, const Activations& x,
+__attribute__((noinline)) void multiply_codes(const IntegerPanels& panels, int64_t blocks, const Activations& x,
                                               int64_t row, int64_t first, float* out, int64_t stride, Ahead ahead) {
     for (int r = 0; r < Rows; r++) __builtin_prefetch(out + r * stride, 1);
-    F32 acc[Rows][kVectors];
+    F32 acc[Rows][kTileVectors];
 #pragma GCC unroll 12
     for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) acc[r][v] = first ? load<F32>(out + r * stride + v * kLanes) : F32{};
+        for (int v = 0; v < kTileVectors; v++) acc[r][v] = first ? load<F32>(out + r * stride + v * kLanes) : F32{};
     if constexpr (Layout<F>::kNested) {
         for (int64_t b = 0; b < blocks; b += Layout<F>::kSuperBlocks)
-            add_super<F, Rows, Block>(panel, first, b, x, row, ahead, acc);
+            add_super<F, Rows, Block>(panels, first, b, x, row, ahead, acc);
     } else {
-        for (int64_t b = 0, at = first * x.rows + row; b < blocks; b++, at += x.rows) {
+        for (int64_t b = 0, at = first * x.block_rows + row; b < blocks; b++, at += x.block_rows) {
             ahead.fetch(b);
-            add_block<F, Rows>(Block{panel, first, b}, x, at, acc);
+            add_block<F, Rows>(Block{panels, first, b}, x, at, acc);
         }
     }
 #pragma GCC unroll 12
     for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) store(out + r * stride + v * kLanes, acc[r][v]);
+        for (int v = 0; v < kTileVectors; v++) store(out + r * stride + v * kLanes, acc[r][v]);
 }
 
 }  // namespace marcot

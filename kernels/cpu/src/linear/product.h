@@ -14,7 +14,7 @@ namespace marcot {
 
 // 32 KB of codes: a tile of bytes reads so little per product that the second cache level keeps up, and few rows of a
 // model are longer.
-constexpr int64_t kIntegerColumns = 2048;
+constexpr int64_t kIntegerColumns = 2048 / kTogether;
 
 // Where the columns from `columns` on lie in memory: what is wanted after those before, be it of this panel or the
 // next.
@@ -56,53 +56,62 @@ void multiply_exact(const uint8_t* panel, const Activations& x, float* out, int6
     }
 }
 
-// Rows times one panel with int8 activations.
+// Rows times kTogether panels, `panel` and the one `second` bytes further, with int8 activations, whose codes every
+// tile decodes for itself.
+template <Format F, int Most>
+void multiply_decoding(const uint8_t* panel, int64_t second, const Activations& x, float* out, int64_t stride) {
+    const IntegerPanels panels{panel, second, nullptr, nullptr, nullptr, nullptr};
+    const int64_t blocks = x.columns / kBlock, bytes = panel_bytes<F>(x.columns);
+    const int64_t share = bytes / std::max<int64_t>(x.rows, 1);
+    for_tiles<Most>(x.rows, [&](int64_t row, auto rows) {
+        constexpr int kRows = decltype(rows)::value;
+        const Ahead ahead{panel + second + bytes + row * share, (share * kRows + blocks - 1) / blocks, second};
+        multiply_codes<F, kRows, PackedBlock<F>>(panels, blocks, x, row, 0, out + row * stride, stride, ahead);
+    });
+}
+
+// The same with codes that are unpacked once, a stretch of columns at a time.
 template <Format F>
-void multiply_fast(const uint8_t* panel, const Activations& x, float* out, int64_t stride) {
-    constexpr int64_t kBlocks = kIntegerColumns / kBlock;
-    alignas(64) uint8_t codes[kIntegerColumns * kPanel];
-    alignas(64) float scales[kBlocks * kPanel], minimums[kBlocks * kPanel];
-    alignas(64) int16_t nested[kBlocks * 2 * kPanel * 2];
-    const IntegerPanel unpacked{panel, codes, scales, nested, minimums};
+void multiply_unpacked(const uint8_t* panel, int64_t second, const Activations& x, float* out, int64_t stride) {
+    constexpr int64_t kBlocks = kIntegerColumns / kBlock, kRowsOfPanels = kTogether * kPanel;
+    alignas(64) uint8_t codes[kIntegerColumns * kRowsOfPanels];
+    alignas(64) float scales[kBlocks * kRowsOfPanels], minimums[kBlocks * kRowsOfPanels];
+    alignas(64) int16_t nested[kBlocks * 2 * kRowsOfPanels * 2];
+    const IntegerPanels panels{panel, second, codes, scales, nested, minimums};
     const int64_t all = x.columns / kBlock;
-    if (x.rows <= kIntegerTileRows) {
-        const Ahead ahead{after<F>(panel, x.columns), panel_bytes<F>(x.columns) / all};
-        return with_run<kIntegerTileRows>((int)x.rows, [&](auto rows) {
-            multiply_codes<F, decltype(rows)::value, PackedBlock<F>>(unpacked, all, x, 0, 0, out, stride, ahead);
-        });
-    }
-    for (int64_t first = 0; first < all; first += kIntegerColumns / kBlock) {
-        const int64_t blocks = std::min(kIntegerColumns / kBlock, all - first);
-        const uint8_t* next = after<F>(panel, (first + blocks) * kBlock);
+    for (int64_t first = 0; first < all; first += kBlocks) {
+        const int64_t blocks = std::min(kBlocks, all - first);
+        const bool at_end = first + blocks == all;
+        const uint8_t* next = after<F>(panel, (first + blocks) * kBlock) + (at_end ? second : 0);
         const int64_t bytes = after<F>(panel, blocks * kBlock) - panel;
         const int64_t share = bytes / (x.rows + kUnpackRows), unpack_share = bytes - x.rows * share;
-        unpack_codes<F>(unpacked, first, blocks, {next + x.rows * share, unpack_share / blocks});
+        unpack_codes<F>(panels, first, blocks, {next + x.rows * share, unpack_share / blocks, second});
         for_tiles<kIntegerTileRows>(x.rows, [&](int64_t row, auto rows) {
             constexpr int kRows = decltype(rows)::value;
-            const Ahead ahead{next + row * share, share * kRows / blocks};
-            multiply_codes<F, kRows, UnpackedBlock<F>>(unpacked, blocks, x, row, first, out + row * stride, stride,
+            const Ahead ahead{next + row * share, share * kRows / blocks, second};
+            multiply_codes<F, kRows, UnpackedBlock<F>>(panels, blocks, x, row, first, out + row * stride, stride,
                                                        ahead);
         });
     }
 }
 
-// out[rows][panel.rows] = x panelᵀ.
-inline void multiply_panel(const Panel& panel, const Activations& x, float* out, int64_t stride, Scratch& scratch) {
-    float* to = out;
-    int64_t to_stride = stride;
-    if (panel.rows < kPanel) {  // the micro-kernels write 16 columns
-        to = scratch.of<float>(x.rows * kPanel);
-        to_stride = kPanel;
-    }
-    with_format(panel.section->format, [&](auto format) {
-        constexpr Format F = decltype(format)::value;
-        if constexpr (Layout<F>::kQuantized) {
-            if (panel.section->fast) return multiply_fast<F>(panel.data, x, to, to_stride);
-        }
-        multiply_exact<F>(panel.data, x, to, to_stride);
-    });
-    if (panel.rows < kPanel)
-        for (int64_t row = 0; row < x.rows; row++) std::memcpy(out + row * stride, to + row * kPanel, panel.rows * 4);
+template <Format F>
+void multiply_fast(const uint8_t* panel, int64_t second, const Activations& x, float* out, int64_t stride) {
+    if (x.rows <= kDecodedRows) return multiply_decoding<F, kDecodedTileRows>(panel, second, x, out, stride);
+    if constexpr (kTogether > 1 && Layout<F>::kBits == 8)  // codes that are bytes are unpacked as they are
+        return multiply_decoding<F, kIntegerTileRows>(panel, second, x, out, stride);
+    multiply_unpacked<F>(panel, second, x, out, stride);
+}
+
+// Calls use(to, stride) to write `columns` columns of products for `rows` rows, and copies `kept` of them to `out` if
+// that is not all.
+template <typename Use>
+inline void write_columns(int64_t rows, int columns, int64_t kept, float* out, int64_t stride, Scratch& scratch,
+                          const Use& use) {
+    if (kept >= columns) return use(out, stride);
+    float* own = scratch.of<float>(rows * columns);
+    use(own, (int64_t)columns);
+    for (int64_t row = 0; row < rows; row++) std::memcpy(out + row * stride, own + row * columns, kept * 4);
 }
 
 // out[rows][...] = x Wᵀ for panels [first, last) of the weight; the first of their rows is column 0 of out.
@@ -111,18 +120,32 @@ inline void multiply_panels(const Weight& weight, int64_t first, int64_t last, c
     const int64_t begin = panel_of(weight, first).first_row;
     for (int64_t p = first; p < last;) {
         const Panel panel = panel_of(weight, p);
+        const int64_t left = std::min(panel.rows_left, (last - p) * kPanel);
         float* to = out + panel.first_row - begin;
-        const Section& section = *panel.section;
-        constexpr int kPanels = kFewPanels<1>;
-        if (x.rows == 1 && !section.fast && p + kPanels <= last && panel.rows_left >= kPanels * kPanel) {
-            with_format(section.format, [&](auto format) {
-                multiply_few<decltype(format)::value, 1, kPanels>(panel.data, x, to, stride);
-            });
-            p += kPanels;
-        } else {
-            multiply_panel(panel, x, to, stride, scratch);
+        with_format(panel.section->format, [&](auto format) {
+            constexpr Format F = decltype(format)::value;
+            if constexpr (Layout<F>::kQuantized) {
+                if (panel.section->fast) {
+                    const int64_t second = kTogether > 1 && left > kPanel ? panel_bytes<F>(x.columns) : 0;
+                    const int64_t kept = std::min<int64_t>(left, kTogether * kPanel);
+                    write_columns(x.rows, kTogether * kPanel, kept, to, stride, scratch,
+                                  [&](float* own, int64_t own_stride) {
+                                      multiply_fast<F>(panel.data, second, x, own, own_stride);
+                                  });
+                    p += (kept + kPanel - 1) / kPanel;
+                    return;
+                }
+            }
+            constexpr int kPanels = kFewPanels<1>;
+            if (x.rows == 1 && left >= kPanels * kPanel) {
+                multiply_few<F, 1, kPanels>(panel.data, x, to, stride);
+                p += kPanels;
+                return;
+            }
+            write_columns(x.rows, kPanel, panel.rows, to, stride, scratch,
+                          [&](float* own, int64_t own_stride) { multiply_exact<F>(panel.data, x, own, own_stride); });
             p++;
-        }
+        });
     }
 }
 
@@ -130,19 +153,33 @@ inline void multiply_panels(const Weight& weight, int64_t first, int64_t last, c
 // is fast.
 inline Activations activations_for(const Weight& weight, const float* x, int64_t rows, uint8_t* integers) {
     Activations activations{};
-    activations.values = x, activations.rows = rows, activations.columns = weight.columns;
+    activations.values = x, activations.rows = activations.block_rows = rows;
+    activations.columns = weight.columns;
     const auto is_fast = [](const Section& section) { return section.fast != 0; };
     if (std::any_of(weight.sections, weight.sections + weight.section_count, is_fast)) activations.place(integers);
     return activations;
 }
 
+// int8 activations that are multiplied with a whole weight before other rows are: half of a second cache level, from
+// which every panel reads them again.
+constexpr int64_t kNearBytes = 512 << 10;
+constexpr int64_t kNearRows = 48;  // at least, for which codes are unpacked again
+
 // y[rows][weight.rows()] = x Wᵀ.
 inline void multiply(Team& team, const Weight& weight, const Activations& x, float* y) {
-    const int64_t width = weight.rows();
-    team.run(weight.panels(), 1, [&](int64_t first, int64_t last) {
-        static thread_local Scratch scratch;
-        multiply_panels(weight, first, last, x, y + panel_of(weight, first).first_row, width, scratch);
-    });
+    const int64_t width = weight.rows(), panels = weight.panels();
+    const int64_t needed = x.bytes ? (x.rows * x.columns + kNearBytes - 1) / kNearBytes : 1;
+    const int64_t parts = std::clamp<int64_t>(x.rows / kNearRows, 1, needed);
+    for (int64_t p = 0; p < parts; p++) {
+        const int64_t row = x.rows * p / parts;
+        const Activations part = x.part(row, x.rows * (p + 1) / parts - row);
+        team.run((panels + kTogether - 1) / kTogether, 1, [&](int64_t first_unit, int64_t last_unit) {
+            static thread_local Scratch scratch;
+            const int64_t first = first_unit * kTogether, last = std::min(last_unit * kTogether, panels);
+            float* to = y + row * width + panel_of(weight, first).first_row;
+            multiply_panels(weight, first, last, part, to, width, scratch);
+        });
+    }
 }
 
 // The same for rows that nobody has quantised; `integers` has room for Activations::integer_bytes.

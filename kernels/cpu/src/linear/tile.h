@@ -12,14 +12,8 @@
 
 namespace marcot {
 
-constexpr int64_t kRunColumns = 32;     // of one sum
-constexpr int64_t kExactColumns = 448;  // of a stretch: 28 KB of fp32, most of the first cache level
-// Whether sums of runs and their totals both fit the registers.
-#if defined(__AVX512F__)
-constexpr bool kManyRegisters = true;
-#else
-constexpr bool kManyRegisters = false;
-#endif
+constexpr int64_t kRunColumns = 32;       // of one sum
+constexpr int64_t kExactColumns = 448;    // of a stretch: 28 KB of fp32, most of the first cache level
 constexpr int kTileRows = 12 / kVectors;  // what fits 16 registers, next to a column of the panel and one value of x
 
 // out[r][0..16) (+)= x[r][0..k) * panel[0..k)[16], with the rows of x and out anywhere. Not inlined: on its own the

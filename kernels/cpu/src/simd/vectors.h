@@ -27,6 +27,13 @@ namespace marcot {
 constexpr int kWidth = MARCOT_WIDTH;  // bytes in a vector
 constexpr int kLanes = kWidth / 4;    // 32-bit lanes in a vector
 
+// Whether there are 32 vector registers, not 16.
+#if defined(__AVX512F__)
+constexpr bool kManyRegisters = true;
+#else
+constexpr bool kManyRegisters = false;
+#endif
+
 template <typename T, int Bytes>
 struct VectorOf {
     typedef T type __attribute__((vector_size(Bytes)));
@@ -78,7 +85,9 @@ inline F32 maximum(F32 a, F32 b) { return a > b ? a : b; }
 // written is the one that fits the registers.
 template <typename V>
 inline V pinned(V v) {
-#if defined(__x86_64__) && (MARCOT_WIDTH == 16 || (MARCOT_WIDTH == 32 && defined(__AVX2__)) || defined(__AVX512F__))
+#if defined(__AVX512F__)
+    asm("" : "+v"(v));  // any of 32 registers; x would be the first 16
+#elif defined(__x86_64__) && (MARCOT_WIDTH == 16 || (MARCOT_WIDTH == 32 && defined(__AVX2__)))
     asm("" : "+x"(v));
 #elif defined(__ARM_NEON) && MARCOT_WIDTH == 16
     asm("" : "+w"(v));
@@ -145,17 +154,6 @@ inline I32 dot_words(I16 w, I16 x) {
 #endif
 }
 
-// sum + dot_words(w, x).
-inline I32 add_dot_words(I32 sum, I16 w, I16 x) {
-#if defined(__AVX512VNNI__) && MARCOT_WIDTH == 64
-    return (I32)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)w, (__m512i)x);
-#elif defined(__AVXVNNI__) && MARCOT_WIDTH == 32
-    return (I32)_mm256_dpwssd_avx_epi32((__m256i)sum, (__m256i)w, (__m256i)x);
-#else
-    return sum + dot_words(w, x);
-#endif
-}
-
 // Whether the machine sums four products of bytes in one instruction (VNNI of x86, the dot products of ARMv8.2). Where
 // it cannot, MARCOT_QUAD_DOTS=1 makes a build that does the same in several, so that this way can be run anywhere.
 #ifndef MARCOT_QUAD_DOTS
@@ -167,10 +165,19 @@ inline I32 add_dot_words(I32 sum, I16 w, I16 x) {
 #endif
 #endif
 
-// sum + the four products of unsigned and signed bytes in each 32-bit lane. The caller keeps w below 128.
+// Whether that instruction takes both operands as signed bytes.
+#if defined(__ARM_FEATURE_DOTPROD) && MARCOT_WIDTH == 16
+constexpr bool kSignedQuads = true;
+#else
+constexpr bool kSignedQuads = false;
+#endif
+
+// sum + the four products of bytes in each 32-bit lane, w unsigned (see kSignedQuads) and x signed.
 inline I32 add_dot_quads(I32 sum, U8 w, U8 x) {
 #if defined(__AVX512VNNI__) && MARCOT_WIDTH == 64
-    return (I32)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, (__m512i)x);
+    // Not the intrinsic, for which GCC copies the sum from register to register.
+    asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
+    return sum;
 #elif defined(__AVXVNNI__) && MARCOT_WIDTH == 32
     return (I32)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)w, (__m256i)x);
 #elif defined(__ARM_FEATURE_DOTPROD) && MARCOT_WIDTH == 16
@@ -193,7 +200,14 @@ inline I32 add_words(I16 v) {
 
 // Sums over the lanes of two vectors, apart for the lanes 0, 1, 4, 5, ... and 2, 3, 6, 7, ...: {a, a, b, b}.
 inline Vec<int32_t, 16> sums_of_pairs(I32 a, I32 b) {
-#if defined(__AVX2__) && MARCOT_WIDTH == 32
+#if defined(__AVX512F__) && MARCOT_WIDTH == 64
+    const auto half = [](I32 v) {
+        const __m512i whole = (__m512i)v;
+        return _mm256_add_epi32(_mm512_castsi512_si256(whole), _mm512_extracti64x4_epi64(whole, 1));
+    };
+    const __m256i pairs = _mm256_hadd_epi32(half(a), half(b));
+    return (Vec<int32_t, 16>)_mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
+#elif defined(__AVX2__) && MARCOT_WIDTH == 32
     const __m256i pairs = _mm256_hadd_epi32((__m256i)a, (__m256i)b);
     return (Vec<int32_t, 16>)_mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
 #else
@@ -264,15 +278,26 @@ inline F32 load_f16(const void* from) {
 #endif
 }
 
-// Stores lanes, all within int8, as int8 and as int16.
-inline void store_narrow(I32 v, int8_t* bytes, int16_t* words) {
+// Stores lanes, all within int16, as int16.
+inline void store_words(I32 v, int16_t* to) {
 #if defined(__AVX2__) && MARCOT_WIDTH == 32
-    const __m128i narrow = _mm_packs_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
-    _mm_storeu_si128((__m128i*)words, narrow);
-    _mm_storel_epi64((__m128i*)bytes, _mm_packs_epi16(narrow, narrow));
+    const __m256i wide = (__m256i)v;
+    _mm_storeu_si128((__m128i*)to, _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1)));
 #else
-    store(bytes, __builtin_convertvector(v, Vec<int8_t, kLanes>));
-    store(words, __builtin_convertvector(v, Vec<int16_t, kLanes * 2>));
+    store(to, __builtin_convertvector(v, Vec<int16_t, kLanes * 2>));
+#endif
+}
+
+// Stores lanes, all within int8, as int8.
+inline void store_bytes(I32 v, int8_t* to) {
+#if defined(__AVX512F__) && MARCOT_WIDTH == 64
+    _mm_storeu_si128((__m128i*)to, _mm512_cvtepi32_epi8((__m512i)v));
+#elif defined(__AVX2__) && MARCOT_WIDTH == 32
+    const __m256i wide = (__m256i)v;
+    const __m128i narrow = _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
+    _mm_storel_epi64((__m128i*)to, _mm_packs_epi16(narrow, narrow));
+#else
+    store(to, __builtin_convertvector(v, Vec<int8_t, kLanes>));
 #endif
 }
 

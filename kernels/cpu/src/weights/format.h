@@ -6,7 +6,8 @@
 //               their own small scales, if the format has any, and the codes
 //
 // Codes lie in quads, four columns of one row side by side: [8 quads][16 rows][4 columns] of a block. The low four bits
-// of two quads share bytes, higher bits follow. 8-bit codes lie in pairs, [16 pairs][16 rows][2 columns].
+// of two quads share bytes, higher bits follow. 8-bit codes lie in quads where the machine multiplies these, 128 added
+// so that they are unsigned like all others; elsewhere in pairs, [16 pairs][16 rows][2 columns], signed.
 #pragma once
 
 #include "../simd/vectors.h"
@@ -41,6 +42,7 @@ struct Quantized {
     static constexpr bool kMinimums = Minimums;
     static constexpr bool kNested = Nested;  // scales are themselves codes below fp16 scales of 256 columns
     static constexpr int kCentre = 1 << (Bits - 1);
+    static constexpr bool kInPairs = Bits == 8 && !MARCOT_QUAD_DOTS;
     static constexpr int kGroup = Nested && Bits == 6 ? 16 : 32;  // columns that share a scale
     static constexpr int kGroups = kBlock / kGroup;
     static constexpr int kSuper = Nested ? 256 : 32;
@@ -50,9 +52,9 @@ struct Quantized {
     static constexpr int kCodes = kBlock * kPanel * Bits / 8;
     static constexpr int kBlockBytes = kScales + kCodes;
     static constexpr int kSuperBytes = kHeader + kSuperBlocks * kBlockBytes;
-    // Whether integer products centre the codes: codes - kCentre times int8 activations, summed over a whole group, fit
-    // int16, so the sum may wrap on its way there.
-    static constexpr bool kCentred = Bits <= 6 && !Minimums;
+    // Whether integer products centre the codes. Pairs of products can have it in int16: codes - kCentre times int8
+    // activations, summed over a whole group, fit, so the sum may wrap on its way there.
+    static constexpr bool kCentred = !Minimums && !(Bits == 8 && (kSignedQuads || !MARCOT_QUAD_DOTS));
     // Quads whose products fit one int16 sum: of codes as they are, 2 * 127 * (2^Bits - 1) each.
     static constexpr int kDepth = kCentred || Bits == 4 ? kGroup / 4 : 4;
 };

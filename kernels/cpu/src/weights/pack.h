@@ -103,9 +103,14 @@ inline BlockCodes read_block(const uint8_t* row, int64_t block) {
 template <Format F>
 inline void write_codes(const uint8_t* codes, int row, uint8_t* block) {
     constexpr int kBits = Layout<F>::kBits;
-    if constexpr (kBits == 8) {
+    if constexpr (Layout<F>::kInPairs) {
         for (int pair = 0; pair < kBlock / 2; pair++)
             std::memcpy(block + (pair * kPanel + row) * 2, codes + pair * 2, 2);
+        return;
+    }
+    if constexpr (kBits == 8) {
+        for (int quad = 0; quad < kQuads; quad++)
+            store(block + (quad * kPanel + row) * 4, load<uint32_t>(codes + quad * 4) ^ 0x80808080);
         return;
     }
     uint32_t quads[kQuads], high[2] = {};

@@ -76,6 +76,7 @@ inline I16 nested_pairs(const BlockView<F>& block, int group, int v) {
 template <Format F>
 inline U8 quad_codes(const uint8_t* codes, int quad, int v) {
     constexpr int kBits = Layout<F>::kBits;
+    if constexpr (kBits == 8) return load<U8>(codes + quad * 64 + v * kWidth);
     U8 low = load<U8>(codes + quad / 2 * 64 + v * kWidth);
     if (quad % 2) low = (U8)((U16)low >> 4);
     low &= 15;
@@ -91,6 +92,13 @@ inline U8 quad_codes(const uint8_t* codes, int quad, int v) {
         low |= (U8)high & 48;
     }
     return low;
+}
+
+// The same as integer products want them.
+template <Format F>
+inline U8 integer_quad(const uint8_t* codes, int quad, int v) {
+    const U8 unsigned_codes = quad_codes<F>(codes, quad, v);
+    return Layout<F>::kBits == 8 && kSignedQuads ? unsigned_codes ^ 0x80 : unsigned_codes;
 }
 
 // Codes of one pair of 8-bit columns for the rows of vector `v`, an int16 each.
@@ -125,7 +133,7 @@ inline void unpack_exact(const uint8_t* panel, int64_t first, int64_t columns, f
                 for (int group = 0; group < L::kGroups; group++) {
                     const F32 scale = group_scale<F>(block, group, v);
                     float* column = to + group * L::kGroup * kPanel + v * kLanes;
-                    if constexpr (L::kBits == 8) {
+                    if constexpr (L::kInPairs) {
 #pragma GCC unroll 16
                         for (int pair = 0; pair < kBlock / 2; pair++) {
                             const I16 codes = pair_codes(block.codes, pair, v);
@@ -149,34 +157,44 @@ inline void unpack_exact(const uint8_t* panel, int64_t first, int64_t columns, f
     }
 }
 
-// A stretch of a quantised panel, ready for integer products.
-struct IntegerPanel {
-    const uint8_t* packed;  // the whole panel, whose codes are read where they have 8 bits
-    uint8_t* codes;         // [blocks][8 quads][16 rows][4] otherwise
-    float* scales;          // [headers][16]
-    int16_t* nested;        // [blocks][groups][16][2], of formats with nested scales
-    float* minimums;        // [blocks][16], of formats with minimums
+// Neighbouring panels that integer products take together: two where one vector holds a panel, so that a vector of
+// activations that was broadcast from memory is multiplied twice.
+constexpr int kTogether = kVectors == 1 ? 2 : 1;
+constexpr int kTileVectors = kTogether * kVectors;
+
+// A stretch of them, ready for integer products.
+struct IntegerPanels {
+    const uint8_t* packed;  // the first panel, from its start
+    int64_t second;         // bytes from the first panel to the second; 0 where there is none
+    uint8_t* codes;         // [blocks][8 quads][kTogether][16 rows][4], of formats in quads
+    float* scales;          // [headers][kTogether][16]
+    int16_t* nested;        // [blocks][groups][kTogether][16][2], of formats with nested scales
+    float* minimums;        // [blocks][kTogether][16], of formats with minimums
+
+    // The packed panel with vector `v` of kTileVectors.
+    const uint8_t* panel(int v) const { return packed + v / kVectors * second; }
 };
 
-// Unpacks blocks [first, first + blocks) of a panel.
+// Unpacks blocks [first, first + blocks) of the panels.
 template <Format F>
-inline void unpack_codes(const IntegerPanel& out, int64_t first, int64_t blocks, Ahead ahead) {
+inline void unpack_codes(const IntegerPanels& out, int64_t first, int64_t blocks, Ahead ahead) {
     using L = Layout<F>;
     for (int64_t b = 0; b < blocks; b++) {
         ahead.fetch(b);
-        const BlockView<F> block(out.packed, first + b);
-        for (int v = 0; v < kVectors; v++) {
+        for (int v = 0; v < kTileVectors; v++) {
+            const BlockView<F> block(out.panel(v), first + b);
+            const int part = v % kVectors;
+            const auto at = [&](int64_t row) { return row * kTileVectors + v; };
             if (b % L::kSuperBlocks == 0)
-                store(out.scales + b / L::kSuperBlocks * kPanel + v * kLanes, super_scale<F>(block, v));
+                store(out.scales + at(b / L::kSuperBlocks) * kLanes, super_scale<F>(block, part));
             if constexpr (L::kNested)
                 for (int group = 0; group < L::kGroups; group++)
-                    store(out.nested + ((b * L::kGroups + group) * kPanel + v * kLanes) * 2,
-                          nested_pairs<F>(block, group, v));
-            if constexpr (L::kMinimums) store(out.minimums + b * kPanel + v * kLanes, block_minimum<F>(block, v));
-            if constexpr (L::kBits < 8) {
+                    store(out.nested + at(b * L::kGroups + group) * kLanes * 2, nested_pairs<F>(block, group, part));
+            if constexpr (L::kMinimums) store(out.minimums + at(b) * kLanes, block_minimum<F>(block, part));
+            if constexpr (!L::kInPairs) {
 #pragma GCC unroll 8
                 for (int quad = 0; quad < kQuads; quad++)
-                    store(out.codes + (b * kQuads + quad) * 64 + v * kWidth, quad_codes<F>(block.codes, quad, v));
+                    store(out.codes + at(b * kQuads + quad) * kWidth, integer_quad<F>(block.codes, quad, part));
             }
         }
     }
