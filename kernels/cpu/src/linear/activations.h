@@ -28,10 +28,10 @@ constexpr int kCentresOfBlock = 8;
 struct Activations {
     const float* values;
     int64_t rows, columns;
-    int64_t block_rows;  // rows from one block to the next: of all that were quantised together
-    int8_t* bytes;       // [blocks][rows][32], or null
+    int64_t block_rows;  // rows from one block to the next, see rows_between_blocks
+    int8_t* bytes;       // [blocks][block_rows][32], or null
     int16_t* words;      // the same numbers, for 8-bit codes in pairs
-    float* scales;       // [blocks][rows][2]: scale, and scale * sum of the block's bytes, for minimums
+    float* scales;       // [blocks][block_rows][2]: scale, and scale * sum of the block's bytes, for minimums
     Centre* centres;     // see there
 
     int64_t blocks() const { return block_rows * columns / kBlock; }
@@ -49,10 +49,13 @@ struct Activations {
         return part;
     }
 
+    // An odd number: at multiples of a power of two, the blocks of a tile would share a few sets of the cache.
+    static int64_t rows_between_blocks(int64_t rows) { return rows | 1; }
+
     // Bytes of the integer fields.
     static int64_t integer_bytes(int64_t rows, int64_t columns) {
-        const int64_t blocks = rows * columns / kBlock;
-        const int64_t values = rows * columns * (MARCOT_QUAD_DOTS ? 1 : 3);
+        const int64_t padded = rows_between_blocks(rows) * columns, blocks = padded / kBlock;
+        const int64_t values = padded * (MARCOT_QUAD_DOTS ? 1 : 3);
         return values + blocks * (8 + kCentresOfBlock * (int64_t)sizeof(Centre)) + 4 * 64;
     }
 
@@ -63,8 +66,8 @@ struct Activations {
             memory += (bytes + 63) / 64 * 64;
             return here;
         };
-        bytes = (int8_t*)take(rows * columns);
-        words = (int16_t*)(MARCOT_QUAD_DOTS ? nullptr : take(rows * columns * 2));
+        bytes = (int8_t*)take(block_rows * columns);
+        words = (int16_t*)(MARCOT_QUAD_DOTS ? nullptr : take(block_rows * columns * 2));
         scales = (float*)take(blocks() * 8);
         centres = (Centre*)take(blocks() * kCentresOfBlock * sizeof(Centre));
     }

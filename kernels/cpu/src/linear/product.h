@@ -153,7 +153,8 @@ inline void multiply_panels(const Weight& weight, int64_t first, int64_t last, c
 // is fast.
 inline Activations activations_for(const Weight& weight, const float* x, int64_t rows, uint8_t* integers) {
     Activations activations{};
-    activations.values = x, activations.rows = activations.block_rows = rows;
+    activations.values = x, activations.rows = rows;
+    activations.block_rows = Activations::rows_between_blocks(rows);
     activations.columns = weight.columns;
     const auto is_fast = [](const Section& section) { return section.fast != 0; };
     if (std::any_of(weight.sections, weight.sections + weight.section_count, is_fast)) activations.place(integers);
