@@ -9,7 +9,8 @@
 namespace marcot {
 
 // Rows of a tile whose codes are unpacked, and of one that decodes them, and for how many rows the latter is the faster
-// way.
+// way. Up to kStreamedRows a panel is multiplied after the other: that waits for memory, which gives one stream a core
+// quarter more than two.
 //
 // With 16 registers a tile has 8 vectors of integer sums; its fp32 sums wait in memory. Decoding takes as long as
 // multiplying a few rows, so it pays only where there is no second tile.
@@ -24,10 +25,12 @@ namespace marcot {
 constexpr int kIntegerTileRows = 6;
 constexpr int kDecodedTileRows = 8;
 constexpr int64_t kDecodedRows = 32;
+constexpr int64_t kStreamedRows = 4;
 #else
 constexpr int kIntegerTileRows = 8 / kTileVectors;
 constexpr int kDecodedTileRows = kIntegerTileRows;
 constexpr int64_t kDecodedRows = kIntegerTileRows;
+constexpr int64_t kStreamedRows = 0;  // panels are never together
 #endif
 
 // A block of the panels, as the micro-kernel reads it: unpacked before, where many tiles of rows use it, or decoded on
@@ -66,19 +69,19 @@ struct PackedBlock {
 };
 
 // Sums of products over one block of 8-bit codes, which the load itself widens: int16 times int16, summed in int32.
-template <int Rows, typename Block>
+template <int Rows, int Vectors, typename Block>
 __attribute__((always_inline)) inline void multiply_words(const Block& block, const int16_t* x,
-                                                          I32 (&sum)[Rows][kTileVectors]) {
+                                                          I32 (&sum)[Rows][Vectors]) {
 #pragma GCC unroll 16
     for (int pair = 0; pair < kBlock / 2; pair++) {
-        I16 w[kTileVectors];
+        I16 w[Vectors];
 #pragma GCC unroll 4
-        for (int v = 0; v < kTileVectors; v++) w[v] = block.pair(pair, v);
+        for (int v = 0; v < Vectors; v++) w[v] = block.pair(pair, v);
 #pragma GCC unroll 8
         for (int r = 0; r < Rows; r++) {
             const I16 two = (I16)splat(load<int32_t>(x + r * kBlock + pair * 2));
 #pragma GCC unroll 4
-            for (int v = 0; v < kTileVectors; v++) {
+            for (int v = 0; v < Vectors; v++) {
                 sum[r][v] = pinned(pair == 0 ? dot_words(w[v], two) : sum[r][v] + dot_words(w[v], two));
             }
         }
@@ -86,16 +89,16 @@ __attribute__((always_inline)) inline void multiply_words(const Block& block, co
 }
 
 // Calls use(r, v, codes, activations) for each row and vector of one quad: four columns, a byte each.
-template <int Rows, typename Block, typename Use>
+template <int Rows, int Vectors, typename Block, typename Use>
 __attribute__((always_inline)) inline void for_quad(const Block& block, int quad, const int8_t* x, const Use& use) {
-    U8 w[kTileVectors];
+    U8 w[Vectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < kTileVectors; v++) w[v] = pinned(block.quad(quad, v));
+    for (int v = 0; v < Vectors; v++) w[v] = pinned(block.quad(quad, v));
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; r++) {
         const U8 four = (U8)splat(load<int32_t>(x + r * kBlock + quad * 4));
 #pragma GCC unroll 4
-        for (int v = 0; v < kTileVectors; v++) use(r, v, w[v], four);
+        for (int v = 0; v < Vectors; v++) use(r, v, w[v], four);
     }
 }
 
@@ -109,38 +112,40 @@ __attribute__((always_inline)) inline I16 factor(const Block& block, int group, 
 }
 
 #if MARCOT_QUAD_DOTS
-// What centres the codes of one group, for the row at `at` in [blocks][rows] of x.
+// What centres the codes of one group: of the row at `at` in [blocks][block_rows] of x, then of the next rows.
 template <Format F>
-__attribute__((always_inline)) inline I32 centre(const Activations& x, int64_t at, int group) {
+__attribute__((always_inline)) inline const Centre* centres_of(const Activations& x, int64_t at, int group) {
     constexpr int kBits = Layout<F>::kBits, kPlane = kBits == 6 ? 0 : kBits == 4 ? 2 : kBits == 5 ? 3 : 4;
-    return splat(x.centres[(kPlane + group) * x.blocks() + at]);
+    return x.centres + (kPlane + group) * x.blocks() + at;
 }
 
 // Sums of products over the quads of one group, times its nested scale. They are made in `part`, which nobody puts
 // aside, so that the compiler keeps it in registers.
-template <Format F, int Rows, typename Block>
+template <Format F, int Rows, int Vectors, typename Block>
 __attribute__((always_inline)) inline void multiply_group(const Block& block, int group, const Activations& x,
-                                                          int64_t at, I32 (&sum)[Rows][kTileVectors]) {
+                                                          int64_t at, I32 (&sum)[Rows][Vectors]) {
     using L = Layout<F>;
     constexpr int kGroupQuads = L::kGroup / 4;
     const int begin = group * kGroupQuads;
-    I32 part[Rows][kTileVectors];
+    const Centre* centres = centres_of<F>(x, at, group);
+    const int8_t* bytes = x.bytes + at * kBlock;
+    I32 part[Rows][Vectors];
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < kTileVectors; v++) {
+        for (int v = 0; v < Vectors; v++) {
             if constexpr (L::kCentred)
-                part[r][v] = centre<F>(x, at + r, group);
+                part[r][v] = splat(centres[r]);
             else
                 part[r][v] = I32{};
         }
 #pragma GCC unroll 8
     for (int quad = begin; quad < begin + kGroupQuads; quad++)
-        for_quad<Rows>(block, quad, x.bytes + at * kBlock,
-                       [&](int r, int v, U8 w, U8 four)
-                           __attribute__((always_inline)) { part[r][v] = pinned(add_dot_quads(part[r][v], w, four)); });
+        for_quad<Rows, Vectors>(block, quad, bytes, [&](int r, int v, U8 w, U8 four) __attribute__((always_inline)) {
+            part[r][v] = pinned(add_dot_quads(part[r][v], w, four));
+        });
 #pragma GCC unroll 4
-    for (int v = 0; v < kTileVectors; v++) {
+    for (int v = 0; v < Vectors; v++) {
         I32 scale = 1 - I32{};
         if constexpr (L::kNested) scale = low_half(block.nested(group, v));
 #pragma GCC unroll 8
@@ -148,37 +153,41 @@ __attribute__((always_inline)) inline void multiply_group(const Block& block, in
     }
 }
 #else
-// What centres the codes of one group, for the row at `at` in [blocks][rows] of x.
 template <Format F>
-__attribute__((always_inline)) inline I16 centre(const Activations& x, int64_t at, int group) {
+__attribute__((always_inline)) inline const Centre* centres_of(const Activations& x, int64_t at, int group) {
     constexpr int kBits = Layout<F>::kBits, kFirst = kBits == 6 ? 0 : kBits == 5 ? 2 : 3;
-    return (I16)splat(load<int32_t>(x.centres + kCentresOfBlock * at + 2 * (kFirst + group)));
+    return x.centres + kCentresOfBlock * at + 2 * (kFirst + group);
 }
 
 // The same where only pairs of products have an instruction: as many as fit are added in int16, then all in int32.
-template <Format F, int Rows, typename Block>
+template <Format F, int Rows, int Vectors, typename Block>
 __attribute__((always_inline)) inline void multiply_group(const Block& block, int group, const Activations& x,
-                                                          int64_t at, I32 (&sum)[Rows][kTileVectors]) {
+                                                          int64_t at, I32 (&sum)[Rows][Vectors]) {
     using L = Layout<F>;
     constexpr int kGroupQuads = L::kGroup / 4;
     const int begin = group * kGroupQuads;
+    const Centre* centres = centres_of<F>(x, at, group);
+    const int8_t* bytes = x.bytes + at * kBlock;
 #pragma GCC unroll 4
     for (int run = begin; run < begin + kGroupQuads; run += L::kDepth) {
-        I16 part[Rows][kTileVectors];
+        I16 part[Rows][Vectors];
 #pragma GCC unroll 8
         for (int quad = run; quad < run + L::kDepth; quad++)
-            for_quad<Rows>(
-                block, quad, x.bytes + at * kBlock, [&](int r, int v, U8 w, U8 four) __attribute__((always_inline)) {
+            for_quad<Rows, Vectors>(
+                block, quad, bytes, [&](int r, int v, U8 w, U8 four) __attribute__((always_inline)) {
                     const I16 product = dot_bytes(w, four);
                     if (quad > run)
                         part[r][v] = pinned(add_wrapping(part[r][v], product));
                     else
-                        part[r][v] = pinned(L::kCentred ? add_wrapping(centre<F>(x, at + r, group), product) : product);
+                        part[r][v] =
+                            pinned(L::kCentred
+                                       ? add_wrapping((I16)splat(load<int32_t>(centres + kCentresOfBlock * r)), product)
+                                       : product);
                 });
 #pragma GCC unroll 8
         for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-            for (int v = 0; v < kTileVectors; v++) {
+            for (int v = 0; v < Vectors; v++) {
                 const I32 wide = dot_words(part[r][v], factor<F>(block, group, v));
                 sum[r][v] = pinned(run == begin ? wide : sum[r][v] + wide);
             }
@@ -188,39 +197,39 @@ __attribute__((always_inline)) inline void multiply_group(const Block& block, in
 #endif
 
 // The integer sums of one block, with its nested scales; `at` is its place, for the first row, in [blocks][rows] of x.
-template <Format F, int Rows, typename Block>
+template <Format F, int Rows, int Vectors, typename Block>
 __attribute__((always_inline)) inline void multiply_block(const Block& block, const Activations& x, int64_t at,
-                                                          I32 (&sum)[Rows][kTileVectors]) {
+                                                          I32 (&sum)[Rows][Vectors]) {
     using L = Layout<F>;
     if constexpr (L::kInPairs) {
-        multiply_words<Rows>(block, x.words + at * kBlock, sum);
+        multiply_words<Rows, Vectors>(block, x.words + at * kBlock, sum);
     } else {
         if constexpr (L::kGroups == 1) {
-            multiply_group<F, Rows>(block, 0, x, at, sum);
+            multiply_group<F, Rows, Vectors>(block, 0, x, at, sum);
         } else {
-            I32 first[Rows][kTileVectors];
-            multiply_group<F, Rows>(block, 0, x, at, first);
+            I32 first[Rows][Vectors];
+            multiply_group<F, Rows, Vectors>(block, 0, x, at, first);
             set_aside(first);
-            multiply_group<F, Rows>(block, 1, x, at, sum);
+            multiply_group<F, Rows, Vectors>(block, 1, x, at, sum);
 #pragma GCC unroll 8
             for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-                for (int v = 0; v < kTileVectors; v++) sum[r][v] += first[r][v];
+                for (int v = 0; v < Vectors; v++) sum[r][v] += first[r][v];
         }
     }
 }
 
 // acc += x * one block of a format whose blocks have fp16 scales.
-template <Format F, int Rows, typename Block>
+template <Format F, int Rows, int Vectors, typename Block>
 __attribute__((always_inline)) inline void add_block(const Block& block, const Activations& x, int64_t at,
-                                                     F32 (&acc)[Rows][kTileVectors]) {
-    I32 sum[Rows][kTileVectors];
-    multiply_block<F, Rows>(block, x, at, sum);
+                                                     F32 (&acc)[Rows][Vectors]) {
+    I32 sum[Rows][Vectors];
+    multiply_block<F, Rows, Vectors>(block, x, at, sum);
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; r++) {
         const float* of_x = x.scales + 2 * (at + r);
 #pragma GCC unroll 4
-        for (int v = 0; v < kTileVectors; v++) {
+        for (int v = 0; v < Vectors; v++) {
             acc[r][v] = fma(to_float(sum[r][v]) * of_x[0], block.scale(v), acc[r][v]);
             if constexpr (Layout<F>::kMinimums) acc[r][v] = fma(block.minimum(v), splat(of_x[1]), acc[r][v]);
         }
@@ -229,73 +238,74 @@ __attribute__((always_inline)) inline void add_block(const Block& block, const A
 
 // acc += x * eight blocks below one fp16 scale. The blocks' sums come first, then the scale, then the minimums. While
 // the integers have the registers, acc waits in memory.
-template <Format F, int Rows, typename Block>
+template <Format F, int Rows, int Vectors, typename Block>
 __attribute__((always_inline)) inline void add_super(const IntegerPanels& panels, int64_t first, int64_t begin,
                                                      const Activations& x, int64_t row, Ahead ahead,
-                                                     F32 (&acc)[Rows][kTileVectors]) {
+                                                     F32 (&acc)[Rows][Vectors]) {
     using L = Layout<F>;
-    F32 total[Rows][kTileVectors] = {};
+    F32 total[Rows][Vectors] = {};
     for (int64_t b = begin, at = (first + begin) * x.block_rows + row; b < begin + L::kSuperBlocks;
          b++, at += x.block_rows) {
         ahead.fetch(b);
-        I32 sum[Rows][kTileVectors];
-        multiply_block<F, Rows>(Block{panels, first, b}, x, at, sum);
+        I32 sum[Rows][Vectors];
+        multiply_block<F, Rows, Vectors>(Block{panels, first, b}, x, at, sum);
 #pragma GCC unroll 8
         for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-            for (int v = 0; v < kTileVectors; v++)
+            for (int v = 0; v < Vectors; v++)
                 total[r][v] = fma(to_float(sum[r][v]), splat(x.scales[2 * (at + r)]), total[r][v]);
     }
     const Block head{panels, first, begin};
-    F32 now[Rows][kTileVectors];
+    F32 now[Rows][Vectors];
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < kTileVectors; v++) now[r][v] = fma(head.scale(v), total[r][v], acc[r][v]);
+        for (int v = 0; v < Vectors; v++) now[r][v] = fma(head.scale(v), total[r][v], acc[r][v]);
     if constexpr (L::kMinimums)
         for (int64_t b = begin, at = (first + begin) * x.block_rows + row; b < begin + L::kSuperBlocks;
              b++, at += x.block_rows) {
             const Block block{panels, first, b};
-            F32 minimum[kTileVectors];
+            F32 minimum[Vectors];
 #pragma GCC unroll 4
-            for (int v = 0; v < kTileVectors; v++) minimum[v] = pinned(block.minimum(v));
+            for (int v = 0; v < Vectors; v++) minimum[v] = pinned(block.minimum(v));
 #pragma GCC unroll 8
             for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-                for (int v = 0; v < kTileVectors; v++)
+                for (int v = 0; v < Vectors; v++)
                     now[r][v] = fma(minimum[v], splat(x.scales[2 * (at + r) + 1]), now[r][v]);
         }
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < kTileVectors; v++) acc[r][v] = now[r][v];
+        for (int v = 0; v < Vectors; v++) acc[r][v] = now[r][v];
     set_aside(acc);
 }
 
-// out[r] (+)= x[row + r] * panels, over `blocks` blocks of the panels that start at block `first` of x. Meanwhile it
-// fetches `ahead`, memory that is wanted next. Not inlined: on its own the compiler finds the registers.
-template <Format F, int Rows, typename Block>
+// out[r] (+)= x[row + r] * the first `Vectors` vectors of the panels, over `blocks` blocks of the panels that start at
+// block `first` of x. Meanwhile it fetches `ahead`, memory that is wanted next. Not inlined: on its own the compiler
+// finds the registers.
+template <Format F, int Rows, int Vectors, typename Block>
 __attribute__((noinline)) void multiply_codes(const IntegerPanels& panels, int64_t blocks, const Activations& x,
                                               int64_t row, int64_t first, float* out, int64_t stride, Ahead ahead) {
     for (int r = 0; r < Rows; r++) __builtin_prefetch(out + r * stride, 1);
-    F32 acc[Rows][kTileVectors];
+    F32 acc[Rows][Vectors];
 #pragma GCC unroll 12
     for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < kTileVectors; v++) acc[r][v] = first ? load<F32>(out + r * stride + v * kLanes) : F32{};
+        for (int v = 0; v < Vectors; v++) acc[r][v] = first ? load<F32>(out + r * stride + v * kLanes) : F32{};
     if constexpr (Layout<F>::kNested) {
         for (int64_t b = 0; b < blocks; b += Layout<F>::kSuperBlocks)
-            add_super<F, Rows, Block>(panels, first, b, x, row, ahead, acc);
+            add_super<F, Rows, Vectors, Block>(panels, first, b, x, row, ahead, acc);
     } else {
         for (int64_t b = 0, at = first * x.block_rows + row; b < blocks; b++, at += x.block_rows) {
             ahead.fetch(b);
-            add_block<F, Rows>(Block{panels, first, b}, x, at, acc);
+            add_block<F, Rows, Vectors>(Block{panels, first, b}, x, at, acc);
         }
     }
 #pragma GCC unroll 12
     for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < kTileVectors; v++) store(out + r * stride + v * kLanes, acc[r][v]);
+        for (int v = 0; v < Vectors; v++) store(out + r * stride + v * kLanes, acc[r][v]);
 }
 
 }  // namespace marcot

@@ -56,9 +56,9 @@ void multiply_exact(const uint8_t* panel, const Activations& x, float* out, int6
     }
 }
 
-// Rows times kTogether panels, `panel` and the one `second` bytes further, with int8 activations, whose codes every
-// tile decodes for itself.
-template <Format F, int Most>
+// Rows times the first Vectors vectors of kTogether panels, `panel` and the one `second` bytes further, with int8
+// activations. Every tile of at most `Most` rows decodes the codes for itself.
+template <Format F, int Most, int Vectors = kTileVectors>
 void multiply_decoding(const uint8_t* panel, int64_t second, const Activations& x, float* out, int64_t stride) {
     const IntegerPanels panels{panel, second, nullptr, nullptr, nullptr, nullptr};
     const int64_t blocks = x.columns / kBlock, bytes = panel_bytes<F>(x.columns);
@@ -66,7 +66,7 @@ void multiply_decoding(const uint8_t* panel, int64_t second, const Activations& 
     for_tiles<Most>(x.rows, [&](int64_t row, auto rows) {
         constexpr int kRows = decltype(rows)::value;
         const Ahead ahead{panel + second + bytes + row * share, (share * kRows + blocks - 1) / blocks, second};
-        multiply_codes<F, kRows, PackedBlock<F>>(panels, blocks, x, row, 0, out + row * stride, stride, ahead);
+        multiply_codes<F, kRows, Vectors, PackedBlock<F>>(panels, blocks, x, row, 0, out + row * stride, stride, ahead);
     });
 }
 
@@ -89,16 +89,23 @@ void multiply_unpacked(const uint8_t* panel, int64_t second, const Activations& 
         for_tiles<kIntegerTileRows>(x.rows, [&](int64_t row, auto rows) {
             constexpr int kRows = decltype(rows)::value;
             const Ahead ahead{next + row * share, share * kRows / blocks, second};
-            multiply_codes<F, kRows, UnpackedBlock<F>>(panels, blocks, x, row, first, out + row * stride, stride,
-                                                       ahead);
+            multiply_codes<F, kRows, kTileVectors, UnpackedBlock<F>>(panels, blocks, x, row, first, out + row * stride,
+                                                                     stride, ahead);
         });
     }
 }
 
 template <Format F>
 void multiply_fast(const uint8_t* panel, int64_t second, const Activations& x, float* out, int64_t stride) {
+    if constexpr (kTogether > 1) {
+        if (x.rows <= kStreamedRows) {
+            multiply_decoding<F, kStreamedRows, kVectors>(panel, 0, x, out, stride);
+            if (second) multiply_decoding<F, kStreamedRows, kVectors>(panel + second, 0, x, out + kPanel, stride);
+            return;
+        }
+    }
     if (x.rows <= kDecodedRows) return multiply_decoding<F, kDecodedTileRows>(panel, second, x, out, stride);
-    if constexpr (kTogether > 1 && Layout<F>::kBits == 8)  // codes that are bytes are unpacked as they are
+    if constexpr (kTogether > 1 && Layout<F>::kBits == 8)  // codes that are bytes need no unpacking
         return multiply_decoding<F, kIntegerTileRows>(panel, second, x, out, stride);
     multiply_unpacked<F>(panel, second, x, out, stride);
 }
