@@ -8,19 +8,21 @@
 
 namespace marcot {
 
-// Rows of a tile whose codes are unpacked, and of one that decodes them, and for how many rows the latter is the faster
-// way. Up to kStreamedRows a panel is multiplied after the other: that waits for memory, which gives one stream a core
-// quarter more than two.
+// The shapes of tiles, in rows: kIntegerTileRows with codes that were unpacked before, and kDecodedTileRows with codes
+// that are decoded on their way into the registers, which is the faster way for up to kDecodedRows rows. For up to
+// kStreamedRows one panel is multiplied after the other: they wait for memory, and it gives a core a quarter more in
+// one stream than in two.
 //
 // With 16 registers a tile has 8 vectors of integer sums; its fp32 sums wait in memory. Decoding takes as long as
 // multiplying a few rows, so it pays only where there is no second tile.
 //
-// AVX-512 has 32 registers. VNNI multiplies on two ports, on which a block of 32 columns spends 8 instructions per
-// vector of sums and 2 more (for one fp16 scale) to scale it: 80 % of the ports' peak is all there is to get. Six rows
-// times two vectors reach it: 12 integer and 12 fp32 sums stay in registers, two vectors of codes and one of
-// activations beside them, and of the two loads per cycle 78 fill 39 of the 60 cycles of a block. Decoding runs on the
-// other two ports for nothing, and reads half the bytes; a tile of 8 rows, with its fp32 sums in memory, then has fewer
-// rows to decode for.
+// AVX-512 has 32 registers. VNNI multiplies on two ports, where a vector of sums and a block of 32 columns take 8
+// instructions for the products and 2 to scale them: no tile gets beyond 80 % of the ports' peak. Six rows times two
+// vectors get there (measured on Zen 5): their 12 integer and 12 fp32 sums stay in registers, beside two vectors of
+// codes and one of activations, and loads, two a cycle, are busy for 40 of the 60 cycles of a block. With one vector
+// instead of two each broadcast value would be used once, and loads would be the limit. Decoding shifts and masks on
+// the other two ports, meanwhile, and reads half the bytes. With 8 rows there are fewer tiles to decode for, which
+// makes up for fp32 sums in memory.
 #if defined(__AVX512F__) && MARCOT_WIDTH == 64
 constexpr int kIntegerTileRows = 6;
 constexpr int kDecodedTileRows = 8;
@@ -30,11 +32,10 @@ constexpr int64_t kStreamedRows = 4;
 constexpr int kIntegerTileRows = 8 / kTileVectors;
 constexpr int kDecodedTileRows = kIntegerTileRows;
 constexpr int64_t kDecodedRows = kIntegerTileRows;
-constexpr int64_t kStreamedRows = 0;  // panels are never together
+constexpr int64_t kStreamedRows = 1;
 #endif
 
-// A block of the panels, as the micro-kernel reads it: unpacked before, where many tiles of rows use it, or decoded on
-// its way into the registers, where there is only one tile.
+// A block of the panels, as the micro-kernel reads it: unpacked before, or decoded on its way into the registers.
 template <Format F>
 struct UnpackedBlock {
     using L = Layout<F>;
@@ -102,15 +103,6 @@ __attribute__((always_inline)) inline void for_quad(const Block& block, int quad
     }
 }
 
-// A nested scale times sums of one group; 1 where the format has none.
-template <Format F, typename Block>
-__attribute__((always_inline)) inline I16 factor(const Block& block, int group, int v) {
-    if constexpr (Layout<F>::kNested)
-        return block.nested(group, v);
-    else
-        return 1 - I16{};
-}
-
 #if MARCOT_QUAD_DOTS
 // What centres the codes of one group: of the row at `at` in [blocks][block_rows] of x, then of the next rows.
 template <Format F>
@@ -153,6 +145,16 @@ __attribute__((always_inline)) inline void multiply_group(const Block& block, in
     }
 }
 #else
+// A nested scale times sums of one group; 1 where the format has none.
+template <Format F, typename Block>
+__attribute__((always_inline)) inline I16 factor(const Block& block, int group, int v) {
+    if constexpr (Layout<F>::kNested)
+        return block.nested(group, v);
+    else
+        return 1 - I16{};
+}
+
+// What centres the codes of one group, two of them as pairs of int16: of the row at `at`, as above.
 template <Format F>
 __attribute__((always_inline)) inline const Centre* centres_of(const Activations& x, int64_t at, int group) {
     constexpr int kBits = Layout<F>::kBits, kFirst = kBits == 6 ? 0 : kBits == 5 ? 2 : 3;
@@ -193,7 +195,6 @@ __attribute__((always_inline)) inline void multiply_group(const Block& block, in
             }
     }
 }
-
 #endif
 
 // The integer sums of one block, with its nested scales; `at` is its place, for the first row, in [blocks][rows] of x.

@@ -1,5 +1,5 @@
-// Rows times one panel of a weight: the panel is unpacked once, a stretch of columns at a time that stays in the cache,
-// and every row is multiplied with it.
+// Rows times panels of a weight. A panel is unpacked once, a stretch of columns at a time that stays in the cache, and
+// every row is multiplied with it; or few rows are multiplied with what is decoded on its way into the registers.
 #pragma once
 
 #include <algorithm>
@@ -95,6 +95,7 @@ void multiply_unpacked(const uint8_t* panel, int64_t second, const Activations& 
     }
 }
 
+// The same in the way that is fastest for so many rows.
 template <Format F>
 void multiply_fast(const uint8_t* panel, int64_t second, const Activations& x, float* out, int64_t stride) {
     if constexpr (kTogether > 1) {
@@ -171,13 +172,13 @@ inline Activations activations_for(const Weight& weight, const float* x, int64_t
 // int8 activations that are multiplied with a whole weight before other rows are: half of a second cache level, from
 // which every panel reads them again.
 constexpr int64_t kNearBytes = 512 << 10;
-constexpr int64_t kNearRows = 48;  // at least, for which codes are unpacked again
+constexpr int64_t kNearRows = 48;  // at least: for each part of the rows codes are unpacked again
 
 // y[rows][weight.rows()] = x Wᵀ.
 inline void multiply(Team& team, const Weight& weight, const Activations& x, float* y) {
     const int64_t width = weight.rows(), panels = weight.panels();
-    const int64_t needed = x.bytes ? (x.rows * x.columns + kNearBytes - 1) / kNearBytes : 1;
-    const int64_t parts = std::clamp<int64_t>(x.rows / kNearRows, 1, needed);
+    const int64_t wanted = x.bytes ? x.rows * x.columns / kNearBytes + 1 : 1;
+    const int64_t parts = std::clamp<int64_t>(x.rows / kNearRows, 1, wanted);
     for (int64_t p = 0; p < parts; p++) {
         const int64_t row = x.rows * p / parts;
         const Activations part = x.part(row, x.rows * (p + 1) / parts - row);
