@@ -12,9 +12,11 @@ namespace marcot {
 
 constexpr int kFewRows = 3;  // of four, the sums of AVX2 would no longer fit the registers
 
-// Panels whose sums run side by side: enough to keep the multipliers busy.
+// Panels whose sums run side by side: enough to keep the multipliers busy, whose next product waits for the last sum.
 template <int Rows>
-constexpr int kFewPanels = Rows == 1 && kVectors < 4 ? 4 / kVectors : 1;
+constexpr int kFewPanels = Rows == 1 && kVectors < 4         ? 4 / kVectors
+                           : kManyRegisters && kVectors == 1 ? 2
+                                                             : 1;
 
 // Sums of Rows rows with Panels panels.
 template <int Rows, int Panels>

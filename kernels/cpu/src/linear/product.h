@@ -144,15 +144,17 @@ inline void multiply_panels(const Weight& weight, int64_t first, int64_t last, c
                     return;
                 }
             }
-            constexpr int kPanels = kFewPanels<1>;
-            if (x.rows == 1 && left >= kPanels * kPanel) {
-                multiply_few<F, 1, kPanels>(panel.data, x, to, stride);
-                p += kPanels;
-                return;
-            }
+            int panels = 1;
+            with_run<kFewRows>((int)x.rows, [&](auto rows) {
+                constexpr int kRows = decltype(rows)::value, kPanels = kFewPanels<kRows>;
+                if (kPanels == 1 || left < kPanels * kPanel) return;
+                multiply_few<F, kRows, kPanels>(panel.data, x, to, stride);
+                panels = kPanels;
+            });
+            p += panels;
+            if (panels > 1) return;
             write_columns(x.rows, kPanel, panel.rows, to, stride, scratch,
                           [&](float* own, int64_t own_stride) { multiply_exact<F>(panel.data, x, own, own_stride); });
-            p++;
         });
     }
 }
