@@ -317,6 +317,7 @@ class Engine:
         top_k: int = 5,
         *,
         after: Node | None = None,
+        keep: bool = False,
     ) -> list[Score]:
         """Score given tokens: the raw log-probability of each, and the most probable tokens at its position.
 
@@ -325,6 +326,7 @@ class Engine:
             top_k: Columns of `Score.top_ids`, at most the whole vocabulary; up to 64 cost nothing.
             after: What all of them follow, each by itself; it is in the cache or gets there, so that any number of
                 answers to one question cost that question once. By default nothing precedes them.
+            keep: Whether their K and V stay in the cache, for who goes on from there.
 
         Raises:
             InputError: A sequence is empty or not in the vocabulary, or another argument makes no sense.
@@ -332,7 +334,7 @@ class Engine:
             PoolTooSmallError: A sequence is larger than the KV pool.
             NonFiniteError: The model's numbers overflow on it.
         """
-        return self._run(self.routines.score(sequences, top_k, after))
+        return self._run(self.routines.score(sequences, top_k, after, keep=keep))
 
     # --- searching ---------------------------------------------------------------------------------------------
 

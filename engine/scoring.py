@@ -38,16 +38,21 @@ class Scoring(Request):
     """A sequence while it is being scored.
 
     Attributes:
-        node: A growing node with all tokens of the sequence; nobody else sees it.
+        node: A growing node with all tokens of the sequence; nobody else sees it before it is frozen.
         top_k: Columns of the result.
+        keep: Whether the node is to be frozen at the end, for who goes on from there.
+        kept: Whether it was; the scoring then holds it until somebody releases it.
     """
 
     node: KVNode
 
-    def __init__(self, fork: KVNode, node: KVNode, top_k: int, usage: Usage) -> None:
+    def __init__(self, fork: KVNode, node: KVNode, top_k: int, usage: Usage, keep: bool = False) -> None:
         """Start with nothing of `node` scored, which grows below `fork`: the root, or what the sequence follows."""
         super().__init__(fork, node, usage)
         self.top_k = top_k
+        self.keep = keep
+        self.kept = False
+        self._token_ids = np.array(node.tokens, np.int64)  # a frozen node may be split
         tokens = len(node.tokens)
         self._scored = 0
         self._logprobs = torch.full((tokens,), torch.nan)
@@ -73,6 +78,11 @@ class Scoring(Request):
         """See `Request.outputs`: every token of its own is rated by what stands before it."""
         return rows if leaf is self.node else super().outputs(leaf, first, rows)
 
+    def take_over(self) -> bool:
+        """See `Request.take_over`: where that is wanted and nothing has failed."""
+        self.kept = self.keep and self.error is None
+        return self.kept
+
     def targets(self, first: int, rows: int) -> list[int]:
         """The tokens that follow tokens `first` to `first + rows - 1`; the last of all is followed by token 0."""
         following = self.node.tokens[first + 1 : first + rows + 1]
@@ -94,5 +104,4 @@ class Scoring(Request):
 
     def score(self) -> Score:
         """The finished result."""
-        tokens = np.array(self.node.tokens, np.int64)
-        return Score(tokens, self._logprobs.numpy(), self._top_ids.numpy(), self._top_logprobs.numpy())
+        return Score(self._token_ids, self._logprobs.numpy(), self._top_ids.numpy(), self._top_logprobs.numpy())

@@ -56,6 +56,17 @@ class KVTree:
             matched += common
         return node
 
+    def has(self, parent: KVNode, tokens: Sequence[int]) -> bool:
+        """Whether frozen nodes below `parent` begin with `tokens`."""
+        node, matched, wanted = parent, 0, list(tokens)
+        while matched < len(wanted):
+            child, common = _longest_match(node, wanted, matched)
+            matched += common
+            if child is None or common < len(child.tokens):
+                break
+            node = child
+        return matched == len(wanted)
+
     def fork(self, parent: KVNode) -> KVNode:
         """An empty growing child of `parent`, for a branch to append to."""
         child = self._new(parent, [])

@@ -171,6 +171,8 @@ class Routines:
         top_k: int = 5,
         after: Node | None = None,
         priority: int = 0,
+        *,
+        keep: bool = False,
     ) -> Routine[Never, list[Score]]:
         """Rate given tokens; see `Engine.score`."""
         priority = check_integer("priority", priority, "an integer")
@@ -183,12 +185,14 @@ class Routines:
         scorings: list[Scoring] = []
         try:
             for ids in encoded:
-                scorings.append(self.scheduler.score(fork, ids, top_k, self._usage, priority))
-        except BaseException:
+                scorings.append(self.scheduler.score(fork, ids, top_k, self._usage, priority, keep=keep))
+            yield from self.finished(scorings)
+            return [scoring.score() for scoring in scorings]
+        finally:
             self.scheduler.cancel(scorings)
-            raise
-        yield from self.finished(scorings)
-        return [scoring.score() for scoring in scorings]
+            for scoring in scorings:
+                if scoring.kept:
+                    self._tree.release(scoring.node)
 
     def searches(
         self,

@@ -150,12 +150,17 @@ class Scheduler:
             self._submit(prefill, priority)
         return prefill
 
-    def score(self, fork: KVNode, tokens: Sequence[int], top_k: int, usage: Usage, priority: int = 0) -> Scoring:
-        """Queue the scoring of `tokens` after `fork`, which may be the root; same errors as `expand`."""
+    def score(
+        self, fork: KVNode, tokens: Sequence[int], top_k: int, usage: Usage, priority: int = 0, *, keep: bool = False
+    ) -> Scoring:
+        """Queue the scoring of `tokens` after `fork`, which may be the root; same errors as `expand`.
+
+        With `keep`, their K and V stay in the tree, unless all are there already.
+        """
         self._check_fits(fork.end + len(tokens))
         node = self._tree.fork(fork)
         node.extend(tokens)
-        scoring = Scoring(fork, node, top_k, usage)
+        scoring = Scoring(fork, node, top_k, usage, keep and not self._tree.has(fork, tokens))
         self._submit(scoring, priority)
         return scoring
 

@@ -150,6 +150,8 @@ class StepRunner:
 
     def _takes_scores(self, scoring: Scoring, reader: Reader, hidden: Tensor) -> bool:
         first = reader.first
+        if scoring.keep and first + reader.rows == len(reader.leaf.tokens):
+            reader.leaf.keep_hidden(hidden[-1].clone())
         if first == 0 and scoring.fork.hidden is not None:  # what the sequence follows says how probable its first is
             first, hidden = -1, torch.cat([scoring.fork.hidden[None], hidden])
         targets = torch.tensor(scoring.targets(first, len(hidden)), device=hidden.device)

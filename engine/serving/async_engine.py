@@ -115,9 +115,10 @@ class AsyncEngine:
         *,
         after: Node | None = None,
         priority: int = 0,
+        keep: bool = False,
     ) -> list[Score]:
         """Rate given tokens; see `Engine.score`."""
-        return await self._result(self.engine.routines.score(sequences, top_k, after, priority))
+        return await self._result(self.engine.routines.score(sequences, top_k, after, priority, keep=keep))
 
     async def search(
         self,

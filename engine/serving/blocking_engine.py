@@ -77,9 +77,10 @@ class BlockingEngine:
         *,
         after: Node | None = None,
         priority: int = 0,
+        keep: bool = False,
     ) -> list[Score]:
         """Rate given tokens; see `Engine.score`."""
-        return self._result(self.engine.routines.score(sequences, top_k, after, priority))
+        return self._result(self.engine.routines.score(sequences, top_k, after, priority, keep=keep))
 
     def search(
         self,

@@ -346,6 +346,28 @@ def test_scores_share_what_they_follow(engine: Engine) -> None:
             np.testing.assert_array_equal(getattr(score, name), getattr(whole_score, name)[-len(answer) :])
 
 
+def test_a_score_that_is_kept_is_a_prefill(engine: Engine) -> None:
+    prompt = [5, 9, 31, 7, 12, 99, 4, *range(40, 75)]
+    fresh = Engine.load(engine.settings["model"], kv_tokens=2048)
+    [expected] = fresh.score([prompt])
+    [family] = fresh.expand([Expansion(fresh.prefill(prompt), 2, SAMPLING)])
+
+    async def work(many: AsyncEngine) -> None:
+        for _ in range(2):
+            [score] = await many.score([prompt], keep=True)
+            np.testing.assert_array_equal(score.logprobs, expected.logprobs)
+        await many.score([prompt[:20]], keep=True)
+        before = engine.usage.prefill_tokens, engine.usage.recomputed_tokens
+        generation = await many.generate(prompt, SAMPLING, n=2)
+        found = [drawn(completion) for completion in await generation.completions()]
+        assert found == [drawn(child._completion) for child in family]
+        assert generation.cached_tokens == len(prompt)
+        assert (engine.usage.prefill_tokens, engine.usage.recomputed_tokens) == before
+
+    served(work, engine)
+    assert sum(node.tokens[:1] == prompt[:1] for node in engine.tree.nodes()) == 1
+
+
 def test_a_loop_that_is_gone_harms_nobody(engine: Engine) -> None:
     many = AsyncEngine(engine)
 
