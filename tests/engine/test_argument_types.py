@@ -180,5 +180,7 @@ def test_branches_are_bounded_in_all_ways_of_asking(engine: Engine, monkeypatch:
 
 @pytest.mark.parametrize("tokens", [10**10, 10**12, 10**5000], ids=["10**10", "10**12", "10**5000"])
 def test_a_pool_larger_than_the_memory_says_what_it_takes(tiny_checkpoint: Callable[..., Path], tokens: int) -> None:
-    with pytest.raises(InputError, match=r"would take .* GB, but there are only [\d,.]+: at most \d+ tokens fit"):
+    with pytest.raises(
+        InputError, match=r"they need .* GB, but there are only [\d,.]+ GB: ask for at most \d+, or fewer"
+    ):
         Engine.load(str(tiny_checkpoint("qwen2")), kv_tokens=tokens)
