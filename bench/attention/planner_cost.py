@@ -63,9 +63,10 @@ class Timing(NamedTuple):
 def measure(branches: int, rounds: int) -> Timing:
     """Time the plan of a round, each time of another tree, the second time that it is planned.
 
-    One round after the other reads mostly the same nodes, which the first plan brings to the caches. What is timed is
-    `TilePlanner.plan`: all that happens on the host between the scheduler's readers and the finished tables. The unit
-    is processor time of the thread, so that whatever else runs on the machine is left out.
+    One round after the other reads mostly the same nodes, which the first plan brings to the caches, and mostly keeps
+    the choice of tiles. What is timed is `TilePlanner.plan`: all that happens on the host between the scheduler's
+    readers and the finished tables. The unit is processor time of the thread, so that whatever else runs on the machine
+    is left out.
     """
     planner = TilePlanner(TILING, GROUP, HEAD_DIM)
     seconds = []

@@ -49,15 +49,17 @@ class Side:
 
     def prompts(self, seed: int) -> dict[str, Any]:
         """Compute many prompts side by side."""
-        engine = self._engine
+        engine: Any = self._engine
         prompts = [[1 + seed, 1 + number, *_PROMPT[2:]] for number in range(PROMPTS)]
-        nodes = [engine.routines.open(prompt) for prompt in prompts]
+        is_older = not hasattr(engine, "routines")  # a checkout from before there were requests of several threads
+        opened = engine._open if is_older else engine.routines.open
+        nodes = [opened(prompt) for prompt in prompts]
 
-        self._measured(
-            lambda: engine._run(
-                engine.routines.finished([engine._scheduler.prefill(node.kv, engine.usage) for node in nodes])
-            )
-        )
+        def run() -> None:
+            prefills = [engine._scheduler.prefill(node.kv, engine.usage) for node in nodes]
+            engine._run(prefills if is_older else engine.routines.finished(prefills))
+
+        self._measured(run)
         for node in nodes:
             node.release()
         return self._report(prompts) | {"tokens": PROMPTS * PREFIX_TOKENS}
