@@ -19,7 +19,7 @@ from marcot.engine.evaluation import (
     comparison_sections,
     to_markdown,
 )
-from marcot.engine.evaluation.comparison import page as comparison_page
+from marcot.engine.evaluation.comparison.page import comparison_page
 from marcot.engine.results.question_file import InputQuestion, read_questions
 from marcot.engine.search import extract_answer
 from marcot.engine.search.answers import answers_agree
