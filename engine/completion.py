@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .sampling.sampling import CONFIDENCE_WIDTH
+from .sampling.token_confidence import token_confidences
 from .text.brief import brief_record
 
 FinishReason = Literal["eos", "stop", "length", "cancelled", "pruned"]
@@ -57,10 +57,8 @@ class Completion:
 
     @cached_property
     def confidences(self) -> NDArray[np.float32]:
-        """`[tokens]` fp32: `exp(p_i) / Σ exp(p_k)` over the five most probable tokens `k` (arXiv 2411.14405, eq. 1)."""
-        top = np.exp(self.top_logits[:, :CONFIDENCE_WIDTH] - self.logits[:, None])
-        confidences: NDArray[np.float32] = 1.0 / top.sum(axis=1)
-        return confidences
+        """`[tokens]` fp32, see `token_confidences`."""
+        return token_confidences(self.logits, self.top_logits)
 
     def head(self, tokens: int, text: str) -> Completion:
         """The first `tokens` tokens, whose text is `text`, with no finish reason."""

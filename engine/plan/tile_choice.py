@@ -89,7 +89,7 @@ class TileChoice(NamedTuple):
 
 
 def choose(segments: Segments, costs: Sequence[TileCost], query_rows: int) -> TileChoice:
-    """The cheapest of several ways to read `segments`.
+    """Decide which rows read which tokens together: the cheapest of several ways to read `segments`.
 
     With few rows per tile, more workers are busy and fewer padded queries are multiplied; with many, shared tokens are
     read less often. Of the `costs` for different numbers of rows, those that look best on the segments as they are get
@@ -195,7 +195,7 @@ def split(packs: Packs, most: int | Ints) -> Packs:
 def works_for(
     reads: Reads, packs: Packs, cost: TileCost, mosts: Sequence[int], query_rows: int, tokens: int
 ) -> list[Work]:
-    """What it asks for if no tile has more than `most` blocks of tokens, for each of `mosts`, and then without packs.
+    """The work of reading `reads` in tiles of at most so many blocks, for each of `mosts`: with packs, then without.
 
     Packs are split for that, as far as they can be. All ways are counted at once, in tables of ways and runs: numpy
     takes longer for a call than for some hundred runs. The rows of a way are numbered on from those of the one before.

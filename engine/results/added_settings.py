@@ -24,13 +24,13 @@ AS_BEFORE: Mapping[str, Any] = MappingProxyType(
 """For each setting that was added later, the value that behaves as before it was added.
 
 Add every new option that results depend on, so that existing files can be resumed. The value need not be the option's
-default: `lead` was added with a default of 2, but before it no search stopped for a lead.
+default: `lead`, as files call the vote margin, was added with a default of 2, but before it no search stopped for one.
 """
 
 
 PROVENANCE = frozenset({"checkpoint", "date", "code"})
-"""Settings that a run finds out itself: the checkpoint's fingerprint, the date that its chat template shows, and hashes
-of files with the user's code. Results of earlier versions lack them and match any value."""
+"""Settings that a run finds out by itself: the checkpoint's fingerprint, the date that its chat template shows, and
+hashes of files with the user's code. Results of earlier versions lack them and match any value."""
 
 
 class Change(NamedTuple):
@@ -49,7 +49,7 @@ def distinguishing(settings: Mapping[str, Any]) -> dict[str, Any]:
 def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
     """The settings in which `was` and `now` differ, one by one also within groups such as `sampling`.
 
-    A setting of `FOUND` that only one of them has is not a difference.
+    A setting of `PROVENANCE` that only one of them has is not a difference.
     """
     before, after = _flat({**AS_BEFORE, **was}), _flat({**AS_BEFORE, **now})
     return [

@@ -19,9 +19,7 @@ from ..checking import (
 )
 from ..errors import InputError, SamplingError
 from ..text.brief import brief_changes
-
-CONFIDENCE_WIDTH = 5
-"""How many of the most probable tokens a token's confidence is measured against (Marco-o1, arXiv 2411.14405)."""
+from .token_confidence import CONFIDENCE_WIDTH
 
 _LEAST, _MOST = 1e-9, 1e9
 _RANGE = f"from {_LEAST:g} to {_MOST:g}"

@@ -165,11 +165,11 @@ class Branch(Request):
         return Completion(ids, drawn.logits, drawn.lse, top_ids, drawn.top_logits, text, reason, self._is_raw)
 
     def _read(self, ids: list[int], unheeded: int) -> int | None:
-        """Read the text of more tokens; how many of them it takes to complete a stop string, None if none does.
+        """Read the text of more tokens; return how many of them complete a stop string, or None if none does.
 
-        Stop strings that are complete with the first `unheeded` tokens do not count.
-        All of them are looked at in one go, and only if there is something to be found one after the other. So is the
-        beginning of a character at their end, as it is not told whether a stop string comes before it.
+        Stop strings that the first `unheeded` tokens complete do not count. The text of all tokens is decoded and
+        searched at once. Token by token is slower, and needed only to tell which token completed a stop string, or if
+        the text ends inside a character, where decoding all at once gives no text to search.
         """
         assert self._stream is not None
         unheeded = min(max(unheeded, 0), len(ids))

@@ -24,7 +24,7 @@ _GPU_STEP_TOKENS = 8192
 """Rows of a step on a GPU: enough that arithmetic limits the products and launches do not matter."""
 
 _SHARE_OF_ACTIVATIONS = 0.5
-"""The share of memory for activations, of what weights and cache leave; recorded rounds and plans also need some."""
+"""Share of the memory left by weights and KV cache that activations may use; recorded rounds and plans need some."""
 
 _FEW = 8
 """A round may be long if at most one in this many branches has to wait for the host after each token."""

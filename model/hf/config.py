@@ -95,7 +95,7 @@ def _architecture(fields: Fields) -> Architecture:
 
 
 def _sliding_window(fields: Fields, architecture: Architecture) -> int | None:
-    """How many tokens every layer sees; others than Mistral say by `use_sliding_window` whether there is a window."""
+    """How many tokens every layer sees; except in Mistral, `use_sliding_window` says whether there is a window."""
     if architecture.attends_back is None:
         return None
     if "sliding_window" in fields.values and not fields.present("sliding_window"):

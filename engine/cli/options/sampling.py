@@ -17,7 +17,7 @@ _SAMPLING = "Sampling"
 
 @dataclass(frozen=True, slots=True)
 class SamplingOptions:
-    """Options of every command that draws tokens. See `Sampling` for what they mean."""
+    """Options of `generate` and `search`, see `Sampling`; `eval` and `compare` have them in their strategies."""
 
     temperature: Annotated[float, typer.Option(help="Divides the logits; 0 is greedy.", rich_help_panel=_SAMPLING)] = (
         0.5

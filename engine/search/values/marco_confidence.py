@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...sampling.sampling import CONFIDENCE_WIDTH
+from ...sampling.token_confidence import CONFIDENCE_WIDTH, token_confidences
 from ..trace import Trace
 from .value import Value, columns
 
 
 @dataclass(frozen=True, slots=True)
 class MarcoConfidence(Value):
-    """Mean over all drawn tokens of `exp(p_i) / Σ exp(p_k)`, `k` the most probable tokens (arXiv 2411.14405, eq. 1, 2).
+    """The mean token confidence over all drawn tokens (arXiv 2411.14405, eq. 2); see `token_confidences`.
 
     Attributes:
         k: How many of the most probable tokens count; 5 in the paper.
@@ -45,5 +45,4 @@ class MarcoConfidence(Value):
             return 0.0
         if self.k == CONFIDENCE_WIDTH:
             return float(trace.confidences.mean(dtype=np.float64))
-        shares = np.exp(trace.top_logprobs[:, : self.k] - trace.logprobs[:, None])
-        return float((1.0 / shares.sum(axis=1)).mean(dtype=np.float64))
+        return float(token_confidences(trace.logprobs, trace.top_logprobs, self.k).mean(dtype=np.float64))

@@ -35,7 +35,7 @@ class CompletionText:
             sampling: How it is drawn.
             tokenizer: The model's.
             texts: How tokens are written.
-            score: Log-probabilities of the prompt's tokens, if they were request for.
+            score: Log-probabilities of the prompt's tokens, if it asks for them.
         """
         self._request = request
         self._index = index
@@ -46,7 +46,7 @@ class CompletionText:
         self._logprobs = None if request.logprobs is None else TextLogprobs(tokenizer, request.logprobs, texts)
 
     def beginning(self) -> CompletionChoice:
-        """What is told of the prompt, if anything was request for."""
+        """What is told of the prompt, if it asks for that."""
         request = self._request
         choice = CompletionChoice(index=self._index, text=self._prompt_text if request.echo else "")
         if request.echo and self._logprobs is not None and self._score is not None:

@@ -1,8 +1,8 @@
 """The Gumbel-max draw: the largest `logit / temperature + noise` of a row.
 
-Where logits are computed, only what no score of a tile can exceed is noted, which takes one logarithm for a token. The
-tile that promises most is looked at again by the merge, with the noise that is specified; others only if they promise
-more than the score that was found.
+While logits are computed, only an upper bound of each tile's scores is kept, which takes one logarithm per token. The
+merge then computes exact scores, with the specified noise, for the tile with the highest bound, and for another tile
+only if its bound exceeds the best score found.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def column_of_token(token):
 
 @triton.jit
 def promise_of_tile(parts, first, inverse, key, position, unknown, PARTS: tl.constexpr):
-    """What no score of each row is above.
+    """An upper bound of the scores of each row.
 
     Args:
         parts: The logits of a tile in `PARTS` parts of its columns.
@@ -41,8 +41,8 @@ def promise_of_tile(parts, first, inverse, key, position, unknown, PARTS: tl.con
         inverse: `[rows]` fp32, what logits are multiplied by.
         key: `[rows]` int64.
         position: `[rows]` int64.
-        unknown: 0, of which the compiler does not know that. So it neither computes the words of all parts ahead, to
-            wait in registers, nor where they are not wanted.
+        unknown: 0, which the compiler cannot know. This keeps it from computing the random words of all parts in
+            advance, which would hold them in registers.
         PARTS: How many parts there are.
     """
     ROWS: tl.constexpr = inverse.shape[0]

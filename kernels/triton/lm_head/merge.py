@@ -1,7 +1,7 @@
-"""What is known of the tiles of a row, put together.
+"""Merges what the tiles of a row report: its log-sum-exp, its best `k` tokens and its draw.
 
-The best `k` tokens are in the `k` tiles with the largest maxima, and not below the smallest of these. That leaves so
-few that each is compared with each.
+The best `k` tokens lie in the `k` tiles with the largest maxima, and none is below the smallest of these maxima. So few
+tokens pass that test that the merge compares each with every other.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _LOG2E = tl.constexpr(1.4426950408889634)
 _LN2 = tl.constexpr(0.6931471805599453)
 
 _SHARDS = 256
-"""Shards that are read at once."""
+"""Shards read at once."""
 
 _MAXIMA = 2048
-"""Tiles that are looked at side by side: those of 262,144 tokens. A larger vocabulary has a binary of its own."""
+"""Tiles compared side by side: those of 262,144 tokens. A larger vocabulary gets its own binary."""
 
 _GROUPS = tl.constexpr(256)
 """Parts of the tiles whose maxima give a bound: at least `MAX_TOP_K`."""
@@ -47,7 +47,7 @@ _WARPS = 8
 
 @triton.jit
 def _log_sum_exp(parts, count, SHARDS: tl.constexpr):
-    """Of `count` values, added up in their order a block at a time."""
+    """The log-sum-exp of `count` partial ones, added in order, a block at a time."""
     largest = float("-inf")
     total = 0.0
     for start in range(0, count, SHARDS):
@@ -61,9 +61,10 @@ def _log_sum_exp(parts, count, SHARDS: tl.constexpr):
 
 @triton.jit
 def _choose(chosen, maxima, tiles, k, is_exact, MAXIMA: tl.constexpr, CHOSEN: tl.constexpr):
-    """Write the numbers of tiles that have the best tokens: how many there are, and a logit that these are not below.
+    """Write the numbers of the tiles that hold the best tokens; return their count and a lower bound of these tokens.
 
-    They are the `k` best tiles if that is asked for or many are alike, otherwise a few more.
+    With `is_exact`, or if more than `CHOSEN` tiles pass the cheap bound, these are the `k` tiles with the largest
+    maxima, otherwise a few more.
     """
     tile = tl.arange(0, MAXIMA)
     is_tile = tile < tiles
@@ -92,7 +93,7 @@ def _choose(chosen, maxima, tiles, k, is_exact, MAXIMA: tl.constexpr, CHOSEN: tl
 def _compute_again(
     logits, places, tokens, tile, place, row, hidden, matrix, rows, outs, columns, stride, TILE: tl.constexpr
 ):  # fmt: skip
-    """Write out a tile that there was no room for, to `place`."""
+    """Compute the logits of a tile once more, as there was no room to keep them, and store them at `place`."""
     token = tl.load(tokens + tile) + token_of_column(tl.arange(0, TILE))
     same = row.to(tl.int32) + tl.zeros([16], tl.int32)
     product = dense_tile(matrix, hidden, tl.minimum(token, outs - 1), same, rows, columns, stride, _COLUMNS)

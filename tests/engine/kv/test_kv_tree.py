@@ -190,6 +190,17 @@ def computed(tree: KVTree, tokens: list[int]) -> KVNode:
     return node
 
 
+def test_a_fork_copies_nothing() -> None:
+    tree = KVTree(8)
+    parent = computed(tree, list(range(40)))
+    slots, pages = parent.slots(0, 40), list(parent.pages)
+    tree.hold(parent)
+    branches = [tree.fork(parent) for _ in range(5)]
+    assert tree.pool.in_use == len(pages) == 3
+    assert (parent.slots(0, 40), parent.pages) == (slots, pages)
+    assert all((branch.parent, branch.start, branch.pages) == (parent, 40, []) for branch in branches)
+
+
 def test_split_in_the_middle_of_a_page_copies_nothing() -> None:
     tree = KVTree(8)
     lower = computed(tree, list(range(40)))
