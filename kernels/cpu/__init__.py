@@ -13,11 +13,11 @@ from .op_set import CpuKernels
 
 @cache
 def load() -> Kernels:
-    """Build the library if need be, and return the op set.
+    """Return the op set, building the library first if necessary.
 
     Raises:
         NoCompilerError: This machine has no C++ compiler.
-        KernelBuildError: The compiler refused the sources.
+        KernelBuildError: The compiler rejected the sources.
     """
     return cast(Kernels, CpuKernels(Library(built_library())))
 

@@ -8,26 +8,25 @@ import torch
 from torch import Tensor
 
 _CHUNK_BYTES = 64 * 2**20
-"""Large enough that nearly all weights of a small layer lie on whole huge pages; what is not used is not committed."""
+"""Large enough to put nearly all weights of a small layer on whole huge pages; the system commits no unused page."""
 
 _ALIGNMENT = 64
-"""Cache line."""
+"""Size of a cache line, in bytes."""
 
 
 class Arena:
-    """Hands out memory that is freed when its last tensor goes.
+    """Allocates memory for weights in large chunks; a chunk is freed with the last tensor that lies in it.
 
-    A decode step reads every weight once. On pages of 4 KB each of them costs a walk through the page table, and no
-    hardware prefetcher looks beyond its end; huge pages (on Linux, if `transparent_hugepage` allows `madvise`) avoid
-    both.
+    A decode step reads every weight once. With pages of 4 KB, each page costs a walk through the page table, and the
+    hardware prefetcher stops at its end. Huge pages (on Linux, if `transparent_hugepage` allows `madvise`) avoid both.
     """
 
     def __init__(self) -> None:
-        """Start without memory."""
+        """Start empty; the first `take` allocates."""
         self._chunk = torch.empty(0, dtype=torch.uint8)
 
     def take(self, size: int) -> Tensor:
-        """Return `[size]` uint8, zero and aligned to cache lines."""
+        """Return a zeroed uint8 tensor `[size]`, aligned to a cache line."""
         room = -(-size // _ALIGNMENT) * _ALIGNMENT
         if room > len(self._chunk):
             memory = mmap.mmap(-1, max(room, _CHUNK_BYTES), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

@@ -1,4 +1,4 @@
-"""What the library trusts its callers with, checked once per call: it reads and writes memory as the shapes say."""
+"""Checks of dtypes and shapes, once per call, before the library is called: it trusts its callers to get them right."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..plan import Plan, WorkItem
 from .packed_linear import CpuLinear
 
 PAGE_SIZE: Final = 16
-"""A page of K is one panel of the micro-kernel."""
+"""Tokens per KV page. The micro-kernel reads a page of K as one panel, so it must be the panel width."""
 
 _ITEM_COLUMNS: Final = len(WorkItem._fields)
 
@@ -26,30 +26,30 @@ _REFUSALS: Final = (
     "the plan lists a page that does not exist",
     "a row that has not ended has no room for another token",
 )
-"""The order is that of `Refusal` in `src/bounds.h`."""
+"""Error texts, in the order of `Refusal` in `src/bounds.h`."""
 
 
 def done(op: str, refusal: int) -> None:
-    """See that `op` was carried out.
+    """Raise an error if the library refused to run `op`.
 
     Raises:
-        KernelArgumentError: The library has refused it, because of what is in its indices.
+        KernelArgumentError: An index is out of range, so the library did nothing.
     """
     if refusal:
         raise KernelArgumentError(f"{op}: {_REFUSALS[refusal]}")
 
 
 def checked(what: str, x: Tensor, dtype: torch.dtype, *shape: int) -> Tensor:
-    """`x`, without gaps.
+    """Check dtype, shape and device of `x`, and return it contiguous.
 
     Args:
-        what: Op and argument, for the message.
+        what: Op and argument, for the error message.
         x: The argument.
-        dtype: What its dtype must be.
-        shape: What its shape must be; -1 is any size.
+        dtype: The required dtype.
+        shape: The required shape; -1 allows any size.
 
     Raises:
-        KernelArgumentError: It is no tensor of this dtype and shape on the CPU.
+        KernelArgumentError: `x` is not a CPU tensor with this dtype and shape.
     """
     if not isinstance(x, Tensor) or x.dtype is not dtype or not x.is_cpu or not _fits(x.shape, shape):
         raise KernelArgumentError(f"{what}: must be {_name(dtype)} {list(shape)} on the CPU, not {_about(x)}")
@@ -57,49 +57,49 @@ def checked(what: str, x: Tensor, dtype: torch.dtype, *shape: int) -> Tensor:
 
 
 def fp32(what: str, x: Tensor, *shape: int) -> Tensor:
-    """`checked` for what is computed with."""
+    """`checked` for fp32 values."""
     return checked(what, x, torch.float32, *shape)
 
 
 def int64(what: str, x: Tensor, *shape: int) -> Tensor:
-    """`checked` for indices."""
+    """`checked` for int64 indices."""
     return checked(what, x, torch.int64, *shape)
 
 
 def written(what: str, x: Tensor, *shape: int) -> Tensor:
-    """`fp32` for what is written in place, so that no copy will do."""
+    """`changed` for fp32 tensors."""
     return changed(what, x, torch.float32, *shape)
 
 
 def changed(what: str, x: Tensor, dtype: torch.dtype, *shape: int) -> Tensor:
-    """`checked` for what is written in place."""
+    """`checked` for a tensor that the op writes in place: it must already be contiguous, as a copy would be lost."""
     if not x.is_contiguous():
         raise KernelArgumentError(f"{what}: is written in place, so it must be contiguous, not {_about(x)}")
     return checked(what, x, dtype, *shape)
 
 
 def packed(what: str, weight: object) -> CpuLinear:
-    """`weight`, which must be packed for the CPU."""
+    """Return `weight` if it was packed for the CPU; otherwise raise KernelArgumentError."""
     if not isinstance(weight, CpuLinear):
         raise KernelArgumentError(f"{what}: must be a weight of pack_linear, not {_about(weight)}")
     return weight
 
 
 def same(what: str, size: int, wanted: int) -> None:
-    """See that two sizes agree."""
+    """Raise KernelArgumentError unless `size` equals `wanted`."""
     if size != wanted:
         raise KernelArgumentError(f"{what}: must be {wanted}, not {size}")
 
 
 def gqa_group(op: str, heads: int, kv_heads: int) -> int:
-    """Query heads per KV head."""
+    """Return the number of query heads per KV head; KernelArgumentError if it is not a whole number."""
     if heads < 1 or kv_heads < 1 or heads % kv_heads:
         raise KernelArgumentError(f"{op}: {heads} query heads cannot be shared out among {kv_heads} KV heads")
     return heads // kv_heads
 
 
 def planned(plan: Plan, rows: int) -> tuple[Tensor, Tensor, int, Tensor, int]:
-    """How the library takes a plan for `rows` rows: positions, items and their number, pages and their number."""
+    """Return the library's arguments for a plan of `rows` rows: positions, items, item count, pages, page count."""
     positions = checked("plan: positions", plan.positions, torch.int32, rows)
     items = checked("plan: items", plan.items, torch.int32, -1, _ITEM_COLUMNS)
     pages = checked("plan: pages", plan.pages, torch.int32, -1)
@@ -107,7 +107,7 @@ def planned(plan: Plan, rows: int) -> tuple[Tensor, Tensor, int, Tensor, int]:
 
 
 def candidates(op: str, head: HeadTopK, params: SampleParams) -> tuple[Tensor | int | None, ...]:
-    """How the library takes what tokens are chosen from: rows and candidates, the head's fields, the parameters."""
+    """Return the library's arguments for choosing tokens: rows, candidates per row, fields of `head` and `params`."""
     top_ids = int64(f"{op}: top_ids", head.top_ids, -1, -1)
     rows, k = top_ids.shape
     if not 1 <= k <= MAX_TOP_K:
@@ -128,18 +128,21 @@ def candidates(op: str, head: HeadTopK, params: SampleParams) -> tuple[Tensor | 
 _PARAM_DTYPES: Final = (
     torch.float32, torch.int32, torch.float64, torch.float32, torch.int32, torch.int64, torch.int64,
 )  # fmt: skip
-"""Of `SampleParams`."""
+"""Dtypes of the fields of `SampleParams`, in order."""
 
 
 def head_norms(op: str, norms: HeadNorms | None, head_dim: int) -> tuple[Tensor | None, Tensor | None, float]:
-    """How the library takes the norms of heads: both weights and eps."""
+    """Return the library's arguments for the norms of Q and K heads: both weights, and eps."""
     if norms is None:
         return None, None, 0.0
     return fp32(f"{op}: norms.q", norms.q, head_dim), fp32(f"{op}: norms.k", norms.k, head_dim), norms.eps
 
 
 def round_state(state: RoundState, rows: int, k: int) -> tuple[Tensor | int, ...]:
-    """How the library takes the state of a round of `rows` rows with `k` candidates: tokens, ends, then all fields."""
+    """Return the library's arguments for a round of `rows` rows with `k` candidates each.
+
+    They are the maximum tokens per row, the number of end tokens per row, then all fields of `state`.
+    """
     tokens, ends = state.next_places.shape[-1], state.ends.shape[-1]
     each, results = (rows,), (tokens, rows)
     shapes = (*(each,) * 4, (rows, tokens), (rows, ends), *(each,) * 4, *(results,) * 3, *((*results, k),) * 2)
@@ -151,7 +154,7 @@ _STATE_DTYPES: Final = (
     torch.int64, torch.int32, torch.int64, torch.int64, torch.int64, torch.int64, torch.int32, torch.int32,
     torch.uint8, torch.uint8, torch.int32, torch.float32, torch.float32, torch.int32, torch.float32,
 )  # fmt: skip
-"""Of `RoundState`."""
+"""Dtypes of the fields of `RoundState`, in order."""
 
 
 def _fits(shape: torch.Size, wanted: tuple[int, ...]) -> bool:
@@ -159,7 +162,7 @@ def _fits(shape: torch.Size, wanted: tuple[int, ...]) -> bool:
         return True
     if len(shape) != len(wanted):
         return False
-    for size, asked in zip(shape, wanted, strict=True):  # noqa: SIM110 - not a generator, as this runs in every step
+    for size, asked in zip(shape, wanted, strict=True):  # noqa: SIM110 - a generator would be slower, and this runs in every step
         if size != asked and asked >= 0:
             return False
     return True

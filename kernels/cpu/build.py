@@ -1,4 +1,4 @@
-"""The library of the CPU kernels, built once on each machine."""
+"""Builds the library of the CPU kernels, once per machine."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ _NATIVE = "-march=native" if platform.machine().lower() in ("x86_64", "amd64") e
 _OPENMP = "-fopenmp"
 _OPENMP_PROBE = "#include <omp.h>\nint threads() { return omp_get_max_threads(); }\n"
 _OPTIONAL = {_NATIVE: "", _OPENMP: _OPENMP_PROBE}
-"""Flags that a compiler may refuse, and a source that needs each."""
+"""Flags that some compilers reject, each with a source file that tests whether the flag works."""
 
 _ROOM = 32 << 20
-"""Bytes: several times what the compiler's files take at most."""
+"""Free disk space that a build needs, in bytes: several times the size of the files that the compiler writes."""
 
 
 def built_library(sources: Path = SOURCES, extra_flags: Sequence[str] = ()) -> Path:
-    """Return the shared library of `sources`, building it if this machine has not done so yet.
+    """Return the path of the shared library of `sources`, building it if it is not in the cache yet.
 
-    It is kept in the user's cache directory under a name that changes with the sources, the compiler, the flags that it
-    takes and the CPU, and is built anew where that file is damaged or somebody else's. Any number of processes may
-    build at once: each has a folder of its own and moves the finished file in place.
+    The library is kept in the user's cache directory. Its name contains a hash of the sources, the compiler, the flags
+    that the compiler accepts, and the CPU. If the file is damaged or belongs to another user, it is built again. Any
+    number of processes may build at once: each builds in a separate folder and moves the finished file into place.
 
     Args:
-        sources: A folder of headers, which may be in folders of their own, and one translation unit, `marcot.cpp`.
-        extra_flags: Further flags for the compiler, after the usual ones.
+        sources: A folder with one translation unit, `marcot.cpp`, and headers, which may be in subfolders.
+        extra_flags: More compiler flags, added after the default ones.
 
     Raises:
         NoCompilerError: There is no C++ compiler.
-        CompilerMishapError: It cannot do its work for now; nothing is kept.
-        KernelBuildError: It refuses the sources, or no disk has room for the library.
+        CompilerMishapError: The compiler failed for a reason outside the sources, such as a full disk; nothing is kept.
+        KernelBuildError: The compiler rejected the sources, or no disk has room for the library.
     """
     build = _Build(find_compiler(), sources.resolve(), tuple(extra_flags))
     try:
@@ -87,14 +87,14 @@ def built_library(sources: Path = SOURCES, extra_flags: Sequence[str] = ()) -> P
 
 @dataclass(frozen=True, slots=True)
 class _Build:
-    """How a library is made, see `built_library`."""
+    """The inputs of one build; see `built_library`."""
 
     compiler: Compiler
     sources: Path
     extra_flags: tuple[str, ...]
 
     def name(self, optional: Sequence[str]) -> str:
-        """A name for all that the library depends on if the compiler takes the flags `optional`."""
+        """Return a name with a hash of everything that the library depends on, when built with the flags `optional`."""
         digest = hashlib.sha256()
         for file in sorted(self.sources.rglob("*")):
             if file.suffix in (".h", ".cpp"):
@@ -106,12 +106,12 @@ class _Build:
         return f"marcot-{digest.hexdigest()[:20]}"
 
     def find_or_build(self, folder: Path, folders: Sequence[Path]) -> Path:
-        """Return the library with the flags that the compiler takes, from one of `folders`, or built in `folder`.
+        """Test which optional flags the compiler accepts; return that library from `folders`, or build it in `folder`.
 
         Raises:
-            CompilerMishapError: The compiler cannot do its work for now, and `folder` is not to blame.
-            KernelBuildError: The compiler refuses the sources.
-            OSError: The folder is to blame, not the compiler.
+            CompilerMishapError: The compiler failed for a reason outside the sources, but not because of `folder`.
+            KernelBuildError: The compiler rejected the sources.
+            OSError: `folder` cannot be used, for example because its disk is full.
         """
         with build_folder(folder) as place:
             try:
@@ -136,7 +136,7 @@ class _Build:
 
 
 def _check_room(folder: Path) -> None:
-    """Raise OSError if `folder` has no room for what a compiler writes."""
+    """Raise OSError if the disk of `folder` has less than `_ROOM` bytes free."""
     with tempfile.TemporaryFile(dir=folder) as file:
         for _ in range(_ROOM >> 20):
             file.write(bytes(1 << 20))
@@ -144,7 +144,7 @@ def _check_room(folder: Path) -> None:
 
 
 def _check_loads(library: Path) -> None:
-    """Raise OSError if `library` cannot be loaded, by a process of its own: half a library may end it by a signal."""
+    """Raise OSError if `library` cannot be loaded. A child process tries it, as a truncated library can crash it."""
     command = [sys.executable, "-I", "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", str(library)]
     with running(command, library.parent, subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -155,7 +155,7 @@ def _check_loads(library: Path) -> None:
 
 
 def _cpu_features() -> str:
-    """What a compiler sees in the CPU: a home directory may be shared by machines that differ in it."""
+    """Return the features of this CPU as text: machines with different CPUs may share one home directory."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             return next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
@@ -166,7 +166,7 @@ def _cpu_features() -> str:
 
 @functools.cache
 def _temporary_folder(reason: str) -> Path:
-    """A folder that goes when the process ends; the user hears of it once."""
+    """Return a folder that is deleted when the process ends, and warn the user once."""
     _LOGGER.warning(
         "%s; so what is built is lost at the end; set XDG_CACHE_HOME to a folder of yours that keeps it", reason
     )

@@ -1,4 +1,4 @@
-"""Folders to build in."""
+"""Temporary folders in which the kernels are built."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ _SPARE_PREFIX = "marcot-kernels-"
 
 @contextmanager
 def build_folder(folder: Path) -> Iterator[Path]:
-    """A fresh folder in `folder`, for as long as the block lasts; what killed builders have left is removed first.
+    """Context manager: a new folder inside `folder`, deleted at the end. Leftovers of killed builds are deleted first.
 
-    Whoever builds shares a lock on `folder`, which goes with the process. So if it can be had alone, nobody builds.
-    Where directories cannot be locked alone, as on NFS, what is left stays.
+    Every running build holds a shared lock on `folder`, which the system releases when the process ends. So whoever
+    gets the exclusive lock knows that no build is running and that every build folder is a leftover. Where directories
+    cannot be locked exclusively, as on NFS, leftovers stay.
 
     Raises:
-        OSError: No folder can be made there.
+        OSError: The folder cannot be created.
     """
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -40,10 +41,10 @@ def build_folder(folder: Path) -> Iterator[Path]:
 
 
 def temporary_folder() -> Path:
-    """A fresh folder for temporary files that goes when this process ends; those of killed processes go now.
+    """Return a new temporary folder, deleted when this process ends; first delete those that killed processes left.
 
     Raises:
-        OSError: None can be made.
+        OSError: The folder cannot be created.
     """
     for left in Path(tempfile.gettempdir()).glob(f"{_SPARE_PREFIX}*"):
         with suppress(OSError):
@@ -60,10 +61,10 @@ def temporary_folder() -> Path:
 
 
 def _locked_folder() -> Path:
-    """A fresh folder for temporary files, locked for as long as this process lives."""
+    """Return a new temporary folder that stays locked until this process ends."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_SPARE_PREFIX))
         with suppress(OSError):
             fcntl.flock(os.open(folder, os.O_RDONLY | os.O_DIRECTORY), fcntl.LOCK_SH)
-        if folder.exists():  # otherwise another process took it for a leftover before it was locked
+        if folder.exists():  # if not, another process deleted it as a leftover before it was locked
             return folder

@@ -1,4 +1,4 @@
-"""The C++ compiler of this machine."""
+"""Finds and runs the C++ compiler of this machine."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ENVIRONMENT_VARIABLE = "CXX"
 
 _USUAL_NAMES = ("c++", "g++", "clang++")
 _SHOWN_LINES = 20
-"""Of a compiler's message: its end has the error, its start often only where a header was included."""
+"""How many of the last lines of a compiler message to show: the error is at the end."""
 
 _SIGNALS = 128
-"""Exit codes above this say which signal has ended a program."""
+"""A shell reports a program that was killed by signal n as exit code 128 + n."""
 
 _SHORTAGES = (
     errno.EAGAIN,
@@ -34,13 +34,13 @@ _SHORTAGES = (
     errno.ENOSPC,
     errno.EROFS,
 )
-"""What the system may tell a compiler, or whoever starts one, that says nothing about the code."""
+"""System errors that a compiler, or starting one, may run into for reasons that have nothing to do with the source."""
 
 _SIGNS_OF_MISHAP = re.compile(
     "|".join(
         (
             *(re.escape(os.strerror(code)) for code in _SHORTAGES),
-            "memory exhausted|out of memory|bad_alloc",  # g++'s, clang's and the linker's own words for it
+            "memory exhausted|out of memory|bad_alloc",  # as g++, clang and the linker put it
             r"killed|terminated with signal|signal terminated|due to signal|ld returned [^1\W]",
             "failed to map segment|cannot execute|unable to execute|internal compiler error",
         )
@@ -51,11 +51,11 @@ _SIGNS_OF_MISHAP = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Compiler:
-    """A compiler that answers.
+    """A working C++ compiler.
 
     Attributes:
-        command: Its path, then the arguments that `CXX` has after the name.
-        version: The first line of what it says about itself.
+        command: Its path, then any arguments given in `CXX` after the name.
+        version: The first line of its `--version` output.
     """
 
     command: tuple[str, ...]
@@ -64,12 +64,13 @@ class Compiler:
     def compile(self, source: Path, library: Path, flags: Sequence[str]) -> None:
         """Compile `source` to the shared library `library`.
 
-        It runs in the folder of `library`, which is where its intermediate files go too, and what it would find in the
-        current folder by a relative path in a variable of the environment. If this process ends, that folder goes.
+        The compiler runs in the folder of `library` and puts its intermediate files there. Relative paths in
+        environment variables are therefore relative to that folder, not to the current one. The folder is deleted if
+        this process ends.
 
         Raises:
-            CompilerMishapError: It could not do its work: no room, no memory, a signal.
-            KernelBuildError: It refuses. The message of either has the command and the end of its own message.
+            CompilerMishapError: The compiler ran out of disk space or memory, or was killed by a signal.
+            KernelBuildError: The compiler rejected the source. Both errors show the command and the end of its output.
         """
         command = [*self.command, *flags, "-fPIC", "-shared", str(source), "-o", str(library)]
         returncode, said = _run(command, library.parent)
@@ -84,13 +85,14 @@ class Compiler:
         )
 
     def accepts(self, flag: str, folder: Path, code: str = "") -> bool:
-        """Whether it makes a library of `code` with `flag`, which it tries in `folder`.
+        """Whether the compiler can build `code` with `flag`; the attempt is made in `folder`.
 
-        It is believed to refuse only if it does so twice, and makes a library without the flag in between.
+        The flag counts as rejected only if two attempts fail, each followed by a successful build of an empty file
+        without the flag.
 
         Raises:
-            CompilerMishapError: It could not do its work.
-            KernelBuildError: It makes none of no code without the flag either.
+            CompilerMishapError: The compiler failed for a reason outside the source.
+            KernelBuildError: The compiler cannot even build an empty file without the flag.
         """
         probe, empty = folder / "probe.cpp", folder / "empty.cpp"
         probe.write_text(code, encoding="utf-8")
@@ -108,13 +110,13 @@ class Compiler:
 
 
 def find_compiler() -> Compiler:
-    """Return the compiler that `CXX` names; without it the first of the usual names that answers.
+    """Return the compiler that `CXX` names or, if `CXX` is not set, the first of c++, g++ and clang++ that works.
 
-    A name is looked for on `PATH`, but not in the current folder.
+    Names are looked up on `PATH`, but never in the current folder.
 
     Raises:
-        NoCompilerError: There is none, or `CXX` names none.
-        CompilerMishapError: There is one, which cannot be started for now.
+        NoCompilerError: There is no compiler, or `CXX` does not name one.
+        CompilerMishapError: There is a compiler, but it cannot be started at the moment.
     """
     chosen = os.environ.get(ENVIRONMENT_VARIABLE, "").split()
     for name, *arguments in [chosen] if chosen else [[name] for name in _USUAL_NAMES]:
@@ -131,7 +133,7 @@ def find_compiler() -> Compiler:
 
 
 def _version(command: list[str]) -> str | None:
-    """The first line of `--version`; None where nothing like a compiler answers."""
+    """Return the first line of `--version`; None if the command does not work."""
     try:
         answer = subprocess.run(
             [*command, "--version"],
@@ -154,7 +156,7 @@ def _version(command: list[str]) -> str | None:
 
 
 def _run(command: list[str], folder: Path) -> tuple[int, str]:
-    """Run `command` in `folder`, where its temporary files go too; return its exit code and all that it said."""
+    """Run `command` in `folder`, also the place for its temporary files; return its exit code and output."""
     variables = _environment() | {"TMPDIR": str(folder)}
     try:
         with running(command, folder, subprocess.PIPE, variables, cwd=folder) as process:
@@ -168,12 +170,12 @@ def _run(command: list[str], folder: Path) -> tuple[int, str]:
 
 
 def _environment() -> dict[str, str]:
-    """The variables for a compiler, which is to speak English: `_SIGNS_OF_MISHAP` are."""
+    """Return the environment for a compiler, with English messages, because `_SIGNS_OF_MISHAP` matches English text."""
     return environment() | {"LC_ALL": "C"}
 
 
 def _mishap(returncode: int, said: str) -> str | None:
-    """What kept a program from its work; None if it did it and refuses."""
+    """Return what stopped a failed program, such as a signal or a full disk; None if it ran and rejected its input."""
     if returncode < 0 or returncode > _SIGNALS:
         return f"was ended by signal {abs(returncode) % _SIGNALS}"
     found = next((line for line in said.splitlines() if _SIGNS_OF_MISHAP.search(line)), None)

@@ -1,4 +1,4 @@
-"""All layers of a decoder in one call of the library."""
+"""Runs all layers of a decoder in one call of the library."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .library import Library
 
 
 class CpuFusedLayers:
-    """See `FusedLayers`."""
+    """All layers of a decoder as one op, see `FusedLayers`."""
 
     def __init__(self, library: Library, layers: Sequence[LayerWeights], eps: float, head_dim: int) -> None:
-        """Write down where the weights of `layers` lie; they stay where they are.
+        """Build the table of pointers to the weights of `layers`, without copying them.
 
         Raises:
-            KernelArgumentError: There are none, or their shapes do not fit together.
+            KernelArgumentError: `layers` is empty, or shapes do not match.
         """
         if not layers or head_dim < 2 or head_dim % 2:
             raise KernelArgumentError(f"fuse: {len(layers)} layers with a head_dim of {head_dim}")
@@ -62,7 +62,7 @@ class CpuFusedLayers:
         return output, residual
 
     def _checked(self, layer: LayerWeights) -> LayerWeights:
-        """The layer, whose shapes are those of the first one."""
+        """Return the layer after checking that its shapes match those of the first layer."""
         head_dim, hidden, width = self._head_dim, self._hidden, self._width
         heads = self._kv_heads * self._group
         qkv_width = (heads + 2 * self._kv_heads) * head_dim
@@ -90,7 +90,7 @@ class CpuFusedLayers:
 
 
 def _row(layer: LayerWeights) -> list[int]:
-    """The fields of `Layer` in `src/layers/layers.h`."""
+    """Return the fields of `Layer` in `src/layers/layers.h`, as int64."""
     norms = (None, None) if layer.head_norms is None else layer.head_norms[:2]
     vectors = (layer.input_norm, layer.qkv_bias, layer.post_attention_norm, *norms)
     row = [0 if vector is None else vector.data_ptr() for vector in vectors] + [layer.rope]

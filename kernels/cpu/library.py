@@ -1,4 +1,4 @@
-"""The compiled library and how its functions are called."""
+"""Loads the compiled library and calls its functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from torch import Tensor
 
 Argument = Tensor | int | float | None
-"""A tensor passes its memory, None a null pointer."""
+"""A tensor is passed as the address of its data, None as a null pointer."""
 
 _TYPES: Final = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
 
@@ -32,7 +32,7 @@ _SIGNATURES: Final = {
     "run_layers": "piiiiiiiiidd" + "pppppi" + "ppipi" + "pppi",
     "width": "",
 }
-"""Parameters of every function of `src/marcot.cpp`: p a pointer, i an int64, d a double."""
+"""Parameter types of every function in `src/marcot.cpp`: p is a pointer, i an int64, d a double."""
 
 
 class Library:
@@ -49,9 +49,9 @@ class Library:
             self._functions[name] = function
 
     def call(self, name: str, *arguments: Argument) -> int:
-        """Call `marcot_<name>`; the result means something only where the function returns one.
+        """Call `marcot_<name>` and return its result, which is meaningless for functions that return void.
 
-        Tensors are contiguous and on the CPU, their dtypes are what the function's signature says.
+        Tensors must be contiguous, on the CPU, and of the dtypes in the signature of the function.
         """
         values = [a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
         result: int = self._functions[name](*values)

@@ -1,8 +1,9 @@
-"""Libraries that were built before: whole and our own, or not loaded.
+"""The cache of built libraries. A library is loaded only if it is intact and no other user could have written it.
 
-A library's name ends in the hash of its contents. So a file that was cut short, overwritten or exchanged is found out
-before it is mapped, where its missing pages would end the process by a signal. That nobody exchanges it between that
-look and the loading follows from whose it is, and whose the folders above it are.
+The name of a library ends in a hash of its contents, so a truncated, overwritten or replaced file is detected before it
+is mapped; accessing a missing page of a mapped file would kill the process by a signal. Nobody else can replace the
+file between this check and loading it, because the owners and permissions of the file and of all folders above it are
+checked too.
 """
 
 from __future__ import annotations
@@ -23,29 +24,29 @@ _TRUSTED = 0o755
 
 
 def cache_folder() -> Path:
-    """Return `marcot/kernels` in the user's cache directory, or else in that for temporary files; it may not exist yet.
+    """Return the folder of built libraries, in the user's cache directory or else in the temporary directory.
 
-    The path is free of links, so that all who look at it look at the same.
+    It may not exist yet. Symbolic links in the path are resolved, so that all later checks see the same folders.
 
     Raises:
-        OSError: There is neither.
+        OSError: Neither directory exists.
     """
     ours = user_cache() or Path(tempfile.gettempdir(), f"marcot-{os.geteuid()}")
     return Path(os.path.realpath(ours / "kernels"))
 
 
 def find(folder: Path, name: str) -> Path | None:
-    """Return the library `name` in `folder`; None where there is none that is whole and written by this user alone."""
+    """Return the path of the library `name` in `folder`; None if none is intact and safe from other users."""
     if not _is_own(folder) or _exchanger(folder) is not None:
         return None
     return next((file for file in sorted(folder.glob(f"{name}-*.so")) if _is_intact(file, name)), None)
 
 
 def keep(library: Path, folder: Path, name: str) -> Path:
-    """Move `library`, from a folder on the same disk, to `folder` as `name`, whole or not at all; return its new path.
+    """Move `library` atomically to `folder`, on the same disk, as `name`; return its new path.
 
     Raises:
-        OSError: The disk is full, say.
+        OSError: The move failed, for example because the disk is full.
     """
     library.chmod(_TRUSTED)
     with library.open("rb") as file:
@@ -54,11 +55,11 @@ def keep(library: Path, folder: Path, name: str) -> Path:
 
 
 def make_private(folder: Path) -> None:
-    """Make `folder`, if it is missing, and keep others from writing to it.
+    """Create `folder` if it is missing, and remove write permission for group and others.
 
     Raises:
-        PermissionError: Another user could exchange what is in it.
-        OSError: It cannot be made, or something else is in its place.
+        PermissionError: Another user could replace files in it.
+        OSError: It cannot be created, or the path is not a folder.
     """
     for path in (*reversed(folder.parents), folder):
         if not path.is_dir():
@@ -74,7 +75,7 @@ def make_private(folder: Path) -> None:
 
 
 def _is_own(path: Path) -> bool:
-    """Whether nobody but this user, or root, can have written to `path`."""
+    """Whether only this user or root can write to `path`."""
     try:
         about = path.stat()
     except OSError:
@@ -83,12 +84,12 @@ def _is_own(path: Path) -> bool:
 
 
 def _exchanger(folder: Path) -> Path | None:
-    """The first folder above `folder` where others could put something else in its place; None if there is none."""
+    """Return the nearest folder above `folder` in which other users could rename or replace entries; None if none."""
     return next((parent for parent in folder.parents if not _keeps_names(parent)), None)
 
 
 def _keeps_names(folder: Path) -> bool:
-    """Whether nobody but this user, or root, can rename what is this user's in `folder`."""
+    """Whether only this user or root can rename this user's entries in `folder`."""
     try:
         about = folder.stat()
     except OSError:
@@ -98,7 +99,7 @@ def _keeps_names(folder: Path) -> bool:
 
 
 def _is_private(group: int) -> bool:
-    """Whether `group` is this user's alone: many systems make one for each user, who lets it write everywhere."""
+    """Whether this user is the only member of `group`: many systems create a group per user, with write permission."""
     try:
         user, about = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(group)
     except KeyError:
@@ -107,7 +108,7 @@ def _is_private(group: int) -> bool:
 
 
 def _is_intact(file: Path, name: str) -> bool:
-    """Whether `file` holds what its name says."""
+    """Whether `file` is a regular file of this user, and its contents match the hash in its name."""
     try:
         return stat.S_ISREG(file.lstat().st_mode) and _is_own(file) and file.name == _file_name(name, file)
     except OSError:

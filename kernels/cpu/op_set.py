@@ -1,4 +1,4 @@
-"""The ops of `Kernels` on top of the library."""
+"""The op set of `Kernels`, implemented by calls of the library."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ from .packed_linear import CpuLinear, pack
 class CpuKernels:
     """CPU kernels in fp32, with weights as they are stored.
 
-    Every op runs on as many threads as torch does at the time of the call; results do not depend on how many. All
-    tensors are fp32, apart from packed weights and indices. What does not fit together, or leads outside the memory
-    that an op gets, is a `KernelArgumentError`, and nothing is written.
+    Every op runs on `torch.get_num_threads()` threads; results do not depend on the number of threads. All tensors are
+    fp32, apart from packed weights and indices. If shapes do not match, or an index is out of range, the op raises
+    `KernelArgumentError` and writes nothing.
     """
 
     name = "cpu"
@@ -57,17 +57,17 @@ class CpuKernels:
     fp8_dtype = None
 
     def __init__(self, library: Library) -> None:
-        """Compute with `library`."""
+        """Use the functions of `library`."""
         self._library = library
         self._arena = Arena()
 
     def tiling(self, heads: int, kv_heads: int) -> None:
-        """Read plans item by item. See `Kernels.tiling`."""
+        """Return None: these kernels read plans item by item, without tiles. See `Kernels.tiling`."""
 
     def pack_linear(
         self, parts: Sequence[Weight], dtype: torch.dtype, device: torch.device, compute: Compute = "exact"
     ) -> CpuLinear:
-        """Pack `parts` without changing a value. See `Kernels.pack_linear`."""
+        """Pack `parts` without changing any value. See `Kernels.pack_linear`."""
         if dtype != torch.float32 or device.type != "cpu":
             raise KernelArgumentError(
                 f"pack_linear: the CPU kernels compute in float32 on the CPU, not {dtype} on {device}"
@@ -75,7 +75,7 @@ class CpuKernels:
         return pack(self._library, self._arena, parts, compute, torch.get_num_threads())
 
     def fuse(self, layers: Sequence[LayerWeights], eps: float, head_dim: int) -> CpuFusedLayers:
-        """One call for all layers. See `Kernels.fuse`."""
+        """Return an op that runs all layers in one call. See `Kernels.fuse`."""
         return CpuFusedLayers(self._library, layers, eps, head_dim)
 
     def linear(self, x: Tensor, weight: CpuLinear) -> Tensor:
@@ -88,7 +88,7 @@ class CpuKernels:
         return y
 
     def embed(self, ids: Tensor, weight: CpuLinear) -> Tensor:
-        """Decode rows of the embedding. See `Kernels.embed`."""
+        """Look up and decode rows of the embedding. See `Kernels.embed`."""
         weight = packed("embed: weight", weight)
         ids = int64("embed: ids", ids, -1)
         rows = ids.shape[0]
@@ -119,7 +119,7 @@ class CpuKernels:
         scales: KVScales | None = None,
         norms: HeadNorms | None = None,
     ) -> Tensor:
-        """QKV bias, norms of heads, RoPE and the write of K and V. See `Kernels.rope_store`."""
+        """Add the QKV bias, normalise heads, apply RoPE and store K and V. See `Kernels.rope_store`."""
         _no_scales("rope_store", scales)
         k_pages = written("rope_store: k_pages", k_pages, -1, -1, -1, -1)
         v_pages = written("rope_store: v_pages", v_pages, *k_pages.shape)
@@ -145,7 +145,7 @@ class CpuKernels:
     def tree_attention(
         self, q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float, scales: KVScales | None = None
     ) -> Tensor:
-        """Attention along every row's path. See `Kernels.tree_attention`."""
+        """Attention of every row over the tokens of its path. See `Kernels.tree_attention`."""
         _no_scales("tree_attention", scales)
         q = fp32("tree_attention: q", q, -1, -1, -1)
         rows, heads, head_dim = q.shape
@@ -162,7 +162,7 @@ class CpuKernels:
         return out
 
     def silu_mul(self, gate_up: Tensor) -> Tensor:
-        """SwiGLU's product. See `Kernels.silu_mul`."""
+        """SwiGLU: `silu(gate) * up`. See `Kernels.silu_mul`."""
         gate_up = fp32("silu_mul: gate_up", gate_up, -1, -1)
         rows, width = gate_up.shape[0], gate_up.shape[1] // 2
         same("silu_mul: columns", gate_up.shape[1], 2 * width)
@@ -211,7 +211,7 @@ class CpuKernels:
         return Sampled(ids, logits, settled)
 
     def advance(self, state: RoundState, head: HeadTopK, params: SampleParams) -> None:
-        """Choose, and move on what has a token. See `Kernels.advance`."""
+        """Choose the next token of every row and, where it is settled, advance the row. See `Kernels.advance`."""
         chosen_from = candidates("advance", head, params)
         moved = round_state(state, *head.top_ids.shape)
         refusal = self._library.call("advance", *chosen_from, *moved, torch.get_num_threads())

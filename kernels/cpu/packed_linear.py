@@ -1,4 +1,4 @@
-"""Weights in the layout of `src/weights/format.h`."""
+"""Packs weights into the layout that `src/weights/format.h` describes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .arena import Arena
 from .library import Library
 
 _ALIGNMENT = 64
-"""Panels start on cache lines."""
+"""Size of a cache line, in bytes; every section starts on one."""
 
 _ROWS_AT_ONCE = 4096
-"""Rows of a foreign format that are decoded at a time; a multiple of a panel's 16 rows."""
+"""Rows packed at a time, so that decoding an unsupported format needs little memory; a multiple of a panel's 16."""
 
 
 class _Format(IntEnum):
-    """The order is that of `Format` in `src/weights/format.h`."""
+    """Storage formats, numbered like `Format` in `src/weights/format.h`."""
 
     F32 = 0
     BF16 = 1
@@ -52,7 +52,7 @@ _BLOCKS: Final = {
     "Q5_K": (256, 176),
     "Q6_K": (256, 210),
 }
-"""Columns and bytes of a block, as `read_block` in `src/weights/pack.h` reads it."""
+"""Columns and bytes of a block of each format, as `read_block` in `src/weights/pack.h` reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +77,15 @@ class CpuLinear:
         return self.data.nbytes
 
     def arguments(self) -> tuple[Tensor, Tensor, int, int]:
-        """How the library takes a weight."""
+        """Return the library's arguments for this weight: data, sections, section count, columns."""
         return self.data, self.sections, self.sections.shape[0], self.in_features
 
 
 def pack(library: Library, arena: Arena, parts: Sequence[Weight], compute: Compute, threads: int) -> CpuLinear:
-    """Pack `parts`, stacked along their rows, into memory of `arena`; formats that nobody reads become fp32.
+    """Pack `parts`, stacked along their rows, into memory from `arena`. Unsupported formats are converted to fp32.
 
     Raises:
-        KernelArgumentError: The parts are no matrices of the same width on the CPU, or there are none.
+        KernelArgumentError: `parts` is empty, or not all parts are CPU matrices of the same width.
         NonFiniteError: A value is infinite or NaN.
     """
     columns = _columns(parts)
@@ -112,7 +112,7 @@ def pack(library: Library, arena: Arena, parts: Sequence[Weight], compute: Compu
 
 
 def _columns(parts: Sequence[Weight]) -> int:
-    """Columns of all `parts`, whose memory is as large as they say."""
+    """Return the number of columns, after checking that all parts share it and that their data matches their shapes."""
     for number, part in enumerate(parts):
         data = part.data if isinstance(part, BlockTensor) else part
         if data.dim() != 2 or not data.is_cpu or not 0 < part.shape[1] == parts[0].shape[1]:
@@ -133,7 +133,7 @@ def _columns(parts: Sequence[Weight]) -> int:
 
 
 def _format(library: Library, part: Weight) -> _Format:
-    """The format that `part` is packed in: its own, or fp32."""
+    """Return the format to pack `part` in: its present one if the library supports it, otherwise fp32."""
     if isinstance(part, Tensor):
         return _DENSE.get(part.dtype, _Format.F32)
     known = _Format.__members__.get(part.format, _Format.F32)
@@ -141,7 +141,7 @@ def _format(library: Library, part: Weight) -> _Format:
 
 
 def _rows(part: Weight, piece: slice, format: _Format) -> Tensor:
-    """Rows of `part` as they lie in memory, in `format`."""
+    """Return the given rows of `part`, in `format`, with no gaps within a row."""
     if isinstance(part, Tensor):
         rows = part[piece] if part.dtype in _DENSE else part[piece].float()
     elif part.format == format.name:
