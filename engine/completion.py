@@ -1,4 +1,4 @@
-"""What was drawn on one branch."""
+"""The tokens drawn on one branch, with their log-probabilities."""
 
 from __future__ import annotations
 
@@ -13,24 +13,27 @@ from .sampling.token_confidence import token_confidences
 from .text.brief import brief_record
 
 FinishReason = Literal["eos", "stop", "length", "cancelled", "pruned"]
-"""Why a branch ended: at an end-of-sequence token, at a stop string or stop token, at its maximum length, at a
-deadline, or because a search gave it up."""
+"""Why a branch ended: it drew an end-of-sequence token ("eos") or a stop string or stop token ("stop"), it reached its
+maximum length ("length"), it was cancelled, for example at a deadline ("cancelled"), or a search gave it up
+("pruned")."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """The tokens of a branch with the distributions they were drawn from; given tokens have empty arrays.
+    """The tokens of a branch, with their logits and the most probable alternatives at each position.
+
+    Tokens that were given instead of drawn (`Completion.given`) have no logits: all arrays but `token_ids` are empty.
 
     Attributes:
         token_ids: `[tokens]` int64.
-        logits: `[tokens]` fp32, raw logit of each token.
-        lse: `[tokens]` fp32, log-sum-exp of the raw logits that each token was drawn from.
+        logits: `[tokens]` fp32, logit of each token.
+        lse: `[tokens]` fp32, log-sum-exp of all logits at each position.
         top_ids: `[tokens, k]` int64, the most probable tokens at each position, best first.
-        top_logits: `[tokens, k]` fp32, their raw logits.
+        top_logits: `[tokens, k]` fp32, their logits.
         text: Text of the tokens, without the stop string unless `Sampling.include_stop` is set.
         finish_reason: Why the branch ended; None for given tokens.
-        is_raw: Whether logits are the model's own; else they are those that the tokens were drawn by, divided by the
-            temperature (`Sampling.logprobs`).
+        is_raw: True if `logits`, `lse` and `top_logits` are raw, as the model computed them. False if they are
+            processed: after penalties, temperature and truncation (`Sampling.logprobs`).
     """
 
     token_ids: NDArray[np.int64]
@@ -47,21 +50,21 @@ class Completion:
 
     @cached_property
     def logprobs(self) -> NDArray[np.float32]:
-        """`[tokens]` fp32, raw log-probabilities: at temperature 1, before any truncation or penalty."""
+        """`[tokens]` fp32, log-probability of each token: raw (temperature 1, no truncation or penalty) if `is_raw`."""
         return self.logits - self.lse
 
     @cached_property
     def top_logprobs(self) -> NDArray[np.float32]:
-        """`[tokens, k]` fp32, raw log-probabilities of `top_ids`."""
+        """`[tokens, k]` fp32, log-probabilities of `top_ids`; raw if `is_raw`."""
         return self.top_logits - self.lse[:, None]
 
     @cached_property
     def confidences(self) -> NDArray[np.float32]:
-        """`[tokens]` fp32, see `token_confidences`."""
+        """`[tokens]` fp32, token confidence of each token; see `token_confidences`."""
         return token_confidences(self.logits, self.top_logits)
 
     def head(self, tokens: int, text: str) -> Completion:
-        """The first `tokens` tokens, whose text is `text`, with no finish reason."""
+        """A completion with the first `tokens` tokens, whose text is `text`, and no finish reason."""
         return Completion(
             self.token_ids[:tokens],
             self.logits[:tokens],
@@ -74,7 +77,7 @@ class Completion:
         )
 
     def tail(self, tokens: int, text: str) -> Completion:
-        """What follows the first `tokens` tokens, whose text is `text`."""
+        """A completion without the first `tokens` tokens; `text` is the text of the remaining ones."""
         return Completion(
             self.token_ids[tokens:],
             self.logits[tokens:],
@@ -88,7 +91,7 @@ class Completion:
 
     @staticmethod
     def given(token_ids: list[int], text: str) -> Completion:
-        """Tokens that were given, not drawn, and so have no logits."""
+        """A completion of tokens that were given, not drawn, and therefore have no logits."""
         none = np.empty(0, np.float32)
         no_ids, no_logits = np.empty((0, 0), np.int64), np.empty((0, 0), np.float32)
         return Completion(np.asarray(token_ids, np.int64), none, none, no_ids, no_logits, text, None)

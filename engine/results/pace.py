@@ -8,22 +8,23 @@ from ..outcome import Outcome
 from ..search.protocol import Progress
 
 _LEAST_REST = 0.25
-"""A running question is assumed to need at least this share of a question's cost, however much it has drawn already."""
+"""A running question is assumed to need at least this share of the estimated cost from now on, however many tokens it
+has drawn already."""
 
 
 class Pace:
-    """Counts the progress of one strategy over a number of questions.
+    """Tracks the progress of one strategy over a set of questions and estimates the time left.
 
-    The estimate counts tokens, which do not depend on how many questions run at a time. It assumes that every question
-    costs what the finished ones cost on average.
+    The estimate is made in tokens, because the number of tokens does not depend on how many questions run at a time.
+    It assumes that a question costs as many tokens as the finished ones did on average.
 
     Attributes:
-        questions: How many there are.
-        finished: How many have ended, with a result or an error.
+        questions: Number of questions.
+        finished: Number of questions that have ended, with a result or an error.
     """
 
     def __init__(self, questions: int) -> None:
-        """Start the clock for `questions` questions."""
+        """Start the clock, with `questions` questions to do."""
         self.questions = questions
         self.finished = 0
         self._open: dict[int, Progress] = {}
@@ -72,10 +73,10 @@ class Pace:
 
     @property
     def cost(self) -> float | None:
-        """Estimated tokens per question; None until as many questions have finished as are running.
+        """Estimated tokens per question; None until at least as many questions have finished as are running.
 
-        Cheap questions finish first. To correct for that, running questions count too once they have drawn more than
-        the finished ones did on average.
+        Questions that need few tokens finish first, which would make the average too low. To correct for that, running
+        questions that have already drawn more tokens than that average are included.
         """
         if not self._spent or self.finished < len(self._open):
             return None
@@ -83,12 +84,12 @@ class Pace:
         return (self._spent + sum(dear)) / (self.finished + len(dear))
 
     def tokens_left(self, cost: float) -> float:
-        """Tokens still to be drawn if a question takes `cost` tokens."""
+        """Estimated number of tokens still to be drawn if a question takes `cost` tokens."""
         return self.not_started * cost + sum(max(cost - drawn, cost * _LEAST_REST) for drawn in self._drawn)
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated seconds left; None as long as there is no estimate."""
+        """Estimated seconds left; None while `cost` is None."""
         cost = self.cost
         return None if cost is None else self.tokens_left(cost) / self.tokens_per_s
 

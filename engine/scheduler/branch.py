@@ -1,4 +1,4 @@
-"""One sample while it is being decoded."""
+"""A branch: one sample while it is being decoded."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ class Branch(Request):
     """A growing node, how its next token is chosen, and what has been drawn so far.
 
     Attributes:
-        node: The growing node that its tokens go to.
+        node: The growing node that drawn tokens are appended to.
         sampling: How the next token is chosen.
         key: Philox key of its draws.
-        width: How many of the most probable tokens it looks at.
-        columns: How many of them it keeps.
-        on_host: Whether the host decides each token.
-        rules: What changes logits of single tokens, or None.
+        width: How many candidates (most probable tokens) it chooses from.
+        columns: How many of the most probable tokens it records per drawn token.
+        on_host: Whether every token is chosen on the host instead of the device.
+        rules: Biases, penalties and bans of single tokens, or None.
         ends: Tokens that end it.
-        row_sampling: How it samples on the device.
-        row_ends: `[ROUND_ENDS]`, those of `ends` that the device checks for, padded with -1.
+        row_sampling: Its sampling parameters on the device.
+        row_ends: `[ROUND_ENDS]` int64, the tokens of `ends` that the device checks for, padded with -1.
         finish_reason: Why it ended; None while it runs.
-        kept: Whether its node was frozen when it ended; the branch then holds the node until a public `Node` does.
+        kept: Whether its node was frozen when it ended. The branch then has a handle on the node until a public `Node`
+            takes over.
     """
 
     node: KVNode
@@ -101,13 +102,13 @@ class Branch(Request):
         return self if leaf is self.node else None
 
     def take_over(self) -> bool:
-        """See `Request.take_over`: with what it has drawn, unless that has failed."""
+        """See `Request.take_over`: the node stays if the branch has drawn tokens and has not failed."""
         self.kept = self.error is None and bool(self.node.tokens)
         return self.kept
 
     @property
     def starts(self) -> bool:
-        """Whether its first token is to be drawn, and can be."""
+        """Whether its first token has not been drawn yet, but can be drawn now."""
         return not self.node.tokens and not self.finished and self.ready
 
     @property
@@ -119,8 +120,8 @@ class Branch(Request):
         """Append drawn tokens with their distributions, up to the token that ends the branch, if any.
 
         Args:
-            ids: At least one token, and at most as many as are `left`.
-            drawn: The table of `DrawnTokens` for them, with at least `columns` candidates each.
+            ids: From 1 to `left` tokens.
+            drawn: Table of `DrawnTokens` for these tokens, with at least `columns` candidates each.
         """
         reason: FinishReason | None = "length" if len(ids) == self.left else None
         if not self.ends.isdisjoint(ids):
@@ -143,7 +144,7 @@ class Branch(Request):
         self.finish_reason = reason
 
     def drawn_since(self, tokens: int, text: str) -> Completion:
-        """What was drawn after the first `tokens` tokens, of which there is at least one; its text is `text`."""
+        """The tokens drawn after the first `tokens` ones, at least one; `text` is their text."""
         new = sum(map(len, self._drawn)) - tokens
         tables: list[NDArray[np.int32]] = []
         count = 0
@@ -156,7 +157,7 @@ class Branch(Request):
         return self._as_completion(drawn, text, None)
 
     def completion(self) -> Completion:
-        """Everything drawn, as arrays. Call it once, when the branch has ended."""
+        """All drawn tokens, as arrays. Call it once, when the branch has ended."""
         drawn = DrawnTokens.joined(self._drawn, self.columns)
         return self._as_completion(drawn, self._whole_text(drawn.ids.tolist()), self.finish_reason)
 
@@ -167,9 +168,9 @@ class Branch(Request):
     def _read(self, ids: list[int], unheeded: int) -> int | None:
         """Read the text of more tokens; return how many of them complete a stop string, or None if none does.
 
-        Stop strings that the first `unheeded` tokens complete do not count. The text of all tokens is decoded and
-        searched at once. Token by token is slower, and needed only to tell which token completed a stop string, or if
-        the text ends inside a character, where decoding all at once gives no text to search.
+        Stop strings that are completed by one of the first `unheeded` tokens do not count. The text of all tokens is
+        decoded and searched at once. Decoding token by token is slower; it is needed only to find out which token
+        completed a stop string, or if decoding all tokens at once gives no text because it ends inside a character.
         """
         assert self._stream is not None
         unheeded = min(max(unheeded, 0), len(ids))
@@ -189,14 +190,14 @@ class Branch(Request):
         return None
 
     def _stops_in(self, piece: str) -> list[int]:
-        """Where the stop strings begin that are complete once `piece` follows the text."""
+        """Start offsets of the stop strings that `piece` completes when it is appended to the text."""
         text = self._text + piece
         stops = self.sampling.stop
         begin = max(len(self._text) - max(map(len, stops)) + 1, 0)
         return [at for at in (text.find(stop, begin) for stop in stops) if at >= 0]
 
     def _reads_stop(self, piece: str) -> bool:
-        """Add `piece` to the text, cut at the first stop string that it completes; whether there was one."""
+        """Append `piece` to the text, cut at the first stop string that it completes; return whether there is one."""
         if not piece:
             return False
         found = self._stops_in(piece)
@@ -206,7 +207,7 @@ class Branch(Request):
         return bool(found)
 
     def _whole_text(self, ids: list[int]) -> str:
-        """The text without the token that ended the branch; decoded here if no stop strings had to be looked for."""
+        """The text without the token that ended the branch. Decoded here if the branch has no stop strings."""
         if self._stream is not None:
             return self._text if self.finish_reason == "stop" else self._text + self._stream.finish()
         ended = self.finish_reason in ("eos", "stop")

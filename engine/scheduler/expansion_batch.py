@@ -1,4 +1,4 @@
-"""Expansions while their branches run."""
+"""The branches of one call of `expand`, or of one wave of a search, while they run."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class ExpansionBatch:
     """The branches of a list of expansions, from their submission until they become nodes.
 
     Attributes:
-        branches: One list per expansion, in sample order; empty once they are nodes, or cancelled.
+        branches: One list per expansion, in sample order; empty after `nodes` or `cancel`.
     """
 
     def __init__(
         self, scheduler: Scheduler, tree: KVTree, expansions: Iterable[Expansion], usage: Usage, priority: int = 0
     ) -> None:
-        """Submit every sample of `expansions` with a `priority`; none is left behind if one of them is refused.
+        """Submit every sample of `expansions` with `priority`. If one is refused, all of them are cancelled.
 
         Raises:
-            InputError: An expansion asks for less than one sample, or is none of a node of this tree.
-            MarcotError: What `Scheduler.expand` refuses.
+            InputError: An expansion asks for less than one sample, or its node is not a node of this tree.
+            MarcotError: An error of `Scheduler.expand`.
         """
         priority = check_integer("priority", priority, "an integer")
         self.branches: list[list[Branch]] = []
@@ -62,7 +62,7 @@ class ExpansionBatch:
         return next((branch.error for branch in self._all() if branch.error is not None), None)
 
     def cut(self) -> None:
-        """End every running branch as "cancelled", keeping its tokens."""
+        """End every running branch with finish reason "cancelled" and keep its tokens."""
         self._scheduler.cancel(self._all(), keep_tokens=True)
 
     def cancel(self) -> None:
@@ -71,7 +71,7 @@ class ExpansionBatch:
         self._let_go()
 
     def nodes(self, codec: TokenCodec) -> list[list[Node]]:
-        """Turn the finished branches into public nodes; one cut before its first token becomes a node at its fork."""
+        """Turn the finished branches into public nodes. A branch without tokens becomes a node at its fork."""
         nodes = [
             [
                 Node(self._tree, branch.node if branch.kept else branch.fork, branch.completion(), codec)
@@ -93,10 +93,16 @@ class ExpansionBatch:
 
 
 def parse_expansion(asked: object, n: int, sampling: Sampling | None, first: int) -> Expansion:
-    """`asked` as an `Expansion`: it may be one, a tuple of its fields, or a node with the other arguments.
+    """Convert the arguments of `expand` to an `Expansion`.
+
+    Args:
+        asked: An `Expansion`, a tuple of its fields, or a node; only a node is combined with the other arguments.
+        n: Samples to draw.
+        sampling: How to sample; `Sampling()` by default.
+        first: Index of the first sample.
 
     Raises:
-        InputError: It is none of these; says what to write.
+        InputError: `asked` is none of these; the message says what to write.
     """
     if isinstance(asked, Node):
         return Expansion(asked, n, Sampling() if sampling is None else sampling, first)

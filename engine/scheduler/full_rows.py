@@ -1,4 +1,4 @@
-"""Whole rows of logits, for what candidates do not say."""
+"""Full rows of logits, where the candidates of the LM-head kernel do not suffice."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from torch import Tensor
 from ...model import Decoder
 
 FULL_ROWS = 16
-"""Rows that are sorted at a time: with a vocabulary of 150,000 tokens each takes 2.4 MB."""
+"""Maximum rows that are sorted at a time: with a vocabulary of 150,000 tokens, each takes 2.4 MB."""
 
 
 def sorted_rows(decoder: Decoder, hidden: Tensor) -> tuple[Tensor, Tensor]:
-    """All tokens of each row, best first.
+    """Sort the whole vocabulary by logit for each row, best first.
 
     Args:
-        decoder: Has the LM head.
+        decoder: The model, whose LM head is applied.
         hidden: `[rows, hidden]`, at most `FULL_ROWS` rows.
 
     Returns:
-        Ids, `[rows, vocab]` int64, and raw logits, `[rows, vocab]` fp32; of equal ones, the lowest id is first.
+        Token ids, `[rows, vocab]` int64, and raw logits, `[rows, vocab]` fp32. Equal logits are sorted by token id.
     """
     logits, ids = decoder.kernels.linear(hidden, decoder.head).float().sort(dim=1, descending=True, stable=True)
     return ids, logits

@@ -1,4 +1,4 @@
-"""What the scheduler runs: the base class of `Branch`, `Prefill` and `Scoring`."""
+"""The base class of what the scheduler runs (`Branch`, `Prefill` and `Scoring`), and `Prefill`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ class Request(ABC):
 
     Attributes:
         fork: The node whose whole path must be in the cache first.
-        node: The growing node below `fork` that the request's own tokens go to; None if it adds none.
+        node: The growing node below `fork` for the request's own tokens; None if it has none.
         usage: Where its work is counted.
-        order: Priority and age; the lowest and youngest request is preempted first. Set by the scheduler.
-        error: What stopped it, or None.
+        order: Position in the queue, by priority and age; the lowest number runs first, the highest is preempted
+            first. Set by the scheduler.
+        error: The error that stopped it, or None.
     """
 
     def __init__(self, fork: KVNode, node: KVNode | None, usage: Usage) -> None:
-        """Start with all work still to do."""
+        """Make a request for which nothing has been computed yet."""
         self.fork = fork
         self.node = node
         self.usage = usage
@@ -41,7 +42,7 @@ class Request(ABC):
     @property
     @abstractmethod
     def ready(self) -> bool:
-        """Whether the path down to `fork` is cached, with everything that the request needs of it."""
+        """Whether the path down to `fork` is cached, and the state that the request needs at its end is known."""
 
     @property
     @abstractmethod
@@ -49,24 +50,24 @@ class Request(ABC):
         """Whether the work is done, or has been stopped."""
 
     def branch_at(self, leaf: KVNode) -> Branch | None:
-        """The branch that draws what follows `leaf`: this one, if it is one and `leaf` is its node."""
+        """This request, if it is a `Branch` and `leaf` is the node that it appends to; else None."""
         return None
 
     def scoring_at(self, leaf: KVNode) -> Scoring | None:
-        """The scoring that rates the tokens of `leaf`: this one, if it is one and `leaf` is its node."""
+        """This request, if it is a `Scoring` and `leaf` is the node that it scores; else None."""
         return None
 
     def outputs(self, leaf: KVNode, first: int, rows: int) -> int:
-        """How many of `rows` rows from token `first` of `leaf` on, counted from the last, leave a hidden state."""
+        """How many hidden states are needed of the `rows` rows from token `first` of `leaf` on: of the last ones."""
         return int(first + rows == len(leaf.tokens))
 
     def take_over(self) -> bool:
-        """Whether its node is to stay in the tree although it has ended, which it then takes note of."""
+        """Return whether the node stays in the tree after the request has ended. If so, the request records that."""
         return False
 
 
 class Prefill(Request):
-    """Computes a node's path, and the hidden state of its last token, into the cache."""
+    """Computes K and V of a node's whole path, and the hidden state of its last token."""
 
     def __init__(self, node: KVNode, usage: Usage) -> None:
         """Prefill down to the end of `node`."""

@@ -19,13 +19,13 @@ _NOTHING: Final = RowSampling()
 """The sampling of a row that only has to produce a hidden state."""
 
 _NO_PLACE: Final = (0, 0, -1, -1, 0)
-"""See `_place`; of a row of which nothing is wanted any more."""
+"""The result of `_place` for a row whose request has finished."""
 
 _NO_ENDS: Final = np.full(ROUND_ENDS, -1, np.int64)
 
 
 class _Samplings(NamedTuple):
-    """What stays the same as long as the same rows continue; see `Round`. `params` lacks the position."""
+    """Tensors of a `Round` that do not change while the same rows continue. The position in `params` is not set."""
 
     params: SampleParams
     draw_temperature: Tensor | None
@@ -37,7 +37,7 @@ class RoundRows:
     """Builds rounds, and reuses the rows' sampling parameters from one round to the next."""
 
     def __init__(self, vocab: int) -> None:
-        """Build rounds for a vocabulary of `vocab` tokens."""
+        """Make a builder for a vocabulary of `vocab` tokens."""
         self._vocab = vocab
         self._leaves: list[int] = []
         self._samplings: _Samplings
@@ -47,7 +47,7 @@ class RoundRows:
 
         Args:
             readers: One row each, in the order of `plan`: the last token of a branch, or the last token of another
-                node, to get its hidden state. Rows of finished requests run, but have no visible effect.
+                node, to compute its hidden state. Rows of finished requests run too, but have no visible effect.
             plan: A plan with room for `tokens`.
             tokens: At most `ROUND_TOKENS`.
         """
@@ -71,7 +71,7 @@ class RoundRows:
 
 
 def _place(reader: Reader) -> tuple[int, ...]:
-    """The token of a row, its slot in its page, that page and the next one, and how many tokens it may still draw."""
+    """A row's token, the token's slot within its page, that page, the next page, and how many tokens may be drawn."""
     request, leaf, first, _, _ = reader
     if request.finished:
         return _NO_PLACE
@@ -91,7 +91,7 @@ def _samplings(readers: Sequence[Reader], vocab: int) -> _Samplings:
 
 
 def _places(pages: Ints, next_pages: Ints, slots: Ints, tokens: int) -> Ints:
-    """`[rows, tokens + 1]`, the cache slots of each row's token and of the tokens it draws; -1 if it has none."""
+    """`[rows, tokens + 1]`, cache slots of each row's token and of the tokens that it draws; -1 where there is none."""
     at = slots[:, None] + np.arange(tokens + 1)
     page = np.where(at < PAGE_SIZE, pages[:, None], next_pages[:, None])
     places: Ints = np.where(page < 0, -1, page * PAGE_SIZE + at % PAGE_SIZE)

@@ -21,31 +21,35 @@ from .request import Prefill, Request
 from .step_runner import Flight, Prepared, StepRunner
 
 _GPU_STEP_TOKENS = 8192
-"""Rows of a step on a GPU: enough that arithmetic limits the products and launches do not matter."""
+"""Maximum rows of a step on a GPU: enough to make matrix products compute-bound and launch overhead negligible."""
 
 _SHARE_OF_ACTIVATIONS = 0.5
-"""Share of the memory left by weights and KV cache that activations may use; recorded rounds and plans need some."""
+"""Share of the memory left by weights and KV cache that activations may use; recorded CUDA graphs and plans need the
+rest."""
 
 _FEW = 8
-"""A round may be long if at most one in this many branches has to wait for the host after each token."""
+"""A round may have more than one token only if at most one in this many branches needs the host for every token."""
 
 _MANY = 32
-"""With this many requests the next round is launched even if some have ended, and those waiting join a round later."""
+"""With at least this many running requests, the next round is launched even if some requests have just ended; waiting
+requests then take their places one round later."""
 
 
 _PRIORITY = 2**40
-"""What a priority weighs against age, in requests: more than are ever submitted."""
+"""Weight of one priority level against age, in requests: more than are ever submitted, so priority always wins."""
 
 
 class SchedulerLimits(NamedTuple):
     """How much one step may hold.
 
     Attributes:
-        step_tokens: Rows of a forward pass; decoding branches come first, prefill chunks take what is left.
-        prefill_tokens: Rows of prompts and scores in a step in which branches decode, which wait for all of it. On a
-            CPU, chunks of 64 to 256 rows take less time per row than ones of 512 (7 % on the 0.5B).
-        requests: Requests that run at once; more wait.
-        round_tokens: Tokens that a branch draws in one go when there is nothing else to do, at most `ROUND_TOKENS`.
+        step_tokens: Maximum rows of a forward pass; decoding branches come first, prefill chunks get what is left.
+        prefill_tokens: Maximum rows of prompts and scores in a step in which branches also decode, because the
+            branches wait for the whole step. On a CPU, chunks of 64 to 256 rows take less time per row than chunks of
+            512 (7 % less on the 0.5B).
+        requests: Maximum requests that run at the same time; further ones wait.
+        round_tokens: Maximum tokens that a branch draws in one round, when all requests only decode; at most
+            `ROUND_TOKENS`.
     """
 
     step_tokens: int = 512
@@ -55,14 +59,15 @@ class SchedulerLimits(NamedTuple):
 
     @classmethod
     def of(cls, decoder: Decoder, memory: int) -> Self:
-        """The limits that suit the device of `decoder`.
+        """The default limits for the device of `decoder`.
 
-        Long rounds keep a GPU busy. On a CPU, a row that has ended costs as much as any other: with rounds of 16
-        tokens, decoding alone takes 2 to 11 % less time on the 135M, but a search takes 2 to 15 % more.
+        Long rounds keep a GPU busy. On a CPU they do not pay off, because a row that has ended costs as much as any
+        other: with rounds of 16 tokens, plain decoding takes 2 to 11 % less time on the 135M, but a search takes 2 to
+        15 % more.
 
         Args:
             decoder: The model.
-            memory: Bytes that the device has left for activations.
+            memory: Free memory of the device, in bytes, after weights and KV cache.
         """
         config = decoder.config
         if decoder.kernels.tiling(config.num_heads, config.num_kv_heads) is None:
@@ -75,9 +80,10 @@ class SchedulerLimits(NamedTuple):
 class Scheduler:
     """Runs requests to their end, step by step.
 
-    A request enters when its whole path fits in the pool. A request that needs a page gets it from nodes that nobody
-    reads, or else from the youngest running request, which is preempted: it goes back to the queue with its tokens, and
-    its K and V are computed again later. Only a request that is larger than the whole pool fails.
+    A request starts to run when its whole path fits in the pool. When a request needs a page and none is free, the tree
+    evicts nodes that nobody reads. If there are none, the youngest running request is preempted: it goes back to the
+    queue with its tokens, and its K and V are computed again later. A request fails only if it is larger than the whole
+    pool.
     """
 
     def __init__(
@@ -89,7 +95,16 @@ class Scheduler:
         limits: SchedulerLimits,
         graphs: DecodeGraphs | None = None,
     ) -> None:
-        """Schedule on `decoder`, with K and V in `cache`, whose pages `tree` manages; `graphs` run the decode steps."""
+        """Make an idle scheduler.
+
+        Args:
+            decoder: The model.
+            cache: Stores K and V.
+            tree: Manages the pages of `cache`.
+            tokenizer: The model's tokenizer, if it has one; needed for stop strings and bad words.
+            limits: How much one step may hold.
+            graphs: CUDA graphs for the rounds, if any.
+        """
         self._config = decoder.config
         self._tree = tree
         self._tokenizer = tokenizer
@@ -101,7 +116,7 @@ class Scheduler:
         self._running: dict[int, Request] = {}
         self._flight: Flight | None = None
 
-    # --- what can be asked for ---------------------------------------------------------------------------------
+    # --- requests ----------------------------------------------------------------------------------------------
 
     def expand(
         self,
@@ -113,14 +128,24 @@ class Scheduler:
         *,
         is_over: bool = False,
     ) -> Branch:
-        """Queue sample number `sample` of what follows `fork`; nothing does if the model has said that it `is_over`.
+        """Queue a branch that continues `fork`.
 
-        Of what waits, the highest `priority` goes first, and of equal ones the oldest.
+        Waiting requests start in order of `priority`, highest first, and by age within a priority.
+
+        Args:
+            fork: The node to continue.
+            sampling: How tokens are chosen, and when the branch ends.
+            sample: Index of the sample; part of the random key.
+            usage: Where the work is counted.
+            priority: Higher runs first.
+            is_over: Whether the model has already drawn an end-of-sequence token at the end of `fork`. The branch
+                then ends at once, without tokens, with finish reason "eos".
 
         Raises:
             ContextOverflowError: `fork` fills the model's context, so that no token fits after it.
             PoolTooSmallError: The path is larger than the whole pool.
-            SamplingError: A stop string can never be read, or a rule is of no token of this model.
+            SamplingError: A stop string can never occur in a text, or a rule names a token that this model does not
+                have.
         """
         sampling = with_special_stops(sampling, self._tokenizer)
         check_vocabulary(sampling, self._config.vocab_size)
@@ -140,7 +165,7 @@ class Scheduler:
         return branch
 
     def prefill(self, node: KVNode, usage: Usage, priority: int = 0) -> Prefill:
-        """Queue the computation of `node` and its whole path; raises the errors of `expand`."""
+        """Queue the computation of `node` and its whole path; raises the same errors as `expand`."""
         self._check_fits(node.end)
         prefill = Prefill(node, usage)
         if prefill.finished:  # nothing to compute, but it counts as a use of the cached pages
@@ -153,9 +178,9 @@ class Scheduler:
     def score(
         self, fork: KVNode, tokens: Sequence[int], top_k: int, usage: Usage, priority: int = 0, *, keep: bool = False
     ) -> Scoring:
-        """Queue the scoring of `tokens` after `fork`, which may be the root; same errors as `expand`.
+        """Queue the scoring of `tokens` after `fork`, which may be the root; raises the same errors as `expand`.
 
-        With `keep`, their K and V stay in the tree, unless all are there already.
+        With `keep`, their K and V stay in the tree afterwards, unless the tree contains all of these tokens already.
         """
         self._check_fits(fork.end + len(tokens))
         node = self._tree.fork(fork)
@@ -165,7 +190,7 @@ class Scheduler:
         return scoring
 
     def cancel(self, requests: Iterable[Request], *, keep_tokens: bool = False) -> None:
-        """Stop those of `requests` that are not finished.
+        """Stop all `requests` that are not finished.
 
         Args:
             requests: Any requests of this scheduler.
@@ -228,19 +253,19 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for a place in it."""
+        """Requests that wait for a place in the batch."""
         return len(self._waiting)
 
     @property
     def pages_needed(self) -> int:
-        """KV pages that the requests in the batch read and write; all others are free, or cache."""
+        """KV pages that the requests in the batch read and write; all other pages are free or can be evicted."""
         paths = {node for request in self._running.values() for node in (*request.fork.path(), request.leaf)}
         return sum(len(node.owned_pages) for node in paths)
 
     def step(self) -> None:
         """Run everything that can run, in one step or round; `Request.finished` says which requests have ended.
 
-        If rounds run on their own, the next one may already run when this returns, at the same time as the caller.
+        With CUDA graphs, the next round may already be running on the device when this returns.
 
         Raises:
             IntegrityError: There is nothing to run, so a caller who waits for a request would wait forever.
@@ -262,7 +287,7 @@ class Scheduler:
             self._leave_ended()
 
     def _advance(self, prepared: Prepared | None = None, *, ahead: bool = False) -> None:
-        """Admit requests and launch a round; or, unless `ahead`, run a step where some have more to do than decode."""
+        """Admit requests, then launch a round; or run a step, unless `ahead`, if not all requests only decode."""
         self._admit()
         self._start()
         readers, tokens = self._gather()
@@ -273,9 +298,9 @@ class Scheduler:
             self._start()
 
     def _prepared(self) -> Prepared | None:
-        """Plan the round after the running one, while the device works; None if the next one will not be a round.
+        """Plan the next round while the device runs the current one; None if a step, not a round, comes next.
 
-        The plan assumes that branches end only at their maximum length. Branches that end earlier stay in it.
+        The plan assumes that branches end only at their maximum length. Branches that end earlier stay in the plan.
         """
         flight = self._flight
         if flight is None or not self._step_runner.graphed:
@@ -302,7 +327,7 @@ class Scheduler:
         return self._step_runner.prepared(readers, tokens)
 
     def _landed(self) -> int:
-        """Take the results of the round under way, if any; return how many requests have ended since the last call."""
+        """Process the results of the running round, if any; return how many requests have ended since the last call."""
         flight, self._flight = self._flight, None
         if flight is not None:
             self._step_runner.land(flight, self._running)
@@ -381,7 +406,8 @@ class Scheduler:
             budget = min(budget, len(decoding) + self._limits.prefill_tokens)
         readers = self._rows([*decoding, *scoring], budget)
         readers += self._chunks(behind, budget - sum(reader.rows for reader in readers))
-        # A round of one token can also compute the states of single tokens, if that is quicker.
+        # With CUDA graphs, a round of one token is faster than a step, and can also recompute the hidden state of a
+        # single token.
         alone = self._step_runner.graphed and single and all(reader.rows == 1 for reader in readers)
         return readers, int(alone)
 
@@ -390,8 +416,8 @@ class Scheduler:
         tokens = min(self._limits.round_tokens, max((branch.left for branch in branches), default=0))
         if sum(branch.on_host for branch in branches) * _FEW > len(branches):
             tokens = min(tokens, 1)
-        # The last token drawn needs no slot before the next round. If there are not enough pages, nothing is left to
-        # evict, so shorter rounds are tried with what is free.
+        # The last token drawn needs no slot before the next round. If `reserve_ahead` fails, nothing is left to evict,
+        # so shorter rounds are tried, which need fewer pages.
         nodes = [branch.node for branch in branches]
         while tokens > 1 and not self._tree.reserve_ahead(nodes, [len(node.tokens) + tokens - 1 for node in nodes]):
             tokens -= 1
@@ -431,7 +457,11 @@ class Scheduler:
         return readers
 
     def _make_room(self, request: Request, node: KVNode) -> bool:
-        """Reserve pages for all tokens of `node`, preempting the youngest; False if `request` itself was preempted."""
+        """Reserve pages for all tokens of `node`, preempting the youngest requests if necessary.
+
+        Returns:
+            False if `request` itself was preempted, or ended with an error.
+        """
         while not self._tree.reserve(node, len(node.tokens)):
             youngest = self._running[max(self._running)]
             self._leave(youngest)
@@ -453,7 +483,7 @@ class Scheduler:
             self._tree.drop(request.node)
 
     def _retire_node(self, request: Request, keep_tokens: bool) -> None:
-        """End the growing node of an ended request: a branch may keep its tokens, frozen; all else goes."""
+        """Freeze the growing node of an ended request if it is to be kept; otherwise remove it from the tree."""
         if request.node is None:
             return
         if keep_tokens and request.take_over():

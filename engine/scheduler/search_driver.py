@@ -26,9 +26,9 @@ PROGRESS_EVERY = 0.5
 
 
 class SearchDriver:
-    """Feeds the waves of search generators to the scheduler, and nodes back to the generators.
+    """Submits the waves of search generators to the scheduler and sends the resulting nodes back to the generators.
 
-    At most `concurrency` questions are open at a time, so any number of them streams through bounded memory.
+    At most `concurrency` questions are open at a time, so that memory stays bounded for any number of questions.
     """
 
     def __init__(self, scheduler: Scheduler, tree: KVTree, codec: TokenCodec) -> None:
@@ -47,20 +47,20 @@ class SearchDriver:
         count: int | None,
         priority: int = 0,
     ) -> Generator[Progress | Outcome | None]:
-        """Search every question; yield progress after each wave and twice a second, and outcomes as they are reached.
+        """Search every question; yield progress after each wave and twice a second, and each outcome when it is known.
 
-        A question that fails has the error as its outcome, and the others go on. It yields None where it waits for a
+        If a question fails, its outcome is the error, and the others go on. A yielded None asks the caller to run a
         step of the scheduler.
 
         Args:
             questions: Anything `Question.of` accepts, taken one by one as places become free. If the iterator raises an
                 error, the open questions are finished before it is raised.
-            open_task: Renders the prompt of a question; a `MarcotError` from it becomes the question's outcome.
+            open_task: Renders the prompt of a question; if it raises a `MarcotError`, that is the question's outcome.
             strategy: Starts the searches.
-            concurrency: Most questions that are open at a time.
+            concurrency: Maximum questions that are open at a time.
             total: Counts all work, in addition to each question's own count.
             count: How many questions there are, if known.
-            priority: Of all branches; see `Scheduler.expand`.
+            priority: Priority of all branches; see `Scheduler.expand`.
         """
         pending = _Pending(questions)
         runs: list[_Run] = []
@@ -135,7 +135,7 @@ class SearchDriver:
 
 
 class _Pending:
-    """Questions that wait for a place.
+    """Questions that have not been opened yet.
 
     Attributes:
         error: The error that the iterator raised, or None.
@@ -157,7 +157,7 @@ class _Pending:
 
 
 class _Run:
-    """One search while it runs, and its current wave."""
+    """A running search and its current wave."""
 
     def __init__(
         self,
@@ -193,10 +193,13 @@ class _Run:
         return dataclasses.replace(self._wave.progress, generated_tokens=self._usage.generated_tokens)
 
     def advance(self) -> SearchResult | None:
-        """Begin the search, or send it the nodes of its wave; submit the next wave, or return the result.
+        """Start the search or send it the nodes of its wave, then submit its next wave.
+
+        Returns:
+            The result if the search has ended, else None.
 
         Raises:
-            MarcotError: A branch or the search has failed. Other errors of the search become a `CallableError`.
+            MarcotError: A branch or the search has failed. Any other error of the search becomes a `CallableError`.
         """
         if self._batch is not None and self._batch.error is not None:
             raise self._batch.error
@@ -241,7 +244,7 @@ class _Run:
         """Stop all branches, let the search release its nodes, release the prompt, and add its work to `total`."""
         if self._batch is not None:
             self._batch.cancel()
-        with contextlib.suppress(Exception):  # a strategy's errors while it closes have nowhere to go
+        with contextlib.suppress(Exception):  # nobody is left to handle a strategy's error on close
             if self._search is not None:
                 self._search.close()
         self.task.prompt.release()

@@ -1,4 +1,4 @@
-"""Runs steps and rounds: rows go through the model; computed nodes, scores and drawn tokens come out."""
+"""Runs steps and rounds through the model and gives the results to the requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .round_rows import RoundRows
 from .token_drawer import TokenDrawer
 
 _FEW_ENDED = 8
-"""A plan that was made ahead is used if at most one in this many of its branches has ended."""
+"""A plan made in advance is used if at most one in this many of its branches has ended."""
 
 
 class Decoded(NamedTuple):
@@ -45,8 +45,8 @@ class Flight(NamedTuple):
 
     Attributes:
         readers: One row each, in this order. Rows of finished requests run, but their results are discarded.
-        tokens: The most tokens that a row draws.
-        wait: Waits for the round and returns what was drawn.
+        tokens: Maximum tokens that a row draws.
+        wait: Waits for the round to finish and returns what was drawn.
     """
 
     readers: Sequence[Reader]
@@ -58,9 +58,9 @@ class Prepared(NamedTuple):
     """A plan that was made while the previous round was still running.
 
     Attributes:
-        readers: In the order of the plan's rows, at the positions that the branches will have reached.
+        readers: In the order of the plan's rows, at the positions that the branches will have reached by then.
         plan: A plan with room for `tokens`.
-        tokens: The most tokens that a row draws.
+        tokens: Maximum tokens that a row draws.
     """
 
     readers: Sequence[Reader]
@@ -68,7 +68,7 @@ class Prepared(NamedTuple):
     tokens: int
 
     def rows(self, readers: Sequence[Reader], tokens: int) -> list[Reader] | None:
-        """`readers` in the order of the plan, with its ended branches; None if the plan does not fit them."""
+        """Put `readers` in the plan's order and add its ended branches; None if the plan does not fit `readers`."""
         if tokens > self.tokens or len(readers) * _FEW_ENDED < len(self.readers) * (_FEW_ENDED - 1):
             return None
         present = {reader.leaf.serial: reader for reader in readers}
@@ -78,10 +78,10 @@ class Prepared(NamedTuple):
 
 
 class StepRunner:
-    """Runs readers through one decoder and hands every request what it waits for.
+    """Runs readers through one decoder and gives every request its results.
 
-    A request whose numbers overflow its dtype gets a `NonFiniteError` instead, which names the part of the model
-    where they begin; its neighbours go on.
+    A request in which an activation or a logit overflows ends with a `NonFiniteError`, which names the part of the
+    model where the first non-finite number occurs. The other requests go on.
     """
 
     def __init__(self, decoder: Decoder, cache: KVCache, graphs: DecodeGraphs | None = None) -> None:
@@ -114,7 +114,7 @@ class StepRunner:
     # --- a step: prompts, scores, and one token of branches ------------------------------------------------------
 
     def run(self, readers: Sequence[Reader]) -> Decoded:
-        """Run one forward pass over `readers`. The nodes count their rows as computed only when it is done."""
+        """Run one forward pass over `readers`. Their tokens are marked as computed when it is done."""
         readers, step = self._step(readers)
         hidden = self._decoder.forward(step.to(self._decoder.device), self._cache)
         return self._handed_out(readers, step, hidden)
@@ -126,7 +126,7 @@ class StepRunner:
             self._fail(self._drawer.from_hidden(branches, hidden), readers, step)
 
     def _handed_out(self, readers: Sequence[Reader], step: StepInput, hidden: Tensor) -> Decoded:
-        """Count the computed rows; hand the hidden states, `[outputs, hidden]`, to the requests that need them."""
+        """Count the computed rows; give the hidden states, `[outputs, hidden]`, to the requests that need them."""
         branches: list[Branch] = []
         decoded: list[int] = []
         ends: list[tuple[Reader, int]] = []
@@ -152,7 +152,7 @@ class StepRunner:
         first = reader.first
         if scoring.keep and first + reader.rows == len(reader.leaf.tokens):
             reader.leaf.keep_hidden(hidden[-1].clone())
-        if first == 0 and scoring.fork.hidden is not None:  # what the sequence follows says how probable its first is
+        if first == 0 and scoring.fork.hidden is not None:  # the state at the fork gives the probability of token 0
             first, hidden = -1, torch.cat([scoring.fork.hidden[None], hidden])
         targets = torch.tensor(scoring.targets(first, len(hidden)), device=hidden.device)
         candidates = min(scoring.top_k, MAX_TOP_K)
@@ -167,20 +167,22 @@ class StepRunner:
     # --- a round: up to `tokens` tokens of branches --------------------------------------------------------------
 
     def prepared(self, readers: Sequence[Reader], tokens: int) -> Prepared:
-        """Plan a future round, for branches that will by then have drawn as many tokens as `readers` say."""
+        """Plan a future round, for branches that will have reached the positions in `readers` by then."""
         readers, plan = self._planner.plan(readers, tokens)
         return Prepared(readers, plan, tokens)
 
     def launch(self, readers: Sequence[Reader], tokens: int, prepared: Prepared | None = None) -> Flight:
-        """Launch a round in which every branch among `readers` draws up to `tokens` tokens; it has pages for them.
+        """Launch a round in which every branch among `readers` draws up to `tokens` tokens.
+
+        The branches must have pages for these tokens.
 
         Args:
             readers: One row each: the last token of a branch, or the last token of another node.
             tokens: At most `ROUND_TOKENS`.
-            prepared: A plan that was made ahead; used if it fits.
+            prepared: A plan made in advance; used if it fits.
 
         Returns:
-            The round, which runs on its own if there are graphs. Only one may run at a time.
+            The round; with CUDA graphs, it is still running on the device. Only one may run at a time.
         """
         for reader in readers:
             _count(reader)
@@ -196,11 +198,11 @@ class StepRunner:
         return Flight(readers, tokens, wait)
 
     def land(self, flight: Flight, running: Container[int]) -> None:
-        """Wait for a round, hand out the drawn tokens, and choose those that the device could not.
+        """Wait for a round, append the drawn tokens to the branches, and draw those that the device could not choose.
 
         Args:
             flight: The round.
-            running: The orders of the requests that still need its results.
+            running: `Request.order` of the requests that still need its results.
         """
         drawn = flight.wait()
         ends: list[tuple[Reader, int]] = []
@@ -236,7 +238,7 @@ class StepRunner:
     # --- both ----------------------------------------------------------------------------------------------------
 
     def _step(self, readers: Sequence[Reader]) -> tuple[Sequence[Reader], StepInput]:
-        """The readers in the order of their rows, and their forward step, on the host."""
+        """The readers in the order of their rows, and the tensors of their step, on the host."""
         readers, plan = self._planner.plan(readers)
         tokens: list[int] = []
         slots: list[int] = []
@@ -251,12 +253,12 @@ class StepRunner:
         return readers, StepInput(token_ids, places, plan, outputs)
 
     def _fail(self, requests: Sequence[Request], readers: Sequence[Reader] = (), step: StepInput | None = None) -> None:
-        """End requests whose numbers are not finite with an error that names the part of the model where that began.
+        """End requests that have non-finite numbers, with an error that names the part of the model they come from.
 
         Args:
-            requests: The requests; if they have no rows in `step`, the part is the LM head.
+            requests: The requests. For a request without rows in `step`, the error names the LM head.
             readers: The readers of `step`, in the order of its rows.
-            step: The step, which is run once more to find the part.
+            step: The step, which is run again to find the part.
         """
         if not requests:
             return
@@ -278,7 +280,7 @@ class StepRunner:
 
 
 def _planner(decoder: Decoder) -> Planner:
-    """The planner for the form of plan that the op set reads."""
+    """The planner for the kind of plan that the op set reads: work items or tiles."""
     config, kernels = decoder.config, decoder.kernels
     tiling = kernels.tiling(config.num_heads, config.num_kv_heads)
     if tiling is None:
@@ -287,13 +289,16 @@ def _planner(decoder: Decoder) -> Planner:
 
 
 def _positions(readers: Sequence[Reader]) -> Tensor:
-    """`Plan.positions` of single rows; for an ended branch, that of its first token, which certainly exists."""
+    """`Plan.positions` of single rows; an ended branch gets the position of its first token, which always exists."""
     positions = [leaf.start + (0 if request.finished else first) for request, leaf, first, _, _ in readers]
     return torch.from_numpy(np.array(positions, np.int32))
 
 
 def _count(reader: Reader) -> None:
-    """Count rows as recomputed if the cache once held them, else as prefill unless the request drew them."""
+    """Count rows in the request's usage: as recomputed if the cache once held them, else as prefill.
+
+    New rows of a branch count as neither.
+    """
     request, leaf, first, rows, _ = reader
     again = max(min(leaf.ever_computed, first + rows) - first, 0)
     request.usage.recomputed_tokens += again
@@ -309,7 +314,7 @@ def _computed(reader: Reader) -> None:
 
 
 def _kept(ends: Sequence[tuple[Reader, int]], hidden: Tensor) -> list[Reader]:
-    """Store the hidden states of the given rows at the nodes that end with them; return the readers with bad states."""
+    """Store the hidden states of the given rows at the nodes that end with them; return readers of non-finite ones."""
     if not ends:
         return []
     states = hidden[[row for _, row in ends]]
@@ -317,6 +322,6 @@ def _kept(ends: Sequence[tuple[Reader, int]], hidden: Tensor) -> list[Reader]:
     for (reader, _), state, finite in zip(ends, states, states.isfinite().all(dim=1).tolist(), strict=True):
         if finite:
             reader.leaf.keep_hidden(state.clone())
-        elif reader.leaf is reader.request.fork:  # no request needs those further up
+        elif reader.leaf is reader.request.fork:  # states of nodes above the fork are not needed
             failed.append(reader)
     return failed

@@ -27,7 +27,7 @@ class _Head(NamedTuple):
         top_ids: `[rows, k]` int64.
         top_logits: `[rows, k]` fp32.
         lse: `[rows]` fp32.
-        scaled_lse: `[rows]` fp32; NaN where it is not known.
+        scaled_lse: `[rows]` fp32; NaN where unknown.
     """
 
     top_ids: NDArray[np.int64]
@@ -46,24 +46,24 @@ class _Head(NamedTuple):
 class TokenDrawer:
     """Draws tokens with the LM head of one decoder.
 
-    Tokens are chosen where the decoder is (`Kernels.sample`), and what that leaves open is decided here: rows that
-    rules change, or that want to be told more than candidates say, and those whose candidates were too few. Where a
-    row's log-sum-exp, or a logit that the branch looks at, is infinite, NaN or close to it, there is nothing to choose
-    from.
+    Most tokens are chosen on the decoder's device (`Kernels.sample`). The host decides the remaining rows: those with
+    logit rules, those that record more than the candidates contain, and those with too few candidates. A row gets no
+    token if its log-sum-exp, or a logit among the candidates of its branch, is NaN, infinite or nearly so.
     """
 
     def __init__(self, decoder: Decoder) -> None:
-        """Draw with `decoder`'s head and op set."""
+        """Draw tokens with the LM head and the op set of `decoder`."""
         self._decoder = decoder
         self._vocab = decoder.head.out_features
 
     def from_hidden(self, branches: Sequence[Branch], hidden: Tensor) -> list[Branch]:
         """Append a token to each branch, given the hidden state before it (`[branches, hidden]`).
 
-        The distribution of a branch's first token is stored at the fork, so that other branches can draw from it.
+        The distribution of a branch's first token is stored at the fork, so that other branches can draw from it. A
+        branch whose rules ban every token ends with a `SamplingError`.
 
         Returns:
-            The branches that got no token, because their logits are not finite.
+            The branches that got no token because their logits are not finite.
         """
         kernels, device = self._decoder.kernels, hidden.device
         position = torch.tensor([branch.node.end for branch in branches])
@@ -83,7 +83,7 @@ class TokenDrawer:
         for row in np.flatnonzero(finite).tolist():
             branch, top_ids, top_logits = branches[row], head.top_ids[row], head.top_logits[row]
             if not branch.node.tokens:
-                known = slice(np.isfinite(top_logits).sum())  # a neighbour may have asked for more
+                known = slice(np.isfinite(top_logits).sum())  # another row may have asked for more columns
                 lse = float(head.lse[row])
                 branch.fork.keep_distribution(Distribution(top_ids[known].copy(), top_logits[known].copy(), lse))
             if row in told:
@@ -119,17 +119,17 @@ class TokenDrawer:
     def _decide_open_rows(
         self, branches: Sequence[Branch], hidden: Tensor, head: _Head, choice: TokenChoice
     ) -> tuple[NDArray[np.bool_], dict[int, Processed]]:
-        """Decide in `choice` what is open, where candidates are too few on the full row of logits.
+        """Decide the rows that `choice` leaves open, from the full row of logits where the candidates are too few.
 
         Returns:
-            `[branches]`, whether there was something to choose from; and what those are told that want more than
-            candidates say, by row.
+            `[branches]`, whether the row's logits are finite; and by row, the distributions of branches that record
+            more than the candidates contain (`Sampling.needs_full_row`).
         """
         finite = np.ones(len(branches), np.bool_)
         rows = np.flatnonzero(~choice.exact)
         widths = _widths([branches[row] for row in rows.tolist()], head.top_ids)
         lowest = head.top_logits[rows, widths - 1]
-        finite[rows] = np.maximum(np.abs(head.lse[rows]), np.abs(lowest)) < MOST_LOGIT  # which NaN is not
+        finite[rows] = np.maximum(np.abs(head.lse[rows]), np.abs(lowest)) < MOST_LOGIT  # False for NaN
         rows, widths = rows[finite[rows]], widths[finite[rows]]
         if not len(rows):
             return finite, {}
@@ -157,7 +157,11 @@ class TokenDrawer:
         sampling_rows: SamplingRows,
         choice: TokenChoice,
     ) -> dict[int, Processed]:
-        """Decide `rows` of `choice` on their full rows of logits; return what those are told that want more, by row."""
+        """Decide `rows` of `choice` from their full rows of logits.
+
+        Returns:
+            By row, the distributions of branches with `Sampling.needs_full_row`.
+        """
         wanted = hidden[torch.from_numpy(rows).to(hidden.device)]
         ids, sorted_logits = sorted_rows(self._decoder, wanted)
         everything = Candidates(

@@ -1,4 +1,4 @@
-"""Parameters of strategies and methods of actions by their earlier names, which are taken until 0.2."""
+"""Renamed parameters of strategies and renamed methods of actions. The old names are accepted until 0.2."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RenamedWarning
 
 RENAMED: Mapping[str, str] = MappingProxyType({"lead": "vote_margin", "patience": "convergence_window"})
-"""Each earlier name with the present one. Settings in result files keep the earlier ones, so that runs can go on."""
+"""Parameters of strategies: old name -> new name. Settings in result files keep the old names, so that a run started
+by an older version can be resumed."""
 
 EARLIER_METHODS: Mapping[str, str] = MappingProxyType({"prompt": "opening", "backtrack": "retreat"})
-"""Each method of an `Action` that had another name, with that name."""
+"""Methods of `Action`, in the opposite direction: new name -> old name."""
 
 
 def present_name(name: str, known: Container[str], stacklevel: int = 1) -> str:
-    """What the parameter `name` is called now; an earlier name is warned of.
+    """Return the current name of the parameter `name`; warn if `name` is an old one.
 
     Args:
-        name: As a user wrote it.
-        known: Parameters that the strategy has: one of a user's own may be called as another one was.
-        stacklevel: Of the warning; 1 is the caller.
+        name: As the user wrote it.
+        known: Parameters of the strategy. A name in here is current, even if it is the old name of another parameter
+            (a user's strategy may use it).
+        stacklevel: Stack level of the warning; 1 is the caller.
     """
     if name in known or name not in RENAMED:
         return name
@@ -33,14 +35,14 @@ def present_name(name: str, known: Container[str], stacklevel: int = 1) -> str:
 
 
 class RenamingMeta(ABCMeta):
-    """Makes strategies from parameters by their earlier names as well: `MCTS(lead=0)`."""
+    """Lets the constructor of a strategy accept old parameter names too: `MCTS(lead=0)`."""
 
-    if not TYPE_CHECKING:  # or type checkers would take every argument
+    if not TYPE_CHECKING:  # otherwise type checkers would accept any argument
 
         def __call__(cls, *args: Any, **values: Any) -> Any:  # noqa: ANN401, D102
             if not RENAMED.keys().isdisjoint(values):
                 own = {field.name for field in fields(cls)}
                 for name in sorted(RENAMED.keys() & values.keys() - own):
-                    # In place of the present one, which `dataclasses.replace` gives too.
+                    # Overwrites the new name if both are given, as `dataclasses.replace` does.
                     values[present_name(name, own, stacklevel=2)] = values.pop(name)
             return super().__call__(*args, **values)
