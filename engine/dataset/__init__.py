@@ -1,4 +1,4 @@
-"""Training data from finished searches: filtered, without duplicates, split by question, in the forms trainers read."""
+"""Training data from finished searches: filtered, deduplicated, split by question, in formats that trainers read."""
 
 from .dataset_builder import BuildResult, DatasetBuilder, Encode
 from .options import FORMS, KINDS, DatasetOptions

@@ -1,4 +1,4 @@
-"""A file that only grows, and knows what was written to it."""
+"""An append-only file that keeps a digest of what was written to it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _BLOCK = 2**20
 
 
 class FileMark(NamedTuple):
-    """Where a file was at one moment, and what it held up to there.
+    """Size and digest of a file at one moment.
 
     Attributes:
-        size: Bytes.
-        sha256: Hexadecimal digest of them.
+        size: Size in bytes.
+        sha256: Hexadecimal digest of these bytes.
     """
 
     size: int
@@ -23,17 +23,17 @@ class FileMark(NamedTuple):
 
 
 class AppendOnlyFile:
-    """A file that is appended to."""
+    """A file that is only appended to; it can be reopened and truncated at an earlier `FileMark`."""
 
     def __init__(self, path: Path) -> None:
-        """Make `path`, or begin it anew."""
+        """Create `path`, or empty it if it exists."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: BinaryIO = path.open("wb")
         self._digest = hashlib.sha256()
 
     @classmethod
     def cut_back(cls, path: Path, mark: FileMark) -> AppendOnlyFile | None:
-        """Open `path` where `mark` was made; None if it does not hold that any more. Nothing is written yet."""
+        """Open `path` at `mark` without truncating it; None if its bytes up to there no longer match."""
         digest = hashlib.sha256()
         left = mark.size
         file = path.open("r+b")
@@ -48,20 +48,20 @@ class AppendOnlyFile:
         return found
 
     def drop_rest(self) -> None:
-        """Let go of what follows."""
+        """Truncate the file at the current position."""
         self._file.truncate(self._file.tell())
 
     def append(self, data: bytes) -> None:
-        """Write `data`."""
+        """Append `data`."""
         self._file.write(data)
         self._digest.update(data)
 
     def sync(self) -> FileMark:
-        """Wait until all is on the disk."""
+        """Sync the file to disk, and return its mark."""
         self._file.flush()
         os.fsync(self._file.fileno())
         return FileMark(self._file.tell(), self._digest.hexdigest())
 
     def close(self) -> None:
-        """Close it."""
+        """Close the file."""
         self._file.close()

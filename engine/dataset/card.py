@@ -1,4 +1,4 @@
-"""The data set's own description: `README.md` as dataset hubs read it, and LLaMA-Factory's `dataset_info.json`."""
+"""The data set card: `README.md` as dataset hubs read it, and LLaMA-Factory's `dataset_info.json`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 
 
 class SourceFacts(NamedTuple):
-    """A source as the card tells of it."""
+    """What the card says about a source: file name, digest, and how many entries of each kind."""
 
     name: str
     sha256: str
@@ -69,7 +69,7 @@ def card(
 
 
 def dataset_info(options: DatasetOptions, tally: DatasetTally) -> str:
-    """`dataset_info.json`: point LLaMA-Factory's `dataset_dir` at the folder."""
+    """The text of `dataset_info.json`, so that LLaMA-Factory's `dataset_dir` can point at the folder."""
     tags = {"role_tag": "role", "content_tag": "content"}
     tags |= {"user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"}
     entries: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Making a data set: searches in, a folder out."""
+"""Build a data set: finished searches in, a folder of training data out."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from .tally import DatasetTally
 from .trace import ReasoningTrace
 
 FORMAT = 1
-"""Changes when the same sources and options give other bytes."""
+"""Version of the output: raised when the same sources and options would give different bytes."""
 
 CHECKPOINT_SECONDS = 2.0
-"""How much work a killed run loses."""
+"""Seconds between checkpoints: the most work that a killed run loses."""
 
 SUMMARY = "dataset.json"
-"""Sources, options and counts for programs; also how a finished folder is recognised."""
+"""File with sources, options and counts, for programs; a folder that has it is recognised as finished."""
 
 _CARD, _INFO = "README.md", "dataset_info.json"
 _FILES = (SUMMARY, _CARD, _INFO, *(f"{kind}/{split}.jsonl" for kind in KINDS for split in SPLITS))
@@ -48,13 +48,13 @@ Encode = Callable[[str], list[int]]
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """What a run ended with.
+    """The result of a run.
 
     Attributes:
-        summary: What `dataset.json` holds.
-        resumed_at: Questions that an earlier run had done.
-        questions: Questions in all.
-        was_there: The folder was finished already.
+        summary: The contents of `dataset.json`.
+        resumed_at: Number of questions that earlier runs had finished.
+        questions: Number of questions in total.
+        was_there: Whether the folder was already finished.
     """
 
     summary: dict[str, Any]
@@ -64,7 +64,7 @@ class BuildResult:
 
 
 class DatasetBuilder:
-    """A data set in the making."""
+    """Turns finished searches and chain-of-thought samples into a folder of training data."""
 
     def __init__(
         self,
@@ -78,12 +78,12 @@ class DatasetBuilder:
         """Plan a data set.
 
         Args:
-            paths: Result files of `marcot search` and chain-of-thought samples, mixed at will.
-            out: Folder to make.
-            options: What goes in.
-            encode: The ids of a text by the tokenizer that `options` names.
-            progress: Called with what is being done, how much of it is, and out of how much.
-            tokenizer: Fingerprint of that tokenizer: a draft is gone on with only with the same.
+            paths: Result files of `marcot search` and files of chain-of-thought samples, in any mixture.
+            out: Folder to create.
+            options: What goes into the data set.
+            encode: Returns the token ids of a text, using the tokenizer that `options` names.
+            progress: Called with the name of the stage, the work done and the total work.
+            tokenizer: Fingerprint of that tokenizer; a draft is resumed only with the same tokenizer.
         """
         self._paths = paths
         self._out = out
@@ -93,10 +93,10 @@ class DatasetBuilder:
         self._tokenizer = tokenizer
 
     def run(self, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> BuildResult:
-        """Make it, from where the last run with the same sources and options was stopped.
+        """Build the data set, resuming where the last run with the same sources and options stopped.
 
         Raises:
-            InputError: A source or an entry makes no sense, or the folder holds something else.
+            InputError: A source or an entry is invalid, or the folder holds something else.
         """
         sources = [Source(path) for path in self._paths]
         try:
@@ -119,10 +119,10 @@ class DatasetBuilder:
                 source.close()
 
     def _finished(self, facts: dict[str, Any]) -> BuildResult | None:
-        """What an earlier run made, if this is it.
+        """The result of an earlier run with the same `facts`; None if the folder does not exist.
 
         Raises:
-            InputError: Something else is there.
+            InputError: The folder holds something else.
         """
         if not self._out.exists():
             return None
@@ -133,7 +133,7 @@ class DatasetBuilder:
             summary = None
         if not isinstance(summary, dict) or not {*facts, "questions", "tally"} - {"tokenizer"} <= summary.keys():
             raise InputError(f"{self._out}: is there already and no data set of ours; give another --out")
-        # Earlier versions did not name the tokenizer.
+        # Earlier versions did not record the tokenizer.
         if any(summary.get(key, value) != value for key, value in facts.items()):
             raise InputError(
                 f"{self._out}: was made with other options or sources, or another tokenizer; remove it, or give "
@@ -142,7 +142,7 @@ class DatasetBuilder:
         fields = Fields(summary, str(path), error=InputError)
         questions = fields.integer("questions", low=0, high=MAX_COUNT)
         summary["tally"] = DatasetTally.read(fields.section("tally")).to_object()
-        # A run that was killed after its last step leaves this.
+        # A run that was killed after it moved the files into place leaves its draft folder behind.
         discard_draft(self._out)
         return BuildResult(summary, questions, questions, was_there=True)
 
@@ -192,14 +192,14 @@ class DatasetBuilder:
     def _add(
         self, traces: Sequence[ReasoningTrace], draft: DraftFolder, tally: DatasetTally, seen: DuplicateIndex
     ) -> None:
-        """Write what one question gives."""
+        """Filter the traces of one question, and write its records."""
         options = self._options
         id = question_id(traces[0].question)
         split = assign_split(id, validation=options.validation, test=options.test, seed=options.seed)
         tally.questions[f"script {main_script(traces[0].question) or 'none'}"] += 1
         tally.passed["traces"] += len(traces)
         sound = [trace for trace in _distinct(traces, tally) if self._passes(trace, HEURISTIC_FILTERS, tally)]
-        # The best first: what a limit leaves out is the rest. Sorting keeps the order of equals.
+        # Best first, so that a limit per question keeps the best. The sort is stable.
         sound.sort(key=lambda trace: -(trace.value or 0.0))
         good = [trace for trace in sound if self._passes(trace, QUALITY_FILTERS, tally)]
         tally.passed["sound"] += len(sound)
@@ -258,7 +258,7 @@ class DatasetBuilder:
             yield pair_record(id, pair, form, shared)
 
     def _tokens(self, record: Record) -> int:
-        """Tokens of what the assistant says in `record`."""
+        """Number of tokens in the assistant's texts of `record`."""
         if self._encode is None:
             return 0
         messages = [*record.get("messages", ()), *record.get("chosen", ()), *record.get("rejected", ())]
@@ -267,7 +267,7 @@ class DatasetBuilder:
 
 
 def _distinct(traces: Sequence[ReasoningTrace], tally: DatasetTally) -> Iterator[ReasoningTrace]:
-    """The first of equal texts."""
+    """The traces without exact repeats: the first of each text."""
     texts: set[bytes] = set()
     for trace in traces:
         key = exact_key(trace.text)

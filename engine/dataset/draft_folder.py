@@ -1,4 +1,4 @@
-"""A folder of files that are written over several runs, and appear at once when they are finished."""
+"""A folder whose files may take several runs to write, and which appears as a whole once they are finished."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from .append_only_file import AppendOnlyFile, FileMark
 State = Mapping[str, Any]
 
 _MARK = b"marcot dataset writes here; when the data set is finished this folder goes.\n"
-"""What the file `lock` says, so that the folder is known as ours."""
+"""Contents of the file `lock`, which identify the folder as a draft of ours."""
 
 _LOCK, _NOTES, _CHECKPOINT, _FRESH, _FILES = "lock", "notes", "checkpoint.json", "checkpoint.new", "files"
 _OWN = (_LOCK, _NOTES, _CHECKPOINT, _FRESH)
 
 
 class DraftFolder:
-    """Files that only grow, beside their final place in `NAME.partial`.
+    """Append-only files in `NAME.partial`, next to their final place.
 
-    A checkpoint says what each file held at one moment, and what the writer has to know to go on from there. Opening
-    the folder again cuts every file back to it: what a killed run wrote later is written anew. A folder that is not
-    known as a draft, has anything else in it, or is not as its checkpoint has it, is not touched.
+    A checkpoint records what each file held at one moment, and the state that the writer needs to continue from there.
+    Opening the folder again truncates every file to the checkpoint: what a killed run wrote after it is written again.
+    A folder is left untouched if it is no draft of ours, holds anything else, or does not match its checkpoint.
 
     Attributes:
-        state: What the last checkpoint said; None if there is none yet.
+        state: The state saved in the last checkpoint; None if there is no checkpoint yet.
     """
 
     def __init__(self, final: Path, identity: str, names: Collection[str] = ()) -> None:
-        """Open the draft of `final`, or make it.
+        """Open the draft of `final`, or create it.
 
         Args:
-            final: Where the files go in the end.
-            identity: Equal for runs that write the same bytes.
+            final: Path of the finished folder.
+            identity: Identifies the output: equal for runs that write the same bytes.
             names: The files that may be written, as relative paths.
 
         Raises:
-            InputError: It is somebody else's, damaged or cannot be written, another run writes to it, or its bytes are
-                others.
+            InputError: The folder is no draft of ours, is damaged or cannot be written, another run is writing to it,
+                or it was begun with a different identity.
         """
         self._final = final
         self._folder = _folder(final)
@@ -78,10 +78,10 @@ class DraftFolder:
             raise
 
     def append(self, name: str, data: bytes) -> None:
-        """Add `data` to the file `name`, a relative path.
+        """Append `data` to the file `name`, a relative path.
 
         Raises:
-            OutputError: It cannot be written.
+            OutputError: The file cannot be written.
         """
         with self._writing():
             if name not in self._files:
@@ -89,19 +89,19 @@ class DraftFolder:
             self._files[name].append(data)
 
     def note(self, data: bytes) -> None:
-        """Add `data` to what is kept between runs, and is no part of the finished folder."""
+        """Append `data` to the notes, which are kept between runs but are not part of the finished folder."""
         self.append(f"../{_NOTES}", data)
 
     def notes(self) -> bytes:
-        """All that was noted before the last checkpoint."""
+        """All notes up to the last checkpoint."""
         path = self._folder / _NOTES
         return path.read_bytes() if path.exists() else b""
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Make a checkpoint of the files as they are, with `state`, which JSON can hold.
+        """Save a checkpoint of the files as they are now, with `state`, which must be serialisable as JSON.
 
         Raises:
-            OutputError: It cannot be written.
+            OutputError: The checkpoint cannot be written.
         """
         with self._writing():
             files = {name: file.sync()._asdict() for name, file in sorted(self._files.items())}
@@ -112,10 +112,13 @@ class DraftFolder:
             fresh.replace(self._folder / _CHECKPOINT)
 
     def finish(self, whole: Mapping[str, str]) -> None:
-        """Write the texts of `whole` too, and put the folder where it belongs.
+        """Write the last files, and move the folder to its final place.
+
+        Args:
+            whole: Texts by relative path.
 
         Raises:
-            OutputError: It cannot be written.
+            OutputError: A file cannot be written.
         """
         with self._writing():
             files = self._folder / _FILES
@@ -140,7 +143,7 @@ class DraftFolder:
 
     def _close(self) -> None:
         for close in (*(file.close for file in self._files.values()), self._lock.close):
-            # What cannot be written now was not in a checkpoint either.
+            # Bytes that cannot be flushed now are not in a checkpoint either.
             with suppress(OSError):
                 close()
 
@@ -154,7 +157,7 @@ class DraftFolder:
             ) from error
 
     def _check_entries(self) -> None:
-        """Check that nothing is in the folder but what a draft has."""
+        """Check that the folder holds nothing but the files of a draft."""
         folders = {Path(_FILES), *(parent for name in self._names for parent in (Path(_FILES) / name).parents)}
         files = {Path(name) for name in _OWN} | {Path(_FILES) / name for name in self._names}
         for path in sorted(self._folder.rglob("*")):
@@ -164,7 +167,7 @@ class DraftFolder:
                 raise InputError(f"{path}: is no part of a draft of ours; move it, or give another --out")
 
     def _restore(self) -> State | None:
-        """Cut the files back to the last checkpoint, and return its state."""
+        """Truncate the files to the last checkpoint, and return its state."""
         paths = {name: self._folder / _FILES / name for name in (f"../{_NOTES}", *sorted(self._names))}
         checkpoint = self._folder / _CHECKPOINT
         state: State | None = None
@@ -198,7 +201,7 @@ class DraftFolder:
 
 
 def discard_draft(final: Path) -> None:
-    """Remove what is left beside the finished `final` of its draft, if it is that."""
+    """Remove the remains of the draft of `final`, which is finished; anything else is left alone."""
     folder = _folder(final)
     if os.path.lexists(folder) and _is_draft(folder) and not (folder / _FILES).exists():
         _remove(folder)
@@ -209,7 +212,7 @@ def _folder(final: Path) -> Path:
 
 
 def _make(folder: Path) -> None:
-    """Make an empty draft, which has its mark from the beginning."""
+    """Create an empty draft that has its mark from the start."""
     with working_names([folder]) as [fresh]:
         (fresh / _FILES).mkdir(parents=True)
         (fresh / _LOCK).write_bytes(_MARK)
@@ -217,7 +220,7 @@ def _make(folder: Path) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file of the draft, and wait until it is on the disk."""
+    """Write a file of the draft, and sync it to disk."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
@@ -225,7 +228,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _is_draft(folder: Path) -> bool:
-    """Whether `folder` is known as ours, by its mark or, where it was begun before there was one, its checkpoint."""
+    """Whether `folder` is a draft of ours: it has our mark or, if an older version made it, a valid checkpoint."""
     try:
         if folder.is_symlink() or not (folder / _LOCK).is_file():
             return False
@@ -235,7 +238,7 @@ def _is_draft(folder: Path) -> bool:
 
 
 def _read(checkpoint: Path) -> Fields | None:
-    """What `checkpoint` holds; None if it is something else, or not as it was written."""
+    """The contents of `checkpoint`; None if it is no checkpoint, or its digest does not match."""
     try:
         saved = strict_json.read(checkpoint)
     except ValueError:
@@ -246,12 +249,12 @@ def _read(checkpoint: Path) -> Fields | None:
 
 
 def _digest(saved: Mapping[str, Any]) -> str:
-    """What shows that a checkpoint is as it was written."""
+    """SHA-256 of a checkpoint's contents, to detect damage."""
     return hashlib.sha256(json.dumps(saved, sort_keys=True).encode()).hexdigest()
 
 
 def _remove(folder: Path) -> None:
-    """Remove a draft without its files; whatever else somebody put there stays."""
+    """Remove the draft's own files and its folder; the folder stays if it holds anything else."""
     for name in _OWN:
         (folder / name).unlink(missing_ok=True)
     with suppress(OSError):

@@ -1,6 +1,7 @@
-"""The types of the records' fields, as the header of a card declares them to the `datasets` library.
+"""The types of the record fields, as the header of a card declares them to the `datasets` library.
 
-Without them a column is of the type of its first values, and one that starts with nulls would take no numbers later.
+Without a declaration the library infers a column's type from its first values, and a column that starts with nulls
+would refuse numbers later.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ FEATURES: Mapping[str, Mapping[str, str | Sequence[str]]] = {
         "question_id": "string",
     },
 }
-"""By kind: a type, `list of` a type, or a list of objects with strings under these names."""
+"""Field types by kind of record: a type, `list of` a type, or a tuple of names for a list of objects of strings."""
 
 
 def features_header(kind: str) -> list[str]:
-    """The lines of the card's header about the fields of `kind`."""
+    """The lines of the card's header that declare the fields of `kind`."""
     lines = [f"- config_name: {kind}", "  features:"]
     for name, type in FEATURES[kind].items():
         lines.append(f"  - name: {name}")

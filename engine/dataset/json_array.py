@@ -1,4 +1,4 @@
-"""A JSON array in a file, one element at a time."""
+"""Read a JSON array from a file, one element at a time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _CHUNK = 1 << 20
 
 
 class Element(NamedTuple):
-    """Where an element of the array is.
+    """An element of the array.
 
     Attributes:
-        offset: Of its first byte.
-        data: Its bytes, space around them included.
+        offset: Offset of its first byte in the file.
+        data: Its bytes, including surrounding whitespace.
     """
 
     offset: int
@@ -23,13 +23,13 @@ class Element(NamedTuple):
 
 
 def read_elements(file: BinaryIO) -> Iterator[Element]:
-    """Yield the elements of the array that `file` holds; never more than one of them and a chunk are in memory.
+    """Yield the elements of the array in `file`, holding at most one element and one chunk in memory.
 
-    Only brackets, commas and strings are looked at; whether an element is JSON shows when it is parsed.
+    Only brackets, commas and strings are examined; parsing an element shows whether it is valid JSON.
 
     Raises:
         EOFError: The file ends before the array does.
-        ValueError: The file does not end where the array does.
+        ValueError: There is more data after the array.
     """
     depth, in_string, skip = 0, False, -1
     start = position = file.tell()

@@ -1,4 +1,4 @@
-"""What a data set is made of and held to."""
+"""The options of a data set: what goes in, and the limits of its filters."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from ..checking import check_flag, check_integer, check_number, shown
 from ..errors import InputError
 
 KINDS = ("sft", "steps", "pairs")
-"""Traces for supervised fine-tuning, step values for reward models, preference pairs."""
+"""Kinds of records: traces for supervised fine-tuning, step values for reward models, preference pairs."""
 
 FORMS = ("as-is", "thought-output")
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetOptions:
-    """All that the bytes of a data set depend on, besides its sources.
+    """Everything that the bytes of a data set depend on, except its sources.
 
     Attributes:
-        kinds: What to make, of `KINDS`.
-        form: Form of the traces, of `FORMS`.
+        kinds: Which kinds of records to write, from `KINDS`.
+        form: Format of the traces, one of `FORMS`.
         min_characters: Shortest trace.
         max_characters: Longest trace.
         max_repetition: Largest share of repeated runs of words.
         max_foreign: Largest share of words in another script than the question's.
-        min_value: Smallest reward; None: any.
+        min_value: Smallest reward; None for no limit.
         min_confidence: Smallest confidence of the search in its answer.
         min_agreement: Smallest share of the search's rollouts that have the trace's answer.
         keep_wrong: Keep answers that differ from the reference.
-        max_similarity: Estimated Jaccard similarity from which two traces are near duplicates; above 1: keep them.
-        per_question: Most traces, and most step records, of one question.
-        pairs_per_question: Most pairs of one question.
-        margin: By how much the chosen one's reward must exceed the rejected one's where no reference decides.
-        min_shared: Fewest characters that a pair starts with in common.
-        validation: Share of the questions.
-        test: Share of the questions.
-        seed: Which questions go where.
-        skip_bad: Count entries that make no sense instead of stopping at the first.
-        tokenizer: Name of the model whose tokens are counted; None leaves tokens out.
-        license: For the card.
+        max_similarity: Two traces are near duplicates at this estimated Jaccard similarity or more; above 1 keeps them.
+        per_question: Maximum number of traces, and of step records, per question.
+        pairs_per_question: Maximum number of pairs per question.
+        margin: Without a reference, the chosen trace's reward must exceed the rejected one's by at least this much.
+        min_shared: Minimum length of the common prefix of a pair, in characters.
+        validation: Share of the questions that go to the validation split.
+        test: Share of the questions that go to the test split.
+        seed: Seed of the assignment of questions to splits.
+        skip_bad: Skip and count invalid entries instead of stopping at the first one.
+        tokenizer: Name of the model whose tokenizer counts tokens; None counts no tokens.
+        license: Licence that the card states.
     """
 
     kinds: tuple[str, ...] = KINDS
@@ -68,10 +68,10 @@ class DatasetOptions:
     license: str | None = None
 
     def __post_init__(self) -> None:
-        """Check them.
+        """Check the options.
 
         Raises:
-            InputError: Names the first that makes no sense.
+            InputError: An option is invalid; the message names the first one.
         """
         unknown = [kind for kind in self.kinds if kind not in KINDS]
         if unknown or not self.kinds:
@@ -98,7 +98,7 @@ class DatasetOptions:
             raise InputError(f"--{name.replace('_', '-')} {shown(value)}: must be {allowed}") from None
 
     def to_object(self) -> dict[str, Any]:
-        """For JSON."""
+        """The options as a JSON object."""
         return {**dataclasses.asdict(self), "kinds": list(self.kinds)}
 
 

@@ -1,4 +1,4 @@
-"""Pairs of traces, one of them better."""
+"""Preference pairs: two traces of a question, one better than the other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from .trace import ReasoningTrace
 
 
 class Preference(NamedTuple):
-    """`chosen` is to be preferred to `rejected`: by `"reference"` as it alone is right, or by `"value"`."""
+    """A pair of traces, the better one in `chosen`.
+
+    Attributes:
+        chosen: The preferred trace.
+        rejected: The other trace.
+        chosen_by: `"reference"` if only `chosen` has the right answer, `"value"` if its reward decided.
+    """
 
     chosen: ReasoningTrace
     rejected: ReasoningTrace
@@ -23,14 +29,16 @@ class Preference(NamedTuple):
 def preferences(
     good: Sequence[ReasoningTrace], sound: Sequence[ReasoningTrace], options: DatasetOptions
 ) -> list[Preference]:
-    """Choose pairs of one question: those that part latest first, as they say most exactly what the difference is.
+    """Form preference pairs from the traces of one question.
 
-    With a reference, a right trace is chosen over a wrong one. Without, the answers differ and the reward of the chosen
-    one is higher by `margin`. No trace is rejected twice, and none chosen twice before every other had its turn.
+    Pairs with the longest common prefix come first, because they show most precisely where the traces differ. With a
+    reference, a right trace is chosen over a wrong one. Without one, the answers must differ and the chosen trace's
+    reward must be higher by at least `margin`. No trace is rejected twice; a trace is chosen again only in a later
+    round over all pairs.
 
     Args:
-        good: What may be chosen.
-        sound: What may be rejected.
+        good: Traces that may be chosen.
+        sound: Traces that may be rejected.
         options: `margin`, `min_shared` and `pairs_per_question`.
     """
     ranked = sorted(_candidates(good, sound, options), key=lambda candidate: candidate[:-1])
@@ -51,7 +59,7 @@ def preferences(
 def _candidates(
     good: Sequence[ReasoningTrace], sound: Sequence[ReasoningTrace], options: DatasetOptions
 ) -> Iterator[tuple[int, float, int, int, Preference]]:
-    """Every possible pair after what it is ranked by: shared prefix, margin, places."""
+    """Every possible pair, preceded by its sort key: shared prefix and margin (both negated), positions."""
     for (one, chosen), (other, rejected) in product(enumerate(good), enumerate(sound)):
         chosen_by = _chosen_by(chosen, rejected, options.margin)
         shared = shared_length(chosen.text, rejected.text) if chosen_by else 0
@@ -61,7 +69,7 @@ def _candidates(
 
 
 def _chosen_by(chosen: ReasoningTrace, rejected: ReasoningTrace, margin: float) -> str | None:
-    """By what `chosen` is better; None if it is not."""
+    """What makes `chosen` better, `"reference"` or `"value"`; None if it is not better."""
     if chosen.correct is not None and rejected.correct is not None:
         return "reference" if chosen.correct and not rejected.correct else None
     if chosen.value is None or rejected.value is None:

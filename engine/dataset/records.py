@@ -1,4 +1,7 @@
-"""The records of a data set, as trainers read them. Every field is in every record, so that columns have one type."""
+"""The records of a data set, in the formats that trainers read.
+
+Every record of a kind has all fields, so that each column has one type.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,12 @@ Record = dict[str, Any]
 
 
 def shown_text(trace: ReasoningTrace, form: str) -> str:
-    """The text of a trace in `form`, one of `FORMS`."""
+    """The text of a trace in the format `form`, one of `FORMS`."""
     return to_thought_output(trace.text, trace.answer) if form == "thought-output" else trace.text.strip()
 
 
 def sft_record(question_id: str, trace: ReasoningTrace, form: str) -> Record:
-    """A conversation: `messages`, as TRL's `SFTTrainer` and LLaMA-Factory (`sharegpt` with OpenAI tags) read it."""
+    """A conversation in `messages`, the format of TRL's `SFTTrainer` and LLaMA-Factory (`sharegpt`, OpenAI tags)."""
     return {
         "messages": [*_prompt(trace), _said("assistant", shown_text(trace, form))],
         "answer": trace.answer,
@@ -30,14 +33,15 @@ def sft_record(question_id: str, trace: ReasoningTrace, form: str) -> Record:
 
 
 def step_record(question_id: str, trace: ReasoningTrace) -> Record | None:
-    """Stepwise supervision (`prompt`, `completions`, `labels`, as TRL has it) with what the labels come from.
+    """Stepwise supervision in TRL's format (`prompt`, `completions`, `labels`), with the data behind the labels.
 
     A step's label is whether any rollout through it reached the reference answer (Wang et al., "Math-Shepherd", 2023,
-    hard estimation); `successes / visits` is the soft estimation. Without a reference, it is whether the mean reward
-    through it is at least that of the whole search. Line feeds around a step are left out: trainers put in their own.
+    hard estimation); `successes / visits` is the soft estimation. Without a reference, the label is whether the mean
+    reward of the rollouts through the step is at least that of the whole search. Line feeds around a step are
+    stripped, because trainers add their own separators.
 
     Returns:
-        The record; None if the trace has no steps that say anything, or no way to label them.
+        The record; None if the trace has no step with text, or a step without a value.
     """
     steps = [step for step in trace.steps if step.text.strip()]
     if not steps or any(step.value is None for step in steps):
@@ -60,10 +64,10 @@ def step_record(question_id: str, trace: ReasoningTrace) -> Record | None:
 
 
 def pair_record(question_id: str, pair: Preference, form: str, shared_tokens: int | None) -> Record:
-    """A preference (`prompt`, `chosen`, `rejected`, each a conversation), as TRL's `DPOTrainer` reads it.
+    """A preference pair (`prompt`, `chosen`, `rejected`, each a conversation) in the format of TRL's `DPOTrainer`.
 
-    `shared_characters` and `shared_tokens` count from the start of the assistant's text; tokens are those of the text
-    by itself, -1 without a tokenizer.
+    `shared_characters` and `shared_tokens` are the lengths of the common prefix of the two assistant texts. For tokens,
+    the texts are encoded without the prompt; the count is -1 without a tokenizer.
     """
     chosen, rejected = shown_text(pair.chosen, form), shown_text(pair.rejected, form)
     return {

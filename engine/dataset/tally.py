@@ -1,4 +1,4 @@
-"""What a card counts."""
+"""The counts that a card shows."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ class DatasetTally:
     """Counts that survive a checkpoint.
 
     Attributes:
-        dropped: Traces by what dropped them, a filter's name or a kind of duplicate.
-        passed: `traces`, those that are `sound` (heuristic filters) and `good` (quality filters too).
-        records: By kind and split, such as `"sft/train"`.
-        tokens: The same of tokens.
-        questions: By split, those with at least one record; and by script, all.
+        dropped: Dropped traces by reason: the name of a filter, or a kind of duplicate.
+        passed: Counts of all `traces`, of `sound` ones (passed the heuristic filters) and of `good` ones (passed the
+            quality filters too).
+        records: Number of records by kind and split, such as `"sft/train"`.
+        tokens: Number of tokens by kind and split.
+        questions: Questions with at least one record, by kind and split; and all questions, by script.
     """
 
     def __init__(self) -> None:
-        """Start with nothing."""
+        """Set all counts to zero."""
         self.dropped: Counter[str] = Counter()
         self.passed: Counter[str] = Counter()
         self.records: Counter[str] = Counter()
@@ -30,10 +31,10 @@ class DatasetTally:
 
     @classmethod
     def read(cls, fields: Fields) -> DatasetTally:
-        """Go on from what `to_object` wrote.
+        """Restore the counts that `to_object` wrote.
 
         Raises:
-            MarcotError: Of the kind that `fields` raises: it is something else.
+            MarcotError: The fields are invalid; the class is the one that `fields` raises.
         """
         tally = cls()
         for name, counts in vars(tally).items():
@@ -42,7 +43,7 @@ class DatasetTally:
         return tally
 
     def to_object(self) -> dict[str, Any]:
-        """For JSON, and for `read`."""
+        """The counts as a JSON object, which `read` restores."""
         return {name: dict(sorted(counts.items())) for name, counts in sorted(vars(self).items())}
 
     def splits(self, kind: str) -> list[str]:

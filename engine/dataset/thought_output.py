@@ -1,4 +1,4 @@
-"""Marco-o1's form of a trace: `<Thought>` reasoning `</Thought>` `<Output>` answer `</Output>`."""
+"""Marco-o1's format of a trace: `<Thought>` reasoning `</Thought>` `<Output>` answer `</Output>`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TAGS = 4
 
 
 class ThoughtOutput(NamedTuple):
-    """The two parts of a trace, without space around them."""
+    """The two parts of a trace, without surrounding whitespace."""
 
     thought: str
     output: str
@@ -23,13 +23,13 @@ class ThoughtOutput(NamedTuple):
 
 
 def has_tags(text: str) -> bool:
-    """Whether any of the four tags is in `text`."""
+    """Whether `text` contains any of the four tags."""
     return _TAG.search(text) is not None
 
 
 def parse_thought_output(text: str) -> ThoughtOutput | None:
-    """The parts of a text that is in the form and nothing else, with something in both; otherwise None."""
-    # Counted first: among many tags the pattern would try each with each.
+    """The two parts of `text` if it has exactly this format and neither part is empty; otherwise None."""
+    # Tags are counted first, because on a text with many tags the pattern would try every combination.
     match = _WHOLE.fullmatch(text) if len(_TAG.findall(text)) == _TAGS else None
     if match is None:
         return None
@@ -38,5 +38,5 @@ def parse_thought_output(text: str) -> ThoughtOutput | None:
 
 
 def to_thought_output(text: str, answer: str) -> str:
-    """`text` in the form: as it is if it has it already, otherwise as the thought before `answer`."""
+    """`text` in the format: its own parts if it has them, otherwise all of it as the thought, then `answer`."""
     return str(parse_thought_output(text) or ThoughtOutput(text.strip(), answer.strip()))

@@ -1,4 +1,4 @@
-"""Reasoning that may become training data."""
+"""Reasoning traces, which may become training data."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TraceStep:
-    """A node of a search tree on the way to a trace's end.
+    """A node of a search tree on the path of a trace.
 
     Attributes:
-        text: What it adds.
-        value: Mean reward of the rollouts through it; None if the search did not say.
-        visits: Those rollouts.
-        successes: How many of them have the right answer; None without a reference answer.
+        text: The text that the node adds.
+        value: Mean reward of the rollouts through the node; None if the search did not record it.
+        visits: Number of rollouts through the node.
+        successes: Number of these rollouts that have the right answer; None without a reference answer.
     """
 
     text: str
@@ -24,20 +24,20 @@ class TraceStep:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningTrace:
-    """One answer to one question, with the reasoning that leads to it. What a source does not say is None.
+    """One answer to one question, with the reasoning that leads to it. A field that the source lacks is None.
 
     Attributes:
         question: The question as it was asked.
-        text: The reasoning with the answer.
-        answer: The final answer in it; empty if there is none.
+        text: The reasoning including the answer.
+        answer: The final answer in `text`; empty if there is none.
         complete: Whether the model ended the text itself.
-        system: System message it was generated with.
+        system: System message that the text was generated with.
         value: Reward of the rollout.
-        confidence: Of its search: share of the total reward that agrees with the answer that was chosen.
+        confidence: Confidence of its search: the share of the total reward that belongs to the chosen answer.
         agreement: Share of its search's rollouts that have the same answer.
         correct: Whether the answer is the reference answer.
         baseline: Mean reward of its search's rollouts.
-        steps: The nodes from the first to the last; none if it does not come from a tree.
+        steps: The nodes of its path, in order; empty if it does not come from a tree.
     """
 
     question: str
@@ -54,5 +54,5 @@ class ReasoningTrace:
 
     @property
     def grade(self) -> str:
-        """`correct` in a word: data sets hold strings better than a mixture of booleans and nothing."""
+        """`correct` as `"right"`, `"wrong"` or `"unknown"`: a string column is easier than booleans mixed with null."""
         return {True: "right", False: "wrong", None: "unknown"}[self.correct]

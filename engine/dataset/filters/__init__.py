@@ -1,1 +1,1 @@
-"""Which traces are kept."""
+"""Filters that decide which traces are kept."""

@@ -1,7 +1,7 @@
-"""Texts that are in the data set already, exactly or nearly.
+"""Detection of exact and near duplicates among the texts of a data set.
 
-Near duplicates by MinHash over runs of words (Broder, "On the resemblance and containment of documents", 1997), looked
-up by bands of the signature (Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", section 3.4).
+Near duplicates are found by MinHash over runs of words (Broder, "On the resemblance and containment of documents",
+1997), and looked up by bands of the signature (Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", section 3.4).
 """
 
 from __future__ import annotations
@@ -17,40 +17,44 @@ from numpy.typing import NDArray
 from .words import normalised, split_words
 
 SHINGLE = 5
-"""Words of a run."""
+"""Number of words in a run."""
 
 HASHES = 64
-"""Of a signature: the similarity is estimated with a standard error of at most 1 / (2 sqrt(64)) = 0.06."""
+"""Hashes in a signature: they estimate the similarity with a standard error of at most 1 / (2 sqrt(64)) = 0.06."""
 
 BANDS = 16
-"""Each of 4 hashes: texts of similarity 0.8 meet in one with a probability of 1 - (1 - 0.8^4)^16 = 0.9998."""
+"""Bands of 4 hashes each: texts of similarity 0.8 share one with probability 1 - (1 - 0.8^4)^16 = 0.9998."""
 
 KEY_WORDS = 2
 ROW_BYTES = 4 * (KEY_WORDS + HASHES)
-"""A remembered text: 64 bits that tell exact duplicates, and the signature."""
+"""Bytes stored for a text: a 64-bit hash for exact duplicates, and the signature."""
 
 Row = NDArray[np.uint32]
 
 
 class Duplicate(Enum):
-    """In which way a text is in the data set already."""
+    """How a text duplicates one in the data set."""
 
     EXACT = "exact duplicate"
     NEAR = "near duplicate"
 
 
 class DuplicateIndex:
-    """The texts so far, as rows of 66 uint32; with all that finds them, about 1 kB each."""
+    """An index of the texts so far, each a row of 66 uint32; about 1 kB per text including the lookup tables."""
 
     def __init__(self, similarity: float) -> None:
-        """Call texts from an estimated Jaccard `similarity` on near duplicates."""
+        """Create an empty index.
+
+        Args:
+            similarity: Texts whose estimated Jaccard similarity is at least this are near duplicates.
+        """
         self._similarity = similarity
         self._rows = np.empty((64, KEY_WORDS + HASHES), np.uint32)
         self._count = 0
         self._bands = _BandTable()
 
     def find(self, row: Row) -> Duplicate | None:
-        """How the text of `row` is there already; None if it is new."""
+        """How the text of `row` duplicates an earlier one; None if it is new."""
         met = sorted({other for band in _bands(row) for other in self._bands.rows(band)})
         if not met:
             return None
@@ -61,7 +65,7 @@ class DuplicateIndex:
         return Duplicate.NEAR if similarity >= self._similarity else None
 
     def add(self, row: Row) -> None:
-        """Remember a text."""
+        """Add the text of `row` to the index."""
         if self._count == len(self._rows):
             self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
         self._rows[self._count] = row
@@ -71,9 +75,9 @@ class DuplicateIndex:
 
 
 class _BandTable:
-    """Which rows have a band: a hash table in two flat arrays, as dictionaries of Python objects take 3 kB a row.
+    """Hash table from bands to rows, in flat arrays because dictionaries of Python objects take 3 kB per row.
 
-    A band is looked up by 64 bits; `DuplicateIndex` compares whole signatures, so that a collision costs time only.
+    A band is looked up by its 64-bit hash. `DuplicateIndex` compares whole signatures, so a collision only costs time.
     """
 
     def __init__(self) -> None:
@@ -83,14 +87,14 @@ class _BandTable:
         self._earlier = array("q")
 
     def rows(self, band: int) -> Iterator[int]:
-        """The rows with `band`, the latest first."""
+        """The rows that have `band`, latest first."""
         entry = self._slots[self._slot(band)]
         while entry >= 0:
             yield self._rows[entry]
             entry = self._earlier[entry]
 
     def add(self, band: int, row: int) -> None:
-        """Note that `row` has `band`."""
+        """Record that `row` has `band`."""
         if 2 * len(self._keys) >= len(self._slots):
             self._grow()
         slot = self._slot(band)
@@ -100,7 +104,7 @@ class _BandTable:
         self._rows.append(row)
 
     def _slot(self, band: int) -> int:
-        """Where the latest entry of `band` is, or would be."""
+        """The slot that holds the latest entry of `band`, or would hold it."""
         slot = band % len(self._slots)
         while (entry := self._slots[slot]) >= 0 and self._keys[entry] != band:
             slot = (slot + 1) % len(self._slots)
@@ -113,7 +117,7 @@ class _BandTable:
 
 
 def signature_row(text: str) -> Row:
-    """What is remembered of `text`: `[66] uint32`."""
+    """The row that the index stores for `text`: exact key and MinHash signature, `[66] uint32`."""
     key = np.frombuffer(exact_key(text), np.uint32)
     words = split_words(text)
     runs = {" ".join(words[start : start + SHINGLE]) for start in range(max(len(words) - SHINGLE + 1, 1))}
@@ -122,7 +126,7 @@ def signature_row(text: str) -> Row:
 
 
 def exact_key(text: str) -> bytes:
-    """8 bytes that are equal for texts that are the same after normalisation."""
+    """8-byte hash of the normalised text."""
     return _digest(normalised(text))
 
 
@@ -131,7 +135,7 @@ def _digest(text: str) -> bytes:
 
 
 def _bands(row: Row) -> list[int]:
-    """Each of the 16 bands in 64 bits."""
+    """A 64-bit hash of each of the 16 bands."""
     bands = row[KEY_WORDS:].reshape(BANDS, -1).astype(np.uint64)
     mixed = np.arange(1, BANDS + 1, dtype=np.uint64)
     for column in bands.T:
@@ -141,7 +145,7 @@ def _bands(row: Row) -> list[int]:
 
 
 def _constants(name: str) -> NDArray[np.uint64]:
-    """64 fixed odd numbers: with them, (factor x + term) >> 32 is a family of hash functions (multiply-shift)."""
+    """64 fixed odd numbers: factors or terms of the hash functions (factor x + term) >> 32 (multiply-shift)."""
     numbers = [int.from_bytes(_digest(f"{name} {index}"), "little") | 1 for index in range(HASHES)]
     return np.array(numbers, np.uint64)
 

@@ -1,6 +1,7 @@
-"""What a trace must be to become training data: one small function per filter, each with a name that the card counts.
+"""The filters that a trace must pass to become training data: one function each, counted by name in the card.
 
-A filter is true for what stays. What a source does not say (`None`) is no reason to drop a trace.
+A filter returns True if the trace stays. A field that the source lacks (`None`) is no reason to drop a trace. The card
+shows the docstrings of the filters.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ HEURISTIC_FILTERS: Mapping[str, Filter] = {
     "repetition": repetition,
     "language": language,
 }
-"""What every text in a data set passes, rejected ones of pairs included."""
+"""Filters that every text in a data set passes, including the rejected texts of pairs."""
 
 QUALITY_FILTERS: Mapping[str, Filter] = {
     "value": value,
@@ -92,7 +93,7 @@ QUALITY_FILTERS: Mapping[str, Filter] = {
     "agreement": agreement,
     "correct": correct,
 }
-"""What a text passes that a model is to imitate or prefer."""
+"""Further filters for texts that a model should imitate or prefer."""
 
 
 def first_failed(trace: ReasoningTrace, options: DatasetOptions, filters: Mapping[str, Filter]) -> str | None:

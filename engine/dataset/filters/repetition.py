@@ -1,4 +1,4 @@
-"""Texts that say the same again and again."""
+"""Detection of texts that repeat themselves."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from .words import split_words
 
 NGRAM = 8
-"""Words of a run that counts as repeated: sums share runs of four or five words without being loops."""
+"""Words in a run; shorter runs of four or five words recur in arithmetic without being loops."""
 
 LOOP_TURNS = 3
 LOOP_WORDS = 24
-"""A text ends in a loop if its last words are this many equal turns and at least this many words."""
+"""A text ends in a loop if its end repeats one run at least `LOOP_TURNS` times, over at least `LOOP_WORDS` words."""
 
 
 def repeated_share(text: str, ngram: int = NGRAM) -> float:
-    """The share of runs of `ngram` words that occurred earlier in `text`, from 0 to 1."""
+    """The share of runs of `ngram` words that already occurred earlier in `text`, from 0 to 1."""
     words = split_words(text)
     runs = [tuple(words[start : start + ngram]) for start in range(len(words) - ngram + 1)]
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
 def ends_in_loop(text: str) -> bool:
-    """Whether the last words of `text` are one run said over and over, the last turn whole or cut short."""
+    """Whether `text` ends by repeating one run of words; the last repetition may be cut short."""
     words = split_words(text)
     return any(_period_of_end(words, period) for period in range(1, len(words) // LOOP_TURNS + 1))
 

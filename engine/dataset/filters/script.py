@@ -1,4 +1,4 @@
-"""Which writing a text is in."""
+"""The script that a text is written in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SCRIPTS = {
 }
 _UNITS = re.compile(
     "|".join(
-        # A Han character is about a word; a lone Latin letter is a variable, which every language has.
+        # A Han character is roughly a word; a single Latin letter is a variable, which is used in every language.
         f"(?P<{name}>[{letters}]{'' if name == 'Han' else '{2,}' if name == 'Latin' else '+'})"
         for name, letters in _SCRIPTS.items()
     )
@@ -29,7 +29,7 @@ _NO_LANGUAGE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|\\[A-Za-z]+|</?[A-Za-z]+>
 
 
 def main_script(text: str) -> str | None:
-    """The script of most words of `text`, such as `"Latin"` or `"Han"`; None without words."""
+    """The script of most words of `text`, such as `"Latin"` or `"Han"`; None if there are no words."""
     counts = Counter(name for name, _ in _units(text))
     return min(counts, key=lambda name: (-counts[name], name)) if counts else None
 
@@ -37,7 +37,7 @@ def main_script(text: str) -> str | None:
 def foreign_share(text: str, question: str) -> float:
     """The share of the words of `text` that are neither in the main script of `question` nor quoted from it.
 
-    Code, LaTeX commands and tags are in no language. 0 if either has no words.
+    Code, LaTeX commands and tags are not counted. The share is 0 if either text has no words.
     """
     own = main_script(question)
     if own is None:

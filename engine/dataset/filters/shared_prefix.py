@@ -1,4 +1,4 @@
-"""What two texts start with in common."""
+"""The common prefix of two texts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def shared_length(one: str | Sequence[int], other: str | Sequence[int]) -> int:
-    """How many characters or tokens two texts start with in common."""
+    """The length of the common prefix of two texts, in characters or tokens."""
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2

@@ -1,4 +1,4 @@
-"""Texts as words: what repetition, duplicates and languages are measured in."""
+"""Text normalisation and splitting into words, for the filters for repetition and duplicates and for question ids."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _WORD = re.compile(rf"[{_HAN}]|[^\W_{_HAN}]+")
 
 
 def normalised(text: str) -> str:
-    """`text` without what does not make another text: Unicode variants, case, and the kind and amount of space."""
+    """`text` in a normal form (NFKC, case-folded, single spaces), so that trivial variants compare equal."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def split_words(text: str) -> list[str]:
-    """The words and numbers of `text`, lower case; a Chinese character is a word."""
+    """The words and numbers of `text` in lower case; a Chinese character is a word."""
     return _WORD.findall(normalised(text))

@@ -1,1 +1,1 @@
-"""Where traces come from."""
+"""The files that traces are read from."""

@@ -1,4 +1,4 @@
-"""Chain-of-thought samples of others: Marco-o1's and Open-O1's data sets, and everything of their shape."""
+"""Chain-of-thought samples from other data sets: Marco-o1's, Open-O1's, and any with the same fields."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from ..thought_output import parse_thought_output
 from ..trace import ReasoningTrace
 
 QUESTION_FIELDS = ("instruction", "question", "prompt")
-"""Marco-o1 and Open-O1 say instruction."""
+"""Names of the question field; Marco-o1 and Open-O1 use `instruction`."""
 
 TEXT_FIELDS = ("response", "output", "completion")
-"""Marco-o1 says response, Open-O1 output."""
+"""Names of the text field; Marco-o1 uses `response`, Open-O1 `output`."""
 
 
 def is_cot_sample(entry: Mapping[str, Any]) -> bool:
-    """Whether `entry` has a question and a text, under any of the usual names, or `messages`."""
+    """Whether `entry` has `messages`, or a question and a text under any of the usual names."""
     return "messages" in entry or (
         _named(entry, QUESTION_FIELDS) is not None and _named(entry, TEXT_FIELDS) is not None
     )
 
 
 def parse_sample(entry: Mapping[str, Any]) -> ReasoningTrace:
-    """The sample. It counts as complete: a text that was cut short shows in its tags.
+    """Convert the sample to a trace.
 
-    Alpaca's `input` follows the instruction; `answer`, if there is one, is the reference.
+    The trace counts as complete; a text that was cut short is recognised by its missing tags. Alpaca's `input` is
+    appended to the instruction; `answer`, if present, is the reference.
 
     Raises:
-        InputError: A field makes no sense; says which, not where.
+        InputError: A field is invalid; the message names the field but not the line.
     """
     system = None
     if "messages" in entry:
@@ -49,7 +50,7 @@ def parse_sample(entry: Mapping[str, Any]) -> ReasoningTrace:
     return ReasoningTrace(
         question=question,
         text=text,
-        # The whole output: a text that explains is an answer too.
+        # All of the output, because it may be an explanation rather than a short answer.
         answer=parts.output if parts else answer,
         system=system,
         correct=None if reference is None else answers_agree(answer, reference),
@@ -57,7 +58,7 @@ def parse_sample(entry: Mapping[str, Any]) -> ReasoningTrace:
 
 
 def _of_messages(messages: object) -> tuple[str | None, str, str]:
-    """System message, question and text of a conversation of one turn."""
+    """System message, question and text of a single-turn conversation."""
     turns = messages if isinstance(messages, list) else []
     pairs = [(turn.get("role"), turn.get("content")) for turn in turns if isinstance(turn, dict)]
     system = None

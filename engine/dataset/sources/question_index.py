@@ -1,4 +1,4 @@
-"""Which entries are about the same question: the first of two passes over the sources."""
+"""Index of entries by question, built in the first of two passes over the sources."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from .source import Entry, EntrySpan, FailedSearch, Source
 
 
 class QuestionIndex:
-    """Where the entries of each question are, in 48 bytes per entry and about 200 per question.
+    """The positions of each question's entries, in 48 bytes per entry and about 200 bytes per question.
 
-    With it, a question is looked at once, with all that any file says about it, and only its entries are in memory.
+    It lets the second pass process one question at a time with its entries from all files, and only these in memory.
 
     Attributes:
         sources: The files.
-        counts: Of entries: `searches`, `samples`, `failed searches`, `bad entries`; per source.
-        models: Those that were searched with.
+        counts: For each source, the number of `searches`, `samples`, `failed searches` and `bad entries`.
+        models: Number of searches by model.
     """
 
     def __init__(self, sources: Sequence[Source], *, skip_bad: bool, read: Callable[[int], object]) -> None:
-        """Read all of them.
+        """Read and index all sources.
 
         Args:
-            sources: Files.
-            skip_bad: Count what makes no sense instead of raising.
-            read: Called with the number of bytes after each entry.
+            sources: The files.
+            skip_bad: Count invalid entries instead of raising.
+            read: Called after each entry with its length in bytes.
 
         Raises:
-            InputError: As `Source.read`.
+            InputError: An entry is invalid (see `Source.read`).
         """
         self.sources = sources
         self.counts: list[Counter[str]] = [Counter() for _ in sources]
@@ -49,11 +49,11 @@ class QuestionIndex:
         self._bounds = np.searchsorted(group[self._order], np.arange(len(self._groups) + 1))
 
     def __len__(self) -> int:
-        """How many questions there are."""
+        """Number of different questions."""
         return len(self._groups)
 
     def entries(self, question: int) -> Iterator[Entry]:
-        """Read the entries of a question, in the order of the files."""
+        """Read the entries of a question, in file order."""
         for entry in self._order[self._bounds[question] : self._bounds[question + 1]]:
             _, source, *span = (int(column[entry]) for column in self._entries)
             found = self.sources[source].read(EntrySpan(*span))

@@ -1,4 +1,4 @@
-"""A result line of `marcot search`, or of `marcot eval --full`, as traces."""
+"""Read traces from a result line of `marcot search` or `marcot eval --full`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..trace import ReasoningTrace, TraceStep
 Kind = TypeVar("Kind")
 
 ENDED = ("eos", "stop")
-"""Finish reasons of a text that the model ended itself."""
+"""Finish reasons that mean that the model ended the text itself."""
 
 
 def is_result_line(entry: Mapping[str, Any]) -> bool:
@@ -29,10 +29,10 @@ def is_trial_line(entry: Mapping[str, Any]) -> bool:
 
 
 def parse_trial(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The result of the search as `marcot search` would have written it.
+    """The search result within a line of `marcot eval`, as `marcot search` would have written it.
 
     Raises:
-        InputError: The evaluation did not keep it.
+        InputError: The evaluation did not keep the result.
     """
     if not isinstance(entry.get("result"), dict):
         raise InputError("has no texts, as marcot eval was run without --full")
@@ -40,10 +40,10 @@ def parse_trial(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def parse_traces(entry: Mapping[str, Any]) -> list[ReasoningTrace]:
-    """The rollouts of a search, in the order in which it counted them.
+    """The rollouts of a search as traces, in the order in which the search counted them.
 
     Raises:
-        InputError: A field is missing or makes no sense; says which, not where.
+        InputError: A field is missing or invalid; the message names the field but not the line.
     """
     question = _field(entry, "question", str)
     rollouts = [_object(each, "rollouts") for each in _field(entry, "rollouts", list)]
@@ -86,7 +86,10 @@ def parse_traces(entry: Mapping[str, Any]) -> list[ReasoningTrace]:
 
 
 def _chain(rollout: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> list[int]:
-    """The nodes from below the root to the rollout's leaf. Parents come before children, so this ends."""
+    """The ids of the nodes from below the root to the rollout's leaf.
+
+    Every parent must have a smaller id than its child, so the loop ends even on invalid input.
+    """
     chain: list[int] = []
     node = _field(rollout, "leaf", int)
     while True:

@@ -1,4 +1,4 @@
-"""The files that a data set is made from, entry by entry."""
+"""The source files of a data set, read entry by entry."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class EntrySpan(NamedTuple):
-    """Where an entry is: `length` bytes from `offset`, the `number`th line or array element, counted from 1."""
+    """The position of an entry in its file.
+
+    Attributes:
+        number: Number of its line or array element, from 1.
+        offset: Offset of its first byte.
+        length: Length in bytes.
+    """
 
     number: int
     offset: int
@@ -28,18 +34,18 @@ class EntrySpan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FailedSearch:
-    """A result line that says that the search failed."""
+    """A result line of a search that failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What an entry holds.
+    """The contents of an entry.
 
     Attributes:
         question: The question.
-        traces: Answers to it.
-        is_search: Whether it is the result of a search, rather than a sample of someone's data set.
-        model: The model that was searched with, if it says so.
+        traces: The answers to it.
+        is_search: Whether the entry is the result of a search rather than a sample from another data set.
+        model: The model that the search used; None if the entry does not name it.
     """
 
     question: str
@@ -49,16 +55,17 @@ class Entry:
 
 
 class Source:
-    """A file of JSON lines, or of one JSON array.
+    """A file of JSON lines, or with one JSON array.
 
-    What is in it: results of `marcot search` or `marcot eval --full`, chain-of-thought samples of others, or both.
+    Its entries are results of `marcot search` or `marcot eval --full`, chain-of-thought samples from other data sets,
+    or a mixture.
     """
 
     def __init__(self, path: Path) -> None:
         """Open `path`.
 
         Raises:
-            InputError: It cannot be read.
+            InputError: The file cannot be read.
         """
         self.path = path
         try:
@@ -71,7 +78,7 @@ class Source:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size of the file in bytes."""
         return self.path.stat().st_size
 
     def sha256(self) -> str:
@@ -80,7 +87,7 @@ class Source:
         return hashlib.file_digest(self._file, "sha256").hexdigest()
 
     def spans(self) -> Iterator[EntrySpan]:
-        """Yield where the entries are; `read` may be called between two of them."""
+        """Yield the positions of the entries; `read` may be called during the iteration."""
         with self.path.open("rb") as file:
             file.seek(self._start)
             if self._is_array:
@@ -105,7 +112,7 @@ class Source:
         """Read an entry.
 
         Raises:
-            InputError: It makes no sense; says where it is, what is wrong and what to do.
+            InputError: The entry is invalid; the message says where it is, what is wrong and what to do.
         """
         self._file.seek(span.offset)
         data = self._file.read(span.length)
