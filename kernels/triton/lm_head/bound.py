@@ -1,4 +1,4 @@
-"""What the best tokens of a row and its draw are not below, from a sample of the tiles."""
+"""Lower bounds of a row's best `k` logits and of its draw's score, from a sample of the tiles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .partial import Partial
 from .shape import MOST_SAMPLED, TILE
 
 _WARPS = 1
-"""A warp has no other to wait for, and what is done here is done one after the other."""
+"""The work is sequential, and a single warp never waits for others."""
 
 
 @triton.jit(do_not_specialize=["tiles", "known", "step", "capacity", "k", "has_draw"])
@@ -41,7 +41,11 @@ def _bound(
     SAMPLED: tl.constexpr,
     TILE: tl.constexpr,
 ):
-    """The `k`-th best tile of every `step`-th; `known` is how many these are."""
+    """Compute the bounds of one row from the sample: `known` tiles, every `step`-th of all.
+
+    The bound of the logits is the `k`-th largest maximum of these tiles; that of the draw is the best score in the tile
+    with the highest upper bound.
+    """
     row = tl.program_id(0)
     number = tl.arange(0, SAMPLED)
     tile = number * step
@@ -59,7 +63,7 @@ def _bound(
         if temperature > 0:
             values = tl.load(promises + row * tiles + tile, is_known, float("-inf"))
             most = next_best(values, number, is_known, float("inf"), -1)
-            place = tl.minimum(most[1], known - 1)  # of a row that is not finite there is none
+            place = tl.minimum(most[1], known - 1)  # a row that is not finite has no best tile
             column = tl.arange(0, TILE)
             line = logits + (row.to(tl.int64) * capacity + place) * TILE
             first = tl.load(tokens + place * step)
@@ -70,18 +74,18 @@ def _bound(
 
 
 def bound(partial: Partial, draw: Draw | None, known: int, step: int, k: int) -> None:
-    """Write the bounds of every row, and that the places of the sample are taken.
+    """Write the bounds of every row, and set `counts` to the places that the sample has taken.
 
     Args:
-        partial: What is known of the sample.
+        partial: Holds the results of the sample, and receives the bounds.
         draw: Parameters of the draw, or None.
-        known: Tiles of the sample.
-        step: Every how manyth tile is in it.
+        known: Number of tiles in the sample.
+        step: Every `step`-th tile is in the sample.
         k: How many of the best tokens are wanted.
     """
     rows, tiles = partial.maxima.shape
     assert known <= MOST_SAMPLED
-    # Without a draw, tensors of the same type take its place.
+    # Without a draw, tensors of the same type stand in for its parameters.
     draws = (partial.bounds, partial.chosen, partial.chosen) if draw is None else draw
     _bound[rows,](
         partial.bounds, partial.bound_tiles, partial.best_scores, partial.counts, partial.maxima,

@@ -17,33 +17,33 @@ from .key import next_best
 
 @triton.jit
 def token_of_column(column):
-    """The token whose logit is in a column of a product, where column 0 is token 0; both in the same 16.
+    """The token whose logit is in a given column of a product; column 0 is token 0.
 
-    Tensor cores leave a thread two neighbouring columns of every eight. The tokens are placed so that those of 16
-    columns are four neighbours, which share one Philox block.
+    Tokens are permuted within each 16 columns only. Tensor cores give each thread two neighbouring columns out of every
+    eight. The permutation makes a thread's four columns out of 16 four neighbouring tokens, which share a Philox block.
     """
     return (column & -16) + (column >> 1 & 3) * 4 + (column >> 3 & 1) * 2 + (column & 1)
 
 
 @triton.jit
 def column_of_token(token):
-    """The inverse."""
+    """The inverse of `token_of_column`."""
     return (token & -16) + (token >> 1 & 1) * 8 + (token >> 2 & 3) * 2 + (token & 1)
 
 
 @triton.jit
 def promise_of_tile(parts, first, inverse, key, position, unknown, PARTS: tl.constexpr):
-    """An upper bound of the scores of each row.
+    """An upper bound of each row's scores in a tile.
 
     Args:
-        parts: The logits of a tile in `PARTS` parts of its columns.
+        parts: The logits of the tile, in `PARTS` blocks of columns.
         first: First token of the tile.
-        inverse: `[rows]` fp32, what logits are multiplied by.
-        key: `[rows]` int64.
-        position: `[rows]` int64.
+        inverse: `[rows]` fp32, 1 / temperature.
+        key: `[rows]` int64, Philox keys.
+        position: `[rows]` int64, positions of the tokens to be drawn.
         unknown: 0, which the compiler cannot know. This keeps it from computing the random words of all parts in
-            advance, which would hold them in registers.
-        PARTS: How many parts there are.
+            advance and holding them in registers.
+        PARTS: Number of parts.
     """
     ROWS: tl.constexpr = inverse.shape[0]
     BLOCKS: tl.constexpr = parts[0].shape[1] // 4
@@ -69,7 +69,10 @@ def promise_of_tile(parts, first, inverse, key, position, unknown, PARTS: tl.con
 
 @triton.jit
 def best_of_tile(logits, token, inverse, key, position):
-    """The score, token and logit of the draw among some logits of a row (vectors), whose parameters are scalars."""
+    """The score, token and logit of the draw among some logits of one row.
+
+    `logits` and `token` are vectors; `inverse`, `key` and `position` are scalars.
+    """
     none = tl.zeros(token.shape, tl.uint32)
     low, high = key.to(tl.uint32) + none, (key >> 32).to(tl.uint32) + none
     a, b, c, d = philox((token >> 2).to(tl.uint32), position.to(tl.uint32) + none, low, high)

@@ -1,7 +1,7 @@
-"""Logits in an order without ties: larger ones first, of equal ones the lower token.
+"""Keys that order tokens by their logits without ties: larger logits first, and of equal ones the lower token id.
 
-A logit and its token are one int64 that orders as they do. No two keys are alike, so the best `k` are a set that does
-not depend on who finds them when.
+A logit and its token are packed into one int64 with this order. No two keys are equal, so the set of the best `k` does
+not depend on the order in which threads find them.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import triton
 import triton.language as tl
 
 NO_TOKEN = tl.constexpr(0x7FFFFFFF)
-"""Above every token."""
+"""Above every token id."""
 
 _LOWEST = tl.constexpr(-(2**31))
-"""Below every finite number's bits."""
+"""Below the bits of every finite number, in the order of `kth_largest`."""
 
 
 @triton.jit
 def key_of(logit, token):
-    """32 bits that order like the logits, then 31 that order against the tokens: at least 2³¹."""
+    """The key of a logit and its token, at least 2³¹: 32 bits in logit order, then 31 bits in reverse token order."""
     bits = (logit + 0.0).to(tl.int32, bitcast=True).to(tl.int64)  # the sum turns -0 into 0
     ordered = tl.where(bits < 0, ~bits & 0xFFFFFFFF, bits | 0x80000000)
     return (ordered << 31) | (0x7FFFFFFF - token)
@@ -41,9 +41,10 @@ def logit_of(key):
 
 @triton.jit
 def next_best(values, number, is_one, value, last):
-    """The best of some values and its number, after a value and number: `inf` and -1 for the very best.
+    """The next of some values in descending order, and its number. Of equal values, the lower number comes first.
 
-    `values` and `number` (int32) are vectors, `is_one` says which of them count. None left: `-inf` and `NO_TOKEN`.
+    `value` and `last` are the previous result; `inf` and -1 give the largest value. `values` and `number` (int32) are
+    vectors, of which only the elements marked in `is_one` count. If none is left, the result is `-inf` and `NO_TOKEN`.
     """
     is_left = is_one & ((values < value) | ((values == value) & (number > last)))
     value = tl.max(tl.where(is_left, values, float("-inf")), axis=0)
@@ -52,9 +53,9 @@ def next_best(values, number, is_one, value, last):
 
 @triton.jit
 def kth_largest(values, k):
-    """The `k`-th largest of some fp32 numbers, -inf where there are fewer; equal ones count once.
+    """The `k`-th largest of some fp32 numbers, or -inf if there are fewer; equal numbers count once.
 
-    It is looked for in integers that order as the numbers do, of which a warp finds the largest by one instruction.
+    The numbers are compared as integers in the same order, because a warp finds the largest integer in one instruction.
     """
     bits = values.to(tl.int32, bitcast=True)
     ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)

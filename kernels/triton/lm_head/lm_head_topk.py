@@ -1,11 +1,12 @@
-"""The LM head: logits are looked at in the registers that they are computed in, once, for everything that is wanted.
+"""The LM head: everything that is wanted of the logits is computed in one pass, while they are in registers.
 
-For few rows all logits are also written out, 20 MB at most, and a merge of one thread block per row finds the best
-tokens in the tiles that have them. For many rows that would be too much. There a sample of the vocabulary is multiplied
-first; no token below its `k`-th best tile matters, and of all other tiles only the few rows are written out that have
-one above.
+For few rows, all logits are also written to memory, 20 MB at most, and a merge with one thread block per row finds the
+best tokens in the tiles that hold them. For many rows, that would be too much. Instead, a sample of the vocabulary is
+multiplied first. No token below the `k`-th largest maximum of the sample's tiles can be among the best `k`, so a row of
+any other tile is written only if it has a logit above that bound.
 
-Nothing waits for the host, the launches do not depend on the numbers, and neither do results on who finds what when.
+Nothing waits for the host. The launches do not depend on the values, and the results do not depend on the order in
+which thread blocks run.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ from .shape import (
 from .tiles import Tokens, multiply, tile_variants
 
 _MOST_ROWS = 256
-"""Rows that are multiplied at once: with 20 best tokens of 152,064, what may be written out are 71 MB."""
+"""Rows that are multiplied at once: for the 20 best of 152,064 tokens, up to 71 MB of logits may be written."""
 
 
 class _HeadInputs(NamedTuple):
-    """What is wanted of some rows: the arguments of `lm_head_topk`."""
+    """The arguments of `lm_head_topk` for some rows."""
 
     hidden: Tensor
     k: int
@@ -47,7 +48,7 @@ class _HeadInputs(NamedTuple):
     draw: Draw | None
 
     def select(self, rows: slice) -> _HeadInputs:
-        """Of some of the rows."""
+        """Return the arguments for a part of these rows."""
         targets = None if self.targets is None else self.targets[rows]
         draw = None if self.draw is None else Draw(*(field[rows] for field in self.draw))
         return _HeadInputs(self.hidden[rows], self.k, targets, draw)
@@ -65,13 +66,13 @@ def lm_head_topk(
     """LM head, log-sum-exp, top-k, targets and draw. See `Kernels.lm_head_topk`.
 
     Args:
-        arch: Whose tiles are used.
+        arch: GPU architecture, which decides the shapes of tiles.
         hidden: `[rows, hidden]`.
         weight: `[vocab, hidden]`.
         k: How many of the best tokens are wanted.
-        targets: `[rows]` int64, or None.
+        targets: `[rows]` int64, tokens whose logits are wanted, or None.
         draw: Parameters of the draw, or None.
-        invariant: Whether it is batch-invariant: a row's results have the same bits in any batch.
+        invariant: Whether to be batch-invariant: a row's results have the same bits in any batch.
     """
     assert hidden.shape[1] == weight.in_features
     assert hidden.dtype == weight.dtype
@@ -96,12 +97,12 @@ def lm_head_topk(
 
 
 def _tiles(first: int, outs: int) -> int:
-    """Tiles of a section of the vocabulary."""
+    """Number of tiles that a section of the vocabulary spans."""
     return -(-(first + outs) // TILE) - first // TILE
 
 
 def _whole(arch: Arch, head: HeadTopK, weight: TritonLinear, inputs: _HeadInputs, tiles: int, invariant: bool) -> None:
-    """Write all logits out."""
+    """Write all logits to memory, then merge."""
     hidden, k, targets, draw = inputs
     rows = len(hidden)
     launches = []
@@ -122,7 +123,7 @@ def _whole(arch: Arch, head: HeadTopK, weight: TritonLinear, inputs: _HeadInputs
 
 
 def _sampled(arch: Arch, head: HeadTopK, section: DenseSection, inputs: _HeadInputs) -> None:
-    """Write a sample of the logits out, and others where they are above its bound."""
+    """Write the logits of a sample of the tiles, then those of other tiles that are above its bound, and merge."""
     hidden, k, targets, draw = inputs
     rows = len(hidden)
     tiles = _tiles(0, section.rows)
@@ -130,7 +131,7 @@ def _sampled(arch: Arch, head: HeadTopK, section: DenseSection, inputs: _HeadInp
     shards = shards_for(arch, shape, rows, tiles)
     sample = sample_of(tiles, shards, k)
     few, many = min(sample.tiles, shards), min(sample.others, shards)
-    # Behind the room that is shared is some for tiles that found none, the draw's among them, and for the target's.
+    # After the shared room: `k` places for best tiles that found no room, one for the draw's and one for the target's.
     partial = Partial.empty(rows, tiles, sample.capacity + k + 2, few + many, draw is not None, hidden.device)
     x = activations(hidden, section)
     first = Tokens(section, 0, 0, sample.tiles, sample.step, 0)

@@ -1,7 +1,7 @@
-"""Merges what the tiles of a row report: its log-sum-exp, its best `k` tokens and its draw.
+"""Merges the results of a row's tiles into its log-sum-exp, its best `k` tokens and its draw.
 
-The best `k` tokens lie in the `k` tiles with the largest maxima, and none is below the smallest of these maxima. So few
-tokens pass that test that the merge compares each with every other.
+The best `k` tokens lie in the `k` tiles with the largest maxima, and none of them is below the smallest of these
+maxima. So few tokens pass this test that the merge can rank them by comparing each with every other.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ _LOG2E = tl.constexpr(1.4426950408889634)
 _LN2 = tl.constexpr(0.6931471805599453)
 
 _SHARDS = 256
-"""Shards read at once."""
+"""Number of shards whose sums are read at once."""
 
 _MAXIMA = 2048
-"""Tiles compared side by side: those of 262,144 tokens. A larger vocabulary gets its own binary."""
+"""Number of tile maxima compared at once: enough for 262,144 tokens. A larger vocabulary gets its own binary."""
 
 _GROUPS = tl.constexpr(256)
-"""Parts of the tiles whose maxima give a bound: at least `MAX_TOP_K`."""
+"""Number of groups of tiles whose maxima give a cheap bound; at least `MAX_TOP_K`."""
 
 _AT_ONCE = tl.constexpr(32)
-"""Tiles that are read, and tokens that others are compared with, at once."""
+"""Number of tiles read at once, and of tokens that all others are compared with at once."""
 
 _COLUMNS = tl.constexpr(64)
-"""Columns that one turn of the loop takes where logits are computed again."""
+"""Columns per loop iteration when logits are recomputed."""
 
 _WARPS = 8
 
 
 @triton.jit
 def _log_sum_exp(parts, count, SHARDS: tl.constexpr):
-    """The log-sum-exp of `count` partial ones, added in order, a block at a time."""
+    """Combine `count` partial log-sum-exps in order, `SHARDS` at a time."""
     largest = float("-inf")
     total = 0.0
     for start in range(0, count, SHARDS):
@@ -61,10 +61,10 @@ def _log_sum_exp(parts, count, SHARDS: tl.constexpr):
 
 @triton.jit
 def _choose(chosen, maxima, tiles, k, is_exact, MAXIMA: tl.constexpr, CHOSEN: tl.constexpr):
-    """Write the numbers of the tiles that hold the best tokens; return their count and a lower bound of these tokens.
+    """Write the indices of the tiles that hold the best tokens; return their count and a lower bound of these logits.
 
     With `is_exact`, or if more than `CHOSEN` tiles pass the cheap bound, these are the `k` tiles with the largest
-    maxima, otherwise a few more.
+    maxima. Otherwise there may be a few more.
     """
     tile = tl.arange(0, MAXIMA)
     is_tile = tile < tiles
@@ -93,7 +93,7 @@ def _choose(chosen, maxima, tiles, k, is_exact, MAXIMA: tl.constexpr, CHOSEN: tl
 def _compute_again(
     logits, places, tokens, tile, place, row, hidden, matrix, rows, outs, columns, stride, TILE: tl.constexpr
 ):  # fmt: skip
-    """Compute the logits of a tile once more, as there was no room to keep them, and store them at `place`."""
+    """Recompute the logits of a tile that there was no room for, and store them at `place`."""
     token = tl.load(tokens + tile) + token_of_column(tl.arange(0, TILE))
     same = row.to(tl.int32) + tl.zeros([16], tl.int32)
     product = dense_tile(matrix, hidden, tl.minimum(token, outs - 1), same, rows, columns, stride, _COLUMNS)
@@ -105,12 +105,12 @@ def _compute_again(
 
 @triton.jit
 def _keys(logits, places, tokens, chosen, start, count, bound, TILE: tl.constexpr):
-    """The tokens of some of the chosen tiles that are not below the bound, 0 for others: `[_AT_ONCE, TILE]`."""
+    """Keys of the tokens of some chosen tiles, 0 for tokens below the bound: `[_AT_ONCE, TILE]`."""
     number = start + tl.arange(0, _AT_ONCE)
     is_there = number < count
     tile = tl.load(chosen + number, is_there, 0)
     place = tl.load(places + tile, is_there, -1)
-    is_there = place >= 0  # others are below the bound that decided what was written out
+    is_there = place >= 0  # other tiles were not stored, because they are below the bound from the sample
     column = tl.arange(0, TILE)
     logit = tl.load(logits + place[:, None] * TILE + column[None, :], is_there[:, None], float("-inf"))
     token = tl.load(tokens + tile, is_there, 0)[:, None] + token_of_column(column)[None, :]
@@ -121,7 +121,7 @@ def _keys(logits, places, tokens, chosen, start, count, bound, TILE: tl.constexp
 def _best(
     top_ids, top_logits, logits, places, tokens, chosen, kept, count, bound, k, TILE: tl.constexpr, CHOSEN: tl.constexpr
 ):  # fmt: skip
-    """Write the best `k` tokens of the chosen tiles, the best one first."""
+    """Write the best `k` tokens of the chosen tiles, best first."""
     total = tl.zeros([], tl.int32)
     for start in range(0, count, _AT_ONCE):
         key = _keys(logits, places, tokens, chosen, start, count, bound, TILE)
@@ -155,7 +155,10 @@ def _best(
 
 @triton.jit
 def _logit_of_target(logits, places, tokens, tiles, target, MAXIMA: tl.constexpr, TILE: tl.constexpr):
-    """From the tile that has it; or two of them, where sections of the vocabulary meet in a tile."""
+    """Return the logit of the target.
+
+    If two sections of the vocabulary meet in a tile, each has a copy of it, with -inf for the tokens of the other.
+    """
     tile = tl.arange(0, MAXIMA)
     has_target = (tile < tiles) & (tl.load(tokens + tile, tile < tiles, -1) == target // TILE * TILE)
     place = tl.load(places + tile, has_target, 0)
@@ -168,7 +171,10 @@ def _draw(
     promises, logits, places, tokens, tiles, spare, row, inverse, key, position, is_full,
     hidden, matrix, rows, outs, columns, stride, MAXIMA: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """The token that is drawn and its logit: of the tiles that promise more than what has been found."""
+    """Return the drawn token and its logit.
+
+    The tiles are searched from the highest upper bound (`promises`) down, until none can exceed the best score found.
+    """
     tile = tl.arange(0, MAXIMA)
     is_tile = tile < tiles
     promised = tl.load(promises + tile, is_tile, float("-inf"))
@@ -239,7 +245,7 @@ def _merge(
     CHOSEN: tl.constexpr,
     TILE: tl.constexpr,
 ):
-    """One row: its best tokens in order, its sums of exponentials, its draw. `room` is 0 where there is no bound."""
+    """Merge one row: its best tokens in order, its log-sum-exps and its draw. `room` is 0 if there was no bound."""
     row = tl.program_id(0).to(tl.int64)
     logits += row * capacity * TILE
     places += row * tiles
@@ -283,12 +289,12 @@ def _merge(
 
 
 class Again(NamedTuple):
-    """What the merge needs where a bound has decided what was written out, should there have been too little room.
+    """What the merge needs to recompute tiles that were above the bound, but for which there was no room.
 
     Attributes:
         hidden: `[rows, columns]`.
         matrix: `[vocab, columns]`.
-        room: For how many rows of tiles there was room.
+        room: Number of tiles that there was room for in each row.
     """
 
     hidden: Tensor
@@ -305,9 +311,19 @@ def merge(
     draw: Draw | None,
     again: Again | None = None,
 ) -> None:
-    """Write all of `head`."""
+    """Merge the results of all tiles and write every field of `head`.
+
+    Args:
+        arch: GPU architecture, on which the register limit depends.
+        head: Receives the results.
+        partial: The results of all tiles.
+        k: How many of the best tokens are wanted.
+        targets: `[rows]` int64, tokens whose logits are wanted, or None.
+        draw: Parameters of the draw, or None.
+        again: What to recompute tiles from if a bound limited what was stored, or None if all tiles are stored.
+    """
     rows, tiles = partial.maxima.shape
-    # Where something is not wanted, a tensor of the same type takes its place.
+    # A tensor of the same type stands in for whatever is not wanted.
     target_logits = head.lse if head.target_logits is None else head.target_logits
     drawn = (head.top_ids, head.lse, head.lse)
     if head.drawn_ids is not None and head.drawn_logits is not None and head.scaled_lse is not None:
@@ -331,7 +347,7 @@ def merge(
 
 
 def _registers(arch: Arch) -> int | None:
-    """Most of a thread. Where the compiler's own limit is so low that it spills a few bytes, all there are."""
+    """Most registers per thread, or None for the compiler's own limit; all 255 where that limit causes spills."""
     return 255 if arch.backend == "cuda" and arch.name not in ("sm_90", "sm_100") else None
 
 

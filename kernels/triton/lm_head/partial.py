@@ -1,4 +1,4 @@
-"""What is known of parts of the vocabulary before it is put together."""
+"""Results of the LM head for single tiles and shards, before they are merged."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from .shape import CHOSEN, TILE
 
 
 class Partial(NamedTuple):
-    """What the kernels of the LM head tell each other. Tiles are 128 tokens; a shard is one thread block's tiles.
+    """Intermediate results that the LM head's kernels share. A tile is 128 tokens; a shard is a thread block's tiles.
 
     Attributes:
-        logits: `[rows, capacity, TILE]` fp32, rows of tiles that may have one of the best tokens.
+        logits: `[rows, capacity, TILE]` fp32, the tiles of each row that may hold one of its best tokens or its draw.
         maxima: `[rows, tiles]` fp32, the largest logit of each tile.
-        promises: `[rows, tiles]` fp32, what no logit / temperature + noise is above, or None without a draw; without
-            values in rows that do not draw.
-        places: `[rows, tiles]` int32, where in `logits` the tile is, or -1.
-        tokens: `[tiles]` int32, the first token of each.
+        promises: `[rows, tiles]` fp32, upper bounds of logit / temperature + noise in each tile, or None without a
+            draw; undefined in rows that do not draw.
+        places: `[rows, tiles]` int32, index of the tile in `logits`, or -1 if it is not stored.
+        tokens: `[tiles]` int32, the first token of each tile.
         sums: `[rows, shards]` fp32, log-sum-exp of the shard's logits.
-        scaled_sums: Same of logits / temperature, like `promises`.
-        counts: `[rows]` int32, how many places have been asked for, more than there are included.
-        bounds: `[rows]` fp32, a logit that the `k`-th best is not below.
-        bound_tiles: `[rows]` int32, with which tile: of those with such a maximum, only tiles before it matter.
-        best_scores: `[rows]` fp32, a score that the draw's is not below.
-        chosen: `[rows, 2, CHOSEN]` int64, for the merge: tiles that have the best tokens, and these tokens' keys.
+        scaled_sums: Same for logits / temperature; None or undefined where `promises` is.
+        counts: `[rows]` int32, how many places in `logits` have been requested; may exceed the number available.
+        bounds: `[rows]` fp32, a lower bound of the `k`-th best logit.
+        bound_tiles: `[rows]` int32, the tile that the bound is from; a tile of equal maximum matters only if it comes
+            before this one.
+        best_scores: `[rows]` fp32, a lower bound of the draw's score.
+        chosen: `[rows, 2, CHOSEN]` int64, scratch memory of the merge: the tiles that hold the best tokens, and the
+            keys of these tokens.
     """
 
     logits: Tensor
@@ -44,7 +46,7 @@ class Partial(NamedTuple):
 
     @staticmethod
     def empty(rows: int, tiles: int, capacity: int, shards: int, has_draw: bool, device: torch.device) -> Partial:
-        """Room for `capacity` rows of tiles of each row."""
+        """Allocate all tensors, with room for the logits of `capacity` tiles per row."""
 
         def floats(*shape: int) -> Tensor:
             return torch.empty(shape, device=device)

@@ -1,4 +1,4 @@
-"""How much of `lm_head_topk` is done at once."""
+"""Launch shapes of `lm_head_topk`: how much it does at once."""
 
 from __future__ import annotations
 
@@ -13,39 +13,40 @@ from ..arch import Arch
 from ..linear.block_codes import CodeFormat
 
 DENSE = CodeFormat(16, 1, 0, has_minimums=False, nested=False)
-"""Stands for a dense matrix."""
+"""Stands for a dense matrix where a `CodeFormat` is expected."""
 
 TILE = 128
-"""Tokens whose largest logit is noted. A tile begins at a multiple of it."""
+"""Tokens of a tile, whose largest logit is recorded. A tile begins at a multiple of this."""
 
 CHOSEN = 256
-"""Tiles, and then tokens, that the merge puts in order; a little more than the `k` wanted as a rule."""
+"""Most tiles, and then tokens, that the merge puts in order; usually there are little more than the `k` wanted."""
 
 _COLUMNS = 64
-"""Columns that one turn of the loop takes, where a group is not longer: the codes of a word of four bits."""
+"""Columns per loop iteration, unless a group is longer: a strip of 4-bit codes."""
 
 MOST_SAMPLED = 512
-"""Tiles of a sample at most: what one warp looks at."""
+"""Most tiles of a sample: what one warp can handle."""
 
 _LOGITS = 5 << 20
-"""Logits that are written out without asking whether they matter: 20 MB, 34 rows of 152,064 tokens."""
+"""Most logits that are written without checking whether they matter: 20 MB, or 34 rows of 152,064 tokens."""
 
 _INVARIANT_ROWS = 16
-"""Rows of a thread block where results must not depend on the number of rows."""
+"""Rows of a thread block if results must not depend on the number of rows."""
 
 
 class TileShape(NamedTuple):
-    """What a thread block takes at once.
+    """The launch shape of a thread block.
 
     Attributes:
-        rows: Rows of hidden states. The weight passes through it once for all of them.
-        columns: Columns that one turn of the loop takes.
+        rows: Rows of hidden states. The thread block reads its part of the weight once for all of them.
+        columns: Columns per loop iteration.
         warps: Warps of a thread block.
         stages: Depth of the software pipeline.
-        resident: Thread blocks that share a processor, so that one looks at its logits while the other multiplies.
-        registers: What the compiler may give a thread; None leaves it to the compiler.
-        draws: Whether there is code for draws.
-        parts: In how many parts the logits of a tile are looked at, so that numbers about them fit in registers.
+        resident: Thread blocks that share a processor, so that one processes its logits while the other multiplies.
+        registers: Most registers per thread; None leaves it to the compiler.
+        draws: Whether the binary has code for draws.
+        parts: Number of parts in which the logits of a tile are processed, so that intermediate values fit in
+            registers.
     """
 
     rows: int
@@ -58,15 +59,15 @@ class TileShape(NamedTuple):
     parts: int = 4
 
 
-# Measured on an H200 and read off the binaries (`make kernel-report`): nothing spills. By the rows of a thread block.
-# Not told that there are 255 registers, the compiler takes 128 for 16 rows, and spills.
+# By the rows of a thread block. Measured on an H200; the binaries (`make kernel-report`) show that nothing spills.
+# Without an explicit limit of 255 registers, the compiler uses 128 for 16 rows, and spills.
 _DENSE: Final[Mapping[str, Mapping[int, TileShape]]] = {
     "sm_90": {
         16: TileShape(16, 64, 4, 5, 2, 255),
         64: TileShape(64, 64, 4, 3, 2),
         128: TileShape(128, 64, 8, 3, 2, 128, draws=False),
     },
-    # A product of 64 rows has its sums in memory of its own, and moves them to registers with others beside.
+    # A product of 64 rows keeps its sums in tensor memory, and needs further registers to move them out.
     "sm_100": {16: TileShape(16, 64, 4, 3, 2, 255), 32: TileShape(32, 64, 4, 3, 2, 255)},
     "nvidia": {16: TileShape(16, 64, 4, 3, 2, 255), 64: TileShape(64, 64, 8, 3, 1, 255)},
     "cdna": {16: TileShape(16, 64, 4, 2, 2), 64: TileShape(64, 64, 8, 2, 1)},
@@ -77,7 +78,7 @@ _QUANTIZED: Final[Mapping[str, TileShape]] = {
     "sm_100": TileShape(16, 64, 8, 3, 1, 255),
     "sm_120": TileShape(16, 64, 8, 3, 1, 255),
     "cdna": TileShape(16, 64, 4, 2, 2),
-    "rdna": TileShape(16, 64, 4, 1, 4, parts=1),  # operands lie in registers twice: no room for a second stage
+    "rdna": TileShape(16, 64, 4, 1, 4, parts=1),  # operands are in registers twice: no room for a second stage
 }
 
 
@@ -86,10 +87,10 @@ def _dense(arch: Arch) -> Mapping[int, TileShape]:
 
 
 def blocks_of_rows(arch: Arch, format: CodeFormat, dtype: torch.dtype) -> tuple[int, ...]:
-    """Rows of a thread block, the choices.
+    """The numbers of rows that a thread block may have, in ascending order.
 
-    What larger ones save are reads of the weight from the L2 cache. Codes are so few bytes that it is not worth a
-    binary; fp32 has no tensor cores and needs the registers for operands.
+    Larger blocks save reads of the weight from the L2 cache. For quantised weights, that saves too few bytes to be
+    worth another binary; fp32 has no tensor cores and needs the registers for operands.
     """
     return (16,) if format != DENSE or dtype == torch.float32 else tuple(_dense(arch))
 
@@ -98,7 +99,7 @@ def blocks_of_rows(arch: Arch, format: CodeFormat, dtype: torch.dtype) -> tuple[
 def tile_shape(
     arch: Arch, format: CodeFormat, rows: int, dtype: torch.dtype, has_draw: bool, invariant: bool = False
 ) -> TileShape:
-    """The launch for `rows` rows. A draw takes the registers that a second thread block of 128 rows would need."""
+    """The shape for `rows` rows. A draw takes the registers that a second thread block of 128 rows would need."""
     if format != DENSE:
         shape = _QUANTIZED.get(arch.family, _QUANTIZED["nvidia"])
         return shape._replace(columns=max(_COLUMNS, format.group))
@@ -113,29 +114,29 @@ def tile_shape(
 
 
 def tuned_kind(shape: TileShape) -> str:
-    """What tuning tables call the head of a dense weight in 16 bits."""
+    """The name in tuning tables for an LM head with a dense 16-bit weight."""
     return "dense" if shape.draws else "dense, no draw"
 
 
 def shards_for(arch: Arch, shape: TileShape, rows: int, tiles: int, invariant: bool = False) -> int:
-    """Thread blocks for each block of rows, as many as run at once, each going through its part of `tiles`."""
+    """Number of thread blocks per block of rows: as many as run at once, each with its share of `tiles`."""
     row_blocks = 1 if invariant else triton.cdiv(rows, shape.rows)
     return max(1, min(arch.processors * shape.resident // row_blocks, tiles))
 
 
 def rows_at_once(tiles: int) -> int:
-    """Rows whose logits may all be written out."""
+    """The number of rows that may have all their logits written to memory."""
     return max(1, _LOGITS // (tiles * TILE))
 
 
 class Sample(NamedTuple):
-    """Tiles whose logits are written out first, to know a bound for the others.
+    """The tiles that are multiplied first, to get a bound for the others.
 
     Attributes:
-        step: Every how manyth tile is one.
-        tiles: How many there are.
-        others: How many other tiles there are.
-        capacity: Room for rows of tiles: those of the sample, and of the others as many as may be above the bound.
+        step: Every `step`-th tile is in the sample.
+        tiles: Number of tiles in the sample.
+        others: Number of all other tiles.
+        capacity: Number of tiles that can be stored per row: the sample's, and those expected to be above its bound.
     """
 
     step: int
@@ -145,10 +146,10 @@ class Sample(NamedTuple):
 
 
 def sample_of(tiles: int, shards: int, k: int) -> Sample:
-    """One that keeps `shards` thread blocks busy once.
+    """Choose a sample that keeps `shards` thread blocks busy once.
 
-    Of the tiles behind the sample, about `k (step - 1)` are above the sample's `k`-th; their standard deviation is
-    `step` times the root of `k` if tiles are in random order. There is room for twice as many.
+    Of the tiles outside the sample, about `k (step - 1)` are above the sample's `k`-th best; if tiles are in random
+    order, the standard deviation of this number is `step` times the root of `k`. There is room for twice as many.
     """
     step = max(2, triton.cdiv(tiles, min(shards, MOST_SAMPLED)))
     amount = triton.cdiv(tiles, step)

@@ -1,8 +1,9 @@
-"""Tiles of the LM head's product, looked at in the registers that they are computed in.
+"""Multiplies hidden states with tiles of the LM head, and processes the logits while they are in registers.
 
-Of a tile, each row's largest logit is noted, what no score of its draw is above, and the sum of the exponentials. The
-best `k` tokens of a row are in the `k` tiles with the largest maxima. So a row of a tile is written out, as it is,
-where its maximum is among those, as far as is known by then, or where it may hold the draw; and nothing is sorted here.
+For each row of a tile, the kernel records the largest logit and an upper bound of the scores in the Gumbel draw, and it
+adds up the exponentials. The best `k` tokens of a row are in the `k` tiles with the largest maxima. So once a bound is
+known, a row of a tile is written to memory only if its maximum may be among those `k`, or if it may hold the drawn
+token. Nothing is sorted here.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _LN2 = tl.constexpr(0.6931471805599453)
 
 @triton.jit
 def quarters(tile):
-    """A tile in four parts of its columns, which moves nothing."""
+    """Split a tile into four consecutive blocks of columns, without moving data."""
     ROWS: tl.constexpr = tile.shape[0]
     parts = tl.permute(tl.reshape(tile, [ROWS, 2, 2, tile.shape[1] // 4]), (0, 3, 1, 2))
     even, odd = tl.split(parts)
@@ -44,7 +45,7 @@ def quarters(tile):
 
 @triton.jit
 def _add_exponentials(largest, total, new, parts, factor, PARTS: tl.constexpr):
-    """A sum of `2 ** (factor * (logit - largest))`, with those of a tile, for a new largest logit."""
+    """Rescale a sum of `2 ** (factor * (logit - largest))` to the maximum `new`, and add the logits of a tile to it."""
     none = tl.zeros_like(parts[0])
     offset = -new * factor
     total = total * tl.exp2(largest * factor + offset)
@@ -55,13 +56,13 @@ def _add_exponentials(largest, total, new, parts, factor, PARTS: tl.constexpr):
 
 @triton.jit
 def _write_out(logits, writes, parts, row, place, capacity, PARTS: tl.constexpr):
-    """Write the rows of a tile out that are asked for."""
+    """Store those rows of a tile that `writes` marks."""
     COLUMNS: tl.constexpr = parts[0].shape[1]
     if tl.max(writes.to(tl.int32), axis=0) > 0:
         line = logits + (row.to(tl.int64) * capacity + place) * (PARTS * COLUMNS)
         for part in tl.static_range(PARTS):
             column = part * COLUMNS + tl.arange(0, COLUMNS)
-            # Without the choice all would be moved at once, to other registers, to be written side by side.
+            # Without this `where`, the compiler moves all parts to other registers at once, to store them side by side.
             written = tl.where(writes[:, None], parts[part], 0.0)
             tl.store(line[:, None] + column[None, :], written, writes[:, None])
 
@@ -130,9 +131,10 @@ def _tiles(
     TILE: tl.constexpr,
     PARTS: tl.constexpr,
 ):
-    """Some rows, and every `shards`-th of `amount` tiles of a section of the vocabulary.
+    """Multiply a block of rows with every `shards`-th of `amount` tiles of a section of the vocabulary.
 
-    Without a bound these are every `step`-th tile, and what is written has its place; with one they are the others.
+    Without a bound, the `amount` tiles are every `step`-th of the section, and each has a fixed place in `logits`. With
+    a bound, they are all the others, and a row of a tile that is stored takes the next free place.
     """
     shard = tl.program_id(0) // row_blocks
     first_row = tl.program_id(0) % row_blocks * BLOCK_M
@@ -145,12 +147,12 @@ def _tiles(
         any_draws = tl.max(tl.load(temperatures + lanes, (lanes < rows) & (has_draw != 0), 0.0), axis=0) > 0
 
     for number in range(shard, amount, shards):
-        # The shift gives 0, which the compiler does not know: what follows from the rows is computed when it is used,
-        # instead of waiting in registers through all tiles.
+        # The shift gives 0, but the compiler does not know that. So it computes what depends on the rows where it is
+        # used, instead of keeping it in registers for the whole loop.
         row = lanes + (number >> 30)
         is_row = row < rows
         block = tl.where(has_bound != 0, number + number // tl.maximum(step - 1, 1) + 1, number * step)
-        # Tiles begin at multiples of their size, also where a section of the vocabulary does not.
+        # Tiles begin at multiples of their size, even if the section of the vocabulary does not.
         start = (first_token // TILE + block) * TILE
         token = token_of_column(start + tl.arange(0, TILE))
         out = token - first_token
@@ -208,15 +210,15 @@ def _tiles(
 
 
 class Tokens(NamedTuple):
-    """A launch's part of the vocabulary.
+    """The part of the vocabulary that one launch multiplies.
 
     Attributes:
         section: Rows of the weight.
-        first: Token of the section's first row.
-        first_tile: Number of its first tile, counted over all sections.
-        tiles: How many tiles are taken.
-        step: Every how manyth tile that is.
-        first_shard: Where the launch's results begin.
+        first: Token id of the section's first row.
+        first_tile: Index of the section's first tile, counted over all sections.
+        tiles: Number of tiles that the launch processes.
+        step: Without a bound, the launch takes every `step`-th tile; with one, all the others.
+        first_shard: Index of the launch's first shard in `Partial.sums`.
     """
 
     section: Section
@@ -237,21 +239,21 @@ def multiply(
     draw: Draw | None,
     room: int = 0,
 ) -> None:
-    """Take in a part of the vocabulary.
+    """Multiply hidden states with a part of the vocabulary, and record the results in `partial`.
 
     Args:
-        partial: What is known goes there.
-        hidden: `[rows, columns]`, as the section multiplies it.
-        part: Which part, and which of its tiles; with a bound, all others.
-        shape: Of a thread block.
-        shards: Thread blocks for each block of rows.
-        targets: `[rows]` int64, or None.
+        partial: Receives the results; with a bound, also provides it.
+        hidden: `[rows, columns]`, as returned by `activations` for the section.
+        part: The section of the weight, and which of its tiles to multiply.
+        shape: Launch shape of a thread block.
+        shards: Number of thread blocks per block of rows.
+        targets: `[rows]` int64, tokens whose logits are wanted, or None.
         draw: Parameters of the draw, or None.
-        room: Where a bound is known, and rows of tiles are only written out if they are above it: for how many of each
-            row there is room.
+        room: 0 if no bound is known. Otherwise, the number of tiles that can be stored for each row, including those of
+            the sample; a row of a tile is stored only if it is above the bound.
     """
     rows, all_shards = partial.sums.shape
-    # Where something is not wanted, a tensor of the same type takes its place.
+    # A tensor of the same type stands in for whatever is not wanted.
     scaled_sums = partial.sums if partial.scaled_sums is None else partial.scaled_sums
     promises = partial.sums if partial.promises is None else partial.promises
     longs = partial.chosen
