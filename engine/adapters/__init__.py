@@ -1,1 +1,1 @@
-"""Interfaces of other tools, on marcot's engine: one file for each, imported by name when that tool is installed."""
+"""Adapters that let other tools use marcot's engine: one module per tool, importable if that tool is installed."""

@@ -1,8 +1,8 @@
 """marcot as a model of the LM evaluation harness: `lm_eval --model marcot --model_args pretrained=NAME`.
 
-Requests with the same context share its K and V, so a multiple-choice question computes its context once; everything
-else is batched continuously. Needs `pip install 'marcot[lm-eval]'`. Versions of the harness that ignore entry points
-are started by `python -m marcot.engine.adapters.lm_eval` with the arguments of `lm_eval`.
+Requests with the same context share its K and V, so the context of a multiple-choice question is computed once;
+everything else is batched continuously. Needs `pip install 'marcot[lm-eval]'`. For versions of the harness that ignore
+entry points, run `python -m marcot.engine.adapters.lm_eval` with the arguments of `lm_eval`.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from ..sampling.sampling import Sampling
 from ..serving.async_engine import AsyncEngine
 
 _OPEN_CONTEXTS = 64
-"""Contexts that are open at a time: enough to fill a step with short ones."""
+"""How many contexts are open at a time: enough to fill a step even if they are short."""
 
 _DEFAULT_TOKENS = 256
-"""What the harness lets a model draw where a task names no number."""
+"""The harness's limit of new tokens for tasks that set none."""
 
 _IGNORED = frozenset({"do_sample", "until", "max_gen_toks", "temperature", "num_beams"})
 _SAMPLING = frozenset({"top_k", "top_p", "min_p", "repetition_penalty", "seed"})
 
 Pair = tuple[tuple[str, str] | None, list[int], list[int]]
-"""Context and continuation: as text if they were, and in tokens."""
+"""Context and continuation: the two texts (None for windows of one text), then the token ids of each."""
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 @register_model("marcot")
-class MarcotLM(TemplateLM):  # type: ignore[misc]  # where the harness is not installed, its classes are Any
+class MarcotLM(TemplateLM):  # type: ignore[misc]  # if the harness is not installed, its classes are Any
     """A marcot engine behind the harness's interface.
 
     Attributes:
         engine: The engine.
-        max_length: Tokens of a context and what follows it; what is longer loses its beginning.
+        max_length: Most tokens of a context and its continuation together; a longer context loses its beginning.
     """
 
     def __init__(
@@ -60,18 +60,18 @@ class MarcotLM(TemplateLM):  # type: ignore[misc]  # where the harness is not in
         """Load a model.
 
         Args:
-            pretrained: What `Engine.load` takes, or an engine.
-            max_length: At most the model's context, which is the default.
-            batch_size: Ignored: steps are as large as they can be.
+            pretrained: A name or path for `Engine.load`, or a loaded engine.
+            max_length: See the class; at most the model's context length, which is the default.
+            batch_size: Ignored: steps are always as large as possible.
             max_batch_size: Ignored.
-            options: Those of `Engine.load`.
+            options: Options of `Engine.load`.
 
         Raises:
             MarcotError: The model cannot be loaded.
-            InputError: It has no tokenizer.
+            InputError: The model has no tokenizer.
         """
         super().__init__()
-        if options.get("device") in (None, "cuda:0"):  # which the harness passes where nothing was said, GPU or not
+        if options.get("device") in (None, "cuda:0"):  # the harness's default, with or without a GPU
             options["device"] = "auto"
         self.engine = pretrained if isinstance(pretrained, Engine) else Engine.load(pretrained, **options)
         if self.engine.tokenizer is None:
@@ -86,22 +86,22 @@ class MarcotLM(TemplateLM):  # type: ignore[misc]  # where the harness is not in
 
     @property
     def prefix_token_id(self) -> int:
-        """The token before a text without a context."""
+        """The token that stands in for an empty context."""
         first = self._tokenizer.bos_token_id
         return self.eot_token_id if first is None else first
 
     @property
     def tokenizer_name(self) -> str:
-        """What the harness files results of a chat template under."""
+        """The name under which the harness stores results with a chat template."""
         return self.engine.settings.get("model", "marcot").replace("/", "__")
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: object) -> list[int]:
-        """Token ids of `string`, after the token that documents start with where the checkpoint wants it."""
+        """Token ids of `string`, with BOS first if `add_special_tokens`, whose default is what the checkpoint asks for."""
         bos = self._tokenizer.adds_bos if add_special_tokens is None else add_special_tokens
         return self._tokenizer.encode(string, bos=bos)
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
-        """The source of the checkpoint's template, by which the harness tells results apart."""
+        """The source of the checkpoint's chat template, by which the harness distinguishes results."""
         template = self._tokenizer.chat_template
         return template.source if chat_template and template is not None else None
 
@@ -109,7 +109,7 @@ class MarcotLM(TemplateLM):  # type: ignore[misc]  # where the harness is not in
         """Render a conversation; without `add_generation_prompt` its last message is left open.
 
         Raises:
-            ChatTemplateError: There is no template, or it fails.
+            ChatTemplateError: The model has no template, or the template fails.
         """
         if add_generation_prompt:
             return self._tokenizer.chat(chat_history)
@@ -118,7 +118,7 @@ class MarcotLM(TemplateLM):  # type: ignore[misc]  # where the harness is not in
         return whole[: whole.rindex(last) + len(last)]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
-        """Log-probability of each text, cut into windows of `max_length` where it is longer."""
+        """Log-probability of each text; texts longer than `max_length` are cut into windows."""
         windows: list[list[Pair]] = [
             [
                 (None, *make_disjoint_window(window))
@@ -138,7 +138,7 @@ class MarcotLM(TemplateLM):  # type: ignore[misc]  # where the harness is not in
         """Continue each context up to one of its stop texts, which is not returned.
 
         Raises:
-            InputError: A task asks for a way to sample that there is not.
+            InputError: A task asks for a sampling option that marcot does not have.
         """
         asked = [(context, *self._parse_sampling(wanted)) for context, wanted in (each.args for each in requests)]
 
@@ -156,7 +156,7 @@ class MarcotLM(TemplateLM):  # type: ignore[misc]  # where the harness is not in
     def _loglikelihood_tokens(
         self, requests: Sequence[Pair], disable_tqdm: bool = False, **kwargs: object
     ) -> list[tuple[float, bool]]:
-        """For each pair, the continuation's log-probability, and whether greedy decoding gives it."""
+        """For each pair, the log-probability of the continuation, and whether greedy decoding would produce it."""
         places: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for place, (_, context, continuation) in enumerate(requests):
             places[tuple(self._fitting(context, len(continuation)))].append(place)
@@ -179,14 +179,14 @@ class MarcotLM(TemplateLM):  # type: ignore[misc]  # where the harness is not in
         return [found[place] for place in range(len(requests))]
 
     def _fitting(self, context: list[int], following: int) -> list[int]:
-        """The end of `context` that fits before so many tokens, the last of which the model does not read."""
+        """The end of `context` that fits before `following` tokens; the model need not read the last of these."""
         room = self.max_length + 1 - following
         if room < 1:
             raise InputError(f"a continuation of {following} tokens is longer than {self.max_length}, the context")
         return context[-room:]
 
     def _parse_sampling(self, wanted: dict[str, Any]) -> tuple[Sampling, int]:
-        """How a task samples, and how many tokens of its context fit before what it draws."""
+        """A task's sampling, and how many tokens of its context leave room for the tokens it draws."""
         options = normalize_gen_kwargs(wanted, _DEFAULT_TOKENS)
         unknown = options.keys() - _IGNORED - _SAMPLING
         if unknown or options.get("num_beams", 1) != 1:
@@ -212,7 +212,7 @@ class MarcotLM(TemplateLM):  # type: ignore[misc]  # where the harness is not in
         what: str,
         disable_tqdm: bool,
     ) -> list[R]:
-        """`ask` about all of `asked`, a number of them at a time; the answers in their order."""
+        """Call `ask` for each of `asked`, at most `_OPEN_CONTEXTS` at a time; return the answers in order."""
 
         async def run() -> list[R]:
             places = asyncio.Semaphore(_OPEN_CONTEXTS)
@@ -235,7 +235,7 @@ class MarcotLM(TemplateLM):  # type: ignore[misc]  # where the harness is not in
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
-    """The harness's own command, which knows the model `marcot`."""
+    """Run the harness's own command with the model `marcot` registered."""
     import sys
 
     from lm_eval.__main__ import cli_evaluate

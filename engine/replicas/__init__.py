@@ -1,1 +1,1 @@
-"""Several engines in processes of their own that share the questions of a run."""
+"""Several engines, each in its own process, that share the questions of a run."""

@@ -1,4 +1,4 @@
-"""What a replica and the process that feeds it say to each other."""
+"""Messages between a replica's worker process and the parent process that assigns its questions."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..usage import Usage
 
 
 class Assignment(NamedTuple):
-    """Search this question; the arguments are those of `Engine.stream`, the strategy as bytes.
+    """To the worker: search this question. The arguments are those of `Engine.stream`, with the strategy pickled.
 
     Attributes:
-        ticket: Its number among all assignments of a pool, so that news of an abandoned one is recognised.
-        position: That of the question in the run.
+        ticket: Number of the assignment, unique in its pool, by which events of an abandoned one are recognised.
+        position: Position of the question in the run.
     """
 
     ticket: int
@@ -30,16 +30,16 @@ class Assignment(NamedTuple):
 
 
 class Abandon(NamedTuple):
-    """Give up everything that was assigned before."""
+    """To the worker: cancel all earlier assignments."""
 
 
 class Ready(NamedTuple):
-    """The model is loaded.
+    """From the worker: the model is loaded.
 
     Attributes:
         settings: `Engine.settings`.
         shows_date: Whether the chat template shows today's date.
-        kv_capacity: Pages of the KV cache.
+        kv_capacity: Number of pages of the KV cache.
     """
 
     settings: dict[str, str]
@@ -48,13 +48,13 @@ class Ready(NamedTuple):
 
 
 class ReplicaEvent(NamedTuple):
-    """Something happened to a question.
+    """From the worker: progress of a question, or its outcome.
 
     Attributes:
-        ticket: Of its assignment.
-        event: Progress, or the outcome.
+        ticket: Ticket of its assignment.
+        event: The progress or the outcome.
         usage: All work of the replica so far.
-        kv_pages: Pages in use.
+        kv_pages: Pages of its KV cache in use.
     """
 
     ticket: int
@@ -64,6 +64,6 @@ class ReplicaEvent(NamedTuple):
 
 
 class LoadFailure(NamedTuple):
-    """The model cannot be loaded."""
+    """From the worker: the model cannot be loaded."""
 
     error: MarcotError

@@ -1,4 +1,4 @@
-"""One engine in a process of its own, as the process that feeds it sees it."""
+"""The parent's side of a replica: one engine in its own process."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from ..usage import Usage
 from .messages import Abandon, Assignment, LoadFailure, Ready, ReplicaEvent
 from .worker import work
 
-_CONTEXT = multiprocessing.get_context("spawn")  # a fork would share the threads of torch and OpenMP, which it must not
+_CONTEXT = multiprocessing.get_context("spawn")  # forking breaks the threads of torch and OpenMP
 
 _SECONDS_TO_EXIT = 5.0
 
 
 class Replica:
-    """A worker process and what it has under way.
+    """A worker process and the questions assigned to it.
 
     Attributes:
-        connection: To the worker; it is at its end once the worker is gone.
-        is_ready: Whether it has loaded its model.
-        assigned: What it searches, by ticket.
-        kv_capacity: Pages of its KV cache.
-        usage: All work that it has reported.
-        kv_pages: Pages that it had in use then.
+        connection: The pipe to the worker; it reads end of file once the worker is gone.
+        is_ready: Whether the worker has loaded its model.
+        assigned: The questions that it searches, by ticket.
+        kv_capacity: Number of pages of its KV cache.
+        usage: All work that it has done, as of its last report.
+        kv_pages: Pages in use, as of its last report.
     """
 
     def __init__(self, model: str, device: str, options: Mapping[str, Any]) -> None:
@@ -45,14 +45,14 @@ class Replica:
         self.kv_capacity = 0
 
     def has_room(self, most: int) -> bool:
-        """Whether it can take a question more, where it may have `most`."""
+        """Whether it can take another question if it may search at most `most` at a time."""
         return self.is_ready and len(self.assigned) < most and self._alone not in self.assigned
 
     def assign(self, assignment: Assignment, *, alone: bool) -> None:
-        """Let it search a question, perhaps with nothing beside it.
+        """Send a question to the worker; with `alone`, it gets no other question until this one has ended.
 
         Raises:
-            OSError: It is gone.
+            OSError: The worker is gone.
         """
         if alone:
             self._alone = assignment.ticket
@@ -60,17 +60,17 @@ class Replica:
         self.connection.send(assignment)
 
     def abandon(self) -> None:
-        """Let it give up what it has under way."""
+        """Cancel all questions that the worker searches."""
         if self.assigned:
             self.assigned.clear()
-            with suppress(OSError):  # it is gone, with all that it had
+            with suppress(OSError):  # the worker is gone, so there is nothing to cancel
                 self.connection.send(Abandon())
 
     def receive(self) -> Ready | ReplicaEvent | LoadFailure:
-        """The next message.
+        """Receive the worker's next message; blocks.
 
         Raises:
-            EOFError: It is gone.
+            EOFError: The worker is gone.
         """
         try:
             message: Ready | ReplicaEvent | LoadFailure = self.connection.recv()
@@ -83,7 +83,7 @@ class Replica:
         return message
 
     def stop(self) -> str:
-        """End the process, if it has not ended, and say how it ended."""
+        """End the process if it still runs, and return how it ended, in words."""
         self.connection.close()
         self._process.join(_SECONDS_TO_EXIT if self.is_ready and not self.assigned else 0.0)
         if self._process.is_alive():

@@ -1,4 +1,4 @@
-"""Engines in several processes, as one that searches questions."""
+"""Engines in several processes that search questions like a single engine."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from .replica import Replica
 MAX_REPLICAS = 64
 
 _MOST_LOSSES = 2
-"""Workers that may die while they search a question and nothing else, until it counts as failed."""
+"""How many workers must die while they search one question alone before that question counts as failed."""
 
 
 class ReplicaPool:
-    """Replicas of a model, each an engine in a process of its own; a context manager.
+    """Replicas of a model, each an engine in its own process; a context manager.
 
-    Questions are handed out one by one: a replica gets the next as soon as it has ended one. A worker that dies, for
-    whatever reason, is replaced, and what it had under way is searched again from the start, each question alone in a
-    worker, so that one that kills its worker is known. Results are those that one engine would give.
+    Questions are handed out one by one: a replica gets the next question as soon as it has finished one. A worker that
+    dies for any reason is replaced, and its open questions are searched again from the start, each alone in a worker,
+    which shows which question kills its worker. Results equal those of a single engine.
 
     Attributes:
         settings: `Engine.settings`.
@@ -49,8 +49,8 @@ class ReplicaPool:
 
         Args:
             model: Its name or path.
-            devices: Such as `["cuda:0", "cuda:1"]`, or `["cpu"] * 4`, whose cores are divided among the replicas.
-            options: Those of `Engine.load`; `kv_tokens` is for each replica.
+            devices: For example `["cuda:0", "cuda:1"]`, or `["cpu"] * 4`, whose cores are divided among the replicas.
+            options: Options of `Engine.load`; `kv_tokens` applies to each replica.
 
         Raises:
             InputError: There are too few devices, or too many.
@@ -86,7 +86,7 @@ class ReplicaPool:
 
     @property
     def kv_pages(self) -> tuple[int, int]:
-        """Pages of all KV caches: in use, and in all."""
+        """Pages of all KV caches together: in use, and in total."""
         pages = [(replica.kv_pages, replica.kv_capacity) for replica in self._replicas]
         return sum(used for used, _ in pages), sum(capacity for _, capacity in pages)
 
@@ -100,11 +100,11 @@ class ReplicaPool:
         concurrency: int = 8,
         date: Date | None = None,
     ) -> Generator[Progress | Outcome]:
-        """Search questions as `Engine.stream` does, `concurrency` of them at a time in each replica.
+        """Search questions as `Engine.stream` does, at most `concurrency` at a time in each replica.
 
         Raises:
-            InputError: An argument makes no sense; a strategy must be one that can be pickled.
-            MarcotError: A worker that replaces another cannot load the model.
+            InputError: An argument is invalid, or the strategy cannot be pickled.
+            MarcotError: A replacement worker cannot load the model.
         """
         check_integer("concurrency", concurrency, "at least 1", least=1)
         try:
@@ -139,11 +139,11 @@ class ReplicaPool:
     def run(
         self, questions: Path | Iterable[QuestionLike], strategy: Strategy, **options: Unpack[RunOptions]
     ) -> OutcomeTally:
-        """Search a file of questions, or any others, with results on disk; see `run_questions`."""
+        """Search a file or an iterable of questions and write the results to disk; see `run_questions`."""
         return run_questions(self, questions, strategy, **options)
 
     def close(self) -> None:
-        """End all processes. Doing it twice is harmless."""
+        """End all worker processes. Closing twice is harmless."""
         for replica in self._replicas:
             replica.stop()
         self._replicas = []
@@ -157,9 +157,9 @@ class ReplicaPool:
         self.close()
 
     def _feed(self, again: deque[Assignment], waiting: Iterator[Assignment], concurrency: int) -> bool:
-        """Hand out questions until every replica has enough; False if there are none left, and none under way.
+        """Hand out questions until every replica is full; return False if no questions are left or being searched.
 
-        While there are some to search `again`, others wait until these have a replica each to themselves.
+        Questions to be searched `again` go first, each to an idle replica; the others wait until all of these have one.
         """
         while True:
             alone = bool(again)
@@ -173,10 +173,10 @@ class ReplicaPool:
             try:
                 replica.assign(assignment, alone=alone)
             except OSError:
-                return True  # it is gone, and its end of the connection tells so
+                return True  # the worker is gone: `receive` will raise EOFError
 
     def _heard(self) -> list[int]:
-        """Numbers of the replicas from which there is something to receive; waits for one."""
+        """Wait for a message from any replica; return the numbers of all replicas that have one."""
         found = wait([replica.connection for replica in self._replicas])
         return [number for number, replica in enumerate(self._replicas) if replica.connection in found]
 
@@ -184,7 +184,7 @@ class ReplicaPool:
         """Receive the first message of a replica.
 
         Raises:
-            MarcotError: It cannot load its model.
+            MarcotError: The replica cannot load its model.
         """
         try:
             self._take(self._replicas[number].receive())
@@ -199,10 +199,10 @@ class ReplicaPool:
             self.settings, self.shows_date = message.settings, message.shows_date
 
     def _replace(self, number: int, again: deque[Assignment], losses: Counter[int]) -> Iterator[Outcome]:
-        """Start a worker in place of one that is gone; its questions go first, but for those that have failed by it.
+        """Replace a dead worker and queue its questions `again`; yield the outcome of those that have now failed.
 
         Raises:
-            WorkerLostError: It was gone before it had loaded its model.
+            WorkerLostError: The worker died before it had loaded its model.
         """
         gone = self._replicas[number]
         ended = gone.stop()

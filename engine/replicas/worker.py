@@ -1,4 +1,4 @@
-"""The process of a replica: an engine that searches what arrives on its connection."""
+"""The worker process of a replica: an engine that searches the questions that arrive on its connection."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from .messages import Abandon, Assignment, LoadFailure, Ready, ReplicaEvent
 
 
 def work(connection: Connection, model: str, options: Mapping[str, Any], variables: Mapping[str, str]) -> None:
-    """Load `model` and search until the other end closes.
+    """Load `model` and search questions until the parent process closes the connection.
 
-    Ctrl-C is for the process at the other end, which then closes its end.
+    Ignores Ctrl-C: the parent handles it and then closes its end.
 
     Args:
-        connection: To the process that assigns questions.
+        connection: The pipe to the parent, which assigns questions.
         model: Its name or path.
-        options: Those of `Engine.load`.
-        variables: What to set in the environment before CUDA starts.
+        options: Options of `Engine.load`.
+        variables: Environment variables to set before CUDA starts.
     """
     os.environ |= variables
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -42,7 +42,7 @@ def work(connection: Connection, model: str, options: Mapping[str, Any], variabl
         return
     connection.send(Ready(dict(engine.settings), engine.shows_date, engine.kv_pages[1]))
     asyncio.run(_serve(connection, engine))
-    os._exit(0)  # whatever is under way is nobody's any more
+    os._exit(0)  # nobody waits for the searches that still run
 
 
 async def _serve(connection: Connection, engine: Engine) -> None:
@@ -64,7 +64,7 @@ async def _serve(connection: Connection, engine: Engine) -> None:
 
 
 async def _search(connection: Connection, serving: AsyncEngine, assignment: Assignment) -> None:
-    """Search one question and report what happens to it."""
+    """Search one question and report its progress and outcome."""
     ticket, position, question, pickled, system, instruction, day = assignment
 
     def report(event: Any) -> None:  # noqa: ANN401  (Progress or Outcome)
@@ -80,7 +80,7 @@ async def _search(connection: Connection, serving: AsyncEngine, assignment: Assi
         report(Outcome(position, question.text, None, _portable(error)))
 
 
-@lru_cache(1)  # all questions of a run have the same
+@lru_cache(1)  # all questions of a run have the same strategy
 def _load_strategy(pickled: bytes) -> Searcher:
     try:
         strategy: Searcher = pickle.loads(pickled)
@@ -90,7 +90,7 @@ def _load_strategy(pickled: bytes) -> Searcher:
 
 
 def _portable(error: MarcotError) -> MarcotError:
-    """The error without its cause and traceback, and of a plain kind if its own cannot be pickled."""
+    """Make `error` picklable: drop its cause and traceback, and use a plain `MarcotError` if it still fails."""
     error = error.with_traceback(None)
     error.__cause__ = error.__context__ = None
     try:

@@ -1,1 +1,1 @@
-"""What an engine can be asked to do, as routines that share the steps of its scheduler."""
+"""The kinds of work that an engine does, as routines that share the steps of its scheduler."""

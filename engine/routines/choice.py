@@ -1,4 +1,4 @@
-"""One choice of a generation, as it is told."""
+"""One choice of a generation, cut into pieces as it is drawn."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .piece import Piece
 
 
 class Choice:
-    """Cuts what a branch draws into pieces.
+    """Cuts the tokens and text that a branch draws into pieces.
 
     Attributes:
-        branch: It.
-        completion: All that it has drawn, once it is over and that has been told.
+        branch: The branch.
+        completion: All that the branch has drawn, set by `last`; None before.
     """
 
     def __init__(self, index: int, branch: Branch, tokenizer: Tokenizer | None) -> None:
-        """Tell of `branch`, which has drawn nothing yet, as choice number `index`."""
+        """Report on `branch`, which has drawn nothing yet, as choice number `index`."""
         self.branch = branch
         self.completion: Completion | None = None
         self._index = index
@@ -28,11 +28,11 @@ class Choice:
 
     @property
     def is_new(self) -> bool:
-        """Whether there is something to be told."""
+        """Whether there is something to report: new tokens, or the end."""
         return self.completion is None and (self.branch.finished or self._tokens < len(self.branch.node.tokens))
 
     def more(self) -> Piece:
-        """What a branch that goes on has drawn since the last piece."""
+        """The piece of what a running branch has drawn since the previous piece."""
         text = "" if self._live is None else self._live.more()
         drawn = self.branch.drawn_since(self._tokens, text)
         self._tokens += len(drawn.token_ids)
@@ -40,7 +40,7 @@ class Choice:
         return Piece(self._index, drawn)
 
     def last(self) -> Piece:
-        """What a branch that is over has drawn since the last piece."""
+        """The last piece: what a finished branch has drawn since the previous piece."""
         self.completion = self.branch.completion()
         rest = self.completion.text[self._characters :]
         return Piece(self._index, self.completion.tail(self._tokens, rest))

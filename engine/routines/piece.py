@@ -1,4 +1,4 @@
-"""Parts of a generation, as they are told while it runs."""
+"""Events of a running generation: `Opened` once, then a `Piece` for each part of a choice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..node import Node
 
 
 class Opened(NamedTuple):
-    """A request is checked and queued.
+    """The request has been checked and queued.
 
     Attributes:
         prompt_tokens: Tokens of its prompt.
@@ -24,14 +24,14 @@ class Opened(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """What one choice has drawn since the last piece of it.
+    """What one choice has drawn since its previous piece.
 
     Attributes:
-        choice: Its number, from 0 on.
-        drawn: The new tokens only, which may be none, and the text that has become certain: it lags behind the tokens
-            where they end inside a character or inside what may become a stop string. The texts of all pieces add up to
-            that of the choice. Only the last piece has a `finish_reason`.
-        node: The state after the choice, with its last piece, where that was asked for. Release it when done.
+        choice: The choice's number, from 0 on.
+        drawn: The new tokens, possibly none, and the text that is certain by now: the text lags behind the tokens when
+            they end inside a character or inside a possible stop string. The texts of all pieces add up to the text of
+            the choice. Only the last piece has a `finish_reason`.
+        node: The state after the choice, in its last piece and only if `keep` was set. Release it when done.
     """
 
     choice: int
@@ -40,11 +40,11 @@ class Piece(NamedTuple):
 
 
 def joined(pieces: Sequence[Piece]) -> Piece:
-    """One piece for several of the same choice, in their order."""
+    """Join several pieces of the same choice, given in order, into one."""
     if len(pieces) == 1:
         return pieces[0]
     drawn = [piece.drawn for piece in pieces]
-    filled = [each for each in drawn if len(each.token_ids)] or drawn[:1]  # an empty one has no columns
+    filled = [each for each in drawn if len(each.token_ids)] or drawn[:1]  # an empty one's arrays have no columns
     whole = Completion(
         np.concatenate([each.token_ids for each in filled]),
         np.concatenate([each.logits for each in filled]),

@@ -1,4 +1,4 @@
-"""Questions, made ready to be searched."""
+"""Turns questions into tasks for a search: renders the prompt and opens its node."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ..text.token_codec import TokenCodec
 
 @dataclass(frozen=True, slots=True)
 class QuestionOpener:
-    """Renders the prompts of questions that are asked together.
+    """Renders the prompts of all questions of one run.
 
     Attributes:
-        open_prompt: The state after a prompt.
-        tokenizer: The model's, if it has one.
-        context: Tokens that a state may have at most.
-        system: System message; the chat template's own if None.
-        following: What follows each question.
-        yields: Whether nothing does where a question says itself where its answer goes.
+        open_prompt: Returns the node after a prompt's token ids.
+        tokenizer: The model's tokenizer, if it has one.
+        context: Most tokens that a state may have.
+        system: System message; the chat template's default if None.
+        following: Instruction appended to each question.
+        yields: Whether to leave the instruction out when the question itself says where its answer goes.
         day: What a chat template shows as today's date.
     """
 
@@ -50,10 +50,10 @@ class QuestionOpener:
         system: str | None,
         date: Date | None,
     ) -> Self:
-        """For questions that `strategy` searches; `instruction`, `system` and `date` as in `Engine.stream`.
+        """An opener for questions that `strategy` searches; `instruction`, `system` and `date` as in `Engine.stream`.
 
         Raises:
-            InputError: An argument makes no sense.
+            InputError: An argument is invalid.
         """
         if not isinstance(system, str | None):
             raise InputError(f"system={system!r:.100}: must be a text or None")
@@ -65,10 +65,10 @@ class QuestionOpener:
         return cls(open_prompt, codec.tokenizer, context, system, following, yields, date or Date.today())
 
     def __call__(self, index: int, question: Question) -> Task:
-        """The question at `index`, with the state after its prompt.
+        """The task of the question at `index`, with the node after its prompt.
 
         Raises:
-            MarcotError: It is empty, or there is no prompt for it.
+            MarcotError: The question is empty, or no prompt can be rendered for it.
         """
         text, reference = question
         if not text.strip():

@@ -1,4 +1,4 @@
-"""Work that goes on between the steps of the scheduler."""
+"""The type of work that runs between the steps of the scheduler."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ E = TypeVar("E")
 T = TypeVar("T")
 
 Routine: TypeAlias = "Generator[E | None, None, T]"
-"""Yields None where it waits for a step of the scheduler, and events (`E`) in between; returns what it was asked for.
+"""A generator that yields None to wait for a step of the scheduler, yields events (`E`) in between, and returns `T`.
 
-Any number of them share the steps. Whoever runs one resumes it after each step; where one is closed, or an error is
-thrown into it, it gives up what it has under way.
+Any number of routines share the steps. Their runner resumes each of them after every step; a routine that is closed,
+or that has an error thrown into it, cancels its running work.
 """

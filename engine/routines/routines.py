@@ -1,4 +1,4 @@
-"""Everything that an engine can be asked to do."""
+"""Every kind of work that an engine does, as a routine."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ from .routine import Routine
 T = TypeVar("T")
 
 MAX_CONCURRENCY = 65_536
-"""Most questions open at a time: each keeps its tree, while at most 256 of all their branches run at once."""
+"""Most questions open at a time: each keeps its tree, while at most 256 branches of all of them run at once."""
 
 
 class Routines:
-    """Makes routines, which may be run in any number at once; see `Routine`.
+    """Makes routines, any number of which may run at once; see `Routine`.
 
-    Each has a `priority`: of what waits, the highest goes first, and of equal ones the oldest.
+    Each has a `priority`: waiting work starts highest priority first, and oldest first among equals.
 
     Attributes:
-        scheduler: What runs the steps between them.
-        codec: Text to token ids and back.
+        scheduler: Runs the steps between the routines.
+        codec: Converts text to token ids and back.
         prompt_tokens: Tokens of all prompts so far.
         cached_tokens: How many of them were in the cache.
     """
 
     def __init__(self, scheduler: Scheduler, tree: KVTree, codec: TokenCodec, usage: Usage, context: int) -> None:
-        """Make routines that work with `scheduler` and `tree`, and count in `usage`; a state has `context` tokens."""
+        """Use `scheduler` and `tree`, and count work in `usage`; a state has at most `context` tokens."""
         self.scheduler = scheduler
         self.codec = codec
         self.prompt_tokens = 0
@@ -61,10 +61,10 @@ class Routines:
         self._driver = SearchDriver(scheduler, tree, codec)
 
     def open(self, tokens: str | Sequence[int]) -> Node:
-        """The state after a prompt, with what of it is in the cache; nothing is computed.
+        """A node for a prompt, sharing what of it is already in the cache; nothing is computed.
 
         Raises:
-            InputError: The prompt is empty, not in the vocabulary, or text for a model without tokenizer.
+            InputError: The prompt is empty, has ids outside the vocabulary, or is text but the model has no tokenizer.
         """
         ids = self.codec.encode(tokens, bos=True)
         text = tokens if isinstance(tokens, str) else self.codec.decode(ids)
@@ -97,7 +97,7 @@ class Routines:
             batch.cancel()
 
     def stream_text(self, expansion: Expansion) -> Routine[str | Node, None]:
-        """Tell the text of one sample while it is drawn, and last its node; see `Engine.stream_text`."""
+        """Yield the text of one sample while it is drawn, and finally its node; see `Engine.stream_text`."""
         node, n, sampling, first = expansion
         pieces = self.generate(node, sampling, n, first, keep=True)
         with closing(pieces):
@@ -122,18 +122,19 @@ class Routines:
         keep: bool = False,
         is_read: Callable[[], bool] = lambda: True,
     ) -> Routine[Opened | Piece, list[Completion]]:
-        """Continue a prompt by `n` samples, and tell of them while they are drawn.
+        """Draw `n` samples that continue a prompt, and yield pieces of them while they are drawn.
 
-        Where a `RequestCancelledError` is thrown into it, what still runs ends as "cancelled" with what it has drawn.
+        If a `RequestCancelledError` is thrown into it, choices that still run end with the finish reason "cancelled"
+        and the tokens drawn so far.
 
         Args:
             prompt: Text, token ids, or a node.
             sampling: How to sample.
-            n: Samples.
+            n: Number of samples.
             first: Index of the first sample.
             priority: See `Routines`.
             keep: Whether the last piece of each choice holds the node after it.
-            is_read: Whether anybody wants pieces before a choice is over.
+            is_read: Returns whether anybody reads pieces before a choice is over.
         """
         node = prompt if isinstance(prompt, Node) else self.open(prompt)
         batch: ExpansionBatch | None = None
@@ -205,7 +206,7 @@ class Routines:
         date: Date | None = None,
         priority: int = 0,
     ) -> Routine[Progress | Outcome, None]:
-        """Search questions; see `Engine.stream`. What is wrong with the arguments is said at once."""
+        """Search questions; see `Engine.stream`. Invalid arguments raise at once, not when the routine first runs."""
         concurrency = check_integer("concurrency", concurrency, "at least 1", least=1)
         if concurrency > MAX_CONCURRENCY:
             raise InputError(f"concurrency={shown(concurrency)}: must be at most {MAX_CONCURRENCY}")
@@ -217,7 +218,7 @@ class Routines:
         return self._driver.run(asked, opener, strategy, concurrency, self._usage, count, priority)
 
     def search(self, searches: Routine[Progress | Outcome, None]) -> Routine[Progress, SearchResult]:
-        """The result of `searches`, which are of a single question; its progress on the way."""
+        """Run `searches`, which has a single question: yield its progress, return its result."""
         result: SearchResult | None = None
         with closing(searches):
             for event in searches:
@@ -231,7 +232,7 @@ class Routines:
         return result
 
     def call(self, work: Callable[[], T]) -> Routine[Never, T]:
-        """Do `work` between two steps."""
+        """Call `work` between two steps and return its result."""
         yield from ()
         return work()
 

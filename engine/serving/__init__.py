@@ -1,1 +1,1 @@
-"""An engine for many callers: one thread runs it, any number of tasks and threads ask it."""
+"""An engine for many callers: one thread runs it, and any number of tasks and threads send it requests."""

@@ -1,4 +1,4 @@
-"""Requests under way, as the tasks that have made them see them."""
+"""Running requests, as seen by the tasks that made them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class AsyncRequest(RequestHandle[E, T], Generic[E, T]):
-    """A request that a task waits for; where that task is cancelled meanwhile, so is the request."""
+    """A request that a task waits for; if the task is cancelled while it waits, the request is cancelled too."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class AsyncRequest(RequestHandle[E, T], Generic[E, T]):
         loop = asyncio.get_running_loop()
 
         def wake() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is waiting
                 loop.call_soon_threadsafe(arrived.set)
 
         super().__init__(thread, routine, key, join, wake, request_id)
@@ -54,7 +54,7 @@ class AsyncRequest(RequestHandle[E, T], Generic[E, T]):
         """The next event; None after the last one.
 
         Raises:
-            MarcotError: What went wrong with the request.
+            MarcotError: The request has failed.
         """
         while True:
             self._arrived.clear()
@@ -76,9 +76,9 @@ class AsyncRequest(RequestHandle[E, T], Generic[E, T]):
 
 
 class Generation(AsyncRequest[Opened | Piece, list[Completion]], AsyncIterator[Piece]):
-    """Choices while they are drawn: iterate over their pieces, or wait for all `completions`.
+    """The choices of a request while they are drawn: iterate over their pieces, or wait for all `completions`.
 
-    Where it is cancelled, what still runs ends as "cancelled" with what it has drawn.
+    If it is cancelled, choices that still run end with the finish reason "cancelled" and the tokens drawn so far.
 
     Attributes:
         prompt_tokens: Tokens of the prompt.
@@ -95,18 +95,18 @@ class Generation(AsyncRequest[Opened | Piece, list[Completion]], AsyncIterator[P
         is_read: Event,
         request_id: str | None,
     ) -> None:
-        """Submit a `Routines.generate` that looks whether its pieces are read at `is_read`."""
+        """Submit a `Routines.generate` that checks `is_read` to know whether anybody reads its pieces."""
         self._is_read = is_read
         super().__init__(thread, routine, piece_key, join_pieces, request_id)
 
     async def opened(self) -> Self:
-        """It itself, when it is checked and queued.
+        """Wait until the request has been checked and queued; return self.
 
         Raises:
-            MarcotError: It is refused.
+            MarcotError: The request is refused.
         """
         event = await self._next()
-        assert isinstance(event, Opened), "that comes first"
+        assert isinstance(event, Opened), "the first event is Opened"
         self.prompt_tokens, self.cached_tokens = event
         return self
 
@@ -114,28 +114,28 @@ class Generation(AsyncRequest[Opened | Piece, list[Completion]], AsyncIterator[P
         """The next piece of any choice.
 
         Raises:
-            MarcotError: A choice has failed, and with it the request.
+            MarcotError: A choice, and so the request, has failed.
         """
         self._is_read.set()
         event = await self._next()
         if event is None:
             raise StopAsyncIteration
-        assert isinstance(event, Piece), "the other one was first"
+        assert isinstance(event, Piece), "only the first event is Opened"
         return event
 
     async def completions(self) -> list[Completion]:
-        """All choices, when all are over; what is not read piece by piece costs less.
+        """Wait for all choices to end and return them; cheaper than reading them piece by piece.
 
         Raises:
-            MarcotError: A choice has failed, and with it the request.
+            MarcotError: A choice, and so the request, has failed.
         """
         return await self._result()
 
 
 class Searching(AsyncRequest[Progress, SearchResult], AsyncIterator[Progress]):
-    """A search while it runs: iterate over its progress, of which a slow reader gets the latest, or await the result.
+    """A running search: iterate over its progress (a slow reader gets only the latest), or await `result`.
 
-    Where it is cancelled, `result` raises a `RequestCancelledError`.
+    If it is cancelled, `result` raises a `RequestCancelledError`.
     """
 
     def __init__(self, thread: EngineThread, routine: Routine[Progress, SearchResult], request_id: str | None) -> None:
@@ -143,10 +143,10 @@ class Searching(AsyncRequest[Progress, SearchResult], AsyncIterator[Progress]):
         super().__init__(thread, routine, progress_key, latest, request_id)
 
     async def __anext__(self) -> Progress:
-        """How far the search is, when there is news.
+        """Wait for new progress of the search and return it.
 
         Raises:
-            MarcotError: It has failed.
+            MarcotError: The search has failed.
         """
         event = await self._next()
         if event is None:
@@ -154,7 +154,7 @@ class Searching(AsyncRequest[Progress, SearchResult], AsyncIterator[Progress]):
         return event
 
     async def result(self) -> SearchResult:
-        """What was found, at the end.
+        """Wait for the search to end and return what it found.
 
         Raises:
             MarcotError: The search has failed.
@@ -163,21 +163,21 @@ class Searching(AsyncRequest[Progress, SearchResult], AsyncIterator[Progress]):
 
 
 def piece_key(event: Opened | Piece) -> int:
-    """Which pieces may be joined: those of a choice."""
+    """The `Mailbox` key of an event: the choice's number, so that pieces of the same choice are joined."""
     return event.choice if isinstance(event, Piece) else -1
 
 
 def join_pieces(events: Sequence[Opened | Piece]) -> Opened | Piece:
-    """One piece for several of the same choice."""
+    """Join several pieces of the same choice into one."""
     first = events[0]
     return first if isinstance(first, Opened) else joined([event for event in events if isinstance(event, Piece)])
 
 
 def progress_key(progress: Progress) -> int:
-    """All progress of a search may be joined."""
+    """The `Mailbox` key of a search's progress: the same for all of it, so that it is all joined."""
     return progress.index
 
 
 def latest(events: Sequence[Progress]) -> Progress:
-    """What is left of several."""
+    """Keep only the latest of several progress events."""
     return events[-1]

@@ -1,4 +1,4 @@
-"""An engine for any number of threads."""
+"""An engine that any number of threads can use at once."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ T = TypeVar("T")
 
 
 class BlockingEngine:
-    """Serves any number of threads with one engine; a context manager. See `AsyncEngine`, whose methods it has.
+    """Serves any number of threads with one engine; a context manager. It has the methods of `AsyncEngine`.
 
     Attributes:
-        engine: What it serves with.
+        engine: The engine it serves with.
     """
 
     def __init__(self, engine: Engine, *, max_requests: int = MAX_REQUESTS) -> None:
@@ -48,7 +48,7 @@ class BlockingEngine:
         request_id: str | None = None,
         keep: bool = False,
     ) -> BlockingGeneration:
-        """Continue a prompt by `n` samples; see `AsyncEngine.generate`."""
+        """Draw `n` samples that continue a prompt; see `AsyncEngine.generate`."""
         is_read = Event()
         routine = self.engine.routines.generate(
             prompt if isinstance(prompt, Node) else self.engine.routines.codec.encode(prompt, bos=True),
@@ -100,28 +100,28 @@ class BlockingEngine:
         return BlockingSearching(self._thread, self.engine.routines.search(searches), request_id)
 
     def call(self, work: Callable[[], T]) -> T:
-        """Do `work` in the engine's thread; see `AsyncEngine.call`."""
+        """Call `work` in the engine's thread; see `AsyncEngine.call`."""
         return self._result(self.engine.routines.call(work))
 
     def cancel(self, request_id: str) -> bool:
-        """Ask for the end of an open request; False if there is none of that name."""
+        """Ask an open request to end; False if no open request has that name."""
         return self._thread.cancel(request_id)
 
     @property
     def is_open(self) -> bool:
-        """Whether it takes requests."""
+        """Whether it accepts requests."""
         return self._thread.is_open
 
     def stats(self) -> EngineStats:
-        """How busy it is and what it has done, as of the last step."""
+        """How busy the engine is and what it has done, as of its last step."""
         return self._thread.stats
 
     def drain(self) -> None:
-        """Take no more requests, and wait for those that are open."""
+        """Stop accepting requests, and wait until the open ones have ended."""
         concurrent.futures.wait(self._thread.drain())
 
     def close(self) -> None:
-        """Take no more requests, cancel those that are open, and give the engine back. Doing it twice is harmless."""
+        """Stop accepting requests, cancel the open ones, and give the engine back. Closing twice is harmless."""
         self._thread.close()
 
     def __enter__(self) -> Self:

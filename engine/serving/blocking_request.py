@@ -1,4 +1,4 @@
-"""Requests under way, as the threads that have made them see them."""
+"""Running requests, as seen by the threads that made them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 class BlockingRequest(RequestHandle[E, T], Generic[E, T]):
-    """A request that a thread waits for; where that is interrupted meanwhile, the request is cancelled."""
+    """A request that a thread waits for; a KeyboardInterrupt during the wait cancels the request."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class BlockingRequest(RequestHandle[E, T], Generic[E, T]):
         """The next event; None after the last one.
 
         Raises:
-            MarcotError: What went wrong with the request.
+            MarcotError: The request has failed.
         """
         while True:
             self._arrived.clear()
@@ -69,7 +69,7 @@ class BlockingRequest(RequestHandle[E, T], Generic[E, T]):
 
 
 class BlockingGeneration(BlockingRequest[Opened | Piece, list[Completion]], Iterator[Piece]):
-    """Choices while they are drawn; see `Generation`.
+    """The choices of a request while they are drawn; see `Generation`.
 
     Attributes:
         prompt_tokens: Tokens of the prompt.
@@ -83,47 +83,47 @@ class BlockingGeneration(BlockingRequest[Opened | Piece, list[Completion]], Iter
         is_read: threading.Event,
         request_id: str | None,
     ) -> None:
-        """Submit a `Routines.generate` that looks at `is_read` whether its pieces are read; wait until it is queued.
+        """Submit a `Routines.generate` that checks `is_read` to know if its pieces are read; wait until it is queued.
 
         Raises:
-            MarcotError: It is refused.
+            MarcotError: The request is refused.
         """
         self._is_read = is_read
         super().__init__(thread, routine, piece_key, join_pieces, request_id)
         event = self._next()
-        assert isinstance(event, Opened), "that comes first"
+        assert isinstance(event, Opened), "the first event is Opened"
         self.prompt_tokens, self.cached_tokens = event
 
     def __next__(self) -> Piece:
         """The next piece of any choice.
 
         Raises:
-            MarcotError: A choice has failed, and with it the request.
+            MarcotError: A choice, and so the request, has failed.
         """
         self._is_read.set()
         event = self._next()
         if event is None:
             raise StopIteration
-        assert isinstance(event, Piece), "the other one was first"
+        assert isinstance(event, Piece), "only the first event is Opened"
         return event
 
     def completions(self) -> list[Completion]:
-        """All choices, when all are over; see `Generation.completions`."""
+        """Wait for all choices to end and return them; see `Generation.completions`."""
         return self._result()
 
 
 class BlockingSearching(BlockingRequest[Progress, SearchResult], Iterator[Progress]):
-    """A search while it runs; see `Searching`."""
+    """A running search; see `Searching`."""
 
     def __init__(self, thread: EngineThread, routine: Routine[Progress, SearchResult], request_id: str | None) -> None:
         """Submit a `Routines.search`."""
         super().__init__(thread, routine, progress_key, latest, request_id)
 
     def __next__(self) -> Progress:
-        """How far the search is, when there is news.
+        """Wait for new progress of the search and return it.
 
         Raises:
-            MarcotError: It has failed.
+            MarcotError: The search has failed.
         """
         event = self._next()
         if event is None:
@@ -131,5 +131,5 @@ class BlockingSearching(BlockingRequest[Progress, SearchResult], Iterator[Progre
         return event
 
     def result(self) -> SearchResult:
-        """What was found, at the end; see `Searching.result`."""
+        """Wait for the search to end and return what it found; see `Searching.result`."""
         return self._result()

@@ -6,18 +6,18 @@ from typing import NamedTuple
 
 
 class EngineStats(NamedTuple):
-    """Numbers of an engine that serves, as of its last step. The lower ones only grow.
+    """Gauges and counters of a serving engine, as of its last step. From `prompt_tokens` on they only grow.
 
     Attributes:
-        requests: Requests that are open.
-        running: Branches, prompts and sequences to be scored that are in the batch.
-        waiting: Those that wait for a place in it.
-        kv_usage: Share of the KV pages that what runs needs, from 0 to 1; the others are free, or cache.
-        prompt_tokens: Tokens of the prompts of all requests.
-        cached_tokens: How many of them were in the cache when their request came.
-        generated_tokens: Tokens drawn; those of a search are counted at its end.
-        recomputed_tokens: Tokens run through the model again, as their pages had been taken.
-        preemptions: Times a branch lost its K and V to make room.
+        requests: Open requests.
+        running: Branches, prompts and sequences to be scored in the running batch.
+        waiting: Those that wait for a place in the batch.
+        kv_usage: Share of the KV pages, from 0 to 1, that running work needs; the rest is free or holds cached tokens.
+        prompt_tokens: Prompt tokens of all requests.
+        cached_tokens: How many of them were in the cache when their request arrived.
+        generated_tokens: Tokens drawn; those of a search are counted when it ends.
+        recomputed_tokens: Tokens run through the model again because their pages had been evicted.
+        preemptions: How often a branch lost its K and V to make room.
     """
 
     requests: int = 0

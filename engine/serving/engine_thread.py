@@ -29,32 +29,32 @@ from .engine_stats import EngineStats
 from .submission import Submission
 
 MAX_REQUESTS = 1024
-"""Requests that may be open at a time by default: four times as many branches as run at once."""
+"""Default limit of open requests: four times the number of branches that run at once."""
 
 _COUNT_PAGES_S = 0.1
-"""Seconds between two looks at every running path: half a millisecond with 256 of them."""
+"""Seconds between two counts of the pages of all running paths; a count takes half a millisecond for 256 paths."""
 
 E = TypeVar("E")
 T = TypeVar("T")
 
 
 class EngineThread:
-    """Runs the steps of an engine, and between two of them whatever was submitted.
+    """Runs the steps of an engine and, between two steps, the submitted routines.
 
-    It has the engine's turn from beginning to end, so that whoever else uses the engine gets an `EngineBusyError`. What
-    goes wrong with one submission is its own; an error of a step itself ends all that are open, and the thread goes on.
+    It holds the engine's turn from start to close, so any other use of the engine raises an `EngineBusyError`. An error
+    in one submission affects only that one; an error in a step ends all open submissions, and the thread continues.
     """
 
     def __init__(self, engine: Engine, max_requests: int) -> None:
         """Start the thread.
 
         Args:
-            engine: Belongs to this thread until `close`.
-            max_requests: Submissions that may be open at a time.
+            engine: The engine, which belongs to this thread until `close`.
+            max_requests: How many submissions may be open at a time.
 
         Raises:
-            InputError: `max_requests` is no integer >= 1.
-            EngineBusyError: The engine is at work, or belongs to another thread.
+            InputError: `max_requests` is not an integer >= 1.
+            EngineBusyError: The engine is in use, or belongs to another thread.
         """
         self._engine = engine
         self._max_requests = check_integer("max_requests", max_requests, "an integer >= 1", least=1)
@@ -80,18 +80,18 @@ class EngineThread:
     def submit(
         self, routine: Routine[E, T], deliver: Callable[[E], None], request_id: str | None = None
     ) -> Submission[E, T]:
-        """Let `routine` run with the engine.
+        """Queue `routine` for the engine's thread.
 
         Args:
-            routine: It begins before the next step.
-            deliver: Called with its events, in the engine's thread.
-            request_id: Its name, for `cancel`; made up if None.
+            routine: The work; it starts before the next step.
+            deliver: Called with each of its events, in the engine's thread.
+            request_id: A name to pass to `cancel`; generated if None.
 
         Raises:
-            QueueFullError: As many are open as may be.
+            QueueFullError: `max_requests` submissions are open already.
             EngineClosedError: The engine is draining or closed.
-            EngineBusyError: It is the engine's thread that asks.
-            InputError: `request_id` is no text, or an open one has it.
+            EngineBusyError: The caller is the engine's own thread.
+            InputError: `request_id` is not a string, or an open submission has it already.
         """
         if not isinstance(request_id, str | None):
             raise InputError(f"request_id={shown(request_id)}: must be a text or None")
@@ -118,7 +118,7 @@ class EngineThread:
         return submission
 
     def cancel(self, request_id: str) -> bool:
-        """Ask for the end of an open submission; False if there is none of that name."""
+        """Ask an open submission to end; False if no open submission has that name."""
         submission = self._open.get(request_id)
         if submission is not None:
             submission.cancel()
@@ -126,22 +126,22 @@ class EngineThread:
 
     @property
     def is_open(self) -> bool:
-        """Whether it takes submissions."""
+        """Whether it accepts submissions."""
         return not (self._is_draining or self._is_closing)
 
     @property
     def stats(self) -> EngineStats:
-        """As of the last step."""
+        """Gauges and counters as of the last step."""
         return self._stats._replace(requests=len(self._open))
 
     def drain(self) -> list[Future[Any]]:
-        """Take no more submissions; the futures of those that are open."""
+        """Stop accepting submissions; return the futures of the open ones."""
         with self._lock:
             self._is_draining = True
             return [submission.future for submission in self._open.values()]
 
     def close(self) -> None:
-        """Take no more submissions, end those that are open, and give the engine back. Doing it twice is harmless."""
+        """Stop accepting submissions, end the open ones, and give the engine back. Closing twice is harmless."""
         with self._lock:
             self._is_closing = True
         self._wake()
@@ -162,7 +162,7 @@ class EngineThread:
             return
         running: list[Submission[Any, Any]] = []
         try:
-            torch.set_num_threads(self._threads)  # which a new thread does not inherit
+            torch.set_num_threads(self._threads)  # a new thread does not inherit this setting
             started.set_result(None)
             while not self._is_closing:
                 running += self._taken(wait=not running)
@@ -178,7 +178,7 @@ class EngineThread:
             turn.__exit__(None, None, None)
 
     def _taken(self, *, wait: bool) -> list[Submission[Any, Any]]:
-        """What has arrived since; with `wait`, when there is something new."""
+        """The submissions that have arrived since the last call; with `wait`, block until the thread is woken."""
         if wait:
             self._news.get()
         while not self._news.empty():
@@ -188,11 +188,11 @@ class EngineThread:
         return arrived
 
     def _advanced(self, running: list[Submission[Any, Any]]) -> list[Submission[Any, Any]]:
-        """Resume `running`; those that go on."""
+        """Resume all of `running`; return those that have not ended."""
         return self._without([submission for submission in running if submission.advance()], running)
 
     def _stepped(self, running: list[Submission[Any, Any]]) -> list[Submission[Any, Any]]:
-        """Run a step, if there is something to run; those of `running` that go on."""
+        """Run a step, if there is work; return the submissions of `running` that have not ended."""
         scheduler = self._engine.routines.scheduler
         try:
             if not scheduler.idle:
@@ -205,13 +205,13 @@ class EngineThread:
     def _failed(
         self, running: list[Submission[Any, Any]], error: Callable[[], MarcotError]
     ) -> list[Submission[Any, Any]]:
-        """Raise an error in each of `running`; those that go on nevertheless."""
+        """Raise an error in each of `running`; return those that continue in spite of it."""
         return self._without([submission for submission in running if submission.fail(error())], running)
 
     def _without(
         self, ended: list[Submission[Any, Any]], running: list[Submission[Any, Any]]
     ) -> list[Submission[Any, Any]]:
-        """Let go of those of `running` that have `ended`, and then say that they have; return the others."""
+        """Close the submissions that have `ended`, then resolve their futures; return the rest of `running`."""
         if not ended:
             return running
         with self._lock:
@@ -223,7 +223,7 @@ class EngineThread:
         return [submission for submission in running if submission not in ended]
 
     def _count(self) -> None:
-        """Write down how things stand."""
+        """Update the stats."""
         scheduler, usage = self._engine.routines.scheduler, self._engine.usage
         now = time.monotonic()
         if not scheduler.running or now - self._pages_counted >= _COUNT_PAGES_S:
@@ -248,5 +248,5 @@ def _step_error(cause: Exception) -> EngineStepError:
 
 
 def no_event(event: object) -> None:
-    """Where events go of a routine that has none."""
-    raise AssertionError(f"{event!r} comes from a routine without events")
+    """The `deliver` function of a routine that yields no events."""
+    raise AssertionError(f"{event!r} was yielded by a routine that has no events")

@@ -1,4 +1,4 @@
-"""Events on their way from the engine's thread to whoever reads them."""
+"""Events on their way from the engine's thread to their reader."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ E = TypeVar("E")
 class Mailbox(Generic[E]):
     """Holds the events of one request until they are read.
 
-    The engine never waits for a reader: events that a slow one has not taken yet become one, so that at most one for
-    each key waits, and nothing holds more than the request itself does.
+    The engine never waits for a reader: events that a slow reader has not taken yet are joined when it takes them, so
+    it receives at most one event per key, and the mailbox never holds more than the request itself.
     """
 
     def __init__(self, key: Callable[[E], int], join: Callable[[Sequence[E]], E], wake: Callable[[], None]) -> None:
@@ -21,8 +21,8 @@ class Mailbox(Generic[E]):
 
         Args:
             key: Events with the same key may be joined.
-            join: One event for several with the same key, in their order.
-            wake: Called in the engine's thread when there is something to be read, once until it is.
+            join: Merges several events with the same key, given in order, into one.
+            wake: Called in the engine's thread when there is something to read; not again until the reader takes it.
         """
         self._key = key
         self._join = join
@@ -34,7 +34,7 @@ class Mailbox(Generic[E]):
 
     @property
     def ended(self) -> bool:
-        """Whether no more will come than what waits."""
+        """Whether no more events will arrive; some may still wait to be read."""
         return self._ended
 
     def put(self, event: E) -> None:
@@ -44,12 +44,12 @@ class Mailbox(Generic[E]):
         self._tell()
 
     def end(self) -> None:
-        """Say that there are no more."""
+        """Mark the end: no more events will arrive."""
         self._ended = True
         self._tell()
 
     def take(self) -> E | None:
-        """The event that has waited longest, with all that follow it under its key; None if there is none."""
+        """The oldest waiting event, joined with all others of its key; None if none waits."""
         with self._lock:
             self._told = False
             if not self._waiting:

@@ -1,4 +1,4 @@
-"""A request under way, as whoever has made it holds it."""
+"""The caller's handle on a running request."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 class RequestHandle(Generic[E, T]):
-    """Submits a routine and receives its events; where it is dropped before the end, the request is cancelled.
+    """Submits a routine and receives its events; if the handle is dropped before the end, the request is cancelled.
 
     Attributes:
-        request_id: The request's name, for `cancel`.
+        request_id: The request's name, to pass to the engine's `cancel`.
     """
 
     def __init__(
@@ -40,22 +40,22 @@ class RequestHandle(Generic[E, T]):
         finalizer.atexit = False
 
         def end(_: object) -> None:
-            finalizer.detach()  # it holds the result, or the error and with its frames perhaps this handle
+            finalizer.detach()  # the future holds the result, or an error whose frames may hold this handle
             mailbox.end()
 
         submission.future.add_done_callback(end)
 
     def cancel(self) -> None:
-        """Ask for the request's end, from any thread. Doing it twice, or after the end, is harmless."""
+        """Ask the request to end, from any thread. Calling it twice, or after the end, is harmless."""
         self._finalizer()
 
     def _taken(self) -> tuple[E | None, bool]:
-        """The next event, if one waits, and whether it was the last one's turn already.
+        """The next event, or None if none waits; and whether the request is over and all its events have been taken.
 
         Raises:
-            MarcotError: What went wrong with the request, when all events have been taken.
+            MarcotError: The request has failed; raised once all its events have been taken.
         """
-        ended = self._mailbox.ended  # before looking for an event, which may come before the end does
+        ended = self._mailbox.ended  # read before taking an event: one may arrive between the two, just before the end
         event = self._mailbox.take()
         if event is None and ended:
             self._future.result()

@@ -1,4 +1,4 @@
-"""What one caller wants done, on its way through the engine's thread."""
+"""A caller's work, on its way through the engine's thread."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ class Submission(Generic[E, T]):
     """A routine that is run between the engine's steps.
 
     Attributes:
-        request_id: Its name, which no other open one has.
-        future: What the routine returns or raises.
+        request_id: Its name, unique among open submissions.
+        future: Resolves to what the routine returns or raises.
     """
 
     def __init__(
         self, request_id: str, routine: Routine[E, T], deliver: Callable[[E], None], wake: Callable[[], None]
     ) -> None:
-        """Make one that has not begun.
+        """Create a submission that has not started.
 
         Args:
             request_id: Its name.
-            routine: What is to be done.
-            deliver: Where its events go.
-            wake: Tells the engine's thread that there is something new.
+            routine: The work.
+            deliver: Called with each event of the routine.
+            wake: Wakes the engine's thread.
         """
         self.request_id = request_id
         self.future: Future[T] = Future()
@@ -43,23 +43,26 @@ class Submission(Generic[E, T]):
         self._outcome: Callable[[], None] | None = None
 
     def cancel(self) -> None:
-        """Ask for its end, from any thread and as often as one likes; it comes at the next step."""
+        """Ask it to end before the next step; may be called from any thread, any number of times."""
         self._is_cancelled = True
         self._wake()
 
     def advance(self) -> bool:
-        """Run the routine up to the next step; whether it is over. In the engine's thread, as what follows."""
+        """Run the routine up to the next step; return whether it is over.
+
+        Call this, `fail` and `end` only in the engine's thread.
+        """
         if not self._is_cancelled:
             return self._resume(None)
         self._is_cancelled = False
         return self.fail(RequestCancelledError(f"request {self.request_id} was cancelled"))
 
     def fail(self, error: Exception) -> bool:
-        """Raise `error` in the routine, and run that up to the next step; whether it is over."""
+        """Raise `error` in the routine and run it up to the next step; return whether it is over."""
         return self._resume(error)
 
     def end(self) -> None:
-        """Tell whoever waits for the future, when it is over."""
+        """Resolve the future of a submission that is over."""
         outcome, self._outcome = self._outcome, None
         assert outcome is not None, "it is over"
         outcome()

@@ -1,4 +1,4 @@
-"""How fast an engine is on a user's own checkpoint and device."""
+"""Measures how fast an engine is on a user's own checkpoint and device."""
 
 from .machine import describe
 from .timing import Timing, below_prefix, time_decode, time_prefill, time_search

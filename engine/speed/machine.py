@@ -1,4 +1,4 @@
-"""What an engine runs on."""
+"""Describes the model, hardware and software that an engine runs on."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 
 def describe(engine: Engine, device: torch.device) -> dict[str, str | int | float]:
-    """The model, how it computes, hardware and versions, by names that a table and JSON share.
+    """Return the model, compute mode, hardware and versions by name; tables and JSON use the same names.
 
     Args:
         engine: Loaded by `Engine.load`.
-        device: What it runs on.
+        device: The device that it runs on.
     """
     return {
         **{name: value for name, value in engine.settings.items() if name != "checkpoint"},
@@ -35,7 +35,7 @@ def describe(engine: Engine, device: torch.device) -> dict[str, str | int | floa
 
 
 def _processor() -> str:
-    """The processor's own name, or its architecture where the system does not say."""
+    """The processor's model name, or its architecture if the system does not report one."""
     try:
         lines = _CPUINFO.read_text().splitlines()
     except OSError:

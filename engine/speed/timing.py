@@ -1,4 +1,4 @@
-"""Timed work of an engine: prefill, decoding of a tree's leaves, a search."""
+"""Times an engine's work: prefill, decoding below a tree's leaves, a search."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .tree_shape import TreeShape
 _QUESTION = "A baker makes 12 trays of 8 rolls and sells three quarters of them. How many rolls are left?"
 
 _ROLLOUT_TOKENS = 256
-"""Longest chain of a timed search: enough for an answer, short enough to be repeated."""
+"""Longest chain of a timed search, in tokens: enough for an answer, and short enough to repeat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What repeated work took.
+    """The measured times of repeated work.
 
     Attributes:
         what: `"prefill"`, `"decode"` or `"search"`.
-        detail: Its sizes, for people.
-        tokens: Computed or generated each time.
-        seconds: Of each repetition.
+        detail: The size of the work, as readable text.
+        tokens: Tokens computed or generated in each repetition.
+        seconds: Duration of each repetition.
     """
 
     what: str
@@ -42,12 +42,12 @@ class Timing:
 
     @property
     def rate(self) -> float:
-        """Their median."""
+        """Median of `rates`."""
         return statistics.median(self.rates)
 
 
 def time_prefill(engine: Engine, tokens: int, repeat: int) -> Timing:
-    """Compute prompts of so many random tokens, none of which is in the cache."""
+    """Time the prefill of prompts of `tokens` random tokens; none of them is in the cache."""
 
     def once(number: int) -> tuple[int, float]:
         [prompt] = TreeShape((-1,), (tokens,)).paths(engine.config.vocab_size, number)
@@ -61,14 +61,14 @@ def time_prefill(engine: Engine, tokens: int, repeat: int) -> Timing:
 
 
 def below_prefix(tokens: int, branches: int) -> str:
-    """What decoding below one prefix is called."""
+    """The `Timing.detail` of decoding below one prefix."""
     return f"prefix of {tokens}, {branches} branch{'' if branches == 1 else 'es'}"
 
 
 def time_decode(engine: Engine, shape: TreeShape, tokens: int, repeat: int, detail: str) -> Timing:
-    """Decode so many tokens below every leaf of a tree that is in the cache.
+    """Time the decoding of `tokens` tokens on every branch below the leaves of a cached tree.
 
-    A branch draws one more: the first token after a leaf takes no pass through the model.
+    A branch draws one token more: the first token after a leaf needs no forward pass.
     """
     leaves = [engine.prefill(path) for path in shape.paths(engine.config.vocab_size, seed=0)]
 
@@ -88,7 +88,7 @@ def time_decode(engine: Engine, shape: TreeShape, tokens: int, repeat: int, deta
 
 
 def time_search(engine: Engine, rollouts: int, repeat: int) -> Timing:
-    """Search one question by MCTS; each repetition draws other tokens, and finds its prompt in the cache."""
+    """Time MCTS on one question; each repetition uses another seed and finds its prompt in the cache."""
 
     def once(number: int) -> tuple[int, float]:
         sampling = Sampling(temperature=0.8, seed=number)
@@ -103,7 +103,7 @@ def time_search(engine: Engine, rollouts: int, repeat: int) -> Timing:
 
 
 def repeated(what: str, detail: str, once: Callable[[int], tuple[int, float]], repeat: int) -> Timing:
-    """Run `once` for warmth, then `repeat` times; it gets another number each time and returns tokens and seconds."""
+    """Run `once` to warm up, then `repeat` times; it gets a new number each time and returns tokens and seconds."""
     once(repeat)
     done = [once(number) for number in range(repeat)]
     return Timing(what, detail, tuple(tokens for tokens, _ in done), tuple(seconds for _, seconds in done))

@@ -1,4 +1,4 @@
-"""The same work in transformers, to compare with."""
+"""Times the same work in transformers, for comparison."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 class TransformersPeer:
-    """A model of transformers, with its own kernels and caches.
+    """The same checkpoint in transformers, with its own kernels and KV cache.
 
-    Branches of one prefix are a batch whose rows have copies of the prefix's cache; making the copies is not timed.
+    The branches below a prefix are a batch in which each row has a copy of the prefix's cache; copying is not timed.
     """
 
     def __init__(self, checkpoint: Path, engine: Engine, device: torch.device) -> None:
-        """Load the folder or GGUF file `checkpoint`; blocks of a GGUF file become dense.
+        """Load the folder or GGUF file `checkpoint`; quantised blocks of a GGUF file become dense.
 
         Raises:
-            InputError: transformers is missing, or cannot load it.
+            InputError: transformers is not installed, or cannot load the checkpoint.
         """
         try:
             from transformers import AutoModelForCausalLM
@@ -47,7 +47,7 @@ class TransformersPeer:
         self._vocab_size = engine.config.vocab_size
 
     def time_prefill(self, tokens: int, repeat: int) -> Timing:
-        """Compute prompts as `time_prefill` does."""
+        """Time the prefill of the same prompts as `timing.time_prefill`."""
 
         def once(number: int) -> tuple[int, float]:
             [prompt] = TreeShape((-1,), (tokens,)).paths(self._vocab_size, number)
@@ -58,7 +58,7 @@ class TransformersPeer:
         return repeated("prefill", f"{tokens} tokens, transformers", once, repeat)
 
     def time_decode(self, prefix: int, branches: int, tokens: int, repeat: int) -> Timing:
-        """Decode `branches` rows below a prefix, each step the most probable token."""
+        """Time greedy decoding of `branches` rows below a prefix of `prefix` tokens."""
         [prompt] = TreeShape((-1,), (prefix,)).paths(self._vocab_size, seed=0)
         first, shared = self._pass([prompt], None)
 
@@ -75,7 +75,7 @@ class TransformersPeer:
 
     @torch.inference_mode()
     def _pass(self, ids: Any, cache: Any) -> tuple[torch.Tensor, Any]:  # noqa: ANN401  (transformers has no types)
-        """The most probable token after each row, and the cache that has the rows."""
+        """Run a forward pass; return the most probable next token of each row, and the extended cache."""
         rows = torch.as_tensor(ids, device=self._device)
         output = self._model(rows, past_key_values=cache, use_cache=True, logits_to_keep=1)
         return output.logits[:, -1].argmax(dim=-1), output.past_key_values

@@ -1,4 +1,4 @@
-"""Trees of prefixes whose leaves are decoded at once."""
+"""Shapes of prefix trees whose leaves are decoded in one batch."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _MOST_NODES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class TreeShape:
-    """A tree by its nodes, each before those below it.
+    """A tree as a list of nodes, parents before children.
 
     Attributes:
-        parents: Of each node, the number of an earlier one; -1 for a root.
-        tokens: Of each node.
-        branches: How many samples continue each leaf.
+        parents: Index of each node's parent, which comes earlier; -1 for a root.
+        tokens: Number of tokens of each node.
+        branches: Number of samples that continue each leaf.
     """
 
     parents: tuple[int, ...]
@@ -30,17 +30,17 @@ class TreeShape:
 
     @property
     def leaves(self) -> list[int]:
-        """The nodes with none below them."""
+        """Indices of the nodes without children."""
         inner = set(self.parents)
         return [node for node in range(len(self.parents)) if node not in inner]
 
     @property
     def rows(self) -> int:
-        """Branches that are decoded at once."""
+        """Number of branches decoded at once."""
         return self.branches * len(self.leaves)
 
     def paths(self, vocab_size: int, seed: int) -> list[list[int]]:
-        """The tokens from the root to each leaf: random ones, the same for the same `seed`."""
+        """Random token ids from the root to each leaf; the same `seed` gives the same ids."""
         draw = random.Random(seed)
         down: list[list[int]] = []
         for parent, count in zip(self.parents, self.tokens, strict=True):
@@ -50,11 +50,11 @@ class TreeShape:
 
 
 def read_tree_shape(file: Path) -> TreeShape:
-    """Read `{"parents": [null, 0, 0], "tokens": [512, 40, 25]}`.
+    """Read a tree such as `{"parents": [null, 0, 0], "tokens": [512, 40, 25]}`.
 
     Raises:
-        CheckpointError: The file cannot be read, or is no JSON object.
-        InputError: It describes no tree.
+        CheckpointError: The file cannot be read, or is not a JSON object.
+        InputError: The object does not describe a tree.
     """
     values = read_json(file)
     parents = values.get("parents")
