@@ -96,7 +96,7 @@ class MarcotLM(TemplateLM):  # type: ignore[misc]  # if the harness is not insta
         return self.engine.settings.get("model", "marcot").replace("/", "__")
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: object) -> list[int]:
-        """Token ids of `string`, with BOS first if `add_special_tokens`, whose default is what the checkpoint asks for."""
+        """Token ids of `string`, after a BOS token if `add_special_tokens`; None does what the checkpoint asks for."""
         bos = self._tokenizer.adds_bos if add_special_tokens is None else add_special_tokens
         return self._tokenizer.encode(string, bos=bos)
 
