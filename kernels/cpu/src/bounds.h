@@ -1,5 +1,4 @@
-// Whether what a call's integers lead to lies inside the memory that it got. That is looked at once per call, before
-// any thread starts.
+// Bounds checks of token ids, slots, positions and plans. They run once per call, before any thread starts.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +7,7 @@
 
 namespace marcot {
 
-// What a call says when it was refused and has written nothing; Python has a text for each.
+// Why a call was refused; a refused call writes nothing. Python has a message for each value.
 enum Refusal : int64_t { kDone, kBadToken, kBadSlot, kBadPosition, kBadItem, kBadPage, kNoRoom };
 
 // Whether all of `values` are in [first, end).
@@ -17,12 +16,12 @@ inline bool all_within(const T* values, int64_t count, int64_t first, int64_t en
     return std::all_of(values, values + count, [&](int64_t value) { return value >= first && value < end; });
 }
 
-// Of slots, of which -1 is none.
+// Checks slots; -1 means that a row stores no K and V.
 inline Refusal check_slots(const int64_t* slots, int64_t rows, const Heads& shape, int64_t page_count) {
     return all_within(slots, rows, -1, page_count * shape.page_size) ? kDone : kBadSlot;
 }
 
-// Of a plan for `rows` rows, with `listed` entries in its pages.
+// Checks a plan for `rows` rows, with `listed` entries in its list of pages.
 inline Refusal check_plan(const Plan& plan, int64_t rows, int64_t listed, const Heads& shape, int64_t page_count) {
     if (!all_within(plan.positions, rows, 0, page_count * shape.page_size)) return kBadPosition;
     if (!all_within(plan.pages, listed, 0, page_count)) return kBadPage;

@@ -1,7 +1,7 @@
-// The library's interface: plain C functions on flat arrays. Integers are 64 bits wide, scalars are doubles, tensors
-// are pointers to contiguous memory; the caller has checked every shape, and the ops look
-// themselves at what indices lead to: their result is a Refusal. A weight is passed as its memory, its sections
-// ([count][4] int64, see Section), their number and its columns.
+// The library's interface: plain C functions on flat arrays. Integers are int64, scalars are doubles, and tensors are
+// pointers to contiguous memory. The caller checks shapes; ops that take indices check these themselves and return a
+// Refusal. A weight is passed as four arguments: its data, its sections ([count][4] int64, see Section), the number of
+// sections, and its columns.
 
 #include <algorithm>
 
@@ -19,7 +19,7 @@
 namespace marcot {
 namespace {
 
-// Memory that the threads of a call share; kept by the thread that calls.
+// Memory that the threads of a call share. It belongs to the calling thread and is kept between calls.
 uint8_t* shared_memory(size_t bytes) {
     static thread_local Scratch scratch;
     return scratch.of<uint8_t>(bytes);
@@ -36,7 +36,7 @@ using namespace marcot;
 
 MARCOT_API int64_t marcot_width() { return kWidth; }
 
-// Bytes of a packed section, or -1 where the format cannot hold that many columns.
+// Bytes of a packed section, or -1 if `columns` is not a multiple of what the format requires.
 MARCOT_API int64_t marcot_packed_bytes(int64_t format, int64_t rows, int64_t columns) {
     int64_t bytes = -1;
     with_format((Format)format, [&](auto constant) {
@@ -46,7 +46,7 @@ MARCOT_API int64_t marcot_packed_bytes(int64_t format, int64_t rows, int64_t col
     return bytes;
 }
 
-// Whether all values are finite.
+// Packs rows; returns whether all values are finite.
 MARCOT_API int64_t marcot_pack(int64_t format, const uint8_t* source, int64_t stride, int64_t rows, int64_t columns,
                                uint8_t* packed, int64_t threads) {
     bool finite = true;
@@ -160,7 +160,7 @@ MARCOT_API int64_t marcot_advance(int64_t rows, int64_t k, const int64_t* top_id
     return kDone;
 }
 
-// `layers` is [count][22] int64: Layer, field by field.
+// `layers` is [count][22] int64: the fields of Layer, in order.
 MARCOT_API int64_t marcot_run_layers(const int64_t* layers, int64_t count, int64_t rows, int64_t hidden, int64_t width,
                                      int64_t kv_heads, int64_t group, int64_t head_dim, int64_t page_size,
                                      int64_t page_count, double eps, double scale, const float* cos, const float* sin,

@@ -1,5 +1,6 @@
-// The LM head: a tile of the vocabulary at a time is multiplied, looked at once for everything that is wanted of it,
-// and forgotten. Sums are kept per tile and merged in the order of tiles, so the threads cannot change a bit.
+// The LM head. Computes the logits of one tile of the vocabulary at a time, extracts everything needed from them in one
+// pass (top k, sums, targets, draws), and discards them, so the full logits are never stored. Sums are kept per tile
+// and merged in the order of tiles, so results do not depend on the number of threads, not in a single bit.
 #pragma once
 
 #include "../linear/product.h"
@@ -8,11 +9,11 @@
 
 namespace marcot {
 
-// What is wanted, and where it goes. Null pointers are not wanted.
+// Inputs and outputs of a call. Results whose pointers are null are not computed.
 struct HeadCall {
     int64_t k;
     const int64_t* targets;    // [rows]
-    const float* temperature;  // [rows]; a row at 0 draws nothing
+    const float* temperature;  // [rows]; a row with temperature 0 draws nothing
     const int64_t* key;        // [rows]
     const int64_t* position;   // [rows]
     int64_t* top_ids;          // [rows][k]
@@ -29,7 +30,7 @@ namespace head {
 constexpr int64_t kTilePanels = 32;
 constexpr int64_t kTile = kTilePanels * kPanel;
 
-// Of two equal logits the lower token wins, so that the order is total.
+// A token and its logit. Of two equal logits the lower token id comes first, which makes the order total.
 struct Candidate {
     float logit;
     int64_t id;
@@ -37,7 +38,7 @@ struct Candidate {
     bool before(const Candidate& other) const { return logit > other.logit || (logit == other.logit && id < other.id); }
 };
 
-// The best k so far, best first.
+// The k best candidates so far, best first.
 class Best {
  public:
     Best(Candidate* kept, int64_t k) : kept_(kept), k_(k) {}
@@ -78,7 +79,7 @@ inline float merge(const TileSum* tiles, int64_t count) {
     return (float)(largest + std::log(sum));
 }
 
-// What a thread has drawn for a row.
+// The best token of a row so far under Gumbel noise: its score is logit / temperature + noise.
 struct Drawn {
     float score;
     Candidate token;
@@ -86,7 +87,7 @@ struct Drawn {
 
 }  // namespace head
 
-// Shared memory of one call.
+// Memory that the threads of one call share.
 struct HeadMemory {
     head::TileSum* sums;    // [rows][tiles]
     head::TileSum* scaled;  // [rows][tiles]
@@ -112,7 +113,7 @@ inline int64_t head_tiles(const Weight& weight) {
     return (weight.panels() + head::kTilePanels - 1) / head::kTilePanels;
 }
 
-// `x` has its integer fields ready.
+// Runs the head. The integer fields of `x` must be filled already.
 inline void lm_head_topk(Team& team, const Weight& weight, const Activations& x, const HeadCall& call,
                          const HeadMemory& memory) {
     using namespace head;
@@ -163,11 +164,11 @@ inline void lm_head_topk(Team& team, const Weight& weight, const Activations& x,
         }
     });
 
-    const int64_t last_token = weight.rows() - 1;  // where logits are NaN nothing is better than nothing
+    const int64_t last_token = weight.rows() - 1;  // where logits are NaN, ids are still INT64_MAX
     team.run(rows, 1, [&](int64_t from, int64_t to) {
         for (int64_t row = from; row < to; row++) {
             call.lse[row] = merge(memory.sums + row * tiles, tiles);
-            Candidate* kept = memory.best + row * call.k;  // thread 0's list takes in the others
+            Candidate* kept = memory.best + row * call.k;  // merge the lists of all other threads into that of thread 0
             Best best(kept, call.k);
             Drawn winner = memory.drawn[row];
             for (int64_t thread = 1; thread < team.threads(); thread++) {

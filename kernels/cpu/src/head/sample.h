@@ -1,6 +1,6 @@
-// The choice of the next token among the candidates that the LM head kept, and what a row of a round does with it.
-// Values are compared in float; exponentials, logarithms and sums are taken in double and rounded to float where they
-// are kept, as in `kernels/reference/pick.py`.
+// Chooses the next token from the candidates that the LM head kept, and advances the rows of a round by it.
+// Comparisons are in float. Exponentials, logarithms and sums are computed in double and rounded to float where they
+// are stored, as in `kernels/reference/pick.py`.
 #pragma once
 
 #include <algorithm>
@@ -12,12 +12,12 @@
 
 namespace marcot {
 
-// A row's candidates are [k], best first; what was drawn may be null.
+// Inputs of a call. Candidates are sorted, best first. The three fields of drawn tokens may be null.
 struct SampleCall {
     int64_t rows, k;
     const int64_t* top_ids;   // [rows][k]
     const float* top_logits;  // [rows][k]
-    const float* lse;         // [rows], as all that follow
+    const float* lse;         // [rows], like all fields below
     const int64_t* drawn_ids;
     const float* drawn_logits;
     const float* scaled_lse;
@@ -30,7 +30,7 @@ struct SampleCall {
     const int64_t* position;
 };
 
-// A batch on its way through a round of at most `room` tokens a row, each of which ends at one of `columns` tokens.
+// The state of a round: every row draws at most `room` tokens and stops early at any of its `columns` end tokens.
 struct RoundState {
     int64_t room, columns;
     int64_t* token_ids;  // [rows]
@@ -64,7 +64,7 @@ constexpr float kMostLogit = 1e20f;
 inline float exp(float x) { return (float)std::exp((double)x); }
 inline float log(float x) { return (float)std::log((double)x); }
 
-// scores[i] += the Gumbel noise of token ids[i].
+// scores[i] += Gumbel noise of token ids[i].
 inline void add_noise(const int64_t* ids, int64_t count, int64_t position, int64_t key, float* scores) {
     for (int64_t first = 0; first < count; first += kLanes) {
         const int64_t lanes = std::min<int64_t>(kLanes, count - first);
@@ -81,7 +81,7 @@ inline void add_noise(const int64_t* ids, int64_t count, int64_t position, int64
 
 }  // namespace sample
 
-// What `reference.sample` says of one row.
+// Chooses the token of one row, by the rules of `reference.sample`.
 inline Token choose(const SampleCall& call, int64_t row) {
     using namespace sample;
     const int64_t* ids = call.top_ids + row * call.k;
@@ -91,7 +91,7 @@ inline Token choose(const SampleCall& call, int64_t row) {
     const double top_p = call.top_p[row];
     const Token open{ids[0], logits[0], false};
     if (width <= 0) return open;
-    const bool finite = std::abs(lse) < kMostLogit && std::abs(logits[width - 1]) < kMostLogit;  // which NaN is not
+    const bool finite = std::abs(lse) < kMostLogit && std::abs(logits[width - 1]) < kMostLogit;  // false for NaN
     if (!finite) return open;
     if (temperature == 0) return {ids[0], logits[0], true};
     if (call.drawn_ids && top_k == 0 && top_p >= 1 && min_p <= 0)

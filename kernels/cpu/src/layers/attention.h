@@ -1,10 +1,11 @@
 // Attention over a tree of KV segments.
 //
-// A unit of work is a few neighbouring query rows times one KV head. Of every work item that covers some of the rows it
-// reads K once for all of them and all query heads of the group, which gives every score of the rows' paths. Then each
-// query's scores are turned into probabilities with the exact maximum of its path, and V is read once in the same way.
-// Scores are kept by absolute position and summed in the order of positions, in runs that begin at multiples of 64, so
-// the result does not depend on how the tree is cut into items, on the other rows, or on the threads.
+// A unit of work is a few neighbouring query rows times one KV head. It goes through all work items that its rows read.
+// In a first pass, it reads the K of each item once, for all of its rows and all query heads of the group, and computes
+// the scores. Then it turns the scores of each query into probabilities, using the exact maximum over its path. In a
+// second pass, it reads the V of each item once. Scores are stored by absolute position and summed in the order of
+// positions, in runs that begin at multiples of 64, so results do not depend on how the tree is cut into items, on the
+// other rows, or on the number of threads.
 #pragma once
 
 #include <algorithm>
@@ -28,27 +29,27 @@ struct Plan {
     const int32_t* pages;
 };
 
-// Whole tiles of rows times heads for groups of up to 8, and scores of a few thousand tokens that stay in the second
-// or third cache level.
+// Rows of a unit at most: enough to fill tiles of rows times heads for groups of up to 8, and few enough for the scores
+// of a few thousand tokens to stay in the L2 or L3 cache.
 constexpr int64_t kUnitRows = 8;
 
-// Scores that a unit keeps at most, where one row alone does not need more: with a very long context units get smaller.
+// Scores that a unit stores at most, unless a single row needs more: with very long contexts, units have fewer rows.
 constexpr int64_t kUnitFloats = 1 << 20;
 
 namespace attention {
 
-constexpr int64_t kRunPages = 4;                    // 64 tokens of V: 16 KB with a head of 64
-constexpr int64_t kRunTokens = kRunPages * kPanel;  // of one sum; runs begin at absolute positions
+constexpr int64_t kRunPages = 4;                    // 64 tokens of V: 16 KB with a head_dim of 64
+constexpr int64_t kRunTokens = kRunPages * kPanel;  // tokens of one sum; runs begin at multiples of this position
 
-// Where the sum of a query goes: while its run goes on, to `run`; with the last token of the run, to `out`, and `run`
-// is zero again.
+// Where the sum of a query goes. Until the run is complete, it is kept in `run`; after the last token of the run, it is
+// added to `out`, and `run` is reset to zero.
 struct Target {
     float *run, *out;
     bool ends;
 };
 
-// Adds p[r][first..end) * V to dimensions [d, d + 16) of each target, where slot s lies in pages[s / 16]. With `Fetch`,
-// it also fetches what the next run will read: the same place, kRunPages further in `pages`. Not inlined, see
+// Adds p[r][first..end) * V to dimensions [d, d + 16) of each target, where slot s is in pages[s / 16]. With `Fetch`,
+// it also prefetches what the next run will read: the same offsets, kRunPages further on in `pages`. Not inlined, see
 // multiply_tile.
 template <int Rows, bool Fetch>
 __attribute__((noinline)) void gather_tile(const float* const* p, int64_t first, int64_t end, const float* const* pages,
@@ -92,13 +93,13 @@ __attribute__((noinline)) void gather_tile(const float* const* p, int64_t first,
 // One query head of one row.
 struct Query {
     const float* q;
-    float* scores;  // by absolute position
-    float* run;     // sum of probabilities times V over the run of positions that is not at its end
-    float* out;     // over those before
+    float* scores;  // indexed by absolute position
+    float* run;     // sum of probabilities times V over the current run of positions
+    float* out;     // the same sum over all runs before it
     int64_t position;
 };
 
-// A few query rows, all heads of one group.
+// One unit of work: a few query rows, with all query heads of one KV head.
 class Unit {
  public:
     Unit(const Heads& shape, const Plan& plan, int64_t kv_head, int64_t first_row, int64_t last_row, const float* q,
@@ -159,14 +160,14 @@ class Unit {
         return {queries_ + (first - first_row_) * shape_.group, (last - first) * shape_.group, position};
     }
 
-    // This head's part of the page that holds `slot` of an item.
+    // The part of this KV head in the page that holds `slot` of an item.
     const float* page(const float* pages, const WorkItem& item, int64_t slot) const {
         const int64_t page = plan_.pages[item.first_page + slot / kPanel];
         return pages + (page * shape_.kv_heads + kv_head_) * kPanel * shape_.head_dim;
     }
 
-    // Scores of the item's positions. A page of K that fits the first cache level is used by every query before the
-    // next one is read.
+    // Computes the scores of the item's positions. A page of K fits in the L1 cache, and every query uses it before the
+    // next page is read.
     void score(const WorkItem& item) const {
         const Readers readers = readers_of(item);
         const auto k = [&](int64_t slot) { return page(k_pages_, item, slot); };
@@ -190,19 +191,19 @@ class Unit {
                 const Ahead ahead{next + index * page_bytes / readers.count, page_share<kRows>(readers.count)};
                 multiply_tile<kRows>(from, shape_.head_dim, panel, false, to, ahead);
                 if (count == kPanel) return;
-                for (int r = 0; r < kRows; r++)  // the other lanes belong to other items
+                for (int r = 0; r < kRows; r++)  // the other lanes are positions of other items
                     std::memcpy(query[r].scores + item.position + done, to[r] + first, count * sizeof(float));
             });
         }
     }
 
-    // Bytes of the next page that each of the head_dim steps of a tile fetches.
+    // Bytes of the next page that a tile prefetches in each of its head_dim steps.
     template <int Rows>
     static int64_t page_share(int64_t queries) {
         return (Rows * kPanel * (int64_t)sizeof(float) + queries - 1) / queries;
     }
 
-    // Turns the scores of a query into probabilities, and those of later positions into zero.
+    // Turns the scores of a query into probabilities, and sets those beyond its position to zero.
     void normalize(const Query& query) const {
         float* s = query.scores;
         const int64_t count = query.position + 1;
@@ -222,12 +223,11 @@ class Unit {
         for (int64_t i = whole; i < stride_; i++) s[i] = 0;
     }
 
-    // Adds probabilities times V. A run of V that fits the first cache level is used by every query before the next one
-    // is read.
+    // Adds probabilities times V. A run of V fits in the L1 cache, and every query uses it before the next run is read.
     void gather(const WorkItem& item) const {
         const Readers readers = readers_of(item);
         const int64_t dim = shape_.head_dim, last = item.first_slot + item.length - 1;
-        const float* pages[2 * kRunPages + 1];  // of a run, which may begin inside a page, and of the next
+        const float* pages[2 * kRunPages + 1];  // of a run, which may begin inside a page, and of the next run
         for (int64_t done = 0, count; done < item.length; done += count) {
             const int64_t position = item.position + done, slot = item.first_slot + done, first = slot % kPanel;
             count = std::min(kRunTokens - position % kRunTokens, item.length - done);
@@ -238,7 +238,7 @@ class Unit {
                 const Query* query = readers.first + index;
                 const float* p[kRows];
                 Target targets[kRows];
-                int64_t last_position = 0;  // a row that ends earlier has probability 0 from there on
+                int64_t last_position = 0;  // rows that end earlier have probability 0 beyond their end
                 for (int r = 0; r < kRows; r++) {
                     p[r] = query[r].scores + position - first;
                     last_position = std::max(last_position, query[r].position);
@@ -277,12 +277,12 @@ class Unit {
     const float scale_;
     float* const out_;
     const Query* queries_ = nullptr;  // [rows][group]
-    int64_t stride_ = 0;              // of scores
+    int64_t stride_ = 0;              // floats of scores per query
 };
 
 }  // namespace attention
 
-// out[rows][heads][head_dim] = softmax(scale * q Kᵀ) V along each row's path.
+// out[rows][heads][head_dim] = softmax(scale * q Kᵀ) V over the path of each row.
 inline void tree_attention(Team& team, const Heads& shape, const Plan& plan, const float* q, int64_t rows,
                            const float* k_pages, const float* v_pages, float scale, float* out) {
     int64_t longest = 1;
@@ -290,7 +290,7 @@ inline void tree_attention(Team& team, const Heads& shape, const Plan& plan, con
     const int64_t unit_rows = std::clamp<int64_t>(kUnitFloats / (longest * shape.group), 1, kUnitRows);
     const int64_t blocks = (rows + unit_rows - 1) / unit_rows;
     team.run(blocks * shape.kv_heads, 1, [&](int64_t first, int64_t last) {
-        for (int64_t unit = first; unit < last; unit++) {  // neighbours have the head in common, not the rows
+        for (int64_t unit = first; unit < last; unit++) {  // neighbouring units share the KV head, not the rows
             const int64_t block = unit % blocks, from = rows * block / blocks, to = rows * (block + 1) / blocks;
             attention::Unit(shape, plan, unit / blocks, from, to, q, k_pages, v_pages, scale, out).run();
         }

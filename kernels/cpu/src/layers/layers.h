@@ -1,4 +1,4 @@
-// A stack of decoder layers in one call.
+// Runs all decoder layers in one call.
 #pragma once
 
 #include "../linear/product.h"
@@ -7,17 +7,17 @@
 
 namespace marcot {
 
-// One layer, as Python passes it: pointers in a row of int64.
+// The weights of one layer, as Python passes them: a row of int64, most of them pointers.
 struct Layer {
     const float* input_norm;
     const float* qkv_bias;  // may be null
     const float* post_attention_norm;
     const float *q_norm, *k_norm;  // may both be null
-    int64_t rope;                  // which table of cosines and sines
+    int64_t rope;                  // index of its table of cosines and sines
     Weight qkv, attention_output, gate_up, down;
 };
 
-// What a step works on. Every field is shared by the team.
+// Inputs and outputs of a step; all threads read the same ones.
 struct StackCall {
     const Layer* layers;
     int64_t layer_count, rows, hidden, width;
@@ -26,14 +26,14 @@ struct StackCall {
     const float *cos, *sin;  // [tables][rows][head_dim / 2]
     const int64_t* slots;
     float *k_cache, *v_cache;
-    int64_t layer_floats;  // of one layer in each cache
+    int64_t layer_floats;  // floats of one layer in each cache
     Plan plan;
     const float* embedded;  // [rows][hidden]
-    float* residual;        // [rows][hidden], a result
-    float* output;          // [rows][hidden], a result
+    float* residual;        // [rows][hidden], an output
+    float* output;          // [rows][hidden], an output
 };
 
-// Intermediate rows of a step.
+// Memory for the intermediate results of a step.
 struct StackMemory {
     float *normed, *qkv, *q, *attended, *gate_up, *activated;
     uint8_t* integers;

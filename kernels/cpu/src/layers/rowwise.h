@@ -1,4 +1,4 @@
-// The ops that look at one row at a time: embedding, RMSNorm, QKV bias with RoPE and the cache write, SwiGLU.
+// The ops that work row by row: embedding, RMSNorm, QKV bias with RoPE and the write of K and V, SwiGLU.
 #pragma once
 
 #include "../linear/activations.h"
@@ -8,7 +8,7 @@
 
 namespace marcot {
 
-// out[row] = the weight's row ids[row], decoded.
+// out[row] = row ids[row] of the weight, decoded to fp32.
 inline void embed(Team& team, const Weight& weight, const int64_t* ids, int64_t rows, float* out) {
     team.run(rows, 4, [&](int64_t first, int64_t last) {
         static thread_local Scratch scratch;
@@ -27,7 +27,7 @@ inline void embed(Team& team, const Weight& weight, const int64_t* ids, int64_t 
     });
 }
 
-// Calls vector(i) for whole vectors of [0, count), then one(i) for what is left.
+// Calls whole(i) for every full vector in [0, count), then one(i) for each remaining element.
 template <typename Whole, typename One>
 inline void for_lanes(int64_t count, const Whole& whole, const One& one) {
     int64_t i = 0;
@@ -35,8 +35,8 @@ inline void for_lanes(int64_t count, const Whole& whole, const One& one) {
     for (; i < count; i++) one(i);
 }
 
-// sum = x + residual (residual may be null, then sum is x); normed = sum / sqrt(mean(sum²) + eps) * weight, quantised
-// while it is near if `activations` have integer fields. `sum` may be `residual`.
+// sum = x + residual, or x if residual is null; normed = sum / sqrt(mean(sum²) + eps) * weight. If `activations` have
+// integer fields, each row is also quantised right away, while it is in the cache. `sum` may be the same as `residual`.
 inline void rms_norm(Team& team, const float* x, const float* residual, const float* weight, float eps, int64_t rows,
                      int64_t hidden, float* normed, float* sum, const Activations& activations = {}) {
     team.run(rows, 1, [&](int64_t first, int64_t last) {
@@ -66,7 +66,7 @@ inline void rms_norm(Team& team, const float* x, const float* residual, const fl
     });
 }
 
-// The shape of the attention of one layer.
+// The shape of one attention layer.
 struct Heads {
     int64_t kv_heads, group, head_dim, page_size;
 
@@ -75,13 +75,13 @@ struct Heads {
     int64_t page_floats() const { return kv_heads * page_size * head_dim; }
 };
 
-// RMSNorm of every head of Q and K; null weights where a model has no such norm.
+// Weights of the RMSNorm of each head of Q and K; null if the model has no such norm.
 struct HeadNorms {
     const float *q, *k;
     float eps;
 };
 
-// A head with its bias added and its norm taken: `from` itself where there is neither, else `memory`.
+// Adds the bias to a head and normalises it. Returns the result in `memory`, or `from` itself if there is neither.
 inline const float* prepared_head(const float* from, const float* bias, const float* weight, float eps, int64_t dim,
                                   float* memory) {
     if (!bias && !weight) return from;
@@ -106,8 +106,8 @@ inline const float* prepared_head(const float* from, const float* bias, const fl
     return memory;
 }
 
-// Adds the bias to a row of qkv, takes the norms of its heads, rotates Q and K, writes K and V to the row's slot, and Q
-// to `q`. K pages are [kv_heads][head_dim][page_size], V pages [kv_heads][page_size][head_dim].
+// For each row of qkv: adds the bias, normalises the heads, applies RoPE to Q and K, and writes K and V to the row's
+// slot and Q to `q`. A K page is [kv_heads][head_dim][page_size], a V page [kv_heads][page_size][head_dim].
 inline void rope_store(Team& team, const float* qkv, const float* bias, const HeadNorms& norms, const float* cos,
                        const float* sin, const int64_t* slots, int64_t rows, const Heads& shape, float* k_pages,
                        float* v_pages, float* q) {
@@ -155,18 +155,19 @@ inline void rope_store(Team& team, const float* qkv, const float* bias, const He
     });
 }
 
-constexpr int64_t kBlockStep = 256;  // columns that one thread takes at a time
+constexpr int64_t kBlockStep = 256;  // columns per unit of work
 
-// x / (1 + exp(-x)); below -87, where exp(-x) overflows, the result is as good as 0.
+// x / (1 + exp(-x)). Below -87, x is replaced by -87, as exp(-x) would overflow; the true result is almost 0 there.
 inline F32 silu(F32 x) {
     const F32 bounded = x < -87.f ? splat(-87.f) : x;
     return bounded / (exp(-bounded) + 1.f);
 }
 
-// silu(gate) * up of columns [i, i + lanes) of a row that holds gate | up.
+// silu(gate) * up for one vector of columns.
 inline F32 silu_mul(const float* gate, const float* up) { return silu(load<F32>(gate)) * load<F32>(up); }
 
-// out[rows][width] = silu(gate) * up, quantised while it is near if `activations` have integer fields.
+// out[rows][width] = silu(gate) * up, where a row of gate_up is gate followed by up. If `activations` have integer
+// fields, the result is also quantised right away, while it is in the cache.
 inline void silu_mul(Team& team, const float* gate_up, int64_t rows, int64_t width, float* out,
                      const Activations& activations = {}) {
     const int64_t per_row = (width + kBlockStep - 1) / kBlockStep;

@@ -1,4 +1,5 @@
-// The rows that a weight is multiplied with: fp32, and int8 in blocks of 32 columns for the fast mode.
+// Activations, the rows that a weight is multiplied with: in fp32 and, for fast mode, quantised to int8 in blocks of 32
+// columns.
 #pragma once
 
 #include <algorithm>
@@ -9,34 +10,35 @@
 
 namespace marcot {
 
-// What centres the codes of formats without minimums: -kCentre times the sum of a block's bytes.
+// Centres replace subtracting kCentre from every code of a format without minimums: sum((code - kCentre) * byte) is
+// sum(code * byte) - kCentre * sum(byte), and a centre is the second term, computed once per block of activations.
 #if MARCOT_QUAD_DOTS
-// As the first addend of int32 sums, [kCentrePlanes][blocks][rows], so that a tile reads only the plane of its format:
-// two for the halves of a block of 6-bit codes, then 4, 5 and 8 bits.
+// Here, int32 sums start at the centre. Stored as [kCentrePlanes][blocks][rows], so that a tile reads only the plane of
+// its format: two planes for the halves of a block of 6-bit codes, then one each for 4, 5 and 8 bits.
 using Centre = int32_t;
 constexpr int kCentrePlanes = 5;
 constexpr int kCentresOfBlock = kCentrePlanes;
 #else
-// As pairs of addends of int16 sums, columns 0, 1 and 2, 3 of each quad apart, [blocks][rows][4][2]: two for the halves
-// of a block of 6-bit codes, then 5 and 4 bits.
+// Here, int16 sums start at the centre. They come in pairs, for columns 0, 1 and columns 2, 3 of each quad, so centres
+// do too. Stored as [blocks][rows][4][2]: two pairs for the halves of a block of 6-bit codes, then 5 and 4 bits.
 using Centre = int16_t;
 constexpr int kCentresOfBlock = 8;
 #endif
 
-// `rows` rows of `columns` values, without gaps. The integer fields are filled where a section of the weight is fast;
-// they keep a block of all rows together, so that the micro-kernel finds its rows at fixed distances.
+// `rows` contiguous rows of `columns` values. The integer fields are used if any section of the weight is fast. They
+// are ordered by block, then by row, so that the micro-kernel finds the same block of its rows at fixed distances.
 struct Activations {
     const float* values;
     int64_t rows, columns;
     int64_t block_rows;  // rows from one block to the next, see rows_between_blocks
     int8_t* bytes;       // [blocks][block_rows][32], or null
-    int16_t* words;      // the same numbers, for 8-bit codes in pairs
-    float* scales;       // [blocks][block_rows][2]: scale, and scale * sum of the block's bytes, for minimums
-    Centre* centres;     // see there
+    int16_t* words;      // the same numbers as int16, for 8-bit codes in pairs
+    float* scales;    // [blocks][block_rows][2]: scale; scale * (sum of the block's bytes), for formats with minimums
+    Centre* centres;  // see Centre
 
     int64_t blocks() const { return block_rows * columns / kBlock; }
 
-    // Rows [first, first + count).
+    // A view of rows [first, first + count).
     Activations part(int64_t first, int64_t count) const {
         Activations part = *this;
         part.values += first * columns;
@@ -49,17 +51,18 @@ struct Activations {
         return part;
     }
 
-    // An odd number: at multiples of a power of two, the blocks of a tile would share a few sets of the cache.
+    // `rows`, rounded up to an odd number: if the distance between blocks were a multiple of a large power of two, the
+    // blocks of a tile would compete for a few sets of the cache.
     static int64_t rows_between_blocks(int64_t rows) { return rows | 1; }
 
-    // Bytes of the integer fields.
+    // Bytes of memory that the integer fields need.
     static int64_t integer_bytes(int64_t rows, int64_t columns) {
         const int64_t padded = rows_between_blocks(rows) * columns, blocks = padded / kBlock;
         const int64_t values = padded * (MARCOT_QUAD_DOTS ? 1 : 3);
         return values + blocks * (8 + kCentresOfBlock * (int64_t)sizeof(Centre)) + 4 * 64;
     }
 
-    // Puts the integer fields into `memory`.
+    // Lays out the integer fields in `memory`, without filling them.
     void place(uint8_t* memory) {
         auto take = [&](int64_t bytes) {
             uint8_t* here = memory;
@@ -74,10 +77,10 @@ struct Activations {
 };
 
 constexpr int kBlockVectors = kBlock / kLanes;
-constexpr float kSmallestBlock = 0x1p-100f;  // blocks of smaller numbers are zeros: 127 / largest must be finite
+constexpr float kSmallestBlock = 0x1p-100f;  // smaller blocks become zeros, as 127 / largest must be finite
 
-// Writes what centres codes, from the sums of the block's bytes: over columns 0, 1 and 2, 3 of the quads of its first
-// half, then of its second.
+// Writes the centres of a block. `sums` are four sums of its bytes: over columns 0, 1 and columns 2, 3 of the quads in
+// its first half, then the same for its second half.
 inline void put_centres(const Activations& out, int64_t block, Vec<int32_t, 16> sums) {
 #if MARCOT_QUAD_DOTS
     const int32_t first = sums[0] + sums[1], second = sums[2] + sums[3];
@@ -92,7 +95,7 @@ inline void put_centres(const Activations& out, int64_t block, Vec<int32_t, 16> 
 #endif
 }
 
-// A block of which every product is NaN.
+// Fills a block so that every product with it is NaN.
 inline void put_nan(const Activations& out, int64_t block) {
     std::fill_n(out.bytes + block * kBlock, kBlock, 0);
     if (out.words) std::fill_n(out.words + block * kBlock, kBlock, 0);
@@ -100,10 +103,10 @@ inline void put_nan(const Activations& out, int64_t block) {
     std::fill_n(out.scales + 2 * block, 2, kNaN);
 }
 
-// Rounds one block to int8 and puts it at `block`, an index into [blocks][rows]: scale = largest magnitude / 127,
-// nearest integers, ties to even. A block with an infinity or a NaN gets zeros and a scale of NaN.
+// Quantises one block to int8 and stores it at index `block` of [blocks][rows]: scale = largest magnitude / 127, values
+// rounded to the nearest integer, ties to even. A block with an infinity or a NaN gets zeros and a scale of NaN.
 inline void quantize_block(const F32 (&x)[kBlockVectors], const Activations& out, int64_t block) {
-    I32 most{};  // bits of magnitudes, which order like these, with infinities and NaN above all
+    I32 most{};  // magnitudes as integers: same order as the floats, with infinities and NaN largest
     for (const F32& v : x) {
         const I32 magnitude = (I32)v & 0x7fffffff;
         most = magnitude > most ? magnitude : most;
@@ -129,7 +132,7 @@ inline void quantize_block(const F32 (&x)[kBlockVectors], const Activations& out
     out.scales[2 * block + 1] = scale * (float)(sums[0] + sums[1] + sums[2] + sums[3]);
 }
 
-// Fills the integer fields for columns [first, last) of a row, if there are such fields.
+// Quantises columns [first, last) of a row, if `x` has integer fields.
 inline void quantize(const Activations& x, int64_t row, int64_t first, int64_t last) {
     if (!x.bytes) return;
     for (int64_t column = first; column < last; column += kBlock) {
@@ -139,7 +142,7 @@ inline void quantize(const Activations& x, int64_t row, int64_t first, int64_t l
     }
 }
 
-// The same for all rows.
+// Quantises all rows, if `x` has integer fields.
 inline void quantize(Team& team, const Activations& x) {
     if (!x.bytes) return;
     const int64_t blocks = x.columns / kBlock;

@@ -1,5 +1,6 @@
-// The micro-kernel of exact products where one tile holds all rows: nobody would read an unpacked panel twice, so its
-// values are decoded on their way into the registers. The sums are those of multiply_tile, addend by addend.
+// The micro-kernel of exact products for few rows, which all fit in one tile. An unpacked panel would be read only
+// once, so values are decoded straight into registers instead. It adds the same numbers in the same order as
+// multiply_tile, so results are bit-identical.
 #pragma once
 
 #include <algorithm>
@@ -10,19 +11,20 @@
 
 namespace marcot {
 
-constexpr int kFewRows = 3;  // of four, the sums of AVX2 would no longer fit the registers
+constexpr int kFewRows = 3;  // with four, the sums no longer fit in the registers of AVX2
 
-// Panels whose sums run side by side: enough to keep the multipliers busy, whose next product waits for the last sum.
+// Panels processed together. A multiply-add has to wait for the previous one on the same sum, so several independent
+// sums are needed to keep the multipliers busy.
 template <int Rows>
 constexpr int kFewPanels = Rows == 1 && kVectors < 4         ? 4 / kVectors
                            : kManyRegisters && kVectors == 1 ? 2
                                                              : 1;
 
-// Sums of Rows rows with Panels panels.
+// Accumulators of Rows rows times Panels panels.
 template <int Rows, int Panels>
 using Sums = F32[Rows][Panels][kVectors];
 
-// Calls use(r, p, v) for each of them.
+// Calls use(r, p, v) for each accumulator.
 template <int Rows, int Panels, typename Use>
 __attribute__((always_inline)) inline void for_sums(const Use& use) {
 #pragma GCC unroll 8
@@ -33,7 +35,7 @@ __attribute__((always_inline)) inline void for_sums(const Use& use) {
             for (int v = 0; v < kVectors; v++) use(r, p, v);
 }
 
-// acc[r][p] += x[r] * value, one column of panel p.
+// acc[r][p][v] += x[r] * value, where `value` is vector v of one column of panel p.
 template <int Rows, int Panels>
 __attribute__((always_inline)) inline void add_column(const float* x, int64_t stride, int p, int v, F32 value,
                                                       Sums<Rows, Panels>& acc) {
@@ -41,7 +43,7 @@ __attribute__((always_inline)) inline void add_column(const float* x, int64_t st
     for (int r = 0; r < Rows; r++) acc[r][p][v] = fma(splat(x[r * stride]), value, acc[r][p][v]);
 }
 
-// acc += x * panels over the 32 columns of one block; `x` is at the first of them.
+// acc += x * panels over the 32 columns of one block; `x` points to the first of these columns.
 template <Format F, int Rows, int Panels>
 __attribute__((always_inline)) inline void add_block(const uint8_t* panels, int64_t panel_bytes, int64_t index,
                                                      const float* x, int64_t stride, Sums<Rows, Panels>& acc) {
@@ -83,7 +85,7 @@ __attribute__((always_inline)) inline void add_block(const uint8_t* panels, int6
     }
 }
 
-// out[r][16 * Panels] = x[r] panelsᵀ, where the panels follow one another in memory. Not inlined, see multiply_tile.
+// out[r][16 * Panels] = x[r] panelsᵀ, where the panels are contiguous in memory. Not inlined, see multiply_tile.
 template <Format F, int Rows, int Panels>
 __attribute__((noinline)) void multiply_few(const uint8_t* panels, const Activations& x, float* out, int64_t stride) {
     using L = Layout<F>;

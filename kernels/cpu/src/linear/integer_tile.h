@@ -1,5 +1,5 @@
-// The micro-kernel of fast products: int8 activations times codes. Integer sums are exact in any order; each block's
-// sum is scaled and added in fp32, block after block in one fixed order.
+// The micro-kernel of fast products: int8 activations times integer codes. The integer sum of a block is exact in any
+// order. It is scaled and added to an fp32 sum, block after block in a fixed order, so results are reproducible.
 #pragma once
 
 #include "../weights/unpack.h"
@@ -8,21 +8,21 @@
 
 namespace marcot {
 
-// The shapes of tiles, in rows: kIntegerTileRows with codes that were unpacked before, and kDecodedTileRows with codes
-// that are decoded on their way into the registers, which is the faster way for up to kDecodedRows rows. For up to
-// kStreamedRows one panel is multiplied after the other: they wait for memory, and it gives a core a quarter more in
-// one stream than in two.
+// Numbers of rows. A tile has at most kIntegerTileRows rows if codes were unpacked beforehand, and kDecodedTileRows if
+// they are decoded straight into registers, which is faster for up to kDecodedRows rows in total. Up to kStreamedRows
+// rows, panels are multiplied one at a time: such products are limited by memory, and one stream gives a core a quarter
+// more bandwidth than two.
 //
-// With 16 registers a tile has 8 vectors of integer sums; its fp32 sums wait in memory. Decoding takes as long as
-// multiplying a few rows, so it pays only where there is no second tile.
+// With 16 registers, a tile has 8 vectors of integer sums, and its fp32 sums stay in memory. Decoding a panel takes as
+// long as multiplying a few rows, so decoding in the tile pays off only if there is no second tile.
 //
-// AVX-512 has 32 registers. VNNI multiplies on two ports, where a vector of sums and a block of 32 columns take 8
-// instructions for the products and 2 to scale them: no tile gets beyond 80 % of the ports' peak. Six rows times two
-// vectors get there (measured on Zen 5): their 12 integer and 12 fp32 sums stay in registers, beside two vectors of
-// codes and one of activations, and loads, two a cycle, are busy for 40 of the 60 cycles of a block. With one vector
-// instead of two each broadcast value would be used once, and loads would be the limit. Decoding shifts and masks on
-// the other two ports, meanwhile, and reads half the bytes. With 8 rows there are fewer tiles to decode for, which
-// makes up for fp32 sums in memory.
+// AVX-512 has 32 registers. VNNI multiplies on two ports. Per vector of sums and block of 32 columns, these ports
+// execute 8 instructions for products and 2 for scaling, so no tile can exceed 80 % of their peak. Six rows times two
+// vectors reach this limit (measured on Zen 5): their 12 integer and 12 fp32 sums stay in registers, next to two
+// vectors of codes and one of activations, and loads, two per cycle, take 40 of the 60 cycles of a block. With one
+// vector instead of two, each broadcast value would be used only once, and loads would be the limit. Decoding runs in
+// parallel: its shifts and masks use the other two ports, and packed codes are half the bytes to read. Decoded tiles
+// have 8 rows: fewer tiles mean less decoding, which makes up for keeping fp32 sums in memory.
 #if defined(__AVX512F__) && MARCOT_WIDTH == 64
 constexpr int kIntegerTileRows = 6;
 constexpr int kDecodedTileRows = 8;
@@ -35,7 +35,8 @@ constexpr int64_t kDecodedRows = kIntegerTileRows;
 constexpr int64_t kStreamedRows = 1;
 #endif
 
-// A block of the panels, as the micro-kernel reads it: unpacked before, or decoded on its way into the registers.
+// One block of the panels, as the micro-kernel reads it. UnpackedBlock reads codes that were unpacked beforehand,
+// PackedBlock decodes them straight into registers. Both have the same interface.
 template <Format F>
 struct UnpackedBlock {
     using L = Layout<F>;
@@ -69,7 +70,8 @@ struct PackedBlock {
     BlockView<F> view(int v) const { return {panels.panel(v), first + b}; }
 };
 
-// Sums of products over one block of 8-bit codes, which the load itself widens: int16 times int16, summed in int32.
+// Sums of products over one block of 8-bit codes in pairs. The load widens the codes, so products are int16 times
+// int16, summed in int32.
 template <int Rows, int Vectors, typename Block>
 __attribute__((always_inline)) inline void multiply_words(const Block& block, const int16_t* x,
                                                           I32 (&sum)[Rows][Vectors]) {
@@ -89,7 +91,7 @@ __attribute__((always_inline)) inline void multiply_words(const Block& block, co
     }
 }
 
-// Calls use(r, v, codes, activations) for each row and vector of one quad: four columns, a byte each.
+// Calls use(r, v, codes, activations) for each row and vector of one quad: four columns, one byte per column.
 template <int Rows, int Vectors, typename Block, typename Use>
 __attribute__((always_inline)) inline void for_quad(const Block& block, int quad, const int8_t* x, const Use& use) {
     U8 w[Vectors];
@@ -104,15 +106,15 @@ __attribute__((always_inline)) inline void for_quad(const Block& block, int quad
 }
 
 #if MARCOT_QUAD_DOTS
-// What centres the codes of one group: of the row at `at` in [blocks][block_rows] of x, then of the next rows.
+// The centres of one group, for the row at index `at` of [blocks][block_rows] of x and the rows after it.
 template <Format F>
 __attribute__((always_inline)) inline const Centre* centres_of(const Activations& x, int64_t at, int group) {
     constexpr int kBits = Layout<F>::kBits, kPlane = kBits == 6 ? 0 : kBits == 4 ? 2 : kBits == 5 ? 3 : 4;
     return x.centres + (kPlane + group) * x.blocks() + at;
 }
 
-// Sums of products over the quads of one group, times its nested scale. They are made in `part`, which nobody puts
-// aside, so that the compiler keeps it in registers.
+// Sums of products over the quads of one group, times its nested scale. They are accumulated in the local array `part`,
+// which is never passed to set_aside, so that the compiler keeps it in registers.
 template <Format F, int Rows, int Vectors, typename Block>
 __attribute__((always_inline)) inline void multiply_group(const Block& block, int group, const Activations& x,
                                                           int64_t at, I32 (&sum)[Rows][Vectors]) {
@@ -145,7 +147,7 @@ __attribute__((always_inline)) inline void multiply_group(const Block& block, in
     }
 }
 #else
-// A nested scale times sums of one group; 1 where the format has none.
+// The nested scale of one group; 1 if the format has none.
 template <Format F, typename Block>
 __attribute__((always_inline)) inline I16 factor(const Block& block, int group, int v) {
     if constexpr (Layout<F>::kNested)
@@ -154,14 +156,15 @@ __attribute__((always_inline)) inline I16 factor(const Block& block, int group, 
         return 1 - I16{};
 }
 
-// What centres the codes of one group, two of them as pairs of int16: of the row at `at`, as above.
+// The centres of one group, a pair of int16 per row, for the row at index `at` and the rows after it.
 template <Format F>
 __attribute__((always_inline)) inline const Centre* centres_of(const Activations& x, int64_t at, int group) {
     constexpr int kBits = Layout<F>::kBits, kFirst = kBits == 6 ? 0 : kBits == 5 ? 2 : 3;
     return x.centres + kCentresOfBlock * at + 2 * (kFirst + group);
 }
 
-// The same where only pairs of products have an instruction: as many as fit are added in int16, then all in int32.
+// The same for machines that only have an instruction for pairs of products: sums run in int16 for as many quads as
+// fit, and are then added up in int32.
 template <Format F, int Rows, int Vectors, typename Block>
 __attribute__((always_inline)) inline void multiply_group(const Block& block, int group, const Activations& x,
                                                           int64_t at, I32 (&sum)[Rows][Vectors]) {
@@ -197,7 +200,8 @@ __attribute__((always_inline)) inline void multiply_group(const Block& block, in
 }
 #endif
 
-// The integer sums of one block, with its nested scales; `at` is its place, for the first row, in [blocks][rows] of x.
+// The integer sums of one block, with its nested scales applied. `at` is the index of the first row and this block in
+// [blocks][block_rows] of x.
 template <Format F, int Rows, int Vectors, typename Block>
 __attribute__((always_inline)) inline void multiply_block(const Block& block, const Activations& x, int64_t at,
                                                           I32 (&sum)[Rows][Vectors]) {
@@ -220,7 +224,7 @@ __attribute__((always_inline)) inline void multiply_block(const Block& block, co
     }
 }
 
-// acc += x * one block of a format whose blocks have fp16 scales.
+// acc += x * block, for formats in which every block has an fp16 scale.
 template <Format F, int Rows, int Vectors, typename Block>
 __attribute__((always_inline)) inline void add_block(const Block& block, const Activations& x, int64_t at,
                                                      F32 (&acc)[Rows][Vectors]) {
@@ -237,8 +241,8 @@ __attribute__((always_inline)) inline void add_block(const Block& block, const A
     }
 }
 
-// acc += x * eight blocks below one fp16 scale. The blocks' sums come first, then the scale, then the minimums. While
-// the integers have the registers, acc waits in memory.
+// acc += x * eight blocks that share one fp16 scale (nested formats). It adds up the blocks' sums, then applies the
+// scale, then adds the minimums. Meanwhile acc stays in memory, so that the integer sums can have the registers.
 template <Format F, int Rows, int Vectors, typename Block>
 __attribute__((always_inline)) inline void add_super(const IntegerPanels& panels, int64_t first, int64_t begin,
                                                      const Activations& x, int64_t row, Ahead ahead,
@@ -282,9 +286,9 @@ __attribute__((always_inline)) inline void add_super(const IntegerPanels& panels
     set_aside(acc);
 }
 
-// out[r] (+)= x[row + r] * the first `Vectors` vectors of the panels, over `blocks` blocks of the panels that start at
-// block `first` of x. Meanwhile it fetches `ahead`, memory that is wanted next. Not inlined: on its own the compiler
-// finds the registers.
+// out[r] (+)= x[row + r] * the first `Vectors` vectors of the panels, over `blocks` blocks from block `first` of x on.
+// It adds to `out` unless `first` is 0. Meanwhile it prefetches `ahead`, the memory needed next. Not inlined: compiled
+// as a function by itself, everything fits in registers.
 template <Format F, int Rows, int Vectors, typename Block>
 __attribute__((noinline)) void multiply_codes(const IntegerPanels& panels, int64_t blocks, const Activations& x,
                                               int64_t row, int64_t first, float* out, int64_t stride, Ahead ahead) {

@@ -1,5 +1,6 @@
-// Rows times panels of a weight. A panel is unpacked once, a stretch of columns at a time that stays in the cache, and
-// every row is multiplied with it; or few rows are multiplied with what is decoded on its way into the registers.
+// Matrix products: rows times the panels of a weight. For many rows, a panel is unpacked once, a range of columns at a
+// time that fits in the cache, and all rows are multiplied with it. For few rows, its values are decoded straight into
+// registers instead.
 #pragma once
 
 #include <algorithm>
@@ -12,12 +13,12 @@
 
 namespace marcot {
 
-// 32 KB of codes: a tile of bytes reads so little per product that the second cache level keeps up, and few rows of a
-// model are longer.
+// Columns that are unpacked at a time: 32 KB of codes. They may exceed the L1 cache, because a tile of bytes reads so
+// little per product that L2 keeps up. Few weights have longer rows.
 constexpr int64_t kIntegerColumns = 2048 / kTogether;
 
-// Where the columns from `columns` on lie in memory: what is wanted after those before, be it of this panel or the
-// next.
+// The address of column `columns` of a panel, or of the next panel if this one has no more columns: what will be read
+// next, and so what to prefetch.
 template <Format F>
 inline const uint8_t* after(const uint8_t* panel, int64_t columns) {
     using L = Layout<F>;
@@ -26,7 +27,7 @@ inline const uint8_t* after(const uint8_t* panel, int64_t columns) {
 
 constexpr int64_t kUnpackRows = 2;  // unpacking takes about as long as multiplying this many rows
 
-// out[rows][16] (row stride in floats) = x panelᵀ in fp32.
+// out[rows][16] = x panelᵀ in fp32; `stride` is the distance between rows of `out`, in floats.
 template <Format F>
 void multiply_exact(const uint8_t* panel, const Activations& x, float* out, int64_t stride) {
     if (x.rows <= kFewRows)
@@ -56,8 +57,8 @@ void multiply_exact(const uint8_t* panel, const Activations& x, float* out, int6
     }
 }
 
-// Rows times the first Vectors vectors of kTogether panels, `panel` and the one `second` bytes further, with int8
-// activations. Every tile of at most `Most` rows decodes the codes for itself.
+// int8 rows times the first Vectors vectors of kTogether panels: `panel`, and the one `second` bytes further on. Each
+// tile of at most `Most` rows decodes the codes again.
 template <Format F, int Most, int Vectors = kTileVectors>
 void multiply_decoding(const uint8_t* panel, int64_t second, const Activations& x, float* out, int64_t stride) {
     const IntegerPanels panels{panel, second, nullptr, nullptr, nullptr, nullptr};
@@ -70,7 +71,7 @@ void multiply_decoding(const uint8_t* panel, int64_t second, const Activations& 
     });
 }
 
-// The same with codes that are unpacked once, a stretch of columns at a time.
+// The same, but unpacks the codes once for all tiles, a range of columns at a time.
 template <Format F>
 void multiply_unpacked(const uint8_t* panel, int64_t second, const Activations& x, float* out, int64_t stride) {
     constexpr int64_t kBlocks = kIntegerColumns / kBlock, kRowsOfPanels = kTogether * kPanel;
@@ -95,7 +96,7 @@ void multiply_unpacked(const uint8_t* panel, int64_t second, const Activations& 
     }
 }
 
-// The same in the way that is fastest for so many rows.
+// The same, with the method that is fastest for the number of rows.
 template <Format F>
 void multiply_fast(const uint8_t* panel, int64_t second, const Activations& x, float* out, int64_t stride) {
     if constexpr (kTogether > 1) {
@@ -111,8 +112,8 @@ void multiply_fast(const uint8_t* panel, int64_t second, const Activations& x, f
     multiply_unpacked<F>(panel, second, x, out, stride);
 }
 
-// Calls use(to, stride) to write `columns` columns of products for `rows` rows, and copies `kept` of them to `out` if
-// that is not all.
+// Calls use(to, stride), which writes `columns` columns of products for `rows` rows. If only `kept` of these columns
+// exist in `out`, `use` writes to `scratch` and the existing ones are copied.
 template <typename Use>
 inline void write_columns(int64_t rows, int columns, int64_t kept, float* out, int64_t stride, Scratch& scratch,
                           const Use& use) {
@@ -122,7 +123,7 @@ inline void write_columns(int64_t rows, int columns, int64_t kept, float* out, i
     for (int64_t row = 0; row < rows; row++) std::memcpy(out + row * stride, own + row * columns, kept * 4);
 }
 
-// out[rows][...] = x Wᵀ for panels [first, last) of the weight; the first of their rows is column 0 of out.
+// out[rows][...] = x Wᵀ for panels [first, last) of the weight; column 0 of `out` is the first row of panel `first`.
 inline void multiply_panels(const Weight& weight, int64_t first, int64_t last, const Activations& x, float* out,
                             int64_t stride, Scratch& scratch) {
     const int64_t begin = panel_of(weight, first).first_row;
@@ -159,8 +160,8 @@ inline void multiply_panels(const Weight& weight, int64_t first, int64_t last, c
     }
 }
 
-// `rows` rows of x to be multiplied with `weight`: with integer fields in `integers`, not filled yet, where a section
-// is fast.
+// Wraps `rows` rows of x that will be multiplied with `weight`. If any section of the weight is fast, the integer
+// fields are placed in the memory `integers`, to be filled by `quantize`.
 inline Activations activations_for(const Weight& weight, const float* x, int64_t rows, uint8_t* integers) {
     Activations activations{};
     activations.values = x, activations.rows = rows;
@@ -171,10 +172,10 @@ inline Activations activations_for(const Weight& weight, const float* x, int64_t
     return activations;
 }
 
-// int8 activations that are multiplied with a whole weight before other rows are: half of a second cache level, from
-// which every panel reads them again.
+// Bytes of int8 activations that are multiplied with the whole weight before the next rows are: half of a typical L2
+// cache, because every panel reads them again.
 constexpr int64_t kNearBytes = 512 << 10;
-constexpr int64_t kNearRows = 48;  // at least: for each part of the rows codes are unpacked again
+constexpr int64_t kNearRows = 48;  // at least this many rows per part, as every part unpacks all codes again
 
 // y[rows][weight.rows()] = x Wᵀ.
 inline void multiply(Team& team, const Weight& weight, const Activations& x, float* y) {
@@ -193,7 +194,7 @@ inline void multiply(Team& team, const Weight& weight, const Activations& x, flo
     }
 }
 
-// The same for rows that nobody has quantised; `integers` has room for Activations::integer_bytes.
+// The same for rows that are not quantised yet; `integers` must have room for Activations::integer_bytes.
 inline void linear(Team& team, const Weight& weight, const float* x, int64_t rows, uint8_t* integers, float* y) {
     const Activations activations = activations_for(weight, x, rows, integers);
     quantize(team, activations);

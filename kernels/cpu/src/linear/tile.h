@@ -1,7 +1,7 @@
-// The micro-kernel of exact products: a few rows times 16 columns, both operands fp32. Every sum runs over k in order,
-// one fused multiply-add after the other, and begins anew for each run of columns; sums of runs are added up for each
-// stretch, those of stretches for the row. A row's result does not know which rows are beside it, and rounding errors,
-// which are those of the largest number that a sum has reached, do not pile up in one sum.
+// The micro-kernel of exact products: a few rows times a panel of 16, both in fp32. Every product is summed in a fixed
+// hierarchy: columns in order within a run of kRunColumns, runs within a stretch of kExactColumns, stretches within the
+// row. So a row's result does not depend on the other rows, and rounding errors, which grow with the size of a sum,
+// stay small because each sum is short.
 #pragma once
 
 #include <algorithm>
@@ -12,12 +12,12 @@
 
 namespace marcot {
 
-constexpr int64_t kRunColumns = 32;       // of one sum
-constexpr int64_t kExactColumns = 448;    // of a stretch: 28 KB of fp32, most of the first cache level
-constexpr int kTileRows = 12 / kVectors;  // what fits 16 registers, next to a column of the panel and one value of x
+constexpr int64_t kRunColumns = 32;       // columns of one sum
+constexpr int64_t kExactColumns = 448;    // of a stretch: 28 KB of fp32, most of the L1 cache
+constexpr int kTileRows = 12 / kVectors;  // fits in 16 registers, with a column of the panel and one value of x
 
-// out[r][0..16) (+)= x[r][0..k) * panel[0..k)[16], with the rows of x and out anywhere. Not inlined: on its own the
-// compiler keeps every sum in a register.
+// out[r][0..16) (+)= x[r][0..k) * panel[0..k)[16]; rows of x and out are passed as pointers. Not inlined: compiled as a
+// function by itself, every sum stays in a register.
 template <int Rows>
 __attribute__((noinline)) void multiply_tile(const float* const* x, int64_t k, const float* panel, bool accumulate,
                                              float* const* out, Ahead ahead) {
@@ -42,8 +42,7 @@ __attribute__((noinline)) void multiply_tile(const float* const* x, int64_t k, c
             F32 column[kVectors];
 #pragma GCC unroll 4
             for (int v = 0; v < kVectors; v++) {
-                column[v] = pinned(load<F32>(panel + i * kPanel +
-                                             v * kLanes));  // in a register, not once more from memory for every row
+                column[v] = pinned(load<F32>(panel + i * kPanel + v * kLanes));  // load once, not again for every row
             }
 #pragma GCC unroll 12
             for (int r = 0; r < Rows; r++) {
@@ -64,7 +63,7 @@ __attribute__((noinline)) void multiply_tile(const float* const* x, int64_t k, c
             store(out[r] + v * kLanes, accumulate ? load<F32>(out[r] + v * kLanes) + total[r][v] : total[r][v]);
 }
 
-// Calls use(run) with `run`, at most `Most`, as a compile-time constant.
+// Turns `run`, from 1 to `Most`, into a compile-time constant: calls use(constant). Does nothing for other numbers.
 template <int Most, int Run = Most, typename Use>
 inline void with_run(int run, const Use& use) {
     if constexpr (Run > 0) {
@@ -75,7 +74,8 @@ inline void with_run(int run, const Use& use) {
     }
 }
 
-// Splits `rows` into runs of at most `Most`, as even as possible: use(first row, constant number of rows).
+// Splits `rows` into tiles of at most `Most` rows, as evenly as possible, and calls use(first row, number of rows) for
+// each, where the number of rows is a compile-time constant.
 template <int Most, typename Use>
 inline void for_tiles(int64_t rows, const Use& use) {
     const int64_t tiles = (rows + Most - 1) / Most;

@@ -1,18 +1,18 @@
-// Fetching from memory while something else is done.
+// Prefetching: loading memory into the cache while other work goes on.
 #pragma once
 
 #include <cstdint>
 
 namespace marcot {
 
-// Memory to bring closer while something else is done: `per_step` bytes with every step, and as many `second` bytes
-// further on, if that is not 0.
+// A range of memory to prefetch in steps: each step fetches the next `per_step` bytes and, if `second` is not 0, the
+// same number of bytes `second` bytes further on.
 struct Ahead {
     const uint8_t* memory;
     int64_t per_step;
     int64_t second = 0;
 
-    // Inlined before the compiler asks what it is for: a call that has no effect would be dropped.
+    // Must be inlined early: otherwise the compiler sees a call without side effects and drops it.
     __attribute__((always_inline)) void fetch(int64_t step) const {
         fetch_lines(memory + step * per_step);
         if (second) fetch_lines(memory + second + step * per_step);

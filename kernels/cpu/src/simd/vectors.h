@@ -1,6 +1,6 @@
-// Vectors of one width, chosen when the library is built. Everything is written with the compiler's vector extensions,
-// so the same source runs on SSE, AVX2, AVX-512 and NEON; the few integer products that no extension can say have a
-// version for each instruction set and one that any compiler understands.
+// SIMD vectors of one width, chosen when the library is built. Nearly everything is written with the vector extensions
+// of the compiler, so the same source compiles to SSE, AVX2, AVX-512 and NEON. The few integer products that these
+// extensions cannot express have a version for each instruction set, and a portable one.
 #pragma once
 
 #include <cstdint>
@@ -65,8 +65,8 @@ inline I32 splat(int32_t x) { return x - I32{}; }
 
 inline F32 to_float(I32 v) { return __builtin_convertvector(v, F32); }
 
-// a * b + c, in one rounding where the machine can. Builds contract nothing on their own, so that the order of
-// roundings is what is written.
+// a * b + c, rounded once if the machine has fused multiply-adds. The library is compiled with -ffp-contract=off, so
+// the compiler fuses nothing by itself, and roundings happen exactly where the source says.
 #if defined(__FMA__) && MARCOT_WIDTH == 64 && defined(__AVX512F__)
 inline F32 fma(F32 a, F32 b, F32 c) { return (F32)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 #elif defined(__FMA__) && MARCOT_WIDTH == 32
@@ -81,12 +81,12 @@ inline F32 fma(F32 a, F32 b, F32 c) { return a * b + c; }
 
 inline F32 maximum(F32 a, F32 b) { return a > b ? a : b; }
 
-// The same vector, which the compiler now has in a register and in this place: in a micro-kernel the order that is
-// written is the one that fits the registers.
+// Returns v, but makes the compiler compute it at this point and keep it in a register. In the micro-kernels, only the
+// order of the source fits in the registers, so the compiler must not reorder it.
 template <typename V>
 inline V pinned(V v) {
 #if defined(__AVX512F__)
-    asm("" : "+v"(v));  // any of 32 registers; x would be the first 16
+    asm("" : "+v"(v));  // any of 32 registers; x means only the first 16
 #elif defined(__x86_64__) && (MARCOT_WIDTH == 16 || (MARCOT_WIDTH == 32 && defined(__AVX2__)))
     asm("" : "+x"(v));
 #elif defined(__ARM_NEON) && MARCOT_WIDTH == 16
@@ -95,13 +95,13 @@ inline V pinned(V v) {
     return v;
 }
 
-// Puts vectors into memory, so that registers are free for others until they are wanted again.
+// Makes the compiler store vectors to memory, which frees their registers until they are needed again.
 template <typename Vectors>
 inline void set_aside(Vectors& v) {
     asm("" : "+m"(v));
 }
 
-// Low and high half of every 32-bit lane as signed numbers.
+// The low or high half of every 32-bit lane, as a signed number.
 inline I32 low_half(I16 v) { return ((I32)v << 16) >> 16; }
 inline I32 high_half(I16 v) { return (I32)v >> 16; }
 
@@ -116,8 +116,8 @@ inline I32 byte_of(I32 v, int index) {
 #endif
 }
 
-// Sums of neighbouring products of unsigned and signed bytes, in int16. The caller keeps w below 128 and the sums in
-// range.
+// Products of unsigned bytes w and signed bytes x, neighbouring pairs added in int16. The caller makes sure that w is
+// below 128 and that sums do not overflow.
 inline I16 dot_bytes(U8 w, U8 x) {
 #if defined(__AVX512BW__) && MARCOT_WIDTH == 64
     return (I16)_mm512_maddubs_epi16((__m512i)w, (__m512i)x);
@@ -138,7 +138,7 @@ inline I16 dot_bytes(U8 w, U8 x) {
 // a + b, modulo 2^16.
 inline I16 add_wrapping(I16 a, I16 b) { return (I16)((U16)a + (U16)b); }
 
-// Sums of neighbouring products of int16, in int32.
+// Products of int16, neighbouring pairs added in int32.
 inline I32 dot_words(I16 w, I16 x) {
 #if defined(__AVX512BW__) && MARCOT_WIDTH == 64
     return (I32)_mm512_madd_epi16((__m512i)w, (__m512i)x);
@@ -154,8 +154,8 @@ inline I32 dot_words(I16 w, I16 x) {
 #endif
 }
 
-// Whether the machine sums four products of bytes in one instruction (VNNI of x86, the dot products of ARMv8.2). Where
-// it cannot, MARCOT_QUAD_DOTS=1 makes a build that does the same in several, so that this way can be run anywhere.
+// Whether one instruction adds up four products of bytes (VNNI on x86, dot products on ARMv8.2). On other machines,
+// MARCOT_QUAD_DOTS=1 emulates it with several instructions, so that this code path can be tested anywhere.
 #ifndef MARCOT_QUAD_DOTS
 #if (defined(__AVX512VNNI__) && MARCOT_WIDTH == 64) || (defined(__AVXVNNI__) && MARCOT_WIDTH == 32) || \
     (defined(__ARM_FEATURE_DOTPROD) && MARCOT_WIDTH == 16)
@@ -172,10 +172,10 @@ constexpr bool kSignedQuads = true;
 constexpr bool kSignedQuads = false;
 #endif
 
-// sum + the four products of bytes in each 32-bit lane, w unsigned (see kSignedQuads) and x signed.
+// sum + the four products of bytes in each 32-bit lane; x is signed, w is unsigned unless kSignedQuads.
 inline I32 add_dot_quads(I32 sum, U8 w, U8 x) {
 #if defined(__AVX512VNNI__) && MARCOT_WIDTH == 64
-    // Not the intrinsic, for which GCC copies the sum from register to register.
+    // With the intrinsic, GCC copies the sum between registers, so use assembly.
     asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
     return sum;
 #elif defined(__AVXVNNI__) && MARCOT_WIDTH == 32
@@ -189,7 +189,7 @@ inline I32 add_dot_quads(I32 sum, U8 w, U8 x) {
 #endif
 }
 
-// Sums of neighbouring int16, in int32.
+// Adds neighbouring pairs of int16, in int32.
 inline I32 add_words(I16 v) {
 #if defined(__x86_64__)
     return dot_words(v, 1 - I16{});
@@ -198,7 +198,8 @@ inline I32 add_words(I16 v) {
 #endif
 }
 
-// Sums over the lanes of two vectors, apart for the lanes 0, 1, 4, 5, ... and 2, 3, 6, 7, ...: {a, a, b, b}.
+// Two sums over the lanes of each vector: over lanes 0, 1, 4, 5, ... and over lanes 2, 3, 6, 7, ... Returns both sums
+// of a, then both of b.
 inline Vec<int32_t, 16> sums_of_pairs(I32 a, I32 b) {
 #if defined(__AVX512F__) && MARCOT_WIDTH == 64
     const auto half = [](I32 v) {
@@ -220,7 +221,7 @@ inline Vec<int32_t, 16> sums_of_pairs(I32 a, I32 b) {
 #endif
 }
 
-// Widening loads. Compilers know the generic form only for some widths, and fall back to one lane at a time elsewhere.
+// Widening loads. For some widths, compilers turn the generic form into one lane at a time, hence the intrinsics.
 inline I32 load_u8(const uint8_t* from) {
 #if defined(__AVX512F__) && MARCOT_WIDTH == 64
     return (I32)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)from));
@@ -251,7 +252,7 @@ inline U32 load_u16(const void* from) {
 #endif
 }
 
-// int8 to int16, 2 * kLanes of them.
+// Loads 2 * kLanes int8 and widens them to int16.
 inline I16 load_i8_words(const uint8_t* from) {
 #if defined(__AVX512BW__) && MARCOT_WIDTH == 64
     return (I16)_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i*)from));
@@ -270,15 +271,15 @@ inline F32 load_f16(const void* from) {
 #elif defined(__F16C__) && MARCOT_WIDTH == 32
     return (F32)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)from));
 #else
-    // The exponent is moved by a multiplication, which is exact and takes subnormal numbers along; infinities and NaN
-    // do not occur in weights, as `pack` has told.
+    // A multiplication adjusts the exponent; it is exact and also handles subnormal numbers. Infinities and NaN do not
+    // occur, because `pack` rejects weights that have any.
     const U32 bits = load_u16(from);
     const F32 magnitude = (F32)((bits & 0x7fff) << 13) * 0x1p112f;
     return (F32)((U32)magnitude | (bits & 0x8000) << 16);
 #endif
 }
 
-// Stores lanes, all within int16, as int16.
+// Stores 32-bit lanes as int16; all values must be in range.
 inline void store_words(I32 v, int16_t* to) {
 #if defined(__AVX2__) && MARCOT_WIDTH == 32
     const __m256i wide = (__m256i)v;
@@ -288,7 +289,7 @@ inline void store_words(I32 v, int16_t* to) {
 #endif
 }
 
-// Stores lanes, all within int8, as int8.
+// Stores 32-bit lanes as int8; all values must be in range.
 inline void store_bytes(I32 v, int8_t* to) {
 #if defined(__AVX512F__) && MARCOT_WIDTH == 64
     _mm_storeu_si128((__m128i*)to, _mm512_cvtepi32_epi8((__m512i)v));

@@ -1,4 +1,4 @@
-// Working memory.
+// Temporary memory for the kernels.
 #pragma once
 
 #include <cstddef>
@@ -6,12 +6,12 @@
 
 namespace marcot {
 
-// Memory that one thread keeps from call to call.
+// A buffer that grows on demand; one per thread, kept between calls so that no call has to allocate.
 class Scratch {
  public:
     ~Scratch() { ::operator delete(memory_, std::align_val_t(64)); }
 
-    // At least `bytes` bytes, aligned to 64; the contents are lost when it grows.
+    // At least `bytes` bytes, aligned to 64 bytes. Growing the buffer discards its contents.
     void* bytes(size_t bytes) {
         if (bytes > size_) {
             ::operator delete(memory_, std::align_val_t(64));

@@ -1,8 +1,8 @@
-// Threads that run one call together. A call opens one OpenMP region; inside it the threads go through the same phases,
-// hundreds of them in a decode step, and share the units of each.
+// The threads that run one call together. A call opens one OpenMP region. Inside it, all threads go through the same
+// sequence of phases, hundreds of them in a decode step, and divide the units of work of each phase among themselves.
 //
-// A phase ends when its units are done, not when every thread has come by. So a thread that the system has put aside
-// between two units holds nobody up, and when it comes back it runs through the phases that went on without it.
+// A phase ends when all of its units are done, not when every thread has arrived. So if the system suspends a thread
+// between two units, the others do not wait for it; when it resumes, it skips the phases that finished without it.
 #pragma once
 
 #include <algorithm>
@@ -15,16 +15,16 @@
 
 namespace marcot {
 
-// What the threads of a call share.
+// The state that the threads of a call share.
 class Phases {
  private:
     friend class Team;
-    alignas(64) std::atomic<uint64_t> next_{0};  // phase in the high half, first unit that nobody has in the low half
-    alignas(64) std::atomic<int64_t> done_{0};   // units of the phase that are finished
+    alignas(64) std::atomic<uint64_t> next_{0};  // high half: the phase; low half: the first unit not taken yet
+    alignas(64) std::atomic<int64_t> done_{0};   // finished units of the phase
     alignas(64) std::atomic<int> phase_{0};
 };
 
-// One thread's membership.
+// One thread's view of the team.
 class Team {
  public:
     Team(Phases& shared, int thread, int threads) : shared_(shared), thread_(thread), threads_(threads) {}
@@ -32,8 +32,8 @@ class Team {
     int thread() const { return thread_; }
     int threads() const { return threads_; }
 
-    // Calls work(first, last) for runs of units until [0, units) is done by all threads together. A run has at least
-    // `least` units; results must not depend on how the runs fall.
+    // Calls work(first, last) on ranges of units until the threads together have covered [0, units). A range has at
+    // least `least` units, except at the end. Results must not depend on how the units are divided into ranges.
     template <typename Work>
     void run(int64_t units, int64_t least, const Work& work) {
         if (units <= 0) return;
@@ -50,11 +50,11 @@ class Team {
     }
 
  private:
-    static constexpr int64_t kRuns = 4;  // per thread and phase: few enough to be cheap, enough to even out
-    // About 50 microseconds: longer than threads with a core each wait for one another, shorter than a time slice.
+    static constexpr int64_t kRuns = 4;  // ranges per thread and phase: few for low overhead, enough to balance load
+    // About 50 microseconds: longer than the usual wait when every thread has a core, shorter than a time slice.
     static constexpr int kSpins = 4000;
 
-    // The first unit of a run that now belongs to this thread, or `units` where none is left.
+    // Takes a range of units for this thread and returns its first unit, or `units` if none is left.
     int64_t take(int phase, int64_t units, int64_t count) {
         uint64_t next = shared_.next_.load(std::memory_order_acquire);
         while ((int)(next >> 32) == phase && (int64_t)(next & 0xffffffff) < units) {
@@ -77,7 +77,7 @@ class Team {
             if (shared_.phase_.load(std::memory_order_acquire) > phase) return;
             pause();
         }
-        // Whoever has the last unit may be waiting for this very core.
+        // The thread with the last unit may be waiting for this very core, so stop spinning and sleep.
         for (int now; (now = shared_.phase_.load(std::memory_order_acquire)) <= phase;) shared_.phase_.wait(now);
     }
 

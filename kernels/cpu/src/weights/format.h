@@ -1,25 +1,27 @@
-// Weights in memory. A section is a run of rows in one format; its rows are packed 16 at a time into panels, which are
-// read front to back. Formats keep the bits of the file: what a GGUF block holds is moved, never rounded.
+// The layout of packed weights. A section is a run of rows in one format. Its rows are packed 16 at a time into panels,
+// which the kernels read sequentially. Packing only moves bits: the contents of a GGUF block are never rounded.
 //
+// Layout of a panel:
 //   dense       [columns][16] values
-//   quantised   per run of kSuper columns: a header (fp16 scales of the 16 rows), then blocks of 32 columns:
-//               their own small scales, if the format has any, and the codes
+//   quantised   for each group of kSuper columns: a header with the fp16 scales (and minimums) of the 16 rows, then
+//               blocks of 32 columns, each with its nested scales, if the format has any, and its codes
 //
-// Codes lie in quads, four columns of one row side by side: [8 quads][16 rows][4 columns] of a block. The low four bits
-// of two quads share bytes, higher bits follow. 8-bit codes lie in quads where the machine multiplies these, 128 added
-// so that they are unsigned like all others; elsewhere in pairs, [16 pairs][16 rows][2 columns], signed.
+// Codes are stored in quads, four columns of one row side by side: a block is [8 quads][16 rows][4 columns]. The low
+// four bits of two quads share bytes; the higher bits follow after all of them. 8-bit codes are also in quads on
+// machines with an instruction for dot products of four bytes, with 128 added so that they are unsigned like all other
+// codes. On other machines they are in pairs, [16 pairs][16 rows][2 columns], signed.
 #pragma once
 
 #include "../simd/vectors.h"
 
 namespace marcot {
 
-constexpr int kPanel = 16;                 // rows of a weight that are packed together
-constexpr int kVectors = kPanel / kLanes;  // vectors that hold one value of each row of a panel
+constexpr int kPanel = 16;                 // rows of a panel
+constexpr int kVectors = kPanel / kLanes;  // vectors needed for one value of every row of a panel
 constexpr int kBlock = 32;                 // columns of a quantised block
 constexpr int kQuads = kBlock / 4;
 
-// The order is part of the interface: Python passes the number.
+// The order is part of the interface: Python passes these numbers.
 enum class Format : int64_t { F32, BF16, F16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K };
 
 template <Format F>
@@ -28,19 +30,20 @@ struct Layout;
 template <typename T, T Exponent>
 struct Dense {
     using Bits = T;
-    static constexpr T kExponent = Exponent;  // its bits
+    static constexpr T kExponent = Exponent;  // the bits of its exponent, all set in infinities and NaN
     static constexpr bool kQuantized = false;
     static constexpr int kSuper = 1;
     static constexpr int kSuperBytes = kPanel * sizeof(T);
 };
 
-// `Minimums`: a value is scale * code + minimum with a stored minimum, otherwise scale * (code - centre).
+// A format of quantised blocks. With `Minimums`, a value is scale * code + minimum, where the minimum is stored;
+// otherwise it is scale * (code - kCentre).
 template <int Bits, bool Minimums, bool Nested>
 struct Quantized {
     static constexpr bool kQuantized = true;
     static constexpr int kBits = Bits;
     static constexpr bool kMinimums = Minimums;
-    static constexpr bool kNested = Nested;  // scales are themselves codes below fp16 scales of 256 columns
+    static constexpr bool kNested = Nested;  // an integer scale per group, times an fp16 scale per 256 columns
     static constexpr int kCentre = 1 << (Bits - 1);
     static constexpr bool kInPairs = Bits == 8 && !MARCOT_QUAD_DOTS;
     static constexpr int kGroup = Nested && Bits == 6 ? 16 : 32;  // columns that share a scale
@@ -52,10 +55,11 @@ struct Quantized {
     static constexpr int kCodes = kBlock * kPanel * Bits / 8;
     static constexpr int kBlockBytes = kScales + kCodes;
     static constexpr int kSuperBytes = kHeader + kSuperBlocks * kBlockBytes;
-    // Whether integer products centre the codes. Pairs of products can have it in int16: codes - kCentre times int8
-    // activations, summed over a whole group, fit, so the sum may wrap on its way there.
+    // Whether integer products subtract kCentre from the codes, by starting sums at -kCentre * (sum of activations).
+    // This works in int16 too: the sum of (code - kCentre) * activation over a whole group fits, so that it comes out
+    // right even if partial sums wrap around.
     static constexpr bool kCentred = !Minimums && !(Bits == 8 && (kSignedQuads || !MARCOT_QUAD_DOTS));
-    // Quads whose products fit one int16 sum: of codes as they are, 2 * 127 * (2^Bits - 1) each.
+    // Quads that can be summed in int16 without overflow; a quad of uncentred codes adds up to 2 * 127 * (2^Bits - 1).
     static constexpr int kDepth = kCentred || Bits == 4 ? kGroup / 4 : 4;
 };
 
@@ -87,7 +91,7 @@ struct Constant {
     static constexpr Format value = F;
 };
 
-// Calls `use` with the format as a compile-time constant: use(Constant<...>).
+// Turns a run-time format into a compile-time constant: calls use(Constant<format>{}).
 template <typename Use>
 inline void with_format(Format format, const Use& use) {
     switch (format) {
@@ -114,8 +118,8 @@ constexpr int64_t panel_bytes(int64_t columns) {
 struct Section {
     Format format;
     int64_t rows;
-    int64_t offset;  // of its first panel in the weight's memory, in bytes
-    int64_t fast;    // whether activations are int8
+    int64_t offset;  // in bytes, from the start of the weight's data to the first panel
+    int64_t fast;    // whether activations are quantised to int8
 
     int64_t panels() const { return (rows + kPanel - 1) / kPanel; }
 };
@@ -143,7 +147,7 @@ struct Weight {
 struct Panel {
     const Section* section;
     const uint8_t* data;
-    int64_t first_row;  // in the whole weight
+    int64_t first_row;  // counted over the whole weight
     int64_t rows_left;  // in the section, from this panel on
     int rows;           // 16, or fewer at the end of a section
 };

@@ -1,4 +1,4 @@
-// From the rows of a file to panels.
+// Packs rows, as they are stored in a model file, into panels.
 #pragma once
 
 #include <algorithm>
@@ -8,11 +8,11 @@
 
 namespace marcot {
 
-// 32 columns of one row of a GGUF tensor.
+// The contents of 32 columns of one row of a GGUF tensor.
 struct BlockCodes {
-    uint8_t codes[kBlock];    // 8-bit formats: two's complement
-    uint16_t scale, minimum;  // fp16, of the block or of the 256 columns around it
-    uint8_t scales[2];        // nested formats: scale and minimum of the block, or the scales of its two halves
+    uint8_t codes[kBlock];    // signed in 8-bit formats, unsigned in all others
+    uint16_t scale, minimum;  // fp16; of the block or, in nested formats, of its 256 columns
+    uint8_t scales[2];        // nested formats only: scale and minimum, or (Q6_K) the scales of the two halves
 };
 
 inline uint16_t read_u16(const uint8_t* from) {
@@ -21,7 +21,7 @@ inline uint16_t read_u16(const uint8_t* from) {
     return value;
 }
 
-// Nibbles of a plain block: the first 16 columns are the low ones.
+// Unpacks the nibbles of a plain block: the low nibbles are columns 0 to 15, the high ones 16 to 31.
 inline void read_nibbles(const uint8_t* nibbles, uint8_t* codes) {
     for (int i = 0; i < 16; i++) {
         codes[i] = nibbles[i] & 15;
@@ -29,7 +29,7 @@ inline void read_nibbles(const uint8_t* nibbles, uint8_t* codes) {
     }
 }
 
-// One bit for each of 32 codes: four bits at a time are spread over four bytes by a multiplication.
+// Adds the fifth bit to each of 32 codes. A multiplication spreads four bits over four bytes.
 inline void read_fifth_bits(const uint8_t* bits, uint8_t* codes) {
     for (int quad = 0; quad < kQuads; quad++) {
         const uint32_t four = bits[quad / 2] >> (quad % 2 * 4) & 15;
@@ -37,7 +37,8 @@ inline void read_fifth_bits(const uint8_t* bits, uint8_t* codes) {
     }
 }
 
-// The twelve bytes of a K-quant hold eight 6-bit scales and eight 6-bit minimums.
+// Reads scale and minimum of one block from the twelve bytes in which Q4_K and Q5_K store eight 6-bit scales and eight
+// 6-bit minimums.
 inline void read_six_bit_scales(const uint8_t* packed, int64_t block, uint8_t* scales) {
     if (block < 4) {
         scales[0] = packed[block] & 63;
@@ -128,7 +129,8 @@ inline void write_codes(const uint8_t* codes, int row, uint8_t* block) {
 // Whether an fp16 number is neither infinite nor NaN.
 inline bool is_finite_f16(uint16_t bits) { return (bits & 0x7c00) != 0x7c00; }
 
-// Whether all values of a row will be finite. Of blocks that is up to their fp16 scales and minimums.
+// Packs a row of a quantised format; returns whether all its values are finite, which they are if all its fp16 scales
+// and minimums are.
 template <Format F>
 inline bool pack_quantized_row(const uint8_t* source, int64_t columns, int row, uint8_t* panel) {
     using L = Layout<F>;
@@ -149,8 +151,8 @@ inline bool pack_quantized_row(const uint8_t* source, int64_t columns, int row, 
     return finite;
 }
 
-// Likewise. In every format the bits of the exponent are all ones in infinities and NaN, and only there. They are
-// looked at in a loop of their own, which is in vectors.
+// Packs a row of a dense format; returns whether all its values are finite. Infinities and NaN are the values whose
+// exponent bits are all ones. A separate loop checks them, so that the compiler can vectorise it.
 template <Format F>
 inline bool pack_dense_row(const uint8_t* source, int64_t columns, int row, uint8_t* panel) {
     using Bits = typename Layout<F>::Bits;
@@ -163,8 +165,8 @@ inline bool pack_dense_row(const uint8_t* source, int64_t columns, int row, uint
     return largest != kAll;
 }
 
-// Packs `rows` rows, `stride` bytes apart, into panels at `packed`; missing rows of the last panel become zeros. Clears
-// `finite` if a value is infinite or NaN.
+// Packs `rows` rows, `stride` bytes apart, into panels at `packed`. Missing rows of the last panel become zeros. Sets
+// `finite` to false if a value is infinite or NaN.
 template <Format F>
 inline void pack(Team& team, const uint8_t* source, int64_t stride, int64_t rows, int64_t columns, uint8_t* packed,
                  bool* finite) {

@@ -1,4 +1,4 @@
-// From a panel to what the micro-kernels read: fp32 columns, or integer codes with fp32 scales.
+// Unpacks panels into what the micro-kernels read: fp32 columns, or integer codes with fp32 scales.
 #pragma once
 
 #include "../simd/ahead.h"
@@ -6,7 +6,7 @@
 
 namespace marcot {
 
-// Where block `block` of a quantised panel lies.
+// Pointers to the parts of one block of a quantised panel.
 template <Format F>
 struct BlockView {
     using L = Layout<F>;
@@ -21,13 +21,13 @@ struct BlockView {
     }
 };
 
-// fp16 scales of the rows of vector `v`, for the run of columns under one header.
+// The fp16 scales in the header of the block, as fp32, for the rows of vector `v`.
 template <Format F>
 inline F32 super_scale(const BlockView<F>& block, int v) {
     return load_f16(block.header + v * kWidth / 2);
 }
 
-// Their nested scales for column group `group` of a block.
+// Nested scales of column group `group` of a block, for the rows of vector `v`.
 template <Format F>
 inline I32 nested_scale(const BlockView<F>& block, int group, int v) {
     const uint8_t* nested = block.scales + group * kPanel + v * kLanes;
@@ -46,7 +46,7 @@ inline F32 group_scale(const BlockView<F>& block, int group, int v) {
         return scale;
 }
 
-// Stored minimums: what is added to scale * code.
+// The stored minimums, which are added to scale * code.
 template <Format F>
 inline F32 block_minimum(const BlockView<F>& block, int v) {
     const F32 minimum = load_f16(block.header + 32 + v * kWidth / 2);
@@ -56,7 +56,7 @@ inline F32 block_minimum(const BlockView<F>& block, int v) {
         return minimum;
 }
 
-// What is added to scale * code in any format.
+// The number to add to scale * code: the stored minimum, or -kCentre * scale in formats without minimums.
 template <Format F>
 inline F32 group_minimum(const BlockView<F>& block, F32 scale, int v) {
     if constexpr (Layout<F>::kMinimums)
@@ -65,14 +65,14 @@ inline F32 group_minimum(const BlockView<F>& block, F32 scale, int v) {
         return scale * (float)-Layout<F>::kCentre;
 }
 
-// Nested scales in both halves of their lanes, as factors of pairs of int16.
+// Nested scales, each in both int16 halves of its lane, to be multiplied with pairs of int16.
 template <Format F>
 inline I16 nested_pairs(const BlockView<F>& block, int group, int v) {
     const I32 scale = nested_scale<F>(block, group, v);
     return (I16)((scale & 0xffff) | scale << 16);
 }
 
-// Codes of one quad for the rows of vector `v`, a byte each.
+// The codes of one quad for the rows of vector `v`: four bytes per row.
 template <Format F>
 inline U8 quad_codes(const uint8_t* codes, int quad, int v) {
     constexpr int kBits = Layout<F>::kBits;
@@ -94,19 +94,19 @@ inline U8 quad_codes(const uint8_t* codes, int quad, int v) {
     return low;
 }
 
-// The same as integer products want them.
+// The same, signed or unsigned as the integer product instruction requires.
 template <Format F>
 inline U8 integer_quad(const uint8_t* codes, int quad, int v) {
     const U8 unsigned_codes = quad_codes<F>(codes, quad, v);
     return Layout<F>::kBits == 8 && kSignedQuads ? unsigned_codes ^ 0x80 : unsigned_codes;
 }
 
-// Codes of one pair of 8-bit columns for the rows of vector `v`, an int16 each.
+// The 8-bit codes of one pair of columns for the rows of vector `v`, widened to int16.
 inline I16 pair_codes(const uint8_t* codes, int pair, int v) {
     return load_i8_words(codes + pair * 2 * kPanel + v * kWidth / 2);
 }
 
-// Values [index, index + lanes) of a dense panel.
+// Values [index, index + kLanes) of a dense panel, as fp32.
 template <Format F>
 inline F32 dense_value(const uint8_t* panel, int64_t index) {
     const auto* value = (const typename Layout<F>::Bits*)panel + index;
@@ -157,21 +157,21 @@ inline void unpack_exact(const uint8_t* panel, int64_t first, int64_t columns, f
     }
 }
 
-// Neighbouring panels that integer products take together: two where one vector holds a panel, so that a vector of
-// activations that was broadcast from memory is multiplied twice.
+// How many neighbouring panels an integer product processes together: two if one vector holds a column of a panel, so
+// that each vector of broadcast activations is used twice.
 constexpr int kTogether = kVectors == 1 ? 2 : 1;
 constexpr int kTileVectors = kTogether * kVectors;
 
-// A stretch of them, ready for integer products.
+// A range of columns of these panels, unpacked for integer products.
 struct IntegerPanels {
-    const uint8_t* packed;  // the first panel, from its start
-    int64_t second;         // bytes from the first panel to the second; 0 where there is none
-    uint8_t* codes;         // [blocks][8 quads][kTogether][16 rows][4], of formats in quads
+    const uint8_t* packed;  // start of the first panel
+    int64_t second;         // bytes from the first panel to the second; 0 if there is none
+    uint8_t* codes;         // [blocks][8 quads][kTogether][16 rows][4], for formats in quads
     float* scales;          // [headers][kTogether][16]
-    int16_t* nested;        // [blocks][groups][kTogether][16][2], of formats with nested scales
-    float* minimums;        // [blocks][kTogether][16], of formats with minimums
+    int16_t* nested;        // [blocks][groups][kTogether][16][2], for formats with nested scales
+    float* minimums;        // [blocks][kTogether][16], for formats with minimums
 
-    // The packed panel with vector `v` of kTileVectors.
+    // The packed panel that vector `v`, below kTileVectors, belongs to.
     const uint8_t* panel(int v) const { return packed + v / kVectors * second; }
 };
 
