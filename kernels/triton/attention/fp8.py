@@ -1,4 +1,4 @@
-"""Products with values in fp8: both sides meet in fp16, which holds every fp8 number, and takes one conversion."""
+"""Products with fp8 values, computed in fp16, which holds every fp8 number exactly and takes one conversion."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..arch import Arch
 from .shape import fp8_dtype
 
 _FEW: Final = 32
-"""Rows of a product up to which tensor cores take its second side from registers everywhere."""
+"""Most rows of a product for which tensor cores of every architecture take the second operand from registers."""
 
 _MOST_SUMS: Final = 64 * 128
-"""Sums of a product beside which registers have room for values that are read ahead."""
+"""Most sums of a product that leave enough registers for values that are loaded ahead."""
 
 
 def held_in(arch: Arch, pages: torch.dtype, rows: int, columns: int) -> torch.dtype:
-    """What values of `pages` are read as, for sums of products of so many rows and columns.
+    """The dtype that values of `pages` are loaded as, for products with `rows` times `columns` sums.
 
-    E4M3 is read as int16 or int32 where the GPU converts two of them at a time: int16 where tensor cores take both
-    sides of a product from registers, int32 where they take the second one from shared memory, of sm_90 and sm_100.
+    E4M3 is loaded as int16 or int32 if the GPU converts two values at a time: as int16 where tensor cores take both
+    operands from registers, as int32 where they take the second one from shared memory, as on sm_90 and sm_100.
     """
     if not (pages == torch.float8_e4m3fn == fp8_dtype(arch)) or rows * columns > _MOST_SUMS:
         return pages
@@ -33,17 +33,17 @@ def held_in(arch: Arch, pages: torch.dtype, rows: int, columns: int) -> torch.dt
 
 @triton.jit
 def as_half(x):
-    """`x` in fp16, each row divided by a power of two so that nothing is above 2, and these powers in fp32."""
+    """Return `x` in fp16, each row divided by a power of two so that no value is above 2, and these powers in fp32."""
     x = x.to(tl.float32)
     exponent = tl.max(tl.abs(x), axis=1).to(tl.int32, bitcast=True) & 0x7F800000
-    exponent = tl.minimum(tl.maximum(exponent, 1 << 23), 253 << 23)  # its reciprocal is to be a normal number as well
+    exponent = tl.minimum(tl.maximum(exponent, 1 << 23), 253 << 23)  # its reciprocal must be a normal number too
     reciprocal = ((254 << 23) - exponent).to(tl.float32, bitcast=True)
     return (x * reciprocal[:, None]).to(tl.float16), exponent.to(tl.float32, bitcast=True)
 
 
 @triton.jit
 def split_columns(x, PAIRS: tl.constexpr):
-    """Even and odd columns of `x`, if values come in pairs; else all of them and nothing."""
+    """The even and the odd columns of `x` if values come in pairs; otherwise `x` and 0."""
     if PAIRS:
         even, odd = tl.split(tl.reshape(x, [x.shape[0], x.shape[1] // 2, 2]))
     else:
@@ -53,13 +53,13 @@ def split_columns(x, PAIRS: tl.constexpr):
 
 @triton.jit
 def joined_columns(even, odd, PAIRS: tl.constexpr):
-    """What `split_columns` has split."""
+    """Undo `split_columns`."""
     return tl.reshape(tl.join(even, odd), [even.shape[0], even.shape[1] * 2]) if PAIRS else even
 
 
 @triton.jit
 def scores_of(even, odd, k, PAIRS: tl.constexpr):
-    """Products of queries, split by columns, with all of `k`."""
+    """Products of the queries, split by columns, with the keys `k`."""
     if PAIRS:
         even_k, odd_k = halves_of_pairs(k)
         scores = tl.dot(odd, tl.trans(odd_k), tl.dot(even, tl.trans(even_k)))
@@ -70,7 +70,7 @@ def scores_of(even, odd, k, PAIRS: tl.constexpr):
 
 @triton.jit
 def with_values(even, odd, kept, weights, v, PAIRS: tl.constexpr):
-    """Sums, split by columns, times `kept`, and `v` added with its `weights`."""
+    """Multiply the sums, split by columns, by `kept`, and add the values `v` times their `weights`."""
     if PAIRS:
         even_v, odd_v = halves_of_pairs(v)
         even = tl.dot(weights, even_v, even * kept[:, None])
@@ -82,10 +82,10 @@ def with_values(even, odd, kept, weights, v, PAIRS: tl.constexpr):
 
 @triton.jit
 def halves_of_pairs(pairs):
-    """The first and the second of two E4M3 in each int16, in fp16.
+    """The first and the second E4M3 value of each int16, in fp16.
 
-    Two values that are multiplied with the same thing then lie in one register, where tensor cores take them: Triton
-    leaves int16 where it is, while it carries single bytes there one by one.
+    Two values that are multiplied with the same factor are then in one register, where tensor cores need them. Triton
+    leaves int16 values in place, but it would move single bytes there one by one.
     """
     return tl.inline_asm_elementwise(
         """{
@@ -108,7 +108,7 @@ def halves_of_pairs(pairs):
 
 @triton.jit
 def halves_of_words(words, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """The four E4M3 in each int32, in fp16: `[ROWS, COLUMNS]`."""
+    """The four E4M3 values of each int32, in fp16: `[ROWS, COLUMNS]`."""
     first, second, third, fourth = tl.inline_asm_elementwise(
         """{
         .reg .b16 low, high;

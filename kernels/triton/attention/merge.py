@@ -1,9 +1,10 @@
-"""Merging a row's partial results in the launch that makes them.
+"""Merges a row's partial results in the same launch that computes them.
 
-A row whose path is several tiles has a partial result in each: the sum of its weighted values, its largest score and
-the sum of its weights, of its own (row, head) pair. Each thread block, once it has stored those of its tile, takes a
-*ticket* for every pair. Who gets a pair's last ticket knows that all of its partial results are there, and merges them,
-in the order of their list, so that no bit depends on who came last. It leaves the tickets as it found them.
+A row whose path spans several tiles has a partial result in each: for every (row, head) pair the sum of its weighted
+values, its largest score and the sum of its weights. After storing the results of its tile, a thread block takes a
+*ticket* for every pair. The block that gets the last ticket of a pair knows that all partial results of the pair are
+stored. It merges them in the order of their list, so that no bit depends on which block came last, and resets the
+pair's tickets to 0.
 """
 
 from __future__ import annotations
@@ -17,24 +18,24 @@ import triton.language as tl
 from torch import Tensor
 
 LEAST = tl.constexpr(-3e38)
-"""The maximum of no scores: finite, so that its difference with itself is 0."""
+"""The maximum of no scores: finite, so that subtracting it from itself gives 0."""
 
 _VALUES: Final = 64
-"""Of partial results that a thread has on their way, in registers."""
+"""Values of partial results that a thread has in flight, in registers."""
 
 _MOST_AT_ONCE: Final = 4
-"""Partial results that are on their way together: rows rarely have more."""
+"""Most partial results of a pair that are in flight at once; rows rarely have more."""
 
 _TICKETS: Final = 1 << 20
-"""Of a device at first, 4 MB: one for each head of the rows of the largest steps."""
+"""Number of tickets that are allocated at first, 4 MB: one per head and row of the largest steps."""
 
 
 class MergeShape(NamedTuple):
-    """How much of partial results a thread block merges at a time.
+    """How much of the partial results a thread block merges at a time.
 
     Attributes:
-        columns: Columns of the heads.
-        at_once: Partial results of a pair.
+        columns: Columns of each head.
+        at_once: Partial results of each (row, head) pair.
     """
 
     columns: int
@@ -42,7 +43,7 @@ class MergeShape(NamedTuple):
 
 
 def merge_shape(warps: int, block_m: int, block_d: int) -> MergeShape:
-    """The shape for `block_m` pairs of heads padded to `block_d`."""
+    """The shape for `block_m` (row, head) pairs and heads padded to `block_d`."""
     values = warps * 32 * _VALUES // block_m
     columns = min(block_d, values)
     return MergeShape(columns, min(_MOST_AT_ONCE, values // columns))
@@ -51,16 +52,19 @@ def merge_shape(warps: int, block_m: int, block_d: int) -> MergeShape:
 class Tickets:
     """Counters on the device that are 0 before and after each launch that uses them.
 
-    Launches that overlap must not share them: those of one object go to one stream. A recorded graph goes on using what
-    it was recorded with, so nothing is freed before the object is.
+    Launches that overlap must not share counters, so each stream needs its own object. A recorded graph keeps using the
+    counters that it was recorded with, so none are freed before the object is.
     """
 
     def __init__(self) -> None:
-        """Nothing is allocated before it is used."""
+        """Allocate nothing yet; `take` does."""
         self._counters: list[Tensor] = []
 
     def take(self, count: int, device: torch.device) -> Tensor:
-        """`count` counters at least, int32; the first call and one for more than 1,048,576 are not to be recorded."""
+        """Return at least `count` int32 counters.
+
+        A call that allocates must not be recorded in a graph: the first one, and any for more than 1,048,576 counters.
+        """
         if not self._counters or len(self._counters[-1]) < count:
             assert not torch.cuda.is_available() or not torch.cuda.is_current_stream_capturing()
             self._counters.append(torch.zeros(max(_TICKETS, count), dtype=torch.int32, device=device))
@@ -85,9 +89,9 @@ def merge_in_place(
     BLOCK_C: tl.constexpr,
     AT_ONCE: tl.constexpr,
 ):
-    """Merge the partial results of those (row, head) pairs at `place` whose last ones this thread block has stored.
+    """Merge those (row, head) pairs at `place` whose last missing partial result this thread block has stored.
 
-    `merges` are pointers to where the lists of the pairs' rows begin.
+    `merges` are pointers to the entries of the pairs' rows in `Tiles.merges`.
     """
     listed = tl.load(merges, is_pair, 0)
     count = tl.load(merges + 1, is_pair, 0) - listed
@@ -105,12 +109,12 @@ def merge_in_place(
 
 @triton.jit
 def _last_of_pairs(tickets, place, count, is_pair):
-    """Take a ticket for each (row, head) pair at `place`, whose partial results have been stored.
+    """Take a ticket for each (row, head) pair at `place`, after its partial result has been stored.
 
     Returns:
         Whether it was the last of the pair's `count` tickets.
     """
-    tl.debug_barrier()  # what all threads have stored is to be seen by whoever sees the ticket of one
+    tl.debug_barrier()  # whoever sees one thread's ticket must see what all threads have stored
     taken = tl.atomic_add(tickets + place, 1, is_pair, sem="acq_rel", scope="gpu")
     is_last = is_pair & (taken == count - 1)
     tl.store(tickets + place, 0, is_last)
@@ -119,7 +123,7 @@ def _last_of_pairs(tickets, place, count, is_pair):
 
 @triton.jit
 def _entries(partials, count, AT_ONCE: tl.constexpr):
-    """The first `AT_ONCE` entries of the pairs' lists; they are read ahead of the partial results."""
+    """The first `AT_ONCE` entries of the pairs' lists, loaded ahead of the partial results."""
     entries = ()
     for number in tl.static_range(AT_ONCE):
         entry = tl.load(partials + number, number < count, 0)
@@ -146,10 +150,10 @@ def _merge_columns(
     BLOCK_C: tl.constexpr,
     AT_ONCE: tl.constexpr,
 ):
-    """Some columns of the heads at `place`: their partial results' sum, each times `2 ** (its maximum - the largest)`.
+    """Merge some columns of the heads at `place`.
 
-    `partials` are pointers to the pairs' lists, of which no one has more than `most` entries, and `entries` the first
-    of these.
+    The merge adds up the partial results, each times `2 ** (its maximum - the largest maximum)`. `partials` are
+    pointers to the pairs' lists, which have at most `most` entries each; `entries` are the first `AT_ONCE` of these.
     """
     column = first_column + tl.arange(0, BLOCK_C)[None, :]
     maximum = tl.full([BLOCK_M], LEAST, tl.float32)
@@ -160,7 +164,7 @@ def _merge_columns(
         for number in tl.static_range(AT_ONCE):
             is_there = is_last & (start + number < count)
             source = entries[number].to(tl.int64) * heads + head
-            # These were written by other thread blocks: not to be looked for in the processor's own cache.
+            # Other thread blocks wrote these values, so the loads must bypass the processor's own cache.
             values = tl.load(
                 partial_acc + source[:, None] * HEAD_DIM + column,
                 is_there[:, None] & (column < HEAD_DIM),

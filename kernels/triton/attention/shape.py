@@ -1,4 +1,4 @@
-"""How much of `tree_attention` a thread block takes at once."""
+"""Launch shapes of `tree_attention`: how much a thread block processes at once."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from ...plan import Tiling
 from ..arch import Arch
 
 PAGE_SIZE = 16
-"""Tokens of a page of the engine's caches; the kernels are compiled for it, and would be for another one."""
+"""Tokens per page of the engine's caches. Kernels are compiled for a page size; another one takes other binaries."""
 
 BLOCKS_OF_ROWS = (16, 32, 64, 128)
-"""(Row, head) pairs of a tile. Tensor cores take 16 at least; at 128 the products take about as long as the reads."""
+"""(Row, head) pairs per tile. Tensor cores need at least 16; at 128 the products take about as long as the reads."""
 
 _RESIDENT = 2
-"""Thread blocks that share a processor at least: one computes while the other waits for its first tokens."""
+"""Least thread blocks that share a processor: one computes while the other waits for its first tokens."""
 
 
 class AttentionShape(NamedTuple):
     """What the kernel is compiled for.
 
     Attributes:
-        tokens: Tokens of a block.
+        tokens: Tokens of a block, which one loop iteration processes.
         warps: Warps of a thread block.
-        stages: Depth of the software pipeline: while a block of tokens is computed, `stages - 1` are there or on their
-            way.
+        stages: Depth of the software pipeline: while one block of tokens is processed, `stages - 1` more are loaded or
+            being loaded.
     """
 
     tokens: int
@@ -40,27 +40,28 @@ _Shapes = Mapping[int, AttentionShape]
 
 
 def _shapes(*shapes: tuple[int, int, int]) -> _Shapes:
-    """One for each of `BLOCKS_OF_ROWS`."""
+    """One shape for each of `BLOCKS_OF_ROWS`."""
     return {block: AttentionShape(*shape) for block, shape in zip(BLOCKS_OF_ROWS, shapes, strict=True)}
 
 
-# Read off the binaries (`make kernel-report`), in this order: nothing spills; on sm_80 and sm_90 a processor holds two
-# thread blocks, however many rows they have; blocks of tokens are large, and one more of them is on its way. 64 tokens
-# of K and V of a head of 128 are 32 KB, while a processor of an A100 or an H100 has 10 to 20 KB on their way when it
-# reads as fast as memory allows. The queries take shared memory as well, scores and sums take registers: beside 128
-# rows, 255 registers per thread have room for 32 tokens. Eight warps need half as many, but then only one block fits.
+# Chosen from the compiled binaries (`make kernel-report`) by these rules, in this order: nothing spills; on sm_80 and
+# sm_90 a processor holds two thread blocks, however many rows they have; blocks of tokens are large, and one more is
+# being loaded. 64 tokens of K and V for a head of 128 are 32 KB; a processor of an A100 or an H100 has 10 to 20 KB in
+# flight when it reads at full memory bandwidth. The queries take shared memory as well; scores and sums take
+# registers: with 128 rows, 255 registers per thread leave room for 32 tokens. With eight warps a thread needs half as
+# many, but then only one thread block fits.
 _HEADS_OF_128: Final[Mapping[str, _Shapes]] = {
     "sm_80": _shapes((64, 4, 3), (64, 4, 3), (32, 4, 4), (32, 4, 3)),
     "sm_86": _shapes((32, 4, 3), (32, 4, 3), (32, 4, 2), (64, 8, 2)),  # 99 KB of shared memory instead of 163
     "sm_90": _shapes((128, 4, 2), (64, 4, 3), (64, 4, 3), (32, 4, 3)),
     "sm_100": _shapes((64, 4, 3), (64, 4, 3), (64, 4, 3), (64, 8, 2)),
-    "cdna": _shapes((32, 4, 2), (32, 4, 2), (32, 4, 2), (32, 4, 2)),  # 64 KB; the stage on its way is in registers
-    "rdna": _shapes((32, 4, 2), (16, 4, 2), (16, 16, 1), (32, 16, 1)),  # operands lie in registers twice
+    "cdna": _shapes((32, 4, 2), (32, 4, 2), (32, 4, 2), (32, 4, 2)),  # 64 KB; the stage being loaded is in registers
+    "rdna": _shapes((32, 4, 2), (16, 4, 2), (16, 16, 1), (32, 16, 1)),  # operands are in registers twice
 }
 _HEADS_OF_64: Final[Mapping[str, _Shapes]] = {
     "nvidia": _shapes((64, 4, 3), (64, 4, 3), (64, 4, 3), (64, 4, 3)),
     "sm_90": _shapes((128, 4, 2), (128, 4, 2), (128, 4, 2), (64, 4, 3)),
-    "sm_100": _shapes((128, 4, 3), (64, 4, 3), (64, 4, 3), (64, 4, 3)),  # 64 of 16 rows in fp8 spill for no reason
+    "sm_100": _shapes((128, 4, 3), (64, 4, 3), (64, 4, 3), (64, 4, 3)),  # 64 tokens, 16 rows, fp8: spills for no reason
     "cdna": _shapes((64, 4, 2), (64, 4, 2), (64, 4, 2), (64, 4, 2)),
     "rdna": _shapes((32, 4, 2), (32, 4, 2), (32, 8, 2), (32, 8, 2)),
 }
@@ -70,15 +71,18 @@ _EIGHT_BITS_OF_64: Final[Mapping[str, _Shapes]] = {
 _EIGHT_BITS_OF_128: Final[Mapping[str, _Shapes]] = {
     "sm_90": _shapes((128, 4, 2), (64, 4, 3), (64, 4, 1), (32, 4, 2)),
 }
-"""Where other shapes are right for pages of 8 bits. One stage has those that are read ahead into registers."""
+"""Shapes that differ for 8-bit pages. Those with one stage load K and V ahead into registers."""
 
 _WIDER: Final = AttentionShape(16, 8, 2)
-"""For fp32, which tensor cores would round, and for wider heads, which no model here has; not made to be fast."""
+"""For fp32, which tensor cores would round, and for wider heads, which no model here has; not tuned for speed."""
 
 
 @cache
 def attention_shape(arch: Arch, block_m: int, block_d: int, dtype: torch.dtype, pages: torch.dtype) -> AttentionShape:
-    """The shape for `block_m` (row, head) pairs and heads padded to `block_d`; `pages` may be narrower than `dtype`."""
+    """The shape for `block_m` (row, head) pairs and heads padded to `block_d`.
+
+    `dtype` is that of the queries; `pages`, that of K and V, may be narrower.
+    """
     if dtype == torch.float32 or block_d > 128:
         return _WIDER
     family = _family(arch)
@@ -93,12 +97,12 @@ def attention_shape(arch: Arch, block_m: int, block_d: int, dtype: torch.dtype, 
 
 
 def tuned_kind(pages: torch.dtype) -> str:
-    """What tuning tables call attention on `pages`: all numbers of 16 bits are alike."""
+    """The name in tuning tables for attention on pages of this dtype; all 16-bit dtypes share one."""
     return "16 bits" if pages.itemsize == 2 else "16 bits, 8-bit pages"
 
 
 def _family(arch: Arch) -> str:
-    """The key of `arch` in the table: that of the nearest architecture that has been looked at."""
+    """The key of `arch` in the tables: the nearest architecture whose binaries were examined."""
     if arch.backend == "hip":
         return "cdna" if arch.warp == 64 else "rdna"
     capability = int(arch.name.removeprefix("sm_"))
@@ -116,11 +120,11 @@ def tiling(arch: Arch, heads: int, kv_heads: int) -> Tiling:
 
 
 def block_of_rows(rows: int, group: int) -> int:
-    """The smallest block that holds `rows` times the `group`."""
+    """The smallest block that holds `rows` rows of `group` query heads each."""
     return next(block for block in BLOCKS_OF_ROWS if block >= rows * group)
 
 
 def fp8_dtype(arch: Arch) -> torch.dtype:
-    """What 8-bit pages hold: E4M3 where the GPU converts it, else E5M2, which is the upper half of an fp16 number."""
+    """The dtype of 8-bit pages: E4M3 if the GPU can convert it, else E5M2, which is the upper half of an fp16."""
     has_e4m3 = arch.backend == "cuda" and int(arch.name.removeprefix("sm_")) >= 89
     return torch.float8_e4m3fn if has_e4m3 else torch.float8_e5m2

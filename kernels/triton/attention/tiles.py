@@ -1,4 +1,4 @@
-"""From the items of a plan to the tiles of its attention, for plans that bring none."""
+"""Cuts the work items of a plan into tiles, for plans that come without tiles."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from ...plan import Plan, Tiles, Tiling, WorkItem
 from ...tile_tables import Ints, Runs, counted, tile_tables
 
 _SHORTEST = 128
-"""Tokens of the shortest pieces that a run is cut into: below it partial results cost as much traffic as the tokens."""
+"""Least tokens of a piece of a long run: in shorter pieces, partial results cost as much traffic as the tokens."""
 
 _GRAIN = 64
-"""Pieces are multiples of this, so that only the last one of a run has a block of tokens that is not full."""
+"""Lengths of pieces are multiples of this, so that only the last piece of a run has an incomplete block of tokens."""
 
 _RIDGE = 128
-"""(Row, head) pairs at which the products with a token take as long as reading it: an A100 has 312 TFLOP/s for 2 TB/s,
-an H100 990 for 3.4, 16-bit values have 2 bytes, and attention reaches less of its products' peak than of memory's."""
+"""(Row, head) pairs at which multiplying them with a token takes as long as reading it: an A100 has 312 TFLOP/s for
+2 TB/s, an H100 990 for 3.4, 16-bit values have 2 bytes, and attention gets closer to peak bandwidth than peak FLOP/s.
+"""
 
 
 def cut(plan: Plan, page_size: int, group: int, tiling: Tiling) -> Tiles:
     """Cut the items of `plan` into tiles, enough of them to keep `tiling.workers` busy.
 
-    Items of the same rows whose positions follow each other become one run of tokens. A run is cut by rows and, where
-    it is long, by tokens; what lies behind all of a tile's rows is left out. This copies the plan to the host and waits
-    for it: a step that is to be quick brings its tiles along.
+    Items with the same rows and consecutive positions become one run of tokens. A run is cut by rows and, if it is
+    long, by tokens; tokens at positions after those of all rows of a tile are left out. This copies the plan to the
+    host and waits for it, so a step that must be fast should bring its own tiles.
 
     Args:
-        plan: The work; its own `tiles` are not looked at.
-        page_size: Slots of a page.
+        plan: The work; its own `tiles` are ignored.
+        page_size: Slots per page.
         group: Query heads per KV head.
-        tiling: The choices of the device.
+        tiling: The tile sizes that the device supports, and how many tiles it runs at once.
     """
     items = _host(plan.items).reshape(-1, len(WorkItem._fields))
     item = dict(zip(WorkItem._fields, items.T, strict=True))
@@ -50,7 +51,7 @@ def _host(x: Tensor) -> Ints:
 
 
 def _slots(items: Ints, pages: Ints, page_size: int) -> Ints:
-    """The slot in the cache of every token, item after item."""
+    """The cache slot of every token, item by item."""
     first_page, first_slot, _, length, *_ = items.T
     item, token = counted(length)
     page, slot = np.divmod(first_slot[item] + token, page_size)
@@ -59,7 +60,7 @@ def _slots(items: Ints, pages: Ints, page_size: int) -> Ints:
 
 
 def _runs(items: Ints) -> Runs:
-    """Sorted items, those joined that go on where the one before ends."""
+    """Join sorted items that continue where the one before ends."""
     _, _, position, length, *_ = items.T
     goes_on = (items[1:, 4:] == items[:-1, 4:]).all(axis=1) & (position[1:] == position[:-1] + length[:-1])
     starts = np.flatnonzero(np.append(len(items) > 0, ~goes_on))
@@ -70,7 +71,7 @@ def _runs(items: Ints) -> Runs:
 
 
 def _rows_of_a_tile(runs: Runs, group: int, tiling: Tiling) -> int:
-    """The cheapest choice, where a tile reads each of its tokens and multiplies it with as many rows as it may have."""
+    """The cheapest number of rows per tile, if each tile multiplies every token with all rows that it can have."""
 
     def cost(rows: int) -> float:
         return _tokens(runs, rows) * (1 + rows * group / _RIDGE)
@@ -79,12 +80,12 @@ def _rows_of_a_tile(runs: Runs, group: int, tiling: Tiling) -> int:
 
 
 def _tokens(runs: Runs, rows: int) -> int:
-    """How many tokens all tiles of `rows` read."""
+    """How many tokens all tiles read together if each has up to `rows` rows."""
     return int((-(-runs.rows // rows) * runs.length).sum())
 
 
 def _longest(runs: Runs, rows: int, workers: int) -> Ints:
-    """Tokens of the pieces of each run, so that there are enough for all workers."""
+    """The length of each run's pieces in tokens, such that there are enough pieces for all workers."""
     longest = max(_SHORTEST, -(-_tokens(runs, rows) // workers))
     pieces = -(-runs.length // longest)
     length: Ints = -(-runs.length // (pieces * _GRAIN)) * _GRAIN

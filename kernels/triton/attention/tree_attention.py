@@ -1,19 +1,20 @@
 """Attention over a tree of KV segments: one launch for all tiles of a step.
 
-A tile is some rows times some tokens of their common path. A thread block takes it for one KV head, and K and V pass
-through it once for all rows and all query heads of the group. These (row, head) pairs lie one after the other in the
-`BLOCK_M` rows of its products, so that 9 rows of a group of 7 fill 63 of 64 and no group is padded by itself.
+A tile is some rows times some tokens of their common path. A thread block processes a tile for one KV head, and reads K
+and V once for all rows and all query heads of the group. These (row, head) pairs are packed into the `BLOCK_M` rows of
+its products: 9 rows with a group of 7 fill 63 of 64, because groups are not padded one by one.
 
-In a tile of tails every row sees the tokens in its own places alone, which begin at a multiple of the tile's width. So
-the places of the row that has place `n` end with `n | width - 1`, and a row sees `n` if what it sees last is neither
-before the one nor behind the other. In an ordinary tile all rows share all places, and nothing is behind.
+In a tile of tails, each row sees only tokens in its own places, which begin at a multiple of the tile's width, a power
+of two. The row that owns place `n` has its last place at `n | (width - 1)`. So a row that sees tokens up to place
+`last` sees `n` if `n <= last <= n | (width - 1)`. In an ordinary tile, all rows share all places, and `n <= last` is
+enough.
 
-Blocks of tokens run by with the online softmax (arXiv 1805.02867, 2205.14135) in base 2. The factor `scale * log2(e)`
-meets the scores where the maximum is subtracted, in one fused multiply-add.
+The kernel goes through the tokens in blocks, with the online softmax (arXiv 1805.02867, 2205.14135) in base 2. The
+factor `scale * log2(e)` is applied where the maximum is subtracted, in one fused multiply-add.
 
-A row's bits depend on its path, on where its tiles begin, and on `BLOCK_M`: a token's place in a block is its distance
-from the tile's first position, wherever it is stored, and a block that a row does not see leaves that row as it is. So
-tiles that begin at fixed positions make a branch independent of its neighbours.
+The bits of a row's result depend only on its path, on where its tiles begin, and on `BLOCK_M`: a token's place in a
+block is its distance from the tile's first position, wherever it is stored, and a block that a row does not see leaves
+that row unchanged. So if tiles begin at fixed positions, a branch does not depend on its neighbours.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _FIELDS = tl.constexpr(len(Tile._fields))
 
 @triton.jit
 def _softmax_step(scores, factor, maximum, total):
-    """Weights of a block of scores, what earlier weights are to be multiplied by, and the new maximum and total."""
+    """Return the weights of a block of scores, the factor for all earlier weights, and the new maximum and total."""
     new_maximum = tl.maximum(maximum, tl.max(scores, axis=1) * factor)
     weights = tl.exp2(scores * factor[:, None] - new_maximum[:, None])
     kept = tl.exp2(maximum - new_maximum)
@@ -78,9 +79,9 @@ def _attend(
     BLOCK_C: tl.constexpr,
     AT_ONCE: tl.constexpr,
 ):
-    """One tile for one KV head.
+    """Process one tile for one KV head.
 
-    The heads of a tile are neighbours in the grid: they read the same slots, and different parts of the same pages.
+    The KV heads of a tile are neighbours in the grid: they read the same slots, and different parts of the same pages.
     """
     kv_head = tl.program_id(0) % kv_heads
     tile = tiles + tl.program_id(0) // kv_heads * _FIELDS
@@ -90,7 +91,7 @@ def _attend(
     if length == 0:
         return
 
-    # Lanes behind the last pair repeat it, which keeps them inside of every tensor; they are not stored.
+    # Lanes after the last pair repeat it, which keeps them inside every tensor; their results are not stored.
     lane = tl.arange(0, BLOCK_M)
     row, head = row_and_head(tl.minimum(lane, rows * group - 1), group, kv_head)
     dim = tl.arange(0, BLOCK_D)[None, :]
@@ -112,7 +113,7 @@ def _attend(
             factor *= power
     PAIRS: tl.constexpr = k_pages.dtype.element_ty == tl.int16
     WORDS: tl.constexpr = k_pages.dtype.element_ty == tl.int32
-    STORED: tl.constexpr = HEAD_DIM // 2 if PAIRS else HEAD_DIM // 4 if WORDS else HEAD_DIM  # what a token has of them
+    STORED: tl.constexpr = HEAD_DIM // 2 if PAIRS else HEAD_DIM // 4 if WORDS else HEAD_DIM  # elements per token
     unit = tl.arange(0, STORED)[None, :] if PAIRS or WORDS else dim
     page_stride = kv_heads * PAGE_SIZE * STORED
     k_head = k_pages + kv_head * PAGE_SIZE * STORED
@@ -128,9 +129,10 @@ def _attend(
     positions += first_row
     tails += first_row
     end = tl.max(last, axis=0)
-    # From here on, blocks are not seen whole by all rows. A comparison less per score is up to 6 % of the time.
+    # Blocks that start here or later are not visible as a whole to all rows. Earlier ones need no comparison per score,
+    # which saves up to 6 % of the time.
     partly_seen = tl.where(width > 0, 0, tl.min(last, axis=0) + 2 - BLOCK_N)
-    # Slots are read a block ahead of K and V, which wait for them. The first ones do not wait for positions.
+    # Slots are loaded one block ahead of K and V, which depend on them. The first load does not wait for positions.
     first_slot = tl.load(slots)
     slot = slots_of(slots, token, length - 1, end, first_slot, width, per_place, positions, tails)
     most = tl.where(width > 0, length - 1, tl.maximum(end, 0))
@@ -161,8 +163,8 @@ def _attend(
     acc = joined_columns(acc, odd_acc, PAIRS)
     if v_scales is not None:
         acc *= tl.load(v_scales + kv_head)
-    # `length` is not below 0, but as the compiler does not know, it computes the pairs again. Otherwise it would keep a
-    # pointer to every row of the result in registers all the way.
+    # `length` is never negative, but the compiler does not know that, and so recomputes the pairs here. Otherwise it
+    # would keep a pointer to every row of the result in registers throughout the loop.
     pair = tl.arange(0, BLOCK_M) + tl.minimum(length, 0)
     row, head = row_and_head(pair, group, kv_head)
     is_pair = pair < rows * group
@@ -196,17 +198,17 @@ def tree_attention(
     """Attention along every row's path. See `Kernels.tree_attention`.
 
     Args:
-        arch: Whose tiles are used.
-        tickets: Those of the stream.
+        arch: GPU architecture, which decides the launch shape.
+        tickets: The counters of the current stream.
         q: `[rows, heads, head_dim]`.
         k_pages: `[pages, kv_heads, page_size, head_dim]`.
         v_pages: Same shape as `k_pages`.
-        plan: Its tiles are followed; without them its items are cut here, which waits for the device.
-        scale: Above 0.
-        scales: Of pages in fp8.
+        plan: The work. If it has no tiles, its items are cut into tiles here, which waits for the device.
+        scale: Factor of the scores, above 0.
+        scales: Scales of fp8 pages; None for pages in the dtype of `q`.
 
     Returns:
-        `[rows, heads, head_dim]`; rows that no tile has are not written.
+        `[rows, heads, head_dim]`; rows that are in no tile are not written.
     """
     rows, heads, head_dim = q.shape
     _, kv_heads, page_size, _ = k_pages.shape
@@ -244,7 +246,7 @@ def tree_attention(
 
 
 def _padded(head_dim: int) -> int:
-    """Width of a block that holds a head; tensor cores take 16 at least."""
+    """Width of a block that holds a head: a power of two, at least the 16 that tensor cores need."""
     return max(16, 1 << (head_dim - 1).bit_length())
 
 
