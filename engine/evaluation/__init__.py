@@ -1,4 +1,4 @@
-"""Evaluation: how often which strategy is right, at what cost, and how sure that is."""
+"""Evaluation of strategies: accuracy with confidence intervals, and cost."""
 
 from ..search.strategy_spec import StrategySpec, parse_parameters, parse_strategies
 from .comparison.comparison import COMPARE_PROMPTS, Comparison, Contestant, Prompt, Reply

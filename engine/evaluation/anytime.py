@@ -1,4 +1,4 @@
-"""What searches would have answered with less: their accuracy at every cost, read off one run at the largest."""
+"""Accuracy of searches at smaller token budgets, computed from one run with the largest budget."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ HALVINGS = 5
 
 
 class Standing(NamedTuple):
-    """Where a search stands at a budget.
+    """The state of a search at a budget.
 
     Attributes:
-        right: Whether the answer that its rule gives by then is right; without a rollout there is none.
-        any_right: Whether any rollout that ended by then has the right answer.
-        spent: Tokens drawn by then: the budget, or all that the search ever drew.
+        right: Whether the answer that the search would have given is right; False before the first rollout.
+        any_right: Whether any rollout finished within the budget has the right answer.
+        spent: Tokens generated: the budget, or the total of the search if that is smaller.
     """
 
     right: bool
@@ -30,13 +30,13 @@ class Standing(NamedTuple):
 
 
 class Anytime:
-    """A trial at all budgets: its answer rule applied to the rollouts counted by then, and to nothing after them."""
+    """A trial at all budgets: at each one, the answer rule sees only the rollouts counted within it."""
 
     def __init__(self, trial: Trial, rule: str) -> None:
-        """Work out all standings.
+        """Compute the standing at every budget.
 
         Args:
-            trial: The whole search.
+            trial: The complete search.
             rule: Name of its answer rule.
         """
         self._tokens = trial.tokens
@@ -48,22 +48,22 @@ class Anytime:
             self._any.append(any(trial.agrees(rollout.answer) for rollout in ended(rollouts)))
 
     def at(self, budget: int) -> Standing:
-        """Where it stood when it had drawn `budget` tokens."""
+        """The standing when the search had generated `budget` tokens."""
         step = bisect_right(self._budgets, budget)
         return Standing(self._right[step], self._any[step], min(budget, self._tokens))
 
 
 class Point(NamedTuple):
-    """A strategy at one cost.
+    """A strategy at one budget: a point of the cost-accuracy curve.
 
     Attributes:
-        budget: Tokens that questions may cost on average.
-        limit: Tokens that none of them may exceed, so that they cost that: the budget itself for searches that never
-            stop before.
-        spent: Tokens that they cost, on average.
-        questions: How many there were.
-        right: How many were answered rightly.
-        any_right: How many had a right rollout.
+        budget: Mean number of tokens that a question may cost.
+        limit: Maximum number of tokens for any one question that keeps the mean within `budget`. For searches that
+            never stop early it is the budget itself.
+        spent: Mean number of tokens that a question did cost.
+        questions: Number of questions.
+        right: Number of questions answered rightly.
+        any_right: Number of questions with at least one right rollout.
     """
 
     budget: int
@@ -80,36 +80,36 @@ class Point(NamedTuple):
 
     @property
     def interval(self) -> Interval:
-        """95 % interval of `accuracy`."""
+        """95 % confidence interval of `accuracy`."""
         return wilson(self.right, self.questions)
 
 
 def choose(rule: str, rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> str:
-    """The answer that an answer rule takes from `rollouts`; empty if there are none."""
+    """The answer that the answer rule `rule` chooses from `rollouts`; empty if there are none."""
     return resolve_answer_rule(rule)(rollouts, tree).answer if rollouts else ""
 
 
 def limit_for(costs: Sequence[int], budget: int) -> int:
-    """The largest limit for each question that keeps their mean cost within `budget`; at most the largest of `costs`.
+    """The largest limit per question that keeps the mean cost within `budget`; at most the largest of `costs`.
 
-    A search that stops on easy questions leaves tokens for hard ones; the limit says how many.
+    A search that stops early on easy questions leaves tokens for hard ones, so the limit can exceed the budget.
 
     Args:
-        costs: Tokens that the questions cost without a limit.
-        budget: Tokens.
+        costs: Tokens that each question costs without a limit.
+        budget: Mean number of tokens per question.
     """
     total = budget * len(costs)
     return bisect_right(range(max(costs) + 1), total, key=lambda limit: sum(min(cost, limit) for cost in costs)) - 1
 
 
 def point(runs: Sequence[Anytime], budget: int, limit: int) -> Point:
-    """All questions of a strategy where none costs more than `limit`, which is `budget` on average."""
+    """The point of a strategy at `budget`, with every question cut off at `limit` tokens (see `limit_for`)."""
     at = [run.at(limit) for run in runs]
     spent = sum(standing.spent for standing in at) / len(at)
     return Point(budget, limit, spent, len(at), sum(each.right for each in at), sum(each.any_right for each in at))
 
 
 def budgets_up_to(largest: int) -> list[int]:
-    """Budgets at equal distances on a logarithmic axis, from a 32nd of `largest`."""
+    """Budgets from a 32nd of `largest` up to `largest`, equally spaced on a logarithmic axis."""
     steps = range(STEPS_PER_HALVING * HALVINGS, -1, -1)
     return sorted({max(1, round(largest * 2 ** (-step / STEPS_PER_HALVING))) for step in steps})

@@ -26,9 +26,9 @@ class DataSet:
     """Questions to evaluate on.
 
     Attributes:
-        name: What results call it: `mgsm:en`, `mgsm:zh`, the name of the file, or another.
-        instruction: What follows each question by default.
-        questions: Each with its reference.
+        name: Name in the results: `mgsm:en`, `mgsm:zh`, a file name, or a name that the caller chose.
+        instruction: Text appended to each question by default.
+        questions: The questions, each with a reference.
     """
 
     name: str
@@ -37,14 +37,14 @@ class DataSet:
 
     @classmethod
     def of(cls, questions: QuestionLike | Iterable[QuestionLike], name: str = "questions") -> DataSet:
-        """A data set of one's own.
+        """Make a data set from the caller's own questions.
 
         Args:
-            questions: `Question`s with references, or objects with `question` and `answer`; or one of them.
-            name: What results call it.
+            questions: `Question`s with references, or objects with `question` and `answer`; or a single one.
+            name: Name of the data set in the results.
 
         Raises:
-            InputError: There is none, or one is no question or has no answer; says which.
+            InputError: There are no questions, or one is invalid or has no answer; the message says which.
         """
         kept = []
         for index, each in enumerate(one_or_many(questions)):
@@ -60,14 +60,14 @@ class DataSet:
 
     @classmethod
     def named(cls, text: str, chosen: str | None = None) -> DataSet:
-        """Open `mgsm:en`, `mgsm:zh` or a file of questions, each with `:RANGE` at its end if wanted.
+        """Open `mgsm:en`, `mgsm:zh` or a file of questions, optionally followed by `:RANGE`.
 
         Args:
-            text: As it was typed.
-            chosen: A range in the place of one in `text`: numbers from 1 and runs of them, such as `1-64,100`.
+            text: The name as typed.
+            chosen: A range, if `text` has none: numbers from 1 and ranges of them, such as `1-64,100`.
 
         Raises:
-            InputError: There is no such data set, a question has no reference answer, or the range makes no sense.
+            InputError: There is no such data set, a question has no reference answer, or the range is invalid.
         """
         name, colon, range = text.rpartition(":")
         if not (colon and _RANGE.fullmatch(range)):
@@ -96,15 +96,15 @@ class DataSet:
         return cls(whole.name, whole.instruction, [each for each in whole.questions if each.index + 1 in wanted])
 
     def identity(self, question: InputQuestion) -> str:
-        """What results call `question`: data set, number, and a hash of the text, so that no other is taken for it."""
+        """Key of `question` in the results: data set, number, and a hash of the text to tell it from changed ones."""
         digest = hashlib.blake2b(question.text.encode(errors="backslashreplace"), digest_size=4).hexdigest()
         return f"{self.name}:{question.index + 1}:{digest}"
 
     def wrong_in(self, series: Iterable[Series]) -> DataSet:
-        """Only the questions that one of `series` has a wrong answer to.
+        """The data set reduced to questions that at least one of `series` answered wrongly.
 
         Raises:
-            InputError: There are none.
+            InputError: No question was answered wrongly.
         """
         wrong = {key for each in series for key, trial in each.trials.items() if not trial.correct}
         questions = [question for question in self.questions if self.identity(question) in wrong]

@@ -1,4 +1,4 @@
-"""A run of an evaluation: every model and strategy on the same questions."""
+"""An evaluation run: every model with every strategy on the same questions."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A strategy with a model.
+    """One model with one strategy.
 
     Attributes:
-        model: As the user named it.
+        model: The model, as the user named it.
         spec: The strategy.
-        settings: All that an answer depends on, once the model is loaded; before that, what was asked for.
-        path: Where its results are kept, or None.
-        file: That file, open; None if nothing is kept.
+        settings: Everything that an answer depends on. Until the model is loaded, only the requested settings.
+        path: Path of the results file; None if results are not kept.
+        file: The open results file; None if results are not kept.
         todo: Questions that have no result yet.
     """
 
@@ -54,10 +54,10 @@ class Cell:
     todo: Sequence[InputQuestion]
 
     def of_day(self, engine: Engine, day: date) -> Cell:
-        """The same with all settings.
+        """This cell with the complete settings, those of the loaded model and the date included.
 
         Raises:
-            InputError: The results that are kept already were made with others.
+            InputError: The results file holds results of other settings.
         """
         settings = {**self.settings, **find_provenance(engine, day)}
         if self.file is not None:
@@ -66,7 +66,7 @@ class Cell:
 
     @property
     def stage(self) -> EvalStage:
-        """What a view says of it."""
+        """The stage that a view shows for this cell."""
         return EvalStage(f"{Path(self.model).name}, {self.spec.label}", len(self.todo), self.spec.strategy)
 
 
@@ -74,8 +74,8 @@ class Failure(NamedTuple):
     """A question that ended in an error.
 
     Attributes:
-        label: Of the strategy.
-        position: Position of the question in its data set.
+        label: Label of the strategy.
+        position: Position of the question in its data set, from 0.
         error: The error.
     """
 
@@ -88,12 +88,12 @@ class Failure(NamedTuple):
 
 
 class EvalRun:
-    """What is to be measured. Used as a context: its result files are open, and nobody else's, as long as it lasts.
+    """A run of an evaluation. It is a context manager that holds the results files open and locked.
 
     Attributes:
-        cells: All models with all strategies.
-        wanted: Answers in all.
-        finished: Questions that this run has answered, or tried to.
+        cells: Every model with every strategy.
+        wanted: Total number of answers.
+        finished: Number of questions that this run has answered or failed to answer.
     """
 
     def __init__(
@@ -117,12 +117,12 @@ class EvalRun:
             models: Models as the user named them; they are loaded one after the other.
             specs: The strategies.
             numbers: Number format, compute mode and weights, as the user named them.
-            system: System message, or None for the chat template's own.
-            instruction: What follows each question.
-            concurrency: Questions that are searched at a time.
-            out: Folder of the result files, or None to keep nothing.
-            full: Keep texts and trees.
-            day: What chat templates show as today's date; None for that of the results that are there, or else today's.
+            system: System message; None for the chat template's default.
+            instruction: Text appended to each question.
+            concurrency: Number of questions searched at the same time.
+            out: Folder of the results files; None to keep no results.
+            full: Whether to keep texts and trees too.
+            day: Date that chat templates show as today; None for the date of existing results, or else today.
 
         Raises:
             InputError: Two models or strategies would write to the same file.
@@ -148,23 +148,23 @@ class EvalRun:
 
     @property
     def recorded(self) -> int:
-        """Answers that are in the result files already."""
+        """Number of answers that the results files already hold."""
         return self.wanted - sum(len(cell.todo) for cell in self.cells)
 
     @property
     def stages(self) -> list[EvalStage]:
-        """What is left to do, in its order."""
+        """The stages that still have questions to answer, in order."""
         return [cell.stage for cell in self.cells if cell.todo]
 
     def answer(self, load: Callable[[str], Engine], view: EvalView | None) -> Iterator[Failure]:
-        """Answer what is not answered yet; each answer is kept as soon as it is there.
+        """Answer the remaining questions, and store each answer as soon as it is finished.
 
         Args:
-            load: Loads a model by name; called only for models that have something to answer.
-            view: Is shown all that happens, if there is one.
+            load: Loads a model by name; called only for models with questions left.
+            view: Shows the progress; None for no view.
 
         Yields:
-            What fails.
+            Each question that ends in an error.
         """
         for model in self._models:
             engine: Engine | None = None
@@ -174,12 +174,12 @@ class EvalRun:
                     day = run_date(self._day, cell.file)
                     self.cells[position] = cell.of_day(engine, day)
                     yield from self._answer(engine, self.cells[position], day, view)
-            # Before the next one is loaded: two may be more than the memory holds.
+            # Free this model before the next one is loaded: two may not fit into memory.
             del engine
             gc.collect()
 
     def series(self) -> list[Series]:
-        """All results on these questions, those of earlier runs included."""
+        """All results for these questions, including those of earlier runs."""
         questions = [self._data.identity(question) for question in self._data.questions]
         found: list[Series] = []
         for cell in self.cells:
@@ -191,10 +191,10 @@ class EvalRun:
         return [series.only(questions) for series in found]
 
     def __enter__(self) -> Self:
-        """Open the result files.
+        """Open the results files.
 
         Raises:
-            InputError: One cannot be opened, or holds results of other settings or of another checkpoint.
+            InputError: A file cannot be opened, or holds results of other settings or of another checkpoint.
         """
         if self._out is not None:
             _make_folder(self._out)
@@ -219,12 +219,12 @@ class EvalRun:
         path = self._out / f"{name}.jsonl"
         file = stack.enter_context(ResultsFile(path, settings, "marcot eval"))
         todo = [each for each in self._data.questions if not file.has(self._asked(each))]
-        if not todo and "checkpoint" not in settings:  # an engine that is loaded knows its own
+        if not todo and "checkpoint" not in settings:  # a loaded engine has reported its checkpoint
             check_unchanged(model, file)
         return Cell(model, spec, settings, path, file, todo)
 
     def _asked(self, question: InputQuestion) -> InputQuestion:
-        """`question` as result files have it."""
+        """`question` as results files name it: by its identity, with its reference answer."""
         assert question.reference is not None
         return InputQuestion(
             question.index, self._data.identity(question), {"answer": reference_answer(question.reference)}
@@ -294,5 +294,5 @@ def _make_folder(path: Path) -> None:
 
 
 def _slug(text: str) -> str:
-    """`text` as a part of a file name."""
+    """`text` in a form that is safe in a file name."""
     return re.sub(r"[^\w.=-]+", "_", text).strip("_")

@@ -1,4 +1,4 @@
-"""What a person sees on stderr while an evaluation runs."""
+"""Progress display on stderr while an evaluation runs."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from ..text.printable import printable
 from ..text.terminal import Terminal
 
 PLAIN_LINE_EVERY = 30.0
-"""Seconds between two lines where stderr is no terminal."""
+"""Seconds between two progress lines if stderr is not a terminal."""
 
 _WIDE = 90
-"""Columns of a terminal that has room for bars."""
+"""Columns from which a terminal has room for bars."""
 
 _NUMBERS = 28
-"""Columns of what is left without them."""
+"""Columns that a narrow terminal needs for the numbers beside the name."""
 
 
 class EvalStage(NamedTuple):
     """A part of a run: one strategy of one model.
 
     Attributes:
-        name: What it is called.
-        questions: How many it has to answer.
+        name: Its name in the view.
+        questions: Number of questions left to answer.
         strategy: The strategy.
     """
 
@@ -43,17 +43,17 @@ class EvalStage(NamedTuple):
 
     @property
     def weight(self) -> float:
-        """Chains of a question, as far as the strategy says it: what its costs are in proportion to."""
+        """Expected chains per question according to the strategy's limits; costs are taken as proportional to it."""
         most, budget = self.strategy.rollouts, self.strategy.max_tokens
         by_tokens = None if budget is None else budget / self.strategy.max_rollout_tokens
         return max(1.0, min((each for each in (most, by_tokens) if each is not None), default=1.0))
 
 
 class EvalView:
-    """On a terminal, a bar for all stages and one for the present one; elsewhere, a line now and then."""
+    """On a terminal, one bar for all stages and one for the current stage; elsewhere, a line every 30 seconds."""
 
     def __init__(self, stages: Sequence[EvalStage]) -> None:
-        """Prepare a view of all `stages`, in the order in which they will begin."""
+        """Prepare a view of `stages`, in the order in which they will run."""
         self._stages = stages
         self._paces: list[Pace] = []
         self._right = 0
@@ -79,14 +79,19 @@ class EvalView:
         self._run = self._bars.add_task("", total=0, note="", visible=False)
 
     def begin(self) -> None:
-        """The next stage begins."""
+        """Start the next stage."""
         stage = self._stages[len(self._paces)]
         self._paces.append(Pace(stage.questions))
         self._right = 0
         self._bars.reset(self._run, description=printable(stage.name), total=stage.questions, visible=True, note="")
 
     def show(self, event: Progress | Outcome, correct: bool = False) -> None:
-        """Take the next event of `Engine.stream`; for a result, whether it is right."""
+        """Show the next event of `Engine.stream`.
+
+        Args:
+            event: The event.
+            correct: Whether the answer is right, if the event is a result.
+        """
         pace = self._paces[-1]
         pace.take(event)
         self._right += correct
@@ -95,13 +100,13 @@ class EvalView:
         now = time.monotonic()
         if not self._console.is_terminal and now - self._last_line >= PLAIN_LINE_EVERY:
             self._last_line = now
-            # Without a place for progress messages, the results still matter.
+            # The evaluation goes on even if stderr cannot be written.
             with suppress(OSError):
                 self._console.print(self._plain_line(), soft_wrap=True)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Take the bars away while something else is printed."""
+        """Hide the bars while something else is printed."""
         self._bars.stop()
         yield
         self._bars.start()
@@ -117,11 +122,11 @@ class EvalView:
 
     @property
     def seconds_left(self) -> float | None:
-        """Of all stages, those that have not begun included; None as long as nothing is known."""
+        """Estimated seconds until all stages are finished; None until the first measurement."""
         measured = {position: pace for position, pace in enumerate(self._paces) if pace.cost is not None}
         if not measured:
             return None
-        # What a strategy costs that has not been seen yet is taken to be in proportion to its chains.
+        # The cost of a strategy that has not run yet is taken as proportional to its chains.
         chains = sum(self._stages[position].weight * pace.finished for position, pace in measured.items())
         per_chain = sum(pace.finished * (pace.cost or 0.0) for pace in measured.values()) / chains
         speed = sum(pace.tokens for pace in measured.values()) / sum(pace.seconds for pace in measured.values())

@@ -1,4 +1,4 @@
-"""`evaluate`: what `marcot eval` does, in Python."""
+"""`evaluate`, the Python counterpart of `marcot eval`."""
 
 from __future__ import annotations
 
@@ -45,29 +45,30 @@ def evaluate(
 ) -> Evaluation:
     """Measure how often strategies are right (docs/evaluation.md).
 
-    The numbers are those of `marcot eval` with the same settings, and so are the files: either goes on where the other
-    was stopped.
+    Numbers and files are the same as those of `marcot eval` with the same settings: each can resume what the other
+    began.
 
     Args:
         engine: The model.
-        questions: `"mgsm:en"`, `"mgsm:zh"` or a .jsonl or .tsv file, each with `:1-64` at its end if wanted; or
-            questions of one's own with their answers: `Question(text, reference)` or
+        questions: `"mgsm:en"`, `"mgsm:zh"` or a .jsonl or .tsv file, optionally followed by a range such as `:1-64`; or
+            your own questions with their answers: `Question(text, reference)` or
             `{"question": text, "answer": reference}`.
-        strategies: One, such as `MCTS(rollouts=8)`, several, several by the labels that tables call them, or a text as
-            on the command line.
-        out: Folder for results and report; what it has already is not done again. By default nothing is written.
-        name: What results call questions of one's own.
-        system: System message; the chat template's own by default.
-        instruction: What follows each question; None for nothing. By default a request to reason and to box the answer
-            follows those that come with marcot, and nothing those of one's own.
-        concurrency: Questions that are searched at a time.
-        baseline: Label of the strategy that the others are compared with; by default greedy, or the first.
+        strategies: One strategy, such as `MCTS(rollouts=8)`; several; a mapping from labels to strategies; or a string
+            as on the command line.
+        out: Folder for results and report; questions with results there are not answered again. By default nothing is
+            written.
+        name: Name of your own questions in the results.
+        system: System message; by default the chat template's own.
+        instruction: Text appended to each question; None for nothing. By default, the data sets that come with marcot
+            get a request to reason and to box the answer, and your own questions get nothing.
+        concurrency: Number of questions searched at the same time.
+        baseline: Label of the strategy that the others are compared with; by default greedy, or else the first.
         full: Keep texts and trees in `out` as well.
-        progress: Show on stderr how far it is.
-        date: What a chat template shows as today's date; by default that of the results in `out`, or else today's.
+        progress: Show progress on stderr.
+        date: Date that a chat template shows as today; by default that of the results in `out`, or else today.
 
     Raises:
-        InputError: An argument makes no sense, a question has no answer, or `out` has results of other settings.
+        InputError: An argument is invalid, a question has no answer, or `out` has results of other settings.
         MarcotError: Every question failed; this is the first error.
     """
     data = _data_set(questions, name)

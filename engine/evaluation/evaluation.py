@@ -1,4 +1,4 @@
-"""What an evaluation found."""
+"""The result of an evaluation."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .trial import Trial
 
 @dataclass(frozen=True, eq=False)
 class Evaluation(Mapping[str, Series]):
-    """Strategies on the same questions; a mapping from the label of each to its `Series`.
+    """The results of several strategies on the same questions: a mapping from each strategy's label to its `Series`.
 
-    Where there is one strategy only, its numbers are here as well.
+    With a single strategy, its numbers are also available as attributes of this object.
 
     Attributes:
-        series: The strategies by their labels.
+        series: The results by strategy label.
         report: All tables, the paired comparisons and the curve.
-        failures: Questions of this run that ended in an error; the same call tries them again.
+        failures: Questions of this run that ended in an error; repeating the call tries them again.
     """
 
     series: Mapping[str, Series]
@@ -32,10 +32,10 @@ class Evaluation(Mapping[str, Series]):
 
     @property
     def only(self) -> Series:
-        """The only strategy.
+        """The results of the only strategy.
 
         Raises:
-            InputError: There are several.
+            InputError: There are several strategies.
         """
         if len(self) > 1:
             raise InputError(
@@ -51,29 +51,29 @@ class Evaluation(Mapping[str, Series]):
 
     @property
     def interval(self) -> Interval:
-        """95 % interval of `accuracy` (Wilson's)."""
+        """95 % confidence interval of `accuracy` (Wilson score)."""
         return self.only.interval
 
     @property
     def pass_at_1(self) -> float:
-        """Accuracy of a rollout of the only strategy taken at random."""
+        """Accuracy of a random rollout of the only strategy."""
         return self.only.pass_at_1
 
     @property
     def pass_at_k(self) -> float:
-        """Share of questions to which a rollout of the only strategy has the right answer."""
+        """Share of questions for which at least one rollout of the only strategy has the right answer."""
         return self.only.pass_at_k
 
     @property
     def trials(self) -> list[Trial]:
-        """How the only strategy answered each question, in the order of the questions."""
+        """The trials of the only strategy, in the order of the questions."""
         return sorted(self.only.trials.values(), key=lambda trial: trial.index)
 
     def table(self, width: int | None = None) -> str:
-        """The summary as aligned text: a row for each strategy.
+        """The summary as aligned text, with a row for each strategy.
 
         Args:
-            width: Columns that there are; a table that is wider is written row by row. By default, as many as it takes.
+            width: Available columns; a wider table is written row by row. Unlimited by default.
         """
         return to_text([summary(self.values())], width).rstrip()
 

@@ -1,4 +1,4 @@
-"""MGSM (arXiv 2210.03057): grade-school arithmetic in words, in several languages; two of them are here."""
+"""MGSM (arXiv 2210.03057): grade-school maths word problems in several languages; English and Chinese are included."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ INSTRUCTIONS = MappingProxyType(
         "zh": "请逐步推理，并把最终答案放在 \\boxed{} 中。",
     }
 )
-"""By language, what follows each question."""
+"""The text appended to each question, by language."""
 
 
 class Problem(NamedTuple):
     """A question with its answer.
 
     Attributes:
-        number: Line in the file, from 0.
-        question: In words.
-        answer: A number.
+        number: Number of its line in the file, from 0.
+        question: The text of the problem.
+        answer: The right answer, a number.
     """
 
     number: int

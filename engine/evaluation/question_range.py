@@ -1,4 +1,4 @@
-"""Questions by number: `1-64,100`."""
+"""A selection of questions by number, such as `1-64,100`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _RUN = re.compile(r"\s*(\d{1,18})\s*(?:(-)\s*(\d{0,18})\s*)?")
 
 @dataclass(frozen=True, slots=True)
 class QuestionRange:
-    """Numbers from 1 and runs of them.
+    """A set of question numbers, counted from 1.
 
     Attributes:
-        text: As it was written.
-        runs: First and last number of each; None is open to the end.
+        text: The selection as it was written.
+        runs: First and last number of each run; a last number of None means up to the end.
     """
 
     text: str
@@ -25,10 +25,10 @@ class QuestionRange:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read numbers and runs of numbers, separated by commas; `65-` is open to the end.
+        """Parse numbers and runs of numbers separated by commas; `65-` means 65 and all later ones.
 
         Raises:
-            InputError: It is something else.
+            InputError: The text is something else.
         """
         runs = []
         for part in text.split(","):
@@ -45,10 +45,10 @@ class QuestionRange:
         return any(first <= number and (last is None or number <= last) for first, last in self.runs)
 
     def check(self, count: int) -> None:
-        """Make sure that all of it is in 1 to `count`.
+        """Check that all numbers are from 1 to `count`.
 
         Raises:
-            InputError: It is not.
+            InputError: A number is larger than `count`.
         """
         if any(max(first, last or 0) > count for first, last in self.runs):
             raise InputError(f"questions {self.text}: there are 1 to {count}")

@@ -1,4 +1,4 @@
-"""A strategy on a data set with one model: all its trials."""
+"""All trials of one strategy with one model on a data set."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .trial import Trial
 
 @dataclass(frozen=True)
 class Series:
-    """The same settings on many questions.
+    """The results of one strategy, with the same settings on many questions.
 
     Attributes:
-        label: What tables call the strategy.
-        settings: All that an answer depends on; `data`, `model`, `strategy` and its options.
-        trials: By identity of the question.
-        failed: Questions that ended in an error.
+        label: Label of the strategy in tables.
+        settings: Everything that an answer depends on: `data`, `model`, `strategy` with its options, and the rest.
+        trials: Trials by the identity of their question.
+        failed: Number of questions that ended in an error.
     """
 
     label: str
@@ -47,47 +47,47 @@ class Series:
 
     @property
     def model(self) -> str:
-        """Name of the model; of a path its last part."""
+        """Name of the model; for a path, its last component."""
         return Path(str(self.settings["model"])).name
 
     @property
     def right(self) -> int:
-        """Questions answered rightly."""
+        """Number of questions answered rightly."""
         return sum(trial.correct for trial in self.trials.values())
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers; NaN, like other means, if there are none."""
+        """Share of right answers; NaN, like the other means, if there are no trials."""
         return self.right / len(self.trials) if self.trials else math.nan
 
     @property
     def interval(self) -> Interval:
-        """95 % interval of `accuracy`."""
+        """95 % confidence interval of `accuracy`."""
         return wilson(self.right, len(self.trials)) if self.trials else Interval(0.0, 1.0)
 
     @property
     def pass_at_1(self) -> float:
-        """Accuracy of a rollout taken at random, pass@1."""
+        """pass@1: the accuracy of a random rollout."""
         return self._mean(trial.right_rollouts / max(1, len(trial.ended)) for trial in self.trials.values())
 
     @property
     def pass_at_k(self) -> float:
-        """Share of questions with a right rollout: pass@k for the k that there are, what an oracle would answer."""
+        """pass@k: the share of questions with at least one right rollout, where k is the number of rollouts."""
         return self._mean(trial.right_rollouts > 0 for trial in self.trials.values())
 
     @property
     def rollouts(self) -> float:
-        """Rollouts per question that came to an answer, on average."""
+        """Mean number of rollouts per question that came to an answer."""
         return self._mean(len(trial.ended) for trial in self.trials.values())
 
     @property
     def tokens(self) -> float:
-        """Tokens generated per question, on average."""
+        """Mean number of tokens generated per question."""
         return self._mean(trial.tokens for trial in self.trials.values())
 
     @property
     def seconds(self) -> float:
-        """Wall time per question, in company of the others."""
+        """Mean wall time per question, while other questions were searched at the same time."""
         return self._mean(trial.seconds for trial in self.trials.values())
 
     @cached_property
@@ -97,19 +97,19 @@ class Series:
         return {question: Anytime(trial, rule) for question, trial in self.trials.items()}
 
     def limit(self, budget: int) -> int:
-        """Tokens that no question may exceed, so that they cost `budget` on average."""
+        """Maximum number of tokens for any one question that keeps the mean cost within `budget`."""
         return limit_for([trial.tokens for trial in self.trials.values()], budget)
 
     def point(self, budget: int) -> Point:
-        """All trials where questions cost `budget` tokens on average."""
+        """The point of the cost-accuracy curve where a question costs `budget` tokens on average."""
         return point(list(self.anytime.values()), budget, self.limit(budget))
 
     def pairs(self, other: Series, budget: int | None = None) -> Pairs:
-        """Answers of `other` and of this series, in that order, to the questions that both have.
+        """Compare `other` (first) with this series (second) on the questions that both answered.
 
         Args:
-            other: The one to compare with.
-            budget: Tokens that questions may cost on average; by default what they did cost.
+            other: The series to compare with.
+            budget: Mean number of tokens that a question may cost; by default no limit.
         """
         both = [question for question in self.trials if question in other.trials]
         if budget is None:
@@ -118,12 +118,12 @@ class Series:
         return Pairs.of((other.anytime[each].at(theirs).right, self.anytime[each].at(ours).right) for each in both)
 
     def only(self, questions: Iterable[str]) -> Series:
-        """The same with no other questions than these."""
+        """This series reduced to the questions with these identities."""
         wanted = set(questions)
         return self._where(lambda trial: trial.question in wanted)
 
     def numbered(self, numbers: Container[int]) -> Series:
-        """The same with those questions only whose numbers, counted from 1, are among `numbers`."""
+        """This series reduced to the questions whose numbers, counted from 1, are in `numbers`."""
         return self._where(lambda trial: trial.index + 1 in numbers)
 
     def _where(self, wanted: Callable[[Trial], bool]) -> Series:
@@ -135,17 +135,18 @@ class Series:
 
 
 def read_series(paths: Iterable[Path], rules: Container[str] | None = ()) -> list[Series]:
-    """Read result files of `marcot eval`, and those in folders; lines of the same settings are one series.
+    """Read results files of `marcot eval`; lines with the same settings form one series.
 
-    Of two lines about a question the later one counts, and a failure only if no result followed it.
+    If two lines have the same question, the later one counts. A failure counts only if there is no result.
 
     Args:
-        paths: Files and folders.
-        rules: Answer rules of one's own, as `module:name`, that series may have. They are run where a series is shown
-            at smaller budgets, and no file may choose what is run. None if no series is shown so.
+        paths: Files, and folders of files.
+        rules: User-defined answer rules, as `module:name`, that a series may use. Showing a series at smaller budgets
+            runs its answer rule, and a file must not choose what code is run. None skips the check, if no series is
+            shown at smaller budgets.
 
     Raises:
-        InputError: A file cannot be read or holds something else; says where.
+        InputError: A file cannot be read or holds something else; the message says where.
     """
     found: dict[str, tuple[str, dict[str, Any], dict[str, Trial], set[str]]] = {}
     for path in paths:
@@ -156,7 +157,7 @@ def read_series(paths: Iterable[Path], rules: Container[str] | None = ()) -> lis
                     entries.append(_entry(line, rules))
                 except InputError as error:
                     raise InputError(f"{file}, line {number}: {error}") from None
-            # Lines of an earlier version do not name what later ones of the same file do.
+            # Lines of an earlier version lack settings that later lines of the same file have.
             named = {name: value for entry in entries for name, value in select_provenance(entry[1]).items()}
             for label, own, question, trial in entries:
                 settings = named | own
@@ -183,7 +184,7 @@ def _lines(file: Path) -> list[bytes]:
 
 
 def _is_whole(line: bytes) -> bool:
-    """Whether a line without a line feed lost only that, as in some editors, and was not torn off by a crash."""
+    """Whether a last line without a line feed is complete JSON, rather than cut off by a crash."""
     try:
         parse(line)
     except RefusedError:

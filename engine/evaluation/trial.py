@@ -1,4 +1,4 @@
-"""One question, answered once: what evaluations keep of a search."""
+"""One question answered once: the part of a search that evaluations keep."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..search import Rollout, SearchResult, TreeNode, answers_agree, reference_a
 from ..text.brief import brief_record
 
 _agree = lru_cache(maxsize=1 << 16)(answers_agree)
-"""A report asks a dozen times whether a rollout is right; this remembers the rollouts of a few hundred questions."""
+"""Cached, because a report checks each rollout a dozen times; holds the rollouts of a few hundred questions."""
 
 _COLUMNS = ("answer", "value", "tokens", "finish_reason", "leaf", "spent")
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How a strategy answered a question. A line of a results file is this and little more.
+    """How a strategy answered a question. A line of a results file holds a trial and little more.
 
     Attributes:
         index: Position of the question in its data set.
@@ -32,7 +32,7 @@ class Trial:
         value: Reward of the chosen rollout; NaN if it has none.
         confidence: Share of the total rollout reward that agrees with the answer.
         tokens: Tokens generated.
-        seconds: Time since the run's previous trial ended; those of a run add up to its wall time.
+        seconds: Time since the run's previous trial ended; the trials of a run add up to its wall time.
         rollouts: All rollouts, without their texts.
         parents: Parent of each node of the search tree; None for the root.
     """
@@ -50,7 +50,7 @@ class Trial:
 
     @classmethod
     def of(cls, index: int, question: str, reference: str, result: SearchResult, seconds: float) -> Trial:
-        """What `result` is to an evaluation."""
+        """Make a trial from a search result."""
         assert result.stats is not None
         rollouts = tuple(
             Rollout("", each.value, each.answer, each.tokens, each.finish_reason, each.leaf, each.spent)
@@ -83,16 +83,16 @@ class Trial:
 
     @property
     def ended(self) -> Sequence[Rollout]:
-        """The rollouts that came to an answer by themselves, or all if none did."""
+        """The rollouts that finished with an answer, or all rollouts if none did."""
         return ended(self.rollouts)
 
     @property
     def right_rollouts(self) -> int:
-        """How many of `ended` have the right answer."""
+        """Number of rollouts in `ended` that have the right answer."""
         return sum(self.agrees(rollout.answer) for rollout in self.ended)
 
     def to_object(self) -> dict[str, Any]:
-        """As JSON; rollouts are columns, which are short."""
+        """The trial as a JSON object; the rollouts are stored as columns to save space."""
         return {
             "index": self.index,
             "question": self.question,
@@ -112,7 +112,7 @@ class Trial:
         """Read what `to_object` wrote.
 
         Raises:
-            InputError: It is something else; says which field, not where.
+            InputError: A field is invalid; the message names the field but not the line.
         """
         fields = Fields(entry, "is not a result of marcot eval", error=InputError)
         parents = entry.get("parents")
@@ -148,10 +148,10 @@ class Trial:
         )
 
     def after(self, budget: int) -> tuple[list[Rollout], list[TreeNode]]:
-        """The rollouts that had been counted when `budget` tokens were drawn, and the tree as they had grown it.
+        """The rollouts counted by the time `budget` tokens had been generated, and the tree that they form.
 
-        A node of the tree is on the chain of one of these rollouts, and counts them alone. Ids are as in a tree that
-        holds nothing else.
+        The tree holds only nodes on the chains of these rollouts, and its visits and values count only them. Its nodes
+        are renumbered without gaps.
         """
         counted = [rollout for rollout in self.rollouts if rollout.spent <= budget]
         values: dict[int, list[float]] = {0: []}
@@ -181,12 +181,12 @@ class Trial:
 
 
 def ended(rollouts: Sequence[Rollout]) -> Sequence[Rollout]:
-    """Those that came to an answer by themselves, or all if none did: a chain that was cut short guesses."""
+    """The rollouts that finished with an answer, or all if none did: the answer of a cut-off chain is a guess."""
     return [rollout for rollout in rollouts if rollout.complete and rollout.answer] or rollouts
 
 
 def _number(fields: Fields, name: str) -> float:
-    """JSON has no NaN; it is null there."""
+    """A number, or NaN if the field is null, since JSON has no NaN."""
     return fields.number(name, low=-MAX_NUMBER, high=MAX_NUMBER) if fields.present(name) else nan
 
 

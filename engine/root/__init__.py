@@ -1,9 +1,10 @@
 """A decoding engine for tree search with language models.
 
-`from marcot import Engine, MCTS, Sampling`: everything in `__all__` is imported when it is first asked for, so that
-`import marcot` does not wait for torch. The parts are `marcot.engine`, `marcot.model` and `marcot.kernels`.
+Use it as `from marcot import Engine, MCTS, Sampling`. Names in `__all__` are imported on first access, so that
+`import marcot` does not import torch. The subpackages are `marcot.engine`, `marcot.model` and `marcot.kernels`.
 
-This folder installs as `marcot` itself, so its imports are absolute: relative ones would not mean what their path says.
+This folder is installed as the package `marcot` itself, so its imports are absolute: relative imports would not match
+the folder's path in the repository.
 """
 
 from importlib import import_module
@@ -24,7 +25,7 @@ __all__ += engine.__all__
 _PARTS = ("kernels", "model")
 
 
-if not TYPE_CHECKING:  # or every name would pass for one that is here
+if not TYPE_CHECKING:  # a type checker would accept any name otherwise
 
     def __getattr__(name: str) -> object:
         if name == "__version__":

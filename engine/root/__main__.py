@@ -1,4 +1,4 @@
-"""`python -m marcot`, for where the `marcot` script is not on the path."""
+"""Entry point of `python -m marcot`, for environments where the `marcot` script is not on `PATH`."""
 
 from marcot.engine.cli.program import main
 

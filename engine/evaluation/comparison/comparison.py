@@ -1,4 +1,4 @@
-"""Several models side by side on a few prompts."""
+"""A comparison of several models side by side on a few prompts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...search import SearchResult
 from ...text.brief import brief_record
 
 COMPARE_PROMPTS = Path(__file__).parents[1] / "data" / "compare.jsonl"
-"""Prompts of our own for the six situations of the published comparison of Marco-o1 and Llama 3.2."""
+"""Our own prompts for the six situations of the published comparison of Marco-o1 and Llama 3.2."""
 
 
 class Prompt(NamedTuple):
@@ -21,7 +21,7 @@ class Prompt(NamedTuple):
         situation: What kind of task it is; prompts of the same kind are shown together.
         question: The task.
         reference: The right answer, or None.
-        why: What it shows; may be empty.
+        why: What the prompt is meant to show; may be empty.
     """
 
     situation: str
@@ -44,16 +44,16 @@ class Contestant(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a contestant made of a prompt.
+    """A contestant's reply to a prompt.
 
     Attributes:
         answer: The answer.
-        correct: Whether it is right; None if nobody knows.
+        correct: Whether it is right; None without a reference.
         confidence: Share of the total rollout reward that agrees with the answer.
         value: Reward of the chosen rollout; for a single chain, its mean token confidence.
-        rollouts: How many there were.
+        rollouts: Number of rollouts.
         tokens: Tokens generated.
-        seconds: Wall time, alone on the machine as far as marcot goes.
+        seconds: Wall time; marcot ran no other search at the same time.
         text: The chosen chain.
         error: Why there is no answer, or None.
     """
@@ -73,13 +73,13 @@ class Reply:
 
 
 class Total(NamedTuple):
-    """A contestant over several prompts.
+    """Totals of a contestant over several prompts.
 
     Attributes:
-        right: Prompts with the right answer.
-        rated: Prompts whose answer is known.
-        tokens: Tokens generated for an answer, on average.
-        seconds: Wall time of an answer, on average.
+        right: Number of prompts answered rightly.
+        rated: Number of prompts whose reply could be marked right or wrong.
+        tokens: Mean number of tokens generated per answer.
+        seconds: Mean wall time per answer.
     """
 
     right: int
@@ -90,15 +90,15 @@ class Total(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """All replies.
+    """The replies of all contestants to all prompts.
 
     Attributes:
-        prompts: In the order of the page.
-        contestants: In the order of the columns; those of a model are neighbours.
-        replies: By position of the prompt, and contestant.
-        settings: By contestant, all that its answers depend on.
-        searches: By position of the prompt, and contestant, the search behind a reply that is no error.
-        interrupted: Whether it was stopped; replies that are not there by then say so.
+        prompts: The prompts, in page order.
+        contestants: The contestants, in column order; those of the same model are adjacent.
+        replies: Replies by position of the prompt and contestant.
+        settings: For each contestant, everything that its answers depend on.
+        searches: The search behind each reply that is not an error, by position of the prompt and contestant.
+        interrupted: Whether the comparison was stopped; missing replies then carry an error that says so.
     """
 
     prompts: Sequence[Prompt]
@@ -125,11 +125,11 @@ class Comparison:
         return found
 
     def of_model(self, model: str) -> list[Contestant]:
-        """The contestants that are `model`."""
+        """The contestants that use `model`."""
         return [contestant for contestant in self.contestants if contestant.model == model]
 
     def total(self, contestant: Contestant, positions: Sequence[int] | None = None) -> Total:
-        """`contestant` over the prompts at `positions`, by default all."""
+        """Totals of `contestant` over the prompts at `positions`, by default all."""
         chosen = range(len(self.prompts)) if positions is None else positions
         replies = [self.replies[position, contestant] for position in chosen]
         rated = [reply for reply in replies if reply.correct is not None]
@@ -142,7 +142,7 @@ class Comparison:
         )
 
     def to_object(self) -> dict[str, Any]:
-        """As JSON."""
+        """The comparison as a JSON object."""
         contestants = [
             {
                 **contestant._asdict(),

@@ -1,4 +1,4 @@
-"""The files that a comparison is written to."""
+"""Writes a comparison to a file: HTML, markdown or JSON."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _KINDS: Mapping[str, _ComparisonFormat] = {
 
 
 class ComparisonFile:
-    """A place for a comparison: a page (.html) with those of its trees in a folder, text (.md) or numbers (.json)."""
+    """The output file of a comparison: a page (.html, with a folder of tree pages), text (.md) or numbers (.json)."""
 
     def __init__(self, path: Path) -> None:
-        """Check the place, so that no model is asked in vain.
+        """Check that the file can be written, before any model runs.
 
         Raises:
-            InputError: The name has another ending, there is no such folder, or a file of somebody else is there.
+            InputError: The name has another suffix, the folder does not exist, or the path holds another kind of file.
         """
         kind = _KINDS.get(path.suffix.lower())
         if kind is None:
@@ -53,11 +53,11 @@ class ComparisonFile:
         self._trees = ComparisonTrees(path) if kind.write is comparison_page else None
 
     def write(self, comparison: Comparison) -> None:
-        """Write `comparison`, with its trees all of it or nothing, in place of the comparison that was there.
+        """Write `comparison` and its trees, or nothing at all, replacing an earlier comparison.
 
         Raises:
-            InputError: A page of somebody else is among those of the trees now.
-            OutputError: It cannot be written.
+            InputError: The folder of trees now holds a page that marcot did not write.
+            OutputError: The comparison cannot be written.
         """
         trees = self._trees
         links = {} if trees is None else trees.links(comparison)

@@ -1,4 +1,4 @@
-"""A comparison as one HTML page that needs nothing else."""
+"""A comparison as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _STYLE = Path(__file__).parents[1] / "data" / "compare.css"
 
 
 def comparison_page(comparison: Comparison, trees: Mapping[tuple[int, Contestant], str]) -> str:
-    """The page: totals, then every prompt with the models beside each other and their chains to unfold.
+    """The page as HTML: the totals, then each prompt with the models side by side and their chains collapsed.
 
     Args:
         comparison: All replies.
-        trees: Where the tree of a reply's search is, as a link, by position of the prompt, and contestant.
+        trees: Link to the tree of each reply's search, by position of the prompt and contestant.
     """
     situations = "\n".join(
         _situation(comparison, situation, positions, trees) for situation, positions in comparison.situations.items()
@@ -53,7 +53,7 @@ answer; a single chain agrees with itself. Made by marcot compare.</p>
 
 
 def is_comparison_page(head: bytes) -> bool:
-    """Whether a file that begins with `head` is from `comparison_page`; earlier ones have but a title."""
+    """Whether a file that begins with `head` was made by `comparison_page`; older pages are recognised by title."""
     marks = (b'<meta name="generator" content="marcot compare">', b"<title>Models side by side</title>")
     return head.startswith(b"<!doctype html>") and any(mark in head for mark in marks)
 

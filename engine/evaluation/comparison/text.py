@@ -1,4 +1,4 @@
-"""A comparison in words."""
+"""A comparison as markdown tables and text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TITLE = "Models side by side"
 
 
 def comparison_sections(comparison: Comparison) -> list[Section]:
-    """A table of totals, and one of replies for each prompt."""
+    """A table of totals, then a table of replies for each prompt."""
     parts: list[Section] = [Heading(_TITLE, 1)]
     head = ("model", "strategy", "right", *comparison.situations, "tokens", "s")
     rows = []
@@ -35,7 +35,7 @@ def comparison_sections(comparison: Comparison) -> list[Section]:
 
 
 def is_comparison_markdown(head: bytes) -> bool:
-    """Whether a file that begins with `head` has the sections of a comparison."""
+    """Whether a file that begins with `head` is the markdown of a comparison."""
     return head.startswith(f"# {_TITLE}\n\n| model | strategy | right |".encode())
 
 

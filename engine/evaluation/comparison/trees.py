@@ -1,4 +1,4 @@
-"""The trees of a comparison: a page for every search, in a folder beside the page that links to them."""
+"""The trees of a comparison: one page per search, in a folder next to the page that links to them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .comparison import Comparison, Contestant
 
 
 class ComparisonTrees:
-    """The folder `report-trees` beside `report.html`."""
+    """The folder with the tree pages of a comparison, such as `report-trees` next to `report.html`."""
 
     def __init__(self, page: Path) -> None:
-        """Check the place, so that no model is asked in vain.
+        """Check that the folder can be used, before any model runs.
 
         Args:
-            page: Where the page of the comparison goes.
+            page: Path of the comparison's page.
 
         Raises:
-            InputError: There is a file of that name, or pages of somebody else are in the folder.
+            InputError: The path is a file, or the folder holds pages that marcot did not write.
         """
         self._folder = page.with_name(f"{page.stem}-trees")
         if self._folder.exists() and not self._folder.is_dir():
@@ -33,15 +33,15 @@ class ComparisonTrees:
             self._check(path)
 
     def links(self, comparison: Comparison) -> Mapping[tuple[int, Contestant], str]:
-        """What the page of the comparison calls the page of each search, by position of the prompt, and contestant."""
+        """Links from the comparison's page to the page of each search, by position of the prompt and contestant."""
         return {key: quote(f"{self._folder.name}/{self._name(*key, comparison)}") for key in comparison.searches}
 
     def files(self, comparison: Comparison) -> dict[Path, bytes]:
-        """The page of each search of `comparison`, by path; the folder is made.
+        """The contents of each search's page, by path; creates the folder.
 
         Raises:
-            InputError: A page of somebody else is there now.
-            OutputError: The folder cannot be made.
+            InputError: The folder now holds a page that marcot did not write.
+            OutputError: The folder cannot be created.
         """
         files = {}
         for (position, contestant), result in comparison.searches.items():
@@ -55,7 +55,7 @@ class ComparisonTrees:
         return files
 
     def remove_if_empty(self) -> None:
-        """Remove the folder, if no page got there."""
+        """Remove the folder if it holds no page."""
         with suppress(OSError):
             self._folder.rmdir()
 
@@ -63,7 +63,7 @@ class ComparisonTrees:
     def _name(position: int, contestant: Contestant, comparison: Comparison) -> str:
         number = comparison.contestants.index(contestant) + 1
         words = re.sub(r"[^\w.=-]+", "_", "-".join(contestant)).strip("_")
-        # Longer names than 255 bytes are no names, and a letter has up to four.
+        # File names are limited to 255 bytes, and a character takes up to 4.
         return f"{position + 1:04}-{number}-{words[:50]}.html"
 
     @staticmethod

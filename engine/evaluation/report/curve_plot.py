@@ -21,34 +21,34 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WIDTH, _HEIGHT = 11.0, 4.8
-"""Inches of a group with few strategies."""
+"""Size of the panels of a group with few strategies, in inches."""
 
 _ROW = 0.33
-"""Inches that a strategy needs beside the curve."""
+"""Height that each strategy needs in the panel beside the curve, in inches."""
 
 _LABEL_LETTERS = 42
-"""Longer labels and names are cut."""
+"""Width, in columns, beyond which labels and names are truncated."""
 
 _HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
-"""Colours that are told apart with any colour vision (Okabe and Ito, Color Universal Design), but for black, which is
-the baseline's, and yellow, which is not seen on white."""
+"""Colours that people with any colour vision can distinguish (Okabe and Ito, Color Universal Design), without black,
+which is the baseline's, and yellow, which is hard to see on white."""
 
 _SHADES = (0.0, 0.45, -0.4)
-"""A second strategy of the same hue has it darker by this share, a third one lighter."""
+"""How much each colour is darkened for the first, second and third strategy with the same hue; negative is lighter."""
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d")
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 _BASELINE_COLOUR = "#000000"
 
 _MAKER, _US = "Software", "marcot eval"
-"""What the file says of who made it."""
+"""PNG metadata that names the program that made the file."""
 
 _UNNAMED_WIDTH, _UNNAMED_HEIGHT = 1140, 690
-"""Pixels of a panel in files of before they said so."""
+"""Size in pixels of a panel in older files, which lack that metadata."""
 
 
 class _Look(NamedTuple):
-    """How a strategy is drawn; no two of a picture share all three, and the first 19 not even the colour."""
+    """How a strategy is drawn. No two in a picture share all three fields, and the first 19 differ in colour."""
 
     color: str
     marker: str
@@ -56,11 +56,11 @@ class _Look(NamedTuple):
 
 
 def draw_curve(report: Report, path: Path) -> None:
-    """Write the picture of `report` as PNG, in place of such a picture.
+    """Write the picture of `report` as PNG, replacing an earlier picture.
 
     Raises:
-        InputError: matplotlib is not installed, or a file of somebody else is there.
-        OutputError: It cannot be written.
+        InputError: matplotlib is not installed, or `path` is another kind of file.
+        OutputError: The file cannot be written.
     """
     check_replaceable(path, is_curve, "a curve of marcot eval", "move it, or give another name")
     write_output(path, curve_picture(report))
@@ -75,14 +75,14 @@ def curve_picture(report: Report) -> bytes:
     figure = curve_figure(report)
     picture = BytesIO()
     with warnings.catch_warnings():
-        # A label in a script that matplotlib's font lacks is drawn with boxes.
+        # Matplotlib warns of characters that its font lacks, and draws them as boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing")
         figure.savefig(picture, format="png", metadata={_MAKER: _US}, pil_kwargs={"optimize": True})
     return picture.getvalue()
 
 
 def is_curve(head: bytes) -> bool:
-    """Whether a file that begins with `head` is from `draw_curve`."""
+    """Whether a file that begins with `head` was written by `draw_curve`."""
     if not head.startswith(b"\x89PNG\r\n\x1a\n") or f"tEXt{_MAKER}\0".encode() not in head:
         return False
     if f"tEXt{_MAKER}\0{_US}".encode() in head:
@@ -94,9 +94,9 @@ def is_curve(head: bytes) -> bool:
 def curve_figure(report: Report) -> Figure:
     """The picture as a matplotlib figure, with two panels for each group.
 
-    On the left is the accuracy over the tokens that a question costs; a line ends at what its strategy cost, and the
-    band is the 95 % interval of the baseline. On the right every strategy has a row, the best first, with its accuracy
-    at the end of its line and the 95 % interval of that.
+    The left panel shows accuracy against tokens per question; each line ends at the cost of its strategy, and the band
+    is the 95 % interval of the baseline. The right panel has a row for each strategy, best first, with the accuracy at
+    the end of its line and the 95 % interval.
 
     Raises:
         InputError: matplotlib is not installed.
@@ -119,7 +119,7 @@ def curve_figure(report: Report) -> Figure:
 
 
 def _looks(group: Group) -> Mapping[str, _Look]:
-    """The look of each strategy of a group, by label."""
+    """How each strategy of a group is drawn, by label."""
     looks = {group.baseline.label: _Look(_BASELINE_COLOUR, _MARKERS[0], _DASHES[0])}
     for number, series in enumerate(group.others):
         hue, shade = _HUES[number % len(_HUES)], _SHADES[number // len(_HUES) % len(_SHADES)]
@@ -129,7 +129,7 @@ def _looks(group: Group) -> Mapping[str, _Look]:
 
 
 def _shaded(color: str, darker: float) -> str:
-    """A colour mixed with black, or for a negative share with white."""
+    """`color` mixed with black by the share `darker`, or with white if the share is negative."""
     target = 0 if darker > 0 else 255
     channels = [round(channel + (target - channel) * abs(darker)) for channel in bytes.fromhex(color[1:])]
     return "#{:02x}{:02x}{:02x}".format(*channels)
@@ -152,7 +152,7 @@ def _draw_curve(panel: Axes, report: Report, group: Group, looks: Mapping[str, _
             [100 * point.accuracy for point in points],
             **look._asdict(),
             linewidth=2.4 if is_baseline else 1.6,
-            # Lines that lie on each other show their markers in turn; every line has one at its end.
+            # Overlapping lines have their markers at different points; every line has one at its end.
             markevery=sorted({*range(number % 4, len(points), 4), len(points) - 1}),
             markersize=5.5,
             markeredgecolor="white",
@@ -193,7 +193,7 @@ def _draw_ends(panel: Axes, report: Report, group: Group, looks: Mapping[str, _L
     panel.set_yticks(range(len(ranked)), [_row_label(each, ends[each.label], group) for each in ranked], fontsize=9)
     panel.yaxis.tick_right()
     panel.tick_params(axis="y", length=0)
-    # Few rows keep together at the top.
+    # If there are few rows, keep them together at the top.
     panel.set_ylim(max(len(ranked), 6) - 0.4, -0.6)
     highest = max(100 * end.interval.high for end in ends.values())
     panel.set_xlim(0, _percent(panel.xaxis, highest, max(end.questions for end in ends.values())))
@@ -208,13 +208,13 @@ def _row_label(series: Series, end: Point, group: Group) -> str:
 
 
 def _until_it_ends(points: Sequence[Point]) -> Sequence[Point]:
-    """Without the budgets that change nothing any more, as all questions have ended."""
+    """`points` up to the budget at which all questions have finished, after which nothing changes."""
     count = next(place for place, point in enumerate(points, 1) if point.spent >= points[-1].spent)
     return points[:count]
 
 
 def _short(label: str) -> str:
-    """A name of bearable length, without what matplotlib would take for a formula."""
+    """`label` truncated to a readable length, with dollar signs escaped so that matplotlib sees no formula."""
     room, shown = _LABEL_LETTERS, ""
     for letter in " ".join(label.split()):
         room -= 2 if east_asian_width(letter) in "WF" else 1
@@ -226,7 +226,7 @@ def _short(label: str) -> str:
 
 
 def _percent(axis: Axis, highest: float, questions: int) -> float:
-    """Put ticks on an axis that has to reach `highest` per cent, and return its end."""
+    """Set the ticks of a percentage axis that must reach `highest`, and return the upper end of the axis."""
     from matplotlib.ticker import MultipleLocator
 
     axis.set_major_locator(MultipleLocator(25 if highest > 80 or questions <= 4 else 10 if highest > 25 else 5))

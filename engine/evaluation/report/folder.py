@@ -1,4 +1,4 @@
-"""The files of a report: tables, numbers, and the curve as rows and as a picture."""
+"""The files of a report: the tables, the numbers, and the curve as CSV and as a picture."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _RECOGNISE: Mapping[str, Recognise] = {
 
 
 def check_report_folder(folder: Path) -> None:
-    """Check that a report in `folder` would replace nothing but a report.
+    """Check that writing a report to `folder` would overwrite nothing but an earlier report.
 
     Raises:
-        InputError: A file of somebody else is in the way; it is named.
+        InputError: A file that is not part of a report is in the way; the message names it.
     """
     for name, recognise in _RECOGNISE.items():
         check_replaceable(
@@ -33,14 +33,14 @@ def check_report_folder(folder: Path) -> None:
 
 
 def write_report(report: Report, folder: Path) -> InputError | None:
-    """Write `report` into `folder`, all of it or nothing, in place of the report that was there.
+    """Write all files of `report` to `folder`, or none, replacing an earlier report.
 
     Returns:
-        Why there is no picture, or None.
+        The error that prevented the picture, or None.
 
     Raises:
-        InputError: A file of somebody else is in the way.
-        OutputError: It cannot be written.
+        InputError: A file that is not part of a report is in the way.
+        OutputError: The report cannot be written.
     """
     check_report_folder(folder)
     try:

@@ -1,4 +1,4 @@
-"""What an evaluation says: tables for people, the curve as rows, and all of it as JSON."""
+"""The report of an evaluation: tables for people, the curve as CSV, and everything as JSON."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ CURVE_COLUMNS = (
 
 @dataclass(frozen=True)
 class Group:
-    """Strategies that answer the same data set with the same model.
+    """The strategies that were run on the same data set with the same model.
 
     Attributes:
         data: Name of the data set.
         model: Name of the model.
-        series: The strategies.
-        baseline: The one that the others are compared with.
+        series: The results of each strategy.
+        baseline: The strategy that the others are compared with.
     """
 
     data: str
@@ -46,17 +46,17 @@ class Group:
 
     @property
     def others(self) -> list[Series]:
-        """All but the baseline."""
+        """All strategies except the baseline."""
         return [each for each in self.series if each is not self.baseline]
 
 
 @dataclass(frozen=True)
 class Report:
-    """All groups of an evaluation.
+    """The report of an evaluation.
 
     Attributes:
-        groups: In the order in which they were met.
-        budgets: Where the cost-accuracy curve has its points.
+        groups: The groups, in the order of the series given.
+        budgets: The budgets at which the cost-accuracy curve has points, in tokens per question.
     """
 
     groups: Sequence[Group]
@@ -67,17 +67,17 @@ class Report:
 
     @classmethod
     def of(cls, series: Iterable[Series], baseline: str | None = None, budget: int | None = None) -> Report:
-        """Group `series`.
+        """Make a report, grouping `series` by data set and model.
 
         Args:
-            series: Those without a single trial are left out.
-            baseline: Label of the strategy that the others are compared with; by default greedy, where it is not
-                there the first of each group.
-            budget: Right end of the curve, in tokens of a question on average; by default the cost of the most
-                expensive strategy.
+            series: The series; those without trials are left out.
+            baseline: Label of the strategy that the others are compared with; by default greedy, or else the first
+                of each group.
+            budget: Right end of the curve, in mean tokens per question; by default the cost of the most expensive
+                strategy.
 
         Raises:
-            InputError: No series has a trial, or none has that label.
+            InputError: No series has a trial, or no strategy has the label `baseline`.
         """
         members: dict[tuple[str, str], list[Series]] = {}
         for each in series:
@@ -91,7 +91,7 @@ class Report:
         return cls(groups, budgets_up_to(budget or math.ceil(max(costs))))
 
     def sections(self) -> list[Section]:
-        """All tables, with what stands between them."""
+        """All tables, with the headings and paragraphs between them."""
         return [section for group in self.groups for section in self._sections(group)]
 
     def markdown(self) -> str:
@@ -99,11 +99,11 @@ class Report:
         return to_markdown(self.sections())
 
     def to_object(self) -> dict[str, Any]:
-        """All numbers, as JSON."""
+        """All numbers as a JSON object."""
         return {"groups": [self._object(group) for group in self.groups], "curve": self._curve_rows()}
 
     def curve_csv(self) -> str:
-        """The cost-accuracy curve; a row is one strategy at one budget."""
+        """The cost-accuracy curve as CSV, with a row for each strategy and budget."""
         text = io.StringIO()
         writer = csv.DictWriter(text, CURVE_COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -111,7 +111,7 @@ class Report:
         return text.getvalue()
 
     def curve(self, series: Series) -> list[Point]:
-        """`series` at every budget."""
+        """The points of `series` at all budgets."""
         return [series.point(budget) for budget in self.budgets]
 
     # --- inside ------------------------------------------------------------------------------------------------
@@ -183,15 +183,15 @@ class Report:
 
 
 def summary(series: Iterable[Series]) -> Table:
-    """A row for each strategy: how often it is right, and what it costs."""
+    """A table with a row for each strategy: accuracy and cost."""
     return Table(SUMMARY_COLUMNS, [_summary(each) for each in series])
 
 
 def check_baseline(baseline: str | None, labels: Iterable[str]) -> None:
-    """Check that a strategy is called `baseline`, unless it is None.
+    """Check that `baseline` is the label of a strategy or None.
 
     Raises:
-        InputError: None of `labels` is that.
+        InputError: `baseline` is not among `labels`.
     """
     known = dict.fromkeys(labels)
     if baseline is not None and baseline not in known:
@@ -199,7 +199,7 @@ def check_baseline(baseline: str | None, labels: Iterable[str]) -> None:
 
 
 def _group(data: str, model: str, series: Sequence[Series], baseline: str | None) -> Group:
-    """A group whose strategies have a label each: those that share one are numbered."""
+    """Make a group, numbering strategies that share a label."""
     labels = [each.label for each in series]
     named = []
     for position, each in enumerate(series):
@@ -212,7 +212,7 @@ def _group(data: str, model: str, series: Sequence[Series], baseline: str | None
 
 
 def _by_rule(series: Series) -> dict[str, float]:
-    """Accuracy of all rollouts under each answer rule."""
+    """Accuracy that each answer rule would reach with the same rollouts."""
     right = dict.fromkeys(ANSWER_RULES, 0)
     for trial in series.trials.values():
         rollouts, tree = trial.after(trial.tokens)

@@ -1,4 +1,4 @@
-"""What reports consist of, as markdown and as text for a terminal or a pipe."""
+"""The sections of a report, rendered as markdown or as text for a terminal or a pipe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ...text.printable import printable
 from ...text.terminal import Terminal
 
 _UNLIMITED = 10_000
-"""Columns that hold every table."""
+"""A width in columns that fits every table."""
 
 
 class Heading(NamedTuple):
@@ -25,7 +25,7 @@ class Heading(NamedTuple):
 
     Attributes:
         text: Its text.
-        level: 1 for that of all.
+        level: 1 for the title, 2 for a section.
     """
 
     text: str
@@ -33,11 +33,11 @@ class Heading(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table; all columns but the first are numbers.
+    """A table; all columns except the first are right-aligned.
 
     Attributes:
         head: Names of the columns.
-        rows: Their cells.
+        rows: The cells of each row.
     """
 
     head: Sequence[str]
@@ -49,16 +49,16 @@ Section: TypeAlias = Heading | Table | str
 
 
 def to_markdown(sections: Iterable[Section]) -> str:
-    """The sections with an empty line after each."""
+    """The sections as markdown, with an empty line after each."""
     return printable("\n".join(line for section in sections for line in [*_markdown(section), ""]))
 
 
 def to_text(sections: Iterable[Section], width: int | None = None) -> str:
-    """The sections as plain text, tables aligned.
+    """The sections as plain text with aligned tables.
 
     Args:
-        sections: The parts.
-        width: Columns that there are; by default, as many as it takes.
+        sections: The sections.
+        width: Available columns; unlimited by default.
     """
     out = io.StringIO()
     print_sections(sections, Terminal(out, width=width or _UNLIMITED, force_terminal=False, no_color=True))
@@ -66,7 +66,7 @@ def to_text(sections: Iterable[Section], width: int | None = None) -> str:
 
 
 def print_sections(sections: Iterable[Section], console: Terminal) -> None:
-    """Print the sections. A table that is wider than the console is printed row by row, a column to a line."""
+    """Print the sections. A table wider than the console is printed row by row, with one line per column."""
     for section in sections:
         if isinstance(section, Table):
             grid = _grid(section, console)
