@@ -1,4 +1,4 @@
-"""A finished search as a file to look at: a page for a browser, a graph for Graphviz, or JSON with every token."""
+"""Export of a finished search: an HTML page, a Graphviz graph, or JSON with every token."""
 
 from .dot import to_dot
 from .notebook import to_notebook

@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 _MARK = "// Made by marcot search."
 _LAYOUT = "  graph [rankdir=LR, nodesep=0.12, ranksep=0.45];"
-"""In files without the mark, which were made before there was one, the second line."""
+"""Second line of older files, which lack the mark; identifies them."""
 
 LABEL_LINES = 4
-"""Lines of its text that a node shows."""
+"""Maximum number of lines of text that a node shows."""
 
 LABEL_COLUMNS = 36
-"""Characters of such a line."""
+"""Maximum number of characters in such a line."""
 
 
 def to_dot(result: SearchResult) -> str:
-    """Return the tree in the DOT language: visits, value, answers and the beginning of the text in every node.
+    """Return the tree in the DOT language; each node shows its visits, value, answers and the start of its text.
 
-    The colour is the value, from 0 (violet) to 1 (yellow); the path of the chosen rollout is bold.
-    `dot -Tsvg out.dot -o out.svg` draws it.
+    The colour shows the value, from 0 (violet) to 1 (yellow); the path of the chosen rollout is bold.
+    `dot -Tsvg out.dot -o out.svg` renders the graph.
     """
     best = set(result.best_path)
     answers: dict[int, list[str]] = defaultdict(list)
@@ -60,7 +60,7 @@ def to_dot(result: SearchResult) -> str:
 
 
 def is_dot(head: bytes) -> bool:
-    """Whether a file that begins with `head` is from `to_dot`."""
+    """Whether a file that begins with `head` was written by `to_dot`."""
     first, _, second = head.decode(errors="replace").partition("\n")
     return first == "digraph search {" and second.startswith((f"  {_MARK}", _LAYOUT))
 
@@ -73,7 +73,7 @@ def _excerpt(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    r"""A quoted string whose label is `text`: Graphviz reads quotes, backslashes (`\N` is a name) and entities."""
+    r"""`text` as a quoted DOT string, escaping what Graphviz interprets: quotes, backslashes (`\N`) and entities."""
     visible = "".join(
         letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text
     )

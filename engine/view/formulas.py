@@ -1,4 +1,4 @@
-"""The formulas in what a model wrote."""
+"""Find the TeX formulas in text that a model wrote."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .mathml import LONGEST, Markup, mathml
 
 
 class Formula(NamedTuple):
-    """TeX in a text.
+    """A TeX formula in a text.
 
     Attributes:
-        start: Where it begins, with its delimiters.
-        end: Where it has ended.
-        markup: The same as MathML.
+        start: Index of its first character, delimiters included.
+        end: Index after its last character.
+        markup: The formula as MathML.
     """
 
     start: int
@@ -30,12 +30,12 @@ _GROUPS: Mapping[str, int] = {
     **dict.fromkeys(("times", "div", "cdot", "pm", "le", "leq", "ge", "geq", "neq", "approx"), 0),
     **dict.fromkeys(("infty", "pi", "circ", "dots", "ldots"), 0),
 }
-"""Commands that are taken for TeX without delimiters, too, and how many arguments they have."""
+"""Commands that count as TeX even without delimiters, with their number of arguments."""
 
 _OPENING = re.compile(
     r"(?P<code>```|`)|(?P<sign>\\[$%])|(?P<inline>\\\()|(?P<display>\\\[|\$\$)"
     r"|\\begin\{(?P<name>(?:align|aligned|equation|gather|cases|matrix|pmatrix|bmatrix)\*?)\}"
-    # As in pandoc: no space inside the dollars, no digit behind them, so that $5 and $6 are money.
+    # As in pandoc: no space just inside the dollars and no digit after them, so that $5 and $6 remain sums of money.
     rf"|(?P<dollars>\$(?![\s$])(?:[^$\\\n]|\\.){{1,{LONGEST}}}?(?<!\s)\$(?!\d))"
     rf"|\\(?P<command>{'|'.join(_GROUPS)})(?![a-zA-Z])"
 )
@@ -48,10 +48,10 @@ _WORDS_IN_BOX = re.compile(r"\\boxed\{(?=[^{}\\$]*[^\W\d_]{3})([^{}\\$]*)\}")
 
 
 def find_formulas(text: str) -> list[Formula]:
-    r"""The formulas of a text, in their order.
+    r"""The formulas in a text, in order.
 
-    These are what stands between TeX's delimiters, and a few commands such as `\boxed{...}` wherever they are. Code,
-    sums of money and what does not convert are no formulas.
+    A formula is text between TeX delimiters, or one of a few commands such as `\boxed{...}` anywhere. Code, sums of
+    money and TeX that cannot be converted do not count.
 
     Args:
         text: A part of a chain, a question or an answer.
@@ -69,13 +69,13 @@ def find_formulas(text: str) -> list[Formula]:
 
 
 def answer_formulas(answer: str) -> list[Formula]:
-    """The same for an answer, which may be TeX without any delimiter."""
+    """The formulas in an answer, which may be TeX as a whole without delimiters."""
     whole = mathml(answer.strip()) if re.search(r"[\\^_{]", answer) and not _is_prose(answer) else None
     return [Formula(0, len(answer), whole)] if whole is not None else find_formulas(answer)
 
 
 def to_html(text: str, formulas: list[Formula]) -> str:
-    """`text` for a page, escaped, with its formulas as MathML."""
+    """`text` as escaped HTML, with its formulas as MathML."""
     parts, at = [], 0
     for formula in formulas:
         parts += [escape(text[at : formula.start]), formula.markup.to_html()]
@@ -108,7 +108,7 @@ def _delimited(text: str, opening: re.Match[str]) -> Formula | None:
     content = text[start:end] if opening["name"] else text[opening.end() : inside]
     if opening["inline"]:
         return _converted(text, start, end, content)
-    # A formula in a line of its own needs no other breaks around it, nor what indents it.
+    # A display formula is a block, so the line breaks and indentation around it are dropped.
     around = (_BREAK_BEFORE.search(text, max(0, start - 40), start), _BREAK_AFTER.match(text, end))
     before, after = (found[0] if found else "" for found in around)
     return _converted(text, start - len(before), end + len(after), content, "block")
@@ -117,17 +117,17 @@ def _delimited(text: str, opening: re.Match[str]) -> Formula | None:
 def _converted(text: str, start: int, end: int, tex: str, display: str = "inline") -> Formula | None:
     if len(tex) > LONGEST:
         return None
-    # TeX would take the letters of \boxed{blue} for variables; no model that writes so means them.
+    # TeX would typeset the letters of \boxed{blue} as variables, but models mean the word.
     markup = mathml(_WORDS_IN_BOX.sub(r"\\boxed{\\text{\1}}", tex.strip()), display)
     return None if markup is None else Formula(start, end, markup)
 
 
 def _after(text: str, opening: re.Match[str]) -> int:
-    """Where to look on behind what is no formula."""
+    """Where to continue the search after an opening that begins no formula."""
     if not opening["code"]:
         return opening.start() + (1 if opening["dollars"] else len(opening[0]))
     ended = text.find(opening[0], opening.end())
-    # A lone ` is a character like others; a ``` that is not closed goes on to the end.
+    # A lone ` is an ordinary character; an unclosed ``` extends to the end of the text.
     return ended + len(opening[0]) if ended >= 0 else len(text) if opening[0] == "```" else opening.end()
 
 
@@ -145,7 +145,7 @@ def _end_of_arguments(text: str, at: int, count: int, ends: Mapping[int, int]) -
 
 
 def _closing_braces(text: str) -> dict[int, int]:
-    """Where what every brace opens has ended."""
+    """For each opening brace, the index after its closing brace."""
     ends, open_braces = {}, []
     for found in re.finditer(r"\\.|[{}]", text):
         if found[0] == "{":

@@ -1,4 +1,4 @@
-"""TeX as MathML, which browsers show as mathematics without a script."""
+"""Convert TeX to MathML, which browsers render without a script."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from xml.etree.ElementTree import Element
 from latex2mathml.converter import convert_to_element
 
 LONGEST = 1000
-"""Characters of TeX that are converted; no formula of a solution is as long."""
+"""Maximum number of characters of TeX to convert; formulas in solutions are shorter."""
 
 _DEEPEST = 40
-"""Elements inside each other; a page is read by recursive code."""
+"""Maximum nesting of elements, because recursive code reads a page."""
 
 _ELEMENTS = {
     *("math", "mrow", "mi", "mn", "mo", "mtext", "mspace", "mstyle", "mpadded", "mphantom"),
@@ -24,7 +24,7 @@ _CHILDREN = {
     **dict.fromkeys(("mfrac", "mroot", "msub", "msup", "munder", "mover"), 2),
     **dict.fromkeys(("msubsup", "munderover"), 3),
 }
-"""How many these have; browsers show others as errors, or not at all."""
+"""Elements with a fixed number of children; with any other number, browsers show an error or nothing."""
 
 _ATTRIBUTES = {
     name: re.compile(value)
@@ -39,16 +39,16 @@ _ATTRIBUTES = {
         "width|lspace|rspace|minsize|maxsize": r"-?\d?(\.\d+)?(em|ex)",
     }.items()
 }
-"""What may be in a page, by name: nothing that links, colours or moves."""
+"""Allowed attributes and their values: none that links, colours or moves anything."""
 
 
 class Markup(NamedTuple):
-    """An element of MathML.
+    """A MathML element.
 
     Attributes:
-        tag: Its name.
-        attributes: By name.
-        children: Elements and text.
+        tag: Name of the element.
+        attributes: Values of its attributes by name.
+        children: Child elements and text.
     """
 
     tag: str
@@ -56,7 +56,7 @@ class Markup(NamedTuple):
     children: list[Markup | str]
 
     def to_html(self) -> str:
-        """As it stands in a page."""
+        """The element as HTML source."""
         attributes = "".join(f' {name}="{escape(value)}"' for name, value in self.attributes.items())
         inside = "".join(escape(each) if isinstance(each, str) else each.to_html() for each in self.children)
         return f"<{self.tag}{attributes}>{inside}</{self.tag}>"
@@ -64,28 +64,28 @@ class Markup(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def mathml(tex: str, display: str = "inline") -> Markup | None:
-    """Convert TeX, without the delimiters around it.
+    """Convert TeX to MathML.
 
     Args:
-        tex: What a model took for TeX.
+        tex: TeX as a model wrote it, without delimiters.
         display: `"inline"` or `"block"`.
 
     Returns:
-        The formula; None if this is no TeX, or has what is not known here.
+        The formula; None if `tex` is empty, too long, malformed, or converts to unsupported MathML.
     """
     if not tex.strip() or len(tex) > LONGEST:
         return None
     try:
         root = convert_to_element(tex, display=display)
     except Exception:
-        # Malformed TeX raises whatever the library's parser stumbles over.
+        # On malformed TeX the library's parser can raise any kind of exception.
         return None
     markup = _checked(root, _DEEPEST)
     return None if markup is None or _is_empty(markup) else markup
 
 
 def _checked(element: Element, depth: int) -> Markup | None:
-    """`element` without what a page should not have; None if its meaning would be lost."""
+    """`element` without attributes that are not allowed; None if an element is not allowed or has the wrong form."""
     tag, attributes = element.tag, {}
     if tag == "menclose" and element.get("notation") == "box":
         tag, attributes = "mrow", {"class": "boxed"}

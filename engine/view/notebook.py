@@ -1,4 +1,4 @@
-"""A finished search as the output of a notebook's cell."""
+"""A finished search as the output of a notebook cell."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from ..search import SearchResult
 
 LARGEST_PAGE = 2_000_000
-"""Characters of a page that a notebook still gets: it keeps every output in its file."""
+"""Maximum page size in characters; larger pages are left out because a notebook stores every output in its file."""
 
 _HEIGHT = 640
-"""Pixels, enough for the page's controls above a tree."""
+"""Height of the frame in pixels: enough for the page's controls and a tree."""
 
 _STYLE = "width: 100%; border: 1px solid #8886; border-radius: 6px"
 
 
 def to_notebook(result: SearchResult) -> str:
-    """Return the answer with the chain behind it, and the page of the tree in a frame.
+    """Return HTML with the answer and its chain, followed by a frame that shows the page of the tree.
 
-    The frame holds all that it needs and is apart from the notebook's own styles. Viewers that show no frames or run no
-    scripts still have the answer and its chain.
+    The frame is self-contained and isolated from the notebook's styles. Viewers that show no frames or run no scripts
+    still show the answer and its chain.
     """
     answer = f"<b>{_text(result.answer) or '(none)'}</b>"
     agreeing, answered = result.votes
@@ -40,11 +40,11 @@ def _frame(result: SearchResult) -> str:
     page = to_page(result, {})
     if len(page) > LARGEST_PAGE:
         return "<p>The tree is too large for a notebook: <code>result.save_html(path)</code> writes it to a file.</p>"
-    # Quoted by ', as JSON is full of the other one.
+    # The attribute is quoted with ' because JSON is full of double quotes.
     source = page.replace("&", "&amp;").replace("'", "&#39;")
     return f"<iframe title='Search tree' srcdoc='{source}' height='{_HEIGHT}' style='{_STYLE}'></iframe>"
 
 
 def _text(text: str) -> str:
-    """`text` as HTML that UTF-8 can hold."""
+    """`text` as escaped HTML that can be encoded in UTF-8."""
     return escape(text).encode(errors="backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""A finished search as one HTML page that needs nothing else."""
+"""A finished search as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ SCRIPTS = (
     *("result.js", "formulas.js", "boxes.js", "colours.js", "drawing.js"),
     *("details.js", "legend.js", "controls.js", "pointer.js"),
 )
-"""Parts of the page's script, in their order; together they are one module."""
+"""The files that make up the page's script, in order; together they form one module."""
 
 _MARKS = (b'<meta name="generator" content="marcot search">', b"<title>marcot search</title>")
-"""What `page.html` has near its beginning; pages that were made before it had the first have the second."""
+"""Strings near the start of a page that identify it; older pages have only the second."""
 
 
 def to_page(result: SearchResult, settings: Mapping[str, Any]) -> str:
-    """Return the page: `assets/` put into one file, with the result in it as JSON.
+    """Return the page: the files of `assets/` combined into one, with the result embedded as JSON.
 
-    It loads nothing and runs nothing but its own script, which its content security policy names by hash. Whatever a
-    model wrote stays text: the page's script only ever sets it as text, and the JSON contains no `<` that could end it.
+    The page loads nothing and runs only its own script, whose hash is in its content security policy. Text that a model
+    wrote cannot become markup: the script only ever sets it as text, and the JSON contains no `<` that could end its
+    script element.
 
     Args:
         result: The search.
-        settings: How it was made, by name.
+        settings: The settings of the search, by name.
     """
     style, script = "\n".join(map(asset, ("theme.css", "page.css"))), "\n".join(map(asset, SCRIPTS))
     data = {
@@ -48,24 +49,24 @@ def to_page(result: SearchResult, settings: Mapping[str, Any]) -> str:
     text = encodable(json.dumps(data, ensure_ascii=False, allow_nan=False)).replace("<", "\\u003c")
     policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}"
     page = asset("page.html")
-    # The data last: it may contain what looks like a place of another part.
+    # The data comes last, because it may contain text that looks like another placeholder.
     for place, part in (("POLICY", policy), ("STYLE", style), ("SCRIPT", script), ("DATA", text)):
         page = page.replace(f"{{{{{place}}}}}", part, 1)
     return page
 
 
 def is_page(head: bytes) -> bool:
-    """Whether a file that begins with `head` is from `to_page`."""
+    """Whether a file that begins with `head` was made by `to_page`."""
     return head.startswith(b"<!doctype html>") and any(mark in head for mark in _MARKS)
 
 
 def asset(name: str) -> str:
-    """What a file of `assets/` contains."""
+    """The contents of a file in `assets/`."""
     return (files(__package__) / "assets" / name).read_text(encoding="utf-8")
 
 
 def _formulas(result: SearchResult) -> dict[str, Any]:
-    """Where in which text a formula is, in UTF-16 code units as scripts count, and all MathML that there is."""
+    """The distinct MathML formulas, and their positions in each text, in UTF-16 code units as JavaScript counts."""
     markups: dict[str, int] = {}
     trees: list[Markup] = []
     places: dict[str, list[tuple[int, int, int]]] = {}

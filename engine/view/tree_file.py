@@ -1,4 +1,4 @@
-"""The file, or the files, that `marcot search --tree` writes."""
+"""The file or files that `marcot search --tree` writes."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _KINDS: Mapping[str, _TreeFormat] = {
 
 
 class TreeFile:
-    """A place for the tree of one search, or of each search of a file of questions: `out-0001.html` and so on."""
+    """The output file for the tree of a search, or numbered files such as `out-0001.html` for a file of questions."""
 
     def __init__(self, path: Path, *, numbered: bool) -> None:
-        """Check the place, so that no search is done in vain.
+        """Check that the file can be written, before any search runs.
 
         Args:
-            path: A name that ends in .html, .dot or .json, which says what is written.
-            numbered: Write a file per question, with the question's number in its name.
+            path: A path that ends in .html, .dot or .json, which selects the format.
+            numbered: Whether to write a file per question, with the question's number in its name.
 
         Raises:
-            InputError: The name has another ending, nothing can be written there, or a file of somebody else is there.
+            InputError: The suffix is unknown, the path cannot be written, or another kind of file is there.
         """
         kind = _KINDS.get(path.suffix.lower())
         if kind is None:
@@ -58,37 +58,37 @@ class TreeFile:
             self.check([0])
 
     def path(self, index: int) -> Path:
-        """Where the tree of the question at position `index` goes."""
+        """Path of the tree of the question at position `index`."""
         path = self._path
         return path.with_name(f"{path.stem}-{index + 1:04}{path.suffix}") if self._numbered else path
 
     def check(self, indexes: Iterable[int]) -> None:
-        """Check that the trees of these questions would replace none but trees.
+        """Check that writing the trees of these questions would overwrite nothing but earlier trees.
 
         Raises:
-            InputError: A file of somebody else is in the way; it is named.
+            InputError: Another kind of file is in the way; the message names it.
         """
         for index in indexes:
             advice = "give another name"
             check_replaceable(self.path(index), self._kind.recognise, "a tree of marcot search", advice)
 
     def write(self, index: int, result: SearchResult, settings: Mapping[str, Any]) -> Path:
-        """Write the tree of a question, whole or not at all, in place of the tree that was there.
+        """Write the tree of a question atomically, replacing an earlier tree.
 
         Args:
-            index: The question's position among those of the request.
-            result: Its search.
-            settings: How the search was made, by name.
+            index: Position of the question among those of the run.
+            result: The search of the question.
+            settings: The settings of the search, by name.
 
         Returns:
             The path of the file.
 
         Raises:
-            InputError: A file of somebody else is there now.
-            OutputError: It cannot be written any more.
+            InputError: Another kind of file is there now.
+            OutputError: The file cannot be written.
         """
         path = self.path(index)
         self.check([index])
-        # A graph cannot have halves of surrogate pairs in any other way.
+        # DOT cannot represent a lone surrogate, so it is replaced.
         write_output(path, self._kind.write(result, settings).encode(errors="replace"))
         return path

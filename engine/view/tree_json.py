@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 FORMAT = "marcot-tree"
 VERSION = 1
-"""Of the layout; a reader refuses others. Keys may be added without a new one."""
+"""Version of the layout; readers refuse any other. Adding keys does not change it."""
 
 
 def tree_object(result: SearchResult, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the object that `.json` files hold and pages embed.
 
-    It has `format`, `version`, the fields of `SearchResult` with the tree as `{"nodes": [...]}` as in the lines of
-    `--json`, and `settings`. A node also has `token_ids`, `confidences` (null for a given token) and `token_texts`,
-    which add up to its `text`. What is no finite number is null.
+    It has `format`, `version`, the fields of `SearchResult` and `settings`. The tree is `{"nodes": [...]}`, as in the
+    lines of `--json`. Each node also has `token_ids`, `confidences` (null for a token that was given, not generated)
+    and `token_texts`, which concatenate to its `text`. Numbers that are not finite become null.
 
     Raises:
-        InputError: The settings are nothing that JSON can have, or nested too deeply.
+        InputError: The settings cannot be stored as JSON, or are nested too deeply.
     """
     if strict_json.is_deep(settings):
         raise InputError("settings: are nested too deeply")
@@ -46,25 +46,25 @@ def tree_object(result: SearchResult, settings: Mapping[str, Any]) -> dict[str, 
 
 
 def to_json(result: SearchResult, settings: Mapping[str, Any]) -> str:
-    """Return `tree_object` as strict JSON text, in UTF-8 whatever the model wrote."""
+    """Return `tree_object` as strict JSON that can be encoded in UTF-8, whatever the model wrote."""
     return encodable(json.dumps(tree_object(result, settings), ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def is_json(head: bytes) -> bool:
-    """Whether a file that begins with `head` is from `to_json`."""
+    """Whether a file that begins with `head` was written by `to_json`."""
     return head.startswith(f'{{"format": "{FORMAT}"'.encode())
 
 
 def encodable(json_text: str) -> str:
-    r"""JSON text that UTF-8 can hold: halves of surrogate pairs become their `\u` escapes."""
+    r"""`json_text` with lone surrogates replaced by their `\u` escapes, so that it can be encoded in UTF-8."""
     return json_text.encode(errors="backslashreplace").decode()
 
 
 def read_tree_object(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read the object of a `.json` file back.
+    """Read the object back from a `.json` file.
 
     Raises:
-        InputError: It cannot be read, or is not what `marcot search --tree FILE.json` writes.
+        InputError: The file cannot be read, or was not written by `marcot search --tree FILE.json`.
     """
     if not isinstance(path, str | os.PathLike):
         raise InputError(f"path={path!r:.100}: must be the name of a file")
@@ -84,7 +84,7 @@ def read_tree_object(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _hint(content: bytes) -> str:
-    """What a file that is no tree may be instead, with what to do."""
+    """A hint for a file that is not a tree: what it may be instead, and what to do."""
     if content.lstrip().startswith(b"<"):
         return "; a page shows a tree, and --tree FILE.json writes one that can be read"
     if b'"question"' in content[: content.find(b"\n") + 1 or None]:

@@ -1,4 +1,4 @@
-"""A finished search, read back from the JSON object that `tree_json` makes of it."""
+"""Read a finished search back from a JSON file that `tree_json` wrote."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from ..search import SearchResult
 
 
 def read_tree(path: str | os.PathLike[str]) -> SearchResult:
-    """`SearchResult.load`, under the name that it has had since 0.1."""
+    """Read a finished search; the same as `SearchResult.load`, under its older name (since 0.1)."""
     return SearchResult.load(path)

@@ -48,7 +48,7 @@ class Reply:
 
     Attributes:
         answer: The answer.
-        correct: Whether it is right; None without a reference.
+        correct: Whether it is right; None without a reference or without an answer.
         confidence: Share of the total rollout reward that agrees with the answer.
         value: Reward of the chosen rollout; for a single chain, its mean token confidence.
         rollouts: Number of rollouts.
