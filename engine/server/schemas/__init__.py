@@ -1,1 +1,1 @@
-"""What requests and answers look like, as pydantic models: the OpenAPI description is made of them."""
+"""Requests and answers as pydantic models, from which the OpenAPI description is generated."""

@@ -1,4 +1,4 @@
-"""What every request has in common."""
+"""Base classes of all requests and answers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 NOT_DONE = "not_done"
-"""The type of errors about fields that are refused; their context has the `field`."""
+"""Error type for refused fields; the error's context has the `field`."""
 
 
 class RequestModel(BaseModel):
-    """A request that refuses what it does not know, so that a typing error is no silent default.
+    """A request that refuses unknown fields, so that a misspelled field does not silently get its default.
 
     Attributes:
-        not_done: Fields of other servers with what to know about them. They are refused unless they ask for nothing.
-        no_effect: Fields of other servers that change no answer; they are taken and dropped.
+        not_done: Unsupported fields of other servers, each with an explanation; refused unless they ask for nothing.
+        no_effect: Fields of other servers that change no answer; accepted and dropped.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -49,7 +49,7 @@ class AnswerModel(BaseModel):
 
 
 def asks_for_nothing(given: object) -> bool:
-    """Whether a field's value is what clients send that do not use the field."""
+    """Whether a field has a value that clients send when they do not use the field."""
     return (
         given is None or given is False or given in ("", "none", "auto", "text") or given in ([], {}, {"type": "text"})
     )

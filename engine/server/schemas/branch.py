@@ -14,18 +14,18 @@ from .sampling import Priority, SamplingRequest, TokenId
 BranchId = Annotated[str, Field(pattern=r"^br-[0-9a-f]{24}$")]
 
 MAX_OPERATIONS = 1024
-"""Of one kind in one call."""
+"""Most operations of one kind in one call."""
 
 _Tokens = Annotated[list[TokenId], Field(min_length=1)]
 
 
 class CreateRequest(RequestModel):
-    """Make branches of prompts.
+    """Create a branch for each prompt.
 
     Attributes:
-        model: The served model; it may be left out.
+        model: Name of the served model; optional.
         prompts: Each a text, token ids, or a conversation.
-        add_special_tokens: Begin texts as the tokenizer begins a document.
+        add_special_tokens: Put the tokenizer's BOS token, if it adds one, before texts.
         priority: Requests with lower numbers go first.
     """
 
@@ -36,19 +36,19 @@ class CreateRequest(RequestModel):
 
 
 class ExtensionSampling(SamplingRequest):
-    """How the tokens of an extension are drawn; `logprobs` is the number of most probable tokens of each place."""
+    """How to draw an extension's tokens; `logprobs` is how many of the most probable tokens to return per position."""
 
     max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = 16
     logprobs: Annotated[int, Field(ge=0)] | None = None
 
 
 class Extension(RequestModel):
-    """Samples of what follows a branch.
+    """Samples that continue a branch.
 
     Attributes:
-        branch: Its id.
-        n: How many.
-        first: Number of the first one: with a seed, 0 to 3 are other samples than 4 to 7.
+        branch: Id of the branch.
+        n: Number of samples.
+        first: Index of the first sample: with the same seed, samples 0 to 3 differ from samples 4 to 7.
         sampling: How their tokens are drawn.
     """
 
@@ -66,11 +66,11 @@ class ExtendRequest(RequestModel):
 
 
 class Fork(RequestModel):
-    """A branch that ends within another.
+    """A new branch that is a prefix of another.
 
     Attributes:
-        branch: Id of the other one.
-        length: How many of its tokens both have, prompt included.
+        branch: Id of the other branch.
+        length: How many of its tokens to keep, counted from the start of the prompt.
     """
 
     branch: BranchId
@@ -84,10 +84,10 @@ class ForkRequest(RequestModel):
 
 
 class Appending(RequestModel):
-    """Given tokens after a branch.
+    """Given tokens that follow a branch.
 
     Attributes:
-        branch: Its id.
+        branch: Id of the branch.
         tokens: Text (special tokens in it are recognised) or token ids.
     """
 
@@ -96,18 +96,18 @@ class Appending(RequestModel):
 
 
 class AppendRequest(RequestModel):
-    """Append to any number of branches, which stay as they are: each gives a new one."""
+    """Append to any number of branches. The branches do not change: each append creates a new branch."""
 
     appendings: Annotated[list[Appending], Field(min_length=1, max_length=MAX_OPERATIONS)]
 
 
 class BranchScoreRequest(RequestModel):
-    """Rate given tokens as what follows branches.
+    """Score given continuations of branches.
 
     Attributes:
         continuations: Each a branch and the tokens after it.
-        top_logprobs: Most probable tokens that are told in each place.
-        return_tokens_as_token_ids: Tokens are written as `token_id:17`.
+        top_logprobs: How many of the most probable tokens to return for each position.
+        return_tokens_as_token_ids: Write tokens as `token_id:17`.
         priority: Requests with lower numbers go first.
     """
 
@@ -118,7 +118,7 @@ class BranchScoreRequest(RequestModel):
 
 
 class ReleaseRequest(RequestModel):
-    """Let go of branches; what is held below them stays."""
+    """Release branches; branches that extend them stay held."""
 
     branches: Annotated[list[BranchId], Field(min_length=1, max_length=2**20)]
 
@@ -127,10 +127,10 @@ class BranchAnswer(AnswerModel):
     """A branch.
 
     Attributes:
-        id: What to call it.
-        parent: The branch that it extends or was forked from; null for a prompt.
-        length: Its tokens, prompt included.
-        expires_in: Seconds that it lives if nobody uses it.
+        id: Its id, for later requests.
+        parent: Id of the branch that it extends or was forked from; null for a prompt.
+        length: Number of its tokens, prompt included.
+        expires_in: Seconds until it is released if no request uses it.
     """
 
     id: str
@@ -141,15 +141,15 @@ class BranchAnswer(AnswerModel):
 
 
 class ExtendedBranch(BranchAnswer):
-    """A branch with what was drawn on it.
+    """A branch with the tokens drawn in this extension.
 
     Attributes:
-        text: The text.
-        token_ids: Its tokens.
-        finish_reason: Why it ended; another extension goes on, unless the model had ended it.
-        stop_reason: The text or the token that ended it; null where it was an end-of-sequence token.
+        text: The drawn text.
+        token_ids: The drawn tokens.
+        finish_reason: Why drawing ended; another extension can continue, unless the model itself ended the text.
+        stop_reason: The stop text or stop token that ended it; null if an end-of-sequence token did.
         confidence: Mean of Marco-o1's token confidences.
-        logprobs: Of its tokens, if they were asked for.
+        logprobs: Log-probabilities of the drawn tokens, if requested.
     """
 
     text: str
@@ -181,13 +181,13 @@ class BranchTokens(BranchAnswer):
 
 
 class BranchScore(AnswerModel):
-    """How probable the tokens after a branch are.
+    """Score of the given tokens after a branch.
 
     Attributes:
-        branch: Its id.
-        logprob: Sum of their log-probabilities.
-        is_greedy: Whether each of them is the most probable one in its place.
-        tokens: One by one.
+        branch: Id of the branch.
+        logprob: Sum of the tokens' log-probabilities.
+        is_greedy: Whether every token is the most probable one at its position.
+        tokens: Log-probabilities token by token.
     """
 
     branch: str
@@ -204,6 +204,6 @@ class BranchScoresAnswer(AnswerModel):
 
 
 class ReleaseAnswer(AnswerModel):
-    """How many branches were let go of; the others were not there any more."""
+    """Number of branches released; the others no longer existed."""
 
     released: int

@@ -14,7 +14,7 @@ from .usage import UsageAnswer
 
 
 class TextPart(RequestModel):
-    """A part of a message that is text."""
+    """A text part of a message."""
 
     type: Literal["text"]
     text: str
@@ -24,17 +24,17 @@ class ChatMessage(RequestModel):
     """A message of a conversation.
 
     Attributes:
-        role: Who speaks; `developer` is the system.
-        content: The text, or parts of it, which are put together line by line.
-        name: Who it is, for chat templates that show it.
+        role: The author's role; `developer` means the same as `system`.
+        content: The text, or a list of text parts, which are joined by newlines.
+        name: The author's name, for chat templates that show it.
     """
 
     not_done: ClassVar[Mapping[str, str]] = {
         "tool_calls": "marcot does not call tools; write the call and its result as text",
         "tool_call_id": "marcot does not call tools; write the call and its result as text",
         "function_call": "marcot does not call tools; write the call and its result as text",
-        "audio": "marcot reads text alone",
-        "annotations": "marcot reads text alone",
+        "audio": "marcot reads only text",
+        "annotations": "marcot reads only text",
         "refusal": "write it as content",
         "reasoning": "write the thought as a part of content",
         "reasoning_content": "write the thought as a part of content",
@@ -51,20 +51,20 @@ class ChatMessage(RequestModel):
         return self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)
 
     def for_template(self) -> dict[str, Any]:
-        """What chat templates read."""
+        """The message as chat templates expect it."""
         message = {"role": "system" if self.role == "developer" else self.role, "content": self.text}
         return message if self.name is None else message | {"name": self.name}
 
 
 class PromptChat(RequestModel):
-    """A conversation and how it becomes a prompt.
+    """A conversation and how to render it as a prompt.
 
     Attributes:
-        messages: Oldest first.
-        add_generation_prompt: End with the opening of an answer.
-        continue_final_message: The last message is the beginning of the answer.
-        add_special_tokens: Put the tokenizer's first token in front, which templates write themselves.
-        chat_template_kwargs: Further variables of the model's chat template.
+        messages: The messages, oldest first.
+        add_generation_prompt: End the prompt with the opening of an assistant message.
+        continue_final_message: Treat the last message as the beginning of the answer.
+        add_special_tokens: Put the tokenizer's first token before the prompt; most templates write it themselves.
+        chat_template_kwargs: Further variables for the model's chat template.
     """
 
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
@@ -78,10 +78,10 @@ class ChatRequest(PromptChat, SamplingRequest):
     """Answer a conversation.
 
     Attributes:
-        max_tokens: New tokens at most; by default as many as the context holds.
-        max_completion_tokens: OpenAI's newer name of the same.
+        max_tokens: Most new tokens; by default as many as fit into the context.
+        max_completion_tokens: OpenAI's newer name for `max_tokens`.
         logprobs: Whether to return log-probabilities of the tokens.
-        top_logprobs: With so many of the most probable ones.
+        top_logprobs: How many of the most probable tokens to return for each position.
     """
 
     not_done: ClassVar[Mapping[str, str]] = {
@@ -101,12 +101,12 @@ class ChatRequest(PromptChat, SamplingRequest):
 
 
 class TopLogprob(AnswerModel):
-    """A token in one place.
+    """A token at one position.
 
     Attributes:
         token: Its text.
         logprob: Its log-probability.
-        bytes: The text's bytes.
+        bytes: UTF-8 bytes of the text; null if the token is only part of a character or has no text.
     """
 
     token: str
@@ -115,10 +115,10 @@ class TopLogprob(AnswerModel):
 
 
 class TokenLogprob(TopLogprob):
-    """The token that was drawn in one place.
+    """The drawn or given token at one position.
 
     Attributes:
-        top_logprobs: The most probable ones there.
+        top_logprobs: The most probable tokens at that position.
         confidence: Marco-o1's token confidence.
     """
 
@@ -133,21 +133,21 @@ class ChatLogprobs(AnswerModel):
 
 
 class AnswerMessage(AnswerModel):
-    """What the model says."""
+    """The model's message."""
 
     role: Literal["assistant"] = "assistant"
     content: str
 
 
 class Delta(AnswerModel):
-    """What a piece of a stream adds to the message."""
+    """The part of the message that one streamed chunk adds."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
 
 
 class ChatEnd(AnswerModel):
-    """What a choice says when it has ended, or with the next piece of it; see `CompletionChoice`."""
+    """The fields that complete choices and streamed chunks share; see `CompletionChoice`."""
 
     index: int
     logprobs: ChatLogprobs | None = None
@@ -164,7 +164,7 @@ class ChatChoice(ChatEnd):
 
 
 class ChatPieceChoice(ChatEnd):
-    """The next piece of one sample."""
+    """The next chunk of one sample."""
 
     delta: Delta
 
@@ -184,7 +184,7 @@ class ChatAnswer(AnswerModel):
 
 
 class ChatPiece(AnswerModel):
-    """A piece of a streamed answer."""
+    """A chunk of a streamed answer."""
 
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"

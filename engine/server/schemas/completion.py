@@ -12,18 +12,18 @@ from .sampling import SamplingRequest, TokenId
 from .usage import UsageAnswer
 
 FinishReason = Literal["stop", "length", "abort"]
-"""Why a sample ended: the model or a stop ended it, its length, or the server."""
+"""Why a sample ended: `stop` for the model or a stop, `length` for the token limit, `abort` for the server."""
 
 
 class CompletionRequest(SamplingRequest):
-    """Continue a prompt, or several.
+    """Continue one or more prompts.
 
     Attributes:
         prompt: A text, token ids, or a list of either.
-        max_tokens: New tokens at most; 0 with `echo` only rates the prompt.
-        echo: The text begins with the prompt.
-        logprobs: Log-probabilities of the tokens, with so many of the most probable ones.
-        add_special_tokens: Whether a text begins as the tokenizer begins a document.
+        max_tokens: Most new tokens; 0 with `echo` only scores the prompt.
+        echo: Start the text with the prompt.
+        logprobs: Return log-probabilities of the tokens, and this many of the most probable tokens per position.
+        add_special_tokens: Put the tokenizer's BOS token, if it adds one, before a text.
     """
 
     not_done: ClassVar[Mapping[str, str]] = {
@@ -44,11 +44,11 @@ class CompletionRequest(SamplingRequest):
 
 
 class PromptLogprob(AnswerModel):
-    """One token in a place of the prompt.
+    """One token at a position of the prompt.
 
     Attributes:
         logprob: Its raw log-probability.
-        rank: Its place among all tokens, from 1; null for one that is not among those that were looked at.
+        rank: Its rank by probability, from 1; null if it is not among the most probable tokens that were computed.
         decoded_token: Its text.
     """
 
@@ -58,18 +58,18 @@ class PromptLogprob(AnswerModel):
 
 
 PromptLogprobs = list[dict[str, PromptLogprob] | None]
-"""For each token of a prompt the most probable ones in its place and itself, by their numbers; null for the first."""
+"""For each token of a prompt, the most probable tokens at its position and itself, by id; null for the first."""
 
 
 class CompletionLogprobs(AnswerModel):
     """Log-probabilities of a text's tokens, as OpenAI's completions have them.
 
     Attributes:
-        text_offset: Where in the text each token begins.
-        token_logprobs: Null for the first token of a prompt.
-        tokens: Their texts.
-        top_logprobs: The most probable tokens in each place, and the token itself.
-        confidences: Marco-o1's confidence of each; null for tokens of a prompt.
+        text_offset: Character offset in the text at which each token begins.
+        token_logprobs: Log-probability of each token; null for the first token of a prompt.
+        tokens: Text of each token.
+        top_logprobs: The most probable tokens at each position, and the token itself.
+        confidences: Marco-o1's confidence of each token; null for tokens of a prompt.
     """
 
     text_offset: list[int]
@@ -83,15 +83,15 @@ class CompletionChoice(AnswerModel):
     """One sample.
 
     Attributes:
-        index: Its number: prompt by prompt, `n` of each.
-        text: The text, or in a stream the next piece of it.
-        logprobs: Of its tokens, if they were asked for.
-        finish_reason: Null until it has ended.
-        stop_reason: The text or the token that ended it; null where it was an end-of-sequence token.
-        confidence: Mean of Marco-o1's token confidences, when it has ended.
-        token_ids: Its tokens, if they were asked for.
-        prompt_token_ids: Those of its prompt; in a stream with the first piece.
-        prompt_logprobs: Those of its prompt's tokens, if they were asked for; in a stream with the first piece.
+        index: Its number, counted prompt by prompt with `n` samples each.
+        text: The text; in a stream, the next part of it.
+        logprobs: Log-probabilities of its tokens, if requested.
+        finish_reason: Why the sample ended; null until then.
+        stop_reason: The stop text or stop token that ended it; null if an end-of-sequence token did.
+        confidence: Mean of Marco-o1's token confidences; null until the sample has ended.
+        token_ids: Its token ids, if requested.
+        prompt_token_ids: Token ids of its prompt, if requested; in a stream, only in the first chunk.
+        prompt_logprobs: Log-probabilities of the prompt's tokens, if requested; in a stream, only in the first chunk.
     """
 
     index: int
@@ -106,7 +106,7 @@ class CompletionChoice(AnswerModel):
 
 
 class CompletionAnswer(AnswerModel):
-    """The answer, or a piece of its stream."""
+    """The answer, or a chunk of its stream."""
 
     id: str
     object: Literal["text_completion"] = "text_completion"

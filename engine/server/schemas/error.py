@@ -1,4 +1,4 @@
-"""How errors are told, which is OpenAI's form."""
+"""Error answers, in OpenAI's format."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ class ErrorDetail(AnswerModel):
     """What went wrong.
 
     Attributes:
-        message: What it is, and what to do.
-        type: Its kind, such as `invalid_request_error`.
-        param: The field of the request that is at fault, where it is one.
-        code: The HTTP status, as a number in OpenAI's field for it.
+        message: What is wrong, and what to do about it.
+        type: The kind of error, such as `invalid_request_error`.
+        param: The field of the request that is at fault; null if it is not a single field.
+        code: The HTTP status, as a number.
     """
 
     message: str
@@ -22,6 +22,6 @@ class ErrorDetail(AnswerModel):
 
 
 class ErrorAnswer(AnswerModel):
-    """The body of every answer that is an error."""
+    """The body of every error answer."""
 
     error: ErrorDetail

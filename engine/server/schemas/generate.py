@@ -15,7 +15,7 @@ from .usage import UsageAnswer
 
 
 class TokenSampling(SamplingRequest):
-    """How tokens are drawn; `logprobs` is the number of most probable tokens of each place."""
+    """How to draw tokens; `logprobs` is how many of the most probable tokens to return for each position."""
 
     not_done: ClassVar[Mapping[str, str]] = {**SamplingRequest.not_done, "detokenize": "answers are token ids"}
 
@@ -24,21 +24,21 @@ class TokenSampling(SamplingRequest):
 
 
 class GenerateRequest(RequestModel):
-    """Continue token ids.
+    """Continue a prompt given as token ids.
 
     Attributes:
-        model: The served model; it may be left out.
+        model: Name of the served model; optional.
         token_ids: The prompt.
         sampling_params: How tokens are drawn.
         stream: Send the tokens while they are drawn.
-        stream_options: What the stream tells besides.
+        stream_options: What else the stream contains.
         priority: Requests with lower numbers go first.
-        request_id: What the answer's id is.
+        request_id: The answer's id.
     """
 
     not_done: ClassVar[Mapping[str, str]] = {
         "cache_salt": "marcot shares the cache among all requests",
-        "features": "marcot reads token ids alone",
+        "features": "marcot reads only token ids",
         "kv_transfer_params": "marcot does not move KV caches between servers",
     }
 
@@ -52,7 +52,7 @@ class GenerateRequest(RequestModel):
 
 
 class GenerateChoice(AnswerModel):
-    """One sample, or in a stream the next tokens of it; see `CompletionChoice`."""
+    """One sample; in a stream, its next tokens. See `CompletionChoice`."""
 
     index: int
     token_ids: list[int]
@@ -63,7 +63,7 @@ class GenerateChoice(AnswerModel):
 
 
 class GenerateAnswer(AnswerModel):
-    """The answer, or a piece of its stream."""
+    """The answer, or a chunk of its stream."""
 
     request_id: str
     choices: list[GenerateChoice]

@@ -1,4 +1,4 @@
-"""The interfaces that Marco-o1's published clients speak."""
+"""Requests and answers of Marco-o1's published clients."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class MarcoGenerateRequest(RequestModel):
         user_question: The user's message.
         model_output: The beginning of the answer.
         end_tokens: Texts at which a sample ends, separated by commas.
-        n: Samples.
+        n: Number of samples.
         temperature: Divides the logits; 0 is greedy.
-        max_tokens: New tokens at most.
+        max_tokens: Most new tokens.
         use_tools: Tools for the chat template, as JSON.
     """
 
@@ -33,23 +33,23 @@ class MarcoGenerateRequest(RequestModel):
 
 
 class MarcoGenerateAnswer(AnswerModel):
-    """The samples, without the texts that ended them."""
+    """The samples, without the end texts."""
 
     response: list[str]
 
 
 class MarcoErrorAnswer(AnswerModel):
-    """What went wrong, as the clients read it."""
+    """An error, in the format that the clients read."""
 
     error: str
 
 
 class MarcoChatRequest(RequestModel):
-    """The next message of a conversation.
+    """Answer the next message of a conversation.
 
     Attributes:
-        user_input: The message.
-        history: What was said before.
+        user_input: The user's message.
+        history: The earlier messages.
     """
 
     user_input: str
@@ -64,7 +64,7 @@ class MarcoMessage(AnswerModel):
 
 
 class MarcoChatAnswer(AnswerModel):
-    """The answer, and the conversation with it."""
+    """The answer, and the conversation with the answer appended."""
 
     response: str
     history: list[MarcoMessage]

@@ -1,4 +1,4 @@
-"""What the server is: `/v1/models`, `/version` and `/health`."""
+"""Answers of `/v1/models`, `/version` and `/health`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ class ModelCard(AnswerModel):
     """The served model under one of its names.
 
     Attributes:
-        id: What requests call it.
-        created: Second of its loading.
+        id: The name that requests use.
+        created: When the server started, in Unix seconds.
         owned_by: Always `marcot`.
-        root: The same for all names of one model.
-        max_model_len: Tokens of its context.
+        root: The model's first name, the same for all its names.
+        max_model_len: Length of its context, in tokens.
     """
 
     id: str
@@ -28,7 +28,7 @@ class ModelCard(AnswerModel):
 
 
 class ModelList(AnswerModel):
-    """All names."""
+    """The model under all its names."""
 
     object: Literal["list"] = "list"
     data: list[ModelCard]
@@ -41,6 +41,6 @@ class VersionAnswer(AnswerModel):
 
 
 class HealthAnswer(AnswerModel):
-    """That the server answers."""
+    """The server accepts requests."""
 
     status: Literal["ok"] = "ok"

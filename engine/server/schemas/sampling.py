@@ -1,4 +1,4 @@
-"""What every request that draws tokens may say about it: OpenAI's fields and vLLM's."""
+"""Fields of every request that draws tokens: OpenAI's and vLLM's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field
 from .base import RequestModel
 
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
-"""A token's number; whether the vocabulary has it is found out later."""
+"""A token id; whether it is in the vocabulary is checked later."""
 
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
@@ -21,18 +21,18 @@ RequestId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
 StopText = Annotated[str, Field(min_length=1)]
 
 MAX_STOPS = 256
-"""Each is looked for in every piece of text."""
+"""Most stop texts of a request; each is searched for in every piece of text."""
 
 _NO_GRAMMARS = "marcot does not constrain text by a grammar or a schema; leave it out"
 _NO_TOOLS = "marcot does not call tools; describe them in a message, and parse the text"
 
 
 class StreamOptions(RequestModel):
-    """What a stream tells besides its pieces.
+    """What a stream contains besides the choices.
 
     Attributes:
-        include_usage: A last piece without choices has the usage.
-        continuous_usage_stats: Every piece has the usage so far.
+        include_usage: Send a last chunk without choices that has the usage.
+        continuous_usage_stats: Include the usage so far in every chunk.
     """
 
     no_effect: ClassVar[frozenset[str]] = frozenset({"include_obfuscation"})
@@ -42,36 +42,37 @@ class StreamOptions(RequestModel):
 
 
 class SamplingRequest(RequestModel):
-    """How tokens are drawn, and what is told of them. Fields mean what they mean to vLLM.
+    """How to draw tokens, and what to return about them. Fields have the same meaning as in vLLM.
 
     Attributes:
-        model: The served model; it may be left out.
-        n: Samples of each prompt.
+        model: Name of the served model; optional.
+        n: Number of samples for each prompt.
         temperature: Divides the logits; 0 is greedy.
-        top_p: Keep the most probable tokens up to this sum.
-        top_k: Keep so many of the most probable tokens; 0 and -1 keep all.
-        min_p: Keep tokens at least this many times as probable as the best one.
-        repetition_penalty: Divides the logits of tokens that were there before, prompt included.
-        presence_penalty: Taken from the logits of tokens that were drawn before.
-        frequency_penalty: Taken from them once for each time.
-        logit_bias: Added to the logits of tokens, by their numbers.
-        allowed_token_ids: Draw no others.
-        bad_words: Texts that are not drawn.
-        seed: Same seed, same samples; by default they are others each time.
-        stop: Texts, or one, at which a sample ends.
+        top_p: Keep the most probable tokens up to this cumulative probability.
+        top_k: Keep this many of the most probable tokens; 0 and -1 keep all.
+        min_p: Keep tokens whose probability is at least this fraction of the most probable token's.
+        repetition_penalty: Penalises tokens that occurred before, prompt included, by this factor on their logits.
+        presence_penalty: Subtracted from the logits of tokens that were drawn before.
+        frequency_penalty: Subtracted from the logit of a token once for each time it was drawn before.
+        logit_bias: Added to the logits of tokens, by token id.
+        allowed_token_ids: Draw only these tokens.
+        bad_words: Texts that must not be drawn.
+        seed: The same seed gives the same samples; by default samples differ each time.
+        stop: A text, or texts, at which a sample ends.
         stop_token_ids: Tokens at which a sample ends.
-        include_stop_str_in_output: The text keeps what stopped it.
-        ignore_eos: Go on past end-of-sequence tokens.
-        min_tokens: No sample ends before.
-        skip_special_tokens: The text has no special tokens.
+        include_stop_str_in_output: Keep the stop text in the output.
+        ignore_eos: Continue past end-of-sequence tokens.
+        min_tokens: No sample ends before it has this many tokens.
+        skip_special_tokens: Leave special tokens out of the text.
         stream: Send the text while it is drawn.
-        stream_options: What the stream tells besides.
-        prompt_logprobs: Log-probabilities of the prompt's tokens, with so many of the most probable ones.
-        return_token_ids: Answers have the tokens' numbers as well.
-        return_tokens_as_token_ids: In log-probabilities tokens are written as `token_id:17`.
-        truncate_prompt_tokens: Only the last so many tokens of a prompt count; -1: what the context holds.
+        stream_options: What else the stream contains.
+        prompt_logprobs: Return log-probabilities of the prompt's tokens, and this many of the most probable tokens
+            per position.
+        return_token_ids: Also return token ids.
+        return_tokens_as_token_ids: Write tokens in log-probabilities as `token_id:17`.
+        truncate_prompt_tokens: Keep only the last tokens of a prompt, this many; -1 keeps as many as the context fits.
         priority: Requests with lower numbers go first.
-        request_id: What the answer's id ends with.
+        request_id: End of the answer's id.
     """
 
     not_done: ClassVar[Mapping[str, str]] = {

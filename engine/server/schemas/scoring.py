@@ -14,18 +14,18 @@ _Texts = str | list[TokenId]
 
 
 class ScoringRequest(RequestModel):
-    """Rate `label_token_ids` as what follows the query and each item.
+    """Score each of `label_token_ids` as the token that follows the query and each item.
 
     Attributes:
-        model: The served model; it may be left out.
-        query: What all have in common, as text or token ids; it is computed once.
-        items: What each of them has, as texts or lists of token ids.
-        label_token_ids: The tokens, at least one.
-        apply_softmax: Probabilities among these tokens alone; otherwise among all tokens.
-        item_first: The item stands before the query.
-        add_special_tokens: Begin the text as the tokenizer begins a document.
+        model: Name of the served model; optional.
+        query: The part that all prompts share, as text or token ids; it is computed once.
+        items: The part that differs between prompts, as texts or lists of token ids.
+        label_token_ids: The tokens to score, at least one.
+        apply_softmax: Normalise probabilities over these tokens only; otherwise over all tokens.
+        item_first: Put the item before the query.
+        add_special_tokens: Put the tokenizer's BOS token, if it adds one, before the text.
         priority: Requests with lower numbers go first.
-        request_id: What the answer's id ends with.
+        request_id: End of the answer's id.
     """
 
     model: str | None = None
@@ -43,10 +43,10 @@ class ScoredItem(AnswerModel):
     """One item.
 
     Attributes:
-        index: Its position.
+        index: Its position in the request.
         score: Probability of the first label.
-        token_probs: Probability of each label, by its token's number.
-        token_logprobs: Raw log-probability of each label.
+        token_probs: Probability of each label, by token id.
+        token_logprobs: Raw log-probability of each label, by token id.
     """
 
     index: int

@@ -14,17 +14,17 @@ _Count = Annotated[int, Field(ge=1, lt=2**31)]
 ActionName = Annotated[
     str, Field(pattern=r"^(step|token|marco-v2|mini-step-[1-9][0-9]{0,4}|uncertain-[1-9][0-9]{0,2})$")
 ]
-"""Actions of marcot's own: neither a file nor code is taken from a request."""
+"""Only marcot's built-in actions: requests cannot name files or code."""
 
 _VALUE = r"(marco|marco-k[1-9][0-9]?|deepconf-group|deepconf-lowest|deepconf-tail|logprob|ground-truth)"
 _WEIGHT = r"[0-9]{0,4}\.?[0-9]{1,4}"
 
 ValueName = Annotated[str, Field(pattern=rf"^({_VALUE}|{_WEIGHT}\*{_VALUE}(\+{_WEIGHT}\*{_VALUE}){{0,7}})$")]
-"""Values of marcot's own, and mixtures of them."""
+"""Marcot's built-in values, and weighted sums of them."""
 
 
 class SearchSampling(RequestModel):
-    """How the tokens of a search are drawn; see `Sampling`, whose defaults these are.
+    """How the tokens of a search are drawn; defaults are those of `Sampling`.
 
     Attributes:
         stop: Texts that end a chain.
@@ -41,7 +41,7 @@ class SearchSampling(RequestModel):
 
 
 class SearchParametersRequest(RequestModel):
-    """Parameters of a strategy; those left out have its defaults. docs/search.md says what they mean."""
+    """Parameters of a strategy, described in docs/search.md; omitted ones have the strategy's defaults."""
 
     rollouts: Annotated[int, Field(ge=1, le=65_536)] | None = None
     action: ActionName | None = None
@@ -72,19 +72,19 @@ class SearchRequest(RequestModel):
     """Search a question.
 
     Attributes:
-        model: The served model; it may be left out.
+        model: Name of the served model; optional.
         question: The question.
-        reference: Its right answer, for the value `ground-truth` and for `correct` in the answer.
+        reference: Its right answer, used by the value `ground-truth` and for `correct` in the answer.
         strategy: How the tree grows.
-        parameters: Of the strategy.
+        parameters: Parameters of the strategy.
         sampling: How tokens are drawn.
-        system: System message; the chat template's own by default.
-        instruction: What follows the question; by default a request to reason and to box the answer, where the model
-            does not know that already. An empty text is none.
-        tree: Whether the answer has the tree with all its tokens.
+        system: System message; by default the chat template's.
+        instruction: Text appended to the question; by default a request to reason and to box the answer, unless the
+            model does so already. An empty text appends nothing.
+        tree: Whether to return the tree with all its tokens.
         stream: Send the progress while the search runs.
         priority: Requests with lower numbers go first.
-        request_id: What the answer's id ends with.
+        request_id: End of the answer's id.
     """
 
     not_done: ClassVar[dict[str, str]] = {"messages": "a search has one question; put what was said before into it"}
@@ -104,10 +104,10 @@ class SearchRequest(RequestModel):
 
 
 class SearchProgress(AnswerModel):
-    """How far a search is; see `Progress`.
+    """Progress of a running search; see `Progress`.
 
     Attributes:
-        votes: How many rollouts gave the best answer, of how many that gave any.
+        votes: How many rollouts gave the best answer, and how many gave any answer.
     """
 
     object: Literal["search.progress"] = "search.progress"
@@ -121,7 +121,7 @@ class SearchProgress(AnswerModel):
 
 
 class RolloutAnswer(AnswerModel):
-    """A chain that has ended; see `Rollout`."""
+    """A finished chain; see `Rollout`."""
 
     text: str
     value: float
@@ -133,12 +133,13 @@ class RolloutAnswer(AnswerModel):
 
 
 class SearchAnswer(AnswerModel):
-    """What a search found; see `SearchResult`.
+    """The result of a search; see `SearchResult`.
 
     Attributes:
-        tree: The object that `marcot search --tree FILE.json` writes, which `marcot.engine.view.read_tree` reads.
-        stats: What it cost; see `SearchStats`.
-        correct: Whether the answer is the reference; null without one.
+        tree: The tree in the format that `marcot search --tree FILE.json` writes and `marcot.engine.view.read_tree`
+            reads.
+        stats: What the search cost; see `SearchStats`.
+        correct: Whether the answer agrees with the reference; null without a reference.
     """
 
     object: Literal["search.result"] = "search.result"

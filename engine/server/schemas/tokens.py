@@ -12,12 +12,12 @@ from .sampling import TokenId
 
 
 class TokenizeText(RequestModel):
-    """A text to be made into tokens.
+    """Tokenize a text.
 
     Attributes:
-        model: The served model; it may be left out.
+        model: Name of the served model; optional.
         prompt: The text.
-        add_special_tokens: Begin it as the tokenizer begins a document.
+        add_special_tokens: Put the tokenizer's BOS token, if it adds one, before it.
         return_token_strs: Also return how the vocabulary spells each token.
     """
 
@@ -28,7 +28,7 @@ class TokenizeText(RequestModel):
 
 
 class TokenizeChat(PromptChat):
-    """A conversation to be made into tokens."""
+    """Tokenize a conversation."""
 
     model: str | None = None
     return_token_strs: bool | None = False
@@ -38,10 +38,10 @@ class TokenizeAnswer(AnswerModel):
     """The tokens.
 
     Attributes:
-        count: How many they are.
-        max_model_len: How many the context holds.
-        tokens: Their numbers.
-        token_strs: How the vocabulary spells them, if that was asked for.
+        count: Number of tokens.
+        max_model_len: Length of the model's context, in tokens.
+        tokens: Token ids.
+        token_strs: How the vocabulary spells each token, if requested.
     """
 
     count: int
@@ -51,14 +51,14 @@ class TokenizeAnswer(AnswerModel):
 
 
 class DetokenizeRequest(RequestModel):
-    """Tokens to be made into text; special ones are written out."""
+    """Turn token ids into text; special tokens are written out."""
 
     model: str | None = None
     tokens: Annotated[list[TokenId], Field(max_length=2**22)]
 
 
 class DetokenizeAnswer(AnswerModel):
-    """Their text."""
+    """The text of the token ids."""
 
     prompt: str
 
@@ -68,13 +68,13 @@ class TokenizerInfo(AnswerModel):
 
     Attributes:
         tokenizer_class: Always `marcot.model.Tokenizer`.
-        vocab_size: Tokens that have a text.
-        max_model_len: Tokens of the model's context.
+        vocab_size: Number of tokens that have a text.
+        max_model_len: Length of the model's context, in tokens.
         bos_token: The token that documents start with.
-        adds_bos: Whether plain text gets it.
+        adds_bos: Whether plain text starts with it.
         eos_token_ids: Tokens that end an answer.
-        special_tokens: Tokens that texts are read without, with their numbers.
-        has_chat_template: Whether it can write conversations.
+        special_tokens: Special tokens and their ids; they are left out of decoded text by default.
+        has_chat_template: Whether the model has a chat template.
     """
 
     tokenizer_class: str

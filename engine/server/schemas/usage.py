@@ -1,4 +1,4 @@
-"""What an answer says about the tokens that it took."""
+"""Token counts in answers."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from .base import AnswerModel
 
 
 class PromptTokensDetails(AnswerModel):
-    """Of a prompt's tokens."""
+    """How many of the prompts' tokens were in the KV cache already."""
 
     cached_tokens: int
 
 
 class UsageAnswer(AnswerModel):
-    """Tokens of a request.
+    """Token counts of a request.
 
     Attributes:
-        prompt_tokens: Of its prompts, each counted once, whatever `n` is.
-        completion_tokens: Drawn, those that ended a sample included.
-        total_tokens: Both.
+        prompt_tokens: Tokens of its prompts, each prompt counted once whatever `n` is.
+        completion_tokens: Tokens drawn, including those that ended a sample.
+        total_tokens: Sum of both.
         prompt_tokens_details: How many of the prompts' tokens were in the KV cache already.
     """
 
