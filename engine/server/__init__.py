@@ -1,4 +1,4 @@
-"""`marcot serve`: an HTTP server around an `AsyncEngine`, with OpenAI's interface and that of trees.
+"""`marcot serve`: an HTTP server around an `AsyncEngine`, with OpenAI's interface and marcot's own for trees.
 
-It needs what `pip install 'marcot[server]'` brings; nothing else of marcot imports it.
+It needs the packages of `pip install 'marcot[server]'`; no other part of marcot imports it.
 """

@@ -7,11 +7,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .metrics import Metrics
 
 _ELSEWHERE = "elsewhere"
-"""The route of what has none, whose paths nobody should be able to fill the counters with."""
+"""Route label of requests that match no route; their own paths could fill the counters without limit."""
 
 
 class AnswerCounter:
-    """Stands in front of an application and counts what it answers."""
+    """Middleware that counts an application's answers."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         """Count the answers of `app` in `metrics`."""

@@ -1,4 +1,4 @@
-"""Answers that are JSON, and what the description says of those that are not what was asked for."""
+"""JSON answers, and the OpenAPI descriptions of error and stream answers."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from .errors import CLIENT_CLOSED
 from .schemas.error import ErrorAnswer
 
 _ERRORS: dict[int, str] = {
-    HTTPStatus.BAD_REQUEST: "The request makes no sense, or asks for what is not done.",
-    HTTPStatus.UNAUTHORIZED: "There is no valid API key.",
-    HTTPStatus.FORBIDDEN: "The request came by a name that is not this machine's.",
-    HTTPStatus.NOT_FOUND: "There is no such model or branch.",
+    HTTPStatus.BAD_REQUEST: "The request is invalid, or asks for something that is not supported.",
+    HTTPStatus.UNAUTHORIZED: "The request has no valid API key.",
+    HTTPStatus.FORBIDDEN: "The `Host` header does not name this machine.",
+    HTTPStatus.NOT_FOUND: "The model or branch does not exist.",
     HTTPStatus.REQUEST_TIMEOUT: "The request took too long to arrive.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is too large.",
-    HTTPStatus.TOO_MANY_REQUESTS: "The queue is full; `Retry-After` says when to come back.",
-    CLIENT_CLOSED: "The client has gone.",
-    HTTPStatus.INTERNAL_SERVER_ERROR: "marcot failed.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "The server is about to end.",
+    HTTPStatus.TOO_MANY_REQUESTS: "The queue is full; retry after `Retry-After` seconds.",
+    CLIENT_CLOSED: "The client has disconnected.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Internal error.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The server is shutting down.",
     HTTPStatus.GATEWAY_TIMEOUT: "The request took too long.",
 }
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     int(status): {"model": ErrorAnswer, "description": description} for status, description in _ERRORS.items()
 }
-"""What every route may answer as well."""
+"""Error answers that every route may give."""
 
 
 def errors_and_events(description: str) -> dict[int | str, dict[str, Any]]:
-    """`ERRORS`, and that the answer may be a stream of events, which `description` describes."""
+    """`ERRORS`, plus a 200 answer that may be a stream of events, described by `description`."""
     schema = {"schema": {"type": "string", "description": description}}
-    return ERRORS | {200: {"description": "The answer, or a stream of it.", "content": {"text/event-stream": schema}}}
+    return ERRORS | {200: {"description": "The answer, or its stream.", "content": {"text/event-stream": schema}}}
 
 
 def json_response(answer: BaseModel) -> Response:
@@ -44,5 +44,5 @@ def json_response(answer: BaseModel) -> Response:
 
 
 def answer_id(kind: str, request_id: str | None) -> str:
-    """The id of an answer, such as `cmpl-1f2e...`; a client may choose what follows the kind."""
+    """The id of an answer, such as `cmpl-1f2e...`; a client may choose the part after the kind."""
     return f"{kind}-{request_id or secrets.token_hex(16)}"

@@ -1,4 +1,4 @@
-"""The application: routes, and what stands in front of them."""
+"""Builds the FastAPI application: routes and middleware."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from .service import Service
 from .settings import ServerSettings
 
 _EXPIRY = 1.0
-"""Seconds from one look at the leases to the next."""
+"""Seconds between two checks for expired leases."""
 
 _DESCRIPTION = """\
-A language model on a KV cache that is a tree. Completions and chats are OpenAI's, with vLLM's further fields; branches
-and searches are marcot's own. What a request asks for that is not done here is refused, never ignored."""
+A language model with a KV cache in the form of a tree. Completions and chats follow OpenAI, with vLLM's extra fields;
+branches and searches are marcot's own. A request for something that is not supported is refused, never ignored."""
 
 
 def create_app(engine: AsyncEngine, settings: ServerSettings, clock: Callable[[], float] = time.monotonic) -> FastAPI:
-    """Return the application that serves `engine`, whose leases end by `clock`. Whoever made the engine closes it."""
+    """Return the application that serves `engine`; leases expire by `clock`. It does not close the engine."""
     metrics = Metrics(settings.names[0])
     leases = Leases(settings.lease, settings.max_leases, clock)
     metrics.watch(engine, leases)
@@ -51,7 +51,7 @@ def create_app(engine: AsyncEngine, settings: ServerSettings, clock: Callable[[]
         version=version("marcot"),
         description=_DESCRIPTION,
         lifespan=lifespan,
-        docs_url=None,  # pages that load scripts from elsewhere
+        docs_url=None,  # these pages load scripts from other sites
         redoc_url=None,
     )
     app.state.service = Service(engine, settings, metrics, leases)
@@ -73,7 +73,7 @@ async def _expire(leases: Leases) -> None:
 
 
 def _describe_keys(app: FastAPI, settings: ServerSettings) -> None:
-    """Let the description say which routes need a key."""
+    """Make the OpenAPI description say which routes need an API key."""
     describe = app.openapi
 
     def described() -> dict[str, Any]:

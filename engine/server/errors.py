@@ -1,4 +1,4 @@
-"""From what goes wrong to answers."""
+"""Turns exceptions into error answers."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _STATUS: tuple[tuple[type[MarcotError], HTTPStatus], ...] = (
     (TokenizerError, HTTPStatus.BAD_REQUEST),
     (ChatTemplateError, HTTPStatus.BAD_REQUEST),
 )
-"""The first that fits. What tokenizers and templates say is about the request: a text that cannot be encoded, a chat
-template that refuses a conversation."""
+"""The first match counts. Errors of tokenizers and templates are the request's fault: a text that cannot be encoded, or
+a conversation that the chat template refuses."""
 
 _TYPES = {
     HTTPStatus.BAD_REQUEST: "invalid_request_error",
@@ -47,10 +47,10 @@ _TYPES = {
 }
 
 _RETRY_AFTER = {"Retry-After": "1"}
-"""Seconds. What is open ends at any time, so that a client need not wait longer."""
+"""In seconds. An open request may end at any moment, so a longer wait would be pointless."""
 
 CLIENT_CLOSED = 499
-"""Status of requests whose client has gone, in logs and counts; nobody receives it."""
+"""Status, in logs and counters, of requests whose client has disconnected; nobody receives it."""
 
 
 class RequestError(Exception):
@@ -58,8 +58,8 @@ class RequestError(Exception):
 
     Attributes:
         status: HTTP status.
-        message: What is wrong, and what to do.
-        param: The field at fault, where it is one.
+        message: What is wrong, and what to do about it.
+        param: The field at fault, if it is a single one.
     """
 
     def __init__(self, message: str, status: int = HTTPStatus.BAD_REQUEST, param: str | None = None) -> None:
@@ -78,7 +78,7 @@ def error_answer(message: str, status: int, param: str | None = None) -> ErrorAn
 def error_response(
     message: str, status: int, param: str | None = None, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    """An answer with `status`, and what helps a client to try again."""
+    """An error answer with `status`, with the headers that tell a client how to retry."""
     added = dict(headers or {})
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         added |= _RETRY_AFTER
@@ -96,7 +96,7 @@ def status_of(error: MarcotError) -> int:
 
 
 def told(error: Exception) -> ErrorAnswer:
-    """What a stream that has begun says of an error; see `handle_errors`."""
+    """The error that a started stream sends as an event; see `handle_errors`."""
     if isinstance(error, RequestError):
         return error_answer(error.message, error.status, error.param)
     if isinstance(error, MarcotError):
@@ -109,7 +109,7 @@ _UNKNOWN = "marcot failed at this request; its log says how"
 
 
 def handle_errors(app: FastAPI) -> None:
-    """Let `app` answer every error in one form. What a request said is not repeated: logs and proxies keep answers."""
+    """Make `app` answer errors in one format. Answers never repeat what a request said: logs and proxies keep them."""
 
     @app.exception_handler(RequestError)
     async def refused(request: Request, error: RequestError) -> JSONResponse:
@@ -134,10 +134,10 @@ def handle_errors(app: FastAPI) -> None:
 
 
 def _first(errors: Sequence[Any]) -> tuple[str | None, str]:
-    """The field and the message of the first of pydantic's errors that says something."""
+    """The field and the message of the most informative of pydantic's errors."""
     if not errors:
         return None, "the request makes no sense"
-    # Of a field that may be one of several things there is an error for each; the one that got deepest knows best.
+    # A field with a union type gives one error per alternative; the one with the longest location is most precise.
     of_one_field = len({each["loc"][:2] for each in errors}) == 1
     error = max(errors, key=lambda each: len(each["loc"])) if of_one_field else errors[0]
     place = [str(part) for part in error["loc"] if part not in ("body", "query", "path") and _is_name(part)]
@@ -153,5 +153,5 @@ def _first(errors: Sequence[Any]) -> tuple[str | None, str]:
 
 
 def _is_name(part: str | int) -> bool:
-    """Whether part of an error's place is a field or an index, and not the name that pydantic gives a type."""
+    """Whether part of an error's location is a field or an index, not the name that pydantic gives a type."""
     return isinstance(part, int) or (part.isidentifier() and part not in ("str", "int") and not part[:1].isupper())

@@ -18,13 +18,13 @@ _NO_BUFFERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 def event_response(pieces: AsyncIterator[BaseModel], timeout: float, *, done: bool = True) -> EventSourceResponse:
-    """An answer of one event for each of `pieces`, in order, and one with an error if there is any.
+    """A streamed answer: one event for each of `pieces`, in order, and an error event if they fail.
 
-    `pieces` is closed at its end, when the client goes away, and after `timeout` seconds.
+    `pieces` is closed when it ends, when the client disconnects, or after `timeout` seconds.
 
     Args:
-        pieces: An asynchronous generator, which has not begun.
-        timeout: Seconds.
+        pieces: An asynchronous generator that has not started.
+        timeout: Most seconds for the whole stream.
         done: Whether `[DONE]` comes last, as in OpenAI's streams.
     """
     return EventSourceResponse(_events(pieces, timeout, done), headers=_NO_BUFFERS)

@@ -1,4 +1,4 @@
-"""What stands in front of every route: who may come in, and with how much."""
+"""Middleware in front of all routes: checks the host, the API key and the size of requests."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .errors import error_response
 from .settings import ServerSettings, is_loopback
 
 OPEN_PATHS = frozenset({"/health"})
-"""What needs no key: programs that watch over servers ask it."""
+"""Paths that need no API key, for health checks."""
 
 
 class Gate:
-    """Lets in requests that have a key, name this machine if it is the only one to be served, and are not too large.
+    """Lets requests in that have a valid API key, are not too large, and name this machine if it serves only itself.
 
-    A request is read to its end, within the time for it, before any route sees it: none waits for a slow client.
+    The whole body is read, within a time limit, before a route is called, so no route waits for a slow client.
     """
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
-        """Stand in front of `app`."""
+        """Pass requests on to `app`."""
         self._app = app
         self._settings = settings
         self._keys = [key.encode() for key in settings.api_keys]
@@ -35,7 +35,7 @@ class Gate:
             return
         headers = Headers(scope=scope)
         if not self._is_known_host(headers.get("host", "")):
-            # A page in a browser may have made its own name mean this machine.
+            # A web page may have pointed its own host name at this machine (DNS rebinding).
             refusal: ASGIApp = error_response("this server answers to this machine's names alone", HTTPStatus.FORBIDDEN)
         elif scope["path"] not in OPEN_PATHS and not self._has_key(headers):
             refusal = error_response(
@@ -54,7 +54,7 @@ class Gate:
             return True
         kind, _, sent = headers.get("authorization", "").partition(" ")
         given = sent.strip().encode() if kind.lower() == "bearer" else headers.get("x-api-key", "").encode()
-        return sum(hmac.compare_digest(given, key) for key in self._keys) > 0  # all are compared, each in constant time
+        return sum(hmac.compare_digest(given, key) for key in self._keys) > 0  # compares all keys, in constant time
 
     def _is_known_host(self, host: str) -> bool:
         if self._keys or not self._settings.local:
@@ -63,7 +63,7 @@ class Gate:
         return is_loopback(name)
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes | ASGIApp:
-        """The whole body, or the answer to a request that has too much of it, or takes too long."""
+        """The whole body, or the error answer to a request that is too large or too slow."""
         most = self._settings.max_body
         too_large = error_response(
             f"the request is larger than {most} bytes: send less of it at a time", HTTPStatus.REQUEST_ENTITY_TOO_LARGE
@@ -88,7 +88,7 @@ class Gate:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that begins with the whole body, and goes on with what comes after it."""
+    """A `receive` that first returns the whole body, then whatever `receive` returns."""
     told = False
 
     async def replay() -> Message:

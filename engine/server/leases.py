@@ -1,4 +1,4 @@
-"""Branches that clients hold, each until it is released or nobody has used it for a while."""
+"""Branches that clients hold, each until it is released or has been unused for a while."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..node import Node
 from .errors import RequestError
 
 _ID_BYTES = 12
-"""Of a branch's id: others' branches cannot be guessed."""
+"""Random bytes in a branch's id, so that clients cannot guess the ids of others."""
 
 
 @dataclass(slots=True)
@@ -19,11 +19,11 @@ class Lease:
     """A branch that a client holds.
 
     Attributes:
-        id: What the client calls it.
-        node: The state that it stands for.
-        parent: The branch that it was forked from or extends; None for a prompt.
-        expires: Until when it lives.
-        users: Requests that use it just now; it does not expire meanwhile.
+        id: The id that the client uses.
+        node: The node at the end of the branch.
+        parent: Id of the branch that it was forked from or extends; None for a prompt.
+        expires: When it expires, by the clock of its `Leases`.
+        users: Requests that use it now; it does not expire while there are any.
     """
 
     id: str
@@ -34,7 +34,7 @@ class Lease:
 
 
 class Leases:
-    """All branches that clients hold. They are used in one thread."""
+    """All branches that clients hold. Not thread-safe: used from one thread only."""
 
     def __init__(self, seconds: float, most: int, clock: Callable[[], float]) -> None:
         """Keep at most `most` branches, each for `seconds` after its last use by `clock`."""
@@ -42,16 +42,16 @@ class Leases:
         self._most = most
         self._clock = clock
         self._held: dict[str, Lease] = {}
-        """Those that were used longest ago come first."""
+        """Least recently used first."""
 
     def __len__(self) -> int:
         return len(self._held)
 
     def check_room(self, more: int) -> None:
-        """See that `more` branches can be held.
+        """Check that `more` branches can be held.
 
         Raises:
-            RequestError: They are too many.
+            RequestError: That would be too many.
         """
         self.expire()
         if len(self._held) + more > self._most:
@@ -61,16 +61,16 @@ class Leases:
             )
 
     def add(self, node: Node, parent: str | None) -> Lease:
-        """Hold `node`, which is released with its lease."""
+        """Hold `node`; it is released when its lease ends."""
         lease = Lease(f"br-{secrets.token_hex(_ID_BYTES)}", node, parent, self._clock() + self._seconds)
         self._held[lease.id] = lease
         return lease
 
     def get(self, id: str) -> Lease:
-        """The branch `id`, whose time begins anew.
+        """Return the branch `id` and restart its lease time.
 
         Raises:
-            RequestError: There is none, or none any more.
+            RequestError: The branch does not exist, or no longer exists.
         """
         self.expire()
         lease = self._held.pop(id, None)
@@ -83,22 +83,22 @@ class Leases:
         return lease
 
     def left(self, lease: Lease) -> float:
-        """Seconds that it lives if nobody uses it."""
+        """Seconds until the lease expires if no request uses it."""
         return max(lease.expires - self._clock(), 0.0)
 
     def release(self, ids: Iterable[str]) -> int:
-        """Let go of these branches, as far as they are there; return how many were."""
+        """Release the branches with these ids that exist; return how many did."""
         found = [lease for lease in (self._held.pop(id, None) for id in ids) if lease is not None]
         for lease in found:
             lease.node.release()
         return len(found)
 
     def expire(self) -> int:
-        """Let go of those whose time is over; return how many they were."""
+        """Release all expired branches; return how many there were."""
         now = self._clock()
         over = [lease.id for lease in self._held.values() if lease.expires <= now and not lease.users]
         return self.release(over)
 
     def release_all(self) -> None:
-        """Let go of all."""
+        """Release all branches."""
         self.release(list(self._held))

@@ -1,4 +1,4 @@
-"""What `/metrics` tells, in the text format of Prometheus: by names of ours, and by vLLM's where they mean the same."""
+"""The counters of `/metrics` in Prometheus text format: under marcot's names, and vLLM's where they mean the same."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .leases import Leases
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _SECONDS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640)
-"""Bounds of histograms: from a token of a small model to a long answer of a large one on a CPU."""
+"""Histogram buckets: from one token of a small model to a long answer of a large model on a CPU."""
 
 
 class Metrics:
     """Counters of one server.
 
     Attributes:
-        registry: All of them.
+        registry: Prometheus registry of all counters.
     """
 
     def __init__(self, model: str) -> None:
-        """Count for the model of this name."""
+        """Create counters labelled with this model name."""
         self.registry = CollectorRegistry()
         names = ("model_name",)
         self._model = model
@@ -47,29 +47,29 @@ class Metrics:
         )
 
     def watch(self, engine: AsyncEngine, leases: Leases) -> None:
-        """Also tell what `engine` and `leases` count themselves."""
+        """Also export the counters that `engine` and `leases` keep."""
         self.registry.register(_EngineCounts(engine, leases, self._model))
 
     def first_token(self, seconds: float) -> None:
-        """A request got its first text."""
+        """Record the time to a request's first text."""
         self._first.labels(self._model).observe(seconds)
 
     def gap(self, seconds: float) -> None:
-        """A stream got its next text."""
+        """Record the time between two texts of a stream."""
         self._gap.labels(self._model).observe(seconds)
 
     def ended(self, seconds: float, reasons: list[str]) -> None:
-        """A request ended, and each of its samples for one of `reasons`."""
+        """Record the end of a request, with the finish reason of each sample."""
         self._whole.labels(self._model).observe(seconds)
         for reason in reasons:
             self._success.labels(self._model, reason).inc()
 
     def answered(self, route: str, status: int) -> None:
-        """A request was answered."""
+        """Count an answer."""
         self._answers.labels(route, str(status)).inc()
 
     def text(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+        """All metrics in Prometheus text format."""
         return generate_latest(self.registry)
 
 
@@ -79,7 +79,7 @@ def _histogram(name: str, help: str, registry: CollectorRegistry) -> Histogram:
 
 @dataclass(frozen=True, slots=True)
 class _EngineCounts(Collector):
-    """Reads the engine's counters when they are asked for."""
+    """Reads the engine's counters at each scrape."""
 
     engine: AsyncEngine
     leases: Leases

@@ -1,4 +1,4 @@
-"""From what a request says to the token ids of its prompts."""
+"""Turns the prompts and conversations of requests into token ids."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from .schemas.chat import PromptChat
 from .service import Service
 
 _RESERVED = frozenset({"messages", "now", "add_generation_prompt", "tools", "documents"})
-"""Variables of templates that have fields of their own, or stand for what is not done."""
+"""Template variables that have their own request fields, or belong to unsupported features."""
 
 
 async def text_ids(service: Service, text: str, add_special_tokens: bool = True) -> list[int]:
-    """Token ids of a text; special tokens that are written out in it become themselves.
+    """Token ids of a text; special tokens that are written out in it are recognised.
 
     Raises:
         RequestError: The model has no tokenizer.
-        TokenizerError: It is no text.
+        TokenizerError: The text cannot be encoded.
     """
     tokenizer = service.tokenizer
     bos = add_special_tokens and tokenizer.adds_bos
@@ -27,7 +27,7 @@ async def text_ids(service: Service, text: str, add_special_tokens: bool = True)
 
 
 async def prompt_ids(service: Service, prompt: str | list[int], add_special_tokens: bool = True) -> list[int]:
-    """Token ids of a prompt, which may be token ids already."""
+    """Token ids of a prompt, which may already be token ids."""
     return await text_ids(service, prompt, add_special_tokens) if isinstance(prompt, str) else prompt
 
 
@@ -35,15 +35,15 @@ async def chat_ids(service: Service, chat: PromptChat) -> list[int]:
     """Token ids of a conversation in the model's chat format.
 
     Raises:
-        RequestError: What it asks for makes no sense.
-        ChatTemplateError: The template refuses it, or there is none.
+        RequestError: The request is invalid.
+        ChatTemplateError: The template refuses the conversation, or the model has no template.
     """
     text = await asyncio.to_thread(chat_text, service.tokenizer, chat)
     return await text_ids(service, text, chat.add_special_tokens)
 
 
 def chat_text(tokenizer: Tokenizer, chat: PromptChat) -> str:
-    """The prompt that the model's chat template makes of a conversation; see `chat_ids`."""
+    """Render a conversation with the model's chat template; see `chat_ids`."""
     variables = chat.chat_template_kwargs or {}
     if reserved := sorted(_RESERVED & variables.keys()):
         raise RequestError(f"chat_template_kwargs: {reserved[0]} cannot be set there", param="chat_template_kwargs")
@@ -53,7 +53,7 @@ def chat_text(tokenizer: Tokenizer, chat: PromptChat) -> str:
         return tokenizer.chat(messages, add_generation_prompt=opening, **variables)
     if chat.add_generation_prompt:
         raise RequestError("continue_final_message: set add_generation_prompt to false", param="continue_final_message")
-    # A mark that no message has, at whose place the prompt ends, whatever the template writes after a message.
+    # Append a mark that no message contains and end the prompt there, whatever the template writes after a message.
     mark = secrets.token_hex(16)
     last = messages[-1]
     text = tokenizer.chat(
@@ -69,7 +69,7 @@ def chat_text(tokenizer: Tokenizer, chat: PromptChat) -> str:
 
 
 def truncated(ids: list[int], keep: int | None, max_tokens: int | None, context: int) -> list[int]:
-    """The last `keep` tokens of a prompt; all for None, and for -1 what leaves room for `max_tokens`."""
+    """The last `keep` tokens of a prompt: None keeps all, -1 as many as leave room for `max_tokens`."""
     if keep is None:
         return ids
     if keep == -1:

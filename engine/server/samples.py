@@ -19,11 +19,11 @@ from .waiting import together
 
 
 class SamplePiece(NamedTuple):
-    """What one sample has drawn since its last piece.
+    """What one sample has drawn since its previous piece.
 
     Attributes:
-        sample: Its number: prompt by prompt, `n` of each.
-        drawn: The tokens; `finish_reason` is set in the last piece.
+        sample: Number of the sample, counted prompt by prompt with `n` samples each.
+        drawn: The new tokens; `finish_reason` is set only in the last piece.
     """
 
     sample: int
@@ -31,22 +31,22 @@ class SamplePiece(NamedTuple):
 
 
 class Samples:
-    """Samples of one or more prompts, all in one batch. What is not drawn when it is closed never is.
+    """The samples of one or more prompts, all drawn in one batch; `cancel` stops those that still run.
 
     Attributes:
         prompts: Token ids of each prompt.
-        n: Samples of each.
+        n: Number of samples of each prompt.
         sampling: How they are drawn.
-        prompt_tokens: Tokens of all prompts.
+        prompt_tokens: Number of tokens of all prompts.
         cached_tokens: How many of them were in the KV cache.
-        drawn_tokens: Tokens drawn so far, by sample.
+        drawn_tokens: Number of tokens drawn so far by each sample.
     """
 
     def __init__(self, service: Service, prompts: Sequence[list[int]], n: int, sampling: Sampling) -> None:
-        """Prepare them.
+        """Check the limits; `open` starts drawing.
 
         Raises:
-            RequestError: They are more than the server allows.
+            RequestError: There are more samples or prompts than the server allows.
         """
         most = service.settings.max_choices
         if len(prompts) * n > most:
@@ -65,15 +65,15 @@ class Samples:
         self._last: float | None = None
 
     async def open(self, priority: int) -> None:
-        """Queue them all, or none; those with a higher `priority` go first.
+        """Queue all samples, or none; higher `priority` goes first.
 
         Raises:
-            MarcotError: The engine takes none, or a prompt makes no sense to it.
+            MarcotError: The engine accepts no more requests, or refuses a prompt.
         """
         times: Counter[tuple[int, ...]] = Counter()
         opening = []
         for ids in self.prompts:
-            # Equal prompts of one request are different samples.
+            # Repeated prompts in one request must give different samples.
             first = times[tuple(ids)]
             times[tuple(ids)] += self.n
             opening.append(self._service.engine.generate(ids, self.sampling, n=self.n, first=first, priority=priority))
@@ -86,12 +86,12 @@ class Samples:
         self.cached_tokens = sum(generation.cached_tokens for generation in self._generations)
 
     def cancel(self) -> None:
-        """Stop what is still drawn."""
+        """Stop the samples that still run."""
         for generation in self._generations:
             generation.cancel()
 
     async def whole(self) -> list[Completion]:
-        """All samples, in order, when they have ended."""
+        """Wait for all samples to end; return them in order."""
         try:
             each = await together(generation.completions() for generation in self._generations)
         finally:
@@ -102,7 +102,7 @@ class Samples:
         return drawn
 
     async def pieces(self) -> AsyncGenerator[SamplePiece]:
-        """The pieces of all samples as they come."""
+        """Yield the pieces of all samples as they arrive."""
         reasons: list[str] = []
         try:
             async with aclosing(self._merged()) as merged:

@@ -1,4 +1,4 @@
-"""Serves an engine at an address until a signal ends it."""
+"""Serves an engine at an address until a signal stops it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .app import create_app
 from .settings import ServerSettings
 
 _BACKLOG = 2048
-"""Connections that wait to be taken."""
+"""Most connections that wait to be accepted."""
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
-    """A socket at `host` and `port` (0 is any that is free), at which nobody is listened to yet.
+    """A socket bound to `host` and `port` (0 picks a free port), not listening yet.
 
     Raises:
-        InputError: The address is taken, or none of this machine's.
+        InputError: The address is in use, or does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family)
@@ -41,13 +41,13 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
 
 def serve(engine: Engine, settings: ServerSettings, at: socket.socket, ready: Callable[[str], None]) -> None:
-    """Serve `engine` at the socket `at` until SIGINT or SIGTERM; requests that are open by then are answered first.
+    """Serve `engine` on the socket `at` until SIGINT or SIGTERM; open requests are answered before it returns.
 
     Args:
-        engine: Belongs to the server meanwhile.
+        engine: The engine, which belongs to the server until this returns.
         settings: Names and limits.
-        at: From `bound_socket`; it is closed.
-        ready: Called with the server's address when it takes requests.
+        at: A socket from `bound_socket`; it is closed at the end.
+        ready: Called with the server's URL once it accepts requests.
     """
     asyncio.run(_served(engine, settings, at, ready))
 
@@ -59,7 +59,7 @@ async def _served(engine: Engine, settings: ServerSettings, at: socket.socket, r
 
 
 def http_server(app: FastAPI, settings: ServerSettings, ready: Callable[[], None]) -> uvicorn.Server:
-    """A server for `app`, which calls `ready` when it takes requests."""
+    """A server for `app` that calls `ready` once it accepts requests."""
     config = uvicorn.Config(
         app,
         backlog=_BACKLOG,
@@ -73,25 +73,25 @@ def http_server(app: FastAPI, settings: ServerSettings, ready: Callable[[], None
 
 
 class _AnnouncingServer(uvicorn.Server):
-    """A server that says when it takes requests, and for which a signal to end is no more than that."""
+    """A server that announces when it accepts requests, and that does not re-raise the signal that stopped it."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As in its base."""
+        """Start as in the base class, then call `ready`."""
         await super().startup(sockets)
         if self.started:
             self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """End in good order; at once if Ctrl-C comes again. In its base the signal would be raised again at the end."""
+        """Shut down gracefully, or at once on a second Ctrl-C; the base class would re-raise the signal at the end."""
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
 
 
 def address_of(at: socket.socket) -> str:
-    """The URL of a server at a socket."""
+    """The URL of a server that listens on a socket."""
     host, port = at.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,4 +1,4 @@
-"""What the routes work with."""
+"""The objects that all routes share."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Service:
     """One served model.
 
     Attributes:
-        engine: Does the work.
+        engine: The engine that does the work.
         settings: Names and limits.
-        metrics: Counts it.
-        leases: Branches that clients hold.
-        created: Second at which it began.
+        metrics: The server's counters.
+        leases: The branches that clients hold.
+        created: When the service was created, in Unix seconds.
     """
 
     engine: AsyncEngine
@@ -37,7 +37,7 @@ class Service:
 
     @property
     def context(self) -> int:
-        """Tokens that the model reads."""
+        """Length of the model's context, in tokens."""
         return self.engine.engine.config.max_positions
 
     @property
@@ -45,7 +45,7 @@ class Service:
         """The model's tokenizer.
 
         Raises:
-            RequestError: It has none.
+            RequestError: The model has none.
         """
         tokenizer = self.engine.engine.tokenizer
         if tokenizer is None:
@@ -53,15 +53,15 @@ class Service:
         return tokenizer
 
     def decoded(self, ids: list[int]) -> str:
-        """The text of `ids`; empty without a tokenizer."""
+        """The text of `ids`; empty if the model has no tokenizer."""
         tokenizer = self.engine.engine.tokenizer
         return tokenizer.decode(ids) if tokenizer else ""
 
     def most_tokens(self, asked: int | None) -> int:
-        """How many tokens a sample may have that asks for so many; None for as many as there is room for.
+        """The token limit of a sample whose request asks for `asked`; None asks for as many as possible.
 
         Raises:
-            RequestError: They are more than the server allows.
+            RequestError: `asked` is more than the server allows.
         """
         most = self.context if self.settings.max_tokens is None else self.settings.max_tokens
         if asked is not None and self.settings.max_tokens is not None and asked > most:
@@ -69,10 +69,10 @@ class Service:
         return most if asked is None else asked
 
     def model_name(self, asked: str | None) -> str:
-        """What an answer calls the model that a request names, perhaps by no name.
+        """The model name for an answer whose request names the model `asked`, or None for no name.
 
         Raises:
-            RequestError: It is another model.
+            RequestError: The request names another model.
         """
         names = self.settings.names
         if asked is None:
@@ -87,4 +87,4 @@ def _service(request: Request) -> Service:
 
 
 ServiceOf = Annotated[Service, Depends(_service)]
-"""A route's parameter for the service that it belongs to."""
+"""Type of a route's parameter that receives the `Service`."""

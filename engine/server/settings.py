@@ -1,4 +1,4 @@
-"""How a server behaves, whatever its model is."""
+"""Settings of a server that do not depend on its model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 COMPATS = ("marco-o1", "marco-o1-stream")
-"""The interfaces of Marco-o1's published clients; the second has its chats as streams of plain text."""
+"""The interfaces of Marco-o1's published clients; the second streams its chats as plain text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,20 +14,20 @@ class ServerSettings:
     """Names, keys and limits.
 
     Attributes:
-        names: What requests may call the model; the first is the one in answers.
-        host: The address that it listens at.
-        api_keys: Any of them opens every route; none leaves them open.
-        max_requests: Requests that are open at a time; more get 429.
-        max_body: Bytes of a request.
-        max_choices: Samples that one request may ask for, over all its prompts.
-        max_tokens: New tokens that one sample may have; None for the model's context.
-        max_logprobs: Most probable tokens that may be asked for in each place.
-        request_timeout: Seconds until a request is given up.
-        body_timeout: Seconds until a request has to be read.
-        drain_timeout: Seconds that open requests get when the server ends.
-        lease: Seconds that a branch lives when nobody uses it.
-        max_leases: Branches that live at a time.
-        compat: Which of `COMPATS` is there as well.
+        names: Names by which requests may call the model; answers use the first.
+        host: The address to listen on.
+        api_keys: Valid API keys; if empty, no key is needed.
+        max_requests: Most open requests; further ones get status 429.
+        max_body: Most bytes of a request body.
+        max_choices: Most samples of one request, over all its prompts.
+        max_tokens: Most new tokens of one sample; None for the model's context.
+        max_logprobs: How many of the most probable tokens a request may ask for per position.
+        request_timeout: Seconds after which a request is cancelled.
+        body_timeout: Seconds within which a request body must arrive.
+        drain_timeout: Seconds that open requests have to end when the server shuts down.
+        lease: Seconds after its last use at which a branch is released.
+        max_leases: Most branches that clients may hold at a time.
+        compat: An interface of `COMPATS` to serve as well; None for none.
     """
 
     names: tuple[str, ...]
@@ -47,12 +47,12 @@ class ServerSettings:
 
     @property
     def local(self) -> bool:
-        """Whether only this machine's programs reach it."""
+        """Whether only programs on this machine can reach the server."""
         return is_loopback(self.host)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` is an address of this machine alone."""
+    """Whether `host` is a loopback address or `localhost`."""
     if host == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""Routes whose bodies are strict JSON."""
+"""Routes whose bodies must be strict JSON."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from fastapi.routing import APIRoute
 from ...model.files import strict_json
 
 MAX_DEPTH = 64
-"""Lists and objects inside one another. What templates get may be nested; a conversation is five deep."""
+"""Most levels of nested lists and objects. Template variables may be nested; a conversation has five levels."""
 
 
 class _StrictRequest(Request):
-    """A request whose JSON may not name a key twice, have NaN in it or be nested deeply."""
+    """A request that refuses JSON with duplicate keys, NaN or deep nesting."""
 
-    async def json(self) -> Any:  # noqa: ANN401  (as in its base)
+    async def json(self) -> Any:  # noqa: ANN401  (as in the base class)
         try:
             value = strict_json.parse(await self.body())
         except ValueError as error:
@@ -29,10 +29,10 @@ class _StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route that reads its body strictly."""
+    """A route that parses its body as strict JSON."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """As in its base."""
+        """The base class's handler, with a `_StrictRequest`."""
         handle = super().get_route_handler()
 
         async def handle_strictly(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Work for a client that may go away, or have to be told that it takes too long."""
+"""Runs work for a client: cancels it if the client disconnects or the time is up."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T], timeout: float) -> T:
-    """What `work` returns; it is cancelled when the client has gone, or after `timeout` seconds.
+    """Return the result of `work`; cancel it if the client disconnects, or after `timeout` seconds.
 
     Raises:
-        RequestError: It was cancelled.
+        RequestError: The work was cancelled.
     """
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_gone(request))
@@ -36,7 +36,7 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T], timeou
 
 
 async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """What each of `works` returns; if one fails, the others are cancelled and its error is raised."""
+    """Run all of `works` at once and return their results; if one fails, cancel the others and raise its error."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(work) for work in works]
@@ -49,7 +49,7 @@ async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 def too_long(timeout: float) -> str:
-    """What a client is told whose request took more than `timeout` seconds."""
+    """Error message for a request that took more than `timeout` seconds."""
     return f"the request took more than {timeout:g} seconds: ask for less, or start the server with --request-timeout"
 
 

@@ -1,1 +1,1 @@
-"""Between requests and the engine: how tokens are drawn, and how samples and log-probabilities are written."""
+"""Converts between the API and the engine: requests to `Sampling`; samples and log-probabilities to answers."""

@@ -1,4 +1,4 @@
-"""Branches that were extended or rated, as answers have them."""
+"""Answers about extended and scored branches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def extended(
     tokenizer: Tokenizer | None,
     texts: TokenTexts,
 ) -> ExtendedBranch:
-    """A branch with what was drawn on its `node`, of which the request wants to know so much."""
+    """The answer for a branch whose `node` was drawn with `sampling`, with the details that the request asks for."""
     ids = node.token_ids.tolist()
     return ExtendedBranch(
         **branch.model_dump(),
@@ -34,7 +34,7 @@ def extended(
 
 
 def branch_score(branch: str, score: Score, top: int, texts: TokenTexts) -> BranchScore:
-    """How probable the tokens after `branch` are, with `top` of the most probable ones in each place."""
+    """The score of the tokens after `branch`, with the `top` most probable tokens per position."""
     return BranchScore(
         branch=branch,
         logprob=float(score.logprobs.sum()),

@@ -1,4 +1,4 @@
-"""One answer of a chat, whole or in pieces."""
+"""Formats one choice of a chat answer, whole or in pieces."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ class _Told(NamedTuple):
 
 
 class ChatText:
-    """Writes one choice, whole or in pieces."""
+    """Formats one choice of a chat, whole or in pieces."""
 
     def __init__(
         self, request: ChatRequest, index: int, sampling: Sampling, tokenizer: Tokenizer | None, texts: TokenTexts
     ) -> None:
-        """Begin before the first token of choice `index`, whose tokens are written as `texts` writes them."""
+        """Format choice `index`, which has no tokens yet; `texts` says how to write tokens in log-probabilities."""
         self._request = request
         self._index = index
         self._texts = texts
         self._progress = SampleProgress(tokenizer, sampling, request.skip_special_tokens)
 
     def opening(self) -> ChatPieceChoice:
-        """The first piece of a stream, which says who speaks."""
+        """The first piece of a stream, which has the role."""
         return ChatPieceChoice(index=self._index, delta=Delta(role="assistant", content=""))
 
     def piece(self, drawn: Completion) -> ChatPieceChoice:
-        """The next tokens that were drawn."""
+        """A streamed piece with the next drawn tokens."""
         text = self._progress.text(drawn)
         return ChatPieceChoice(index=self._index, delta=Delta(content=text), **self._told(drawn)._asdict())
 
     def whole(self, drawn: Completion) -> ChatChoice:
-        """All that was drawn."""
+        """The whole choice."""
         text = self._progress.text(drawn)
         return ChatChoice(index=self._index, message=AnswerMessage(content=text), **self._told(drawn)._asdict())
 
     def says_something(self, choice: ChatPieceChoice) -> bool:
-        """Whether a piece of a stream is worth being sent."""
+        """Whether a piece of a stream has any content to send."""
         has_logprobs = choice.logprobs is not None and choice.logprobs.content
         return bool(choice.delta.content or choice.finish_reason or choice.token_ids or has_logprobs)
 

@@ -1,4 +1,4 @@
-"""One text of a completion, from its prompt to its end."""
+"""Formats one choice of a completion, whole or in pieces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .token_texts import TokenTexts
 
 
 class CompletionText:
-    """Writes one choice, whole or in pieces."""
+    """Formats one choice of a completion, whole or in pieces."""
 
     def __init__(
         self,
@@ -26,16 +26,16 @@ class CompletionText:
         texts: TokenTexts,
         score: Score | None,
     ) -> None:
-        """Begin before the prompt.
+        """Format choice `index`, which has no tokens yet.
 
         Args:
             request: The request.
             index: Number of the choice.
-            prompt: Its prompt's text and token ids.
+            prompt: Text and token ids of its prompt.
             sampling: How it is drawn.
-            tokenizer: The model's.
-            texts: How tokens are written.
-            score: Log-probabilities of the prompt's tokens, if it asks for them.
+            tokenizer: The model's tokenizer.
+            texts: How to write tokens in log-probabilities.
+            score: Log-probabilities of the prompt's tokens, if the request asks for them.
         """
         self._request = request
         self._index = index
@@ -46,7 +46,7 @@ class CompletionText:
         self._logprobs = None if request.logprobs is None else TextLogprobs(tokenizer, request.logprobs, texts)
 
     def beginning(self) -> CompletionChoice:
-        """What is told of the prompt, if it asks for that."""
+        """The first piece: what the request asks to have returned about the prompt."""
         request = self._request
         choice = CompletionChoice(index=self._index, text=self._prompt_text if request.echo else "")
         if request.echo and self._logprobs is not None and self._score is not None:
@@ -59,7 +59,7 @@ class CompletionText:
         return choice
 
     def piece(self, drawn: Completion) -> CompletionChoice:
-        """The next tokens that were drawn."""
+        """A streamed piece with the next drawn tokens."""
         text = self._progress.text(drawn)
         return CompletionChoice(
             index=self._index,
@@ -72,7 +72,7 @@ class CompletionText:
         )
 
     def whole(self, drawn: Completion | None) -> CompletionChoice:
-        """The prompt and all that was drawn, which is nothing for None."""
+        """The whole choice: the prompt, if requested, and all drawn tokens; None if nothing was drawn."""
         choice = self.beginning()
         if drawn is None:
             choice.finish_reason = "length"
@@ -86,7 +86,7 @@ class CompletionText:
         return end
 
     def says_something(self, choice: CompletionChoice) -> bool:
-        """Whether a piece of a stream is worth being sent."""
+        """Whether a piece of a stream has any content to send."""
         return bool(
             choice.text
             or choice.finish_reason

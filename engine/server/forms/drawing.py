@@ -1,4 +1,4 @@
-"""From what a request says about drawing to a `Sampling`."""
+"""Turns the sampling fields of a request into a `Sampling`."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from ..schemas.sampling import SamplingRequest
 from ..settings import ServerSettings
 
 _CONFIDENCE = 5
-"""Most probable tokens that every answer's confidence is computed from."""
+"""Number of most probable tokens from which every answer's confidence is computed."""
 
 _DIGITS = 10
-"""Of a token id at most."""
+"""Most digits of a token id."""
 
 
 def sampling_of(
     request: SamplingRequest, max_tokens: int, top_logprobs: int | None, settings: ServerSettings
 ) -> Sampling:
-    """How the tokens of a request are drawn. What it leaves out is as with OpenAI: temperature 1 and no truncation.
+    """The `Sampling` of a request; omitted fields have OpenAI's defaults: temperature 1, no truncation.
 
     Args:
         request: The request.
-        max_tokens: Tokens that fit after its prompt, or fewer if it asks for fewer.
-        top_logprobs: Most probable tokens of each place that it wants to know; None for no log-probabilities.
+        max_tokens: Most new tokens of a sample.
+        top_logprobs: How many of the most probable tokens to return per position; None for no log-probabilities.
         settings: The server's limits.
 
     Raises:
-        RequestError: It asks for more than the server allows.
-        SamplingError: The engine cannot do what it asks for.
+        RequestError: The request asks for more than the server allows.
+        SamplingError: The engine does not support a value.
     """
     check_logprobs(top_logprobs, settings, "logprobs")
     stop = request.stop
@@ -54,10 +54,10 @@ def sampling_of(
 
 
 def check_logprobs(wanted: int | None, settings: ServerSettings, param: str) -> None:
-    """See that a request asks for no more most probable tokens of each place than the server allows.
+    """Check how many of the most probable tokens per position a request asks for.
 
     Raises:
-        RequestError: It does.
+        RequestError: They are more than the server allows.
     """
     if wanted is not None and wanted > settings.max_logprobs:
         raise RequestError(f"{param}: at most {settings.max_logprobs} most probable tokens can be told", param=param)

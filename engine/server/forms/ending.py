@@ -1,4 +1,4 @@
-"""Why samples ended, as answers say it."""
+"""Finish reasons and stop reasons of samples, as answers name them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _TOLD: Mapping[FinishReason, ToldReason] = {
 
 
 def told_reason(reason: FinishReason | None) -> ToldReason | None:
-    """OpenAI's word for why a sample ended."""
+    """OpenAI's name for a finish reason; None if the sample has not ended."""
     return None if reason is None else _TOLD[reason]
 
 
 def stop_reason(
     reason: FinishReason | None, token_ids: Sequence[int], sampling: Sampling, tokenizer: Tokenizer | None
 ) -> str | int | None:
-    """The stop text or token that ended a sample of `token_ids`; None where neither did."""
+    """The stop text or stop token that ended a sample of `token_ids`; None if neither did."""
     if reason != "stop" or not token_ids:
         return None
     last = token_ids[-1]

@@ -1,4 +1,4 @@
-"""Log-probabilities as OpenAI's completions and chats have them, and those of prompts as vLLM has them."""
+"""Log-probabilities in the formats of OpenAI's completions and chats, and of prompts in vLLM's format."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class RatedTokens(Protocol):
 
 
 class _Row(NamedTuple):
-    """One place: the token there, and the most probable ones, best first."""
+    """One position: its token, and the most probable tokens there, best first."""
 
     token: int
     logprob: float
@@ -50,7 +50,7 @@ class _Row(NamedTuple):
 
 
 def chat_logprobs(drawn: RatedTokens, top: int, texts: TokenTexts) -> ChatLogprobs:
-    """The tokens that were drawn, each with `top` of the most probable ones."""
+    """Log-probabilities in chat format, with the `top` most probable tokens per position."""
     return ChatLogprobs(
         content=[
             TokenLogprob(
@@ -70,17 +70,17 @@ def _top_logprob(token: int, logprob: float, texts: TokenTexts) -> TopLogprob:
 
 
 class TextLogprobs:
-    """Log-probabilities of one text of a completion, piece by piece."""
+    """Log-probabilities of one text in the completions format, piece by piece."""
 
     def __init__(self, tokenizer: Tokenizer | None, top: int, texts: TokenTexts) -> None:
-        """Tell `top` of the most probable tokens in each place."""
+        """Return the `top` most probable tokens per position."""
         self._top = top
         self._texts = texts
         self._stream = tokenizer.stream(keep_special=True) if tokenizer else None
         self._offset = 0
 
     def given(self, score: Score) -> CompletionLogprobs:
-        """Those of the prompt's tokens."""
+        """Log-probabilities of the prompt's tokens."""
         rows = [_Row(int(score.token_ids[0]), np.nan, [], None)]
         for at in range(1, len(score.token_ids)):
             top = list(zip(score.top_ids[at].tolist(), score.top_logprobs[at].tolist(), strict=True))
@@ -91,11 +91,11 @@ class TextLogprobs:
         return told
 
     def drawn(self, drawn: RatedTokens) -> CompletionLogprobs:
-        """Those of the next tokens that were drawn."""
+        """Log-probabilities of the next drawn tokens."""
         return self._told(_rows(drawn, self._top))
 
     def none(self) -> CompletionLogprobs:
-        """Those of a text without tokens."""
+        """Log-probabilities of a text without tokens."""
         return self._told([])
 
     def _told(self, rows: list[_Row]) -> CompletionLogprobs:
@@ -113,7 +113,7 @@ class TextLogprobs:
         )
 
     def _by_text(self, row: _Row) -> dict[str, float]:
-        """The most probable tokens and the one that is there; of several with one text the most probable counts."""
+        """Log-probabilities of the top tokens and the row's token, by text; of equal texts the most probable counts."""
         told: dict[str, float] = {}
         for token, logprob in [*row.top, (row.token, row.logprob)]:
             told.setdefault(self._texts.text(token), logprob)
@@ -121,7 +121,7 @@ class TextLogprobs:
 
 
 def prompt_logprobs(score: Score, top: int, texts: TokenTexts) -> PromptLogprobs:
-    """Those of a prompt's tokens, each with `top` of the most probable ones, by the tokens' numbers."""
+    """Log-probabilities of a prompt's tokens and the `top` most probable tokens per position, by token id."""
     told: PromptLogprobs = [None]
     for at in range(1, len(score.token_ids)):
         entries: dict[str, PromptLogprob] = {}
@@ -154,5 +154,5 @@ def _rows(drawn: RatedTokens, top: int) -> list[_Row]:
 
 
 def _row(token: int, logprob: float, top: list[tuple[int, float]], confidence: float | None) -> _Row:
-    """A place whose token has the same number among the most probable ones as by itself: clients compare them."""
+    """A row whose token has the same log-probability alone and among the top tokens, because clients compare them."""
     return _Row(token, next((number for each, number in top if each == token), logprob), top, confidence)

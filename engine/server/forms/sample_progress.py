@@ -1,4 +1,4 @@
-"""What is known of a sample while it is drawn."""
+"""The text, confidence and stop reason of a sample while it is drawn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class SampleProgress:
     """Follows one sample, piece by piece."""
 
     def __init__(self, tokenizer: Tokenizer | None, sampling: Sampling, skip_special_tokens: bool) -> None:
-        """Begin with nothing drawn."""
+        """Start with nothing drawn."""
         self._tokenizer = tokenizer
         self._sampling = sampling
         self._spelled = None if skip_special_tokens or tokenizer is None else SpelledText(tokenizer, sampling)
@@ -23,18 +23,18 @@ class SampleProgress:
         self._confidence = 0.0
 
     def text(self, drawn: Completion) -> str:
-        """The text that the next tokens add. Call it once for each piece, before the properties are read."""
+        """The text that the next piece adds. Call it once per piece, before the other methods."""
         self._token_ids += drawn.token_ids.tolist()
         self._confidence += float(drawn.confidences.sum())
         return drawn.text if self._spelled is None else self._spelled.push(drawn)
 
     def confidence(self, drawn: Completion) -> float | None:
-        """Mean of Marco-o1's token confidences, with the last piece."""
+        """Mean of Marco-o1's token confidences; None before the last piece."""
         if drawn.finish_reason is None or not self._token_ids:
             return None
         mean = self._confidence / len(self._token_ids)
         return mean if math.isfinite(mean) else None
 
     def stop_reason(self, drawn: Completion) -> str | int | None:
-        """The stop that ended it, with the last piece."""
+        """The stop text or token that ended the sample; None before the last piece."""
         return stop_reason(drawn.finish_reason, self._token_ids, self._sampling, self._tokenizer)

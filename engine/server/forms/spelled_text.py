@@ -1,4 +1,4 @@
-"""The text of a sample in which special tokens are written out."""
+"""The text of a sample with special tokens written out."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from ...sampling.sampling import Sampling
 
 
 class SpelledText:
-    """Text with special tokens, piece by piece; the stop at its end is left out unless it was asked for."""
+    """Text with special tokens, piece by piece; without the stop at its end unless `include_stop` is set."""
 
     def __init__(self, tokenizer: Tokenizer, sampling: Sampling) -> None:
-        """Begin with nothing."""
+        """Start with an empty text."""
         self._stream = tokenizer.stream(keep_special=True)
         self._sampling = sampling
         self._held = ""
 
     def push(self, drawn: Completion) -> str:
-        """The text that is certain with these next tokens."""
+        """Add the next tokens; return the new text that is certain by now."""
         ids = drawn.token_ids.tolist()
         reason = drawn.finish_reason
         if reason in ("eos", "stop") and not self._sampling.include_stop and self._ends_by_token(ids, reason):
@@ -39,5 +39,5 @@ class SpelledText:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """The length of the longest end of `text` that may become `stop`, all of it included."""
+    """The length of the longest suffix of `text` that is a prefix of `stop`, or all of `stop`."""
     return next((length for length in range(min(len(text), len(stop)), 0, -1) if text.endswith(stop[:length])), 0)

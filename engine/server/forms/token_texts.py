@@ -8,22 +8,22 @@ _NO_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
 
 class TokenTexts:
-    """Writes tokens of one request."""
+    """Writes the tokens of one request as texts or ids."""
 
     def __init__(self, tokenizer: Tokenizer | None, as_ids: bool) -> None:
-        """Write tokens as the texts that they have alone, or `as_ids`, such as `token_id:17`."""
+        """Write each token as its own decoded text, or, with `as_ids`, in the form `token_id:17`."""
         self._tokenizer = tokenizer
         self._as_ids = as_ids or tokenizer is None
         self._known: dict[int, str] = {}
 
     def text(self, token: int) -> str:
-        """How the token is written."""
+        """The token as its text or its id."""
         if self._as_ids:
             return f"token_id:{token}"
         return self.decoded(token)
 
     def decoded(self, token: int) -> str:
-        """The text that it has alone, where special tokens are written out."""
+        """The text of the token alone; special tokens are written out."""
         if self._tokenizer is None:
             return ""
         text = self._known.get(token)
@@ -32,6 +32,6 @@ class TokenTexts:
         return text
 
     def bytes(self, token: int) -> list[int] | None:
-        """The bytes of its text; None where it is part of a character, or no text."""
+        """The bytes of the token's text; None if it is only part of a character or has no text."""
         text = self.decoded(token)
         return None if _NO_CHARACTER in text or not text else list(text.encode())

@@ -1,4 +1,4 @@
-"""What answers say about the tokens that they took."""
+"""Token counts for answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ..schemas.usage import PromptTokensDetails, UsageAnswer
 
 
 def usage_of(prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> UsageAnswer:
-    """Tokens of a request, where each prompt counts once."""
+    """Token counts of a request; each prompt counts once."""
     return UsageAnswer(
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,

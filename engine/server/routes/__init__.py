@@ -1,1 +1,1 @@
-"""The routes, one file for each family."""
+"""The server's routes, one module per family."""

@@ -1,4 +1,4 @@
-"""`/v1/branches`: branches that clients hold, so that a search elsewhere keeps its K and V here."""
+"""`/v1/branches`: branches that clients hold, so that a search that runs elsewhere keeps its KV cache here."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ router = APIRouter(prefix="/v1/branches", route_class=StrictRoute, tags=["Branch
 
 @router.post("")
 async def create(request: CreateRequest, http: Request, service: ServiceOf) -> BranchesAnswer:
-    """Make a branch of each prompt, and compute it."""
+    """Create a branch for each prompt and compute its KV cache."""
     service.model_name(request.model)
     service.leases.check_room(len(request.prompts))
 
@@ -54,7 +54,7 @@ async def create(request: CreateRequest, http: Request, service: ServiceOf) -> B
 
 @router.get("/{branch}")
 async def show(branch: str, service: ServiceOf) -> BranchTokens:
-    """A branch with all its tokens."""
+    """Return a branch with all its tokens."""
     lease = service.leases.get(branch)
     path = await service.engine.call(lambda: lease.node.path_ids)
     return BranchTokens(**_told(service, lease).model_dump(), token_ids=path)
@@ -62,20 +62,20 @@ async def show(branch: str, service: ServiceOf) -> BranchTokens:
 
 @router.delete("/{branch}")
 async def delete(branch: str, service: ServiceOf) -> ReleaseAnswer:
-    """Let go of a branch."""
+    """Release a branch."""
     service.leases.get(branch)
     return ReleaseAnswer(released=service.leases.release([branch]))
 
 
 @router.post("/release")
 async def release(request: ReleaseRequest, service: ServiceOf) -> ReleaseAnswer:
-    """Let go of branches."""
+    """Release branches."""
     return ReleaseAnswer(released=service.leases.release(request.branches))
 
 
 @router.post("/extend")
 async def extend(request: ExtendRequest, http: Request, service: ServiceOf) -> ExtendAnswer:
-    """Draw samples of what follows branches, all in one batch; each is a branch itself."""
+    """Draw samples that continue branches, all in one batch; each sample is a new branch."""
     most = service.settings.max_choices
     wanted = sum(each.n for each in request.extensions)
     if wanted > most:
@@ -111,7 +111,7 @@ async def extend(request: ExtendRequest, http: Request, service: ServiceOf) -> E
 
 @router.post("/fork")
 async def fork(request: ForkRequest, http: Request, service: ServiceOf) -> BranchesAnswer:
-    """Make branches that end within others; they share their K and V."""
+    """Create branches that are prefixes of others and share their KV cache."""
     service.leases.check_room(len(request.forks))
     with _used(service, [each.branch for each in request.forks]) as leases:
         for each, lease in zip(request.forks, leases, strict=True):
@@ -129,7 +129,7 @@ async def fork(request: ForkRequest, http: Request, service: ServiceOf) -> Branc
 
 @router.post("/append")
 async def append(request: AppendRequest, http: Request, service: ServiceOf) -> BranchesAnswer:
-    """Make branches that go on with given tokens; these are computed with the next extension."""
+    """Create branches that continue others with given tokens, which are computed with the next extension."""
     service.leases.check_room(len(request.appendings))
     with _used(service, [each.branch for each in request.appendings]) as leases:
         given = [await _given(service, each.tokens) for each in request.appendings]
@@ -141,7 +141,7 @@ async def append(request: AppendRequest, http: Request, service: ServiceOf) -> B
 
 @router.post("/score")
 async def score(request: BranchScoreRequest, http: Request, service: ServiceOf) -> BranchScoresAnswer:
-    """Rate given tokens after branches, whose K and V are shared."""
+    """Score given tokens after branches; branches are not computed again."""
     check_logprobs(request.top_logprobs, service.settings, "top_logprobs")
     texts = TokenTexts(service.engine.engine.tokenizer, request.return_tokens_as_token_ids)
     with _used(service, [each.branch for each in request.continuations]) as leases:
@@ -166,19 +166,19 @@ async def _ids(service: Service, prompt: str | list[int] | PromptChat, add_speci
 
 
 async def _given(service: Service, tokens: str | list[int]) -> list[int]:
-    """Token ids of what follows a branch."""
+    """Token ids of a continuation, given as text or token ids."""
     return await text_ids(service, tokens, add_special_tokens=False) if isinstance(tokens, str) else tokens
 
 
 def _check_sampling(n: int | None, stream: bool | None) -> None:
-    """See that what stands elsewhere is not in `sampling` as well."""
+    """Refuse `n` and `stream` inside `sampling`: `n` belongs to the extension, and extensions are not streamed."""
     if n is not None or stream:
-        raise RequestError("sampling: n stands beside it, and extensions are not streamed", param="extensions")
+        raise RequestError("sampling: set n outside sampling; extensions are not streamed", param="extensions")
 
 
 @contextmanager
 def _used(service: Service, ids: Iterable[str]) -> Iterator[list[Lease]]:
-    """The branches of these ids, which do not expire meanwhile."""
+    """The branches with these ids, which do not expire while the context is open."""
     leases = [service.leases.get(id) for id in ids]
     for lease in leases:
         lease.users += 1

@@ -39,7 +39,7 @@ async def chat(request: ChatRequest, http: Request, service: ServiceOf) -> Respo
 
 
 async def _begun(request: ChatRequest, service: Service) -> _ChatRun:
-    """Check all there is to check, and queue the work."""
+    """Check the whole request and queue its work."""
     model = service.model_name(request.model)
     check_logprobs(request.prompt_logprobs, service.settings, "prompt_logprobs")
     if request.top_logprobs and not request.logprobs:
@@ -62,7 +62,7 @@ async def _begun(request: ChatRequest, service: Service) -> _ChatRun:
 
 
 class _ChatRun:
-    """One request and what it is answered."""
+    """One request and its answer."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class _ChatRun:
         self._texts = [ChatText(request, index, samples.sampling, tokenizer, texts) for index in range(samples.n)]
 
     async def whole(self) -> ChatAnswer:
-        """Everything at once."""
+        """The whole answer, once all samples have ended."""
         drawn = await self._samples.whole()
         return ChatAnswer(
             id=self._id,
@@ -97,7 +97,7 @@ class _ChatRun:
         )
 
     async def pieces(self) -> AsyncGenerator[ChatPiece]:
-        """Everything as it comes."""
+        """The chunks of the streamed answer."""
         options = self._options
         running = options is not None and options.continuous_usage_stats
         async with aclosing(self._samples.pieces()) as pieces:

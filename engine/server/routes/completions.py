@@ -37,7 +37,7 @@ async def completions(request: CompletionRequest, http: Request, service: Servic
 
 
 async def _begun(request: CompletionRequest, service: Service) -> _CompletionRun:
-    """Check all there is to check, and queue the work."""
+    """Check the whole request and queue its work."""
     model = service.model_name(request.model)
     check_logprobs(request.prompt_logprobs, service.settings, "prompt_logprobs")
     most = service.most_tokens(request.max_tokens)
@@ -63,7 +63,7 @@ async def _begun(request: CompletionRequest, service: Service) -> _CompletionRun
 
 
 class _CompletionRun:
-    """One request and what it is answered."""
+    """One request and its answer."""
 
     def __init__(
         self,
@@ -96,13 +96,13 @@ class _CompletionRun:
         ]
 
     async def whole(self) -> CompletionAnswer:
-        """Everything at once."""
+        """The whole answer, once all samples have ended."""
         drawn = await self._samples.whole() if self._draws else [None] * len(self._texts)
         choices = [text.whole(each) for text, each in zip(self._texts, drawn, strict=True)]
         return self._piece(choices, self._usage())
 
     async def pieces(self) -> AsyncGenerator[CompletionAnswer]:
-        """Everything as it comes."""
+        """The chunks of the streamed answer."""
         options = self._options
         running = options is not None and options.continuous_usage_stats
         async with aclosing(self._choices()) as choices:
@@ -133,7 +133,7 @@ class _CompletionRun:
 
 
 def _prompts(request: CompletionRequest) -> list[str] | list[list[int]]:
-    """The prompts, each a text or token ids."""
+    """The prompts of a request, each a text or a list of token ids."""
     prompt = request.prompt
     if isinstance(prompt, str):
         return [prompt]

@@ -32,7 +32,7 @@ router = APIRouter(route_class=StrictRoute, tags=["vLLM"])
     "/inference/v1/generate", response_model=GenerateAnswer, responses=errors_and_events("Pieces, then [DONE].")
 )
 async def generate(request: GenerateRequest, http: Request, service: ServiceOf) -> Response:
-    """Continue token ids by token ids."""
+    """Continue a prompt of token ids; the answer has token ids too."""
     timeout = service.settings.request_timeout
     run = await while_connected(http, _begun(request, service), timeout)
     if request.stream:
@@ -41,14 +41,12 @@ async def generate(request: GenerateRequest, http: Request, service: ServiceOf) 
 
 
 async def _begun(request: GenerateRequest, service: Service) -> _GenerateRun:
-    """Check all there is to check, and queue the work."""
+    """Check the whole request and queue its work."""
     service.model_name(request.model)
     drawing = request.sampling_params
     check_logprobs(drawing.prompt_logprobs, service.settings, "sampling_params.prompt_logprobs")
     if drawing.stream:
-        raise RequestError(
-            "sampling_params.stream: stream stands beside sampling_params", param="sampling_params.stream"
-        )
+        raise RequestError("sampling_params.stream: set stream outside sampling_params", param="sampling_params.stream")
     sampling = sampling_of(drawing, service.most_tokens(drawing.max_tokens), drawing.logprobs, service.settings)
     ids = truncated(request.token_ids, drawing.truncate_prompt_tokens, drawing.max_tokens, service.context)
     samples = Samples(service, [ids], drawing.n or 1, sampling)
@@ -65,7 +63,7 @@ async def _begun(request: GenerateRequest, service: Service) -> _GenerateRun:
 
 
 class _GenerateRun:
-    """One request and what it is answered."""
+    """One request and its answer."""
 
     def __init__(self, request: GenerateRequest, service: Service, samples: Samples) -> None:
         tokenizer = service.engine.engine.tokenizer
@@ -77,19 +75,19 @@ class _GenerateRun:
         self._progress = [SampleProgress(tokenizer, samples.sampling, True) for _ in range(samples.n)]
 
     async def whole(self) -> GenerateAnswer:
-        """Everything at once."""
+        """The whole answer, once all samples have ended."""
         drawn = await self._samples.whole()
         choices = [self._choice(index, each) for index, each in enumerate(drawn)]
         return self._piece(choices, usage=True)
 
     async def pieces(self) -> AsyncGenerator[GenerateAnswer]:
-        """Everything as it comes."""
+        """The chunks of the streamed answer."""
         options = self._request.stream_options
         running = options is not None and options.continuous_usage_stats
         async with aclosing(self._samples.pieces()) as pieces:
             async for index, drawn in pieces:
                 yield self._piece([self._choice(index, drawn)], usage=running)
-                self.prompt_logprobs = None  # told once
+                self.prompt_logprobs = None  # sent only once
         if options is not None and options.include_usage:
             yield self._piece([], usage=True)
 

@@ -1,4 +1,4 @@
-"""What Marco-o1's published clients ask: `POST /generate` of its search, and `POST /chat/` of its demonstrations."""
+"""Routes for Marco-o1's published clients: `POST /generate` for its tree search, `POST /chat/` for its demos."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from ..waiting import while_connected
 router = APIRouter(route_class=StrictRoute, tags=["Marco-o1"])
 
 _TOP_P = 0.9
-"""Of Marco-o1's servers, which no request can change."""
+"""`top_p` of Marco-o1's servers; requests cannot change it."""
 
 _CHAT_TOKENS = 4096
-"""Length of an answer in its demonstrations."""
+"""Most tokens of an answer in Marco-o1's demos."""
 
 _CHAT_END = "</Output>"
-"""What an answer ends with there."""
+"""Stop text of an answer in Marco-o1's demos."""
 
 _FAILED: dict[int | str, dict[str, Any]] = {
     **ERRORS,
@@ -48,7 +48,7 @@ _FAILED: dict[int | str, dict[str, Any]] = {
 
 @router.post("/generate", response_model=MarcoGenerateAnswer, responses=_FAILED)
 async def generate(request: MarcoGenerateRequest, http: Request, service: ServiceOf) -> Response:
-    """Continue the answer to a question by exactly `n` samples."""
+    """Draw exactly `n` samples that continue the answer to a question."""
     try:
         drawn = await while_connected(http, _continued(service, request), service.settings.request_timeout)
     except (MarcotError, RequestError) as error:
@@ -76,7 +76,7 @@ async def _continued(service: Service, request: MarcoGenerateRequest) -> list[st
 
 
 def _tools(text: str) -> object:
-    """Tools for the chat template, which clients send as JSON in a text; `{}`, which becomes None, for none."""
+    """Parse the tools for the chat template, which clients send as a JSON string; `{}` gives None, no tools."""
     try:
         return strict_json.parse(text) or None
     except ValueError as error:
@@ -85,7 +85,7 @@ def _tools(text: str) -> object:
 
 @router.post("/chat/", response_model=MarcoChatAnswer, responses=ERRORS)
 async def chat(request: MarcoChatRequest, http: Request, service: ServiceOf) -> Response:
-    """Answer the next message of a conversation; as plain text, piece by piece, with `--compat marco-o1-stream`."""
+    """Answer the next message of a conversation; with `--compat marco-o1-stream`, as a stream of plain text."""
     if not request.user_input:
         raise RequestError("user_input: is empty", param="user_input")
     history = [message.for_template() for message in request.history]

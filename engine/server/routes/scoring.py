@@ -22,7 +22,7 @@ router = APIRouter(route_class=StrictRoute, tags=["vLLM"], responses=ERRORS)
 
 @router.post("/generative_scoring")
 async def generative_scoring(request: ScoringRequest, http: Request, service: ServiceOf) -> ScoringAnswer:
-    """How probable each label is as the token that follows the query and each item."""
+    """Return how probable each label is as the token that follows the query and each item."""
     return await while_connected(http, _scored(service, request), service.settings.request_timeout)
 
 

@@ -26,14 +26,14 @@ from ..waiting import while_connected
 router = APIRouter(route_class=StrictRoute, tags=["Search"])
 
 _BRANCHES = ("rollouts", "parallel", "width", "beams", "samples", "subtrees")
-"""Parameters that say how many branches are drawn."""
+"""Parameters that determine how many branches are drawn."""
 
 
 @router.post(
     "/v1/search", response_model=SearchAnswer, responses=errors_and_events("Progress, then the answer, then [DONE].")
 )
 async def search(request: SearchRequest, http: Request, service: ServiceOf) -> Response:
-    """Search a question."""
+    """Search the answer to a question; return the rollouts and, by default, the tree."""
     timeout = service.settings.request_timeout
     run = await while_connected(http, _begun(request, service), timeout)
     if request.stream:
@@ -42,7 +42,7 @@ async def search(request: SearchRequest, http: Request, service: ServiceOf) -> R
 
 
 async def _begun(request: SearchRequest, service: Service) -> _SearchRun:
-    """Check all there is to check, and queue the search."""
+    """Check the whole request and queue the search."""
     model = service.model_name(request.model)
     strategy = strategy_of(request, service.settings)
     searching = await service.engine.search(
@@ -59,8 +59,8 @@ def strategy_of(request: SearchRequest, settings: ServerSettings) -> Strategy:
     """The strategy that a request describes.
 
     Raises:
-        RequestError: The strategy has no such parameter, or it asks for more than the server allows.
-        InputError: A parameter makes no sense.
+        RequestError: The strategy does not have a parameter, or the request asks for more than the server allows.
+        InputError: The value of a parameter is invalid.
     """
     kind = STRATEGIES[request.strategy]
     given = request.parameters.model_dump(exclude_none=True)
@@ -68,7 +68,7 @@ def strategy_of(request: SearchRequest, settings: ServerSettings) -> Strategy:
     if unknown := sorted(given.keys() - known):
         raise RequestError(f"parameters: the strategy {request.strategy} has no {unknown[0]}", param="parameters")
     if "rollouts" not in given and ("max_tokens" in given or "max_seconds" in given):
-        given["rollouts"] = settings.max_choices  # the tokens or seconds alone end it
+        given["rollouts"] = settings.max_choices  # only the limit of tokens or seconds ends the search
     for name, most in _limits(settings).items():
         if given.get(name, 0) > most:
             raise RequestError(f"parameters.{name}: at most {most} can be asked for", param="parameters")
@@ -80,13 +80,13 @@ def strategy_of(request: SearchRequest, settings: ServerSettings) -> Strategy:
 
 
 def _limits(settings: ServerSettings) -> dict[str, int]:
-    """What parameters may be at most."""
+    """The largest allowed value of each limited parameter."""
     tokens = {} if settings.max_tokens is None else {"max_rollout_tokens": settings.max_tokens}
     return dict.fromkeys(_BRANCHES, settings.max_choices) | tokens
 
 
 class _SearchRun:
-    """One request and what it is answered."""
+    """One request and its answer."""
 
     def __init__(self, request: SearchRequest, model: str, strategy: Strategy, searching: Searching) -> None:
         self._request = request
@@ -97,14 +97,14 @@ class _SearchRun:
         self._searching = searching
 
     async def whole(self) -> SearchAnswer:
-        """The result."""
+        """The answer, once the search has ended."""
         try:
             return self._answer(await self._searching.result())
         finally:
             self._searching.cancel()
 
     async def events(self) -> AsyncGenerator[SearchProgress | SearchAnswer]:
-        """Progress, and then the result."""
+        """Progress while the search runs, then the answer."""
         try:
             async for progress in self._searching:
                 yield SearchProgress(

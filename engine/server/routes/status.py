@@ -1,4 +1,4 @@
-"""What the server is and how it does: `/health`, `/version`, `/metrics` and `/v1/models`."""
+"""The server's state and model: `/health`, `/version`, `/metrics` and `/v1/models`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ router = APIRouter(tags=["Status"], responses=ERRORS)
 
 _METRICS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "Counters as Prometheus reads them.",
+        "description": "Metrics in the Prometheus text format.",
         "content": {CONTENT_TYPE: {"schema": {"type": "string"}}},
     }
 }
@@ -26,33 +26,33 @@ _METRICS: dict[int | str, dict[str, Any]] = {
 
 @router.get("/health")
 async def health(service: ServiceOf) -> HealthAnswer:
-    """Whether requests are taken."""
+    """Report whether the server accepts requests."""
     if not service.engine.is_open:
-        raise RequestError("the server is about to end", HTTPStatus.SERVICE_UNAVAILABLE)
+        raise RequestError("the server is shutting down", HTTPStatus.SERVICE_UNAVAILABLE)
     return HealthAnswer()
 
 
 @router.get("/version")
 async def show_version() -> VersionAnswer:
-    """The version of marcot."""
+    """Return the version of marcot."""
     return VersionAnswer(version=version("marcot"))
 
 
 @router.get("/metrics", response_class=Response, responses=_METRICS)
 async def metrics(service: ServiceOf) -> Response:
-    """Counters of this server."""
+    """Return the server's metrics for Prometheus."""
     return Response(service.metrics.text(), media_type=CONTENT_TYPE)
 
 
 @router.get("/v1/models")
 async def models(service: ServiceOf) -> ModelList:
-    """The model, by each of its names."""
+    """List the served model under each of its names."""
     return ModelList(data=[_card(service, name) for name in service.settings.names])
 
 
 @router.get("/v1/models/{model:path}")
 async def one_model(model: str, service: ServiceOf) -> ModelCard:
-    """The model."""
+    """Return the served model."""
     return _card(service, service.model_name(model))
 
 

@@ -1,4 +1,4 @@
-"""Tokens and texts: `/tokenize`, `/detokenize` and `/tokenizer_info`."""
+"""Converts texts to tokens and back: `/tokenize`, `/detokenize` and `/tokenizer_info`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ router = APIRouter(route_class=StrictRoute, tags=["Tokens"], responses=ERRORS)
 
 @router.post("/tokenize")
 async def tokenize(request: TokenizeText | TokenizeChat, service: ServiceOf) -> TokenizeAnswer:
-    """Token ids of a text, or of a conversation in the model's chat format."""
+    """Return the token ids of a text, or of a conversation in the model's chat format."""
     service.model_name(request.model)
     if isinstance(request, TokenizeChat):
         ids = await chat_ids(service, request)
@@ -35,7 +35,7 @@ async def tokenize(request: TokenizeText | TokenizeChat, service: ServiceOf) -> 
 
 @router.post("/detokenize")
 async def detokenize(request: DetokenizeRequest, service: ServiceOf) -> DetokenizeAnswer:
-    """The text of token ids."""
+    """Return the text of token ids."""
     service.model_name(request.model)
     vocabulary = service.engine.engine.config.vocab_size
     if any(token >= vocabulary for token in request.tokens):
@@ -45,7 +45,7 @@ async def detokenize(request: DetokenizeRequest, service: ServiceOf) -> Detokeni
 
 @router.get("/tokenizer_info")
 async def tokenizer_info(service: ServiceOf) -> TokenizerInfo:
-    """The model's tokenizer."""
+    """Describe the model's tokenizer."""
     tokenizer = service.tokenizer
     bos = tokenizer.bos_token_id
     return TokenizerInfo(
