@@ -1,4 +1,4 @@
-"""Checks of what users pass, so that a wrong value is an error that names the argument, not a crash deeper inside."""
+"""Checks users' arguments, so that a wrong value gives an error that names the argument, not a crash deeper inside."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 from .errors import InputError
 
 MAX_BRANCHES = 2**18
-"""Most branches of one call: each takes about 1.4 kB before its first token (measured), all together 0.4 GB, and more
-for what they draw."""
+"""Maximum branches of one call. Each takes about 1.4 kB before its first token (measured), all together 0.4 GB, plus
+memory for the drawn tokens."""
 
 MAX_COUNT = 2**31 - 1
-"""Upper bound of counts that cost nothing by themselves, such as budgets: no search ever reaches it."""
+"""Upper bound of counts that need no memory, such as budgets; no search ever reaches it."""
 
 
 def check_integer(
@@ -43,7 +43,7 @@ def check_count(name: str, value: object, allowed: str, *, least: int, error: ty
     """`value` as an int from `least` to `MAX_COUNT`.
 
     Raises:
-        InputError: An `error` with the message `name=value: must be <allowed>`, or that it must be at most `MAX_COUNT`.
+        InputError: An `error` with the message `name=value: must be <allowed>`, or one that gives the maximum.
     """
     number = check_integer(name, value, allowed, least=least, error=error)
     if number > MAX_COUNT:
@@ -52,7 +52,7 @@ def check_count(name: str, value: object, allowed: str, *, least: int, error: ty
 
 
 def check_branches(name: str, number: int) -> int:
-    """`number`, a number of branches that one call asks for.
+    """Check that `number` branches are not too many for one call, and return it.
 
     Raises:
         InputError: It is more than `MAX_BRANCHES`.
@@ -65,7 +65,7 @@ def check_branches(name: str, number: int) -> int:
 
 
 def shown(value: object) -> str:
-    """A short repr of any `value`, also of integers of more than 4,300 digits, which Python refuses to print."""
+    """A short repr of any `value`, even of an integer of more than 4,300 digits, which Python refuses to print."""
     try:
         return f"{value!r:.100}"
     except Exception:  # a user's object may raise any error
@@ -108,7 +108,7 @@ def check_number(
         InputError: An `error` with the message `name=value: must be <allowed>`.
     """
     number = math.nan
-    if type(value) is float:  # the fast path: the check of the protocol takes longer than all the rest
+    if type(value) is float:  # fast path: the protocol check takes longer than everything else here
         number = value
     elif isinstance(value, SupportsFloat) and not _is_flag(value) and not _is_array(value):
         try:

@@ -1,6 +1,6 @@
 """The public API: `Engine.load` a model, then `prefill`, `expand`, `score` and `search`.
 
-Nodes that the calls return share one KV tree (`engine.tree`), so a prefix is computed once, whoever asks for it.
+All nodes share one KV tree (`engine.tree`), so a common prefix is computed only once.
 """
 
 from __future__ import annotations
@@ -71,28 +71,29 @@ _KV_SHARE_OF_MEMORY = {"cpu": 0.25, "cuda": 0.8}
 """The default pool takes at most this share of the machine's memory, or of a GPU's free memory after the weights."""
 
 MAX_THREADS = 1024
-"""OpenMP starts this many without trouble; several thousand end the process."""
+"""Maximum CPU threads: OpenMP starts this many without trouble, but several thousand crash the process."""
 
 _PAGE_BOOKS = 48
-"""Bytes per page of the list of free pages: an integer and its entry (measured: 40), and room to grow."""
+"""Bytes that the list of free pages takes per page: an integer and its entry (measured: 40), and room to grow."""
 
 _DEFAULT_KV_TOKENS = 131_072
-"""The default pool's upper bound in tokens: dozens of trees of a few thousand tokens each."""
+"""Maximum size of the default pool in tokens: enough for dozens of trees of a few thousand tokens each."""
 
 
 class Engine:
-    """A model with its KV tree, for one thread at a time, in the process that loaded it.
+    """A model with its KV tree.
 
-    Threads may take turns. A call while another thread is at work raises an `EngineBusyError`; a call in a forked
-    process raises a `ForkedEngineError`. Between two events of a `stream` the engine is free.
+    Only one thread may use it at a time, in the process that loaded it. A call while another thread is inside a call
+    raises an `EngineBusyError`; a call in a forked process raises a `ForkedEngineError`. Between two events of a
+    `stream`, the engine is free.
 
     Attributes:
         config: The model's shape.
-        compute: How its weights are multiplied, `"exact"` or `"fast"`.
-        deterministic: Whether it is batch-invariant: a branch has the same bits alone and beside any others.
-        tokenizer: Its tokenizer, or None for a checkpoint without one (token ids still work).
-        settings: What it was loaded as, by the names in the settings of results; empty if not by `load`.
-        usage: All work since loading.
+        compute: The compute mode, `"exact"` or `"fast"`.
+        deterministic: Whether the engine is batch-invariant: a branch has the same bits whatever else is in the batch.
+        tokenizer: The model's tokenizer, or None for a checkpoint without one (token ids still work).
+        settings: The load options that results depend on, by their names in result files; empty unless made by `load`.
+        usage: Counts of all work since loading.
         tree: The KV tree.
     """
 
@@ -111,7 +112,7 @@ class Engine:
             decoder: The model.
             tokenizer: Its tokenizer, if it has one.
             kv_tokens: Size of the KV pool in tokens; by default as many as fit in a share of the memory.
-            limits: Size of steps and rounds; by default what suits the device.
+            limits: Sizes of steps and rounds; by default those that suit the device.
             graphs: Whether to run decode steps as CUDA graphs where possible.
             scales: One per layer (see `kv_scales`) to store K and V in fp8; by default they are stored as computed.
 
@@ -131,7 +132,7 @@ class Engine:
         try:
             self.tree = KVTree(pages)
             cache = KVCache(decoder.config, pages, dtype, decoder.device, scales)
-        except (MemoryError, RuntimeError) as error:  # a limit of the process, or others took it meanwhile
+        except (MemoryError, RuntimeError) as error:  # a limit of the process, or other programs have taken it
             raise InputError(f"kv_tokens={pages * PAGE_SIZE}: there is not enough memory: ask for fewer") from error
         limits = limits or SchedulerLimits.of(decoder, _memory(decoder))
         repeated = decode_graphs(decoder, cache, limits.requests) if graphs else None
@@ -166,13 +167,13 @@ class Engine:
             weights: Storage format of matrices: `"stored"` as in the checkpoint, or with dense ones rounded to
                 `"bf16"`, `"int8"` or `"int4"`.
             threads: CPU threads; all cores by default.
-            kv_tokens: Size of the KV pool in tokens; by default what a quarter of the machine's memory (or most of
-                what a GPU has left) holds, at most 131,072.
-            kv_dtype: What K and V are kept as: `"auto"` as they are computed, or `"fp8"` in 8 bits with a scale per
-                layer and head, so that twice as many 16-bit tokens fit. The CPU kernels have no fp8.
-            deterministic: Whether it must be batch-invariant: a branch has the same bits alone and beside any others.
-                The CPU always is; a GPU cuts attention at fixed places for it and leaves no product to cuBLAS, which
-                takes longer.
+            kv_tokens: Size of the KV pool in tokens; by default as many as fit in a quarter of the machine's memory (or
+                in most of a GPU's free memory), at most 131,072.
+            kv_dtype: Storage format of K and V: `"auto"` as computed, or `"fp8"`: 8 bits, with a scale per layer and
+                head, so that twice as many tokens fit as with 16 bits. The CPU kernels have no fp8.
+            deterministic: Whether the engine must be batch-invariant: a branch has the same bits whatever else is in
+                the batch. The CPU always is. A GPU then cuts attention at fixed places and does not use cuBLAS, which
+                is slower.
             graphs: On a GPU, whether a decode step is launched as one CUDA graph instead of kernel by kernel.
 
         Raises:
@@ -180,7 +181,7 @@ class Engine:
             CheckpointError: Its files are damaged or of an unsupported kind.
             BlockFormatError: Its matrices cannot be rounded to `weights`.
             InputError: An argument is invalid on this machine.
-            KernelsUnavailableError: The op set of this machine cannot do what the arguments ask for.
+            KernelsUnavailableError: The op set of this machine does not support the arguments.
             NonFiniteError: A weight is infinite or NaN, or overflows in its storage format.
             ForkedEngineError: The process is a fork in which several threads do not work.
         """
@@ -224,7 +225,7 @@ class Engine:
 
     @property
     def kv_pages(self) -> tuple[int, int]:
-        """Pages of the KV cache: in use, and in all."""
+        """Pages of the KV cache: in use, and in total."""
         return self.tree.pool.in_use, self.tree.pool.capacity
 
     def __repr__(self) -> str:
@@ -235,7 +236,7 @@ class Engine:
     # --- the tree ----------------------------------------------------------------------------------------------
 
     def prefill(self, prompt: str | Sequence[int]) -> Node:
-        """Compute a prompt, except for the prefix that is already cached, which is shared.
+        """Compute K and V of a prompt and return its node; a prefix that is already cached is shared, not recomputed.
 
         Args:
             prompt: Text (special tokens in it are recognised) or token ids.
@@ -267,9 +268,9 @@ class Engine:
         *,
         first: int = 0,
     ) -> list[Node] | list[list[Node]]:
-        """Continue a node by `n` samples, or many nodes at once, all in one batch.
+        """Draw `n` continuations of a node, or of each of many nodes, all in one batch.
 
-        The same call gives the same samples, alone or beside any others.
+        The same call gives the same samples, whatever else is in the batch.
 
         Args:
             node: A node or an `Expansion`, or any number of them.
@@ -278,9 +279,9 @@ class Engine:
             first: Index of the first sample. Samples 0 to 3 differ from samples 4 to 7.
 
         Returns:
-            One child per sample, or one list of children per node or expansion, in order. Nothing follows a node that
-            the model has ended (`finish_reason` is `"eos"`): its children have no tokens and the same finish reason,
-            unless `sampling.ignore_eos` is set. You can still continue after it with `Node.append`.
+            One child per sample, or one list of children per node or expansion, in order. If the model has ended a node
+            (its `finish_reason` is `"eos"`), its children have no tokens and the same finish reason, unless
+            `sampling.ignore_eos` is set. You can still continue after it with `Node.append`.
 
         Raises:
             InputError: `node` is not a node of this engine, or another argument is invalid.
@@ -301,8 +302,8 @@ class Engine:
             first: Index of the sample; the child is the one that `expand(node, 1, sampling, first=first)` returns.
 
         Yields:
-            Parts of the text, which never end inside a character or inside a possible stop string; and last the child,
-            whose `text` is all parts together. Without a tokenizer, only the child.
+            Parts of the text, which never end inside a character or inside a possible stop string; and finally the
+            child, whose `text` is all parts together. Without a tokenizer, only the child.
 
         Raises:
             ContextOverflowError: The node fills the model's context.
@@ -323,10 +324,10 @@ class Engine:
 
         Args:
             sequences: Texts or sequences of token ids; a single one gives a list of one score.
-            top_k: Columns of `Score.top_ids`, at most the whole vocabulary; up to 64 cost nothing.
-            after: What all of them follow, each by itself; it is in the cache or gets there, so that any number of
-                answers to one question cost that question once. By default nothing precedes them.
-            keep: Whether their K and V stay in the cache, for who goes on from there.
+            top_k: Columns of `Score.top_ids`, at most the whole vocabulary; up to 64 cost nothing extra.
+            after: The node that each sequence continues. It is computed once, if it is not cached, however many
+                sequences follow it. By default, nothing precedes the sequences.
+            keep: Whether K and V of the sequences stay in the cache, so that they can be continued.
 
         Raises:
             InputError: A sequence is empty or not in the vocabulary, or another argument makes no sense.
@@ -379,23 +380,23 @@ class Engine:
         r"""Search any number of questions in bounded memory.
 
         Args:
-            questions: One or many texts, `Question`s with known answers, or objects with both as in a .jsonl file. They
-                are taken one by one as places become free; if the iterator raises an error, the open questions are
-                finished first.
+            questions: One or many of: a text, a `Question` with its right answer, or an object with both as in a
+                .jsonl file. They are taken one by one as places become free; if the iterator raises an error, the open
+                questions are finished first.
             strategy: Such as `MCTS(rollouts=16)`.
-            system: System message; the chat template's own by default.
-            instruction: The text to add to each question, after an empty line; None for nothing. By default a request
-                to reason step by step and to box the answer. The default adds nothing if the checkpoint's template or
+            system: System message; the chat template's default if None.
+            instruction: The text to add to each question, after an empty line; None for nothing. The default asks the
+                model to reason step by step and to box the answer. It is not added if the checkpoint's template or
                 `system` mentions reasoning, if there is no template, if the strategy's `answer_from` is not `"auto"`,
-                or after a question that says itself where its answer goes (`\boxed`, `<Output>`, `####`).
-            concurrency: Questions that are searched at a time; their branches share every forward pass.
-            date: The date that a chat template shows as today's for all questions (with 00:00 as the time); by default
-                the day on which the first is asked.
+                or if the question itself says where the answer goes (`\boxed`, `<Output>`, `####`).
+            concurrency: Maximum questions searched at a time; their branches share every forward pass.
+            date: The date that the chat template shows as today's for all questions (with 00:00 as the time); by
+                default the day on which the first question is asked.
 
         Yields:
             `Progress` after each wave of a search, with the counts of the whole call (`total` if `questions` has a
-            length), and one `Outcome` per question, as it is reached. A question that fails, also through your own code
-            (`CallableError`), has the error as its outcome; the others go on.
+            length), and one `Outcome` per question when it ends. If a question fails, even in your own code
+            (`CallableError`), its outcome is the error; the others go on.
 
         Raises:
             InputError: An argument is invalid.
@@ -416,7 +417,7 @@ class Engine:
         strategy: Strategy,
         **options: Unpack[RunOptions],
     ) -> OutcomeTally:
-        """Search a file of questions, or any others, with results on disk; see `run_questions`."""
+        """Search a file or an iterable of questions, with results on disk; see `run_questions`."""
         from .results.question_run import run_questions
 
         return run_questions(self, questions, strategy, **options)
@@ -427,7 +428,7 @@ class Engine:
         Args:
             chat: A question, or messages such as `{"role": "user", "content": "..."}`, oldest first. Without a chat
                 template, a question is plain text.
-            system: System message; the chat template's own by default.
+            system: System message; the chat template's default if None.
             date: The date that the chat template shows as today's, with 00:00 as the time; by default the current time.
 
         Raises:
@@ -436,7 +437,7 @@ class Engine:
         """
         return chat_ids(self.tokenizer, chat, system, date)
 
-    # --- inside ------------------------------------------------------------------------------------------------
+    # --- internals ---------------------------------------------------------------------------------------------
 
     def _run(self, routine: Routine[Never, T]) -> T:
         """Run a routine to its end."""
@@ -450,7 +451,7 @@ class Engine:
                 self._scheduler.step()
 
     def _streamed(self, routine: Routine[E, object]) -> Stream[E]:
-        """Run a routine to its end, as far as its events are taken."""
+        """Run a routine as a stream of its events; it advances when the caller takes the next event."""
 
         def events() -> Generator[E]:
             with closing(routine):
@@ -471,7 +472,7 @@ def _memory(decoder: Decoder) -> int:
 
 
 def _pages(decoder: Decoder, dtype: torch.dtype, kv_tokens: int | None) -> int:
-    """Pages of the pool.
+    """Number of pages of the pool.
 
     Raises:
         InputError: `kv_tokens` is less than a page, or more than the memory holds.

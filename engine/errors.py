@@ -6,7 +6,7 @@ from ..kernels import MarcotError
 
 
 class RenamedWarning(FutureWarning):
-    """Something was given by a name that the next release does not take."""
+    """An old name was used, which the next release will no longer accept."""
 
 
 class InputError(MarcotError):
@@ -49,15 +49,15 @@ class ReleasedNodeError(MarcotError):
 
 
 class EngineBusyError(MarcotError):
-    """An engine was used by one thread while it was at work in another."""
+    """An engine was used by one thread while another thread was using it."""
 
 
 class QueueFullError(MarcotError):
-    """An engine that serves has as many requests as it may have; try again later."""
+    """A serving engine already has the maximum number of requests; try again later."""
 
 
 class EngineClosedError(MarcotError):
-    """An engine that serves takes no more requests."""
+    """A serving engine has been closed, or is closing, and accepts no more requests."""
 
 
 class RequestCancelledError(MarcotError):
@@ -65,7 +65,7 @@ class RequestCancelledError(MarcotError):
 
 
 class EngineStepError(MarcotError):
-    """A step of an engine failed that served a request, among others; `__cause__` is what went wrong."""
+    """A step of the engine failed while it served this request, among others; `__cause__` is the original error."""
 
 
 class WorkerLostError(MarcotError):

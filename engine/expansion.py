@@ -15,11 +15,11 @@ class Expansion(NamedTuple):
     """Sample `n` independent continuations of `node`.
 
     Attributes:
-        node: The state to continue.
-        n: How many children to sample.
-        sampling: How to sample each of them, and when it ends.
-        first: Index of the first sample. Sample `i` of the same tokens, seed and parameters is always the same
-            continuation, so a second expansion of a node should start where the first one ended.
+        node: The node to continue.
+        n: Number of samples, each of which becomes a child.
+        sampling: How to sample them, and when they end.
+        first: Index of the first sample. Sample `i` is always the same for the same tokens, seed and parameters, so a
+            second expansion of a node should start at the index where the first one ended.
     """
 
     node: Node

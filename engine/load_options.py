@@ -32,7 +32,7 @@ def parse_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def number_settings(dtype: str, compute: str, weights: str, kv_dtype: str) -> dict[str, str]:
-    """The number formats that results depend on, by their names in settings.
+    """The settings for number formats, on which results depend.
 
     `kv_dtype` is included only if it is not the default, because older files do not have it.
     """
@@ -54,7 +54,7 @@ def check_compute(name: str) -> None:
 
 
 def resolve_compute(name: str, checkpoint: Checkpoint, weights: WeightFormat, kernels: Kernels) -> Compute:
-    """The compute mode called `name`; `"auto"` is fast where that is faster."""
+    """The compute mode called `name`; `"auto"` is `"fast"` where that is faster, else `"exact"`."""
     quantised = checkpoint.quantised or weights in ("int8", "int4")
     if name == "fast" and not quantised:
         raise InputError(

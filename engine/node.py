@@ -27,7 +27,7 @@ class Node:
     """
 
     def __init__(self, tree: KVTree, kv: KVNode, completion: Completion, codec: TokenCodec) -> None:
-        """Hold `kv`, whose last tokens are those of `completion`."""
+        """Make a handle on `kv`, whose last tokens are those of `completion`."""
         tree.hold(kv)
         self._tree = tree
         self._kv = kv
@@ -59,7 +59,10 @@ class Node:
 
     @property
     def logprobs(self) -> NDArray[np.float32]:
-        """`[tokens]` fp32, raw log-probabilities; `[0]` for given tokens, which `Engine.score` can score."""
+        """`[tokens]` fp32, log-probabilities of the tokens (see `Sampling.logprobs`).
+
+        Empty for given tokens; `Engine.score` computes theirs.
+        """
         return self._completion.logprobs
 
     @property
@@ -69,7 +72,7 @@ class Node:
 
     @property
     def top_logprobs(self) -> NDArray[np.float32]:
-        """`[tokens, k]` fp32, their raw log-probabilities."""
+        """`[tokens, k]` fp32, log-probabilities of `top_ids` (see `Sampling.logprobs`)."""
         return self._completion.top_logprobs
 
     @property
@@ -104,7 +107,7 @@ class Node:
         return self._tree is tree
 
     def append(self, tokens: str | Sequence[int]) -> Node:
-        """The node after appending `tokens`, which are computed when it is first expanded.
+        """The node after appending `tokens`; their K and V are computed when it is first expanded.
 
         Args:
             tokens: Token ids, or text (special tokens in it are recognised).

@@ -20,9 +20,10 @@ class Score(NamedTuple):
 
     Attributes:
         token_ids: `[tokens]` int64.
-        logprobs: `[tokens]` fp32, raw log-probabilities; NaN at 0 where nothing precedes it.
-        top_ids: `[tokens, k]` int64, the most probable tokens, best first; -1 at 0 where nothing precedes it.
-        top_logprobs: `[tokens, k]` fp32; NaN at 0 where nothing precedes it.
+        logprobs: `[tokens]` fp32, raw log-probabilities; row 0 is NaN if nothing precedes the sequence.
+        top_ids: `[tokens, k]` int64, the most probable tokens, best first; row 0 is -1 if nothing precedes the
+            sequence.
+        top_logprobs: `[tokens, k]` fp32, log-probabilities of `top_ids`; row 0 is NaN if nothing precedes the sequence.
     """
 
     token_ids: NDArray[np.int64]
@@ -38,16 +39,16 @@ class Scoring(Request):
     """A sequence while it is being scored.
 
     Attributes:
-        node: A growing node with all tokens of the sequence; nobody else sees it before it is frozen.
+        node: A growing node with all tokens of the sequence; other requests cannot match it before it is frozen.
         top_k: Columns of the result.
-        keep: Whether the node is to be frozen at the end, for who goes on from there.
-        kept: Whether it was; the scoring then holds it until somebody releases it.
+        keep: Whether to freeze the node at the end, so that its K and V stay in the tree.
+        kept: Whether the node was frozen; it then has a handle, which the caller must release.
     """
 
     node: KVNode
 
     def __init__(self, fork: KVNode, node: KVNode, top_k: int, usage: Usage, keep: bool = False) -> None:
-        """Start with nothing of `node` scored, which grows below `fork`: the root, or what the sequence follows."""
+        """Make a request to score the tokens of `node`, which is below `fork`: the root, or what they follow."""
         super().__init__(fork, node, usage)
         self.top_k = top_k
         self.keep = keep
@@ -61,7 +62,7 @@ class Scoring(Request):
 
     @property
     def ready(self) -> bool:
-        """Whether the state that the sequence follows is known, if it follows any."""
+        """Whether the hidden state before the sequence is known; always True if nothing precedes it."""
         fork = self.fork
         return fork.parent is None or (fork.hidden is not None and fork.computed == len(fork.tokens))
 
@@ -75,23 +76,23 @@ class Scoring(Request):
         return self if leaf is self.node else None
 
     def outputs(self, leaf: KVNode, first: int, rows: int) -> int:
-        """See `Request.outputs`: every token of its own is rated by what stands before it."""
+        """See `Request.outputs`: every row of its own node, because each hidden state scores the next token."""
         return rows if leaf is self.node else super().outputs(leaf, first, rows)
 
     def take_over(self) -> bool:
-        """See `Request.take_over`: where that is wanted and nothing has failed."""
+        """See `Request.take_over`: the node stays if `keep` is set and the scoring has not failed."""
         self.kept = self.keep and self.error is None
         return self.kept
 
     def targets(self, first: int, rows: int) -> list[int]:
-        """The tokens that follow tokens `first` to `first + rows - 1`; the last of all is followed by token 0."""
+        """The tokens that follow tokens `first` to `first + rows - 1`; token id 0 after the end of the sequence."""
         following = self.node.tokens[first + 1 : first + rows + 1]
         return following + [0] * (rows - len(following))
 
     def take(self, first: int, head: HeadTopK) -> bool:
-        """Record the rows of `head`, whose first one stands at token `first`; False if they are not all finite.
+        """Record the LM head's results for the rows from token `first` on; return whether all are finite.
 
-        Token -1 is the last one of the state that the sequence follows.
+        Token -1 is the last token before the sequence.
         """
         assert head.target_logits is not None
         self._scored = first + len(head.lse)

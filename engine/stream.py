@@ -12,7 +12,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Stream(Iterator[T_co]):
-    """Events of an engine, which is at work while the caller waits for the next event, and free between two events.
+    """Events of an engine. It works while the caller waits for the next event, and is free between two events.
 
     Closing or dropping a stream before its end cancels the unfinished work.
     """

@@ -14,8 +14,8 @@ _WAIT_S = 0.1
 """Seconds that a thread waits for its turn: longer than another thread needs to release nodes, too short to notice."""
 
 _teams: set[int] = set()
-"""Processes (this one or those it was forked from) that run engines on several threads. OpenMP keeps its threads for
-the life of a process, and in a fork waits forever for the ones that were not copied."""
+"""Ids of the processes (this one or those it was forked from) that run engines on several threads. OpenMP keeps its
+threads for the life of a process; in a fork, it waits forever for the threads, which were not copied."""
 
 
 def check_team(threads: int) -> None:
@@ -38,12 +38,13 @@ def check_team(threads: int) -> None:
 class Turn:
     """A context manager that lets one thread at a time use an engine, in the process that loaded it.
 
-    Turns can be nested in one thread: a value that a search calls may use the same engine. Handles may be released at
-    any time and in any thread, also by the garbage collector; if an engine is at work, the release is postponed.
+    Turns can be nested in one thread, because a value function that a search calls may use the same engine. Handles may
+    be released at any time and in any thread, also by the garbage collector; if the engine is in use, the release is
+    postponed.
     """
 
     def __init__(self) -> None:
-        """Belong to the current process."""
+        """Make a lock that belongs to the current process."""
         self._process = os.getpid()
         self._lock = threading.RLock()
         self._depth = 0
@@ -80,12 +81,12 @@ class Turn:
             self._lock.release()
 
     def defer(self, work: Callable[[], None]) -> None:
-        """Do `work` when no thread is at work: now, or at the end of the current turn; never in a fork."""
+        """Call `work` when no thread has the turn: now, or at the end of the current turn; never in a fork."""
         if os.getpid() != self._process:
             return
         self._deferred.append(work)
         if self._depth == 0 and self._lock.acquire(blocking=False):
-            self._depth += 1  # what the garbage collector adds meanwhile waits
+            self._depth += 1  # work that the garbage collector adds meanwhile is queued
             try:
                 self.run_deferred()
             finally:
@@ -93,6 +94,6 @@ class Turn:
                 self._lock.release()
 
     def run_deferred(self) -> None:
-        """Do now what was put off; only for the thread whose turn it is."""
+        """Run the deferred work now. Only the thread that has the turn may call this."""
         while self._deferred:
             self._deferred.popleft()()

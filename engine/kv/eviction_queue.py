@@ -11,9 +11,10 @@ _SLACK = 64
 
 
 class EvictionQueue:
-    """Nodes by their last use. A node that leaves the tree must be removed here too, or it would stay in memory.
+    """A priority queue of nodes, least recently used first.
 
-    Every operation takes amortised `O(log n)`.
+    A node that leaves the tree must be removed from the queue too, or it would stay in memory. Every operation takes
+    amortised `O(log n)`.
     """
 
     def __init__(self) -> None:
@@ -26,7 +27,7 @@ class EvictionQueue:
         return node.serial in self._nodes
 
     def push(self, node: KVNode) -> None:
-        """Queue `node` by its last use; a node that is already queued keeps its place."""
+        """Add `node` at the place given by its last use; a node that is already queued keeps its place."""
         if node.serial not in self._nodes:
             self._nodes[node.serial] = node
             heapq.heappush(self._heap, (node.last_used, node.serial))

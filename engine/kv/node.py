@@ -39,7 +39,7 @@ class KVNode:
     Attributes:
         parent: The node above; None for the root only.
         children: Frozen children by their first token; several may start with the same token.
-        growing: Children that a branch is still appending to; they cannot be matched or split.
+        growing: Children that are still being appended to; they cannot be matched or split.
         tokens: The run's token ids.
         start: Absolute position of the first token.
         pages: Page ids; empty when nothing is cached.
@@ -47,10 +47,10 @@ class KVNode:
         borrowed: Whether the first page belongs to the parent.
         computed: How many tokens from the start of the run have their K and V in the pages.
         ever_computed: The largest value `computed` has had, to tell recomputation from first computation.
-        handles: Public nodes that hold this one.
-        pins: Running branches that end in this node.
-        readers: `pins` of the whole subtree.
-        resident_children: Children that have pages.
+        handles: Number of handles: public nodes, and requests that keep their node until a public node exists.
+        pins: Number of running requests whose path ends in this node.
+        readers: Number of running requests whose path includes this node: the sum of `pins` over its subtree.
+        resident_children: Number of children that have pages.
         last_used: Tick of the last use, for least-recently-used eviction.
         serial: Creation order; siblings sort by it.
         hidden: `[hidden]`, final hidden state of the last token, or None.
@@ -80,7 +80,7 @@ class KVNode:
     )
 
     def __init__(self, parent: KVNode | None, tokens: list[int], serial: int) -> None:
-        """Make a node without pages below `parent`, which does not list it yet."""
+        """Make a node without pages below `parent`. The caller adds it to the children of `parent`."""
         self.parent = parent
         self.children: dict[int, list[KVNode]] = {}
         self.growing: set[KVNode] = set()
@@ -106,21 +106,21 @@ class KVNode:
         self.tokens.extend(tokens)
 
     def count_computed(self, tokens: int) -> None:
-        """Say that the first `tokens` tokens of the node have their K and V in its pages."""
+        """Record that K and V of the node's first `tokens` tokens are in its pages."""
         self.computed = tokens
         self.ever_computed = max(self.ever_computed, tokens)
 
     def keep_hidden(self, state: Tensor) -> None:
-        """Keep the hidden state of the last token, `[hidden]`, for what follows it."""
+        """Store the hidden state of the last token, `[hidden]`, from which the next token is drawn."""
         self.hidden = state
 
     def keep_distribution(self, distribution: Distribution) -> None:
-        """Keep what follows the last token, so that forking here needs no forward pass."""
+        """Store the next-token distribution after the last token, so that a fork here needs no forward pass."""
         self.distribution = distribution
 
     @property
     def end(self) -> int:
-        """Absolute position after the last token."""
+        """Absolute position of the last token, plus 1."""
         return self.start + len(self.tokens)
 
     @property
@@ -130,7 +130,7 @@ class KVNode:
 
     @property
     def owned_pages(self) -> list[int]:
-        """The pages that become free when the node loses its cache."""
+        """The node's pages without a borrowed one: those that become free when it is evicted."""
         return self.pages[1:] if self.borrowed else self.pages
 
     @property
@@ -139,7 +139,7 @@ class KVNode:
         return not self.children and not self.growing
 
     def slots(self, first: int, count: int) -> list[int]:
-        """Cache slots of `count` tokens from token `first` on, as `page * PAGE_SIZE + slot`."""
+        """Cache slots of `count` tokens from token `first` on, as `page * PAGE_SIZE + offset`."""
         begin = self.first_slot + first
         return [self.pages[i // PAGE_SIZE] * PAGE_SIZE + i % PAGE_SIZE for i in range(begin, begin + count)]
 

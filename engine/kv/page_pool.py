@@ -7,8 +7,8 @@ class PagePool:
     """Hands out page ids.
 
     Attributes:
-        capacity: Pages in all.
-        peak: Most pages in use at once so far.
+        capacity: Total number of pages.
+        peak: Highest number of pages in use so far.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -28,7 +28,7 @@ class PagePool:
         return self.capacity - len(self._free)
 
     def take(self, count: int) -> list[int]:
-        """Hand out `count` pages; the caller has checked that so many are free."""
+        """Remove `count` pages from the free list; the caller has checked that there are enough."""
         kept = len(self._free) - count
         taken = self._free[kept:][::-1]
         del self._free[kept:]
@@ -36,7 +36,7 @@ class PagePool:
         return taken
 
     def give(self, pages: list[int]) -> None:
-        """Take back `pages`."""
+        """Put `pages` back on the free list."""
         self._free.extend(pages)
 
     def free_pages(self) -> list[int]:

@@ -20,13 +20,13 @@ _RELEASED, _HELD = 0, 1
 
 
 class KVTree:
-    """Owns every node and every page.
+    """All nodes and all pages of the KV cache.
 
-    A node's pages can be evicted when no running branch reads it and no child has pages. The node itself is removed
-    when it also has no handles and no children.
+    A node's pages can be evicted when no running request reads them and no child has pages. The node itself is removed
+    if it then also has no handles and no children.
 
     Attributes:
-        root: The empty prefix.
+        root: The node of the empty prefix.
         pool: The pages.
         turn: Lets one thread at a time use the tree.
     """
@@ -44,7 +44,10 @@ class KVTree:
     # --- structure ---------------------------------------------------------------------------------------------
 
     def insert(self, parent: KVNode, tokens: list[int]) -> KVNode:
-        """The node that ends `tokens` after `parent`: existing nodes as far as they match, a new one for the rest."""
+        """Return the node whose path is that of `parent` plus `tokens`.
+
+        Existing nodes are reused as far as they match; a new node gets the remaining tokens.
+        """
         node, matched = parent, 0
         while matched < len(tokens):
             child, common = _longest_match(node, tokens, matched)
@@ -57,7 +60,7 @@ class KVTree:
         return node
 
     def has(self, parent: KVNode, tokens: Sequence[int]) -> bool:
-        """Whether frozen nodes below `parent` begin with `tokens`."""
+        """Whether frozen nodes below `parent` contain all of `tokens`."""
         node, matched, wanted = parent, 0, list(tokens)
         while matched < len(wanted):
             child, common = _longest_match(node, wanted, matched)
@@ -89,7 +92,7 @@ class KVTree:
         self._prune(parent)
 
     def ancestor_at(self, node: KVNode, end: int) -> KVNode:
-        """The node that ends after the first `end` tokens of `node`'s path; splits a node if necessary."""
+        """The node that ends after the first `end` tokens of the path to `node`; splits a node if necessary."""
         while node.start >= end:
             node = _parent(node)
         return node if node.end == end else self._split(node, end - node.start)
@@ -122,10 +125,10 @@ class KVTree:
         upper.resident_children = int(bool(lower.pages))
         return upper
 
-    # --- who uses a node ---------------------------------------------------------------------------------------
+    # --- handles and pins --------------------------------------------------------------------------------------
 
     def hold(self, node: KVNode) -> None:
-        """Count a public handle on `node`."""
+        """Add a handle to `node`, so that its tokens stay."""
         node.handles += 1
         self._offer(node)
 
@@ -136,17 +139,17 @@ class KVTree:
         self._prune(node)
 
     def release_later(self, node: KVNode) -> None:
-        """Remove a handle as soon as no thread is at work. Safe in any thread and in finalizers."""
+        """Remove a handle as soon as no thread uses the engine. Safe in any thread and in finalizers."""
         self._dropped.append(node)
         self.turn.defer(self.release_dropped)
 
     def release_dropped(self) -> None:
-        """Remove the handles of every `release_later`."""
+        """Remove the handles passed to `release_later` since the last call."""
         while self._dropped:
             self.release(self._dropped.popleft())
 
     def pin(self, node: KVNode) -> None:
-        """Protect the whole path of `node` from eviction while a branch runs there."""
+        """Protect the whole path of `node` from eviction while a request runs there."""
         self._tick += 1
         node.pins += 1
         for ancestor in _to_root(node):
@@ -163,7 +166,11 @@ class KVTree:
     # --- pages -------------------------------------------------------------------------------------------------
 
     def reserve(self, node: KVNode, tokens: int) -> bool:
-        """Give a pinned `node` pages for its first `tokens` tokens, evicting if necessary; False if it gets none."""
+        """Give a pinned `node` pages for its first `tokens` tokens, evicting others if necessary.
+
+        Returns:
+            False if there are not enough pages; nothing is reserved then.
+        """
         missing = -(-(node.first_slot + tokens) // PAGE_SIZE) - len(node.pages)
         if missing <= 0:
             return True
@@ -175,7 +182,13 @@ class KVTree:
         return True
 
     def reserve_ahead(self, nodes: Sequence[KVNode], tokens: Sequence[int]) -> bool:
-        """Give each pinned node, all of which have pages, slots for its number of `tokens`; False if none gets any."""
+        """Reserve pages for several pinned nodes at once, so that each has slots for its number of `tokens`.
+
+        Every node must have pages already.
+
+        Returns:
+            False if there are not enough pages for all of them; nothing is reserved then.
+        """
         ends = np.array(tokens) + np.array([node.first_slot for node in nodes])
         lacking = np.maximum(-(-ends // PAGE_SIZE) - np.array([len(node.pages) for node in nodes]), 0)
         if not self.vacate(int(lacking.sum())):
@@ -186,7 +199,7 @@ class KVTree:
         return True
 
     def vacate(self, pages: int) -> bool:
-        """Evict until `pages` pages are free; False if that is impossible."""
+        """Evict nodes until `pages` pages are free; return False if that is impossible."""
         while self.pool.free < pages:
             if not self._evict_one():
                 return False
@@ -250,7 +263,7 @@ class KVTree:
         for queue in self._queues:
             queue.remove(node)
 
-    # --- proof -------------------------------------------------------------------------------------------------
+    # --- integrity ---------------------------------------------------------------------------------------------
 
     def nodes(self) -> Iterator[KVNode]:
         """Every node below the root, parents first."""
@@ -318,7 +331,7 @@ def _to_root(node: KVNode | None) -> Iterator[KVNode]:
 
 
 def _longest_match(node: KVNode, tokens: list[int], start: int) -> tuple[KVNode | None, int]:
-    """The child that matches most of `tokens[start:]`, and how many tokens match."""
+    """The child with the longest match for `tokens[start:]`, and the number of matching tokens."""
     best: KVNode | None = None
     longest = 0
     for child in node.children.get(tokens[start], ()):

@@ -36,9 +36,10 @@ class Reader(NamedTuple):
     writes: bool = True
 
     def room(self, tokens: int) -> int:
-        """How many of the next `tokens - 1` tokens of a branch have slots already; 0 where nothing will be drawn next.
+        """How many of the next `tokens - 1` tokens after the last row already have slots in the leaf's pages.
 
-        Something will be if this is the last token of the branch so far, or one that it is going to draw.
+        0 unless the row is the last token of a branch (or one that it has still to draw), so that the next token is
+        drawn after it.
         """
         request, leaf, first, rows, writes = self
         if tokens <= 1 or rows != 1 or leaf is not request.node or not writes or first + 1 < len(leaf.tokens):
@@ -47,21 +48,21 @@ class Reader(NamedTuple):
 
 
 class Planner(Protocol):
-    """Plans the attention of one step or round after the other."""
+    """Plans the attention of steps and rounds."""
 
     def plan(self, readers: Sequence[Reader], room: int = 1) -> tuple[list[Reader], Plan]:
-        """Order `readers` and plan their rows. The plan is on the host, and valid until the next one is made.
+        """Order `readers` and plan their rows. The plan is on the host and valid until the next call.
 
         Args:
             readers: The paths to read.
-            room: Tokens of the round. A decoding branch draws this many. The plan includes their slots, as far as the
-                leaf has pages for them; a row does not see a slot before its position gets there.
+            room: Number of tokens that each decoding branch draws in the round. The plan includes their slots, as far
+                as the leaf has pages for them; a row does not see a slot before its position gets there.
         """
         ...
 
 
 class ItemPlanner:
-    """Plans with work items, for op sets that read items."""
+    """Makes plans of work items, for op sets that read them."""
 
     def plan(self, readers: Sequence[Reader], room: int = 1) -> tuple[list[Reader], Plan]:
         """See `Planner.plan`."""
@@ -70,7 +71,7 @@ class ItemPlanner:
 
 
 def depth_first(readers: Sequence[Reader]) -> list[Reader]:
-    """Sort so that the readers of every node are neighbours. Visits each node once, however many paths share it."""
+    """Sort `readers` so that the readers of every node are neighbours; each node is visited only once."""
     ending: defaultdict[KVNode, list[Reader]] = defaultdict(list)
     below: defaultdict[KVNode | None, list[KVNode]] = defaultdict(list)
     entered: set[KVNode] = set()

@@ -22,19 +22,19 @@ _IN_PAGE = np.arange(PAGE_SIZE, dtype=np.int32)
 
 
 class Segments(NamedTuple):
-    """Runs of tokens that the same rows read from end to end, across node boundaries; upper ones come first.
+    """Runs of tokens that are read by the same rows from end to end; a run may span several nodes. Upper ones first.
 
     A shared segment has several rows, a private suffix has one.
 
     Attributes:
-        above: `[segments]`, the segment that this one continues; -1 where a path begins.
+        above: `[segments]`, index of the segment that this one continues; -1 where a path begins.
         first: `[segments]`, index in `ReadTree.slots` of its first token; the others follow.
         length: `[segments]`, number of tokens, including those that the round will add.
         position: `[segments]`, absolute position of its first token.
-        first_row: `[segments]`, the first row that reads it.
-        rows: `[segments]`, number of consecutive rows that read it.
-        ends: `[segments]`, number of rows whose path ends in it.
-        end_row: `[segments]`, the first row whose path ends in it, if any; the others follow.
+        first_row: `[segments]`, the first row that reads the segment.
+        rows: `[segments]`, number of consecutive rows that read the segment.
+        ends: `[segments]`, number of rows whose path ends in the segment.
+        end_row: `[segments]`, the first of these rows, if any; the others follow it.
     """
 
     above: Ints
@@ -68,8 +68,8 @@ class ReadTree(NamedTuple):
 def read_tree(readers: Sequence[Reader], room: int) -> ReadTree:
     """The tree that `readers` read; visits every node once. See `Planner.plan` for `room`.
 
-    A reader's *stretch* is the part of its path that no earlier reader shares. Its nodes are numbered from the leaf up.
-    Where later stretches branch off, it is cut into segments.
+    A reader's *stretch* is the part of its path that no earlier reader shares; its nodes are numbered from the leaf
+    upwards. A stretch is cut into segments where later stretches branch off.
     """
     nodes: list[KVNode] = []
     number: dict[KVNode, int] = {}
@@ -90,7 +90,7 @@ def read_tree(readers: Sequence[Reader], room: int) -> ReadTree:
 
     lengths = np.fromiter(map(len, map(_TOKENS, nodes)), np.int64, len(nodes))
     has_nodes = np.diff(begins, append=len(nodes)) > 0
-    is_end = np.zeros(len(nodes) + 1, np.bool_)  # the last one is that of -1
+    is_end = np.zeros(len(nodes) + 1, np.bool_)  # the last entry belongs to -1
     is_end[np.array(begins)[has_nodes]] = True
     is_end[np.array(behind)[has_nodes]] = False
     lengths[is_end[:-1]] = 0
@@ -98,7 +98,7 @@ def read_tree(readers: Sequence[Reader], room: int) -> ReadTree:
     leaves = [number[reader.leaf] for reader in readers]
     np.maximum.at(lengths, leaves, np.array([firsts, own, rooms]).sum(axis=0))
     starts = np.fromiter(map(_START, nodes), np.int64, len(nodes))
-    token = np.append(0, np.cumsum(lengths[::-1]))  # from the highest number on
+    token = np.append(0, np.cumsum(lengths[::-1]))  # starting at the node with the highest number
     first = token[len(nodes) - end]
     length = token[len(nodes) - lowest] - first
     segments = Segments(above, first, length, starts[end - 1], first_row, rows, ends, end_row)
@@ -109,17 +109,17 @@ def read_tree(readers: Sequence[Reader], room: int) -> ReadTree:
 
 
 def _segments(begins: list[int], behind: list[int], own: list[int], nodes: int) -> tuple[list[int], list[list[int]]]:
-    """The first row of each reader, and the segments.
+    """Number the rows and cut the stretches into segments.
 
     Args:
         begins: The number of each stretch's lowest node.
-        behind: The number of the node that each stretch continues, -1 for none.
+        behind: The number of the node that each stretch continues; -1 for none.
         own: The number of rows of each stretch's reader.
-        nodes: How many nodes all stretches have.
+        nodes: Total number of nodes of all stretches.
 
     Returns:
-        The rows, and the columns of the segments: their lowest node, the number after their highest node, and as in
-        `Segments`: `above`, `first_row`, `rows`, `ends` and `end_row`.
+        The first row of each reader, and the columns of the segments: number of the lowest node, number of the highest
+        node plus 1, and `above`, `first_row`, `rows`, `ends` and `end_row` as in `Segments`.
     """
     ends_at = [*begins[1:], nodes]
     roots, below = _below(begins, ends_at, behind)
@@ -141,7 +141,7 @@ def _segments(begins: list[int], behind: list[int], own: list[int], nodes: int) 
             continue
         row = end_row = first_rows[stretch]
         rows = ends = own[stretch]
-        if not below[stretch]:  # as is true of most
+        if not below[stretch]:  # true for most stretches
             above[lowest] = len(found)
             found.append((lowest, end, above[behind[stretch]], row, rows, ends, end_row))
             continue
@@ -165,10 +165,11 @@ def _segments(begins: list[int], behind: list[int], own: list[int], nodes: int) 
 def _below(
     begins: list[int], ends_at: list[int], behind: list[int]
 ) -> tuple[list[int], list[list[tuple[int, bool, int]]]]:
-    """The stretches that begin a path, and those that go on behind each one.
+    """The stretches that begin a path; and for each stretch, those that continue it.
 
-    Of these the node that they go on behind, whether they have nodes, and their number. In this order, those without
-    nodes come first behind a node, so that rows which end in a segment are neighbours.
+    A continuing stretch is given by the number of the node that it continues, whether it has nodes, and its own number.
+    Sorted in this order, stretches without nodes come first at each node, so that rows ending in a segment are
+    neighbours.
     """
     roots: list[int] = []
     below: list[list[tuple[int, bool, int]]] = [[] for _ in begins]

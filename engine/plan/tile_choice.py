@@ -18,15 +18,16 @@ _WIDEST = 256
 """The longest private suffix, in tokens, that may share a tile with others."""
 
 _CANDIDATES = 2
-"""How many numbers of rows per tile are evaluated in full."""
+"""For how many numbers of rows per tile the cost is evaluated in full."""
 
 _OPENING = 1.5
-"""What one more tile costs the rows that read it, which are merged later, as a multiple of its cost in a worker's time.
-Of the values from 0.3 to 6, this is the best on the trees of `make bench-bytes`, but not by much."""
+"""Cost of one more tile, including the later merge of its rows' partial results, as a multiple of
+`TileCost.tile + TileCost.partial`. Of the values from 0.3 to 6, this is the best on the trees of `make bench-bytes`,
+but not by much."""
 
 _OF_WORK, _OF_LATENCY = (0.7, 1.2), (1.0, 1.5)
-"""The lengths of longest tiles to try, as shares of one worker's work and of the length with the least latency. More
-lengths gain 0.2 % on the trees of `make bench-bytes`."""
+"""The maximum tile lengths to try, as multiples of one worker's share of the work, and of the length with the lowest
+latency. Trying more lengths gains 0.2 % on the trees of `make bench-bytes`."""
 
 
 class Reads(NamedTuple):
@@ -75,10 +76,10 @@ class TileChoice(NamedTuple):
 
     Attributes:
         us: Modelled time in microseconds.
-        cost: The prices, and the number of rows of a tile.
+        cost: The prices, and the maximum number of rows of a tile.
         reads: The runs of tokens.
         packs: The runs that share tiles.
-        most: Most blocks of tokens of a tile.
+        most: Maximum blocks of tokens of a tile.
     """
 
     us: float
@@ -89,11 +90,11 @@ class TileChoice(NamedTuple):
 
 
 def choose(segments: Segments, costs: Sequence[TileCost], query_rows: int) -> TileChoice:
-    """Decide which rows read which tokens together: the cheapest of several ways to read `segments`.
+    """Choose the cheapest of several ways to read `segments` in tiles.
 
     With few rows per tile, more workers are busy and fewer padded queries are multiplied; with many, shared tokens are
-    read less often. Of the `costs` for different numbers of rows, those that look best on the segments as they are get
-    evaluated in full. With short tiles, workers finish at the same time; with long ones, there is less to merge.
+    read less often. `costs` has one entry per number of rows; only the most promising ones, by a first guess, are
+    evaluated in full. With short tiles, workers finish at about the same time; with long ones, there is less to merge.
     """
     tokens = int(segments.length.sum())
     longest = float((segments.position + segments.length).max()) / BLOCK_TOKENS
@@ -115,14 +116,14 @@ def choose(segments: Segments, costs: Sequence[TileCost], query_rows: int) -> Ti
 
 
 def chosen_again(choice: TileChoice, segments: Segments) -> TileChoice:
-    """Read `segments` as was chosen for others; the time is that of these."""
+    """Apply an earlier choice to new `segments`; `us` is still the time of the earlier ones."""
     reads = shared(segments, choice.cost)
     packs = split(packed(reads, choice.cost), choice.most) if len(choice.packs.first) else NO_PACKS
     return choice._replace(reads=reads, packs=packs)
 
 
 def _first_guesses(segments: Segments, costs: Sequence[TileCost]) -> NDArray[np.float64]:
-    """About how long tiles of each cost take, if suffixes share them and short segments are read with longer ones."""
+    """Rough times for each of `costs`, if suffixes share tiles and short segments are read with longer ones."""
     most, tile, partial, block, wait, merge = np.array(
         [(cost.rows, cost.tile, cost.partial, cost.block, cost.wait, cost.merge) for cost in costs]
     ).T[:, :, None]
@@ -138,12 +139,12 @@ def _first_guesses(segments: Segments, costs: Sequence[TileCost]) -> NDArray[np.
 
 
 def shared(segments: Segments, cost: TileCost) -> Reads:
-    """The runs, if segments that do not deserve tiles of their own are read with the segments and rows below them."""
+    """The runs to read; a segment too short for separate tiles is read again with each of the segments below it."""
     tiles, ending = -(-segments.rows // cost.rows), -(-segments.ends // cost.rows)
     goes_on = np.bincount(segments.above + 1, tiles, len(tiles) + 1)[1:]
     again = ((goes_on + ending - tiles) * (cost.block / BLOCK_TOKENS)).tolist()
     saved = np.where(goes_on > 0, tiles * (cost.tile + cost.partial) * _OPENING, -np.inf).tolist()
-    left = [0] * (len(tiles) + 1)  # the last one is that of -1, above the first segments
+    left = [0] * (len(tiles) + 1)  # the last entry belongs to -1, the parent of the first segments
     before: list[int] = []
     for number, (upper, length) in enumerate(zip(segments.above.tolist(), segments.length.tolist(), strict=True)):
         came = left[upper]
@@ -160,7 +161,7 @@ def shared(segments: Segments, cost: TileCost) -> Reads:
 
 
 def packed(reads: Reads, cost: TileCost) -> Packs:
-    """Pack private suffixes of neighbouring rows into one tile, as long as each addition makes it cheaper."""
+    """Pack private suffixes of neighbouring rows into shared tiles, as long as adding one reduces the cost."""
     singles = int(np.searchsorted(reads.rows, 2))
     short = np.flatnonzero(reads.length[:singles] <= _WIDEST)
     blocks = (-(-reads.length[short] // BLOCK_TOKENS)).tolist()
@@ -195,10 +196,11 @@ def split(packs: Packs, most: int | Ints) -> Packs:
 def works_for(
     reads: Reads, packs: Packs, cost: TileCost, mosts: Sequence[int], query_rows: int, tokens: int
 ) -> list[Work]:
-    """The work of reading `reads` in tiles of at most so many blocks, for each of `mosts`: with packs, then without.
+    """The work of reading `reads` in tiles, for each maximum length in `mosts` (in blocks): with packs, then without.
 
-    Packs are split for that, as far as they can be. All ways are counted at once, in tables of ways and runs: numpy
-    takes longer for a call than for some hundred runs. The rows of a way are numbered on from those of the one before.
+    Packs are split to fit the maximum length, as far as possible. All alternatives are counted at once, in tables with
+    one row per alternative and one column per run, because a numpy call takes longer than computing some hundred runs.
+    Query rows of each alternative are numbered after those of the one before.
     """
     ways, runs, row_edges = 2 * len(mosts), len(reads.rows), query_rows + 1
     alone = np.ones((ways, runs), np.bool_)
@@ -230,7 +232,7 @@ def works_for(
 
 
 def unpacked(reads: Reads, packs: Packs) -> NDArray[np.bool_]:
-    """`[runs]`, whether a run has tiles of its own."""
+    """`[runs]`, whether a run is in no pack, so that it has tiles to itself."""
     edges = np.zeros(len(reads.rows) + 1, np.int64)
     edges[packs.first] = 1
     edges[packs.first + packs.rows] -= 1
@@ -239,9 +241,9 @@ def unpacked(reads: Reads, packs: Packs) -> NDArray[np.bool_]:
 
 
 def by_chunks(segments: Segments, chunk: int) -> Reads:
-    """The runs, if all rows that have a whole chunk at a multiple of `chunk` tokens share it.
+    """The runs to read if paths are cut at multiples of `chunk` tokens and rows share every whole chunk.
 
-    The rest of a path, after the last whole chunk, is read by the rows that end there.
+    The rest of a path, after its last whole chunk, is read by the rows that end there.
     """
     begin, end = segments.position, segments.position + segments.length
     whole_from, whole_to = begin // chunk * chunk, end // chunk * chunk

@@ -2,10 +2,10 @@
 
     launch + sqrt(latency ** 2 + throughput ** 2) + fetch
 
-The latency is that of the longest tile, block of tokens after block, plus that of merging the partial results of the
-row that reads most tiles. The throughput is the time of all tiles together, divided evenly among the workers. If one of
-the two is much longer, it hides the other. Measured times show no jump where one more tile needs another wave of
-workers, because thread blocks share processors, and fewer of them run faster.
+The latency is the time of the longest tile, which processes its blocks of tokens one after the other, plus the time of
+merging the partial results of the row that reads the most tiles. The throughput term is the total time of all tiles,
+divided evenly among the workers. If one of the two is much longer, it hides the other. Measured times do not jump when
+one more tile needs another wave of workers, because thread blocks share processors and run faster when there are fewer.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ...kernels import Tiles
 from ...kernels.tile_tables import Ints
 
 BLOCK_TOKENS = 64
-"""How many tokens a thread block multiplies at a time."""
+"""How many tokens a thread block processes at a time."""
 
 
 class Prices(NamedTuple):
-    """Microseconds, for heads of 128 values and 64 (row, head) pairs where they depend on these.
+    """Prices in microseconds. Those that depend on the shape are for heads of 128 values and 64 (row, head) pairs.
 
     Attributes:
-        launch: Everything that happens once.
+        launch: Fixed cost per call.
         block_latency: Latency that each block of tokens adds to its tile.
         merge_latency: Latency that each tile adds to its row, if the row reads several.
         tile: Fixed cost of a tile, in a worker's time.
@@ -34,7 +34,7 @@ class Prices(NamedTuple):
         product: Cost of multiplying a block; four times as much for twice as many pairs, which leave fewer registers
             for loads in flight.
         partial: Cost of writing the partial results of a tile and reading them for the merge.
-        fetch: Cost of bringing a token from memory for the first time.
+        fetch: Cost of loading a token from memory for the first time.
     """
 
     launch: float
@@ -53,18 +53,18 @@ is 9 %, and 10 % for plans that this model has chosen."""
 
 
 class TileCost(NamedTuple):
-    """The prices of a model on a device, in microseconds, and how many rows a tile has.
+    """The prices for a model on a device, in microseconds, and how many rows a tile has.
 
     Attributes:
-        workers: Tiles that run side by side.
-        rows: Most rows of a tile.
-        launch: Everything that happens once.
+        workers: Number of tiles that run at the same time.
+        rows: Maximum rows of a tile.
+        launch: Fixed cost per call.
         wait: Latency that each block of tokens adds to its tile.
         merge: Latency that each tile adds to its row, if the row reads several.
         tile: Fixed cost of a tile, in a worker's time.
         block: Cost of a block of tokens: reading it and multiplying it by the queries.
         partial: Cost of a tile's partial results, if it has any.
-        token: Cost of bringing a token from memory for the first time.
+        token: Cost of loading a token from memory for the first time.
     """
 
     workers: int
@@ -82,12 +82,12 @@ class Work(NamedTuple):
     """The numbers that the time of a plan depends on.
 
     Attributes:
-        tiles: How many tiles there are.
-        blocks: Blocks of tokens in all tiles.
+        tiles: Number of tiles.
+        blocks: Total blocks of tokens in all tiles.
         longest: Blocks of the longest tile.
-        partials: Tiles that have partial results.
-        readings: Tiles of the row that reads most of them.
-        tokens: Distinct tokens.
+        partials: Number of tiles with partial results.
+        readings: Number of tiles that a row reads, at most.
+        tokens: Number of distinct tokens.
     """
 
     tiles: int
@@ -99,11 +99,11 @@ class Work(NamedTuple):
 
 
 def tile_cost(workers: int, rows: int, group: int, head_dim: int, prices: Prices = MEASURED) -> TileCost:
-    """The prices of tiles.
+    """Scale `prices` to a model and a number of rows per tile.
 
     Args:
         workers: See `Tiling.workers`.
-        rows: One of `Tiling.rows`.
+        rows: Maximum rows of a tile, one of `Tiling.rows`.
         group: Query heads per KV head.
         head_dim: Width of a head.
         prices: The device's prices.
@@ -131,7 +131,7 @@ def modelled_us(cost: TileCost, work: Work) -> float:
 
 
 def work_of(tiles: Tiles, tokens: int) -> Work:
-    """The work of `tiles` over this many distinct `tokens`; empty tiles are no work."""
+    """Count the work of `tiles`, which read this many distinct `tokens`; empty tiles are not counted."""
     table: Ints = tiles.tiles.numpy().astype(np.int64)
     _, _, length, _, _, partial, _ = table[table[:, 2] > 0].T
     blocks = -(-length // BLOCK_TOKENS)

@@ -19,27 +19,30 @@ CHUNK = 256
 """Tokens of a tile in deterministic mode."""
 
 _STEADY = 8
-"""A choice holds as long as rows, tokens, segments and the longest path differ by at most one in so many: from round to
-round few branches end or begin. Choosing takes half the time of a plan; tiles of choices that were kept take 0.1 % more
-time in the model, in searches of 60 and 180 branches."""
+"""A choice is reused while the numbers of rows, tokens and segments and the longest path each differ from those it was
+made for by at most one part in this many: from round to round, few branches end or begin. Choosing takes half the time
+of planning; by the cost model, reused choices take 0.1 % more time, in searches of 60 and 180 branches."""
 
 _NO_ITEMS = torch.empty(0, len(WorkItem._fields), dtype=torch.int32)
 _NO_PAGES = torch.empty(0, dtype=torch.int32)
 
 
 class TilePlanner:
-    """Makes plans in tiles, each from scratch but for their size, which is chosen anew when what is read has changed.
+    """Makes plans of tiles.
 
-    In deterministic mode tiles begin at multiples of `CHUNK` tokens and always have the same block of rows, and two
-    rows share one only if they share all of its tokens. So what a row reads, and in which pieces, depends on its path
-    alone.
+    Every plan is made from scratch, except that the size of the tiles is reused as long as the sizes of the tree change
+    little.
+
+    In deterministic mode, tiles begin at multiples of `CHUNK` tokens and always have the same maximum number of rows,
+    and two rows share a tile only if they share all of its tokens. So the tiles that a row reads depend only on its
+    path.
     """
 
     def __init__(self, tiling: Tiling, group: int, head_dim: int, *, deterministic: bool = False) -> None:
-        """Plan for a device and a model.
+        """Make a planner for a device and a model.
 
         Args:
-            tiling: The device's, see `Kernels.tiling`.
+            tiling: The tiling of the device; see `Kernels.tiling`.
             group: Query heads per KV head.
             head_dim: Width of a head.
             deterministic: Whether a row's tiles must not depend on other rows.
@@ -61,7 +64,7 @@ class TilePlanner:
         return tree.readers, Plan(torch.from_numpy(tree.positions), _NO_ITEMS, _NO_PAGES, tiles)
 
     def _choice(self, tree: ReadTree) -> TileChoice:
-        """How to read `tree`: as the last one that was looked at closely, if it is about as large in every way."""
+        """How to read `tree`: reuses the last choice if the tree has about the same size in every respect."""
         sizes = np.array([len(tree.positions), len(tree.slots), len(tree.segments.length), tree.last.max() + 1])
         if self._last is not None and (np.abs(sizes - self._last_sizes) * _STEADY <= self._last_sizes).all():
             return chosen_again(self._last, tree.segments)
@@ -70,7 +73,7 @@ class TilePlanner:
 
 
 def _tiles(tree: ReadTree, reads: Reads, packs: Packs, rows: int, most: int, *, merge_all: bool = False) -> Tiles:
-    """The tables of tiles of at most `rows` rows and `most` tokens, apart from `packs`."""
+    """The tables of tiles; apart from `packs`, no tile has more than `rows` rows or `most` tokens."""
     position = tree.segments.position[reads.segment] - reads.before
     first, copied = _copied(tree, reads)
     pack, number = counted(packs.rows)
@@ -104,9 +107,10 @@ def _tiles(tree: ReadTree, reads: Reads, packs: Packs, rows: int, most: int, *, 
 
 
 def _copied(tree: ReadTree, reads: Reads) -> tuple[Ints, NDArray[np.int32]]:
-    """Where the slots of each run begin, and which of `tree.slots` to append to the list of slots.
+    """The index of each run's first slot, and the indices in `tree.slots` of slots to append to the list of slots.
 
-    The tokens of a run must be contiguous. A run that includes tokens of segments above is copied as a whole.
+    The slots of a run must be contiguous in the list, so a run that includes tokens of segments above is copied to its
+    end as a whole.
     """
     segments = tree.segments
     first = segments.first[reads.segment] - reads.before

@@ -6,7 +6,7 @@ _MASK = 2**64 - 1
 
 
 def branch_key(path_hash: int, seed: int, sample: int) -> int:
-    """Philox key of sample `sample` of a state: a signed 64-bit mix of its path, the seed and the sample's index.
+    """Philox key of a branch: a signed 64-bit hash of the path that it continues, the seed and its sample index.
 
     It depends on nothing else, so a draw is the same in any order and any batch.
     """

@@ -1,4 +1,4 @@
-"""What changes the logits of single tokens before temperature and truncation."""
+"""Rules that change the logits of single tokens, before temperature and truncation."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ _NONE = np.float32(-np.inf)
 
 
 class LogitRules:
-    """Biases, penalties and bans of one branch, in this order, with what it has drawn so far.
+    """Biases, penalties and bans of one branch, and the counts of its drawn tokens that they depend on.
 
-    First each bias is added, then the repetition penalty divides or multiplies, then the frequency and the presence
-    penalty are subtracted, all in fp32; last what must not be drawn becomes -inf.
+    They are applied in this order, in fp32: biases are added, the repetition penalty divides or multiplies, the
+    frequency and presence penalties are subtracted, and logits of banned tokens become -inf.
 
     Attributes:
-        lowers: Whether no logit can grow, so that no token outside of a row's candidates can overtake them.
+        lowers: Whether the rules can only lower logits, so that tokens outside a row's candidates stay below the last
+            candidate's raw logit.
     """
 
     def __init__(
@@ -33,13 +34,13 @@ class LogitRules:
         ends: Collection[int],
         bad_words: Sequence[tuple[int, ...]],
     ) -> None:
-        """Start before the first token.
+        """Make the rules of a branch that has not drawn any token.
 
         Args:
-            sampling: Has the rules.
+            sampling: The parameters that define the rules.
             path: All tokens before the branch.
-            ends: Tokens that end it, which `min_tokens` puts off.
-            bad_words: Token sequences that must not come; see `bad_word_ids`.
+            ends: Tokens that end the branch; banned until it has drawn `min_tokens` tokens.
+            bad_words: Banned token sequences; see `bad_word_ids`.
         """
         self._sampling = sampling
         self._bias = dict(sampling.logit_bias)
@@ -81,14 +82,14 @@ class LogitRules:
             self._tail = [*self._tail, *ids][-self._reach :]
 
     def applied(self, ids: NDArray[np.int64], logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The logits of some tokens by these rules.
+        """Apply the rules to the logits of some tokens.
 
         Args:
-            ids: `[k]`, the tokens, each once.
-            logits: `[k]`, their raw logits.
+            ids: `[k]` int64, distinct tokens.
+            logits: `[k]` fp32, their raw logits.
 
         Returns:
-            `[k]`.
+            `[k]` fp32, the changed logits.
         """
         sampling, logits = self._sampling, logits.copy()
         place = _Places(ids)
@@ -124,7 +125,7 @@ class LogitRules:
 
 
 class _Places:
-    """Where tokens are in a row: of a few candidates by looking at each, of a whole vocabulary by a table."""
+    """Finds the columns of tokens in a row: by comparing each of a few candidates, or with a table for large rows."""
 
     _FEW = 256
 
@@ -136,7 +137,7 @@ class _Places:
             self._table[ids] = np.arange(len(ids))
 
     def of(self, tokens: Collection[int]) -> NDArray[np.int64]:
-        """The columns of those of `tokens` that are there."""
+        """The columns of the `tokens` that are in the row."""
         if self._table is None:
             return np.flatnonzero([token in tokens for token in self._ids.tolist()])
         each = np.fromiter(tokens, np.int64, len(tokens))
@@ -144,7 +145,7 @@ class _Places:
 
 
 def bad_word_ids(words: Sequence[str], tokenizer: Tokenizer | None) -> list[tuple[int, ...]]:
-    """The tokens of each word, at the beginning of a text and after a blank.
+    """The token ids of each word: as encoded at the beginning of a text, and after a blank.
 
     Raises:
         SamplingError: There is no tokenizer.
@@ -160,7 +161,7 @@ def bad_word_ids(words: Sequence[str], tokenizer: Tokenizer | None) -> list[tupl
 
 
 def check_vocabulary(sampling: Sampling, vocab_size: int) -> None:
-    """Check that rules are for tokens that there are.
+    """Check that the token ids in the rules are in the vocabulary.
 
     Raises:
         SamplingError: One is not.

@@ -1,4 +1,4 @@
-"""How a branch's row of a round samples, as the numbers of `SampleParams`."""
+"""The sampling parameters of a row as the device takes them (`SampleParams`)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class RowSampling(NamedTuple):
         top_k: 0 keeps all.
         top_p: 1 keeps all.
         min_p: 0 keeps all.
-        width: Candidates that the row may use; 0 leaves every choice to the host.
+        width: Number of candidates that the row may use; 0 leaves every choice to the host.
         key: Philox key.
-        draw_temperature: 0 if the row needs neither a draw over the whole vocabulary nor its sum.
+        draw_temperature: Temperature of a draw over the whole vocabulary, or of its sum; 0 if the row needs neither.
     """
 
     temperature: float = 0.0
@@ -36,7 +36,7 @@ class RowSampling(NamedTuple):
 
     @classmethod
     def of(cls, sampling: Sampling, key: int) -> Self:
-        """That of a branch with Philox key `key`. What rules make of single logits, only the host knows."""
+        """The row of a branch with Philox key `key`. Logit rules are not included: the host applies them."""
         return cls(
             sampling.temperature,
             sampling.top_k,

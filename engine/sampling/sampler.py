@@ -18,8 +18,8 @@ class Candidates(NamedTuple):
     Attributes:
         ids: `[rows, k]` int64, best first.
         logits: `[rows, k]` fp32, raw.
-        width: `[rows]` int64, how many of them a row may use, so that a wider neighbour has no influence.
-        scaled_lse: `[rows]` fp32, log-sum-exp of all logits / temperature; NaN where it is not known.
+        width: `[rows]` int64, how many candidates each row may use, so that other rows with more have no influence.
+        scaled_lse: `[rows]` fp32, log-sum-exp of all logits / temperature; NaN where unknown.
         complete: Whether the candidates are the whole vocabulary.
     """
 
@@ -44,7 +44,7 @@ class SamplingRows(NamedTuple):
         top_k: int64; 0 keeps all.
         top_p: fp64.
         min_p: fp32.
-        rules: Per row what changes logits of single tokens; None where nothing does.
+        rules: Logit rules of each row, or None.
         key: int64, Philox key.
         position: int64, absolute position of the token to be drawn.
     """
@@ -76,7 +76,8 @@ class TokenChoice(NamedTuple):
     Attributes:
         ids: `[rows]` int64.
         logits: `[rows]` fp32, raw logits of the chosen tokens.
-        exact: `[rows]` bool; False where the candidates do not settle the choice, which then needs the full row.
+        exact: `[rows]` bool; False where the candidates do not settle the choice, so that the full row is needed, or
+            where no token is left.
     """
 
     ids: NDArray[np.int64]
@@ -93,9 +94,9 @@ class Processed(NamedTuple):
 
     Attributes:
         logit: fp32, the token's logit / temperature.
-        lse: fp32, log-sum-exp of those of all tokens that could be drawn.
+        lse: fp32, log-sum-exp of logit / temperature over all tokens that could be drawn.
         top_ids: `[k]` int64, the most probable tokens, best first.
-        top_logits: `[k]` fp32; -inf for what could not be drawn.
+        top_logits: `[k]` fp32, their logits / temperature; -inf for tokens that could not be drawn.
     """
 
     logit: np.float32
@@ -105,9 +106,9 @@ class Processed(NamedTuple):
 
 
 def choose(candidates: Candidates, rows: SamplingRows) -> TokenChoice:
-    """Apply the rules, and draw as `kernels.reference.pick` specifies, exactly as on the full vocabulary or not at all.
+    """Apply the rules and draw a token per row, as `kernels.reference.pick` specifies.
 
-    Nothing is chosen where no token is left.
+    The result is `exact` only if the full vocabulary would give the same token, and if the rules leave any token.
     """
     ids, raw, logits, certain = _ruled(candidates, rows)
     column, settled, _ = _pick(ids, logits, certain, candidates, rows)
@@ -116,7 +117,10 @@ def choose(candidates: Candidates, rows: SamplingRows) -> TokenChoice:
 
 
 def processed(candidates: Candidates, rows: SamplingRows, columns: int) -> list[Processed]:
-    """What each row draws from, with so many columns; `candidates` are complete. Greedy rows are not narrowed."""
+    """The distribution that each row draws from, with this many columns.
+
+    `candidates` must be complete. For greedy rows, it is the distribution before it is narrowed to the best token.
+    """
     ids, _, logits, certain = _ruled(candidates, rows)
     column, _, kept = _pick(ids, logits, certain, candidates, rows)
     found = []
@@ -137,7 +141,7 @@ def _pick(
     rows: SamplingRows,
 ) -> Pick:
     is_ruled = [rules is not None for rules in rows.rules]
-    # What the LM head knows of the whole vocabulary is of no use where single logits have changed.
+    # The LM head's log-sum-exp is not valid where rules have changed logits.
     scaled_lse = np.where(is_ruled, np.float32(np.nan), candidates.scaled_lse)
     limits = PickParams(rows.temperature, rows.top_k, rows.top_p, rows.min_p, rows.key, rows.position)
     return pick(ids, logits, certain, scaled_lse, limits, candidates.complete)
@@ -149,8 +153,8 @@ def _ruled(
     """Apply the rules and sort again.
 
     Returns:
-        Ids, raw logits and those by the rules, `[rows, k]` each, and per row how many of its first candidates no token
-        outside can overtake, `[rows]`.
+        Ids, raw logits and changed logits, each `[rows, k]`; and `[rows]`, how many of a row's first candidates are
+        certainly its most probable tokens, because no token outside the candidates can overtake them.
     """
     ids, raw, width = candidates.ids, candidates.logits, candidates.width
     if all(rules is None for rules in rows.rules):
@@ -162,7 +166,7 @@ def _ruled(
             continue
         logits[row] = rules.applied(ids[row], logits[row])
         if not candidates.complete:
-            # Where no logit grows, tokens outside stay below the last candidate's raw one.
+            # If rules only lower logits, tokens outside the candidates stay below the last candidate's raw logit.
             certain[row] = (logits[row] >= raw[row, width[row] - 1]).sum() if rules.lowers else 0
     order = np.argsort(-logits, axis=1, kind="stable")
     ids, raw, logits = (np.take_along_axis(field, order, axis=1) for field in (ids, raw, logits))

@@ -23,15 +23,15 @@ from .token_confidence import CONFIDENCE_WIDTH
 
 _LEAST, _MOST = 1e-9, 1e9
 _RANGE = f"from {_LEAST:g} to {_MOST:g}"
-"""Factors for logits in fp32: beyond this range the logits overflow, or lose their order."""
+"""Range of factors for fp32 logits; outside it, logits overflow or lose their order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """Parameters of one expansion.
 
-    The order is that of `transformers` and of vLLM: biases, repetition penalty, frequency and presence penalty, what
-    must not be drawn, then temperature, top-k, top-p, min-p.
+    They are applied in the order of `transformers` and vLLM: biases, repetition penalty, frequency and presence
+    penalty, banned tokens, then temperature, top-k, top-p, min-p.
 
     Truncation is exact: if the candidates that the LM-head kernel returns do not suffice, the full row of logits
     decides (counted in `Usage.full_rows`).
@@ -43,28 +43,29 @@ class Sampling:
         min_p: Keep tokens at least `min_p` times as probable as the most probable one; 0 keeps all.
         repetition_penalty: Divides positive and multiplies negative logits of tokens on the branch's path, prompt
             included (CTRL, arXiv 1909.05858); 1 is off.
-        frequency_penalty: From -2 to 2, is subtracted from a token's logit as often as the expansion has drawn it.
-        presence_penalty: From -2 to 2, is subtracted once from the logits of all tokens that the expansion has drawn.
-        logit_bias: What is added to the logits of single tokens: a mapping from token ids, kept as pairs.
+        frequency_penalty: From -2 to 2; subtracted from a token's logit once for every time the branch has drawn it.
+        presence_penalty: From -2 to 2; subtracted once from the logits of all tokens that the branch has drawn.
+        logit_bias: Mapping from token ids to values that are added to their logits; stored as a tuple of pairs.
         allowed_token_ids: The only tokens that may be drawn; empty allows all.
-        bad_words: Strings that must not come: where all but the last token of one are there, the last cannot be drawn.
-            Each is looked for as the tokenizer writes it at the beginning of a text and after a blank.
-        min_tokens: New tokens at least: before, nothing that ends a branch is drawn, and no stop string is looked for.
-        max_tokens: New tokens at most.
-        stop: Strings, or one string, that end a branch as soon as its new text contains one, across token borders. One
-            that is a special token, such as `"<|im_end|>"`, ends it at that token; one that has such a token in it is
-            refused.
+        bad_words: Strings that must not occur: if all but the last token of one have been drawn, the last token is
+            banned. Each is encoded both as at the beginning of a text and as after a blank.
+        min_tokens: Minimum number of new tokens: until then, tokens that end a branch are banned, and stop strings are
+            ignored.
+        max_tokens: Maximum number of new tokens.
+        stop: String or strings that end a branch as soon as its new text contains one, also across token boundaries. A
+            string that is a special token, such as `"<|im_end|>"`, ends the branch at that token; a string that
+            contains a special token and other characters is an error.
         include_stop: Whether `text` keeps the stop string that ended the branch and the rest of its last token, so
             that it is exactly the text of the tokens. The tokens are kept either way.
-        stop_token_ids: Tokens, or one, that end a branch, besides the model's own end-of-sequence tokens.
+        stop_token_ids: Token or tokens that end a branch, in addition to the model's end-of-sequence tokens.
         ignore_eos: Do not stop at the model's end-of-sequence tokens.
-        seed: Together with the branch's tokens and its sample index, all that a draw depends on; None for another one
-            in every branch.
-        top_logprobs: Columns that `Node.top_ids` and `Node.top_logprobs` have at least; truncation may need more. More
-            than 64 are taken from the full row of logits, at most all there are.
-        logprobs: Which log-probabilities a branch keeps: `"raw"`, the model's own, or `"processed"`, of the
-            distribution that the token was drawn from, with -inf for what could not be drawn; of a greedy one, before
-            it is narrowed to its best token.
+        seed: Seed of the draws, which depend only on it, the tokens before the branch, and the sample index. None uses
+            a new random seed for every branch.
+        top_logprobs: Minimum number of columns of `Node.top_ids` and `Node.top_logprobs`; truncation may need more. If
+            this is more than 64, the full row of logits is used; there are at most as many columns as tokens.
+        logprobs: Which log-probabilities a branch records: `"raw"`, the model's own; or `"processed"`, those of the
+            distribution that the token was drawn from, with -inf for tokens that could not be drawn. For greedy
+            sampling, this is the distribution before it is narrowed to the best token.
     """
 
     temperature: float = 0.5
@@ -88,10 +89,10 @@ class Sampling:
     logprobs: Literal["raw", "processed"] = "raw"
 
     def __post_init__(self) -> None:
-        """Check every type and range. numpy numbers become Python's, and a single stop a tuple.
+        """Check all types and ranges; convert numpy numbers to Python's and a single stop to a tuple.
 
         Raises:
-            SamplingError: Names the parameter, its value and what it may be.
+            SamplingError: A parameter is invalid; the message names it, its value and the allowed values.
         """
         self._check(check_number, "temperature", allowed="a finite number >= 0", least=0)
         self._check(check_integer, "top_k", allowed="an integer >= 0 (0 keeps all)", least=0)
@@ -134,29 +135,29 @@ class Sampling:
 
     @property
     def truncated(self) -> bool:
-        """Whether top-k, top-p, min-p or a penalty changes the distribution."""
+        """Whether top-k, top-p, min-p or a logit rule changes the distribution."""
         return self.top_k > 0 or self.top_p < 1 or self.min_p > 0 or self.adjusts
 
     @property
     def adjusts(self) -> bool:
-        """Whether logits of single tokens are changed before all else."""
+        """Whether there are logit rules (biases, penalties, bans), which are applied before everything else."""
         penalised = self.repetition_penalty != 1 or self.frequency_penalty != 0 or self.presence_penalty != 0
         banned = bool(self.allowed_token_ids or self.bad_words) or self.min_tokens > 0
         return penalised or banned or bool(self.logit_bias)
 
     @property
     def needs_full_row(self) -> bool:
-        """Whether what is told of every token needs all its logits."""
+        """Whether the recorded log-probabilities need the full row of logits for every token."""
         return self.logprobs == "processed" or self.top_logprobs > MAX_TOP_K
 
     @property
     def on_host(self) -> bool:
-        """Whether each token is decided by the host."""
+        """Whether every token is chosen on the host instead of the device."""
         return self.adjusts or self.needs_full_row
 
     @property
     def pure(self) -> bool:
-        """Whether only temperature changes the distribution, so that the LM head can draw."""
+        """Whether only the temperature changes the distribution, so that the LM-head kernel can draw the token."""
         return not (self.greedy or self.truncated)
 
     @property
@@ -177,15 +178,15 @@ class Sampling:
 
     @property
     def columns(self) -> int:
-        """How many of the most probable tokens a branch keeps for each token."""
+        """How many of the most probable tokens a branch records per drawn token."""
         return max(self.candidates, self.top_logprobs)
 
 
 def _biases(name: str, value: object, *, error: type[InputError]) -> tuple[tuple[int, float], ...]:
-    """`value` as pairs of a token id and what is added to its logit.
+    """`value` as pairs of a token id and the value to add to its logit.
 
     Raises:
-        InputError: It is something else; of the kind `error`.
+        InputError: It is something else; raised as `error`.
     """
     pairs = value.items() if isinstance(value, Mapping) else value
     if not isinstance(pairs, Iterable) or isinstance(pairs, str | bytes):

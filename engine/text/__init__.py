@@ -1,1 +1,1 @@
-"""Text in and out: chat templates, token ids, terminals."""
+"""Text input and output: chat prompts, token ids, streaming, terminals."""
