@@ -1,1 +1,1 @@
-"""What the benchmarks share: recorded trees, workloads, the machine's limits, an engine in a process of its own."""
+"""Code that several benchmarks share: recorded trees, workloads, the machine's limits, engines in child processes."""

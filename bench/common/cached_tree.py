@@ -1,4 +1,4 @@
-"""A tree of given sizes in a KV cache of its own."""
+"""Builds a KV tree of a given shape."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from marcot.model import PAGE_SIZE
 
 
 def cached_tree(parents: Sequence[int | None], tokens: Sequence[int]) -> list[KVNode]:
-    """The nodes in a cache that holds them and nothing else, all computed.
+    """Return the nodes of a new KV tree that holds nothing else; all their tokens count as computed.
 
     Args:
-        parents: Of each node, an earlier one; None for the root.
-        tokens: Of each node.
+        parents: Parent of each node, as an index of an earlier node; None for the root.
+        tokens: Number of tokens of each node.
     """
     cache = KVTree(sum(-(-count // PAGE_SIZE) for count in tokens))
     nodes: list[KVNode] = []

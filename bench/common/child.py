@@ -1,7 +1,7 @@
-"""What a program does that an engine is measured in: one JSON object per line in, one per line out.
+"""The child process in which an engine is measured. It reads one JSON object per line and answers each with another.
 
-`{"do": NAME, ...}` calls the command of that name with the other members as arguments. The answer is
-`{"result": ...}`, or `{"error": TEXT, "missing": MODULE or null}`. What libraries print goes to standard error.
+`{"do": NAME, ...}` calls the command NAME with the other members as arguments. The answer is `{"result": ...}`, or
+`{"error": TEXT, "missing": MODULE or null}`. Anything that libraries print goes to standard error.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from .prompt import random_ids
 
 
 class Child:
-    """Runs one peer. The public methods are the commands."""
+    """Runs one peer engine. Its public methods are the commands."""
 
     def load(self, peer: str, model: str, packages: list[str], options: dict[str, Any]) -> dict[str, Any]:
-        """Import `peer` ("module:Class" in `bench.peers`) and load `model`; returns the seconds and the versions."""
+        """Import `peer` ("module:Class" in `bench.peers`) and load `model`; return load seconds and versions."""
         module, _, name = peer.partition(":")
         engine = getattr(import_module(f"bench.peers.{module}"), name)
         start = time.perf_counter()
@@ -34,20 +34,20 @@ class Child:
         return {"seconds": seconds, "versions": {package: metadata.version(package) for package in packages}}
 
     def probe(self, peer: str) -> None:
-        """Import `peer` only, so that a missing package shows before a model is converted for it."""
+        """Import `peer` and do nothing else, to detect missing packages before a model is converted for it."""
         import_module("bench.peers." + peer.partition(":")[0])
 
     def prefill(self, tokens: int) -> None:
-        """Compute a prompt of `tokens` tokens that no cache knows."""
+        """Compute a prompt of `tokens` tokens that is in no cache."""
         self._prompts += 1
         self._peer.prefill(random_ids(tokens, self._prompts))
 
     def fork(self, tokens: int, branches: int) -> None:
-        """Compute a prefix of `tokens` tokens and let `branches` branches follow it."""
+        """Compute a prefix of `tokens` tokens, to be continued by `branches` branches."""
         self._peer.fork(random_ids(tokens), branches)
 
     def fork_leaves(self, paths: list[list[int]]) -> None:
-        """Let one branch follow each path."""
+        """Compute all paths, each to be continued by one branch."""
         self._peer.fork_leaves(paths)
 
     def first_token(self, tokens: int) -> None:
@@ -55,12 +55,12 @@ class Child:
         self._peer.first_token(random_ids(tokens))
 
     def facts(self) -> dict[str, Any]:
-        """What the peer says about itself."""
+        """Return what the peer reports about itself, such as the size of its weights."""
         facts: dict[str, Any] = self._peer.facts()
         return facts
 
     def overhead(self, passes: int) -> float:
-        """Share of a round that is not spent in kernels."""
+        """Return the fraction of a round that is spent outside of kernels."""
         return float(self._peer.overhead(passes))
 
     def start(self, passes: int) -> None:
@@ -72,7 +72,7 @@ class Child:
         self._peer.decode()
 
     def peak_memory(self) -> int:
-        """The most memory that this process has held at once, in bytes: pages of mapped files included."""
+        """Return the peak memory of this process in bytes, including pages of mapped files."""
         return peak_memory()
 
 
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def answer_with(commands: Callable[[], object]) -> None:
-    """Answer until standard input ends, with the methods of what `commands` makes."""
+    """Answer requests until standard input ends, by calling the methods of the object that `commands()` returns."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     child = commands()

@@ -1,4 +1,4 @@
-"""The machine that a benchmark runs on, and how fast it can be at all."""
+"""The machine that a benchmark runs on, and its limits: memory bandwidth and fp32 GEMM speed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import cpuinfo
 import torch
 
 _READ_BYTES = 2**30
-"""Far more than any cache holds."""
+"""Bytes to read for measuring bandwidth: far more than any cache holds."""
 
 _GEMM_SIZE = 2048
 _ROUNDS = 7
@@ -25,9 +25,9 @@ class Machine(NamedTuple):
     Attributes:
         cpu: Name of the processor.
         threads: Threads that torch uses.
-        load: Load average of the last minute before the benchmark: above a few tenths, its numbers are noisy.
-        versions: Of the packages that were timed.
-        read_bandwidth: Bytes per second that all threads together read from memory.
+        load: Load average over the last minute before the benchmark; above a few tenths, timings are noisy.
+        versions: Versions of the packages that are timed.
+        read_bandwidth: Bytes per second that all threads together can read from memory.
         gemm_flops: fp32 operations per second of a large `torch.mm`.
     """
 
@@ -40,7 +40,7 @@ class Machine(NamedTuple):
 
 
 def measure_machine() -> Machine:
-    """Look at this machine and time its two limits; takes a few seconds."""
+    """Describe this machine and measure its two limits; takes a few seconds."""
     load = os.getloadavg()[0]
     memory = torch.ones(_READ_BYTES // 4)
     a, b = torch.randn(2, _GEMM_SIZE, _GEMM_SIZE)

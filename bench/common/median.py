@@ -1,4 +1,4 @@
-"""What pytest-benchmark has timed."""
+"""Results of pytest-benchmark."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 
 def median_round(benchmark: BenchmarkFixture) -> float:
-    """The median of the rounds that `benchmark` has run."""
+    """Return the median time of the rounds that `benchmark` has run, in seconds."""
     assert benchmark.stats is not None
     return float(benchmark.stats.stats.median)

@@ -1,4 +1,4 @@
-"""The most memory that a process has held at once."""
+"""The peak memory of a process."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def peak_memory(process: int | str = "self") -> int:
-    """Bytes, pages of mapped files included; 0 where the process has ended.
+    """Return the peak memory in bytes, including pages of mapped files; 0 if the process has ended.
 
-    What `getrusage` says of a child is no less than what its parent held when it was started, so it is not used.
+    `getrusage` is no use here: for a child it reports at least what the parent held when it started the child.
     """
     try:
         status = Path(f"/proc/{process}/status").read_text()

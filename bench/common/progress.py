@@ -1,4 +1,4 @@
-"""How far a long run has come."""
+"""Progress bars for long runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def progress_bars() -> Progress:
-    """Bars on stderr with counts and times, for tasks that know their total."""
+    """Return progress bars on stderr, with counts and times, for tasks whose total is known."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,15 +1,15 @@
-"""Prompts of random tokens: what an engine computes does not depend on which tokens they are."""
+"""Prompts of random tokens; which tokens they are makes no difference to the speed of an engine."""
 
 from __future__ import annotations
 
 import random
 
 _FIRST_ID, _LAST_ID = 1_000, 10_000
-"""Ordinary tokens of every vocabulary here."""
+"""A range of ids that are ordinary tokens in every vocabulary used here."""
 
 
 def random_ids(tokens: int, copy: int = 0) -> list[int]:
-    """The same `tokens` token ids every time; another `copy` has another first token, so that nothing is shared."""
+    """Return the same `tokens` token ids every time; copies differ in the first token, so that they share no prefix."""
     generator = random.Random(tokens)
     ids = [generator.randrange(_FIRST_ID, _LAST_ID) for _ in range(tokens)]
     return [copy, *ids[1:]]

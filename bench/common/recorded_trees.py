@@ -1,6 +1,6 @@
-"""Search trees that marcot has recorded: what a search's branches really share.
+"""The shapes of search trees recorded from real searches, which show how much their branches share.
 
-`data/search_trees.json` has the shapes only, without a word of text; `record_trees.py` made it.
+`data/search_trees.json`, made by `record_trees.py`, has only the shapes, no text.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class RecordedTree(NamedTuple):
     """The shape of a search tree.
 
     Attributes:
-        question: Line of the question in its data set, from 1.
-        width: Children that the search sampled from a node before it chose among them.
-        examples: Solved problems in the prompt.
-        parents: Of each node, the index of its parent; None for the root, which is the prompt.
-        tokens: Of each node, how many tokens it adds.
+        question: Line of the question in its data set, counted from 1.
+        width: Number of children that the search sampled per node.
+        examples: Number of solved problems in the prompt.
+        parents: Index of the parent of each node; None for the root, which is the prompt.
+        tokens: Number of tokens that each node adds.
     """
 
     question: int
@@ -33,7 +33,7 @@ class RecordedTree(NamedTuple):
 
     @property
     def depth(self) -> int:
-        """Nodes between the root and the deepest leaf, leaf included."""
+        """Number of nodes from the root to the deepest leaf, counting the leaf but not the root."""
         return max(len(self._chain(leaf)) for leaf in self.leaves) - 1
 
     @property
@@ -44,21 +44,21 @@ class RecordedTree(NamedTuple):
 
     @property
     def sharing(self) -> float:
-        """Tokens of all paths from the root to a leaf, over the tokens of the tree."""
+        """Tokens of all paths from the root to a leaf, added up, divided by the tokens of the tree."""
         return sum(self.tokens[node] for leaf in self.leaves for node in self._chain(leaf)) / sum(self.tokens)
 
     def paths(self, *, apart: bool = False) -> list[list[int]]:
-        """Token ids from the root to each leaf.
+        """Return the token ids from the root to each leaf.
 
         Args:
-            apart: Give every path a first token of its own, so that nothing is shared.
+            apart: Give every path a different first token, so that paths share nothing.
         """
         segments = [random_ids(count, node) for node, count in enumerate(self.tokens)]
         paths = [[id for node in self._chain(leaf) for id in segments[node]] for leaf in self.leaves]
         return [[leaf, *path[1:]] if apart else path for leaf, path in zip(self.leaves, paths, strict=True)]
 
     def _chain(self, node: int) -> list[int]:
-        """The nodes from the root to `node`."""
+        """Return the nodes from the root to `node`."""
         chain = [node]
         while (parent := self.parents[chain[-1]]) is not None:
             chain.append(parent)
@@ -66,6 +66,6 @@ class RecordedTree(NamedTuple):
 
 
 def recorded_trees() -> list[RecordedTree]:
-    """Read the trees, the one that shares least first."""
+    """Read the trees, sorted by sharing, least first."""
     trees = [RecordedTree(**tree) for tree in json.loads(RECORD.read_text())["trees"]]
     return sorted(trees, key=lambda tree: tree.sharing)

@@ -1,4 +1,4 @@
-"""An engine in a child process, seen from the benchmark."""
+"""The benchmark's side of an engine that runs in a child process."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from typing import Any, Self
 _STARTER = Path(__file__).with_name("start_child.py")
 
 _TIMEOUT_S = 1200
-"""Computing every path of the largest tree apart takes a minute; a busy machine takes several times that."""
+"""The slowest command, computing every path of the largest tree separately, takes a minute; more on a busy machine."""
 
 _LOG_TAIL = 2_000
 
 
 class RemoteError(Exception):
-    """The child answered with an error, or not at all."""
+    """The child process reported an error, or did not answer."""
 
 
 class MissingPackageError(RemoteError):
@@ -31,10 +31,10 @@ class MissingPackageError(RemoteError):
 
 
 class Remote:
-    """Calls the commands of a program, such as those of `child.Child`, in a process of its own, one at a time."""
+    """Runs a program in a child process and calls its commands, such as those of `child.Child`, one at a time."""
 
     def __init__(self, python: str, environment: Mapping[str, str], program: str = "bench.common.child") -> None:
-        """Start the module `program` with the interpreter `python`, with `environment` besides this process's own."""
+        """Run the module `program` with the interpreter `python`; `environment` adds to this process's variables."""
         self._log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  (lives as long as the process)
         self._process = subprocess.Popen(
             [python, str(_STARTER), program],
@@ -43,20 +43,20 @@ class Remote:
             stderr=self._log,
             text=True,
             env={**os.environ, **environment},
-            start_new_session=True,  # a group of its own, so that `close` also ends what the engine has started
+            start_new_session=True,  # a separate process group, so that `close` ends all processes of the engine
         )
 
     @property
     def process(self) -> int:
-        """Id of the process."""
+        """Process id of the child."""
         return self._process.pid
 
-    def call(self, command: str, **arguments: object) -> Any:  # noqa: ANN401  (what the command returns)
+    def call(self, command: str, **arguments: object) -> Any:  # noqa: ANN401  (whatever the command returns)
         """Run a command in the child and return its result.
 
         Raises:
-            MissingPackageError: A module of the engine is not there.
-            RemoteError: Anything else that went wrong; the message has the end of what the child printed.
+            MissingPackageError: A package of the engine is not installed.
+            RemoteError: Anything else went wrong; the message ends with the last output of the child.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -79,7 +79,7 @@ class Remote:
         raise RemoteError(f"{command}: {answer['error']}{self._tail()}")
 
     def close(self) -> None:
-        """End the process, and those that it has started: some engines run in several."""
+        """End the process and all processes that it started, as some engines use several."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._kill()
@@ -97,7 +97,7 @@ class Remote:
         self.close()
 
     def _kill(self) -> None:
-        with suppress(ProcessLookupError):  # all of them may have ended by themselves
+        with suppress(ProcessLookupError):  # all of them may have ended already
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def _tail(self) -> str:

@@ -1,4 +1,4 @@
-"""Checkpoints that are a shape and no file, in the sizes of real models."""
+"""Checkpoints with the shapes of real models, but without a file; subclasses make up the values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from marcot.model.config import RopeConfig
 def qwen2_config(
     hidden: int, width: int, layers: int, heads: int, kv_heads: int, vocab: int, tied: bool
 ) -> ModelConfig:
-    """The config of a Qwen2 of these sizes, without tokens that end a text."""
+    """Return the config of a Qwen2 model of these sizes, without end-of-sequence tokens."""
     return ModelConfig(
         architecture="qwen2",
         vocab_size=vocab,
@@ -38,14 +38,14 @@ CONFIGS: Final[Mapping[str, ModelConfig]] = {
     "1.5b": qwen2_config(1536, 8960, 28, 12, 2, 151_936, tied=True),
     "7b": qwen2_config(3584, 18_944, 28, 28, 4, 152_064, tied=False),
 }
-"""Qwen2.5's sizes. Nothing ends a generation but its length, as random weights would end it at random."""
+"""Sizes of Qwen2.5 models. Only the length ends a generation: with random weights, it would otherwise end at random."""
 
 
 class ShapedCheckpoint(Checkpoint):
-    """All parameters of a config, whose values `_read` makes up."""
+    """All parameters of a config; the subclass's `_read` makes up their values."""
 
     def __init__(self, name: str, config: ModelConfig) -> None:
-        """Be called `name` in messages."""
+        """Use `name` in messages."""
         super().__init__(Path(name), config)
 
     def has(self, name: str) -> bool:

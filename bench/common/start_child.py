@@ -1,6 +1,6 @@
 """Starts a program in an interpreter where only `bench` is importable: `python start_child.py bench.common.child`.
 
-The repository's root stays off the path. Its `kernels` would hide the package of that name, which transformers imports.
+The repository's root must not be on the path: its `kernels` would hide the package `kernels` that transformers imports.
 """
 
 from __future__ import annotations

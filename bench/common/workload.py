@@ -1,4 +1,4 @@
-"""What every contestant decodes: branches that continue one long prefix."""
+"""The workload of every contestant: decoding branches that continue one long prefix."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 from marcot.model import KVCache, ModelConfig
 
 PREFIX_TOKENS = 512
-"""A system prompt, a few examples and a question."""
+"""Tokens of the shared prefix: about a system prompt, a few examples and a question."""
 
 NEW_TOKENS = 8
-"""Per branch and round. The first one is drawn from the prefix's distribution, each other one costs a forward pass."""
+"""Tokens per branch and round. The first is drawn from the prefix's logits; each other one costs a forward pass."""
 
 TOP_K = 20
-"""Truncation of every draw; the five best also give the token's confidence."""
+"""Tokens are drawn from the `TOP_K` most probable ones; the five best also give the token confidence."""
 
 
 class Workload(NamedTuple):
@@ -23,7 +23,7 @@ class Workload(NamedTuple):
     Attributes:
         config: The model's shape.
         branches: How many branches continue the prefix.
-        weight_bytes: Bytes that a weight takes in the checkpoint, on average.
+        weight_bytes: Average bytes per weight in the checkpoint.
     """
 
     config: ModelConfig
@@ -32,17 +32,17 @@ class Workload(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """Tokens that a round draws."""
+        """Tokens drawn in a round."""
         return self.branches * NEW_TOKENS
 
     def prefix(self, copy: int = 0) -> list[int]:
-        """Random token ids; another `copy` has another first token, so that nothing of it can be shared."""
+        """Return random token ids; copies differ in the first token, so that they share no prefix."""
         generator = torch.Generator().manual_seed(0)
         ids = torch.randint(1000, 10_000, (PREFIX_TOKENS,), generator=generator).tolist()
         return [copy, *ids[1:]]
 
     def read_bytes(self) -> float:
-        """Bytes that a round cannot avoid to read: the weights as stored, and each cached token, once per step.
+        """Bytes that a round must read at least: the weights as stored, and each cached token, once per step.
 
         The LM head also reads its weights for the first token; the shared prefix counts once, not once per branch.
         """
@@ -54,7 +54,7 @@ class Workload(NamedTuple):
         return (steps * layer_weights(config) + NEW_TOKENS * head) * self.weight_bytes + cached
 
     def operations(self) -> int:
-        """Floating-point operations of a round: every weight and every visible cached token, per token."""
+        """Floating-point operations of a round: for each token, every weight and every visible cached token."""
         config = self.config
         head = config.vocab_size * config.hidden_size
         steps = self.branches * (NEW_TOKENS - 1)
@@ -64,12 +64,12 @@ class Workload(NamedTuple):
 
 
 def all_weights(config: ModelConfig) -> int:
-    """Weights of all matrices; a tied LM head counts once."""
+    """Number of weights in all matrices; a tied LM head counts once."""
     return layer_weights(config) + (1 if config.tied_embeddings else 2) * config.vocab_size * config.hidden_size
 
 
 def layer_weights(config: ModelConfig) -> int:
-    """Weights of all layers: the four attention matrices and the three of SwiGLU."""
+    """Number of weights in all layers: four attention matrices and three of SwiGLU per layer."""
     query = config.num_heads * config.head_dim
     kv = config.num_kv_heads * config.head_dim
     attention = config.hidden_size * (2 * query + 2 * kv)

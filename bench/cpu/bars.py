@@ -1,7 +1,7 @@
-"""The speeds, sizes and ratios that a run of `make bench-cpu` is held to.
+"""The bars of `make bench-cpu`: speeds, sizes and ratios that a run must reach.
 
-Those against batched-bench mean ik_llama.cpp's, the fastest CPU engine known, with `-rtr -fa on`; any other build of
-that program is held against them as well when it is given.
+Bars relative to batched-bench were set for that of ik_llama.cpp, the fastest CPU engine known, with `-rtr -fa on`. They
+are applied to any other build of the program too.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from .results import Metric, Results
 
 
 class Bar(NamedTuple):
-    """A least (or a most) for a number, or for its ratio to another engine's number in the same run.
+    """A minimum or maximum for a number, or for its ratio to another engine's number in the same run.
 
     Attributes:
-        name: What it says.
+        name: Description.
         model: Name of the model.
-        contestant: Whose number.
+        contestant: The engine whose number it is.
         metric: Which number.
-        sizes: At which sizes; every one must hold.
-        least: The least that is good enough.
-        most: The most that is good enough.
-        baseline: The engine that the number is divided by; the bar has no meaning in a run where it was not measured.
+        sizes: Sizes, see `Metric`; the bar must hold at every one.
+        least: Minimum; None if there is none.
+        most: Maximum; None if there is none.
+        baseline: The engine whose number is the divisor; a run that did not measure it cannot judge the bar.
     """
 
     name: str
@@ -56,23 +56,23 @@ BARS = (
     Bar("a recorded tree, to the same paths apart", MIDDLE, FAST, "tree gain", (0, 1, 2, 3), 1.0),
     Bar("gain of the most shared tree, to the least shared", MIDDLE, FAST, "tree growth", least=1.0),
 )
-"""What must hold."""
+"""Bars that must hold; with `--check`, a missed one fails the run."""
 
 GOALS = (
     Bar("fast, one branch, to batched-bench", MIDDLE, FAST, "decode", (1,), 1.0, baseline=BATCHED_BENCH),
     Bar("fast, many branches, to batched-bench", MIDDLE, FAST, "decode", (8, 16, 32, 64), 1.5, baseline=BATCHED_BENCH),
     Bar("fast prefill, to batched-bench", MIDDLE, FAST, "prefill", (512, 2048), 1.2, baseline=BATCHED_BENCH),
 )
-"""What is aimed at beyond; shown, never a failure."""
+"""More ambitious bars: shown, but missing one is never a failure."""
 
 
 class Verdict(NamedTuple):
-    """What a run says about a bar at one size.
+    """The result of a run for a bar at one size.
 
     Attributes:
         bar: The bar.
         size: One of its sizes.
-        value: The number or ratio that it is about; None if this run has not measured it.
+        value: The number or ratio; None if this run did not measure it.
     """
 
     bar: Bar
@@ -81,7 +81,7 @@ class Verdict(NamedTuple):
 
     @property
     def missed(self) -> bool:
-        """Whether it was measured and is not good enough."""
+        """Whether the value was measured and is below the minimum or above the maximum."""
         if self.value is None:
             return False
         low, high = self.bar.least, self.bar.most
@@ -89,7 +89,7 @@ class Verdict(NamedTuple):
 
 
 def judge(bars: tuple[Bar, ...], results: Results) -> list[Verdict]:
-    """Hold `results` to `bars`."""
+    """Compare `results` with `bars`; one verdict per bar and size."""
     verdicts = []
     for bar in bars:
         for size in bar.sizes:

@@ -1,7 +1,7 @@
-"""Any `llama-batched-bench` program: it times its own decoding of many sequences over a shared prompt.
+"""Runs a `llama-batched-bench` program, which times its decoding of many sequences over a shared prompt.
 
-The command is the reader's, flags included: `LLAMA_BATCHED_BENCH="/path/to/llama-batched-bench -rtr -fa 1"`. The
-program draws nothing and computes no probabilities, so its numbers leave out what every other engine pays for.
+The user provides the command, flags included: `LLAMA_BATCHED_BENCH="/path/to/llama-batched-bench -rtr -fa 1"`. The
+program draws no tokens and computes no probabilities, work that is included in the numbers of all other engines.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from marcot.kernels.programs import find_program
 from ..common.peak_memory import peak_memory
 
 _ROW = re.compile(r"^\|" + r"\s*([0-9.]+)\s*\|" * 10, re.MULTILINE)
-"""A row of its table: PP, TG, B, N_KV, T_PP, S_PP, T_TG, S_TG, T, S."""
+"""Matches a row of its table: PP, TG, B, N_KV, T_PP, S_PP, T_TG, S_TG, T, S."""
 
 
 class BatchedRun(NamedTuple):
-    """What one run has shown.
+    """The results of one run.
 
     Attributes:
         prefill: Prompt tokens/s, median of the rounds.
         decode: Tokens/s over all sequences, median of the rounds.
-        rounds: Rounds of the table.
-        peak_memory: Most bytes that the process held at once.
+        rounds: Number of rounds.
+        peak_memory: Peak memory of the process, in bytes.
     """
 
     prefill: float
@@ -44,7 +44,7 @@ def run_batched_bench(
     """Run `command` on `model` with a shared prompt of `prompt` tokens and `passes` tokens per sequence.
 
     Raises:
-        RuntimeError: The program failed, or its output has no table that is known here.
+        RuntimeError: The program failed, or its output does not have the expected table.
     """
     context = prompt + 64 * (passes + 1)
     arguments = ["-m", str(model), "-t", str(threads), "-c", str(context), "-b", "2048", "-ub", "512", "-pps"]
@@ -52,7 +52,7 @@ def run_batched_bench(
     program, *flags = shlex.split(command)
     program = find_program(program) or program
     with (
-        tempfile.TemporaryDirectory() as folder,  # some versions leave a log where they are started
+        tempfile.TemporaryDirectory() as folder,  # some versions write a log to the current folder
         subprocess.Popen(
             [str(Path(program).absolute()), *flags, *arguments],
             stdout=subprocess.PIPE,
@@ -63,7 +63,7 @@ def run_batched_bench(
     ):
         assert process.stdout is not None
         output, peak = "", 0
-        for line in process.stdout:  # a row of the table when a round is done
+        for line in process.stdout:  # the program prints a row of the table after each round
             output += line
             peak = max(peak, peak_memory(process.pid))
     rows = _ROW.findall(output)

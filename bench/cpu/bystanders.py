@@ -1,4 +1,4 @@
-"""How much of the machine other programs take while something is timed."""
+"""Measures how much processor time other programs use while something is timed."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _BUSY = (0, 1, 2, 5, 6, 7)
 """Columns of /proc/stat: user, nice, system, irq, softirq, steal."""
 
 _OWN = (11, 12, 13, 14)
-"""Columns of /proc/PID/stat after the name: user and system time, the process's and that of its children that ended."""
+"""Columns of /proc/PID/stat after the name: user and system time of the process, and of its children that ended."""
 
 
 class Bystanders:
-    """While it is entered, watches the processors.
+    """Context manager that measures the processor time used by programs other than the benchmark.
 
     Attributes:
-        cores: How many processors programs outside of the benchmark used, on average.
-        seconds: How long it was entered.
+        cores: Average number of processors that other programs used.
+        seconds: Duration of the measurement.
     """
 
     def __init__(self, ours: Callable[[], Iterable[int]]) -> None:
-        """Count what is not used by this process or by the processes that `ours` returns."""
+        """Count processor time except that of this process and of the processes that `ours` returns."""
         self._ours = ours
         self.cores = self.seconds = 0.0
 
@@ -43,7 +43,7 @@ class Bystanders:
         self.cores = max(0.0, (self._others() - self._before) / self.seconds)
 
     def _others(self) -> float:
-        """Seconds of processor time that others have used since the machine started."""
+        """Return the seconds of processor time that other programs have used since the machine started."""
         columns = Path("/proc/stat").read_text().partition("\n")[0].split()[1:]
         busy = sum(int(columns[column]) for column in _BUSY)
         return (busy - sum(_ticks(process) for process in (os.getpid(), *self._ours()))) / _TICKS_PER_S

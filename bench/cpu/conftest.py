@@ -1,4 +1,4 @@
-"""The reports of a benchmark session: printed at its end and written to `bench/results/`."""
+"""Options and reports of the CPU benchmarks. Reports are printed at the end and written to `bench/results/`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _WHOLE = {
     "branches": " ".join(map(str, BRANCHES)),
     "contestants": " ".join(one.key for one in LINEUP),
 }
-"""What `make bench-cpu` runs; a part of it is written to a file of its own."""
+"""The complete `make bench-cpu`; the results of a run with fewer are written to a different file."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """What part of `make bench-cpu` to run."""
+    """Add options that select a part of `make bench-cpu`."""
     group = parser.getgroup("bench-cpu")
     group.addoption("--models", default=_WHOLE["models"], help="built-in names, separated by spaces")
     group.addoption("--branches", default=_WHOLE["branches"], help="numbers, separated by spaces")
@@ -36,13 +36,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def machine() -> Machine:
-    """The machine's limits, measured before anything else."""
+    """Measure the machine's limits, before anything else."""
     return measure_machine()
 
 
 @pytest.fixture(scope="session")
 def report(machine: Machine, pytestconfig: pytest.Config) -> Iterator[Report]:
-    """Collects the timings of `test_tree_decode.py`."""
+    """Collect the timings of `test_tree_decode.py`, and write them at the end."""
     collected = Report(machine)
     pytestconfig.stash[_REPORT] = collected
     yield collected
@@ -51,7 +51,7 @@ def report(machine: Machine, pytestconfig: pytest.Config) -> Iterator[Report]:
 
 @pytest.fixture(scope="session")
 def results(machine: Machine, pytestconfig: pytest.Config) -> Iterator[Results]:
-    """Collects the measures of `test_cpu_decode.py`."""
+    """Collect the measurements of `test_engines.py`, and write them at the end."""
     collected = Results()
     yield collected
     report = CpuReport(machine, collected)
@@ -61,7 +61,7 @@ def results(machine: Machine, pytestconfig: pytest.Config) -> Iterator[Results]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """With `--check`, a missed bar fails the session."""
+    """Fail the session if `--check` is given and a bar is missed."""
     report = session.config.stash.get(_CPU_REPORT, None)
     if report is not None and report.missed and session.config.getoption("check"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

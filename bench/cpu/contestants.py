@@ -1,4 +1,4 @@
-"""Three ways to decode the same branches."""
+"""The contestants of `test_tree_decode.py`: three ways to decode the same branches."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SAMPLING = Sampling(temperature=1.0, top_k=TOP_K, top_p=1.0, max_tokens=NEW_TOK
 
 
 class Contestant(ABC):
-    """Computes the prefix when it is made; after that, every `decode` is one round."""
+    """An engine with a computed prefix. The constructor computes the prefix; each `decode` is one round."""
 
     def setup(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Untimed preparation of a round: the arguments of `decode`."""
+        """Prepare a round, not timed; return the positional and keyword arguments of `decode`."""
         return (), {}
 
     @abstractmethod
@@ -29,7 +29,7 @@ class Contestant(ABC):
 
 
 class Tree(Contestant):
-    """marcot as it is meant: one prefix, whose K and V are stored once and read once per step."""
+    """marcot with sharing: K and V of the prefix are stored once and read once per step."""
 
     def __init__(self, engine: Engine, workload: Workload) -> None:
         self._engine = engine
@@ -38,14 +38,14 @@ class Tree(Contestant):
         self._rounds = count()
 
     def decode(self) -> None:
-        """Expand the prefix's one node."""
+        """Expand the node of the prefix."""
         first = next(self._rounds) * self._branches
         for child in self._engine.expand(self._node, self._branches, _SAMPLING, first=first):
             assert child.confidence > 0
 
 
 class Copies(Contestant):
-    """marcot without sharing: the prefixes differ in their first token, so that each branch has one of its own."""
+    """marcot without sharing: prefixes differ in their first token, so each branch has a separate copy."""
 
     def __init__(self, engine: Engine, workload: Workload) -> None:
         self._engine = engine
@@ -53,14 +53,14 @@ class Copies(Contestant):
         self._rounds = count()
 
     def decode(self) -> None:
-        """Expand every branch's own node."""
+        """Expand the node of each branch."""
         first = next(self._rounds)
         for (child,) in self._engine.expand([Expansion(node, 1, _SAMPLING, first) for node in self._nodes]):
             assert child.confidence > 0
 
 
 class Transformers(Contestant):
-    """transformers: the prefix is computed once, its cache is copied to every row of a batch (untimed)."""
+    """transformers: the prefix is computed once, and its cache is copied to every row of a batch (not timed)."""
 
     def __init__(self, model: PreTrainedModel, workload: Workload) -> None:
         self._model = model
@@ -71,7 +71,7 @@ class Transformers(Contestant):
         self._logits = output.logits[:, -1]
 
     def setup(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Copy the cache, which a round changes."""
+        """Copy the cache, because a round modifies it."""
         cache = copy.deepcopy(self._prefix)
         cache.batch_repeat_interleave(self._branches)
         return (cache,), {}

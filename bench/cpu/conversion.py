@@ -1,6 +1,7 @@
-"""Other formats of a GGUF file, for engines that do not read it. They are made once, in the user's cache directory.
+"""Converts GGUF files for engines that do not read them, once, into the user's cache directory.
 
-Run as a program, in the interpreter that has the engine's converter: `conversion.py FILE.gguf FORMAT FOLDER`.
+This file is also run as a program, by the interpreter that has the engine's converter:
+`conversion.py FILE.gguf FORMAT FOLDER`.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ def converted(gguf: Path, format: str, python: str) -> Path:
     Args:
         gguf: The model.
         format: A key of `_CONVERTERS`.
-        python: Interpreter that has the converter.
+        python: The interpreter in which the converter is installed.
 
     Raises:
         RuntimeError: The converter failed.
     """
-    from marcot.kernels.user_cache import user_cache  # the interpreter of a converter has no marcot
+    from marcot.kernels.user_cache import user_cache  # imported here, as the converter's interpreter has no marcot
 
     cache = user_cache() or Path(tempfile.gettempdir(), "marcot")
     folder = cache / "bench" / f"{gguf.stem}-{gguf.stat().st_size}-{format}"
@@ -41,14 +42,14 @@ def converted(gguf: Path, format: str, python: str) -> Path:
 
 
 def _to_ctranslate2(gguf: Path, folder: Path) -> None:
-    """Decode to fp32 with transformers, convert with CTranslate2's own converter; weights per-row int8."""
+    """Decode to fp32 with transformers and convert with CTranslate2's converter; weights become int8 per row."""
     import torch
     from ctranslate2.converters import TransformersConverter
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     config = loaded.config
-    del config.quantization_config  # transformers refuses to save what it has read from a GGUF file
+    del config.quantization_config  # transformers refuses to save a model read from a GGUF file
     plain = AutoModelForCausalLM.from_config(config)
     plain.load_state_dict(loaded.state_dict())
     with tempfile.TemporaryDirectory(dir=folder) as dense:
@@ -58,9 +59,9 @@ def _to_ctranslate2(gguf: Path, folder: Path) -> None:
 
 
 def _to_openvino(gguf: Path, folder: Path) -> None:
-    """Decode to fp16, let OpenVINO GenAI read that, compress with nncf; weights per-row int8.
+    """Decode to fp16, load that with OpenVINO GenAI and compress it with nncf; weights become int8 per row.
 
-    A Q8_0 file, which OpenVINO GenAI reads as well, decodes 10 % slower than this.
+    OpenVINO GenAI can also read Q8_0 files, but then decoding is 10 % slower.
     """
     import nncf
     import openvino
@@ -78,7 +79,7 @@ def _to_openvino(gguf: Path, folder: Path) -> None:
 
 
 def _write_fp16(source: Path, target: Path) -> None:
-    """Write `source` again with its matrices in fp16."""
+    """Write a copy of `source` with its matrices in fp16."""
     import gguf
     import numpy as np
 

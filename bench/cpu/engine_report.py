@@ -1,4 +1,4 @@
-"""The result of `make bench-cpu`: a table per model for people, JSON for machines."""
+"""The report of `make bench-cpu`: a table per model, and a JSON file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .results import Metric, Results
 
 _WIDTH = 180
 _RATIOS = ((FAST, LLAMA_CPP), (FAST, BATCHED_BENCH), (EXACT, LLAMA_CPP), (EXACT, OPENVINO))
-"""Columns of ratios; above 1 the first is faster."""
+"""Pairs of engines whose speed ratios are shown; above 1, the first is faster."""
 
 _NOT_MEASURED = "-"
 
@@ -36,7 +36,7 @@ _LEGEND = (
 
 
 class CpuReport:
-    """Results on one machine."""
+    """The report of one run on one machine."""
 
     def __init__(self, machine: Machine, results: Results) -> None:
         self.machine = machine
@@ -136,12 +136,12 @@ class CpuReport:
         return table
 
     def _shares(self, model: str, mode: str, branches: int) -> str:
-        """What a decode step reaches of the machine's two limits."""
+        """Return the fractions of the machine's two limits that a decode step reaches, as text."""
         metrics: tuple[Metric, Metric] = ("bandwidth share", "GEMM share")
         return " ".join(_number(self.results.value(model, mode, metric, branches), "{:.0%}") for metric in metrics)
 
     def _tree_table(self, model: str) -> Table | None:
-        """One row per recorded tree."""
+        """Return a table with one row per recorded tree; None if no tree was measured."""
         numbers = self.results.sizes(model, "tree")
         if not numbers:
             return None
@@ -168,7 +168,7 @@ class CpuReport:
 
 
 def describe(verdict: Verdict) -> str:
-    """What was asked and what was found, on one line."""
+    """Return the bar and the measured value, on one line."""
     bar = verdict.bar
     asked = f">= {bar.least}" if bar.least is not None else f"<= {bar.most}"
     at = f" at {verdict.size}" if verdict.size or len(bar.sizes) > 1 else ""
@@ -201,7 +201,7 @@ def _plain(verdict: Verdict) -> dict[str, object]:
 
 
 def _short(name: str) -> str:
-    """`name` without what every column of ratios would repeat."""
+    """Return `name` without the parts that would only repeat in the headings of ratio columns."""
     return name.removeprefix("marcot ").removesuffix(" int8")
 
 

@@ -1,4 +1,4 @@
-"""Who takes part in `make bench-cpu`."""
+"""The engines and models of `make bench-cpu`."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ CTRANSLATE2 = "ctranslate2 int8"
 TRANSFORMERS = "transformers fp32"
 
 PYTHON_VARIABLE = "BENCH_PYTHON"
-"""Environment variable: an interpreter with the peers' packages, if they are not in marcot's own environment."""
+"""Environment variable that names a Python interpreter with the peers' packages, if marcot's environment lacks them."""
 
 
 class Contestant(NamedTuple):
     """An engine with its settings.
 
     Attributes:
-        name: What the tables call it.
+        name: Name in the tables.
         peer: Its class, as "module:Class" in `peers`.
-        packages: Distributions that it consists of; their versions are reported.
-        options: Arguments of its class besides the model and the threads.
-        conversion: The format that it reads instead of GGUF, as `conversion.py` calls it.
-        models: Models that it takes part with; the others would take the time of the whole run.
-        most_branches: Branches beyond which it is not measured, by model.
-        environment: Variables that its process is started with.
+        packages: Its Python distributions, whose versions are reported.
+        options: Arguments of its class besides the model and the number of threads.
+        conversion: The format that it reads instead of GGUF, by its name in `conversion.py`.
+        models: Models to measure it with; the others would take too long.
+        most_branches: The largest number of branches to measure, by model; no limit for other models.
+        environment: Additional environment variables of its process.
     """
 
     name: str
@@ -60,13 +60,13 @@ class Contestant(NamedTuple):
 
     @property
     def key(self) -> str:
-        """`name` in one word, for test ids and `CONTESTANTS=`."""
+        """`name` with hyphens instead of spaces, for test ids and `CONTESTANTS=`."""
         return self.name.replace(" ", "-")
 
 
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "4000000000"}
-"""Memory that is freed is not given back to the system: CTranslate2 allocates its caches anew for every token, and with
-eight branches spent as much time in the system as in its own code."""
+"""Keeps freed memory in the process instead of returning it to the system. CTranslate2 reallocates its caches for every
+token; without this setting, it spent as much time in the kernel as in its own code with eight branches."""
 
 LINEUP = (
     Contestant(FAST, "marcot_engine:Marcot", ("marcot", "torch"), {"compute": "fast"}),
@@ -85,4 +85,4 @@ LINEUP = (
         TRANSFORMERS, "transformers_fp32:TransformersFp32", ("transformers", "torch"), most_branches={LARGE: 16}
     ),
 )
-"""All engines that run in a child process. `BATCHED_BENCH` is a program of its own, see `batched_bench.py`."""
+"""All engines that run in a child process. `BATCHED_BENCH` is a separate program, see `batched_bench.py`."""

@@ -1,4 +1,4 @@
-"""What one decode step of many branches cannot avoid: bytes to read and operations to do."""
+"""The minimum work of a decode step with many branches: bytes to read and operations to do."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ..common.workload import layer_weights
 
 
 class Step(NamedTuple):
-    """One token of each branch, all branches behind one shared prefix.
+    """A step that computes one token of each branch, where all branches share one prefix.
 
     Attributes:
         config: The model's shape.
         branches: Rows of the step.
         prefix: Tokens of the shared prefix.
-        own: Tokens of each branch, on average over a round.
+        own: Tokens of a branch behind the prefix, on average over a round.
     """
 
     config: ModelConfig
@@ -25,11 +25,11 @@ class Step(NamedTuple):
     own: float
 
     def read_bytes(self, weight_bytes: int, kv_token_bytes: int) -> float:
-        """Weights as they are stored and every cached token, each read once."""
+        """Bytes of the weights as stored and of every cached token, each read once."""
         return weight_bytes + (self.prefix + self.branches * self.own) * kv_token_bytes
 
     def operations(self) -> float:
-        """Floating-point operations: every weight and every visible cached token, per row."""
+        """Floating-point operations: for each row, every weight and every visible cached token."""
         config = self.config
         weights = layer_weights(config) + config.vocab_size * config.hidden_size
         attention = 2 * config.num_layers * config.num_heads * config.head_dim * (self.prefix + self.own)

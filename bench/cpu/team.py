@@ -1,4 +1,4 @@
-"""The engines of one model, each loaded once, in a process of its own, when it is first asked for."""
+"""The engines of one model. Each runs in a separate process and is loaded once, on first use."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from .results import Results
 
 
 class UnavailableError(Exception):
-    """An engine cannot take part; the message says why."""
+    """An engine cannot be measured; the message says why."""
 
 
 class Team:
-    """Starts engines and keeps them; those that are not being measured sleep."""
+    """Starts engines and keeps them running; an engine that is not being measured sleeps."""
 
     def __init__(self, model: str, path: Path, threads: int, results: Results) -> None:
-        """Nothing is loaded yet.
+        """Set up a team without loading anything.
 
         Args:
             model: Name of the model.
             path: Its GGUF file.
             threads: CPU threads of every engine.
-            results: Where notes and versions go.
+            results: Receives notes and versions.
         """
         self._model = model
         self._path = path
@@ -33,10 +33,10 @@ class Team:
         self._members: dict[str, Remote | UnavailableError] = {}
 
     def member(self, contestant: Contestant) -> Remote:
-        """The loaded engine.
+        """Return the engine, loading it if necessary.
 
         Raises:
-            UnavailableError: It is not installed or does not work here.
+            UnavailableError: The engine is not installed or does not work here.
         """
         if contestant.name not in self._members:
             self._members[contestant.name] = self._load(contestant)
@@ -47,7 +47,7 @@ class Team:
         return member
 
     def processes(self) -> list[int]:
-        """Ids of the processes that run now."""
+        """Return the ids of the processes of all loaded engines."""
         return [member.process for member in self._members.values() if isinstance(member, Remote)]
 
     def close(self) -> None:
@@ -72,11 +72,11 @@ class Team:
 
 
 def load(remote: Remote, contestant: Contestant, path: Path, threads: int, results: Results) -> float:
-    """Load a model into `remote`; returns the seconds that its engine took, imports excluded.
+    """Load a model into `remote`; return the seconds that its engine took, without imports.
 
     Raises:
-        RemoteError: It did not work.
-        RuntimeError: The file could not be converted to what the engine reads.
+        RemoteError: Loading failed.
+        RuntimeError: The file could not be converted to the format that the engine reads.
     """
     remote.call("probe", peer=contestant.peer)
     if contestant.conversion is not None:

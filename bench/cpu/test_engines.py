@@ -1,10 +1,9 @@
-"""Decoding many branches on a CPU: marcot beside the engines that people use, in one run.
+"""Compares marcot with other engines at decoding many branches on a CPU, in one run.
 
-Every engine runs in a process of its own and computes a prefix of `PREFIX_TOKENS` tokens once; then it decodes B
-branches that follow it, with random draws and the confidence of every token. What is counted are forward passes: a
-round of n passes draws n + 1 tokens per branch, the first of them from the prefix's own distribution, and counts n.
-Rounds of all engines at one B follow each other directly, so that ratios compare like with like on a machine whose
-speed drifts.
+Every engine runs in a separate process and computes a prefix of `PREFIX_TOKENS` tokens once. Then it decodes B branches
+that continue it, with random draws and the confidence of every token. Speeds count forward passes: a round of n passes
+draws n + 1 tokens per branch, the first of them from the prefix's logits, and counts as n. For each B, the rounds of
+all engines follow directly one after the other, so that ratios are fair on a machine whose speed drifts.
 """
 
 from __future__ import annotations
@@ -34,17 +33,17 @@ from .team import Team, UnavailableError, load
 PROMPTS = (512, 2048)
 ROUNDS = 5
 PASSES = 16
-"""Forward passes of a round at most."""
+"""Maximum forward passes of a round."""
 
 ROUND_S = 1.5
-"""A round takes about this long at most: slow engines make fewer passes, at least `LEAST_PASSES`."""
+"""Target time of a round: slow engines do fewer passes to stay below it, but at least `LEAST_PASSES`."""
 
 LEAST_PASSES = 2
 SLOWEST_ROUND_S = 60.0
-"""An engine whose shortest round takes longer is left out."""
+"""An engine whose shortest round takes longer than this is skipped."""
 
 PREFILL_S = 8.0
-"""Timing one engine's prefill takes about this long at most: fewer rounds of a long prompt."""
+"""Target time for measuring the prefill of an engine: long prompts get fewer rounds."""
 
 PROBE_TOKENS = 128
 OVERHEAD_BRANCHES = 16
@@ -53,20 +52,20 @@ TREES = recorded_trees()
 LOAD_ROUNDS = 3
 
 DISTURBING_CORES = 0.1
-"""A number that was taken while other programs used more of the processors than this is named below the table."""
+"""Measurements during which other programs used more processors than this are listed below the table."""
 
 SHORTEST_S = 0.5
-"""The system counts processor time in hundredths of a second: in less than this they say little."""
+"""Shorter measurements are not checked for disturbance: the system counts processor time in hundredths of a second."""
 
 LEAST_BATCHED_PASSES = 8
 SLOW_FILE_BYTES = 10**9
-"""`llama-batched-bench` computes the prompt again in every round: three rounds have to do for a file of this size."""
+"""Larger files get only `FEW_ROUNDS` rounds of `llama-batched-bench`, which recomputes the prompt in every round."""
 
 FEW_ROUNDS = 3
 
 
 class Model(NamedTuple):
-    """A model under test, with the engines that were loaded for it."""
+    """A model under test, with its engines."""
 
     name: str
     path: Path
@@ -75,7 +74,7 @@ class Model(NamedTuple):
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Measure the models, branches and engines that the options name."""
+    """Parametrize tests with the models, branches and engines that the options name."""
     option = metafunc.config.getoption
     batched = Contestant(BATCHED_BENCH, "", ()) if option("batched_bench") else None
     if "contestant" in metafunc.fixturenames:
@@ -90,7 +89,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def model(request: pytest.FixtureRequest, machine: Machine, results: Results) -> Iterator[Model]:
-    """One model and its engines, which end with it."""
+    """Provide a model and its engines; end the engines afterwards."""
     path = locate(request.param)
     team = Team(request.param, path, machine.threads, results)
     yield Model(request.param, path, load_checkpoint(path).config, team)
@@ -99,7 +98,7 @@ def model(request: pytest.FixtureRequest, machine: Machine, results: Results) ->
 
 @pytest.fixture(autouse=True)
 def bystanders(request: pytest.FixtureRequest, model: Model, results: Results) -> Iterator[None]:
-    """Note where other programs had a part in what was timed."""
+    """Record tests during which other programs used the processors."""
     with Bystanders(model.team.processes) as others:
         yield
     if others.cores > DISTURBING_CORES and others.seconds > SHORTEST_S:
@@ -116,7 +115,7 @@ def test_prefill(
     benchmark: BenchmarkFixture,
     pytestconfig: pytest.Config,
 ) -> None:
-    """A prompt that nothing is known of, up to the distribution of the token after it."""
+    """Time computing a prompt that is not cached, up to the logits of the next token."""
     if contestant.name == BATCHED_BENCH:
         arguments = (pytestconfig.getoption("batched_bench"), model.path, machine.threads, tokens, 1, 1, FEW_ROUNDS)
         run = benchmark.pedantic(run_batched_bench, args=arguments, rounds=1)
@@ -140,7 +139,7 @@ def test_decode(
     benchmark: BenchmarkFixture,
     pytestconfig: pytest.Config,
 ) -> None:
-    """`branches` branches behind one prefix."""
+    """Time decoding `branches` branches that continue one prefix."""
     if contestant.name == BATCHED_BENCH:
         passes = max(LEAST_BATCHED_PASSES, min(PASSES, PASSES * 16 // branches))
         rounds = FEW_ROUNDS if model.path.stat().st_size > SLOW_FILE_BYTES else ROUNDS
@@ -174,7 +173,7 @@ def test_decode(
 
 
 def test_memory(model: Model, contestant: Contestant, results: Results) -> None:
-    """The most that the engine has held so far; of marcot also its packed weights, over the file they come from."""
+    """Measure peak memory so far and, for marcot, the size of its packed weights relative to the file."""
     if contestant.name == BATCHED_BENCH:
         pytest.skip("measured with each run")
     remote = _remote(model, contestant)
@@ -187,7 +186,7 @@ def test_memory(model: Model, contestant: Contestant, results: Results) -> None:
 def test_load_to_first_token(
     model: Model, contestant: Contestant, machine: Machine, results: Results, benchmark: BenchmarkFixture
 ) -> None:
-    """A fresh process, the file in the page cache: from `Engine.load` to the first draw, and from the very start."""
+    """Time from `Engine.load`, and from process start, to the first draw, with the file in the page cache."""
     if not contestant.ours:
         pytest.skip("measured for marcot only")
     _remote(model, contestant)
@@ -210,7 +209,7 @@ def test_load_to_first_token(
 @pytest.mark.parametrize("apart", [True, False], ids=["apart", "shared"])
 @pytest.mark.parametrize("number", range(len(TREES)))
 def test_recorded_tree(model: Model, number: int, apart: bool, results: Results, benchmark: BenchmarkFixture) -> None:
-    """Every leaf of a real search tree decodes, with what the paths share stored once, and with nothing shared."""
+    """Time decoding at all leaves of a recorded search tree, with shared tokens stored once or with nothing shared."""
     if model.name != MIDDLE:
         pytest.skip(f"the trees were recorded with {MIDDLE}")
     [contestant] = [one for one in LINEUP if one.name == FAST]
@@ -234,7 +233,7 @@ def test_recorded_tree(model: Model, number: int, apart: bool, results: Results,
 
 
 def _remote(model: Model, contestant: Contestant) -> Remote:
-    """The loaded engine; skips the test where there is none."""
+    """Return the loaded engine; skip the test if it is not available."""
     if model.name not in contestant.models:
         pytest.skip(f"not measured with {model.name}")
     try:
@@ -246,7 +245,7 @@ def _remote(model: Model, contestant: Contestant) -> Remote:
 def _time_rounds(
     remote: Remote, branches: int, benchmark: BenchmarkFixture, most_passes: int = PASSES
 ) -> tuple[float, int]:
-    """Tokens/s over all branches, and the passes of a round; a short round first warms up and shows how many."""
+    """Return tokens/s over all branches, and passes per round. A short round first warms up and sets the passes."""
     remote.call("start", passes=LEAST_PASSES)
     expected = _seconds(remote, "decode") / LEAST_PASSES
     if expected * LEAST_PASSES > SLOWEST_ROUND_S:

@@ -1,9 +1,9 @@
-"""Decoding the branches of a tree, against the same engine without sharing and against transformers.
+"""Compares decoding the branches of a tree with the same engine without sharing, and with transformers.
 
 Every contestant draws `NEW_TOKENS` tokens per branch after a shared prefix of `PREFIX_TOKENS` tokens, in fp32, with
-the five best log-probabilities of each token. Nobody's prefix computation or cache copying is timed. The last column
-of the table is the share of what the machine could do at best: the weights, and every cached token, read once per
-step at the measured bandwidth, or all products at the measured GEMM speed, whichever takes longer.
+the five best log-probabilities of each token. Computing the prefix and copying caches are not timed. The last column
+of the table is the speed relative to the limit of the machine: reading the weights and every cached token once per
+step at the measured bandwidth, or doing all products at the measured GEMM speed, whichever takes longer.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ BRANCHES = (1, 4, 8, 16)
 CONTESTANTS = ("tree", "copies", "transformers")
 ROUNDS = 5
 KV_TOKENS = 16_384
-"""Room for 16 copies of the prefix and as much again for branches."""
+"""KV capacity: 16 copies of the prefix, and the same again for branches."""
 
 
 class Loaded(NamedTuple):
-    """One model, loaded by both sides from the same file."""
+    """A model, loaded by marcot and by transformers from the same file."""
 
     name: str
     weight_bytes: float
@@ -42,7 +42,7 @@ class Loaded(NamedTuple):
 
 @pytest.fixture(scope="module", params=MODELS)
 def loaded(request: pytest.FixtureRequest) -> Loaded:
-    """One model, in marcot and in transformers."""
+    """Load one model in marcot and in transformers."""
     path = locate(request.param)
     theirs = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
     ours = Engine.load(str(path), dtype="float32", compute="exact", kv_tokens=KV_TOKENS)

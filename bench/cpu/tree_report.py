@@ -1,4 +1,4 @@
-"""The result of a benchmark: a table for people, JSON for machines."""
+"""The report of `test_tree_decode.py`: a table and a JSON file."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _WIDTH = 110
 
 
 class Timing(NamedTuple):
-    """How fast a contestant was.
+    """The measured speed of a contestant.
 
     Attributes:
         model: Name of the model.
         workload: What was decoded.
-        contestant: Who decoded it.
+        contestant: The engine that decoded it.
         median_s: Median seconds of a round.
         rounds: How many rounds were timed.
     """
@@ -42,11 +42,11 @@ class Timing(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """The shortest time in which a machine could do a round.
+    """The shortest possible time of a round on a machine.
 
     Attributes:
         bound: "bytes" or "FLOP", whichever takes longer.
-        seconds: How long that takes.
+        seconds: Seconds that it takes.
     """
 
     bound: str
@@ -54,7 +54,7 @@ class Limit(NamedTuple):
 
 
 def limit(workload: Workload, machine: Machine) -> Limit:
-    """What memory bandwidth and arithmetic leave as the least time for `workload`, whoever runs it."""
+    """Return the lower bound that memory bandwidth and arithmetic set on the time of `workload`, for any engine."""
     reading = Limit("bytes", workload.read_bytes() / machine.read_bandwidth)
     computing = Limit("FLOP", workload.operations() / machine.gemm_flops)
     return max(reading, computing, key=lambda one: one.seconds)

@@ -28,12 +28,12 @@ ROUNDS: Final = 5
 
 
 class Workload(NamedTuple):
-    """What both sides do.
+    """A workload that both checkouts run.
 
     Attributes:
-        command: Of `Side`.
-        arguments: Of the command, besides the seed.
-        least_gain: Bar: how many times as fast as the other checkout, which is meant to be the one before rounds.
+        command: A method of `Side`.
+        arguments: Its arguments, besides the seed.
+        least_gain: Bar: minimum speed relative to the other checkout, which should be one from before rounds.
     """
 
     command: str
@@ -52,14 +52,14 @@ WORKLOADS: Final = {
 
 
 class Timing(NamedTuple):
-    """A workload on one side.
+    """The time of a workload on one checkout.
 
     Attributes:
-        workload: Of `WORKLOADS`.
+        workload: A key of `WORKLOADS`.
         side: Which checkout.
         tokens: Tokens of a run, median.
         us_per_token: Microseconds of the host per branch and token, median of all runs.
-        device_us_per_token: What the canned kernels took besides, and does not count.
+        device_us_per_token: Microseconds of the canned kernels, which do not count.
     """
 
     workload: str
@@ -70,15 +70,15 @@ class Timing(NamedTuple):
 
     @property
     def tokens_per_s(self) -> float:
-        """What the host would reach with a device that takes no time."""
+        """Tokens/s that the host would reach with an infinitely fast device."""
         return 1e6 / self.us_per_token
 
 
 def measure(sides: Mapping[str, Remote], names: Sequence[str], rounds: int) -> tuple[list[Timing], list[str]]:
-    """Run every workload on every side in turns, and one more time before it counts.
+    """Run every workload on all sides in turns, `rounds` times after a warm-up.
 
     Returns:
-        The timings, and the names of the workloads in which the sides did not draw the same tokens.
+        The timings, and the names of the workloads in which the sides drew different tokens.
     """
     runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for seed in range(rounds + 1):
@@ -100,11 +100,11 @@ def _timing(name: str, side: str, runs: Sequence[Mapping[str, Any]]) -> Timing:
 
 
 def table(timings: Sequence[Timing]) -> Table:
-    """One row for each workload."""
+    """Return a table with one row per workload."""
     by_name: dict[str, list[Timing]] = {}
     for timing in timings:
         by_name.setdefault(timing.workload, []).append(timing)
-    sides = sorted({timing.side for timing in timings})  # the one beside first
+    sides = sorted({timing.side for timing in timings})  # "beside" before "this"
     shown = Table(title="the host's side alone: tokens/s, and microseconds per branch and token")
     shown.add_column("workload")
     shown.add_column("tokens", justify="right")

@@ -1,4 +1,4 @@
-"""An engine on canned kernels, whose decode steps are run as on a GPU."""
+"""An engine on canned kernels whose decode steps take the code path for GPUs, with recorded graphs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .canned_kernels import CannedKernels, DeviceClock
 from .canned_text import END, chain, text_tokenizer
 
 KV_TOKENS = 262_144
-"""Room for hundreds of branches of some hundred tokens."""
+"""KV capacity: hundreds of branches of a few hundred tokens."""
 
 
 class CannedCheckpoint(ShapedCheckpoint):
-    """One layer of which nobody looks at the numbers, with the vocabulary of `canned_text`."""
+    """A model of one layer, whose weights are never used, with the vocabulary of `canned_text`."""
 
     def __init__(self, heads_of: ModelConfig) -> None:
-        """With the heads of `heads_of`."""
+        """Use the attention heads of `heads_of`."""
         config = replace(
             heads_of, vocab_size=len(chain().lse), hidden_size=8, intermediate_size=8, num_layers=1,
             tied_embeddings=True, eos_token_ids=(END,),
@@ -31,7 +31,7 @@ class CannedCheckpoint(ShapedCheckpoint):
         super().__init__("canned", config)
 
     def tokenizer(self) -> Tokenizer:
-        """That of `canned_text`."""
+        """Return the tokenizer of `canned_text`."""
         return text_tokenizer()
 
     def _read(self, name: str) -> Weight:
@@ -39,7 +39,7 @@ class CannedCheckpoint(ShapedCheckpoint):
 
 
 def canned_engine(clock: DeviceClock, heads_of: ModelConfig = CONFIGS["0.5b"]) -> Engine:
-    """An engine in which `clock` runs while a device would work; plans are made for the heads of `heads_of`."""
+    """Return an engine in which `clock` times the work of the device; plans are made for the heads of `heads_of`."""
     checkpoint = CannedCheckpoint(heads_of)
     decoder = Decoder(checkpoint, CannedKernels(clock), torch.float32, torch.device("cpu"))
     decoder.forward = clock.timed(decoder.forward)  # type: ignore[method-assign]
@@ -56,7 +56,7 @@ def canned_engine(clock: DeviceClock, heads_of: ModelConfig = CONFIGS["0.5b"]) -
 
 
 def _recorder(clock: DeviceClock) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
-    """Runs again instead of repeating."""
+    """Return a recorder that calls the function again instead of replaying a graph."""
 
     def record(run: Callable[[], Any]) -> Callable[[], Any]:
         return clock.timed(run)

@@ -1,4 +1,4 @@
-"""An op set whose results are looked up: of a device that takes no time."""
+"""An op set that looks up its results in a table, so that the device costs almost no time."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ R = TypeVar("R")
 
 
 class DeviceClock:
-    """Processor time that is the device's, and so no time of the host at all.
+    """Measures processor time that stands for work of the device, to be subtracted from the host's.
 
     Attributes:
-        seconds: How much of it has been measured so far.
+        seconds: Seconds measured so far.
     """
 
     def __init__(self) -> None:
-        """Nothing is running."""
+        """Start at zero."""
         self.seconds = 0.0
         self._running = False
 
     def timed(self, call: Callable[P, R]) -> Callable[P, R]:
-        """The same call, as work of the device."""
+        """Wrap `call` so that its time counts as work of the device. Nested calls are not counted twice."""
 
         @wraps(call)
         def timed(*arguments: P.args, **options: P.kwargs) -> R:
@@ -48,7 +48,7 @@ class DeviceClock:
 
 
 class CannedLinear(NamedTuple):
-    """A weight of which only the shape is known."""
+    """A weight without values: only a shape."""
 
     out_features: int
     in_features: int
@@ -56,9 +56,9 @@ class CannedLinear(NamedTuple):
 
 
 class CannedKernels:
-    """The first value of each row of hidden states is the token that it stands for; the rest is zeros.
+    """Kernels that look up the next token. A row of hidden states holds its token id as the first value, then zeros.
 
-    What an op set has to have besides is the CPU's: it computes with what the ops below have made.
+    Ops that are not defined here are those of the CPU op set, which work on the results of the ones below.
     """
 
     name = "canned"
@@ -68,29 +68,29 @@ class CannedKernels:
     fp8_dtype = None
 
     def __init__(self, clock: DeviceClock) -> None:
-        """Let `clock` run while an op does."""
+        """Time all ops with `clock`."""
         self._clock = clock
         self._others = select(torch.device("cpu"))
         self._chain: Chain = chain()
         for op in ("linear", "embed", "rms_norm", "lm_head_topk"):
             setattr(self, op, clock.timed(getattr(self, op)))
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever the op set of a checkout has)
-        """An op that this bench knows nothing of."""
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever the op set of the checkout has)
+        """Return an op of the CPU op set, timed."""
         found = getattr(self._others, name)
         return self._clock.timed(found) if callable(found) else found
 
     def tiling(self, heads: int, kv_heads: int) -> Tiling:
-        """That of the Triton kernels on an H100 or H200, for groups of 7."""
+        """Return the tiling of the Triton kernels on an H100 or H200, for groups of 7 query heads."""
         assert heads == 7 * kv_heads
         return Tiling((2, 4, 9, 18), 2 * 132 // kv_heads)
 
     def pack_linear(self, parts: Sequence[Weight], *_: object) -> CannedLinear:
-        """Keep the shape."""
+        """Keep only the shape."""
         return CannedLinear(sum(part.shape[0] for part in parts), parts[0].shape[1])
 
     def fuse(self, *_: object) -> Callable[..., tuple[Tensor, Tensor]]:
-        """Layers that change nothing."""
+        """Return layers that change nothing."""
 
         def layers(x: Tensor, *_: object) -> tuple[Tensor, Tensor]:
             return x, x
@@ -98,24 +98,24 @@ class CannedKernels:
         return layers
 
     def linear(self, x: Tensor, weight: PackedLinear) -> Tensor:
-        """All logits; nothing else asks for it."""
+        """Return all logits; no other product is ever requested."""
         ids, logits, _ = self._rows(x)
         return x.new_full((len(x), weight.out_features), -1e4).scatter_(1, ids, logits)
 
     def embed(self, ids: Tensor, weight: PackedLinear) -> Tensor:
-        """The token itself."""
+        """Store the token ids in the first column."""
         x = torch.zeros(len(ids), weight.in_features)
         x[:, 0] = ids
         return x
 
     def rms_norm(self, x: Tensor, weight: Tensor, eps: float, residual: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Nothing."""
+        """Return the input unchanged."""
         return x, x
 
     def lm_head_topk(
         self, hidden: Tensor, weight: PackedLinear, k: int, targets: Tensor | None = None, draw: Draw | None = None
     ) -> HeadTopK:
-        """Look up what follows."""
+        """Look up the tokens that may follow; a draw picks one of them by its key and position."""
         ids, logits, lse = self._rows(hidden)
         if draw is None:
             return HeadTopK(ids[:, :k], logits[:, :k], lse, None, None, None, None)

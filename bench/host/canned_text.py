@@ -1,4 +1,4 @@
-"""A Markov chain of tokens that reads like reasoning in steps: what the canned kernels let the engine write."""
+"""The text that the canned kernels generate: a Markov chain of tokens that looks like reasoning in steps."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from torch import Tensor
 
 END: Final = 0
 WORDS: Final = 768
-"""Tokens that are words, each with a space before it."""
+"""Number of tokens that are words, each preceded by a space."""
 
 COLUMNS: Final = 64
-"""Candidates of each row: as many as a head keeps at most."""
+"""Candidates per row: the maximum that an LM head keeps."""
 
 STEP_TOKENS: Final = 40
-"""Words of a step, on average: every so many-th word is followed by a full stop and a blank line, in the same token."""
+"""Average words per step: every 40th word of the vocabulary also contains a full stop and a blank line."""
 
 CHAIN_STEPS: Final = 6
-"""Steps of a chain, on average, sampled or greedy."""
+"""Average steps per chain, sampled or greedy."""
 
 
 class Chain(NamedTuple):
-    """What may follow each token.
+    """The possible successors of each token.
 
     Attributes:
         top_ids: `[vocabulary, COLUMNS]` int64, best first.
@@ -39,7 +39,7 @@ class Chain(NamedTuple):
 
 
 def text_tokenizer() -> Tokenizer:
-    """Words, and bytes; what is encoded becomes a token a byte."""
+    """Return a tokenizer whose vocabulary is words and bytes. Encoding gives one token per byte."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     texts = ["<|end|>", *(f"Ġ{_word(number)}" for number in range(WORDS)), *letters]
     backend = tokenizers.Tokenizer(models.BPE({text: id for id, text in enumerate(texts)}, []))
@@ -50,7 +50,7 @@ def text_tokenizer() -> Tokenizer:
 
 
 def chain() -> Chain:
-    """Words in random order, of which the next one in the vocabulary is the most probable; after some steps the end."""
+    """Return a chain of random words: the most probable is the next in the vocabulary. Some steps end the text."""
     draw = torch.Generator().manual_seed(0)
     vocabulary = 1 + WORDS + len(pre_tokenizers.ByteLevel.alphabet())
     ids = torch.stack([torch.randperm(WORDS, generator=draw)[:COLUMNS] + 1 for _ in range(vocabulary)])
@@ -60,7 +60,7 @@ def chain() -> Chain:
     ids[taken[:, 0], taken[:, 1]] = ids[taken[:, 0], 0]
     ids[:, 0] = following
     steps = torch.arange(STEP_TOKENS, WORDS, STEP_TOKENS)
-    # One of so many continuations of a step, about as probable as the others; after some of them the most probable one.
+    # After a step, END is one of CHAIN_STEPS about equally probable tokens; after every CHAIN_STEPS-th, it is the first.
     logits[steps, :CHAIN_STEPS] += 9
     ids[steps, CHAIN_STEPS - 1] = END
     ids[steps[CHAIN_STEPS - 1 :: CHAIN_STEPS]] = ids[steps[CHAIN_STEPS - 1 :: CHAIN_STEPS]].roll(1 - CHAIN_STEPS, 1)
@@ -68,6 +68,6 @@ def chain() -> Chain:
 
 
 def _word(number: int) -> str:
-    """A number now and then, else letters; behind the last one of a step an empty line."""
+    """Return word `number`: letters or, for every eighth word, digits; the last one of a step ends in a blank line."""
     word = str(number) if number % 8 == 0 else "".join(chr(97 + number // 26**at % 26) for at in range(2 + number % 4))
     return word + (".ĊĊ" if (number + 1) % STEP_TOKENS == 0 else "")

@@ -1,4 +1,4 @@
-"""A checkout of the repository that is measured beside another one."""
+"""Makes another checkout of the repository importable, to be measured next to this one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def linked(checkout: Path, folder: Path) -> Path:
-    """Make `folder` one for `PYTHONPATH`, where `marcot` is that of `checkout`."""
+    """Create `folder`, for `PYTHONPATH`, with a package `marcot` that links to the code of `checkout`; return it."""
     package = folder / "marcot"
     package.mkdir(parents=True)
     parts = (checkout / name for name in ("engine", "kernels", "model"))

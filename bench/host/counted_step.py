@@ -1,4 +1,4 @@
-"""A decode step on a device that has no values: kernels are counted, not run."""
+"""Counts the kernels and copies of a decode step on torch's meta device, without running any."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _NO_KERNELS: Final = {
     *("view", "flatten", "_unsafe_view", "_reshape_alias", "reshape", "expand", "permute", "t", "transpose", "squeeze"),
     *("unsqueeze", "select", "slice", "split", "split_with_sizes", "unbind"),
 }
-"""Operations of torch that make a view, or reserve memory."""
+"""Operations of torch that launch no kernel: they make a view or allocate memory."""
 
 
 class Counts(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts kernels and copies while it is active.
 
     Attributes:
-        kernels: How often each was launched, Triton's and torch's.
-        device_bytes: What they read and write: every tensor that a kernel is given counts whole.
-        copied_bytes: What is copied between the host and the device.
-        copies: How many such copies there are.
+        kernels: Launches by kernel, of Triton and of torch.
+        device_bytes: Bytes that the kernels read and write, added up over all their tensor arguments.
+        copied_bytes: Bytes copied between the host and the device.
+        copies: Number of these copies.
     """
 
     def __init__(self, whole: Callable[[Tensor], int]) -> None:
-        """Count nothing yet; a kernel that is given a tensor reads or writes `whole` bytes of it."""
+        """Start at zero; `whole(tensor)` returns how many bytes of a tensor argument a kernel reads or writes."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.kernels: Counter[str] = Counter()
         self.device_bytes = self.copied_bytes = self.copies = 0
         self._whole = whole
 
     def launch(self, kernel: JITFunction[Any], *arguments: Any, **_: Any) -> None:  # noqa: ANN401
-        """Note a launch of one of Triton's kernels."""
+        """Count a launch of a Triton kernel."""
         self._note(kernel.__name__, arguments)
 
     def _note(self, name: str, arguments: Any) -> None:  # noqa: ANN401
@@ -56,12 +56,12 @@ class Counts(TorchDispatchMode):  # type: ignore[no-untyped-call]
         arguments: tuple[Any, ...] = (),
         options: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
-        """Note an operation of torch; what is copied from the device is zeros, or is what was there before."""
+        """Count an operation of torch. A copy from the device gives zeros, or leaves its target unchanged."""
         options = options or {}
         name = op._schema.name.removeprefix("aten::").rstrip("_")
         given = list(_tensors((arguments, options)))
         if name == "_local_scalar_dense" and given[0].device == META:
-            return True  # whether all weights are finite
+            return True  # the decoder asks whether all weights are finite
         if name == "copy" and given[0].device != given[1].device:
             self._copy(given[1])
             return given[0]
@@ -75,7 +75,7 @@ class Counts(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if META in devices and given and META not in {tensor.device for tensor in given}:
             self._copy(given[0])
         elif META in devices and name not in _NO_KERNELS:
-            self._note(name, results * 2 if name == "index" else (given, results))  # rows of a matrix, not all
+            self._note(name, results * 2 if name == "index" else (given, results))  # not the whole matrix
         return result
 
     def _copy(self, tensor: Tensor) -> None:
@@ -85,7 +85,7 @@ class Counts(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @contextmanager
 def counted(whole: Callable[[Tensor], int]) -> Iterator[Counts]:
-    """Count what happens inside; no kernel of Triton runs."""
+    """Context manager that counts all kernels and copies; Triton kernels do not run."""
     counts = Counts(whole)
 
     def launching(kernel: JITFunction[Any], grid: object) -> Callable[..., None]:

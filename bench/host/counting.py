@@ -1,4 +1,4 @@
-"""One checkout's decode step, counted in a process of its own: answers `bench.common.remote.Remote`."""
+"""Child process that counts the decode step of one checkout; answers `bench.common.remote.Remote`."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from .canned_kernels import DeviceClock
 from .counted_step import META, Counts, counted
 
 PREFIX_TOKENS, NEW_TOKENS = 512, 64
-"""What a branch reads when it is counted: the prefix, and at most so many tokens of its own."""
+"""Tokens of the shared prefix, and of each branch at most."""
 
 _H100: Final = Arch("cuda", "sm_90", 32, 132)
 
 
 class Counting:
-    """Counts what a token of a recorded step, or of a round, takes. The public methods are the commands."""
+    """Counts kernels, calls and bytes per token of a recorded step or round. Its public methods are the commands."""
 
     def count(self, config: dict[str, Any], branches: int) -> dict[str, Any]:
-        """Let `branches` branches follow one prompt, and count the last pass that has all of them.
+        """Decode `branches` branches that continue one prompt, and count the last run that has all of them.
 
         Returns:
-            Of a token of every branch: `kernels` by name and `device_bytes`; `calls` of the host, which are launches of
-            graphs and copies; `copied_bytes`.
+            Per token on every branch: `kernels` by name, `device_bytes`, `calls` of the host (graph launches and
+            copies) and `copied_bytes`.
         """
         model = ModelConfig(**config | {"rope": RopeConfig(**config["rope"])})
         given, tokens, read = _last_run(model, branches)
@@ -45,7 +45,7 @@ class Counting:
             record = _Record(counts)
             graphs = DecodeGraphs(decoder, cache, record, branches)
             run = getattr(graphs, _name_of_run(graphs))
-            run(*given)  # which makes its buffers as well
+            run(*given)  # the first run also allocates buffers, so it is not counted
             record.runs, copies, copied_bytes = 0, counts.copies, counts.copied_bytes
             run(*given)
         return {
@@ -57,12 +57,12 @@ class Counting:
 
 
 def _name_of_run(graphs: DecodeGraphs) -> str:
-    """Of the method for a round, or for a step in checkouts from before there were rounds."""
+    """Return the name of the method that runs a round or, in checkouts without rounds, a step."""
     return "launch" if hasattr(graphs, "launch") else "run"
 
 
 def _last_run(config: ModelConfig, branches: int) -> tuple[tuple[Any, ...], int, int]:
-    """What the last run of `DecodeGraphs` is given, how many tokens a row draws by it, and how many its tiles read."""
+    """Return the arguments of the last run of `DecodeGraphs`, the tokens it draws per row, and those its tiles read."""
     engine = canned_engine(DeviceClock(), config)
     graphs: Any = engine._scheduler._step_runner._graphs
     runs: list[tuple[Any, ...]] = []
@@ -84,7 +84,7 @@ def _last_run(config: ModelConfig, branches: int) -> tuple[tuple[Any, ...], int,
 
 
 class _Record:
-    """Runs instead of repeating, and notes what a run takes. See `model.decode_graph.Record`."""
+    """Calls the function instead of replaying a graph, and counts what it does. See `model.decode_graph.Record`."""
 
     def __init__(self, counts: Counts) -> None:
         self.runs = 0
@@ -107,21 +107,21 @@ class _Record:
 
 
 _COUNTERS: Final = 1 << 20
-"""Integers of a table that is not read: counters for the largest of all launches."""
+"""An int32 tensor with at least this many elements is the counters for the largest launch; it counts as no bytes."""
 
 
 def _moved(tensor: Tensor, read: int, config: ModelConfig) -> int:
-    """Bytes that a kernel moves of a tensor: of K or V pages those of the tokens that tiles read, else all."""
+    """Return the bytes of a tensor that a kernel moves: of K or V pages, only the tokens that tiles read; else all."""
     if tensor.dim() >= 4 and tensor.shape[-2:] == (PAGE_SIZE, config.head_dim):
         return read * config.num_kv_heads * config.head_dim * tensor.itemsize
     return 0 if tensor.dtype == torch.int32 and tensor.numel() >= _COUNTERS else tensor.nbytes
 
 
 class _Shapes(ShapedCheckpoint):
-    """Weights without values."""
+    """A checkpoint whose weights have shapes but no values."""
 
     def tokenizer(self) -> None:
-        """None."""
+        """Return None: there is no text."""
 
     def _read(self, name: str) -> Weight:
         return torch.empty(self._shapes[name], dtype=torch.bfloat16, device=META)

@@ -1,4 +1,4 @@
-"""One checkout's host side, in a process of its own: answers `bench.common.remote.Remote`."""
+"""Child process that times the host side of one checkout; answers `bench.common.remote.Remote`."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from .canned_kernels import DeviceClock
 
 PREFIX_TOKENS = 512
 NEW_TOKENS = 128
-"""Of each branch and run."""
+"""Tokens per branch and run."""
 
 T = TypeVar("T")
 
 QUESTIONS, CONCURRENCY = 128, 64
-"""Of a search; up to four chains of each open one are in flight, so that steps have up to 256 rows."""
+"""Questions of a search, and how many run at once. Each has up to four chains in flight: up to 256 rows per step."""
 
 PROMPTS = 64
-"""That are computed at once."""
+"""Number of prompts that are computed at once."""
 
 _PROMPT = [1 + token % 500 for token in range(PREFIX_TOKENS)]
 
 
 class Side:
-    """Runs workloads. The public methods are the commands."""
+    """Runs workloads. Its public methods are the commands."""
 
     def __init__(self) -> None:
-        """Make the engine."""
+        """Create the engine."""
         torch.set_num_threads(1)
         self._clock = DeviceClock()
         self._engine = canned_engine(self._clock)
 
     def decode(self, branches: int, seed: int) -> dict[str, Any]:
-        """Let `branches` branches follow one prompt."""
+        """Decode `branches` branches that continue one prompt."""
         sampling = Sampling(max_tokens=NEW_TOKENS, ignore_eos=True, seed=seed)
         with self._engine.prefill(_PROMPT) as node:
             children = self._measured(lambda: self._engine.expand(node, branches, sampling))
@@ -48,10 +48,10 @@ class Side:
         return self._report([child.token_ids.tolist() for child in children])
 
     def prompts(self, seed: int) -> dict[str, Any]:
-        """Compute many prompts side by side."""
+        """Compute many prompts at once."""
         engine: Any = self._engine
         prompts = [[1 + seed, 1 + number, *_PROMPT[2:]] for number in range(PROMPTS)]
-        is_older = not hasattr(engine, "routines")  # a checkout from before there were requests of several threads
+        is_older = not hasattr(engine, "routines")  # a checkout without `Routines`
         opened = engine._open if is_older else engine.routines.open
         nodes = [opened(prompt) for prompt in prompts]
 
@@ -65,11 +65,11 @@ class Side:
         return self._report(prompts) | {"tokens": PROMPTS * PREFIX_TOKENS}
 
     def mcts(self, seed: int) -> dict[str, Any]:
-        """Search with Marco-o1's search as it is by default."""
+        """Run MCTS, Marco-o1's search, with default parameters."""
         return self._searched(MCTS(sampling=Sampling(seed=seed)), seed)
 
     def best_of_n(self, seed: int) -> dict[str, Any]:
-        """Draw eight chains of each question."""
+        """Run best of n: draw eight chains per question."""
         return self._searched(BestOfN(rollouts=8, parallel=8, sampling=Sampling(seed=seed)), seed)
 
     def _searched(self, strategy: Any, seed: int) -> dict[str, Any]:  # noqa: ANN401
@@ -80,7 +80,7 @@ class Side:
         return self._report([node.token_ids for result in results for node in result.tree])
 
     def _measured(self, run: Callable[[], T]) -> T:
-        """What `run` gives; how long it takes is what `_report` says next."""
+        """Return the result of `run`, and record its tokens and times for `_report`."""
         self._before = (self._engine.usage.generated_tokens, self._clock.seconds, time.process_time())
         result = run()
         self._after = (self._engine.usage.generated_tokens, self._clock.seconds, time.process_time())

@@ -1,4 +1,4 @@
-"""Counts what a decoded token takes: `make bench-counts`, or `python -m bench.host.step_counts --help`."""
+"""Counts kernels and bytes per decoded token: `make bench-counts`, or `python -m bench.host.step_counts --help`."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ BRANCHES: Final = (1, 32, 256)
 
 
 class StepCount(NamedTuple):
-    """What one more token on every branch takes.
+    """The cost of one more token on every branch.
 
     Attributes:
-        model: Of `CONFIGS`.
-        branches: Behind one prefix.
+        model: A key of `CONFIGS`.
+        branches: Number of branches; all continue one prefix.
         side: Which checkout.
-        kernels: How often each kernel is launched on the device; those that a library splits a product into count once.
-        device_bytes: What they read and write.
-        calls: What the host does for it: launches of graphs, and copies.
+        kernels: Launches by kernel; a matrix product of a library counts as one, even if it launches several.
+        device_bytes: Bytes that the kernels read and write.
+        calls: Graph launches and copies by the host.
         copied_bytes: Bytes of these copies.
     """
 
@@ -51,7 +51,7 @@ class StepCount(NamedTuple):
 
 
 def table(counts: Sequence[StepCount]) -> Table:
-    """One row for each number of branches and side."""
+    """Return a table with one row for each model, number of branches and checkout."""
     shown = Table(title="one token on every branch, in bf16 on an H100", caption="calls: graphs and copies of the host")
     for name in ("model", "branches", "checkout", "kernels", "MB moved", "per branch", "calls", "copied", "per branch"):
         shown.add_column(name, justify="right")

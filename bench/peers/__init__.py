@@ -1,4 +1,4 @@
-"""The engines that `make bench-cpu` compares, one module each; every one runs in a process of its own.
+"""The engines that the benchmarks compare, one module each; each engine runs in a separate process.
 
 Only `marcot_engine` imports marcot: the others may run in another interpreter, where it is not installed.
 """

@@ -1,4 +1,4 @@
-"""CTranslate2 with int8 weights and activations, converted from the same GGUF file."""
+"""CTranslate2 with int8 weights and activations. The model is converted from the GGUF file that marcot loads."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .peer import TOP_K, Peer
 
 
 class CTranslate2Int8(Peer):
-    """The prefix is a static prompt, whose state is computed once and copied to every row of the batch (not timed).
+    """CTranslate2. The prefix is a static prompt, computed once and copied to every row of the batch (not timed).
 
-    It returns the log-probability of the drawn token; the five best would take the whole row of the vocabulary.
+    It returns only the log-probability of the drawn token; for the five best ones it would have to return all logits.
     """
 
     def __init__(self, model: Path, threads: int) -> None:
@@ -31,7 +31,7 @@ class CTranslate2Int8(Peer):
         self._last = [[last]] * branches
 
     def start(self, passes: int) -> None:
-        """Let the generation run in its own thread until the first token of the last row, and hold it there."""
+        """Run the generation in a thread up to the first token of the last row, and pause it there."""
         self._passes = passes
         reached, self._release = Event(), Event()
 

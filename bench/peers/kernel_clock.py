@@ -1,4 +1,4 @@
-"""How long the engine is inside its C++ kernels."""
+"""Measures the time that the engine spends in its C++ kernels."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 class KernelClock:
-    """While it is entered, adds up the seconds between the calls of C++ functions and their returns.
+    """Context manager that adds up the time of all calls of C++ functions.
 
     Attributes:
-        seconds: The sum; 0 if the engine does not run on the C++ kernels.
+        seconds: The sum, in seconds; 0 if the engine does not use the C++ kernels.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""llama.cpp through llama-cpp-python's low-level interface: one context, a sequence per branch."""
+"""llama.cpp through the low-level interface of llama-cpp-python: one context, one sequence per branch."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .draw import draw
 from .peer import Peer
 
 _CONTEXT = 4096
-"""Cells of the unified cache: a prefix of 2,048 tokens, or one of 512 and 64 branches of 17."""
+"""Cells of the unified cache: enough for a prompt of 2,048 tokens, or a prefix of 512 and 64 branches of 17 tokens."""
 
 _MAX_BRANCHES = 64
 _FLASH_ATTENTION_ON = 1
 
 
 class LlamaCpp(Peer):
-    """The prompt is decoded as sequence 0 and shared with the others by `llama_memory_seq_cp`."""
+    """llama.cpp. The prompt is computed as sequence 0, which `llama_memory_seq_cp` shares with the other sequences."""
 
     def __init__(self, model: Path, threads: int) -> None:
         torch.set_num_threads(threads)
@@ -84,7 +84,7 @@ class LlamaCpp(Peer):
         batch.logits[row] = output
 
     def _run(self, rows: int, outputs: int) -> torch.Tensor:
-        """Decode the batch; returns llama.cpp's own buffer of logits, `[outputs, vocab]`."""
+        """Decode the batch; return llama.cpp's buffer of logits, `[outputs, vocab]`, which the next call overwrites."""
         self._batch.n_tokens = rows
         if error := llama_cpp.llama_decode(self._context, self._batch):
             raise RuntimeError(f"llama_decode: {error}")

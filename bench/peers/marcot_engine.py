@@ -1,4 +1,4 @@
-"""marcot itself."""
+"""marcot."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .kernel_clock import KernelClock
 from .peer import TOP_K, Peer
 
 _KV_TOKENS = 32_768
-"""Room for 64 paths of a recorded tree with nothing shared."""
+"""Enough for 64 paths of a recorded tree with nothing shared."""
 
 _OVERHEAD_ROUNDS = 5
 
 
 class Marcot(Peer):
-    """One prefix, whose K and V are stored once and read once per step."""
+    """marcot. K and V of the prefix are stored once and read once per step."""
 
     def __init__(self, model: Path, threads: int, compute: str) -> None:
         self._engine = Engine.load(str(model), compute=compute, threads=threads, kv_tokens=_KV_TOKENS)
@@ -37,7 +37,7 @@ class Marcot(Peer):
         self._forks = [(self._engine.prefill(prefix), branches)]
 
     def fork_leaves(self, paths: Sequence[list[int]]) -> None:
-        """Let one branch follow each of `paths`; whatever paths have in common is stored once."""
+        """Compute `paths`, each to be continued by one branch; tokens that paths share are stored once."""
         self._forks = []
         self._forks = [(self._engine.prefill(path), 1) for path in paths]
 
@@ -57,7 +57,7 @@ class Marcot(Peer):
             self._engine.expand(node, 1, Sampling(max_tokens=1))
 
     def facts(self) -> dict[str, Any]:
-        """Bytes: all packed weights, those that a decode step reads, and K and V of a token."""
+        """Return sizes in bytes: all packed weights, the weights that a decode step reads, and K and V of one token."""
         decoder = _decoder(self._engine)
         gathered = 0 if decoder.config.tied_embeddings else decoder._embedding.nbytes
         return {
@@ -67,7 +67,7 @@ class Marcot(Peer):
         }
 
     def overhead(self, passes: int) -> float:
-        """The share of a round that is spent outside of C++ kernels, median of a few rounds."""
+        """Return the fraction of a round that is spent outside of C++ kernels, the median of a few rounds."""
         shares = []
         for _ in range(_OVERHEAD_ROUNDS):
             self.start(passes)

@@ -1,4 +1,4 @@
-"""OpenVINO GenAI's continuous batching with int8 weights, converted from the same GGUF file."""
+"""OpenVINO GenAI with continuous batching and int8 weights, converted from the GGUF file that marcot loads."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import openvino_genai
 from .peer import TOP_K, Peer
 
 _STEP_TOKENS = 2048
-"""The longest prompt of the benchmark is computed in one step."""
+"""Maximum tokens per step: enough to compute the longest prompt of the benchmark in one step."""
 
 _CACHE_GB = 2
 
 
 class OpenVinoInt8(Peer):
-    """One request with a sequence per branch: they share the blocks of the prompt, which is found in the cache.
+    """OpenVINO GenAI. A round is one request with a sequence per branch; they share the cached blocks of the prompt.
 
-    It returns the log-probability of the drawn token; more than one it does not offer.
+    It can only return the log-probability of the drawn token, not of others.
     """
 
     def __init__(self, model: Path, threads: int) -> None:
@@ -53,7 +53,7 @@ class OpenVinoInt8(Peer):
         assert not self._pipeline.has_non_finished_requests()
 
     def _request(self, ids: list[int], branches: int, tokens: int) -> None:
-        """Add a request; it lives as long as its handle."""
+        """Add a request, and keep its handle, because the request ends with it."""
         config = openvino_genai.GenerationConfig()
         config.max_new_tokens, config.ignore_eos = tokens, True
         config.do_sample, config.temperature, config.top_k, config.top_p = True, 1.0, TOP_K, 1.0

@@ -1,32 +1,32 @@
-"""What every engine of the comparison does, and in what order it is asked to."""
+"""The interface of the engines that the benchmarks compare."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
 TOP_K = 20
-"""Truncation of every draw; the five best also give the token's confidence."""
+"""Tokens are drawn from the `TOP_K` most probable ones; the five best also give the token confidence."""
 
 
 class Peer(ABC):
     """A loaded model. A round is `start`, which is not timed, and `decode`, which is.
 
-    Every engine draws with temperature 1 from the `TOP_K` best tokens, never stops at an end-of-sequence token, and
-    where it can computes each token's confidence from the five best log-probabilities.
+    Every engine draws with temperature 1 from the `TOP_K` best tokens and never stops at an end-of-sequence token. If
+    possible, it also computes the confidence of each token from the five best log-probabilities.
     """
 
     @abstractmethod
     def prefill(self, ids: list[int]) -> None:
-        """Compute a prompt that no cache knows, up to the distribution of the token after it, and forget it."""
+        """Compute a prompt that is in no cache, up to the logits of the next token, and discard it."""
 
     @abstractmethod
     def fork(self, prefix: list[int], branches: int) -> None:
-        """Compute `prefix` once and let `branches` branches follow it."""
+        """Compute `prefix` once, to be continued by `branches` branches."""
 
     @abstractmethod
     def start(self, passes: int) -> None:
-        """Take every branch back to the end of the prefix, ready for a round of `passes` forward passes."""
+        """Reset every branch to the end of the prefix, and prepare a round of `passes` forward passes."""
 
     @abstractmethod
     def decode(self) -> None:
-        """Run the round: each forward pass takes one token from every branch and ends with the draw of the next."""
+        """Run the round: each forward pass computes one token of every branch and then draws the next ones."""

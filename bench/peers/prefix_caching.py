@@ -1,4 +1,4 @@
-"""Engines that are given whole prompts and find in a cache of their own what these have in common."""
+"""Engines that take whole prompts and find shared prefixes in a cache."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from .peer import Peer
 
 
 class PrefixCachingPeer(Peer):
-    """A round is one call with the prompts of all branches; the engine keeps what it computes for the next.
+    """An engine with a prefix cache. A round is one call with the prompts of all branches.
 
-    So a round also looks the prompts up and computes the end of each once more, whatever is cached.
+    So each round also includes looking up the prompts, and computing the end of each prompt again, cached or not.
     """
 
     def prefill(self, ids: list[int]) -> None:
@@ -21,7 +21,7 @@ class PrefixCachingPeer(Peer):
         self.fork_leaves([prefix] * branches)
 
     def fork_leaves(self, paths: Sequence[list[int]]) -> None:
-        """Let one branch follow each of `paths`."""
+        """Set the paths, each to be continued by one branch."""
         self._paths = list(paths)
 
     def start(self, passes: int) -> None:
@@ -32,4 +32,4 @@ class PrefixCachingPeer(Peer):
 
     @abstractmethod
     def generate(self, paths: list[list[int]], tokens: int) -> None:
-        """Draw exactly `tokens` tokens behind each of `paths`, each with its five best log-probabilities."""
+        """Draw exactly `tokens` tokens after each of `paths`, each with its five best log-probabilities."""

@@ -1,4 +1,4 @@
-"""SGLang."""
+"""SGLang as a peer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .prefix_caching import PrefixCachingPeer
 
 
 class Sglang(PrefixCachingPeer):
-    """Prompts that begin alike share nodes of its radix tree."""
+    """SGLang. Prompts with a common prefix share nodes of its radix tree."""
 
     def __init__(self, model: Path) -> None:
         self._engine = sglang.Engine(model_path=str(model), dtype="bfloat16", mem_fraction_static=0.5)

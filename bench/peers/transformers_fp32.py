@@ -1,4 +1,4 @@
-"""transformers: the prefix is computed once, its cache is copied to every row of a batch (not timed)."""
+"""transformers: the prefix is computed once, and its cache is copied to every row of a batch (not timed)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .peer import Peer
 
 
 class TransformersFp32(Peer):
-    """The same GGUF file, decoded to fp32."""
+    """transformers with the GGUF file that marcot loads, decoded to fp32."""
 
     def __init__(self, model: Path, threads: int) -> None:
         torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""vLLM."""
+"""vLLM as a peer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .prefix_caching import PrefixCachingPeer
 
 
 class Vllm(PrefixCachingPeer):
-    """Prompts that begin alike share full blocks of 16 tokens."""
+    """vLLM. Prompts with a common prefix share its full blocks of 16 tokens."""
 
     def __init__(self, model: Path) -> None:
         self._engine = LLM(
