@@ -60,7 +60,7 @@ def chain() -> Chain:
     ids[taken[:, 0], taken[:, 1]] = ids[taken[:, 0], 0]
     ids[:, 0] = following
     steps = torch.arange(STEP_TOKENS, WORDS, STEP_TOKENS)
-    # After a step, END is one of CHAIN_STEPS about equally probable tokens; after every CHAIN_STEPS-th, it is the first.
+    # After a step, END is one of CHAIN_STEPS almost equally probable tokens; after each CHAIN_STEPS-th, it is first.
     logits[steps, :CHAIN_STEPS] += 9
     ids[steps, CHAIN_STEPS - 1] = END
     ids[steps[CHAIN_STEPS - 1 :: CHAIN_STEPS]] = ids[steps[CHAIN_STEPS - 1 :: CHAIN_STEPS]].roll(1 - CHAIN_STEPS, 1)
