@@ -1,4 +1,4 @@
-"""What is in the blocks of GGUF formats: integer codes and their scales, moved bit by bit and never rounded.
+"""Unpacks the blocks of GGUF formats into integer codes and their scales, bit by bit and without rounding.
 
 The layouts are those of llama.cpp's `ggml-common.h`, which the `gguf` package decodes to floats in `quants.py`.
 """
@@ -12,18 +12,19 @@ import torch
 from torch import Tensor
 
 SUPER = 256
-"""Columns under one pair of fp16 numbers in the K formats."""
+"""Columns that share the fp16 super factors in the K formats."""
 
 
 class CodeFormat(NamedTuple):
-    """How a value follows from its code: `scale * (code - centre)`, plus the group's minimum where there are minimums.
+    """How a value follows from its code: `scale * (code - centre)`, plus the group's minimum if there are minimums.
 
     Attributes:
-        bits: Of a code in the packed weight, 4 or 8, unsigned.
+        bits: Bits of a code in the packed weight, 4 or 8; codes are unsigned.
         group: Columns that share a scale, and a minimum.
-        centre: What is subtracted from every code; 0 where there are minimums, and only there.
+        centre: What is subtracted from every code; 0 if and only if there are minimums.
         has_minimums: Whether groups have minimums.
-        nested: Whether scales and minimums are themselves codes: times an fp16 number for each `SUPER` columns.
+        nested: Whether scales and minimums are themselves codes, to be multiplied by an fp16 number for each `SUPER`
+            columns.
     """
 
     bits: int
@@ -34,23 +35,23 @@ class CodeFormat(NamedTuple):
 
     @property
     def chunk(self) -> int:
-        """Columns whose scales and minimums the packed weight keeps in a word."""
+        """Number of columns whose scales and minimums share a word of the packed weight."""
         return max(64, self.group)
 
     @property
     def word(self) -> torch.dtype:
-        """Integer that holds what belongs to a chunk: fp16, or bytes where nested."""
+        """Integer dtype that holds a chunk's scales and minimums, which are fp16, or bytes if nested."""
         numbers = self.chunk // self.group * (1 + self.has_minimums)
         return _INTEGERS[numbers * (1 if self.nested else 2)]
 
     @property
     def super_word(self) -> torch.dtype:
-        """Integer that holds the fp16 numbers of `SUPER` columns where nested."""
+        """Integer dtype that holds the fp16 super factors of `SUPER` columns if nested."""
         return _INTEGERS[2 * (1 + self.has_minimums)]
 
 
 _INTEGERS: Final = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""Integers by their bytes."""
+"""Integer dtypes by their size in bytes."""
 
 
 class Codes(NamedTuple):
@@ -58,9 +59,9 @@ class Codes(NamedTuple):
 
     Attributes:
         codes: `[rows, columns]` uint8.
-        scales: `[rows, columns / group]`, fp16, or int8 where nested.
-        minimums: Same shape and dtype, or None. What nested ones stand for is subtracted, the others are added.
-        supers: `[rows, columns / SUPER]` fp16, what nested scales are multiplied with, or None.
+        scales: `[rows, columns / group]`, fp16, or int8 if nested.
+        minimums: Same shape and dtype, or None. Nested minimums are subtracted, others are added.
+        supers: `[rows, columns / SUPER]` fp16, factors of nested scales, or None.
         super_minimums: Same for nested minimums, or None.
     """
 
@@ -72,7 +73,7 @@ class Codes(NamedTuple):
 
 
 def codes_of(data: Tensor, format: str, columns: int) -> Codes:
-    """Take blocks apart.
+    """Unpack blocks into codes and scales.
 
     Args:
         data: `[rows, bytes_per_row]` uint8.
@@ -152,7 +153,11 @@ def _q6_k(b: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _six_bits(data: Tensor) -> tuple[Tensor, Tensor]:
-    """The 8 scales and 8 minimums of 12 bytes: four of each whole, the others spread over the last four bytes."""
+    """The 8 scales and 8 minimums, of 6 bits each, in 12 bytes.
+
+    Four of each are in the low bits of the first eight bytes. The others have their low bits in the last four bytes and
+    their high bits in the first eight.
+    """
     scale, minimum, rest = data.reshape(-1, 3, 4).unbind(1)
     scales = torch.cat((scale & 63, rest & 15 | scale >> 2 & 48), dim=1)
     minimums = torch.cat((minimum & 63, rest >> 4 | minimum >> 2 & 48), dim=1)
@@ -169,7 +174,7 @@ FORMATS: Final = {
     "Q5_K": CodeFormat(8, 32, 0, has_minimums=True, nested=True),
     "Q6_K": CodeFormat(8, 16, 128, has_minimums=False, nested=True),
 }
-"""What each block format becomes: five and six bits take eight, signed codes are moved up by 128."""
+"""The code format for each block format: codes of five and six bits take eight, signed codes are shifted by 128."""
 
 _SPLIT: Final = {
     "Q4_0": _Block(18, _q4_0),

@@ -1,8 +1,8 @@
-"""Codes of a quantised weight as numbers: on NVIDIA's cards two at a time, in instructions chosen by hand.
+"""Converts codes of a quantised weight to numbers; on NVIDIA's cards two at a time, in hand-written PTX.
 
-A code in the last bits of a float's mantissa is that float plus the code, so an OR makes a number of it, and what was
-added comes off exactly. One OR serves both halves of a register. The compiler does not see that by itself: it takes
-twice the instructions, and with few rows those are what a kernel waits for, not the memory.
+An OR that puts a code into the last bits of a float's mantissa gives that float plus the code; subtracting the float
+again is exact. One OR serves both halves of a register. The compiler does not find this by itself and takes twice the
+instructions, and with few rows a kernel is limited by instructions, not by memory.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _AND_OR, _AND_XOR = "0xEA", "0x6A"
 
 @triton.constexpr_function
 def _twice(half):
-    """Both halves of a register."""
+    """PTX literal of a register with `half` in both halves."""
     return f"0x{half:04X}{half:04X}"
 
 
 @triton.constexpr_function
 def _centred(bits, plane, centre, is_bf16):
-    """PTX: `$0` = codes of the plane in the words `$1`, less `centre`, as two numbers of 16 bits."""
+    """PTX: `$0` = codes of the plane in the words `$1`, minus `centre`, as two numbers of 16 bits."""
     moved = f"shr.b32 t, $1, {plane * bits};" if plane else "mov.b32 t, $1;"
     mask, name = (1 << bits) - 1, "bf16x2" if is_bf16 else "f16x2"
     one = "0x3F803F80" if is_bf16 else "0x3C003C00"
     if is_bf16 and bits == 8:
-        # Seven bits fit beside 128, from which the eighth decides whether 128 or 256 is taken: the code less 128.
+        # Seven bits fit into the mantissa of 128. The eighth decides whether to subtract 128 or 256: code - 128.
         less = f"lop3.b32 u, t, 0x00800080, 0xC380C380, {_AND_XOR};"
         mask, magic, rest = 0x7F, 0x4300, 128 - centre
     else:
@@ -48,7 +48,7 @@ def _centred(bits, plane, centre, is_bf16):
 def _scaled(bits, plane, is_bf16):
     """PTX: `$0` = codes of the plane in the words `$1`, times `$2` and `$3`, plus `$4` and `$5`, rounded once.
 
-    To codes of 4 bits `MAGIC` has been added.
+    Codes of 4 bits have `MAGIC` added, which `$4` and `$5` must compensate.
     """
     if bits == 4:
         moved = f"shr.b32 t, $1, {plane * bits};" if plane else "mov.b32 t, $1;"
@@ -69,7 +69,7 @@ def _scaled(bits, plane, is_bf16):
 
 
 MAGIC = tl.constexpr(128)
-"""What the bits `0x4300` alone are in bf16."""
+"""The number with the bits `0x4300` in bf16."""
 
 
 @triton.jit
@@ -81,7 +81,7 @@ def codes_of_plane(words, PLANE: tl.constexpr, BITS: tl.constexpr):
 @triton.jit
 def numbers_of(words, PLANE: tl.constexpr, BITS: tl.constexpr, CENTRE: tl.constexpr, dtype: tl.constexpr,
                PTX: tl.constexpr):  # fmt: skip
-    """The codes of a plane less `CENTRE`, exactly, in `dtype`; `PTX` for NVIDIA's instructions."""
+    """The codes of a plane minus `CENTRE`, exactly, in `dtype`; `PTX` selects NVIDIA's instructions."""
     if PTX and not _INTERPRETED and dtype.primitive_bitwidth == 16:
         ASSEMBLY: tl.constexpr = _centred(BITS, PLANE, CENTRE, dtype == tl.bfloat16)
         if dtype == tl.bfloat16:
@@ -104,7 +104,7 @@ def values_of(words, scale, minimum, PLANE: tl.constexpr, BITS: tl.constexpr, CE
               dtype: tl.constexpr, PTX: tl.constexpr):  # fmt: skip
     """`scale * (code - CENTRE) + minimum` of a plane, computed in fp32 and rounded to `dtype`.
 
-    `scale` and `minimum` are fp32 of the shape of `words`.
+    `scale` and `minimum` are fp32 and have the shape of `words`.
     """
     if PTX and not _INTERPRETED and dtype.primitive_bitwidth == 16:
         ASSEMBLY: tl.constexpr = _scaled(BITS, PLANE, dtype == tl.bfloat16)

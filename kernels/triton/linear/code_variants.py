@@ -1,4 +1,4 @@
-"""What variants of kernels that read quantised weights have in common."""
+"""What the variants of all kernels that read quantised weights have in common."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GROUPS_OF_FOUR_BITS = (
     CodeFormat(4, 64, 0, has_minimums=True, nested=False),
     CodeFormat(4, 128, 0, has_minimums=True, nested=False),
 )
-"""Formats beyond those of GGUF that the kernels take: 4 bits with longer groups."""
+"""Formats that the kernels support in addition to those of GGUF: 4 bits with longer groups."""
 
 
 def code_formats() -> tuple[CodeFormat, ...]:
@@ -20,7 +20,7 @@ def code_formats() -> tuple[CodeFormat, ...]:
 
 
 def word_arguments(format: CodeFormat) -> tuple[dict[str, str], dict[str, object]]:
-    """Types of the words of a `QuantizedSection`, and what is constant about them."""
+    """The kernel arguments for the words of a `QuantizedSection`: the types of tensors, and the constants."""
     signature = {"codes": pointer_to(torch.int16), "factors": pointer_to(format.word)}
     constants: dict[str, object] = {"BITS": format.bits, "GROUP": format.group, "CENTRE": format.centre}
     if format.nested:

@@ -1,4 +1,4 @@
-"""Rows of a quantised weight, decoded: the embedding's gather, or a part of a weight that many rows multiply."""
+"""Decodes rows of a quantised weight, to gather embeddings or to multiply a part of the weight with many rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .packed_linear import DenseSection, QuantizedSection, TritonLinear
 from .weight_tile import factor_words, factors_of
 
 _DECODED_ROWS = 32
-"""Rows of a thread block that decodes."""
+"""Rows that a thread block decodes."""
 
 
 @launched(tensors=5, counts=2)
@@ -38,7 +38,7 @@ def _decode(
     CENTRE: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """A strip of `ROWS` rows: those of `ids` that the section has, whose first row is number `first` of the weight."""
+    """Decode a strip of columns for `ROWS` of the `ids`, if they are in the section, whose first row has id `first`."""
     PLANES: tl.constexpr = 16 // BITS
     lane = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     out = tl.load(ids + lane, lane < count, -1) - first

@@ -1,8 +1,8 @@
 """Linear layers.
 
-Dense weights are multiplied by cuBLAS, or, where a row's result must not depend on how many rows there are, by a kernel
-of ours whose tiles are always the same. Quantised ones have a kernel of ours for few rows. With many rows the reads are
-no longer what counts: there they are decoded, a part of the weight at a time, and multiplied by cuBLAS as well.
+Dense weights are multiplied by cuBLAS or, if a row's result must not depend on the number of rows, by a kernel of ours
+with fixed tiles. Quantised weights have a kernel of ours for few rows. With many rows, reading the weight is no longer
+the bottleneck: there, quantised weights are decoded, a part at a time, and multiplied by cuBLAS as well.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from .packed_linear import DenseSection, QuantizedSection, TritonLinear
 from .weight_tile import dense_tile, exact_tiles, rounded_tile
 
 _MOST_ROWS = 256
-"""With more rows than these, weights are decoded first: that moves 36 bits per 4-bit code instead of 4, but once for
-all rows, and leaves the products to kernels that reach the tensor cores' peak."""
+"""With more rows than this, weights are decoded first: that moves 36 bits per 4-bit code instead of 4, but only once
+for all rows, and leaves the products to kernels that reach the peak of the tensor cores."""
 
 _INVARIANT_ROWS = 32
-"""Rows of a tile where results must not depend on the number of rows."""
+"""Rows of a tile if results must not depend on the number of rows."""
 
 _DECODED_BYTES = 1 << 26
-"""Memory for the part of a weight that is decoded at a time."""
+"""Memory, in bytes, for the part of a weight that is decoded at a time."""
 
 _NESTED_REGISTERS = 16
-"""What formats have beyond a shape's `registers` that have twice as many words to hold."""
+"""Registers that nested formats get in addition to a shape's `registers`: they have twice as many words to hold."""
 
 _MOST_REGISTERS = 240
-"""What a thread may have where nothing else is to be bounded: 255, less what `_NESTED_REGISTERS` adds."""
+"""Registers per thread if nothing else limits them: 255, less what `_NESTED_REGISTERS` adds."""
 
 _FEWEST_CHUNKS = 4
-"""Chunks of columns that a split has at least."""
+"""Least chunks of columns per split."""
 
 
 @triton.jit(do_not_specialize=["rows", "splits", "chunks_per_split"])
@@ -72,7 +72,10 @@ def _quantized_linear(
     WHOLE: tl.constexpr,
     PTX: tl.constexpr,
 ):
-    """Some tiles of the result, or the part of them that some steps of columns give; the last part adds them all."""
+    """Compute some tiles of the result, or the part of their sums that comes from one split of the columns.
+
+    With several splits, the thread block that finishes last adds up all parts.
+    """
     first_lane = tl.program_id(1) * (BLOCK_N * TILES)
     lane = first_lane + tl.arange(0, BLOCK_N)
     row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
@@ -98,10 +101,10 @@ def _quantized_linear(
         for tile in tl.static_range(TILES):
             _store(partials + split * table, results[tile], row, lane + tile * BLOCK_N, rows, outs, outs)
         counter = counters + tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
-        tl.debug_barrier()  # all threads have stored
+        tl.debug_barrier()  # until all threads have stored
         if tl.atomic_add(counter, 1) == splits - 1:
             lanes = first_lane + tl.arange(0, BLOCK_N * TILES)
-            for eight in range(BLOCK_M // 8):  # all at once would take the registers of a thread block
+            for eight in range(BLOCK_M // 8):  # all rows at once would take too many registers
                 some = tl.program_id(0) * BLOCK_M + eight * 8 + tl.arange(0, 8)
                 inside = (lanes < outs)[:, None] & (some < rows)[None, :]
                 part = partials + some.to(tl.int64)[None, :] * outs + lanes[:, None]
@@ -114,7 +117,7 @@ def _quantized_linear(
 
 @triton.jit
 def _store(y, values, row, lane, rows, outs, stride):
-    """Write `[lane, row]` where there are such rows and outputs."""
+    """Store `values`, `[lane, row]`, as far as these outputs and rows exist."""
     inside = (lane < outs)[:, None] & (row < rows)[None, :]
     tl.store(y + row.to(tl.int64)[None, :] * stride + lane[:, None], values.to(y.dtype.element_ty), inside)
 
@@ -124,7 +127,7 @@ def _dense_linear(
     y, x, matrix, rows, outs, columns, x_stride, y_stride,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """One tile of the result; every sum adds its columns in the same order."""
+    """Compute one tile of the result; every sum adds its columns in the same order."""
     lane = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
     row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     acc = dense_tile(matrix, x, tl.minimum(lane, outs - 1), row, rows, columns, x_stride, BLOCK_K)
@@ -136,15 +139,15 @@ class LinearShape(NamedTuple):
     """What a kernel is compiled for, and how many blocks it is launched in.
 
     Attributes:
-        rows: Rows of activations of a tile.
-        outs: Rows of the weight of a tile.
+        rows: Rows of activations per tile.
+        outs: Rows of the weight per tile.
         warps: Warps of a thread block.
         stages: Depth of the software pipeline.
-        rounded: Whether weights are rounded to the dtype before they are multiplied.
-        tiles: Tiles of a thread block, which share what is read of the activations; 1 if `rounded`.
-        blocks: Thread blocks per processor that the columns are split for: not more than run at once.
-        registers: Most of a thread on NVIDIA's cards, or 0 for what the assembler likes. Its own limits for small
-            thread blocks are so low that it spills.
+        rounded: Whether weights are rounded to the dtype of the activations before they are multiplied.
+        tiles: Tiles per thread block, which share the loaded activations; 1 if `rounded`.
+        blocks: Thread blocks per processor to reach by splitting the columns; not more than run at once.
+        registers: Most registers per thread on NVIDIA's cards, or 0 to leave it to the assembler, whose own limits for
+            small thread blocks are so low that it spills.
     """
 
     rows: int
@@ -157,9 +160,9 @@ class LinearShape(NamedTuple):
     registers: int = 0
 
 
-# By the rows of a tile. With few rows a kernel waits for instructions and for loads of the activations, not for the
-# codes: so several tiles share these, and all blocks run at once. Up to 16 rows weights are not rounded; with more,
-# that would take more instructions than to scale each of them.
+# By the rows of a tile. With few rows, a kernel is limited by instructions and by loads of the activations, not by
+# loads of the codes. So several tiles share the activations, and all blocks run at once. Up to 16 rows, sums are scaled
+# and weights are not rounded; with more rows, that takes more instructions than scaling each weight.
 _NVIDIA: Final[Mapping[int, LinearShape]] = {
     8: LinearShape(8, 32, 2, 4, tiles=4, blocks=8, registers=128),
     16: LinearShape(16, 32, 2, 3, tiles=2, blocks=9),
@@ -170,8 +173,8 @@ _NVIDIA: Final[Mapping[int, LinearShape]] = {
 
 _ROOMIER: Final[Mapping[int, LinearShape]] = {**_NVIDIA, 8: _NVIDIA[8]._replace(blocks=6, registers=160)}
 
-# By the name of an architecture, or its family. What was measured is sm_90; where its registers would spill on others
-# (`make kernel-report`), these have more.
+# By the name of an architecture, or its family. Measured on sm_90. Architectures on which its register limits cause
+# spills (`make kernel-report`) have higher limits.
 _SHAPES: Final[Mapping[str, Mapping[int, LinearShape]]] = {
     "nvidia": _NVIDIA,
     "sm_86": _ROOMIER,
@@ -189,10 +192,11 @@ def _shapes(arch: Arch) -> Mapping[int, LinearShape]:
 
 @cache
 def linear_shape(arch: Arch, format: CodeFormat, rows: int, outs: int) -> LinearShape:
-    """For `rows` rows of activations; more than a tile has take several, which read the weight side by side.
+    """The shape for `rows` rows of activations and a weight of `outs` rows.
 
-    Small weights are cut into single tiles, as else there would be too few blocks. A tuning table has both, by the rows
-    of a tile and its tiles.
+    If there are more rows than a tile has, several tiles read the weight side by side. For small weights, each thread
+    block takes a single tile, because there would be too few blocks otherwise. A tuning table has entries for both, by
+    rows per tile and tiles per thread block.
     """
     shapes = _shapes(arch)
     shape = next((shape for block, shape in shapes.items() if block >= rows), shapes[max(shapes)])
@@ -202,24 +206,24 @@ def linear_shape(arch: Arch, format: CodeFormat, rows: int, outs: int) -> Linear
 
 
 _SMALL_BLOCKS, _SMALL_REGISTERS = 10, 96
-"""As in `LinearShape`, of single tiles."""
+"""`blocks` and `registers` of a `LinearShape` with a single tile per thread block."""
 
 
 _INVARIANT_SHAPE: Final = LinearShape(_INVARIANT_ROWS, 64, 4, 3)
-"""Of dense weights."""
+"""The shape of the batch-invariant kernel for dense weights."""
 
 _INVARIANT_COLUMNS = 64
-"""Columns that one turn of the loop takes then."""
+"""Columns per loop iteration of that kernel."""
 
 
 def linear(arch: Arch, x: Tensor, weight: TritonLinear, invariant: bool = False) -> Tensor:
     """`y = x Wᵀ`. See `Kernels.linear`.
 
     Args:
-        arch: Whose tiles are used.
+        arch: GPU architecture, which decides the shapes of tiles.
         x: `[rows, in_features]`.
         weight: `[out_features, in_features]`.
-        invariant: Whether it is batch-invariant: a row of the result has the same bits in any batch.
+        invariant: Whether to be batch-invariant: a row of the result has the same bits in any batch.
     """
     assert x.shape[1] == weight.in_features
     assert x.dtype == weight.dtype
@@ -239,7 +243,7 @@ def linear(arch: Arch, x: Tensor, weight: TritonLinear, invariant: bool = False)
 
 
 def activations(x: Tensor, section: DenseSection | QuantizedSection) -> Tensor:
-    """`x` as `section` multiplies it: rounded to int8 and back where that is asked for."""
+    """`x` as `section` multiplies it: rounded to int8 and back if the section is `fast`."""
     return round_trip(x).to(x.dtype) if section.fast and len(x) else x
 
 
@@ -275,14 +279,14 @@ def launch_quantized(
 
 
 def _limits(arch: Arch, format: CodeFormat, shape: LinearShape) -> dict[str, int]:
-    """Options of a launch beside warps and stages."""
+    """Options of a launch other than warps and stages."""
     if not shape.registers or not _has_ptx(arch):
         return {}
     return {"maxnreg": shape.registers + _NESTED_REGISTERS * format.nested}
 
 
 def _chunks_per_split(arch: Arch, chunks: int, blocks: int, wanted: int) -> int:
-    """Chunks of columns in a split, so that there are `wanted` blocks per processor, where the columns suffice."""
+    """Chunks of columns per split, so that there are `wanted` blocks per processor if there are enough columns."""
     splits = max(1, min(wanted * arch.processors // blocks, chunks // _FEWEST_CHUNKS))
     return int(triton.cdiv(chunks, splits))
 
@@ -311,7 +315,7 @@ def _multiply_invariant(y: Tensor, x: Tensor, matrix: Tensor) -> None:
 
 
 def linear_variants(arch: Arch) -> Iterator[Variant]:
-    """Every binary that `linear` launches in 16 bits for sizes that are multiples of 128, but for those of `embed`."""
+    """Every binary that `linear` launches in 16 bits for sizes that are multiples of 128, except those of `embed`."""
     for dtype in (torch.float16, torch.bfloat16):
         tensor = pointer_to(dtype)
         for format in code_formats():
@@ -321,7 +325,7 @@ def linear_variants(arch: Arch) -> Iterator[Variant]:
 
 
 def _quantized_shapes(arch: Arch, format: CodeFormat) -> Iterator[LinearShape]:
-    """Every one that a kernel is compiled for, of small and of large weights."""
+    """Every shape that a kernel is compiled for, for small and for large weights."""
     for rows, shape in _shapes(arch).items():
         yield linear_shape(arch, format, rows, 1)
         if shape.tiles > 1:
@@ -329,7 +333,7 @@ def _quantized_shapes(arch: Arch, format: CodeFormat) -> Iterator[LinearShape]:
 
 
 _LARGE = 1 << 30
-"""Outputs of a weight that is large on any card."""
+"""Number of outputs of a weight that counts as large on any card."""
 
 _SIZES = ("outs", "columns", "x_stride", "y_stride")
 

@@ -1,15 +1,14 @@
 """Weights in the layout that the GPU kernels read.
 
-Quantised codes lie in strips: 16 words of 16 bits of each row of the weight, side by side. So the bytes that a thread
-block wants at a time are one run of memory, and a thread fetches 16 of them at once. The codes of a word are 16 columns
-apart: the lowest bits of a strip's words are 16 neighbouring columns, the bits above them the next 16. Each such plane
-is a tile of its own, found by a shift and a mask, and 16 columns are what one instruction of a tensor core takes. A
-word has the width of the numbers that its codes become, so that these are where the tensor core wants them without
-being moved.
+Quantised codes are stored in strips: 16 words of 16 bits for each row of the weight, one row after the other. So the
+bytes that a thread block needs at a time are contiguous, and a thread loads 16 of them at once. The codes of a word are
+16 columns apart: the lowest bits of a strip's words hold 16 neighbouring columns, the bits above them the next 16. Such
+a *plane* is extracted by a shift and a mask, and its 16 columns are what one tensor core instruction takes. A word is
+as wide as the numbers that its codes are converted to, so these are already where the tensor core needs them.
 
-Scales and minimums of 64 columns, or of a group if that is longer, are one word for each row of the weight, `[words,
-rows]`: the scale of the first group, its minimum, the scale of the second. A thread gets all that it needs in one load,
-and what has to move between threads does so once.
+The scales and minimums of 64 columns, or of a group if that is longer, form one word for each row of the weight,
+`[words, rows]`: the scale of the first group, its minimum, the scale of the second, and so on. A thread gets all it
+needs in one load, and values that must move between threads move once.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from ...ops import Compute
 from .block_codes import FORMATS, SUPER, CodeFormat, Codes, codes_of
 
 _ROWS_AT_ONCE = 4096
-"""Rows that are taken apart at a time, so that loading needs little memory beside the weight."""
+"""Rows that are unpacked at a time, so that loading needs little memory besides the weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class QuantizedSection:
         codes: `[strips, rows, 16]` int16, whose bits are those of unsigned words.
         factors: `[columns / chunk, rows]` words of scales and minimums, each fp16, or int8 where nested.
         supers: `[columns / 256, rows]` words of fp16 factors of nested scales and minimums, or None.
-        counters: `[rows / 16]` int32 zeros, which kernels count in and leave zero.
+        counters: `[rows / 16]` int32, which kernels use for counting; zero before and after each launch.
         fast: Whether activations are rounded to int8 and back before they are multiplied.
     """
 
@@ -85,7 +84,7 @@ class QuantizedSection:
 
     @property
     def words(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Codes, factors and the factors of these, as the kernels take them."""
+        """Codes, factors and super factors, as the kernels take them."""
         return self.codes, self.factors, self.supers
 
 
@@ -99,7 +98,7 @@ class TritonLinear:
     Attributes:
         sections: Runs of rows of one kind, in the order of the rows.
         in_features: Columns of the weight.
-        dtype: Of the activations.
+        dtype: Dtype of the activations.
     """
 
     sections: tuple[Section, ...]
@@ -117,7 +116,7 @@ class TritonLinear:
         return sum(section.nbytes for section in self.sections)
 
     def placed(self) -> Iterator[tuple[int, Section]]:
-        """Each section after the number of its first row."""
+        """Yield the index of each section's first row, and the section."""
         first = 0
         for section in self.sections:
             yield first, section
@@ -125,7 +124,7 @@ class TritonLinear:
 
 
 def pack(parts: Sequence[Weight], dtype: torch.dtype, device: torch.device, compute: Compute) -> TritonLinear:
-    """Stack `parts`, neighbours of one kind as one section. See `Kernels.pack_linear`.
+    """Stack `parts`; consecutive parts of one kind become one section. See `Kernels.pack_linear`.
 
     Codes, their scales and minimums keep every bit of the file. Blocks of a format without a `CodeFormat` are decoded
     to `dtype`.
@@ -150,7 +149,7 @@ def _format(part: Weight) -> CodeFormat | None:
 
 
 def _pieces(parts: Sequence[Weight]) -> Iterator[tuple[Weight, slice, slice]]:
-    """Each part a few rows at a time, with where these go in the stack."""
+    """Yield each part a few rows at a time: the part, its rows, and the rows of the stack that they become."""
     filled = 0
     for part in parts:
         for start in range(0, part.shape[0], _ROWS_AT_ONCE):
@@ -189,7 +188,7 @@ def _quantized(
 
 
 def _like(piece: QuantizedSection, rows: int, device: torch.device) -> QuantizedSection:
-    """Room for `rows` rows of the kind of `piece`."""
+    """A section with the layout of `piece` and room for `rows` rows."""
 
     def room(x: Tensor) -> Tensor:
         return torch.empty(x.shape[0], rows, *x.shape[2:], dtype=x.dtype, device=device)
@@ -201,11 +200,11 @@ def _like(piece: QuantizedSection, rows: int, device: torch.device) -> Quantized
 
 
 def pack_codes(codes: Codes, format: CodeFormat, fast: bool = False) -> QuantizedSection:
-    """Order the codes of a matrix for the kernels, whoever quantised it.
+    """Arrange the codes of a quantised matrix for the kernels, wherever the codes come from.
 
     Args:
         codes: Whole rows; the number of columns is a multiple of 32 and of the group.
-        format: What they stand for.
+        format: What the codes stand for.
         fast: See `QuantizedSection`.
     """
     rows, columns = codes.codes.shape
@@ -228,7 +227,7 @@ def _counters(rows: int, device: torch.device) -> Tensor:
 
 
 def _words(kinds: Sequence[Tensor | None], groups: int, word: torch.dtype) -> Tensor:
-    """`[words, rows]` from tables `[rows, all groups]`, `groups` of which each word takes of every kind."""
+    """Pack a table `[rows, all groups]` per kind into `[words, rows]`: a word holds `groups` groups of all kinds."""
     numbers = torch.stack([kind for kind in kinds if kind is not None], dim=2)
     padded = torch.nn.functional.pad(numbers, (0, 0, 0, -numbers.shape[1] % groups))
     return padded.reshape(len(padded), -1, groups * padded.shape[2]).contiguous().view(word)[..., 0].t().contiguous()

@@ -1,9 +1,10 @@
-"""What linear layers and the LM head have in common: rows of activations times rows of a weight, on one thread block.
+"""Rows of activations times rows of a weight in one thread block, for linear layers and the LM head.
 
-With few rows quantised codes are multiplied as they are: integers of up to 8 bits are exact in fp16 and bf16. The scale
-of a group meets the sum of its products, in fp32. That is one multiplication for each 32 codes and row of activations,
-instead of one per code, and it rounds nothing that the file holds. Minimums meet the sum of the group's activations,
-which is their product with ones. With many rows that is too much: there the scales meet the codes, once for all rows.
+With few rows, quantised codes are multiplied as they are: integers of up to 8 bits are exact in fp16 and bf16. The
+scale of a group is applied to the sum of its products, in fp32. That is one multiplication for each 32 codes and row of
+activations instead of one per code, and it rounds nothing that the file holds. Minimums are multiplied with the sum of
+the group's activations, which is computed as a product with ones. With many rows that would be too much work: there,
+the codes are scaled first, once for all rows.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .code_numbers import numbers_of, values_of
 def dense_tile(matrix, x, out, row, rows, columns, x_stride, BLOCK_K: tl.constexpr):
     """`[row, out]` fp32 products of rows of `x` with rows of `matrix` (`[.., columns]`).
 
-    `row` and `out` are vectors of row numbers; rows of `x` from `rows` on count as zeros.
+    `row` and `out` are vectors of row indices; rows of `x` from index `rows` on count as zeros.
     """
     step = tl.arange(0, BLOCK_K)
     weights = matrix + out.to(tl.int64)[None, :] * columns + step[:, None]
@@ -36,9 +37,9 @@ def dense_tile(matrix, x, out, row, rows, columns, x_stride, BLOCK_K: tl.constex
 
 @triton.jit
 def factors_of(words, number, CENTRE: tl.constexpr, NESTED: tl.constexpr):
-    """Scale and minimum in fp32 of the group with this number in a chunk, whose words are from `factor_words`.
+    """The scale and minimum, in fp32, of the group with index `number` in a chunk; `words` are from `factor_words`.
 
-    Formats with a centre have no minimums.
+    Formats with a centre have no minimums; theirs is 0.
     """
     KINDS: tl.constexpr = 2 if CENTRE == 0 else 1
     scale = _number_in(words[0], number * KINDS, NESTED)
@@ -54,7 +55,7 @@ def factors_of(words, number, CENTRE: tl.constexpr, NESTED: tl.constexpr):
 
 @triton.jit
 def _number_in(word, place, IS_BYTE: tl.constexpr):
-    """One of the fp16 or int8 numbers in a word, in fp32."""
+    """The fp16 or int8 number at `place` in a word, as fp32."""
     if IS_BYTE:
         return (word >> (8 * place)).to(tl.int8).to(tl.float32)
     else:
@@ -63,11 +64,11 @@ def _number_in(word, place, IS_BYTE: tl.constexpr):
 
 @triton.jit
 def factor_words(factors, supers, out, outs, chunk, columns, GROUP: tl.constexpr):
-    """The words of a chunk of columns for the rows `out`, or those of the last one behind the end."""
+    """The words of a chunk of columns for the rows `out`; after the last chunk, those of the last chunk."""
     CHUNK: tl.constexpr = GROUP if GROUP > 64 else 64
     chunk = tl.minimum(chunk, tl.cdiv(columns, CHUNK) - 1)
     word = tl.load(factors + out + chunk * outs)
-    of_word = word  # stands for what is not there
+    of_word = word  # a stand-in if there are no supers
     if supers is not None:
         of_word = tl.load(supers + out + chunk // (256 // CHUNK) * outs)
     return word, of_word
@@ -111,9 +112,10 @@ def exact_tiles(
 ):
     """`[out, row]` fp32 products over columns `[first, last)`, `first` a multiple of a chunk; flipped `[row, out]`.
 
-    There are `TILES` of them, each for the `out` behind those of the one before, as far as there are any. The weight is
-    a `QuantizedSection` of `outs` rows; `columns` is a multiple of 32. `WHOLE` says that it is one of a chunk, `PTX` is
-    for NVIDIA's cards. Rows of `x` from `rows` on count as zeros.
+    The result is a tuple of `TILES` such tables, each for the rows of the weight that follow those of the one before,
+    as far as there are any. The weight is a `QuantizedSection` of `outs` rows; `columns` is a multiple of 32. `WHOLE`
+    says that it is also a multiple of a chunk; `PTX` selects instructions of NVIDIA's cards. Rows of `x` from index
+    `rows` on count as zeros.
     """
     PLANES: tl.constexpr = 16 // BITS
     CHUNK: tl.constexpr = GROUP if GROUP > 64 else 64
@@ -155,7 +157,8 @@ def exact_tiles(
                 if CENTRE == 0:
                     acc += sums * _per_out(minimum, FLIPPED)
                 results = results + (acc,)
-        # Of the next turn: the registers are free by now, so nothing is moved, and there is a turn's time.
+        # For the next iteration: the registers are free by now, so nothing is moved, and the loads have an iteration's
+        # time.
         pairs = _pairs(factors, supers, lanes, outs, chunk + 1, columns, GROUP, TILES)
     return results
 
@@ -171,7 +174,7 @@ def _pairs(factors, supers, lanes, outs, chunk, columns, GROUP: tl.constexpr, TI
 
 @triton.jit
 def _words(strips, at, is_there, TILES: tl.constexpr, WHOLE: tl.constexpr):
-    """The words of a strip of each tile."""
+    """The words of one strip for each tile."""
     words = ()
     for tile in tl.static_range(TILES):
         words = words + (_loaded(strips[tile] + at, is_there, WHOLE),)
@@ -198,7 +201,7 @@ def rounded_tile(
     WHOLE: tl.constexpr,
     PTX: tl.constexpr,
 ):
-    """As one of `exact_tiles`, of weights that are rounded to the dtype of `x`: a strip of columns is one product."""
+    """Like one tile of `exact_tiles`, with weights rounded to the dtype of `x`: a strip of columns is one product."""
     PLANES: tl.constexpr = 16 // BITS
     STRIP: tl.constexpr = 16 * PLANES
     CHUNK: tl.constexpr = GROUP if GROUP > 64 else 64
@@ -239,7 +242,7 @@ def _loaded(pointers, is_there, WHOLE: tl.constexpr):
 
 @triton.jit
 def _side_by_side(planes, OUTS: tl.constexpr, PLANES: tl.constexpr):
-    """`[OUTS, 16 * PLANES]` from tables `[OUTS, 16]` of as many planes."""
+    """Join `PLANES` tables `[OUTS, 16]` into one table `[OUTS, 16 * PLANES]`."""
     if PLANES == 2:
         joined = tl.join(planes[0], planes[1])
     else:
