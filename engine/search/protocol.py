@@ -27,7 +27,7 @@ class Progress:
         best_value: Value of the best rollout so far; None before the first.
         best_answer: Its answer, or an empty string.
         votes: How many rollouts gave that answer, and how many gave any answer.
-        finished: Questions of the call that have ended; the engine fills in this and the fields below.
+        finished: Questions of the call that have ended. The engine fills in this field and the fields below.
         running: Questions that are being searched, including this one.
         total: Questions of the call, if known in advance.
     """
@@ -53,7 +53,8 @@ class Wave(NamedTuple):
     Attributes:
         expansions: What to sample. The search receives one list of nodes per expansion, in the same order.
         progress: The progress of the search.
-        deadline: `time.monotonic()` at which branches still running are cut (`finish_reason == "cancelled"`), or None.
+        deadline: The time (`time.monotonic()`) at which running branches are cut (`finish_reason == "cancelled"`), or
+            None.
     """
 
     expansions: list[Expansion]
@@ -72,8 +73,8 @@ class Task:
         index: Position of the question in its call.
         question: The question as the user wrote it.
         prompt: The node after the rendered prompt; the engine releases it.
-        context: The model's context, in tokens.
-        decode: Text of token ids, without special tokens (`Tokenizer.decode`).
+        context: The model's context length, in tokens.
+        decode: Converts token ids to text, without special tokens (`Tokenizer.decode`).
         reference: The right answer, if known.
         instruction: The text added to the question in the prompt.
     """
@@ -100,10 +101,10 @@ Search: TypeAlias = "Growing[SearchResult]"
 
 
 class Searcher(Protocol):
-    """A way to search, such as a `Strategy`. It holds only parameters, so it can search many questions at once."""
+    """Anything that can search, such as a `Strategy`. It holds only parameters, so one can search many questions."""
 
     def search(self, task: Task) -> Search:
-        """Start searching `task`; the caller drives the generator."""
+        """Return a generator that searches `task`; the caller runs it and sends it the nodes of its waves."""
         ...
 
 
@@ -111,7 +112,7 @@ def check_strategy(strategy: object) -> None:
     """Check that `strategy` is a `Searcher`.
 
     Raises:
-        InputError: It is not; says what to write.
+        InputError: It is not; the message says what to write.
     """
     if isinstance(strategy, type):
         raise InputError(f"strategy={strategy.__name__}: this is a class, not an instance; write {strategy.__name__}()")

@@ -12,7 +12,7 @@ from ..errors import InputError
 
 
 class Question(NamedTuple):
-    """A question, with its answer if that is known.
+    """A question, with its right answer if known.
 
     Attributes:
         text: The question.
@@ -24,10 +24,12 @@ class Question(NamedTuple):
 
     @staticmethod
     def of(question: object) -> Question:
-        """The question in a text, a `Question`, or an object with `question` and optionally a non-blank `answer`.
+        """Convert a text, a `Question`, or an object with `question` and optionally `answer` to a `Question`.
+
+        A blank `answer` counts as none.
 
         Raises:
-            InputError: It is none of these, or has no text; says what to write.
+            InputError: It is none of these, or has no text; the message says what to write.
         """
         text, reference = question, None
         if isinstance(question, Mapping) and "question" in question:

@@ -26,10 +26,10 @@ class Rollout:
         text: The whole generated text.
         value: The chain's value, from 0 to 1.
         answer: The answer parsed from the text; empty if there is none.
-        tokens: Generated tokens on the chain, including shared ones.
+        tokens: Drawn tokens of the chain, including those shared with other chains.
         finish_reason: Why the chain ended; `"length"`, `"cancelled"` and `"pruned"` mean that it was cut short.
         leaf: Id of the tree node at its end; the chain is that node and all nodes above it.
-        spent: Tokens that had been drawn for the question when this rollout was counted.
+        spent: Tokens drawn for the question up to the time when this rollout was counted.
     """
 
     text: str
@@ -57,14 +57,14 @@ class TreeNode:
         id: Index in `SearchResult.tree`; the root is 0.
         parent: Index of the parent; None for the root.
         text: Text that this node adds to its parent's.
-        visits: Rollouts that went through it.
-        value: Mean value of those rollouts; if there are none, the rating of the state itself, or None.
+        visits: Number of rollouts that went through it.
+        value: Mean value of those rollouts; if there are none, the rating of the unfinished chain that ends here, or
+            None.
         tokens: Number of tokens that this node adds, including given ones.
         kind: Kind of action, such as "step" or "reflection"; empty for the root.
-        token_ids: The tokens. JSON has them only on request, because they would make the results of many questions
-            large.
+        token_ids: The tokens. Left out of JSON unless requested, because they would make results large.
         confidences: Confidence of each token; None for a given token.
-        token_ends: Characters of `text` up to the end of each token; empty until the engine fills it in.
+        token_ends: Number of characters of `text` up to the end of each token; empty until the engine fills it in.
     """
 
     id: int
@@ -80,7 +80,7 @@ class TreeNode:
 
     @property
     def token_texts(self) -> tuple[str, ...]:
-        """The text of each token; together they are `text`. A character of several tokens belongs to the last one."""
+        """The text of each token; together they are `text`. A character that spans tokens belongs to the last one."""
         return tuple(self.text[start:end] for start, end in pairwise((0, *self.token_ends)))
 
     def __repr__(self) -> str:
@@ -94,13 +94,13 @@ class SearchStats:
     Attributes:
         generated_tokens: Tokens drawn.
         prefill_tokens: Given tokens whose K and V were computed.
-        reused_tokens: Tokens that branches found in the cache instead of computing them.
+        reused_tokens: Tokens above the forks of branches that were already in the cache.
         recomputed_tokens: Tokens run through the model again after an eviction or a preemption.
         full_rows: Draws that needed a full row of logits to truncate exactly.
-        preemptions: Times a branch lost its K and V to make room.
-        wall_s: Seconds from the first to the last wave, beside the other questions of the request.
+        preemptions: How often a branch lost its K and V to make room.
+        wall_s: Wall-clock seconds of the search, during which other questions may have run too.
         tokens_per_s: `generated_tokens / wall_s`.
-        kv_pages_peak: Most KV pages in use at once, by the whole engine.
+        kv_pages_peak: Highest number of KV pages in use so far, by the whole engine.
     """
 
     generated_tokens: int
@@ -116,14 +116,14 @@ class SearchStats:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The outcome of one question.
+    """The result of searching one question.
 
     Attributes:
         question: The question as the user wrote it.
         answer: The chosen answer.
         text: The whole text of the chosen rollout.
         value: Value of the chosen rollout.
-        confidence: Share of the total value of all rollouts that agrees with `answer`, from 0 to 1.
+        confidence: Sum of the values of rollouts with the same answer, divided by that of all rollouts; from 0 to 1.
         rollouts: All rollouts, in the order they finished.
         tree: All nodes, parents before children.
         best_path: Ids of the tree nodes on the chosen rollout, root first.
@@ -159,14 +159,14 @@ class SearchResult:
 
     @staticmethod
     def from_dict(entry: Mapping[str, Any], source: str = "result") -> SearchResult:
-        """The result that `to_dict` made `entry` of, but for numbers that were not finite.
+        """Convert an object made by `to_dict` back to a result. Infinite numbers have become NaN.
 
         Args:
             entry: Parsed JSON.
             source: Where it comes from, for messages.
 
         Raises:
-            InputError: A field is missing or makes no sense; says which.
+            InputError: A field is missing or invalid; the message says which.
         """
         return _parse_result(Fields(entry, source, error=InputError))
 
@@ -176,10 +176,10 @@ class SearchResult:
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> SearchResult:
-        """Read what `save`, or `marcot search --tree FILE.json`, has written.
+        """Read a file that `save` or `marcot search --tree FILE.json` wrote.
 
         Raises:
-            InputError: It cannot be read, or is something else.
+            InputError: The file cannot be read, or is of another kind.
         """
         from ..view.tree_json import read_tree_object
 
@@ -287,5 +287,5 @@ def _parse_stats(fields: Fields) -> SearchStats:
 
 
 def _parse_number(fields: Fields, name: str) -> float:
-    """What was no finite number is null."""
+    """A number field; null is read as NaN, because numbers that are not finite are written as null."""
     return fields.number(name, low=-MAX_NUMBER, high=MAX_NUMBER) if fields.present(name) else nan

@@ -19,7 +19,7 @@ from .user_code import name_of, source_hashes
 from .values import Value, resolve_value
 
 _SETTINGS = {present: earlier for earlier, present in RENAMED.items()}
-"""What results call parameters that have another name now."""
+"""Renamed parameters: new name -> the old name that result files keep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,33 +30,34 @@ class SearchParameters(metaclass=RenamingMeta):
     it depends only on its question and these parameters, and on time only if `max_seconds` is set.
 
     Attributes:
-        rollouts: Chains to finish; None for as many as the other budgets allow. Strategies that draw action by action
-            count whatever ends in their last wave, and so can finish some more.
-        action: What a node adds: `"step"` (to a blank line, a step mark or the end of the thought), `"mini-step-64"`,
-            `"mini-step-32"` or another number of tokens, `"token"`, or an `Action`. This and the next three may also
-            name something of one's own, as `"module:name"`.
-        value: What a chain is worth: `"marco"` (mean token confidence), another of `VALUES`, a function of a `Trace`,
+        rollouts: Number of chains to finish; None for as many as the other budgets allow. Strategies that draw action
+            by action also count every chain that ends in their last wave, so they can finish a few more.
+        action: What one node adds: `"step"` (up to a blank line, a step mark or the end of the thought),
+            `"mini-step-64"`, `"mini-step-32"` or another number of tokens, `"token"`, or an `Action`. This and the
+            next three parameters can also name your own code, as `"module:name"`.
+        value: How good a chain is: `"marco"` (mean token confidence), another of `VALUES`, a function of a `Trace`,
             or a `Value`.
-        answer_rule: Whose answer stands: `"confidence-vote"` (the answer whose chains have the highest sum of values),
+        answer_rule: Which answer wins: `"confidence-vote"` (the answer whose chains have the highest sum of values),
             another of `ANSWER_RULES`, or a function. Chains that were cut short count only if all were.
-        answer_from: Where a chain's answer is: `"auto"` (`extract_answer`), `"text"` (all of it), a regular expression
-            whose last match counts, or a function of the text.
-        max_rollout_tokens: Drawn tokens of a chain, from the prompt to its end.
-        max_depth: Levels of the tree. What a chain writes below them is one last node, which is never forked.
-        sampling: How tokens are drawn; its `stop` strings end a chain, its `max_tokens` is not used.
-        parallel: Chains in flight at once.
-        reflection: When a thought ends, append Marco-o1's reflection and let the model go on; the answer is then what
-            it concludes. The sentence itself has no part in the value.
-        prune: Give up a chain whose last tokens are less sure than those of this share of the finished chains were at
-            their worst (DeepConf's early stop, arXiv 2508.15260); 0 never does.
-        convergence_window: Stop when the answer has been the same for this many chains in a row; None never does.
-        vote_margin: Stop when the most frequent answer is this many chains ahead of any other; 0 never does. Only for
-            rules that vote.
+        answer_from: How to find the answer in a chain: `"auto"` (`extract_answer`), `"text"` (the whole text), a
+            regular expression whose last match counts, or a function of the text.
+        max_rollout_tokens: Maximum drawn tokens of a chain, from the prompt to its end.
+        max_depth: Maximum levels of the tree. The rest of a longer chain becomes part of its last node, which is never
+            forked.
+        sampling: How tokens are drawn. Its `stop` strings end a chain; its `max_tokens` is ignored.
+        parallel: Maximum chains in flight at once.
+        reflection: When a thought ends, append Marco-o1's reflection and let the model continue; the answer is then
+            what it concludes. The reflection sentence itself does not affect the value.
+        prune: Give up a chain if the mean confidence of its last tokens is below this quantile of the worst passages of
+            the finished chains (DeepConf's early stop, arXiv 2508.15260); 0 never gives up.
+        convergence_window: Stop when the answer has been the same for this many chains in a row; None turns this off.
+        vote_margin: Stop when the most frequent answer is this many chains ahead of any other; 0 turns this off. Only
+            for rules that vote.
         stop_decided: Stop when no further chain could change the answer.
-        max_tokens: Most tokens that a question may draw; never exceeded. None for no limit.
-        max_seconds: Seconds after which running branches are cut and the search concludes; chains cut by it count only
-            if there are no others.
-        max_nodes: Most nodes of the tree, including the root; never exceeded. None for no limit.
+        max_tokens: Maximum tokens drawn for a question; never exceeded. None for no limit.
+        max_seconds: Seconds after which running branches are cut and the search ends; chains that are cut count only if
+            there are no others. None for no limit.
+        max_nodes: Maximum nodes of the tree, including the root; never exceeded. None for no limit.
     """
 
     name: ClassVar[str]
@@ -80,12 +81,12 @@ class SearchParameters(metaclass=RenamingMeta):
     max_nodes: int | None = None
 
     def __post_init__(self) -> None:
-        """Check every type and range. numpy numbers become Python's.
+        """Check all types and ranges; convert numpy numbers to Python's.
 
         Raises:
-            InputError: Names the parameter, its value and what it may be.
+            InputError: A parameter is invalid; the message names it, its value and the allowed values.
         """
-        for earlier in RENAMED.keys() & {field.name for field in fields(self)}:  # a class of a user's has a default so
+        for earlier in RENAMED.keys() & {field.name for field in fields(self)}:  # a user's class may use the old name
             self._set(present_name(earlier, (), stacklevel=3), getattr(self, earlier))
         self.check_least(max_depth=1, max_rollout_tokens=1, parallel=1, vote_margin=0)
         check_branches("parallel", self.parallel)
@@ -107,10 +108,10 @@ class SearchParameters(metaclass=RenamingMeta):
             raise InputError("rollouts=None: set max_tokens or max_seconds, so that the search can end")
 
     def check_least(self, **least: int) -> None:
-        """Check that each of these options is an integer from its least value to `MAX_COUNT`.
+        """Check that each of these parameters is an integer from the given minimum to `MAX_COUNT`.
 
         Raises:
-            InputError: Names the first that is not.
+            InputError: One is not; the message names the first.
         """
         for name, amount in least.items():
             self._check_count(name, amount)
@@ -119,18 +120,18 @@ class SearchParameters(metaclass=RenamingMeta):
         self._set(name, check_count(name, getattr(self, name), f"an integer >= {least}{also}", least=least))
 
     def check_real(self, name: str, allowed: str, *, least: float = -math.inf, above: float = -math.inf) -> None:
-        """Check that the option `name` is a finite number, not less than `least` and greater than `above`.
+        """Check that the parameter `name` is a finite number, not less than `least` and greater than `above`.
 
         Raises:
-            InputError: It is not; says that it must be `allowed`.
+            InputError: It is not; the message says that it must be `allowed`.
         """
         self._set(name, check_number(name, getattr(self, name), allowed, least=least, above=above))
 
     def check_flags(self, *names: str) -> None:
-        """Check that each of these options is True or False.
+        """Check that each of these parameters is True or False.
 
         Raises:
-            InputError: Names the first that is not.
+            InputError: One is not; the message names the first.
         """
         for name in names:
             self._set(name, check_flag(name, getattr(self, name)))
@@ -143,16 +144,16 @@ class SearchParameters(metaclass=RenamingMeta):
 
     @property
     def lead(self) -> int:
-        """The earlier name of `vote_margin`, until 0.2."""
+        """The old name of `vote_margin`, until 0.2."""
         return self.vote_margin
 
     @property
     def patience(self) -> int | None:
-        """The earlier name of `convergence_window`, until 0.2."""
+        """The old name of `convergence_window`, until 0.2."""
         return self.convergence_window
 
     def settings(self) -> dict[str, Any]:
-        """All parameters as in JSON: choices by their names, and the user's own code also by its hash."""
+        """All parameters as JSON values: choices by name, and hashes of the user's own code under `"code"`."""
         plain = {_SETTINGS.get(field.name, field.name): _plain(getattr(self, field.name)) for field in fields(self)}
         names = [name_of(type(self)), *(each for each in plain.values() if isinstance(each, str))]
         code = source_hashes(names)
@@ -165,11 +166,12 @@ _LATER_SAMPLING = frozenset(
         "logprobs",
     }
 )
-"""Fields of `Sampling` that earlier results do not name: left out at their defaults, so that such can be resumed."""
+"""Fields of `Sampling` that results of earlier versions do not have. Their defaults are left out of the settings, so
+that such results can be resumed."""
 
 
 def _plain(choice: object) -> object:
-    """A parameter as in JSON."""
+    """A parameter as a JSON value."""
     if isinstance(choice, Sampling):
         options = {field.name: (getattr(choice, field.name), field.default) for field in fields(choice)}
         return {

@@ -1,4 +1,4 @@
-"""The search of one question while it runs; strategies grow its tree."""
+"""The running search of one question, whose tree a strategy grows."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from .values import rating, resolve_value
 
 
 class SearchRun:
-    """What a strategy works with: a tree, two ways to grow it, and budgets that end the search.
+    """The running search of one question: its tree, its budgets, and two ways to grow the tree.
 
-    `roll_out` writes whole chains, `extend` single actions. The chains of a call are inserted in the order of its
+    `roll_out` generates whole chains, `extend` single actions. The chains of a call are inserted in the order of its
     forks, so the tree does not depend on which chain ends first.
 
     Attributes:
@@ -47,7 +47,7 @@ class SearchRun:
         tree: The tree so far.
         rollouts: Finished chains, in the order in which they were counted.
         action: What a node adds.
-        code: Calls the user's own code for this search.
+        code: Runs the user's own code for this search, with errors that name it.
     """
 
     def __init__(self, options: SearchParameters, task: Task, held: ExitStack) -> None:
@@ -109,10 +109,10 @@ class SearchRun:
         return sys.maxsize if most is None else most - len(self.tree.nodes)
 
     def admits(self, forks: Sequence[SearchNode]) -> bool:
-        """Whether another chain may be in flight beside those from `forks`.
+        """Whether another chain may start while those from `forks` are in flight.
 
-        A chain that the token budget may cut short is worth little, so it waits until it is the only one. A chain that
-        may turn out to be unnecessary waits too.
+        A chain that the token budget might cut short is worth little, so it waits until no other is in flight. A chain
+        that may turn out to be unnecessary waits too.
         """
         if len(forks) >= min(self._options.parallel, self.rollouts_left, self.nodes_left, self._votes_needed):
             return False
@@ -144,11 +144,11 @@ class SearchRun:
     # --- growing -----------------------------------------------------------------------------------------------
 
     def roll_out(self, forks: Sequence[SearchNode], greedy_first: bool = False) -> Growing[list[SearchNode | None]]:
-        """Write a chain from each of `forks` to its end, and back up its value.
+        """Generate a chain from each of `forks` to its end, and back up its value.
 
         Args:
-            forks: Where the chains start.
-            greedy_first: Whether the first one takes the most probable tokens.
+            forks: The nodes where the chains start.
+            greedy_first: Whether the first chain consists of the most probable tokens.
 
         Returns:
             The leaf of each fork's chain; None if the deadline or a spent budget cut it off.
@@ -168,12 +168,13 @@ class SearchRun:
         return leaves
 
     def extend(self, forks: Sequence[SearchNode]) -> Growing[list[SearchNode | None]]:
-        """Write one action after each of `forks`, and rate the states that they lead to.
+        """Generate one action after each of `forks`, and rate the new nodes.
 
-        A chain that ends with its action is counted. A fork may occur several times; identical samples are one node.
+        If the action ends its chain, the chain is counted as a rollout. A fork may occur several times; identical
+        samples become one node.
 
         Returns:
-            The new state of each fork; None if the deadline or a spent budget cut it off.
+            The new node of each fork; None if the deadline or a spent budget cut it off.
         """
         before = self._generator.generated
         partials = self._partials(forks[: self.nodes_left], shared=True)
@@ -189,7 +190,7 @@ class SearchRun:
     # --- partial rollouts --------------------------------------------------------------------------------------
 
     def _partials(self, forks: Sequence[SearchNode], shared: bool) -> list[PartialRollout]:
-        """A partial rollout for each fork. The token budget serves the first ones first, or is shared equally."""
+        """Make a partial rollout for each fork. The tokens left are shared equally, or go to the first forks first."""
         tokens = self.tokens_left
         partials = []
         for index, fork in enumerate(forks):
@@ -200,7 +201,7 @@ class SearchRun:
         return partials
 
     def _reflect(self, partials: Sequence[PartialRollout]) -> Growing[None]:
-        """Append a reflection to the thoughts that have ended, and continue from there."""
+        """Append the reflection to each finished thought, and let the model continue from there."""
         tokens = self.tokens_left
         reflections: list[tuple[PartialRollout, PartialRollout]] = []
         for partial in partials:
@@ -219,7 +220,7 @@ class SearchRun:
             partial.spent += reflection.spent
 
     def _backtrack(self, leaves: Sequence[SearchNode]) -> Growing[None]:
-        """If an answer is known to be wrong, go back some actions and let the model try again from there, once."""
+        """For each chain with a wrong answer (by the reference), go back some actions and continue from there, once."""
         backtrack = self.action.backtrack()
         assert backtrack is not None
         levels, prompt = backtrack
@@ -242,10 +243,10 @@ class SearchRun:
     # --- the tree ----------------------------------------------------------------------------------------------
 
     def _inserted(self, partials: Sequence[PartialRollout]) -> list[SearchNode | None]:
-        """Insert partial rollouts into the tree; each leaves room for at least one node of every later one.
+        """Insert partial rollouts into the tree; each leaves at least one node of the budget for every later one.
 
         Returns:
-            The node at the end of each; None if the deadline or the token budget cut it before it wrote an action.
+            The last node of each; None if the deadline or the token budget cut it before an action was complete.
         """
         ends: list[SearchNode | None] = []
         for index, partial in enumerate(partials):
@@ -274,7 +275,7 @@ class SearchRun:
                 self._pruning.observe(partial.stats.confidences)
 
     def _rate(self, ends: Sequence[tuple[SearchNode, bool]]) -> list[float]:
-        """Values of the chains that end in these nodes, complete or not."""
+        """Values of the chains that end in these nodes; each node comes with whether its chain is complete."""
         if not ends:
             return []
         traces = [self._trace(node, complete) for node, complete in ends]
@@ -322,10 +323,10 @@ class SearchRun:
         )
 
     def result(self) -> SearchResult:
-        """Choose the answer. If no chain was finished, the longest unfinished one counts.
+        """Choose the answer and return the result. If no chain was finished, the longest unfinished one is used.
 
         Raises:
-            CallableError: The strategy has written nothing, or other user code is at fault.
+            CallableError: The strategy has generated nothing, or other code of the user has failed.
         """
         if not self.rollouts:
             if not (self._generator.generated or self._cancelled):

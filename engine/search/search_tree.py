@@ -1,4 +1,4 @@
-"""The tree of a search: states with visits and values."""
+"""The tree of a running search, whose nodes have visits and values."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from .rollout.node_content import NodeContent
 
 @dataclass(slots=True, eq=False)
 class SearchNode:
-    """A reasoning state with the visits and values of its rollouts.
+    """A node of the search tree, with the visits and values of its rollouts.
 
     Attributes:
         id: Position in `SearchTree.nodes`.
         parent: None for the root.
         content: What the node adds to its parent.
-        depth: Nodes between here and the root, this one included.
-        drawn: Drawn tokens from the prompt to here.
-        terminal: A chain ends here; there is nothing to continue.
-        children: In the order in which they were found.
-        visits: Rollouts that went through here.
+        depth: Number of nodes below the root on the path to this one, including it; 0 for the root.
+        drawn: Drawn tokens from the prompt to the end of this node.
+        terminal: Whether a chain ends here, so that it cannot be continued.
+        children: In the order in which they were added.
+        visits: Finished rollouts that went through this node.
         total: Sum of their values.
-        rating: Value of the unfinished chain that ends here; None where nobody asked.
-        pending: Rollouts in flight through here: visits whose value counts as 0 until it is known (virtual loss).
-        exhausted: Nothing new is to be found here or below.
+        rating: Value of the chain that ends here, if `SearchRun.extend` rated it; else None.
+        pending: Rollouts in flight through this node: they count as visits of value 0 (virtual loss).
+        exhausted: Whether no new continuation can be found from this node or any node below it.
     """
 
     id: int
@@ -73,15 +73,15 @@ class SearchNode:
 class SearchTree:
     """A trie of rollouts: rollouts that begin with the same actions share nodes.
 
-    A non-terminal node has as many visits as all its children together, plus the rollouts that were abandoned there.
+    A non-terminal node has as many visits as all its children together, plus the rollouts that were cut there.
     """
 
     def __init__(self, root: NodeContent, max_depth: int) -> None:
-        """Start with the prompt.
+        """Make a tree with only a root.
 
         Args:
-            root: The prompt's state.
-            max_depth: Most nodes from below the root to a leaf; deeper content is joined into that leaf.
+            root: Content of the root: the state after the prompt.
+            max_depth: Maximum depth of a node; content of deeper nodes is joined into the node at this depth.
         """
         self.root = SearchNode(0, None, root)
         self.nodes = [self.root]
@@ -92,9 +92,9 @@ class SearchTree:
 
         Args:
             fork: The node to start from.
-            contents: The contents of the nodes; without any, the result is `fork`.
-            max_new: Most nodes to add, at least 1; what does not fit is joined into the last one.
-            ended: Whether the chain is finished. At the greatest depth it always is.
+            contents: The contents of the nodes; if empty, the result is `fork`.
+            max_new: Maximum number of nodes to add, at least 1; the rest of the content is joined into the last one.
+            ended: Whether the chain is finished. At the maximum depth it always is.
         """
         node = fork
         for position, content in enumerate(contents):
@@ -152,7 +152,7 @@ class SearchTree:
 
 
 def _twin(node: SearchNode, content: NodeContent, terminal: bool) -> SearchNode | None:
-    """The child with the same content, if there is one."""
+    """The child with the same tokens and the same `terminal`, if there is one."""
     return next(
         (
             child

@@ -12,7 +12,7 @@ from .answers import normalise_answer
 from .result import Rollout
 
 _ALIKE = 0.6
-"""Two texts count as different solutions if they share at most this share of word triples."""
+"""Two texts count as different solutions if at most this share of their word triples is common to both."""
 
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|\w+")
 """A word, or a character of a script without spaces."""
@@ -20,14 +20,14 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|\w+")
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """One way to answer.
+    """An answer to the question, with the best chain that gives it.
 
     Attributes:
-        answer: The answer, in the words of the best chain that gives it.
+        answer: The answer as the best chain words it.
         text: The text of that chain.
-        value: Its value.
-        confidence: Share of the value of all chains that give this answer, from 0 to 1.
-        rollouts: How many chains give it.
+        value: The value of that chain.
+        confidence: Sum of the values of all chains with this answer, divided by that of all chains; from 0 to 1.
+        rollouts: Number of chains with this answer.
     """
 
     answer: str
@@ -41,11 +41,11 @@ class Solution:
 
 
 def solutions(rollouts: Sequence[Rollout], count: int) -> list[Solution]:
-    """The `count` best different solutions among `rollouts`, best first; fewer if there are not that many.
+    """The `count` best different solutions among `rollouts`, best first; fewer if there are fewer.
 
-    Chains with the same answer are one solution. Solutions are ranked by confidence, then by value; if all answers are
-    different texts, that is the order of their values. A solution whose answer shares most of its word triples with a
-    better one is a paraphrase and is left out. Chains that were cut short count only if all were.
+    Chains with the same answer are one solution. Solutions are ranked by confidence, then by value; if all answers
+    differ, that is simply the order of their values. An answer that shares most of its word triples with a better one
+    is a paraphrase and is left out. Chains that were cut short count only if all were.
     """
     finished = [rollout for rollout in rollouts if rollout.complete and rollout.answer] or list(rollouts)
     camps: dict[str, list[Rollout]] = defaultdict(list)

@@ -18,10 +18,10 @@ class Strategy(SearchParameters, ABC):
 
     @abstractmethod
     def grow(self, run: SearchRun) -> Growing[None]:
-        """Grow the tree of `run` until `run.finished`: a generator that delegates to the methods of `run`."""
+        """Grow the tree of `run` until `run.finished`: a generator that uses `yield from` on the methods of `run`."""
 
     def search(self, task: Task) -> Search:
-        """Start searching `task`; the caller drives the generator."""
+        """Return a generator that searches `task`; the caller runs it and sends it the nodes of its waves."""
         with ExitStack() as held:
             run = SearchRun(self, task, held)
             with run.code.running(f"strategy {self.name!r}"):
@@ -36,4 +36,4 @@ class Strategy(SearchParameters, ABC):
 
 
 SearchOptions = Strategy
-"""The earlier name of `Strategy`, which works until the next release."""
+"""The old name of `Strategy`, which works until the next release."""

@@ -17,7 +17,7 @@ from .strategy import Strategy
 from .user_import import import_attribute, is_import_path
 
 _OWN = re.compile(r"\s*([\w.]+:\w+)\s*(?::(.*))?", re.DOTALL)
-"""A user's own class, `module:Class`, and what may follow it."""
+"""Matches a user's own class, `module:Class`, and the parameters that may follow it."""
 _PARAMETER = re.compile(r"\s*(\w+)\s*=(.*)", re.DOTALL)
 _LABEL = "label"
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -45,12 +45,12 @@ def parse_strategies(text: str, shared: Mapping[str, str] = NO_PARAMETERS) -> li
     """Return the strategies in a comma-separated list.
 
     Each is `NAME` or `NAME:PARAMETER=VALUE,PARAMETER=VALUE`, where `NAME` may be your own class, `module:Class`.
-    Parameters are the fields of the strategy and of its `Sampling`, and `label`, its name in tables (by default, what
-    was typed).
+    Parameters are the fields of the strategy and of its `Sampling`, and `label`, the strategy's name in tables (by
+    default, the text as typed).
 
     Args:
         text: The list.
-        shared: Parameters of every strategy that has them; those in the list take precedence.
+        shared: Parameters for every strategy that has them; those in the list take precedence.
 
     Raises:
         InputError: A strategy or a parameter does not exist, a value is invalid, or two have the same label.
@@ -112,7 +112,7 @@ def _spec(name: str, parts: list[str], shared: Mapping[str, str]) -> StrategySpe
 
 
 def _present(given: Mapping[str, str], types: Mapping[str, str]) -> dict[str, str]:
-    """Parameters of a strategy that has `types`, by their present names."""
+    """`given` with old parameter names replaced by the current ones; `types` has the strategy's parameters."""
     present: dict[str, str] = {}
     for field, value in given.items():
         name = present_name(field, types)

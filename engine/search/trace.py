@@ -1,4 +1,4 @@
-"""The view of a chain of reasoning that a value gets."""
+"""What a value sees of a chain of reasoning."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from ..text.brief import brief_record
 
 @dataclass(frozen=True)
 class Trace:
-    """Everything from the prompt to a state, that state included.
+    """A chain of reasoning from the prompt to a node, including that node.
 
     Attributes:
         question: The question as the user wrote it.
-        reference: Its right answer, where that is known.
-        text: What was written, prompts and reflections that were given included.
-        complete: Whether the model ended it itself.
+        reference: The right answer, if known.
+        text: The text of the chain, including given action prompts and reflections.
+        complete: Whether the model ended the chain itself.
         confidences: `[tokens]` fp32, Marco-o1's confidence of each drawn token. Given tokens are left out.
-        logprobs: `[tokens]` fp32, their raw log-probabilities.
-        top_logprobs: `[tokens, k]` fp32, those of the `k` most probable tokens at each position, best first.
+        logprobs: `[tokens]` fp32, log-probability of each drawn token (see `Sampling.logprobs`).
+        top_logprobs: `[tokens, k]` fp32, log-probabilities of the `k` most probable tokens at each position, best
+            first.
         parse: Finds the answer in a text.
     """
 
@@ -41,5 +42,5 @@ class Trace:
 
     @cached_property
     def answer(self) -> str:
-        """The answer in its text; empty if there is none."""
+        """The answer in the text; empty if there is none."""
         return self.parse(self.text)

@@ -1,4 +1,4 @@
-"""Calls users' own code and turns its errors into messages that name it."""
+"""Runs the user's own code and turns its errors into messages that name it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ def name_of(code: object) -> str:
 
 
 def source_hashes(names: Iterable[str]) -> dict[str, str]:
-    """Hashes of files with the user's own code, so that results show when it has changed.
+    """Hashes of the files with the user's own code, so that a change can be seen in results.
 
     Args:
-        names: Options that may name the user's code or kinds of actions: `module:name`, also in a mixture, or
-            `FILE.toml`.
+        names: Values of options that may name the user's code: `module:name`, also in a mixture, or `FILE.toml`.
 
     Returns:
         Eight hexadecimal digits for each module or file. The main script or notebook is not included, nor is anything
@@ -50,10 +49,10 @@ def source_hashes(names: Iterable[str]) -> dict[str, str]:
 
 
 class UserCode:
-    """Calls the user's code for one question; errors name both the code and the question."""
+    """Runs the user's code for one question; errors name both the code and the question."""
 
     def __init__(self, question: str) -> None:
-        """Call code for the question with this text."""
+        """Name the question with this text in errors."""
         self._where = f" (question: {shorten(question, _EXCERPT, placeholder=' ...')})"
 
     @contextmanager
@@ -91,7 +90,7 @@ class UserCode:
 
 
 def _outside(traceback: TracebackType | None) -> TracebackType | None:
-    """The part of `traceback` from the first call outside this package on; None if there is none."""
+    """`traceback` from the first frame outside this package on; None if there is none."""
     while traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
         traceback = traceback.tb_next
     return traceback

@@ -20,11 +20,11 @@ def is_import_path(text: str) -> bool:
 def import_attribute(path: str, option: str) -> object:
     """The object that `path` names.
 
-    A module in the current folder is found as well, behind what is installed; not with `PYTHONSAFEPATH`.
+    Modules in the current folder are found too, after installed ones, unless `PYTHONSAFEPATH` is set.
 
     Args:
-        path: Of the form `module:attribute`, see `is_import_path`.
-        option: What it is for, for messages.
+        path: A text of the form `module:attribute`; see `is_import_path`.
+        option: The option that it was given for, for messages.
 
     Raises:
         InputError: There is no such module or attribute, or the module cannot be imported.

@@ -1,4 +1,4 @@
-"""Actions: what one node adds to its parent. One small file per kind, one base class."""
+"""Actions: what one node adds to its parent. One base class, and one file per kind of action."""
 
 from __future__ import annotations
 

@@ -11,24 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
-"""What bytes that are not UTF-8 decode to, such as the beginning of a character that the next tokens complete."""
+"""U+FFFD, which invalid UTF-8 decodes to, such as the first bytes of a character that the next tokens complete."""
 
 Decode: TypeAlias = Callable[[Sequence[int]], str]
 """Text of token ids."""
 
 
 class ActionPrompt(NamedTuple):
-    """How an action begins, when the model is told what to do next.
+    """Text that is given to the model before it writes an action, to tell it what to do next.
 
-    Such an action ends at one of its texts, at its length, or where the model thinks that the chain ends; unless it is
-    final, the chain goes on nevertheless.
+    The action ends at one of the `close` texts, after `max_tokens` tokens, or at an end-of-sequence token. After an
+    end-of-sequence token the chain still goes on, unless the action is final.
 
     Attributes:
-        kind: Name of the action.
-        text: What is given to the model to go on from; may be empty.
+        kind: Kind of the action.
+        text: The text that the model continues; may be empty.
         close: Texts that end the action.
-        max_tokens: Tokens that it may draw.
-        final: Whether the chain ends with it.
+        max_tokens: Maximum tokens to draw for the action.
+        final: Whether the chain ends with this action.
     """
 
     kind: str
@@ -39,72 +39,72 @@ class ActionPrompt(NamedTuple):
 
 
 Opening = ActionPrompt
-"""The earlier name of `ActionPrompt`, which works until the next release."""
+"""The old name of `ActionPrompt`, which works until the next release."""
 
 
 class Action(ABC):
     """What the model writes between two nodes of the tree (arXiv 2411.14405, section 4).
 
-    A chain is drawn in one go and cut into actions afterwards, unless an action has prompts of its own: then it is
-    drawn action by action, each after its prompt.
+    Normally a whole chain is drawn and then cut into actions. If actions have prompts (`guided`), the chain is drawn
+    action by action, each after its prompt.
     """
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """Its name in options and results; also the `kind` of its nodes."""
+        """The action's name in options and results; also the `kind` of its nodes."""
 
     @abstractmethod
     def cut(self, token_ids: Sequence[int], decode: Decode, confidences: NDArray[np.float32]) -> list[int]:
-        """Return where each action of `token_ids` ends, as token counts; the last is `len(token_ids)`.
+        """Cut `token_ids` into actions: return the end of each as a token count; the last is `len(token_ids)`.
 
         Args:
-            token_ids: What was drawn after the state where the first action begins.
-            decode: Text of token ids.
+            token_ids: The tokens drawn after the node where the first action begins.
+            decode: Converts token ids to text.
             confidences: `[tokens]`, the confidence of each token.
         """
 
     @property
     def max_tokens(self) -> int | None:
-        """Most tokens of an action; None if only its text ends it."""
+        """Maximum tokens of an action; None if only its text ends it."""
         return None
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """Texts that end an action that is drawn by itself."""
+        """Stop strings for an action that is drawn by itself (`SearchRun.extend`)."""
         return ()
 
     @property
     def guided(self) -> bool:
-        """Whether it has prompts: the model is told, action by action, what to do next."""
+        """Whether actions have prompts that tell the model what to do next; chains are then drawn action by action."""
         return False
 
     def prompt(self, kinds: Sequence[str], sample: int) -> ActionPrompt | None:
-        """The prompt of the next action; None if the model simply goes on.
+        """The prompt of the next action; None if the model continues without one.
 
         Args:
-            kinds: Kinds of the actions from the prompt to here, first to last.
-            sample: How many actions were started from this state before.
+            kinds: Kinds of the actions so far, from the first one after the question.
+            sample: How many actions were started from this node before.
         """
         return None
 
     def width(self, kinds: Sequence[str]) -> int | None:
-        """How many children a state after actions of these kinds has; None if the strategy decides."""
+        """Number of children of a node after actions of these kinds; None if the strategy decides."""
         return None
 
     def backtrack(self) -> tuple[int, ActionPrompt] | None:
-        """After a wrong answer: how many actions to go back, and the prompt to go on with; None to do nothing."""
+        """After a wrong answer: how many actions to go back, and the prompt to continue with; None to do nothing."""
         return None
 
 
 def token_border(token_ids: Sequence[int], text: str, characters: int, decode: Decode) -> int:
-    """Return how many of the tokens (at least one) it takes for a text of `characters` characters.
+    """Return the smallest number of first tokens, at least one, whose text has `characters` characters or more.
 
     Args:
         token_ids: The tokens.
-        text: Their text, which has at least that many characters.
-        characters: The wanted number of characters.
-        decode: Text of token ids.
+        text: The text of all tokens, at least `characters` long.
+        characters: The required number of characters.
+        decode: Converts token ids to text.
     """
     low, shorter = 0, 0
     high, longer = len(token_ids), len(text)
@@ -123,9 +123,9 @@ def token_border(token_ids: Sequence[int], text: str, characters: int, decode: D
 
 
 def joined_ends(token_ids: Sequence[int], text: str, decode: Decode) -> list[int] | None:
-    """Return how many characters of `text` there are after each token, if the texts of the tokens add up to `text`.
+    """Return how many characters of `text` each token ends after, or None if the tokens' texts do not add up to `text`.
 
-    Else None. They add up if no character spans several tokens, unless the tokenizer's decoder depends on neighbours.
+    They add up unless a character spans several tokens or the tokenizer's decoder depends on neighbouring tokens.
     """
     texts = [decode((token,)) for token in token_ids]
     if UNFINISHED in text or "".join(texts) != text:

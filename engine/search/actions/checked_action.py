@@ -17,13 +17,13 @@ from .action import Action, ActionPrompt, Decode
 
 
 class CheckedAction(Action):
-    """Calls another action and checks its results.
+    """Wraps a user's action and checks its results.
 
-    If that action raises an error or returns something invalid, this is a `CallableError` that names the method.
+    If the action raises an error or returns something invalid, a `CallableError` that names the method is raised.
     """
 
     def __init__(self, action: Action, code: UserCode) -> None:
-        """Call `action` for the question of `code`."""
+        """Wrap `action`; errors name the question of `code`."""
         self._action = action
         self._code = code
         with self._calling("name"):
@@ -33,7 +33,7 @@ class CheckedAction(Action):
         return self._code.calling(f"action {type(self._action).__qualname__}.{method}")
 
     def _present_or_earlier(self, method: str) -> str:
-        """What the action calls its `method`: a class of a user's may still have it by the earlier name."""
+        """The name that the action uses for `method`: a user's class may still use the old name."""
         earlier = EARLIER_METHODS[method]
         if not hasattr(type(self._action), earlier):
             return method

@@ -1,4 +1,4 @@
-"""Kinds of actions with prompts that follow each other in an action tree, as in Marco-o1 v2 (arXiv 2503.01461)."""
+"""Action trees as in Marco-o1 v2 (arXiv 2503.01461): kinds of actions with prompts, and which may follow which."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Kind:
     """One kind of action.
 
     Attributes:
-        name: Such as `"double-check"`; it becomes the `kind` of nodes.
-        openings: Prompts, which the children of this kind use in turn. An empty text adds no prompt.
+        name: A name such as `"double-check"`; it becomes the `kind` of nodes.
+        openings: Prompts, which children of this kind use in turn. An empty text adds no prompt.
         tags: Texts before and after the action, such as `("<check>", "</check>")`; None for plain text.
         close: Texts that end the action, in addition to its closing tag.
-        followers: What may come next; a kind without followers ends the chain.
-        max_tokens: Most tokens that it may draw.
+        followers: Kinds that may come next; a kind without followers ends the chain.
+        max_tokens: Maximum tokens to draw for an action.
     """
 
     name: str
@@ -66,11 +66,10 @@ class Kind:
 
 
 class GuidedActions(Action):
-    """A tree of kinds: which kinds may come first, and which may follow which.
+    """An action tree: which kinds of actions may come first, and which may follow which.
 
-    The children of a state are of the kinds that may follow it, as many of each kind as declared. So a strategy
-    compares not only what the model writes next but also what it is told to do next, and follows what works for the
-    question.
+    A node gets the declared number of children of each kind that may follow it. So a strategy compares not only
+    different continuations but also different instructions to the model, and follows those that work for the question.
     """
 
     def __init__(
@@ -86,10 +85,10 @@ class GuidedActions(Action):
         """Declare a tree.
 
         Args:
-            name: Its name in options and results.
+            name: The tree's name in options and results.
             kinds: All kinds.
             start: Kinds that may come first.
-            longest: Most actions of a chain; the last one is of a final kind, if one may follow there.
+            longest: Maximum actions of a chain; the last one is of a final kind, if one may follow there.
             back_off: After a wrong answer, how many actions to take back before `retry`; 0 for none.
             retry: Kind that goes on from there, such as a reflection.
 
@@ -124,15 +123,15 @@ class GuidedActions(Action):
 
     @property
     def guided(self) -> bool:
-        """Its actions have prompts."""
+        """True: its actions have prompts."""
         return True
 
     def cut(self, token_ids: Sequence[int], decode: Decode, confidences: NDArray[np.float32]) -> list[int]:
-        """One action with all tokens, because actions are drawn one by one."""
+        """Return one action with all tokens, because actions are drawn one by one."""
         return [len(token_ids)] if token_ids else []
 
     def prompt(self, kinds: Sequence[str], sample: int) -> ActionPrompt:
-        """See `Action.prompt`. Rollouts begin with another follower at every level, so that they are not all alike."""
+        """See `Action.prompt`. The first follower differs from level to level, so that rollouts are not all alike."""
         followers = self._followers(kinds)
         number = sample + len(kinds)
         places = [name for name, count in followers for _ in range(count)]

@@ -14,10 +14,10 @@ from .action import Action, Decode
 
 @dataclass(frozen=True, slots=True)
 class MiniStep(Action):
-    """An action of `tokens` tokens; the paper has mini-steps of 64 and 32.
+    """An action of `tokens` tokens; the paper uses mini-steps of 64 and 32.
 
     Attributes:
-        tokens: Tokens of an action. With 1, every token is a node.
+        tokens: Number of tokens of an action. With 1, every token is a node.
     """
 
     tokens: int

@@ -24,7 +24,7 @@ _WINDOW = 128
 """Tokens that are decoded first: most steps are shorter, so a long chain need not be decoded once for each step."""
 
 _AHEAD = 200
-"""Characters after a position that decide whether a step ends there."""
+"""How many characters after a position are needed to decide whether a step ends there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Step(Action):
 
 
 def _cut_joined(text: str, characters: Sequence[int]) -> list[int]:
-    """Where steps end, given how many `characters` of `text` there are after each token."""
+    """Where steps end, as token counts; `characters` has the length of `text` up to the end of each token."""
     ends: list[int] = []
     begin, last_visible = 0, len(text.rstrip())
     while (visible := _VISIBLE.search(text, begin)) and (match := _STEP_END.search(text, visible.start())):

@@ -12,19 +12,19 @@ from ...checking import check_count
 from .action import Action, Decode
 
 _NEAREST = 4
-"""Least number of tokens between two forks: uncertain tokens come in clusters about the same decision."""
+"""Minimum number of tokens between two forks, because uncertain tokens come in clusters about the same decision."""
 
 
 @dataclass(frozen=True, slots=True)
 class Uncertain(Action):
-    """Cuts a chain before the tokens that the model was least confident of.
+    """Cuts a chain before the tokens of which the model was least confident.
 
-    Every token comes with its top-k, so it costs nothing to find the positions where another word was nearly as
+    The top-k of every token is known, so it costs nothing to find the positions where another word was nearly as
     probable. A fork at such a position explores what else the model might have said. A fork at a blank line often does
     not, because the next word is certain there.
 
     Attributes:
-        forks: Most forks in one drawn text.
+        forks: Maximum forks in one drawn text.
     """
 
     forks: int
@@ -44,7 +44,7 @@ class Uncertain(Action):
 
     @property
     def max_tokens(self) -> int:
-        """Tokens of an action that is drawn by itself, when the uncertain positions are not known yet."""
+        """Tokens of an action that is drawn by itself, because its uncertain positions are not known beforehand."""
         return 32
 
     def cut(self, token_ids: Sequence[int], decode: Decode, confidences: NDArray[np.float32]) -> list[int]:

@@ -20,16 +20,18 @@ class AnswerRule(Protocol):
     """Chooses the rollout whose answer wins."""
 
     def __call__(self, rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollout:
-        """Choose one of `rollouts`, of which there is at least one, given the tree that they grew."""
+        """Choose one of `rollouts` (at least one); `tree` has the nodes of the search tree."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """The best rollout with the answer that has most votes; of equal answers, the one with the best rollout.
+    """A vote: the answer with the most votes wins, and among equals the one with the best rollout.
+
+    The result is the best rollout with that answer.
 
     Attributes:
-        weight: The votes that a rollout has, from 0 to 1.
+        weight: How many votes a rollout has, from 0 to 1.
     """
 
     weight: Callable[[Rollout], float]
@@ -41,7 +43,7 @@ class Vote:
         return _best(winners)
 
     def is_decided(self, rollouts: Sequence[Rollout], left: int) -> bool:
-        """Whether the first answer stays first even if `left` more rollouts all gave the second or a new one."""
+        """Whether the leading answer still wins if `left` more rollouts all give the second answer or a new one."""
         eligible = [rollout for rollout in rollouts if rollout.complete and rollout.answer]
         if not eligible:
             return False
@@ -56,12 +58,12 @@ def best_rollout(rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollo
 
 
 def most_visits(rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollout:
-    """The rollout at the end of the walk that always takes the most visited child; of equals, the best one."""
+    """The rollout at the end of the path that always takes the most visited child, and of equals the best one."""
     return _follow(rollouts, tree, lambda node: (node.visits, node.value or 0.0))
 
 
 def best_value(rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollout:
-    """The rollout at the end of the walk that always takes the child with the highest mean value."""
+    """The rollout at the end of the path that always takes the child with the highest mean value."""
     return _follow(rollouts, tree, lambda node: (node.value or 0.0, node.visits))
 
 
@@ -102,7 +104,7 @@ def resolve_answer_rule(choice: str | AnswerRule) -> AnswerRule:
 
 
 def agreement(chosen: Rollout, rollouts: Sequence[Rollout]) -> float:
-    """Share of the rollouts' total value that agrees with the answer of `chosen`, from 0 to 1."""
+    """Sum of the values of rollouts with the answer of `chosen`, divided by that of all rollouts; from 0 to 1."""
     total = sum(rollout.value for rollout in rollouts)
     key = normalise_answer(chosen.answer)
     agreeing = sum(rollout.value for rollout in rollouts if normalise_answer(rollout.answer) == key)
@@ -116,10 +118,10 @@ def votes(answer: str, rollouts: Sequence[Rollout]) -> tuple[int, int]:
 
 
 def vote_margin(rollouts: Sequence[Rollout]) -> int:
-    """How many rollouts the most frequent answer is ahead of the next; only complete rollouts with an answer count.
+    """By how many rollouts the most frequent answer is ahead of the next; only complete rollouts with an answer count.
 
-    This is the sequential test of two hypotheses by the difference of their counts (Wald, 1945), applied to the first
-    two answers.
+    Stopping at a margin is Wald's sequential test of two hypotheses by the difference of their counts (1945), applied
+    to the two most frequent answers.
     """
     groups = _by_answer([rollout for rollout in rollouts if rollout.complete and rollout.answer])
     second, first = [0, 0, *sorted(map(len, groups.values()))][-2:]
@@ -129,7 +131,7 @@ def vote_margin(rollouts: Sequence[Rollout]) -> int:
 def _follow(
     rollouts: Sequence[Rollout], tree: Sequence[TreeNode], worth: Callable[[TreeNode], tuple[float, float]]
 ) -> Rollout:
-    """The best rollout at the end of the walk that always takes the visited child with most `worth`."""
+    """The best rollout at the end of the path that always takes the visited child with the highest `worth`."""
     children: dict[int, list[TreeNode]] = defaultdict(list)
     for node in tree:
         if node.parent is not None and node.visits:
@@ -149,7 +151,7 @@ def _by_answer(rollouts: Sequence[Rollout]) -> dict[str, list[Rollout]]:
 
 
 def _eligible(rollouts: Sequence[Rollout]) -> Sequence[Rollout]:
-    """The rollouts that were not cut short, or all if all were: a chain that was cut short only guesses."""
+    """The complete rollouts with an answer, or all if there are none: the answer of an incomplete chain is a guess."""
     return [rollout for rollout in rollouts if rollout.complete and rollout.answer] or rollouts
 
 

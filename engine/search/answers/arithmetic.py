@@ -11,10 +11,10 @@ from fractions import Fraction
 Number = Fraction | complex
 
 _MAX_BITS = 4096
-"""The longest exact power: 10^1000 is computed, 9^(9^9) is not."""
+"""Maximum length of an exact power: 10^1000 is computed, 9^(9^9) is not."""
 
 _MAX_RATIO = 1e6
-"""The largest ratio of two terms of an inexact sum, which keeps nine digits of the smaller one."""
+"""Maximum ratio of two terms of an inexact sum; below it, nine digits of the smaller term are kept."""
 
 _MAX_FACTORIAL = 300
 _MAX_DEGREE = 12
@@ -26,7 +26,7 @@ class Unreadable(ValueError):  # noqa: N818  # not an error: the text is somethi
 
 @contextmanager
 def in_reach() -> Iterator[None]:
-    """Turn errors of arithmetic into `Unreadable`."""
+    """Turn arithmetic errors into `Unreadable`."""
     try:
         yield
     except (ArithmeticError, ValueError) as error:
@@ -59,7 +59,7 @@ def quotient(one: Number, other: Number) -> Number:
 
 
 def power(base: Number, exponent: Number) -> Number:
-    """The power: exact, or the principal one."""
+    """The power: exact if possible, else the principal value."""
     if isinstance(base, Fraction) and isinstance(exponent, Fraction):
         if exponent.denominator == 1:
             bits = max(base.numerator.bit_length(), base.denominator.bit_length())
@@ -74,7 +74,7 @@ def power(base: Number, exponent: Number) -> Number:
 
 
 def root(base: Number, degree: Number) -> Number:
-    """The root: exact, real where it is odd, or the principal one."""
+    """The root: exact if possible, real for odd degrees, else the principal value."""
     if base == 0:
         return Fraction(0)
     is_odd = isinstance(degree, Fraction) and degree.denominator == 1 and degree.numerator % 2

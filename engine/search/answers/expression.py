@@ -26,12 +26,12 @@ from .arithmetic import (
 from .words import NO_PRODUCT
 
 POINTS = 4
-"""How many sets of values the variables of an expression can take; the values of the last set are negative."""
+"""Number of sets of values at which expressions with variables are computed; the values of the last are negative."""
 
 _MAX_LENGTH = 600
 _MAX_DEPTH = 30
 _MAX_PRODUCT = 3
-"""Most adjacent letters that are factors; four are a word."""
+"""Up to this many adjacent letters are factors; more are a word."""
 
 _TOKEN = re.compile(
     r"\s*(?:(\d+\.\d+[eE][+-]?\d{1,3}|\d+[eE]\d{1,3}(?!\w)|\d+E[+-]\d{1,3}|\d+(?:\.\d+)?|\.\d+)"
@@ -64,7 +64,7 @@ def evaluate(text: str, point: int) -> tuple[Number, set[str]]:
 
     Args:
         text: The expression.
-        point: Which set of values its variables have, from 0 to `POINTS` - 1.
+        point: Which set of values to use for its variables, from 0 to `POINTS` - 1.
 
     Raises:
         Unreadable: It is not an expression, or its value cannot be computed.

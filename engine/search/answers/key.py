@@ -11,7 +11,7 @@ from .tex import TEXT, plain
 from .value import equation_key, is_constant, value_key
 
 MAX_LENGTH = 1000
-"""Most characters of a value; anything longer is a text."""
+"""Maximum characters of a value; anything longer is compared as text."""
 
 _ROUNDS = 5
 _OPENING, _CLOSING = "([{⦃⟨", ")]}⦄⟩"
@@ -142,7 +142,7 @@ def _list(text: str, depth: int) -> str:
 
 
 def _parts(parts: list[str], depth: int) -> list[str]:
-    """The keys of `parts`. Names and units count if they differ."""
+    """The keys of `parts`. Names and units are included if the parts differ in them."""
     names = [sides(part)[0] for part in parts]
     if names[0] and not any(names[1:]):
         parts = [sides(parts[0])[1], *parts[1:]]
@@ -191,7 +191,7 @@ def _matrix(text: str, depth: int) -> str:
 
 
 def relation(text: str) -> tuple[str, str, str, str, str] | None:
-    """An inequality of one variable as bound, sign, variable, sign, bound, in growing order; None for other texts."""
+    """An inequality of one variable as bound, sign, variable, sign, bound, in ascending order; None for other texts."""
     parts, signs = _split(text, _RELATION), _RELATION.findall(text)
     if len(parts) != len(signs) + 1 or not 1 <= len(signs) <= 2 or not all(parts):
         return None

@@ -10,7 +10,7 @@ from ..user_import import import_attribute, instantiate, is_import_path
 from .extraction import extract_answer
 
 AnswerParser = Callable[[str], str]
-"""Finds the answer in a text; empty if there is none."""
+"""A function that returns the answer in a text, or an empty string if there is none."""
 
 
 def resolve_answer_parser(choice: str | AnswerParser) -> AnswerParser:

@@ -19,16 +19,16 @@ _NUMBER_KEY = re.compile(r"-?\d+(?:\.\d+|/0*[1-9]\d*)?")
 
 
 def answers_agree(answer: str, reference: str) -> bool:
-    """Whether `answer` is right according to `reference`; evaluations, data sets and values all use this function.
+    """Whether `answer` is right according to `reference`. Evaluations, data sets and values all use this function.
 
     `reference` is the right answer or a solution that marks it (`reference_answer`). An empty answer, or any answer to
-    a blank reference, is wrong. Answers agree if their keys do (`normalise_answer`), and so do
+    a blank reference, is wrong. Answers agree if their keys are equal (`normalise_answer`). So do
 
     - a percentage with the number it stands for (`12%` and `0.12`),
     - two equations of which one is a multiple of the other (`y = 2x + 3` and `2x - y + 3 = 0`),
     - values in the order of the names that they have in one of the two (`x = 3, y = 4` and `(3, 4)`).
 
-    Despite equal keys they do not agree if they are values of different variables (`x = 5` and `y = 5`), or if a
+    Answers with equal keys do not agree if they are values of different variables (`x = 5` and `y = 5`), or if a
     possible factor is missing (`2` where `2 m` is right).
     """
     wanted = reference_answer(reference)
@@ -49,7 +49,7 @@ def answers_agree(answer: str, reference: str) -> bool:
 
 
 def known_reference(field: object) -> str | None:
-    """The reference in the `answer` field of a data set; None if there is none, or a blank one.
+    """The reference in the `answer` field of a data set; None if there is none or it is blank.
 
     A list means several answers.
     """

@@ -14,10 +14,10 @@ _CHANGING = """
     choose if when divided multiplied by sin cos tan cot sec csc log ln lg exp sqrt frac
 """
 CHANGING = frozenset(_CHANGING.split())
-"""Words after a number that change it, or may."""
+"""Words after a number that change its value, or may do so."""
 
 OF_UNITS = frozenset({"square", "cubic"})
-"""Those of them that do not change a number when a unit follows."""
+"""The words of these that do not change the value if a unit follows."""
 
 CHANGING_CHARACTERS = frozenset("万亿千百十半或和与又零一二两三四五六七八九几多余点打成负减加乘除倍")
 """The same in Chinese, except in `KILO`."""
@@ -75,4 +75,4 @@ _NO_PRODUCT = """
     sec day per sq one two six ten men man mod gcd lcm max how her his its was are for usd eur rs cts deg mph kph
 """
 NO_PRODUCT = frozenset(_NO_PRODUCT.split())
-"""Two or three letters that are a word and not factors."""
+"""Words of two or three letters, which would otherwise be read as factors."""

@@ -1,1 +1,1 @@
-"""Rollouts: what a search asks the model to write, and what comes back."""
+"""Rollouts: chains that a search lets the model generate."""

@@ -42,7 +42,7 @@ class BranchPrefix(NamedTuple):
         return 0 if self.given else self.end
 
     def state(self, held: ExitStack) -> Node:
-        """The node after its tokens; if a new node is made for this, it is released when `held` closes."""
+        """The KV tree node at its end; if a new node is made for this, it is released when `held` closes."""
         if self.end == len(self.branch.token_ids):
             return self.branch
         return held.enter_context(self.branch.prefix(self.end))

@@ -1,4 +1,4 @@
-"""The instruction added to a question, so that the model reasons and puts its answer where it can be found."""
+"""The instruction added to a question, which asks the model to reason and to put its answer where it can be found."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ AUTO = "auto"
 """Means `DEFAULT_INSTRUCTION`, except where the model needs none (see `instruction_for`)."""
 
 DEFAULT_INSTRUCTION = "Reason step by step, and put your final answer within \\boxed{}."
-"""The instruction that the Qwen2.5 model cards recommend for mathematics. To `What is 17 * 3 + 4?` alone the 0.5B
-answers 51 in two chains of two; with this instruction it answers 55."""
+"""The instruction that the Qwen2.5 model cards recommend for mathematics. Without it, the 0.5B answers
+`What is 17 * 3 + 4?` with 51 in two chains out of two; with it, the answer is 55."""
 
 
 def instruction_for(
@@ -24,8 +24,8 @@ def instruction_for(
 ) -> str:
     """The instruction to add to each question.
 
-    `"auto"` adds nothing if the model reasons anyway (`ChatTemplate.reasons`) or `system` tells it to, if there is no
-    template, so that a question is a text to continue, or if the strategy looks for answers elsewhere than in a box.
+    `"auto"` adds nothing if the template or `system` already mentions reasoning (`ChatTemplate.reasons`), if there is
+    no template, so that a question is just a text to continue, or if the strategy's `answer_from` is not `"auto"`.
 
     Raises:
         InputError: `wanted` is not a text.
@@ -42,10 +42,10 @@ def instruction_for(
 
 
 def says_where_to_answer(question: str) -> bool:
-    """Whether `question` itself asks for an answer in a box or after another mark, so that it needs no instruction."""
+    """Whether `question` itself asks for an answer in a box or after another mark, and so needs no instruction."""
     return "\\boxed" in question or "<output>" in question.lower() or "####" in question
 
 
 def with_instruction(question: str, instruction: str) -> str:
-    """The text of the user's message."""
+    """The text of the user's message: the question, and the instruction after an empty line."""
     return f"{question}\n\n{instruction}" if instruction else question

@@ -16,7 +16,7 @@ class NodeContent(NamedTuple):
         token_ids: The tokens.
         text: Their text; the texts along a chain add up to the text of the chain.
         kind: Kind of action, such as `"step"`.
-        drawn: How many of the tokens the model drew; a reflection's tokens were given.
+        drawn: How many of the tokens were drawn from the model; others were given, such as those of a reflection.
         stats: Log-probabilities and confidences of the tokens.
         origin: The generated branch that the tokens were cut from, up to the last of them.
     """

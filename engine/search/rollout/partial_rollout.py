@@ -1,4 +1,4 @@
-"""A rollout while it is being generated."""
+"""A rollout while it is being generated, in sections."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .token_stats import TokenStats
 
 
 class RolloutSection(NamedTuple):
-    """A part of a rollout.
+    """A part of a rollout whose nodes are of one kind.
 
     Attributes:
         kind: Kind of its nodes.
-        whole: Whether it is one node; otherwise it is cut into actions.
-        prefixes: The given and drawn tokens, in order.
+        whole: Whether it becomes a single node; otherwise it is cut into actions.
+        prefixes: Its given and drawn tokens, in order.
     """
 
     kind: str
@@ -39,17 +39,17 @@ class RolloutSection(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class PartialRollout:
-    """What is being generated after `fork`.
+    """A rollout while it is being generated after the tree node `fork`.
 
     Attributes:
-        fork: The tree node that it starts from.
-        allowance: Tokens that it may still draw.
-        sections: What was written so far.
-        prompt: How the action began that is being written, where actions have prompts.
-        spent: Tokens drawn for it.
-        ended: Why the chain is finished; None while it is not.
-        paused: The action that was asked for is finished, the chain is not.
-        greedy: Its tokens are the most probable ones.
+        fork: The tree node that it continues.
+        allowance: Number of tokens that it may still draw.
+        sections: The tokens so far.
+        prompt: Prompt of the action that is being generated, if actions have prompts.
+        spent: Number of tokens drawn for it.
+        ended: Why the chain has ended; None while it has not.
+        paused: Whether a single action was requested and is finished, but the chain has not ended.
+        greedy: Whether it takes the most probable tokens.
     """
 
     fork: SearchNode
@@ -63,23 +63,23 @@ class PartialRollout:
 
     @property
     def complete(self) -> bool:
-        """Whether the model ended it itself."""
+        """Whether the model ended the chain itself."""
         return self.ended in ("eos", "stop")
 
     @property
     def last(self) -> BranchPrefix:
-        """The branch prefix that it ends with."""
+        """The branch prefix at its end."""
         written = [section.prefixes[-1] for section in self.sections if section.prefixes]
         return written[-1] if written else self.fork.content.origin
 
     @property
     def kinds(self) -> list[str]:
-        """Kinds of the actions from the prompt to here, where actions have prompts."""
+        """Kinds of all actions of the chain so far; only for actions with prompts."""
         return [*self.fork.kinds, *(section.kind for section in self.sections)]
 
     @property
     def drawn(self) -> int:
-        """Drawn tokens from the prompt to here."""
+        """Number of drawn tokens of the whole chain so far."""
         return self.fork.drawn + sum(prefix.drawn for section in self.sections for prefix in section.prefixes)
 
     @property
@@ -98,20 +98,20 @@ class PartialRollout:
         self.sections.append(RolloutSection(kind, whole, list(prefixes)))
 
     def add(self, prefix: BranchPrefix) -> None:
-        """Append drawn tokens to the current section."""
+        """Append the drawn tokens of `prefix` to the current section."""
         self.sections[-1].prefixes.append(prefix)
         self.allowance -= prefix.drawn
         self.spent += prefix.drawn
 
     def retract(self) -> None:
-        """Remove the last token, with which the model ended the chain, so that it can go on."""
+        """Remove the end-of-sequence token at the end, so that the chain can go on."""
         prefixes = self.sections[-1].prefixes
         branch, end = prefixes.pop()
         if end > 1:
             prefixes.append(BranchPrefix(branch, end - 1))
 
     def head(self, tokens: int) -> list[RolloutSection]:
-        """The sections of the first `tokens` tokens."""
+        """The sections, cut after the first `tokens` tokens."""
         sections: list[RolloutSection] = []
         for section in self.sections:
             prefixes = []
@@ -131,7 +131,7 @@ class PartialRollout:
         contents: list[NodeContent] = []
         for section in self.sections:
             token_ids = section.token_ids
-            if not token_ids:  # the model ended at once, and was given no text
+            if not token_ids:  # nothing was drawn before the chain ended, and no text was given
                 continue
             stats = TokenStats.joined([TokenStats.of(prefix) for prefix in section.prefixes])
             is_drawn = ~np.isnan(stats.logprobs)
@@ -162,7 +162,7 @@ def _origin(prefixes: Sequence[BranchPrefix], end: int) -> BranchPrefix:
 
 
 def _end_of_text(token_ids: Sequence[int], text: str, begin: int, decode: Decode) -> int | None:
-    """Where the text of `token_ids`, which begins at `begin`, ends in `text`; None if it depends on earlier tokens."""
+    """Offset in `text` where the text of `token_ids` ends if it begins at `begin`; None if earlier tokens matter."""
     alone = decode(token_ids)
     if UNFINISHED in alone or not alone.strip() or not text.startswith(alone, begin):
         return None
@@ -170,7 +170,7 @@ def _end_of_text(token_ids: Sequence[int], text: str, begin: int, decode: Decode
 
 
 def _settled_length(token_ids: Sequence[int], text: str, decode: Decode) -> int:
-    """How many characters of `text` its first tokens, `token_ids`, determine; a character may span several tokens."""
+    """How many characters of `text` are determined by its first tokens, `token_ids`; the last one may be incomplete."""
     settled = decode(token_ids)
     while not text.startswith(settled):
         settled = settled[:-1]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LEAST_FINISHED = 4
-"""Pruning starts after this many finished chains: a quantile of fewer is meaningless."""
+"""Pruning starts after this many finished chains, because a quantile of fewer is meaningless."""
 
 
 class Pruning:
@@ -17,10 +17,10 @@ class Pruning:
     """
 
     window = 64
-    """Length of a passage in tokens; a chain is checked once in as many tokens."""
+    """Length of a passage in tokens; a chain is checked each time this many tokens have been drawn."""
 
     def __init__(self, share: float) -> None:
-        """Give up chains below the `share` quantile of the finished ones; 0 gives up none."""
+        """Give up chains below the `share` quantile of the worst passages of finished ones; 0 gives up none."""
         self._share = share
         self._worst: list[float] = []
 

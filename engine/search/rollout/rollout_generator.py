@@ -1,4 +1,4 @@
-"""Generates rollouts: yields waves of expansions and extends the partial rollouts by the nodes that come back."""
+"""Generates rollouts: yields waves of expansions and extends partial rollouts by the resulting nodes."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class RolloutGenerator:
             action: What one node adds.
             sampling: How tokens are drawn.
             pruning: Which chains to give up.
-            deadline: `time.monotonic()` at which branches are cut, or None.
+            deadline: The time (`time.monotonic()`) at which branches are cut, or None.
             progress: Returns the progress of the search, to report with waves.
-            held: Releases the nodes that are taken from the engine.
+            held: Releases the engine's nodes when it closes.
         """
         self.generated = 0
         self._task = task
@@ -90,7 +90,7 @@ class RolloutGenerator:
         return partial.last, replace(self._sampling, temperature=temperature, max_tokens=limit, stop=stops)
 
     def _prompt(self, partial: PartialRollout) -> ActionPrompt | None:
-        """The prompt of `partial`'s next action, if it has one."""
+        """The prompt of the next action of `partial`; None if actions have no prompts."""
         if not self._action.guided:
             return None
         key = tuple(partial.last.branch.path_ids), partial.last.end
@@ -105,7 +105,7 @@ class RolloutGenerator:
         partial.begin(prompt.kind, True, *([self._given(partial.last, text)] if text else []))
 
     def _given(self, after: BranchPrefix, text: str) -> BranchPrefix:
-        """Append `text` after `after`, as given tokens."""
+        """Append `text` to `after`, as given tokens."""
         return BranchPrefix.whole(self._held.enter_context(after.state(self._held).append(text)))
 
     def _update(self, partial: PartialRollout, prefix: BranchPrefix, single: bool) -> None:
@@ -125,7 +125,7 @@ class RolloutGenerator:
         if reason == "eos" or (reason == "stop" and not ends_action):
             partial.ended = reason
         elif ends_action and not exhausted and not self._has_visible_text(partial):
-            pass  # a stop within the white space before an action does not end it
+            pass  # a stop string in white space before the action's text does not end the action
         elif exhausted:
             partial.ended = "length"
         elif single:
@@ -136,7 +136,7 @@ class RolloutGenerator:
     def _update_guided(
         self, partial: PartialRollout, prompt: ActionPrompt, prefix: BranchPrefix, single: bool, exhausted: bool
     ) -> None:
-        """The same for a rollout that is drawn action by action, each after a prompt."""
+        """`_update` for a rollout that is drawn action by action, each after a prompt."""
         reason = prefix.branch.finish_reason
         if reason == "eos" and prompt.final:
             partial.ended = "eos"
@@ -145,7 +145,7 @@ class RolloutGenerator:
         if reason == "eos":
             partial.retract()
         elif ends_action and not exhausted and not self._has_visible_text(partial):
-            return  # a stop within the white space before an action does not end it
+            return  # a stop string in white space before the action's text does not end the action
         elif reason == "length" and exhausted:
             partial.ended = "length"
             return
@@ -162,7 +162,7 @@ class RolloutGenerator:
         return bool(self._task.decode([token for token_ids in drawn for token in token_ids]).strip())
 
     def _is_own_stop(self, partial: PartialRollout, prefix: BranchPrefix) -> bool:
-        """Whether `partial` stopped at an end of its action, and not at one of the user's stops."""
+        """Whether `partial` stopped at the end of its action, not at one of the user's stop strings or tokens."""
         text = self._task.decode(partial.token_ids)
         last = prefix.token_ids[-1:]
         # A stop string that is a special token ends a branch and leaves no text.
@@ -171,7 +171,7 @@ class RolloutGenerator:
         return not by_token and not any(stop in text for stop in self._sampling.stop)
 
     def _sample(self, starts: Sequence[tuple[BranchPrefix, Sampling]]) -> Growing[list[BranchPrefix]]:
-        """One wave: a new continuation of each start."""
+        """Sample a new continuation of each start, in one wave."""
         expansions = []
         for start, sampling in starts:
             state = start.state(self._held)
@@ -184,7 +184,7 @@ class RolloutGenerator:
         return drawn
 
     def reflection(self, partial: PartialRollout) -> PartialRollout:
-        """A finished rollout's thought with the reflection appended, ready to go on."""
+        """A new partial rollout: the thought of a finished one with the reflection appended."""
         length = thought_length(partial.token_ids, partial.ended == "eos", self._task.decode)
         reflection = PartialRollout(partial.fork, 0, partial.head(length), greedy=partial.greedy)
         text = separated(REFLECTION, self._task.decode(reflection.last.token_ids))

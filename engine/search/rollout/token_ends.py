@@ -15,11 +15,11 @@ class _State:
     """The state of decoding at the end of a node.
 
     Attributes:
-        context: The last token whose text is certain; some decoders treat the first token they see differently.
+        context: The last token whose text is final; needed because some decoders treat the first token differently.
         known: Text of `context` alone.
-        pending: Tokens after it that end inside a character.
-        decoded: Number of characters from the root on that are certain.
-        shown: Number of characters in the texts of the nodes down to here.
+        pending: Tokens after `context` that end inside a character.
+        decoded: Number of characters from the root on whose text is final.
+        shown: Number of characters in the texts of all nodes from the root to this one.
     """
 
     context: tuple[int, ...] = ()
@@ -32,12 +32,12 @@ class _State:
 def with_token_ends(tree: Iterable[TreeNode], decode: Decode) -> tuple[TreeNode, ...]:
     """Return the nodes with their `token_ends`, so that a result can be shown without the model's tokenizer.
 
-    A character of several tokens belongs to the last of them, so the others have no text. Special tokens have none
-    either.
+    A character that spans several tokens belongs to the last of them, so the others have no text. Special tokens have
+    no text either.
 
     Args:
         tree: All nodes, parents before children.
-        decode: Token ids to text, with U+FFFD for bytes that are not UTF-8, as `Tokenizer.decode` does it.
+        decode: Converts token ids to text, with U+FFFD for bytes that are not UTF-8, like `Tokenizer.decode`.
     """
     states: dict[int | None, _State] = {}
     nodes = []
@@ -55,7 +55,7 @@ def with_token_ends(tree: Iterable[TreeNode], decode: Decode) -> tuple[TreeNode,
 
 
 def _joined(node: TreeNode, state: _State, decode: Decode) -> tuple[list[int], _State] | None:
-    """The result of `_decoded` if the texts of the tokens add up to the node's text, as they mostly do; else None."""
+    """The result of `_decoded` if the texts of the tokens add up to the node's text, as they usually do; else None."""
     if not node.token_ids or state.pending:
         return None
     text = decode(state.context + node.token_ids)
@@ -72,9 +72,9 @@ def _joined(node: TreeNode, state: _State, decode: Decode) -> tuple[list[int], _
 
 
 def _decoded(node: TreeNode, state: _State, decode: Decode) -> tuple[list[int], _State]:
-    """How many characters of the node's text are certain after each of its tokens, and the state after the last.
+    """How many characters of the node's text are final after each of its tokens, and the state after the last token.
 
-    A number is negative if it refers to characters that earlier nodes show but that become certain only here.
+    A number is negative while characters in the text of earlier nodes are not final yet.
     """
     context, known, pending, decoded = state.context, state.known, state.pending, state.decoded
     ends: list[int] = []

@@ -19,8 +19,8 @@ class TokenStats(NamedTuple):
 
     Attributes:
         confidences: `[tokens]` fp32, Marco-o1's token confidence.
-        logprobs: `[tokens]` fp32, raw log-probability of each token.
-        top_logprobs: `[tokens, k]` fp32, those of the most probable tokens at each position, best first.
+        logprobs: `[tokens]` fp32, log-probability of each token (see `Sampling.logprobs`).
+        top_logprobs: `[tokens, k]` fp32, log-probabilities of the most probable tokens at each position, best first.
     """
 
     confidences: NDArray[np.float32]
@@ -38,7 +38,7 @@ class TokenStats(NamedTuple):
 
     @staticmethod
     def joined(runs: Sequence[TokenStats]) -> TokenStats:
-        """The stats of consecutive runs, with as many columns as all of them have."""
+        """The stats of consecutive runs, with as many columns of `top_logprobs` as every run has."""
         if len(runs) == 1:
             return runs[0]
         if not runs:

@@ -1,4 +1,4 @@
-"""Strategies, which grow the tree of a search. One small file per strategy, one base class."""
+"""Strategies, which grow the tree of a search. One file per strategy."""
 
 from __future__ import annotations
 

@@ -18,13 +18,13 @@ from ..strategy import Strategy
 class Beam(Strategy):
     """Beam search guided by values, as in arXiv 2408.03314.
 
-    Each of `beams` states is continued by `samples` actions, and the best `beams` of all new states go on. Chains that
-    end are counted; if they are among the best, they take a place, so the beam narrows until it is empty. While the
+    Each of `beams` nodes is continued by `samples` actions, and the best `beams` of all new nodes are kept. Chains that
+    end are counted; if they are among the best, they take a place, so the beam narrows until it is empty. If the
     budgets allow, the search then starts again with other samples.
 
     Attributes:
-        beams: How many states are kept.
-        samples: Actions sampled from each state.
+        beams: Number of nodes that are kept.
+        samples: Actions sampled from each node.
     """
 
     name: ClassVar[str] = "beam"
@@ -40,7 +40,7 @@ class Beam(Strategy):
         check_branches("beams times samples", self.beams * self.samples)
 
     def grow(self, run: SearchRun) -> Growing[None]:
-        """Grow one beam after the other."""
+        """Grow one beam after another."""
         while not run.finished:
             forks = [run.tree.root] * (self.beams * self.samples)
             while forks and not run.finished:

@@ -18,13 +18,13 @@ from .beam import best
 class DVTS(Strategy):
     """Independent greedy subtrees (Beeching, Tunstall and Rush, "Scaling test-time compute with open models", 2024).
 
-    `subtrees` chains grow in parallel. Each samples `samples` actions and goes on with its own best one, so no subtree
+    `subtrees` chains grow in parallel. For each, `samples` actions are sampled and the best one is kept, so no subtree
     crowds out another, as happens in a beam. When all have ended and the budgets allow, the search starts again with
     other samples.
 
     Attributes:
         subtrees: Chains that grow in parallel.
-        samples: Actions sampled from each state.
+        samples: Actions sampled from each node.
     """
 
     name: ClassVar[str] = "dvts"

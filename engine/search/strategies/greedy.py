@@ -12,7 +12,7 @@ from ..strategy import Strategy
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Greedy(Strategy):
-    """One chain of most probable tokens: chain-of-thought prompting without a search, the baseline of all strategies.
+    """One chain of the most probable tokens: chain-of-thought without a search, the baseline for all strategies.
 
     `rollouts` is always 1 and the temperature always 0.
     """

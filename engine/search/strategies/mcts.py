@@ -17,19 +17,19 @@ from .tree_policy import TreePolicy
 class MCTS(Strategy):
     """Marco-o1's search (arXiv 2411.14405): UCT over actions, rewarded by the model's own confidence.
 
-    Every iteration walks down the tree by UCT, samples one *rollout* from where it arrives to the end of the answer,
-    and backs up its value. A rollout is cut into actions, and each becomes a node with its tokens and KV cache kept, so
-    that a later rollout starts from any of them and pays only for its own tokens. `TreePolicy` says how a node gets its
-    children, and what rollouts in flight at once (`parallel`) change.
+    Every iteration selects a node by UCT, samples one *rollout* from there to the end of the answer, and backs up its
+    value. A rollout is cut into actions, and each becomes a node whose tokens and KV cache are kept, so that a later
+    rollout can start from any of them and only computes its own tokens. `TreePolicy` describes how a node gets its
+    children, and what changes if several rollouts are in flight at once (`parallel`).
 
-    The paper leaves all numbers but `exploration` open; the defaults are ours, and two of them depart from it.
-    `greedy_first`: the most probable chain is right more often than a sampled one, at least with small models, and
-    should be among those that vote. `vote_margin`: where chains agree the search stops, and leaves its tokens to
-    questions where they do not.
+    The paper specifies only `exploration`; the other defaults are ours, and two of them depart from it.
+    `greedy_first`: the most probable chain is right more often than a sampled one, at least with small models, so it
+    should be among those that vote. `vote_margin`: where chains agree, the search stops early, which leaves more tokens
+    for questions where they do not.
 
     Attributes:
         width: Children sampled from a node before UCT chooses among them.
-        exploration: C in UCT.
+        exploration: The constant C of UCT.
         greedy_first: Whether the first rollout takes the most probable tokens.
     """
 

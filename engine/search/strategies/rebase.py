@@ -17,13 +17,13 @@ from ..strategy import Strategy
 class REBASE(Strategy):
     """Reward-balanced search (arXiv 2408.00724).
 
-    All open states of a level are continued, the better ones by more samples: `samples`, minus the chains that have
-    finished, are shared in proportion to `exp(rating / balance)`. Shares are rounded by largest remainder, so that
-    their sum is exact. When all chains have ended and the budgets allow, the search starts again.
+    All unfinished nodes of a level are continued, the better ones with more samples: `samples` minus the number of
+    finished chains is divided in proportion to `exp(rating / balance)`. Shares are rounded by the largest-remainder
+    method, so that their sum is exact. When all chains have ended and the budgets allow, the search starts again.
 
     Attributes:
-        samples: Actions sampled from the prompt, and the most chains that result from them.
-        balance: Temperature of the shares: small values favour the best state, large ones treat all alike.
+        samples: Number of actions sampled from the prompt, and maximum number of chains that result from them.
+        balance: Temperature of the shares: small values favour the best node, large ones treat all alike.
     """
 
     name: ClassVar[str] = "rebase"
@@ -39,7 +39,7 @@ class REBASE(Strategy):
         self.check_real("balance", "a finite number > 0", above=0)
 
     def grow(self, run: SearchRun) -> Growing[None]:
-        """Grow level after level."""
+        """Grow the tree level by level."""
         while not run.finished:
             budget = self.samples
             forks = [run.tree.root] * budget
@@ -52,7 +52,7 @@ class REBASE(Strategy):
 
 
 def apportioned(amount: int, scores: Sequence[float]) -> list[int]:
-    """`amount` in integer shares proportional to `exp(score)`; the largest remainders round up, of equals the first."""
+    """Divide `amount` into integer shares proportional to `exp(score)`, by the largest-remainder method."""
     if not scores:
         return []
     top = max(scores)

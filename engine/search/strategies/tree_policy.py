@@ -23,35 +23,38 @@ def uct(total: float, visits: int, parent_visits: int, exploration: float) -> fl
 
 
 class TreePolicy:
-    """Chooses the states that rollouts start from.
+    """Chooses the nodes that rollouts start from.
 
-    A node's first `width` visits each sample a new continuation of it; from then on UCT picks one of its children.
-    That is expansion into `width` unvisited children, except that a child is sampled when its turn to be visited
-    comes and not before. Continuations that begin with the same action share a child, so there can be fewer.
+    Each of a node's first `width` visits samples a new continuation of it; after that, UCT picks one of its children.
+    This is the usual expansion into `width` unvisited children, except that a child is sampled only when it is first
+    visited. Continuations that begin with the same action share a child, so there can be fewer children.
 
-    Rollouts in flight count as visits of value 0 (virtual loss). So `n` of them from one state are `n` of its first
-    `width` continuations, whatever the first would have shown: a wave is wider and less deep than as many rollouts one
-    after the other.
+    Rollouts in flight count as visits of value 0 (virtual loss). So `n` of them from one node use up `n` of its first
+    `width` continuations before any value is known: a wave of rollouts is wider and less deep than the same number of
+    rollouts one after another.
     """
 
     def __init__(self, root: SearchNode, width: Callable[[SearchNode], int], exploration: float) -> None:
-        """Walk down from `root`.
+        """Make a policy for the tree below `root`.
 
         Args:
-            root: The prompt's state.
-            width: Continuations sampled from a node before UCT chooses among them.
-            exploration: UCT's C.
+            root: The root of the tree.
+            width: Returns how many continuations of a node are sampled before UCT chooses among them.
+            exploration: The constant C of UCT.
         """
         self._root = root
         self._width = width
         self._exploration = exploration
 
     def select(self) -> SearchNode | None:
-        """Walk down to the state that the next rollout starts from, and count the visit as pending on the way.
+        """Select the node that the next rollout starts from, and count a pending visit for it and all nodes above it.
 
-        A chain is never walked to its end twice. When the whole tree is exhausted, the root is continued beyond its
-        width. Returns None if the way ends at a node that has nothing to offer until rollouts in flight have come back;
-        that cannot happen while none is in flight.
+        Chains that have ended are not selected again. When the whole tree is exhausted, the root gets more
+        continuations than its width.
+
+        Returns:
+            The node; None if the path ends at a node that has nothing new until rollouts in flight have finished. That
+            cannot happen if none is in flight.
         """
         node = self._root
         while node.visits + node.pending >= self._width(node) and not self._root.exhausted:
@@ -68,12 +71,12 @@ class TreePolicy:
         return node
 
     def remove_virtual_loss(self, fork: SearchNode) -> None:
-        """Take back what `select` counted for `fork`: a rollout from it is no longer in flight."""
+        """Undo the pending visits that `select` counted for `fork`: its rollout is no longer in flight."""
         for passed in fork.chain:
             passed.pending -= 1
 
     def mark_exhausted(self, leaf: SearchNode) -> None:
-        """After a rollout has ended in `leaf`, close the states on its path where nothing new can be found."""
+        """After a rollout has ended in `leaf`, mark the nodes on its path that have nothing new as exhausted."""
         for node in leaf.chain:
             node.exhausted = node.terminal or (
                 bool(node.children)

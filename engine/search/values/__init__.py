@@ -1,4 +1,4 @@
-"""Values, which rate chains. One small file per value, one base class."""
+"""Values, which rate chains. One base class, and one file per value."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _PART = re.compile(r"\s*(\d*\.?\d+)\s*\*\s*(.+?)\s*")
 
 
 def resolve_value(choice: str | Value | Callable[[Trace], float]) -> Value:
-    """The value that `choice` names, is, or computes.
+    """The value that `choice` names, `choice` itself, or a value that calls the function `choice`.
 
     Raises:
         InputError: There is no such value, or `choice` is not a name, a value or a function.

@@ -11,7 +11,7 @@ from .value import Value
 
 @dataclass(frozen=True, slots=True)
 class GroundTruth(Value):
-    """1 if a finished chain gives the reference answer, else 0: for data sets, or to see what a perfect judge gains."""
+    """1 if the chain is complete and gives the reference answer, else 0. For data sets, or as the perfect judge."""
 
     @property
     def name(self) -> str:
@@ -20,7 +20,7 @@ class GroundTruth(Value):
 
     @property
     def needs_reference(self) -> bool:
-        """It does."""
+        """True: it compares with the right answer."""
         return True
 
     def of(self, trace: Trace) -> float:

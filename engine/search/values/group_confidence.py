@@ -1,4 +1,4 @@
-"""DeepConf's values: the model's confidence in its worst passages, or at the end."""
+"""DeepConf's values: the model's confidence in the worst passages of a chain, or at its end."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from ..trace import Trace
 from .value import Value, columns
 
 _CERTAIN = 16.0
-"""The token confidence that counts as 1: near-certain tokens of Qwen2.5 have 12 to 20 with `k` = 5."""
+"""The token confidence that is mapped to 1: near-certain tokens of Qwen2.5 have 12 to 20 with `k` = 5."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupConfidence(Value):
     """Confidence of a group of consecutive tokens (DeepConf, arXiv 2508.15260).
 
-    A token's confidence is the negative mean log-probability of the `k` most probable tokens at its position: the surer
-    the model, the less probability is left for the others. A group's confidence is the mean over its tokens.
+    A token's confidence is the negative mean log-probability of the `k` most probable tokens at its position: the more
+    certain the model, the less probability is left for the other tokens. A group's confidence is the mean over its
+    tokens.
 
     Attributes:
         part: `"group"`: the mean of the lowest tenth of all groups; `"lowest"`: the lowest group; `"tail"`: the last
@@ -48,7 +49,7 @@ class GroupConfidence(Value):
 
     @property
     def width(self) -> int:
-        """Columns that it needs."""
+        """See `Value.width`."""
         return self.k
 
     @property

@@ -16,7 +16,7 @@ class Judge(Value):
 
     Attributes:
         function: Rates a `Trace` from 0 to 1.
-        width: How many of the most probable tokens `Trace.top_logprobs` must have for it.
+        width: How many columns of `Trace.top_logprobs` the function needs.
     """
 
     function: Callable[[Trace], float]

@@ -31,7 +31,7 @@ class MarcoConfidence(Value):
 
     @property
     def width(self) -> int:
-        """Columns that it needs."""
+        """See `Value.width`."""
         return self.k
 
     @property

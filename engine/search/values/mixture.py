@@ -36,7 +36,7 @@ class Mixture(Value):
 
     @property
     def width(self) -> int:
-        """Columns that its parts need."""
+        """The largest width of its parts."""
         return max(value.width for _, value in self.parts)
 
     @property

@@ -12,18 +12,18 @@ from ...errors import CallableError
 from ..trace import Trace
 
 _ROUNDING = 1e-6
-"""How far rounding may put a value outside its range: it occurs with means and products of probabilities."""
+"""How far outside its range a value may be because of rounding, as in means and products of probabilities."""
 
 
 class Value(ABC):
     """Rates chains, finished or not, from 0 to 1.
 
-    Your own value implements `of`, or `rate` if many chains at once are cheaper, as with a reward model.
+    Your own value implements `of`; or `rate`, if rating many chains at once is cheaper, as with a reward model.
     """
 
     @property
     def width(self) -> int:
-        """How many of the most probable tokens it needs."""
+        """How many of the most probable tokens per position it needs: columns of `Trace.top_logprobs`."""
         return 1
 
     @property
@@ -46,7 +46,7 @@ class Value(ABC):
 
 
 def columns(name: str, value: object) -> int:
-    """`value` as a number of most probable tokens.
+    """Check that `value` is a valid number of most probable tokens, and return it.
 
     Raises:
         InputError: It is not an integer from 1 to `MAX_TOP_K`.
