@@ -1,4 +1,4 @@
-"""Loads a server with clients of all kinds, and times it beside the Python API: `make bench-server`."""
+"""Load-tests a server with many kinds of clients, and compares its speed with the Python API: `make bench-server`."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ from .overhead import Streams, through_server
 _RESULTS = RESULTS / "server.json"
 
 PROMPTS = 24
-"""Different prompts whose greedy answers are compared."""
+"""Number of different prompts whose greedy answers are compared."""
 
 TURNS = 5
-"""Of the server and the Python API, one after the other."""
+"""Number of timed turns; each runs the server, then the Python API."""
 
 MOST_OVERHEAD = 1.10
-"""Bar: what the server may take of the time of the Python API."""
+"""Limit: time through the server relative to the Python API."""
 
 MOST_GROWTH = 1.05
-"""Bar: memory at the end against that after a third of the time, when caches are full."""
+"""Limit: memory at the end relative to memory after a third of the time, when caches are full."""
 
 _LOOK_S = 1.0
 
 
 @dataclass
 class Load:
-    """What many clients have seen.
+    """Results of a load test.
 
     Attributes:
-        statuses: Answers by status.
-        first_ms: 50th and 95th percentile of the time to the first text.
-        gap_ms: Of the time from text to text.
-        compared: Greedy answers compared with those of the engine, and how many were others.
-        broken: Connections that the server ended.
-        memory_mb: Of the server after a third of the time, and at the end.
-        left: KV handles and readers at the end, where the books of the KV tree added up.
+        statuses: Number of answers by status.
+        first_ms: Time to the first text, 50th and 95th percentile.
+        gap_ms: Time between two texts of a stream, 50th and 95th percentile.
+        compared: How many greedy answers were compared with the engine's, and how many of them differed.
+        broken: Connections that the server broke.
+        memory_mb: Memory of the server after a third of the time, and at the end.
+        left: KV handles and readers left at the end, after the KV tree's integrity check passed.
     """
 
     clients: int
@@ -69,10 +69,10 @@ class Load:
     left: dict[str, int]
 
     def faults(self) -> list[str]:
-        """What must not be."""
+        """Everything that went wrong, as messages."""
         faults = [f"{count} x {status}" for status, count in self.statuses.items() if status >= 500]
         if self.compared[1]:
-            faults.append(f"{self.compared[1]} of {self.compared[0]} greedy answers are others")
+            faults.append(f"{self.compared[1]} of {self.compared[0]} greedy answers differ")
         if self.broken:
             faults.append(f"{self.broken} connections were broken")
         if self.memory_mb[1] > MOST_GROWTH * self.memory_mb[0]:
@@ -83,7 +83,7 @@ class Load:
 
 
 def load(model: str, threads: int, clients: int, seconds: float) -> Load:
-    """Let `clients` do what clients do for so many seconds."""
+    """Run `clients` clients against a server for `seconds` seconds."""
     expected = _greedy(model, threads)
     seen = Seen()
     with served(model, threads) as server:
@@ -104,7 +104,7 @@ def load(model: str, threads: int, clients: int, seconds: float) -> Load:
 
 
 def _greedy(model: str, threads: int) -> dict[str, str]:
-    """What the engine writes without a server, by prompt."""
+    """Greedy answers of the engine without a server, by prompt."""
     engine = Engine.load(model, threads=threads)
     sampling = Sampling(temperature=0, max_tokens=TOKENS, ignore_eos=True)
     expected = {}
@@ -130,7 +130,7 @@ async def _all_clients(server: Served, clients: int, seconds: float, expected: d
         until = time.monotonic() + seconds
         await asyncio.gather(*(LoadClient(http, seed, expected, seen).run(until) for seed in range(clients)))
         looking.cancel()
-        await asyncio.sleep(6)  # until the leases of forgotten branches are over
+        await asyncio.sleep(6)  # until the leases of unreleased branches have expired
         assert (await http.get("/health")).status_code == 200
     return memory
 
@@ -141,7 +141,7 @@ def _percentiles(seconds: list[float]) -> tuple[float, float]:
 
 
 def beside(model: str, threads: int, streams: int) -> dict[str, Any]:
-    """Time the server and the Python API in turns."""
+    """Time the server and the Python API alternately."""
     words = [sys.executable, "-m", "bench.server.overhead", model, str(threads), str(streams)]
     server_turns: list[Streams] = []
     python_turns: list[Streams] = []
@@ -169,16 +169,16 @@ def _median(turns: list[Streams]) -> Streams:
 
 
 def main(
-    model: Annotated[str, typer.Option(help="Model of the load.")] = "smollm2-135m",
+    model: Annotated[str, typer.Option(help="Model of the load test.")] = "smollm2-135m",
     beside_model: Annotated[str, typer.Option(help="Model of the comparison.")] = "qwen2.5-coder-0.5b",
-    clients: Annotated[int, typer.Option(help="Clients at a time.")] = 200,
-    seconds: Annotated[float, typer.Option(help="Length of the load.")] = 300,
-    streams: Annotated[int, typer.Option(help="Streams of the comparison.")] = 16,
+    clients: Annotated[int, typer.Option(help="Concurrent clients.")] = 200,
+    seconds: Annotated[float, typer.Option(help="Length of the load test, in seconds.")] = 300,
+    streams: Annotated[int, typer.Option(help="Concurrent streams of the comparison.")] = 16,
     threads: Annotated[int, typer.Option(help="Threads of the engine.")] = os.cpu_count() or 1,
-    check: Annotated[bool, typer.Option("--check", help="Fail if a bar is missed.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Fail if a limit is exceeded.")] = False,
     update: Annotated[bool, typer.Option("--update", help="Write bench/results/server.json.")] = False,
 ) -> None:
-    """Load a server, and time it beside the Python API."""
+    """Load-test a server, and compare its speed with the Python API."""
     console = Console()
     loaded = load(str(locate(model)), threads, clients, seconds)
     console.print(json.dumps(asdict(loaded), indent=2))
@@ -189,8 +189,8 @@ def main(
     later = compared["server"]["first_s"] / compared["python"]["first_s"]
     dearer = compared["server"]["cpu_s"] / compared["python"]["cpu_s"]
     console.print(
-        f"beside the Python API the server takes {slower:.3f} times as long, {later:.3f} to the first text, "
-        f"and {dearer:.3f} times the processor's time"
+        f"compared with the Python API, the server takes {slower:.3f} times as long, {later:.3f} times as long to the "
+        f"first text, and {dearer:.3f} times the CPU time"
     )
     faults += [f"{ratio:.2f} times the Python API" for ratio in (slower, later) if ratio > MOST_OVERHEAD]
     for fault in faults:

@@ -1,4 +1,4 @@
-"""Clients of all kinds: patient ones, such that hang up, and such that send what makes no sense."""
+"""Clients for the load test: some wait for their answers, some disconnect, some send malformed requests."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import Any
 import httpx2
 
 TOKENS = 24
-"""Length of a greedy answer that is compared."""
+"""Tokens of each greedy answer that is compared."""
 
 _KINDS = ("stream", "leave", "chat", "hang up", "branches", "malformed")
 _WEIGHTS = (50, 15, 10, 5, 10, 10)
-"""How often a client does which, in percent."""
+"""How often a client sends each kind of request, in percent."""
 
 _MALFORMED: Sequence[bytes] = (
     b"",
@@ -39,15 +39,15 @@ _MALFORMED: Sequence[bytes] = (
 
 @dataclass
 class Seen:
-    """What all clients have seen.
+    """Counts and times that all clients record together.
 
     Attributes:
-        statuses: Answers by status.
+        statuses: Number of answers by status.
         first: Seconds from each streamed request to its first text.
-        gaps: Seconds between the texts of streams.
-        compared: Greedy answers that were compared with those of the engine.
-        others: How many of them were others.
-        broken: Connections that ended although the client had not left.
+        gaps: Seconds between two texts of a stream.
+        compared: Greedy answers compared with the engine's.
+        others: How many of them differed.
+        broken: Connections that broke although the client had not closed them.
     """
 
     statuses: Counter[int] = field(default_factory=Counter)
@@ -59,17 +59,17 @@ class Seen:
 
 
 class LoadClient:
-    """One client, which asks for one thing after the other until its time is over."""
+    """One client that sends one request after the other until a deadline."""
 
     def __init__(self, http: httpx2.AsyncClient, seed: int, expected: dict[str, str], seen: Seen) -> None:
-        """Ask by `http`; greedy answers to the keys of `expected` are its values."""
+        """Send requests through `http`; `expected` has the expected greedy answer of each prompt."""
         self._http = http
         self._random = random.Random(seed)
         self._expected = expected
         self._seen = seen
 
     async def run(self, until: float) -> None:
-        """Ask until `time.monotonic()` is `until`; an answer that is open then is read to its end."""
+        """Send requests until `time.monotonic()` reaches `until`; the last answer is still read to its end."""
         asks: dict[str, Callable[[], Awaitable[None]]] = {
             "stream": self._stream,
             "leave": self._leave,
@@ -124,7 +124,7 @@ class LoadClient:
         extended = await self._post(
             "/v1/branches/extend", {"extensions": [{"branch": branch, "n": 3, "sampling": sampling}]}
         )
-        if extended is not None and self._random.random() < 0.5:  # the others are forgotten
+        if extended is not None and self._random.random() < 0.5:  # the others are never released
             ids = [branch, *(sample["id"] for sample in extended["data"][0])]
             await self._post("/v1/branches/release", {"branches": ids})
 
@@ -133,7 +133,7 @@ class LoadClient:
         answer = await self._http.post("/v1/completions", content=body, headers={"content-type": "application/json"})
         self._seen.statuses[answer.status_code] += 1
 
-    async def _post(self, path: str, body: dict[str, Any]) -> Any:  # noqa: ANN401  (what the server says)
+    async def _post(self, path: str, body: dict[str, Any]) -> Any:  # noqa: ANN401  (JSON of the server)
         answer = await self._http.post(path, json=body)
         self._seen.statuses[answer.status_code] += 1
         return answer.json() if answer.is_success else None

@@ -1,4 +1,4 @@
-"""First token and tokens per second through the server, beside the Python API in a process of its own."""
+"""Compares time to first text and tokens per second: through the server, and the Python API in its own process."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from marcot.engine.serving.async_engine import AsyncEngine
 
 PROMPT_TOKENS = 96
 TOKENS = 48
-"""Of each stream."""
+"""New tokens of each stream."""
 
 
 class Streams(NamedTuple):
-    """Streams that ran beside each other.
+    """Times of streams that ran concurrently.
 
     Attributes:
         first_s: Seconds to the first text, median of the streams.
-        tokens_per_s: Of all of them together.
-        cpu_s: Seconds on a processor of the process that decodes, which do not depend on what else the machine does.
+        tokens_per_s: Tokens per second of all streams together.
+        cpu_s: CPU time of the decoding process in seconds, which does not depend on other programs on the machine.
     """
 
     first_s: float
@@ -34,12 +34,12 @@ class Streams(NamedTuple):
 
 
 def prompts(streams: int, turn: int) -> list[list[int]]:
-    """A prompt for each stream, none of which was there before."""
+    """A new prompt for each stream, different from those of all other turns."""
     return [[1_000 + stream, 2_000 + turn, *range(3_000, 3_000 + PROMPT_TOKENS - 2)] for stream in range(streams)]
 
 
 async def through_server(url: str, streams: int, turn: int) -> Streams:
-    """Run the streams as requests of one client each."""
+    """Run the streams as concurrent requests to a server."""
     limits = httpx2.Limits(max_connections=None)
     async with httpx2.AsyncClient(base_url=url, timeout=600, limits=limits) as http:
         fields = {"max_tokens": TOKENS, "temperature": 0, "ignore_eos": True, "stream": True}
@@ -55,7 +55,7 @@ async def _events(http: httpx2.AsyncClient, body: dict[str, Any]) -> AsyncIterat
 
 
 async def in_python(engine: AsyncEngine, streams: int, turn: int) -> Streams:
-    """Run the same streams as tasks of this process."""
+    """Run the same streams as tasks in this process."""
     sampling = Sampling(temperature=0, max_tokens=TOKENS, ignore_eos=True)
     return await _together([_generated(engine, ids, sampling) for ids in prompts(streams, turn)])
 
@@ -81,7 +81,7 @@ async def _together(streams: list[AsyncIterator[None]]) -> Streams:
 
 
 def main() -> None:
-    """Answer each line, the number of a turn, by what that took; arguments are MODEL, THREADS and STREAMS."""
+    """Run a turn for each input line, its number, and print its times; arguments are MODEL, THREADS and STREAMS."""
     model, threads, streams = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     asyncio.run(_answer(Engine.load(model, threads=threads), streams))
 

@@ -1,4 +1,4 @@
-"""A server in a process of its own, which looks at its books when it ends."""
+"""The server process of the benchmark; when it ends, it checks the KV tree and reports what is left."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from marcot.engine.server.serve import bound_socket, serve
 from marcot.engine.server.settings import ServerSettings
 
 KV_TOKENS = 16_384
-"""Few enough that the cache is soon full, and that branches lose their K and V to others."""
+"""Tokens of the KV cache: few enough that it is soon full and branches are preempted."""
 
 LEASE_S = 5.0
-"""Seconds that a branch is held: clients that forget theirs are part of the load."""
+"""Seconds that a branch is held; short, because some clients of the load never release theirs."""
 
 
 def main() -> None:
-    """Serve MODEL with so many THREADS until SIGTERM. One line says where, a last one what was left behind."""
+    """Serve MODEL with THREADS until SIGTERM. Prints the URL, and at the end what was left in the KV tree."""
     model, threads = sys.argv[1], int(sys.argv[2])
     engine = Engine.load(model, threads=threads, kv_tokens=KV_TOKENS)
     with bound_socket("127.0.0.1", 0) as at:
