@@ -1,1 +1,1 @@
-"""Everything that needs a GPU to be known: `make gpu-check`."""
+"""Checks and benchmarks that need a GPU: `make gpu-check` and `make gpu-tune`."""

@@ -1,6 +1,6 @@
-"""What a GPU must show: the bars, and whether findings meet them.
+"""The bars: performance targets on a GPU, and whether findings meet them.
 
-Rates are of one H200; on another card they are scaled with what it can copy and multiply.
+Rates are targets for one H200; for another card they are scaled by its copy bandwidth or matrix-product speed.
 """
 
 from __future__ import annotations
@@ -13,42 +13,42 @@ from .card import Card
 from .findings import Comparison, DecodeTiming, Finding, Rate, geometric_mean
 
 MOST_STEP = 1.15
-"""Engine step over the recorded step alone."""
+"""Maximum ratio of an engine step to the recorded step alone."""
 
 LEAST_SEARCH = 0.75
-"""Tokens/s of a search over those of decoding as many rows."""
+"""Minimum ratio of a search's tokens/s to those of decoding with as many rows."""
 
 MOST_HEAD, MOST_DRAWN_HEAD = 1.3, 1.4
-"""LM head over the bare product by cuBLAS, without and with a draw."""
+"""Maximum ratio of the LM head's time to that of the plain product by cuBLAS, without and with a draw."""
 
 MOST_ATTENTION_MEAN, MOST_ATTENTION = 0.8, 1.0
-"""Attention over FlashInfer's better way: geometric mean of all trees, and the worst of them."""
+"""Maximum ratio of attention's time to FlashInfer's better way: geometric mean over all trees, and the worst tree."""
 
 MOST_FP8 = 1.0
-"""Attention on pages in fp8 over attention on those in bf16."""
+"""Maximum ratio of attention's time on fp8 pages to that on bf16 pages."""
 
 MOST_4_BIT: Final = {1: 0.4, 4: 0.4, 16: 0.4, 32: 1.0, 64: 1.0, 128: 1.25, 256: 1.25}
-"""4-bit linears over bf16 by cuBLAS, by rows."""
+"""Maximum ratio of a 4-bit linear's time to that of bf16 by cuBLAS, by number of rows."""
 
 _REFERENCE_COPY, _REFERENCE_PRODUCT = 4.23e12, 6.8e14
 """Bytes and bf16 operations per second of the card on which the rates below were set."""
 
 LEAST_DECODE: Final = {("0.5b", 256): 2.2 * 51_000, ("7b", 256): 1.5 * 21_600}
-"""Tokens/s by model and branches: so many times as much as the engine that steps token by token."""
+"""Minimum tokens/s by model and branches: a multiple of the rate of an engine that steps token by token."""
 
 LEAST_PROMPTS: Final = {"0.5b": 15 * 18_000}
-"""Tokens/s of prompts by model: so many times as much as steps of 512 rows launched kernel by kernel."""
+"""Minimum prompt tokens/s by model: a multiple of the rate of 512-row steps launched kernel by kernel."""
 
 
 class Bar(NamedTuple):
-    """A number that is to be reached.
+    """A performance target with the measured value.
 
     Attributes:
-        name: What it is.
-        value: What was found.
-        limit: What it must be.
-        at_least: Whether larger is better.
-        where: The measurement that decides.
+        name: What is measured.
+        value: The measured value.
+        limit: The required value.
+        at_least: Whether `limit` is a minimum rather than a maximum.
+        where: The measurement that decides, or how the limit was set.
     """
 
     name: str
@@ -59,12 +59,12 @@ class Bar(NamedTuple):
 
     @property
     def met(self) -> bool:
-        """Whether it is reached; NaN is not."""
+        """Whether the value meets the limit; NaN does not."""
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
 def bars(findings: Sequence[Finding], card: Card) -> list[Bar]:
-    """Those that `findings` can tell about."""
+    """The bars that `findings` decide."""
     comparisons = [one for one in findings if isinstance(one, Comparison)]
     decoding = [one for one in findings if isinstance(one, DecodeTiming) and one.contestant == "marcot"]
     rates = [one for one in findings if isinstance(one, Rate)]
@@ -125,7 +125,7 @@ def _prompts(rates: Sequence[Rate], card: Card) -> list[Bar]:
 
 
 def _attention(comparisons: Sequence[Comparison]) -> list[Bar]:
-    """Beside the better of the peer's ways on each tree."""
+    """Bars on the ratio to the better of FlashInfer's ways on each tree."""
     by_tree = groupby(sorted(comparisons, key=lambda one: one.shape), key=lambda one: one.shape)
     better = [max(same, key=lambda one: one.ratio) for _, same in by_tree]
     if not better:

@@ -1,4 +1,4 @@
-"""The GPU that `make gpu-check` runs on, and how fast it can be at all."""
+"""The GPU that `make gpu-check` runs on, and its measured limits."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from marcot.kernels.programs import find_program
 from .cold_clock import ColdClock
 
 _COPIED_BYTES = 2**27
-"""More than any cache holds. In a graph, copies of a GiB are left to an engine that is a third slower."""
+"""Larger than any cache. In a graph, copies of 1 GiB go to a copy engine that is a third slower."""
 
 _GEMM_SIZE = 8192
 
 _LONG_CALLS = 5
-"""Calls in a graph where each takes about a millisecond."""
+"""Calls per graph if each takes about a millisecond."""
 
 _TRIES = 3
-"""A card that was idle has low clocks at first: the best counts."""
+"""Number of tries, of which the best counts: an idle card starts with low clocks."""
 
 _PACKAGES = ("marcot", "torch", "triton", "transformers", "flashinfer-python", "vllm", "sglang")
 
 
 class Card(NamedTuple):
-    """Hardware, versions and limits.
+    """A GPU: hardware, software versions and measured limits.
 
     Attributes:
-        name: As the driver calls it.
-        arch: `"sm_90"`, `"gfx942"`.
-        processors: Streaming multiprocessors, or compute units.
-        memory: Bytes.
-        versions: Of the driver, the runtime, Python and the packages that are installed.
-        copy_bandwidth: Bytes per second that a copy reads and writes together; NaN where that failed.
-        gemm_speed: bf16 operations per second of a large product by cuBLAS; NaN where that failed.
+        name: Its name in the driver.
+        arch: Architecture, such as `"sm_90"` or `"gfx942"`.
+        processors: Number of streaming multiprocessors or compute units.
+        memory: Memory in bytes.
+        versions: Versions of the driver, the runtime, Python and the installed packages.
+        copy_bandwidth: Bytes per second of a copy, reads plus writes; NaN if the measurement failed.
+        gemm_speed: bf16 operations per second of a large product by cuBLAS; NaN if the measurement failed.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Card(NamedTuple):
 
 
 def measure_card(clock: ColdClock) -> Card:
-    """Look at the GPU and time its two limits by `clock`; takes a few seconds."""
+    """Query the GPU and measure its two limits with `clock`; takes a few seconds."""
     from marcot.kernels.triton.arch import detect_arch
 
     device = torch.device("cuda")
@@ -69,7 +69,7 @@ def measure_card(clock: ColdClock) -> Card:
 
 
 def _or_nan(measure: Callable[[ColdClock, torch.device], float], clock: ColdClock, device: torch.device) -> float:
-    """Without a limit a report has no shares of it, and everything else."""
+    """The best of several measurements; NaN if one fails, so that the rest of the report still works."""
     try:
         return max(measure(clock, device) for _ in range(_TRIES))
     except Exception:

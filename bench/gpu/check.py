@@ -1,7 +1,8 @@
-"""`make gpu-check`: everything that needs a GPU to be known, in one command and one report.
+"""`make gpu-check`: all checks and benchmarks that need a GPU, in one command and one report.
 
-Each section is on its own: one that fails is in the report with its traceback, and the others still run. What is not
-installed is said, and skipped. Numbers are printed as they are found, and the report is written after each section.
+Sections are independent: if one fails, the report holds its traceback and the others still run. A section that needs a
+missing package is skipped with a note. Numbers are printed as they are measured, and the report is written after each
+section.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ from .report import WRONG, GpuReport, Section
 from .section import Clock, Notebook, SkippedError, Task, run_section
 
 NO_GPU = 3
-"""Exit code where there is nothing to check."""
+"""Exit code if there is no GPU."""
 
 _RANDOM = "0.5b 7b"
 _SECONDS = 390
-"""After so many seconds no other section begins: all of it is to end within seven minutes."""
+"""Seconds after which no further section starts, so that the whole run ends within seven minutes."""
 
 
 class Part(NamedTuple):
-    """A section before it runs.
+    """The definition of a section.
 
     Attributes:
-        module: Which has `run(task)`; imported when it is the section's turn.
-        required: Whether an error in it is an error of marcot.
-        what: Its line in `--help`.
+        module: Name of the module that has `run(task)`; imported just before the section runs.
+        required: Whether an error in the section counts as an error of marcot.
+        what: Its description in `--help`.
     """
 
     module: str
@@ -64,18 +65,19 @@ PARTS: Final[Mapping[str, Part]] = {
     ),
     "peers": Part("bench.gpu.peers", False, "vLLM and SGLang, where they are installed"),
 }
-"""FlashInfer is compiled until `attention` wants it, beside what a busy host does not disturb."""
+"""All sections, in order. FlashInfer compiles in the background during the sections before `attention`, whose timings
+a busy host does not disturb."""
 
 
 class Chosen(NamedTuple):
-    """What was asked for.
+    """The command-line options.
 
     Attributes:
-        models: What is run as a whole.
+        models: The models that are run as a whole.
         sections: Names in `PARTS`.
-        out: Where the report goes, or None for its usual place.
-        seconds: After so many no other section begins.
-        check: Whether a bar that is missed is an error.
+        out: Path of the report; None for the default path.
+        seconds: Seconds after which no further section starts.
+        check: Whether a missed bar is an error.
     """
 
     models: list[Model]
@@ -86,7 +88,7 @@ class Chosen(NamedTuple):
 
 
 def run_part(name: str, models: Sequence[Model], clock: Clock, build: PeerBuild | None, seconds_left: float) -> Section:
-    """Run a section by name, if any seconds are left."""
+    """Run a section by name, or skip it if no time is left."""
     part = PARTS[name]
 
     def run(notebook: Notebook) -> None:
@@ -98,12 +100,12 @@ def run_part(name: str, models: Sequence[Model], clock: Clock, build: PeerBuild 
 
 
 def report_path(card: str) -> Path:
-    """Where the report of a card goes."""
+    """Default path of the report for a card."""
     return RESULTS / f"gpu_check_{re.sub(r'[^a-z0-9]+', '_', card.lower()).strip('_')}.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the sections that were asked for; returns the exit code."""
+    """Run the chosen sections; returns the exit code."""
     started = time.monotonic()
     chosen = _parsed(arguments)
     if not torch.cuda.is_available():
@@ -120,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             left = chosen.seconds - (time.monotonic() - started)
             print(f"gpu-check: {name} ...", flush=True)
             report.sections.append(run_part(name, chosen.models, clock, build, left))
-            report.write(path)  # after each, as a process that is killed writes nothing any more
+            report.write(path)  # after each section, so that a killed run keeps its results
             torch.cuda.empty_cache()
     print(report.text())
     print(f"gpu-check: report in {path}, {time.monotonic() - started:.0f} s", file=sys.stderr)
@@ -130,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _building(wanted: bool) -> Iterator[PeerBuild | None]:
-    """FlashInfer's kernels are compiled beside what runs inside; if they still are in the end, that is ended."""
+    """Compile FlashInfer's kernels in the background during the `with` block; stop the compilation at its end."""
     build = start_build() if wanted else None
     try:
         yield build
@@ -145,8 +147,8 @@ def _parsed(arguments: Sequence[str] | None) -> Chosen:
     parser.add_argument("--model", default="", help="a built-in name, a hub id or a path, instead of random weights")
     parser.add_argument("--random", default=_RANDOM, type=_sizes, help=f"sizes, of {', '.join(CONFIGS)}")
     parser.add_argument("--sections", default=" ".join(PARTS), type=_sections, help='such as "tests kernels"')
-    parser.add_argument("--out", type=Path, help="where the report goes; bench/results by default")
-    parser.add_argument("--seconds", type=float, default=_SECONDS, help="after so many no other section begins")
+    parser.add_argument("--out", type=Path, help="path of the report; by default in bench/results")
+    parser.add_argument("--seconds", type=float, default=_SECONDS, help="seconds after which no further section starts")
     parser.add_argument("--check", action="store_true", help="end with 1 if a bar is missed")
     chosen = parser.parse_args(arguments)
     models = [Model(chosen.model, False)] if chosen.model else [Model(size, True) for size in chosen.random]

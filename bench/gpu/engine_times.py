@@ -1,4 +1,4 @@
-"""An engine as a whole: steps of branches, prompts, and searches, by the wall clock."""
+"""Wall-clock times of the whole engine: decode steps, prompts and searches."""
 
 from __future__ import annotations
 
@@ -15,30 +15,31 @@ from .words import words_of
 
 PREFIX_TOKENS = 512
 SHORT, LONG = 33, 97
-"""Tokens of a branch, in two draws whose difference is a time per token: without forks and with full pages."""
+"""Tokens per branch in two draws, whose difference in time gives the time per token: without forks, with full pages."""
 
 _PAIRS = 3
 _TOP_K = 20
 
 
 class BranchTimes:
-    """Times branches on one engine. Each draw has samples of its own, so that no branch is found in the cache."""
+    """Times branches on one engine. Each draw uses new sample indexes, so that no branch is found in the cache."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._first: Iterator[int] = count()
 
     def step_seconds(self, forks: Sequence[Node]) -> float:
-        """Seconds that one more token on each of `forks` takes; call it twice, as the first one compiles and records.
+        """Seconds of one step, which adds a token to each of `forks`.
 
-        Every fork is continued by `LONG` tokens, and by `SHORT` ones: the difference has no first token in it, for
-        which there is no step, and nothing that is done once per branch.
+        Call `draw` before, as the first draw compiles kernels and records graphs. Every fork is continued by `LONG`
+        and by `SHORT` tokens; the difference excludes the first token, which needs no step, and all work that is done
+        once per branch.
         """
         pairs = [self.draw(forks, LONG) - self.draw(forks, SHORT) for _ in range(_PAIRS)]
         return statistics.median(pairs) / (LONG - SHORT)
 
     def draw(self, forks: Sequence[Node], tokens: int) -> float:
-        """Seconds that `tokens` tokens behind each fork take."""
+        """Seconds that it takes to continue each fork by `tokens` tokens."""
         sampling = Sampling(temperature=1.0, top_k=_TOP_K, top_p=1.0, max_tokens=tokens, ignore_eos=True)
         expansions = [Expansion(fork, 1, sampling, next(self._first)) for fork in forks]
         started = time.perf_counter()
@@ -50,7 +51,7 @@ class BranchTimes:
 
 
 def prompt_speed(engine: Engine, prompts: int, tokens: int, first: int) -> float:
-    """Tokens per second of prompts that are computed together, from number `first` on, none of them in the cache."""
+    """Tokens per second of prompts computed together, none of them cached; `first` numbers the first random prompt."""
     nodes = [engine.routines.open(random_ids(tokens, first + number)) for number in range(prompts)]
     try:
         started = time.perf_counter()
@@ -63,7 +64,7 @@ def prompt_speed(engine: Engine, prompts: int, tokens: int, first: int) -> float
 
 
 def search_speed(engine: Engine, strategy: MCTS, questions: int, concurrency: int, first: int) -> float:
-    """Tokens per second that a search draws, prompts included, for random questions from number `first` on."""
+    """Tokens drawn per second by searches, prompt time included; `first` numbers the first random question."""
     asked = [words_of(random_ids(_QUESTION_TOKENS, first + number)) for number in range(questions)]
     before, started = engine.usage.generated_tokens, time.perf_counter()
     engine.search(asked, strategy, concurrency=concurrency)
@@ -71,7 +72,7 @@ def search_speed(engine: Engine, strategy: MCTS, questions: int, concurrency: in
 
 
 _QUESTION_TOKENS = 90
-"""As many as a question of grade-school mathematics has with its chat format."""
+"""Typical length of a grade-school maths question in chat format."""
 
 
 def _wait(engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""What sections of `make gpu-check` find: each kind of number, and its line for who watches."""
+"""The findings of `make gpu-check`: each kind of number, with the line that is printed for it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Literal, NamedTuple
 
 
 class Check(NamedTuple):
-    """A number that may be wrong.
+    """A check of numerical error.
 
     Attributes:
         name: What was compared with what.
-        value: How far it is off.
-        limit: How far it may be.
+        value: The error.
+        limit: The largest allowed error.
         why: Where the limit comes from.
     """
 
@@ -23,24 +23,24 @@ class Check(NamedTuple):
 
     @property
     def right(self) -> bool:
-        """Whether it is within its limit; NaN is not."""
+        """Whether the error is within its limit; NaN is not."""
         return self.value <= self.limit
 
     @property
     def line(self) -> str:
-        """For who watches."""
+        """The line printed while the command runs."""
         return f"{self.name}: {self.value:.3g}, may be {self.limit:.3g}: {'right' if self.right else 'WRONG'}"
 
 
 class KernelTiming(NamedTuple):
-    """How fast a kernel was.
+    """The time of a kernel.
 
     Attributes:
         op: Name of the op.
-        shape: What it was given.
-        seconds: Of a call, on the device.
-        moved: Bytes that it cannot avoid to read and write.
-        operations: Floating-point operations.
+        shape: Shape of its inputs.
+        seconds: Time of a call on the device.
+        moved: Minimum number of bytes that it must read and write.
+        operations: Number of floating-point operations.
     """
 
     op: str
@@ -61,20 +61,20 @@ class KernelTiming(NamedTuple):
 
     @property
     def line(self) -> str:
-        """For who watches."""
+        """The line printed while the command runs."""
         return f"{self.op}, {self.shape}: {_us(self.seconds)}"
 
 
 class Comparison(NamedTuple):
-    """How fast a kernel was beside another way to the same end.
+    """The time of a kernel compared with another implementation.
 
     Attributes:
-        op: Name of the op, and what is special about it.
-        shape: What it was given.
-        rows: Rows of the call.
-        seconds: Of a call, on the device.
-        peer: The other way.
-        peer_seconds: Its time.
+        op: Name of the op, and its variant.
+        shape: Shape of its inputs.
+        rows: Number of rows of the call.
+        seconds: Time of a call on the device.
+        peer: Name of the other implementation.
+        peer_seconds: Time of the other implementation.
     """
 
     op: str
@@ -86,26 +86,26 @@ class Comparison(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Ours over the other's: below 1 is faster."""
+        """Our time divided by the other's: below 1, ours is faster."""
         return self.seconds / self.peer_seconds
 
     @property
     def line(self) -> str:
-        """For who watches."""
+        """The line printed while the command runs."""
         ours, theirs = _us(self.seconds), _us(self.peer_seconds)
         return f"{self.op}, {self.shape}: {ours}, {self.peer} {theirs}: {self.ratio:.2f}x"
 
 
 class DecodeTiming(NamedTuple):
-    """How fast tokens were drawn.
+    """The time of a decode step.
 
     Attributes:
-        contestant: Who drew them.
-        model: What drew them.
-        branches: Branches that continue a shared prefix.
-        step_s: Seconds of a step, which takes every branch one token further.
-        graph_s: Seconds of the recorded step alone, without anything around it; None where nothing is recorded.
-        launches: Kernels and copies of the recorded step.
+        contestant: Name of the engine.
+        model: Name of the model.
+        branches: Number of branches that continue a shared prefix.
+        step_s: Seconds of a step, which adds one token to every branch.
+        graph_s: Seconds of the recorded graph of the step alone; None if no graph is recorded.
+        launches: Number of kernels and copies in the graph.
     """
 
     contestant: str
@@ -122,25 +122,25 @@ class DecodeTiming(NamedTuple):
 
     @property
     def outside_s(self) -> float | None:
-        """Seconds of a step in which the GPU waits for the host: what a round takes beside its steps, per step."""
+        """Seconds per step outside the recorded graph, in which the GPU waits for the host; None without a graph."""
         return None if self.graph_s is None else max(self.step_s - self.graph_s, 0.0)
 
     @property
     def line(self) -> str:
-        """For who watches."""
+        """The line printed while the command runs."""
         graph = "" if self.graph_s is None else f", graph {self.graph_s * 1e3:.2f} ms, {self.launches} launches"
         step = f"{self.step_s * 1e3:.2f} ms a step{graph}"
         return f"{self.contestant}, {self.model}, {self.branches} branches: {step}, {self.tokens_per_s:,.0f} tokens/s"
 
 
 class Rate(NamedTuple):
-    """Tokens per second of something whole.
+    """Throughput of the whole engine.
 
     Attributes:
         what: `"prompts"` or `"search"`.
-        model: What computed them.
-        rows: Branches in flight, or prompts.
-        tokens_per_s: Computed or drawn.
+        model: Name of the model.
+        rows: Number of branches in flight, or of prompts.
+        tokens_per_s: Tokens computed or drawn per second.
     """
 
     what: Literal["prompts", "search"]
@@ -150,18 +150,18 @@ class Rate(NamedTuple):
 
     @property
     def line(self) -> str:
-        """For who watches."""
+        """The line printed while the command runs."""
         return f"{self.what}, {self.model}, {self.rows}: {self.tokens_per_s:,.0f} tokens/s"
 
 
 class ProfileRow(NamedTuple):
-    """A kernel's part of a decode step.
+    """A kernel's share of a decode step.
 
     Attributes:
-        step: Which step.
-        kernel: As the profiler calls it.
+        step: Model and number of branches of the step.
+        kernel: Its name in the profiler.
         launches: How often it runs.
-        seconds: All of them together.
+        seconds: Total time of these launches.
     """
 
     step: str
@@ -171,7 +171,7 @@ class ProfileRow(NamedTuple):
 
     @property
     def line(self) -> str:
-        """For who watches."""
+        """The line printed while the command runs."""
         return f"{self.step}: {self.kernel[:60]} {self.launches} x, {_us(self.seconds)}"
 
 
@@ -179,7 +179,7 @@ Finding = Check | KernelTiming | Comparison | DecodeTiming | Rate | ProfileRow
 
 
 def geometric_mean(ratios: list[float]) -> float:
-    """Of positive numbers, at least one."""
+    """The geometric mean of `ratios`, at least one positive number."""
     return math.exp(sum(map(math.log, ratios)) / len(ratios))
 
 

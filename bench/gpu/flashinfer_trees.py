@@ -1,7 +1,7 @@
-"""FlashInfer's attention over a tree, in two ways: per branch, and as a cascade of the root and all that is below.
+"""FlashInfer's attention over a tree, in two ways: per branch, and as a cascade of the root and everything below it.
 
-FlashInfer compiles its kernels when they are first wanted, which takes minutes. As a program, this does it for one way
-and shape: `python -m bench.gpu.flashinfer_trees "FlashInfer, cascade" 7B`.
+FlashInfer compiles its kernels on first use, which takes minutes. Run as a program, this module compiles those of one
+way and shape: `python -m bench.gpu.flashinfer_trees "FlashInfer, cascade" 7B`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .trees import PagedTree, fan
 _WORKSPACE_BYTES = 256 * 2**20
 
 Way = Callable[[Shape, PagedTree, Tensor, Tensor, Tensor], Callable[[], Tensor]]
-"""Makes what attends to a tree, of a model's shape, the tree, Q, K and V."""
+"""Takes a model's shape, the tree, Q, K and V; returns a function that runs attention over the tree."""
 
 
 def is_installed() -> bool:
@@ -32,9 +32,9 @@ def is_installed() -> bool:
 
 
 def start_build() -> PeerBuild | None:
-    """Begin to compile each way for each shape, or None where FlashInfer is not installed.
+    """Start compiling each way for each shape; None if FlashInfer is not installed.
 
-    Who uses a way before that is done waits for FlashInfer's own locks.
+    Using a way before it is compiled waits for FlashInfer's own locks.
     """
     if not is_installed():
         return None
@@ -54,7 +54,7 @@ def per_branch(shape: Shape, tree: PagedTree, q: Tensor, k: Tensor, v: Tensor) -
 
 
 def cascade(shape: Shape, tree: PagedTree, q: Tensor, k: Tensor, v: Tensor) -> Callable[[], Tensor]:
-    """The root is read once for all branches, what is below it once for each."""
+    """The root is read once for all branches, the rest of each path once per branch."""
     import flashinfer
 
     rest = [[page for node in chain[1:] for page in tree.pages_of(node)] for chain in tree.chains]
@@ -71,7 +71,7 @@ WAYS: Final[Mapping[str, Way]] = {"FlashInfer, per branch": per_branch, "FlashIn
 
 
 def _table(paths: list[list[int]], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """FlashInfer's page table: where each path begins, its pages, and how full the last one is."""
+    """FlashInfer's page table: the start of each path, all pages, and the number of tokens in each last page."""
     begins = [0, *accumulate(map(len, paths))]
     pages = [page for path in paths for page in path]
     return _int32(begins, like), _int32(pages, like), _int32([PAGE_SIZE] * len(paths), like)
@@ -86,7 +86,7 @@ def _workspace(like: Tensor) -> Tensor:
 
 
 def build(way: str, shape_name: str) -> None:
-    """Let a way attend to a small tree of a shape, which compiles what it needs."""
+    """Run a way on a small tree of a shape, which compiles its kernels."""
     [shape] = [shape for shape in SHAPES if shape.name == shape_name]
     tree = fan(2)
     WAYS[way](shape, tree, *inputs(shape, tree, torch.device("cuda")))()

@@ -17,26 +17,29 @@ class Model(NamedTuple):
     """A model by name.
 
     Attributes:
-        name: A size in `CONFIGS` where it is random, else a built-in name, a hub id or a path.
-        is_random: Whether its weights are drawn on the spot.
+        name: A size in `CONFIGS` for a random model; otherwise a built-in name, a hub id or a path.
+        is_random: Whether its weights are drawn at random.
     """
 
     name: str
     is_random: bool
 
     def engine(self, device: str, kv_tokens: int) -> Engine:
-        """Load it, with a KV pool of `kv_tokens` tokens; weights, K and V are bf16 on a GPU, fp32 on a CPU."""
+        """Load the model with a KV pool of `kv_tokens` tokens.
+
+        Weights, K and V of a random model are bf16 on a GPU and fp32 on a CPU; others have `Engine.load`'s default.
+        """
         if self.is_random:
             return random_engine(self.name, device, kv_tokens, torch.float32 if device == "cpu" else torch.bfloat16)
         return Engine.load(self.name, device=device, kv_tokens=kv_tokens)
 
     def checkpoint(self, folder: Path, device: str, layers: int | None = None) -> Path:
-        """Where it is on disk, for programs that want files.
+        """Path of the model on disk, for programs that need files.
 
         Args:
-            folder: A random model is written there.
-            device: What draws a random model.
-            layers: So many layers of a random model; all by default.
+            folder: Folder that a random model is written to.
+            device: Device that draws a random model.
+            layers: Number of layers of a random model; all by default.
         """
         if self.is_random:
             return write_random(folder, CONFIGS[self.name], device, layers)

@@ -1,4 +1,4 @@
-"""Kernels of other programs, which are compiled beside this one before they are wanted."""
+"""Background compilation of other programs' kernels before they are needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .. import ROOT
 
 
 class PeerBuild:
-    """Processes that compile, those of one name for one purpose."""
+    """Compiling processes, grouped by name."""
 
     def __init__(self, commands: Mapping[str, Sequence[Sequence[str]]]) -> None:
         """Start `commands` of each name."""
@@ -26,7 +26,7 @@ class PeerBuild:
         }
 
     def ready(self, seconds: float) -> list[str]:
-        """The names whose processes are all done after at most `seconds`; those of the others are ended."""
+        """Wait up to `seconds`, then kill unfinished processes; returns the names whose processes all succeeded."""
         deadline = time.monotonic() + seconds
         for process in (process for same in self._processes.values() for process in same):
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -36,7 +36,7 @@ class PeerBuild:
         return done
 
     def end(self) -> None:
-        """End what still runs, with the compilers that it has started."""
+        """Kill the processes that still run, and the compilers that they started."""
         for process in (process for same in self._processes.values() for process in same):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""vLLM and SGLang on the same branches and trees, where they are installed.
+"""Decode timings of vLLM and SGLang on the same branches and trees, if they are installed.
 
-They decode the same branches behind the same prompts, and find shared prefixes in their own caches. They may be
-installed for another interpreter, which the environment variable BENCH_PYTHON names: each wants a torch of its own.
+They continue the same prompts with as many branches, and find shared prefixes in their own caches. Since each needs its
+own version of torch, they may be installed for another interpreter, named by the environment variable BENCH_PYTHON.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ROUNDS, _NEW_TOKENS = 3, 24
 
 
 def run(task: Task) -> None:
-    """Time what is installed; what fails is noted, with its traceback, and ends only itself."""
+    """Time the engines that are installed; if one fails, its traceback is noted and the others still run."""
     installed = [name for name in _ENGINES if _is_installed(name)]
     for name in _ENGINES:
         if name not in installed:
@@ -52,7 +52,7 @@ def run(task: Task) -> None:
 
 
 def _engine_python() -> str:
-    """The interpreter of the engines."""
+    """Path of the Python interpreter that the engines are installed for."""
     return os.environ.get(PYTHON_VARIABLE) or sys.executable
 
 
@@ -64,20 +64,20 @@ def _is_installed(name: str) -> bool:
 
 
 def _guarded(name: str, run: Callable[[], None], notebook: Notebook) -> bool:
-    """Whether `run` came to its end; its error is noted."""
+    """Run `run` and note its error; returns whether it succeeded."""
     try:
         run()
     except Exception:
         notebook.note(f"{name} failed:\n{traceback.format_exc()}")
         return False
     finally:
-        gc.collect()  # the engines of others ask for a share of the whole memory
+        gc.collect()  # other engines claim a share of all GPU memory
         torch.cuda.empty_cache()
     return True
 
 
 def _marcot(task: Task, model: Model) -> None:
-    """The baseline of the engines on the leaves of recorded trees; branches of one prefix are timed in `decode`."""
+    """Time marcot on the leaves of recorded trees; the section `decode` times branches of one prefix."""
     engine = model.engine(task.device, KV_TOKENS)
     for tree in recorded_trees():
         nodes = [engine.prefill(path) for path in tree.paths()]
@@ -89,7 +89,7 @@ def _marcot(task: Task, model: Model) -> None:
 
 
 def _engine(name: str, task: Task, model: str, path: Path) -> None:
-    """Another engine, in a process of its own."""
+    """Time another engine, in a separate process."""
     if path.suffix == ".gguf":
         task.notebook.note(f"{name} needs a checkpoint folder: give one with MODEL=path")
         return
@@ -108,9 +108,9 @@ def _engine(name: str, task: Task, model: str, path: Path) -> None:
 
 
 def _step_seconds(remote: Remote) -> float:
-    """Seconds per token of a round beyond its first token, which includes all that an engine does once per prompt.
+    """Seconds per token of a round, without its first token, which includes the work done once per prompt.
 
-    The first round of either length does not count: it compiles, captures and caches.
+    The first pair of rounds does not count: it compiles kernels, captures graphs and fills caches.
     """
     long, short = _NEW_TOKENS, 1
     pairs = [_round(remote, long) - _round(remote, short) for _ in range(1 + _ROUNDS)]
@@ -118,7 +118,7 @@ def _step_seconds(remote: Remote) -> float:
 
 
 def _round(remote: Remote, tokens: int) -> float:
-    """Seconds of a round; it ends when its tokens are on the host."""
+    """Seconds that a round takes, until its tokens are on the host."""
     remote.call("start", passes=tokens)
     started = time.perf_counter()
     remote.call("decode")

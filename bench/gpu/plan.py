@@ -1,4 +1,4 @@
-"""The engine's own plan of a tree in pages."""
+"""The engine's own plan for a paged tree."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .trees import PagedTree
 
 
 class EnginePlan(NamedTuple):
-    """What the queries of a tree read.
+    """A plan for the queries of a tree.
 
     Attributes:
-        plan: On the device, for pages that are numbered as those of the tree.
-        leaves: `[rows]` int64: row `i` of the plan is the query of this one of `PagedTree.chains`.
+        plan: The plan, on the device, with the page numbers of the tree.
+        leaves: `[rows]` int64: row `i` of the plan is the query of chain `leaves[i]` of `PagedTree.chains`.
     """
 
     plan: Plan
@@ -33,11 +33,11 @@ def engine_plan(tree: PagedTree, tiling: Tiling | None, group: int, head_dim: in
     """Plan a step in which every leaf reads its path.
 
     Args:
-        tree: What is read.
-        tiling: See `Kernels.tiling`; None makes a plan of items.
+        tree: The tree to read.
+        tiling: See `Kernels.tiling`; None makes a plan of work items.
         group: Query heads per KV head.
         head_dim: Width of a head.
-        device: Where the plan goes.
+        device: Device for the plan.
     """
     nodes = cached_tree(tree.parents, tree.tokens)
     leaves = [nodes[chain[-1]] for chain in tree.chains]

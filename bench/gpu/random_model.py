@@ -1,6 +1,6 @@
-"""Models in the shapes of real ones with random weights, made on the device in the time that it takes to fill it.
+"""Models with the shapes of real ones and random weights, which are drawn directly on the device.
 
-What an engine computes takes as long with random weights as with trained ones, and nothing has to be downloaded.
+Computing with random weights takes as long as with trained ones, and nothing needs to be downloaded.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from .words import word_tokenizer
 
 
 class RandomCheckpoint(ShapedCheckpoint):
-    """Weights that are drawn when they are asked for, the same ones every time."""
+    """A checkpoint whose weights are drawn on access, with fixed seeds."""
 
     def __init__(self, config: ModelConfig, device: torch.device, dtype: torch.dtype = torch.bfloat16) -> None:
-        """Draw weights of `dtype` on `device`."""
+        """Create a checkpoint with the shapes of `config`, whose weights have `dtype` and are drawn on `device`."""
         super().__init__("random", config)
         self._device = device
         self._dtype = dtype
@@ -34,14 +34,14 @@ class RandomCheckpoint(ShapedCheckpoint):
         return list(self._shapes)
 
     def tokenizer(self) -> Tokenizer:
-        """One with a word for every token."""
+        """A tokenizer in which every token is a word."""
         return word_tokenizer(self.config.vocab_size)
 
     def _read(self, name: str) -> Weight:
         return self.drawn(name)
 
     def drawn(self, name: str) -> Tensor:
-        """A parameter by its Hugging Face name."""
+        """Draw the parameter with this Hugging Face name."""
         shape = self._shapes[name]
         if name.endswith("norm.weight"):
             return torch.ones(shape, dtype=self._dtype, device=self._device)
@@ -51,13 +51,13 @@ class RandomCheckpoint(ShapedCheckpoint):
 
 
 def random_engine(name: str, device: str, kv_tokens: int, dtype: torch.dtype = torch.bfloat16) -> Engine:
-    """An engine on the model `name` of `CONFIGS`.
+    """Create an engine with random weights for the model `name` of `CONFIGS`.
 
     Args:
         name: `"0.5b"`, `"1.5b"` or `"7b"`.
         device: `"cuda"` or `"cpu"`.
         kv_tokens: Size of the KV pool in tokens.
-        dtype: Of weights, activations, K and V.
+        dtype: Dtype of weights, activations, K and V.
     """
     place = torch.device(device)
     checkpoint = RandomCheckpoint(CONFIGS[name], place, dtype)
@@ -69,10 +69,10 @@ def write_random(folder: Path, config: ModelConfig, device: str, layers: int | N
     """Write a random model as a Hugging Face folder in bf16, without a tokenizer; returns `folder`.
 
     Args:
-        folder: Where to.
-        config: Its shape.
-        device: What draws it.
-        layers: Its first layers only; all by default.
+        folder: Folder to create.
+        config: Shape of the model.
+        device: Device that draws the weights.
+        layers: Number of layers to write; all by default.
     """
     from safetensors.torch import save_file
 

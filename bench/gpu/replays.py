@@ -1,4 +1,4 @@
-"""The graphs that an engine replays, seen from outside: how long they take by themselves, and what is in them."""
+"""Observe the CUDA graphs that an engine replays: how often each one runs, and which kernels it contains."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class KernelShare(NamedTuple):
     """A kernel in a profile.
 
     Attributes:
-        name: As the profiler calls it.
+        name: Its name in the profiler.
         launches: How often it ran.
-        seconds: All of them together.
+        seconds: Total time of these launches.
     """
 
     name: str
@@ -26,7 +26,7 @@ class KernelShare(NamedTuple):
 
 @contextmanager
 def counted_replays() -> Iterator[Counter[torch.cuda.CUDAGraph]]:
-    """How often each graph is replayed inside the `with` block, whoever replays it."""
+    """Count the replays of every CUDA graph inside the `with` block."""
     counts: Counter[torch.cuda.CUDAGraph] = Counter()
     replay = torch.cuda.CUDAGraph.replay
 
@@ -42,7 +42,7 @@ def counted_replays() -> Iterator[Counter[torch.cuda.CUDAGraph]]:
 
 
 def profiled(run: Callable[[], object]) -> list[KernelShare]:
-    """What runs on the GPU during `run`, kernels and copies, the longest first."""
+    """Kernels and copies that run on the GPU during `run`, longest first."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         run()
         torch.cuda.synchronize()

@@ -1,4 +1,4 @@
-"""What `make gpu-check` has found: a table for people, JSON for machines, an exit code."""
+"""The report of `make gpu-check`: tables for people, JSON for programs, and the exit code."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ Status = Literal["right", "wrong", "failed", "skipped"]
 
 
 class Section(NamedTuple):
-    """A part of the check.
+    """The outcome of one section.
 
     Attributes:
-        name: As `check.PARTS` calls it.
-        required: Whether an error in it is an error of marcot.
-        findings: What it found, as far as it came.
-        notes: What a reader should know.
+        name: Its key in `check.PARTS`.
+        required: Whether an error in the section counts as an error of marcot.
+        findings: The numbers that it measured, up to its end or its error.
+        notes: Notes for the reader.
         error: The traceback that ended it, or None.
-        skipped: Why it was not run, or None.
+        skipped: Why it was skipped, or None.
         seconds: How long it took.
     """
 
@@ -53,7 +53,7 @@ class Section(NamedTuple):
 
     @property
     def status(self) -> Status:
-        """Wrong numbers first: an error may have come of them."""
+        """The status; wrong numbers take precedence over an error, since they may have caused it."""
         if self.wrong:
             return "wrong"
         if self.error is not None:
@@ -65,8 +65,8 @@ class GpuReport(NamedTuple):
     """All sections of one run.
 
     Attributes:
-        card: What they ran on.
-        sections: In the order in which they ran.
+        card: The GPU that they ran on.
+        sections: The sections, in the order in which they ran.
     """
 
     card: Card
@@ -74,17 +74,17 @@ class GpuReport(NamedTuple):
 
     @property
     def bars(self) -> list[Bar]:
-        """What was to be reached, as far as the sections tell."""
+        """The bars that the findings of the sections decide."""
         return bars([finding for section in self.sections for finding in section.findings], self.card)
 
     @property
     def exit_code(self) -> int:
-        """`WRONG` if any number is wrong, or a section of marcot's own ended with an error."""
+        """`WRONG` if any number is wrong, or a required section ended with an error."""
         bad = any(section.wrong or (section.required and section.error is not None) for section in self.sections)
         return WRONG if bad else ALL_RIGHT
 
     def text(self) -> str:
-        """Tables of everything, every error, and the bars last."""
+        """The report as text: tables, notes and errors of every section, then the bars."""
         output = StringIO()
         console = Console(file=output, width=_WIDTH, highlight=False)
         card = self.card
@@ -106,7 +106,7 @@ class GpuReport(NamedTuple):
         return output.getvalue()
 
     def write(self, path: Path) -> None:
-        """Write everything to `path`; numbers that are not finite become null."""
+        """Write the report to `path` as JSON; numbers that are not finite become null."""
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {
             "card": _finite(self.card._asdict()),
@@ -125,7 +125,7 @@ class GpuReport(NamedTuple):
 
 
 def _tables(findings: Sequence[Finding], card: Card) -> Iterator[Table]:
-    """One for each kind that there is."""
+    """One table for each kind of finding that is present."""
     if checks := [one for one in findings if isinstance(one, Check)]:
         yield _checks(checks)
     if kernels := [one for one in findings if isinstance(one, KernelTiming)]:

@@ -13,7 +13,7 @@ from .peer_build import PeerBuild
 from .report import Section
 
 OPTIONAL_PACKAGES = ("gguf", "huggingface_hub", "pytest", "safetensors", "transformers", "xdist")
-"""What a bare machine may lack; a section that needs one is skipped there."""
+"""Packages that may be missing; a section that needs a missing one is skipped."""
 
 
 class SkippedError(Exception):
@@ -21,47 +21,47 @@ class SkippedError(Exception):
 
 
 class Clock(Protocol):
-    """What times ops: `ColdClock`, or what stands for it in tests."""
+    """Times ops: `ColdClock`, or a fake clock in tests."""
 
     def seconds(self, call: Callable[[], object], calls: int = ..., /) -> float:
-        """Seconds of one `call` on the device, the mean of `calls` of them."""
+        """Seconds that one `call` takes on the device, as the mean of `calls` calls."""
         ...
 
 
 class Notebook:
-    """What a section writes down while it runs, so that an error takes nothing of it away.
+    """Collects the results of a running section, so that an error loses none of them.
 
     Attributes:
-        findings: Numbers.
-        notes: Lines.
+        findings: The numbers so far.
+        notes: The notes so far.
     """
 
     def __init__(self, tell: Callable[[str], None] = lambda line: None) -> None:
-        """Give each line to `tell` at once, for who watches."""
+        """Start with nothing; `tell` is called with each line as soon as it is added."""
         self.findings: list[Finding] = []
         self.notes: list[str] = []
         self._tell = tell
 
     def add(self, finding: Finding) -> None:
-        """Keep a number."""
+        """Add a finding."""
         self.findings.append(finding)
         self._tell(finding.line)
 
     def note(self, line: str) -> None:
-        """Keep a line for below the numbers."""
+        """Add a note, which the report prints below the numbers."""
         self.notes.append(line)
         self._tell(line)
 
 
 class Task(NamedTuple):
-    """What every section is given.
+    """The input of every section.
 
     Attributes:
-        models: What is run as a whole.
-        device: `"cuda"`, or what stands for it in tests.
+        models: The models that are run as a whole.
+        device: `"cuda"`, or another device in tests.
         clock: Times ops.
-        notebook: Where its numbers go.
-        build: Compiles FlashInfer's kernels, or None where nobody does.
+        notebook: Collects the section's numbers and notes.
+        build: The background compilation of FlashInfer's kernels, or None.
     """
 
     models: Sequence[Model]
@@ -72,13 +72,13 @@ class Task(NamedTuple):
 
 
 def run_section(name: str, required: bool, run: Callable[[Notebook], None], tell: Callable[[str], None]) -> Section:
-    """Run a section to its end or to its error.
+    """Run a section until it ends or fails.
 
     Args:
-        name: Of the section.
-        required: Whether an error in it is an error of marcot.
+        name: Name of the section.
+        required: Whether an error in the section counts as an error of marcot.
         run: Does the work.
-        tell: Is given each line at once.
+        tell: Called with each line as soon as it is added.
     """
     notebook, started = Notebook(tell), time.monotonic()
     error = skipped = None

@@ -1,4 +1,4 @@
-"""Trees of KV in whole pages, so that every program can read the same ones."""
+"""KV trees whose nodes fill whole pages, so that every implementation can read the same trees."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from marcot.model import PAGE_SIZE
 from ..common.recorded_trees import RecordedTree, recorded_trees
 
 PREFIX_TOKENS, OWN_TOKENS = 512, 64
-"""Of a fan: what all branches share, and what each has of its own."""
+"""Tokens of a fan: in the prefix that all branches share, and in each branch."""
 
 
 class PagedTree(NamedTuple):
-    """A tree whose nodes fill whole pages, one after the other; each leaf is a branch with one query.
+    """A tree whose nodes fill whole consecutive pages; each leaf is a branch with one query.
 
     Attributes:
-        name: For the table.
-        parents: Of each node, the index of its parent, which comes before it; None for the root, which is the first.
-        tokens: Of each node, multiples of `PAGE_SIZE`.
+        name: Name in tables.
+        parents: Index of each node's parent, which comes before the node; None for the root, which is first.
+        tokens: Number of tokens of each node, a multiple of `PAGE_SIZE`.
     """
 
     name: str
@@ -43,16 +43,16 @@ class PagedTree(NamedTuple):
 
     @property
     def pages(self) -> int:
-        """Of all nodes."""
+        """Number of pages of all nodes."""
         return sum(self.tokens) // PAGE_SIZE
 
     @property
     def seen(self) -> int:
-        """Tokens on all paths: pairs of a query and a token that it attends to."""
+        """Sum of the tokens on all paths: the number of pairs of a query and a token that it attends to."""
         return sum(self.tokens[node] for chain in self.chains for node in chain)
 
     def pages_of(self, node: int) -> list[int]:
-        """Where a node lies."""
+        """The page numbers of a node."""
         first = sum(self.tokens[:node]) // PAGE_SIZE
         return list(range(first, first + self.tokens[node] // PAGE_SIZE))
 
@@ -67,17 +67,17 @@ LAYERED = (
     ((1, 32), (512, 1024)),
     ((1, 8, 64), (1024, 512, 512)),
 )
-"""Nodes of each layer, and tokens of each of its nodes: after FastTree's kernel benchmark, and two of few branches
-with much of their own."""
+"""Layered trees: number of nodes per layer, and tokens per node of each layer. After FastTree's kernel benchmark, plus
+two trees of few branches with long private suffixes."""
 
 
 def measured_trees() -> list[PagedTree]:
-    """What attention is timed on: fans, recorded searches, and trees of layers."""
+    """The trees that attention is timed on: fans, recorded searches, and layered trees."""
     return [*map(fan, (8, 64, 256)), *recorded(), *(layered(nodes, tokens) for nodes, tokens in LAYERED)]
 
 
 def layered(nodes: Sequence[int], tokens: Sequence[int]) -> PagedTree:
-    """A tree of layers; the nodes of a layer are shared out evenly among those of the layer above."""
+    """A layered tree, with the nodes of each layer distributed evenly among the nodes of the layer above."""
     parents: list[int | None] = [None] * nodes[0]
     lengths = [tokens[0]] * nodes[0]
     for above, count, length in zip(nodes, nodes[1:], tokens[1:], strict=False):
@@ -88,13 +88,13 @@ def layered(nodes: Sequence[int], tokens: Sequence[int]) -> PagedTree:
 
 
 def fan(branches: int) -> PagedTree:
-    """Branches behind one prefix."""
+    """A tree of `branches` branches that share one prefix."""
     name = f"{branches} branches, {PREFIX_TOKENS} + {OWN_TOKENS} tokens"
     return PagedTree(name, [None, *[0] * branches], [PREFIX_TOKENS, *[OWN_TOKENS] * branches])
 
 
 def recorded() -> list[PagedTree]:
-    """The recorded search trees, every node rounded up to whole pages."""
+    """The recorded search trees, with every node rounded up to whole pages."""
     found: list[PagedTree] = []
     for tree in recorded_trees():
         alike = sum(len(other.chains) == len(tree.leaves) for other in found)

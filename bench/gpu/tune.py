@@ -1,7 +1,8 @@
-"""`make gpu-tune`: measures which shapes of kernels are the fastest on this card, for the table that launchers read.
+"""`make gpu-tune`: finds the fastest kernel shapes on this card, and writes them to the table that launchers read.
 
-Shapes are compiled in parallel processes first, and compared with the launcher's own; those that are right are timed
-one after the other, as replayed graphs with a cold cache. The table goes to `kernels/triton/tuned`.
+Shapes are first compiled in parallel processes, and their results compared with those of the launcher's default shape.
+Shapes with correct results are then timed one after the other, as replayed graphs with a cold cache. The table goes to
+`kernels/triton/tuned`.
 """
 
 from __future__ import annotations
@@ -38,16 +39,16 @@ OPS: Final[Mapping[str, Callable[[Arch, Path], Iterator[Case]]]] = {
     "linear": linear_cases,
     "head": head_cases,
 }
-"""The cases of each op, of an architecture and a folder for what takes long to make."""
+"""For each op, a function that makes its cases from an architecture and a folder that caches slow-to-make inputs."""
 
 _SECONDS = 400
-"""All of it is to end within seven minutes."""
+"""Seconds after which nothing more is measured, so that the whole run ends within seven minutes."""
 
 _COMPILE_SHARE = 0.6
-"""Of the seconds: after them, what is not compiled is not tried."""
+"""Share of the seconds for compiling; shapes that are not compiled by then are not tried."""
 
 _GAIN = 0.02
-"""A shape that gains less than this over the launcher's own is not worth an entry; the clock repeats within 0.01."""
+"""Minimum gain over the default shape that is worth an entry in the table; the clock repeats within 0.01."""
 
 _PROCESSES = max(1, min(16, os.cpu_count() or 1))
 
@@ -56,10 +57,10 @@ class Measured(NamedTuple):
     """The fastest shape of a case.
 
     Attributes:
-        case: Which.
-        fields: Of the fastest, none for the launcher's own.
-        seconds: Its time.
-        own_seconds: That of the launcher's own.
+        case: The case.
+        fields: Fields of the fastest shape; empty for the launcher's default shape.
+        seconds: Time of the fastest shape.
+        own_seconds: Time of the launcher's default shape.
     """
 
     case: Case
@@ -69,19 +70,19 @@ class Measured(NamedTuple):
 
     @property
     def line(self) -> str:
-        """For who watches."""
+        """The line printed while the command runs."""
         own, best = (f"{seconds * 1e6:.1f} µs" for seconds in (self.own_seconds, self.seconds))
         fields = ", ".join(f"{name} {value}" for name, value in self.fields.items())
         return f"{self.case.name}: {own}" + (f", {best} with {fields}" if fields else ", the launcher's own")
 
 
 class Chosen(NamedTuple):
-    """What was asked for.
+    """The command-line options.
 
     Attributes:
         ops: Keys of `OPS`.
-        seconds: After so many nothing else is measured.
-        folder: Of another process, whose trials are answered; None where this is that process.
+        seconds: Seconds after which nothing more is measured.
+        folder: In a child process, the parent's folder of cached inputs; None in the parent.
     """
 
     ops: list[str]
@@ -90,7 +91,7 @@ class Chosen(NamedTuple):
 
 
 def fastest(case: Case, fields: Sequence[Fields], seconds_of: Callable[[Fields], float]) -> Measured:
-    """Time `fields` and the launcher's own shape."""
+    """Time the shapes `fields` and the launcher's default shape, and return the fastest."""
     own = seconds_of(OWN)
     times = [(seconds_of(one), one) for one in fields]
     seconds, best = min(times, key=lambda timed: timed[0], default=(own, OWN))
@@ -98,13 +99,16 @@ def fastest(case: Case, fields: Sequence[Fields], seconds_of: Callable[[Fields],
 
 
 def shapes_of(measured: Sequence[Measured]) -> list[TunedShape]:
-    """Entries of a table: all sizes of a kind, if any has a faster shape, as a size without an entry takes the next."""
+    """Entries for a table: for all sizes of a kind, if any size has a faster shape.
+
+    A size without an entry would use the entry of the next size.
+    """
     gained = {(one.case.op, one.case.kind) for one in measured if one.fields}
     return [TunedShape(*one.case[:4], one.fields) for one in measured if (one.case.op, one.case.kind) in gained]
 
 
 def write_table(card: str, arch: str, measured: Sequence[Measured], folder: Path = TUNED_FOLDER) -> Path:
-    """Write the table of `card`; what it had of other kinds stays. Returns its path."""
+    """Write the table of `card`, keeping its existing entries of other kinds. Returns its path."""
     path = folder / f"{table_name(card)}.json"
     again = {(one.case.op, one.case.kind) for one in measured}
     had = json.loads(path.read_text())["shapes"] if path.is_file() else []
@@ -118,13 +122,13 @@ def write_table(card: str, arch: str, measured: Sequence[Measured], folder: Path
 
 
 def kernels_with(arch: Arch, case: Case, fields: Fields) -> Kernels:
-    """The GPU kernels with a table of one entry."""
+    """The GPU kernels with a tuning table whose only entry is `fields` for `case`."""
     table = TuningTable("a trial", [TunedShape(*case[:4], fields)]) if fields else UNTUNED
     return cast(Kernels, TritonKernels(arch._replace(tuning=table)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Tune the ops that were asked for; returns the exit code."""
+    """Tune the chosen ops; returns the exit code."""
     chosen = _parsed(arguments)
     if not torch.cuda.is_available():
         print(f"gpu-tune: no GPU: torch {torch.__version__} sees none, so nothing was tuned", file=sys.stderr)
@@ -132,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     device = torch.device("cuda")
     arch = detect_arch(device)
     if chosen.folder is not None:
-        torch.set_num_threads(1)  # there is a process for every core
+        torch.set_num_threads(1)  # one process runs on each core
         answer(_cases(chosen.ops, arch, chosen.folder), partial(kernels_with, arch), device, sys.stdin, sys.stdout)
         return 0
     with TemporaryDirectory() as folder:
@@ -167,7 +171,7 @@ def _tune(chosen: Chosen, device: torch.device, arch: Arch, folder: Path) -> Non
 
 
 def _compiled(cases: Sequence[Case], command: Sequence[str], deadline: float) -> list[list[Fields]]:
-    """Of each case the candidates that compile and are right; what is wrong with the others is printed."""
+    """For each case, the candidates that compile and give correct results; prints why others fail."""
     trials = [Trial(number, at) for number, case in enumerate(cases) for at in range(len(case.candidates))]
     print(f"gpu-tune: {len(trials)} shapes of {len(cases)} sizes, {_PROCESSES} processes ...", flush=True)
     wrong = failures(command, trials, _PROCESSES, deadline)
@@ -183,8 +187,8 @@ def _compiled(cases: Sequence[Case], command: Sequence[str], deadline: float) ->
 def _parsed(arguments: Sequence[str] | None) -> Chosen:
     parser = argparse.ArgumentParser(prog="gpu-tune", description=__doc__)
     parser.add_argument("--ops", default=" ".join(OPS), type=_ops, help=f"of {', '.join(OPS)}")
-    parser.add_argument("--seconds", type=float, default=_SECONDS, help="after so many nothing else is measured")
-    parser.add_argument("--folder", type=Path, help="of another gpu-tune, whose trials are answered line by line")
+    parser.add_argument("--seconds", type=float, default=_SECONDS, help="seconds after which nothing more is measured")
+    parser.add_argument("--folder", type=Path, help="internal: folder of the gpu-tune that this process works for")
     return Chosen(**vars(parser.parse_args(arguments)))
 
 

@@ -8,7 +8,7 @@ from tokenizers import models, pre_tokenizers
 
 
 def word_tokenizer(vocab_size: int) -> Tokenizer:
-    """`"w0 w1 w2"` is `[0, 1, 2]`; any token has a text, as draws of a random model may be any token."""
+    """A tokenizer that maps `"w0 w1 w2"` to `[0, 1, 2]`. Every id has a text, since a random model draws any id."""
     words = {f"w{id}": id for id in range(vocab_size)}
     backend = tokenizers.Tokenizer(models.WordLevel(words, unk_token="w0"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

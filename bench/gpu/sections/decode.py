@@ -1,4 +1,4 @@
-"""Decode steps of 1 to 256 branches, with the recorded step's own time beside, and what it consists of."""
+"""Decode steps of 1 to 256 branches, compared with the recorded step alone, and a profile of its kernels."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ KV_TOKENS = 65_536
 
 _PROFILED = (1, 64, 256)
 _KERNELS = 12
-"""Rows of a profile, the longest."""
+"""Number of kernels in a profile, longest first."""
 
 _REPLAYS = 20
 
 
 def run(task: Task) -> None:
-    """Time every model at every number of branches, the largest first, whose recording has to come first."""
+    """Time every model at every number of branches, largest first because the largest graph must be recorded first."""
     for model in task.models:
         engine = model.engine(task.device, KV_TOKENS)
         with engine.prefill(random_ids(PREFIX_TOKENS)) as node:
@@ -57,5 +57,5 @@ def _time(notebook: Notebook, engine: Engine, model: str, forks: Sequence[Node])
 
 
 def _most_frequent(replays: Counter[torch.cuda.CUDAGraph]) -> torch.cuda.CUDAGraph | None:
-    """The recorded step: what is replayed once per token."""
+    """The recorded step: the graph that is replayed once per token, hence most often."""
     return next((graph for graph, _ in replays.most_common(1)), None)

@@ -1,4 +1,4 @@
-"""The LM head beside the bare product by cuBLAS, which leaves `[rows, vocab]` logits for others to look at."""
+"""Times of the LM head compared with the plain product by cuBLAS, which only computes the `[rows, vocab]` logits."""
 
 from __future__ import annotations
 

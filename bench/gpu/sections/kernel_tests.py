@@ -1,4 +1,4 @@
-"""The kernel tests on the GPU: what an interpreter and a compiler have shown before, by the hardware itself."""
+"""Run the kernel tests on the GPU; without one, they only run in Triton's interpreter or compile."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _TESTS: Final = (
     "tests/engine/test_triton_engine.py",
 )
 _TIMEOUT_S = 150
-"""Most of it is Triton, which compiles each kernel for each of the tests' sizes: 84 s with 14 processes on 16 cores."""
+"""Most of the time Triton compiles each kernel for each size in the tests: 84 s with 14 processes on 16 cores."""
 
 _AGAIN_TIMEOUT_S, _LAST_WORDS_S = 30, 10
 _MOST_AGAIN = 14
-"""Failures that are run once more: an error of the device fails whatever its process runs afterwards."""
+"""Maximum number of failed tests to run again: after a device error, every later test in the process fails too."""
 
 _PROCESSES = max(1, min(14, (os.cpu_count() or 1) - 2))
-"""Compiling takes one core each."""
+"""Number of test processes; compiling takes one core in each."""
 
 _TAIL = 4_000
 
@@ -44,16 +44,16 @@ import pytest, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(pytest.main())
 """
-"""Pytest that listens to Ctrl-C, which `run_tests` sends. Jobs in the background of a shell are started deaf to it."""
+"""Runs pytest so that it handles the SIGINT that `run_tests` sends; shells start background jobs with it ignored."""
 
 
 class Outcome(NamedTuple):
-    """What a run of tests came to.
+    """The outcome of a test run.
 
     Attributes:
-        passed: Tests that passed.
-        failed: Those that did not, as pytest takes them: `tests/a/test_b.py::test_c[d]`.
-        skipped: Tests that were not run.
+        passed: Number of tests that passed.
+        failed: Node ids of the tests that failed, such as `tests/a/test_b.py::test_c[d]`.
+        skipped: Number of skipped tests.
     """
 
     passed: int
@@ -65,8 +65,8 @@ class Run(NamedTuple):
     """A run of pytest.
 
     Attributes:
-        printed: What it said.
-        in_time: Whether it came to its end.
+        printed: Its output.
+        in_time: Whether it finished within the time limit.
     """
 
     printed: str
@@ -74,7 +74,7 @@ class Run(NamedTuple):
 
 
 def run(task: Task) -> None:
-    """Run all tests in parallel processes, and those that fail once more in a process of their own."""
+    """Run all tests in parallel processes, then run each failed test again in a separate process."""
     for package in ("pytest", "xdist"):
         if find_spec(package) is None:
             raise SkippedError(f"needs {package}, which is not installed")
@@ -100,12 +100,12 @@ def run(task: Task) -> None:
 
 
 def read_outcome(xml: str) -> Outcome:
-    """What pytest's JUnit file says."""
+    """Read the outcome from pytest's JUnit XML."""
     passed, failed, skipped = 0, [], 0
     for case in ElementTree.fromstring(xml).iter("testcase"):
         kinds = {child.tag for child in case}
         if case.get("name") is None:
-            continue  # it was under way when the run was interrupted
+            continue  # this test was running when the run was interrupted
         if kinds & {"failure", "error"}:
             file = (case.get("classname") or "").replace(".", "/")
             failed.append(f"{file}.py::{case.get('name')}")
@@ -117,7 +117,7 @@ def read_outcome(xml: str) -> Outcome:
 
 
 def run_tests(arguments: Sequence[str], report: Path, timeout_s: float) -> Run:
-    """Run pytest, whose JUnit file goes to `report`; after `timeout_s` seconds it reports what it has, and ends."""
+    """Run pytest, which writes its JUnit file to `report`; after `timeout_s` seconds it is interrupted and reports."""
     command = [sys.executable, "-c", _PYTEST, "-q", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={report}"]
     environment = {**os.environ, "MARCOT_TEST_DEVICE": "cuda", "KERNEL_SETS": "triton"}
     process = subprocess.Popen(
@@ -136,7 +136,7 @@ def run_tests(arguments: Sequence[str], report: Path, timeout_s: float) -> Run:
 
 
 def _alone(names: Sequence[str], folder: Path) -> dict[str, Run]:
-    """The runs of those tests that pass in a process of their own."""
+    """Run each test in a separate process; returns the runs of those that pass."""
 
     def once(number: int, name: str) -> Run | None:
         report = folder / f"{number}.xml"

@@ -1,4 +1,4 @@
-"""Times of the kernels that work row by row, and of attention over a prompt, beside what the card can do."""
+"""Times of the row-wise kernels and of attention over a prompt, compared with the card's limits."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _PROMPT_ROWS = 512
 
 
 class Shape(NamedTuple):
-    """The parts of a model that kernels see.
+    """The sizes of a model that matter to kernels.
 
     Attributes:
-        name: Of the model.
+        name: Name of the model.
         hidden: Width of the residual stream.
-        heads: Query heads.
-        kv_heads: KV heads.
+        heads: Number of query heads.
+        kv_heads: Number of KV heads.
         head_dim: Width of a head.
-        width: Of the MLP.
-        vocab: Rows of the LM head.
+        width: Width of the MLP.
+        vocab: Number of rows of the LM head.
     """
 
     name: str
@@ -52,10 +52,10 @@ class Case(NamedTuple):
 
     Attributes:
         op: Name of the op.
-        shape: What it is given, for the table.
-        run: Calls it.
-        moved: Bytes that it cannot avoid to read and write.
-        operations: Floating-point operations.
+        shape: Shape of its inputs, for the table.
+        run: Calls the kernel.
+        moved: Minimum number of bytes that it must read and write.
+        operations: Number of floating-point operations.
     """
 
     op: str
@@ -66,7 +66,7 @@ class Case(NamedTuple):
 
 
 def run(task: Task) -> None:
-    """Time every case; one that fails is noted, and an error once all others are timed."""
+    """Time every case; a failure is noted, and raised as an error after all the others are timed."""
     device = torch.device(task.device)
     ops = select(device, _DTYPE)
     failed = 0
@@ -94,7 +94,7 @@ class _Bench:
         self._device = device
 
     def rowwise(self) -> Iterator[Case]:
-        """What is done to each row by itself."""
+        """Cases of the ops that treat each row separately."""
         ops, shape = self._ops, self._shape
         weight = self._random(shape.hidden)
         for rows in _ROWS:
@@ -119,7 +119,7 @@ class _Bench:
         return Case("rope_store", f"{rows} rows", lambda: ops.rope_store(qkv, bias, cos, sin, slots, k, v), moved, 0)
 
     def attention(self) -> Iterator[Case]:
-        """A prompt, every row of which sees those before it."""
+        """Causal attention over a prompt."""
         rows, shape, ops = _PROMPT_ROWS, self._shape, self._ops
         prompt = PagedTree(f"prompt of {rows} tokens", [None], [rows])
         _, k, v = inputs(shape, prompt, self._device)
@@ -143,13 +143,13 @@ def inputs(shape: Shape, tree: PagedTree, device: torch.device) -> tuple[Tensor,
 
 
 def planned(ops: Kernels, shape: Shape, tree: PagedTree, k: Tensor) -> EnginePlan:
-    """What the queries of `tree` read, as the engine plans it for `ops` and a cache like `k`."""
+    """The engine's plan for the queries of `tree`, for the kernels `ops`, on the device of `k`."""
     tiling, group = ops.tiling(shape.heads, shape.kv_heads), shape.heads // shape.kv_heads
     return engine_plan(tree, tiling, group, shape.head_dim, k.device)
 
 
 def _cut(ops: Kernels, shape: Shape, items: list[WorkItem], positions: list[int], device: torch.device) -> Plan:
-    """A plan on pages that lie as they are numbered; it is cut into tiles already, so that only kernels are timed."""
+    """A plan with pages in order; it is cut into tiles in advance, so that only kernels are timed."""
     from marcot.kernels.triton.attention.tiles import cut
 
     pages = max(item.first_page + -(-item.length // PAGE_SIZE) for item in items)

@@ -1,4 +1,4 @@
-"""Quantised linears beside bf16 by cuBLAS, on the largest product of a 7B's layer."""
+"""Times of quantised linears compared with bf16 by cuBLAS, for the largest product of a 7B model's layer."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _DTYPE = torch.bfloat16
 _ROWS = (1, 4, 16, 32, 64, 128, 256)
 
 FORMATS: Final = {"Q4_1": 4, "Q4_K": 4, "Q8_0": 8}
-"""Bits of a code by format: what 4-bit files have most of, and 8 bits."""
+"""Bits per code by format: the formats that 4-bit files mostly consist of, and one with 8 bits."""
 
 
 class _Block(NamedTuple):
-    """Where the fp16 numbers of a block are, between codes that may be anything.
+    """Layout of a block: where its fp16 numbers are. All other bytes may be random.
 
     Attributes:
-        columns: Values of a block.
-        bytes: All of it.
-        scale: Place of the scale.
-        minimum: Place of the minimum, or None.
+        columns: Number of values in a block.
+        bytes: Size of a block in bytes.
+        scale: Byte offset of the scale.
+        minimum: Byte offset of the minimum, or None.
     """
 
     columns: int
@@ -61,7 +61,7 @@ def run(task: Task) -> None:
 
 
 def random_blocks(rows: int, columns: int, format: str) -> BlockTensor:
-    """A matrix in blocks of random codes with the same scale throughout; no package is needed to make it."""
+    """A quantised matrix of random codes with one scale for all blocks; making it needs no extra package."""
     block, size = _BLOCKS[format], columns**-0.5
     data = np.random.default_rng(0).integers(0, 256, (rows * columns // block.columns, block.bytes), dtype=np.uint8)
     for place, value in ((block.scale, size / 16), (block.minimum, -size)):

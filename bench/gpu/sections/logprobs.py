@@ -1,8 +1,8 @@
 """Whole-model log-probabilities on the GPU against the CPU reference and against transformers.
 
-The truth is the reference in fp32 on the CPU. In fp32 the GPU adds up the same numbers in another order, which is worth
-`EXACT` at most. In bf16 and fp16 every op rounds its result, and how far that leads depends on the model's depth and on
-the text: so the yardstick is transformers, which rounds as often, on the same GPU, text and dtype.
+The ground truth is the reference in fp32 on the CPU. In fp32 the GPU adds the same numbers in a different order, which
+may change results by at most `EXACT`. In bf16 and fp16 every op rounds its result, and the error depends on the model's
+depth and the text, so it is compared with that of transformers, which rounds as often, on the same GPU, text and dtype.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from ..findings import Check
 from ..section import Notebook, Task
 
 EXACT = 1e-3
-"""Largest difference in fp32, for sums in another order. On the 135M, transformers and the CPU kernels are within
-4e-5 of the reference."""
+"""Largest allowed difference in fp32, due to a different order of summation. On the 135M model, transformers and the
+CPU kernels are within 4e-5 of the reference."""
 
 WORSE, SLACK = 1.5, 5e-4
-"""A mean error may be this many times that of transformers, and a little more, since both are noise: over 15 tiny
-random models the errors of `reference` were 0.90 to 1.20 times theirs in bf16, 0.87 to 1.21 times in fp16."""
+"""A mean error may be at most `WORSE` times that of transformers plus `SLACK`, since both are noise: over 15 tiny
+random models the errors of `reference` were 0.90 to 1.20 times theirs in bf16, and 0.87 to 1.21 times in fp16."""
 
 _TEXT = (
     "Natalia sold 48 clips in April, and then she sold half as many clips in May: 48 / 2 = 24, so 72 altogether.\n\n"
@@ -40,7 +40,7 @@ _TEXT = (
 )
 _KV_TOKENS = 4096
 _LAYERS = 4
-"""Of a random model, of which the reference runs in fp32 on the CPU."""
+"""Number of layers of a random model; few, because the reference runs in fp32 on the CPU."""
 
 _BRANCHES, _NEW_TOKENS = 5, 12
 
@@ -86,7 +86,7 @@ def _add(notebook: Notebook, name: str, value: float, limit: float, why: str = "
 
 
 def _reference(path: Path) -> Engine:
-    """The specification in fp32 on the CPU."""
+    """An engine on the reference kernels, in fp32 on the CPU."""
     kernels: Kernels = reference  # type: ignore[assignment]
     with load_checkpoint(path) as checkpoint:
         decoder = Decoder(checkpoint, kernels, torch.float32, torch.device("cpu"))
@@ -98,7 +98,10 @@ def _ids(engine: Engine) -> list[int]:
 
 
 def _decoding(engine: Engine, truth: Engine, ids: Sequence[int], graphs: bool, notebook: Notebook) -> Logprobs:
-    """How far the log-probabilities of drawn tokens are off: branches of one prompt, and branches of the first two."""
+    """Absolute errors of the log-probabilities of drawn tokens.
+
+    The tokens are those of branches of one prompt, and of branches of the first two branches.
+    """
     step_runner = engine._scheduler._step_runner
     kept = step_runner._graphs
     if not graphs:
@@ -120,7 +123,7 @@ def _decoding(engine: Engine, truth: Engine, ids: Sequence[int], graphs: bool, n
 
 
 class _Transformers:
-    """transformers on the GPU. It is loaded once, as it takes a minute to decode a GGUF file."""
+    """The model in transformers on the GPU, loaded only once because decoding a GGUF file takes it a minute."""
 
     def __init__(self, path: Path, ids: list[int], device: str) -> None:
         from transformers import AutoModelForCausalLM
@@ -133,7 +136,7 @@ class _Transformers:
 
     @torch.inference_mode()
     def error(self, dtype: torch.dtype, expected: Logprobs, measure: Callable[[Logprobs], np.floating[Any]]) -> float:
-        """`measure` of the differences from `expected` in `dtype`; logits are normalised in fp64."""
+        """`measure` of the absolute differences from `expected` in `dtype`; logits are normalised in fp64."""
         model: torch.nn.Module = copy.deepcopy(self._model)
         model.to(self._device, dtype)
         logprobs = model(self._ids).logits[0, :-1].double().log_softmax(dim=-1)

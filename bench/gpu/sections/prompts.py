@@ -1,4 +1,4 @@
-"""Prompts: tokens per second of many that are computed together."""
+"""Tokens per second of many prompts computed together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole searches: tokens per second with as many branches in flight as a decode step has at most."""
+"""Tokens per second of whole searches, with as many branches in flight as the largest decode step."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _CHAINS = 8
 QUESTIONS = 64
 
 _BEFORE = 32
-"""Questions that compile and record, and do not count."""
+"""Number of warm-up questions, during which kernels are compiled and graphs recorded; they do not count."""
 
 KV_TOKENS = 262_144
 
 STRATEGY = MCTS(rollouts=16, parallel=_CHAINS, action="mini-step-64", max_rollout_tokens=256, vote_margin=0)
-"""Every question draws 16 chains, eight at a time; none ends early, so that as many as possible are in flight."""
+"""Every question draws 16 chains, eight at a time. No search stops early, so that as many chains as possible run."""
 
 
 def run(task: Task) -> None:
-    """Time a search by every model."""
+    """Time searches with every model."""
     for model in task.models:
         engine = model.engine(task.device, KV_TOKENS)
         if engine.tokenizer is None:

@@ -1,4 +1,4 @@
-"""Attention over trees: beside FlashInfer where that is installed, and on pages in fp8 beside those in bf16."""
+"""Times of attention over trees, compared with FlashInfer if it is installed, and on fp8 pages compared with bf16."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from ..trees import PagedTree, measured_trees
 from .kernel_times import SHAPES, Shape, inputs, planned
 
 _MOST_WAIT_S = 120.0
-"""For FlashInfer's compilers, which have begun when gpu-check did."""
+"""Maximum wait for FlashInfer's compilers, which started together with gpu-check."""
 
 _AGREE = 2e-2
-"""Largest difference of two attentions of normal bf16 values: outputs of up to 4 are rounded to 8 bits."""
+"""Largest allowed difference between two attentions on normally distributed values: outputs reach 4, and bf16 rounds
+them to 8 significant bits."""
 
 
 def run(task: Task) -> None:
@@ -33,7 +34,7 @@ def run(task: Task) -> None:
 
 
 def _ways(task: Task) -> dict[str, Way]:
-    """FlashInfer's, as far as they can be had."""
+    """FlashInfer's ways that are available."""
     if not is_installed():
         task.notebook.note("flashinfer is not installed: nothing to compare with but pages in fp8")
         return {}
@@ -49,7 +50,7 @@ def _ways(task: Task) -> dict[str, Way]:
 def _compare(
     task: Task, ops: Kernels, shape: Shape, tree: PagedTree, device: torch.device, ways: dict[str, Way]
 ) -> None:
-    """One tree; a way that fails is taken out of `ways`."""
+    """Time attention over one tree; a way that fails is removed from `ways`."""
     q, k, v = inputs(shape, tree, device)
     (plan, leaves), scale = planned(ops, shape, tree, k), shape.head_dim**-0.5
     in_order, what = q[leaves], f"{shape.name}, {tree.name}"
@@ -76,7 +77,7 @@ def _compare(
 def _on_fp8(
     ops: Kernels, shape: Shape, tree: PagedTree, q: Tensor, k: Tensor, v: Tensor, scale: float
 ) -> partial[Tensor]:
-    """The same with K and V in 8 bits, and a plan for them."""
+    """The attention call with K and V converted to fp8, and a plan for them."""
     assert ops.fp8_dtype is not None
     scales = KVScales(*torch.ones(2, shape.kv_heads, device=q.device))
     k, v = k.to(ops.fp8_dtype), v.to(ops.fp8_dtype)

@@ -1,1 +1,1 @@
-"""What `make gpu-tune` tries."""
+"""The cases and candidate shapes that `make gpu-tune` tries."""

@@ -1,7 +1,7 @@
-"""Shapes of kernels are compiled, run once and compared with the launcher's own, in processes beside each other.
+"""Try kernel shapes in parallel child processes: compile each, run it once, and compare it with the default shape.
 
-A shape may not compile, take a minute, or break the device for its process. So every trial is asked of a child process
-and answered in a line; a child that does not answer is ended, and another one goes on.
+A shape may fail to compile, take a minute, or cause a device error that breaks its process. So every trial is sent to a
+child process, which answers with one line; a child that does not answer is killed and replaced.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from ... import ROOT
 from .tunables import OWN, Case, Fields
 
 SECONDS = 60.0
-"""A trial that takes longer is given up."""
+"""Time limit of a trial, in seconds."""
 
 _FAR = 2e-2
-"""Largest relative norm of a difference: sums in another order, rounded to bf16."""
+"""Largest allowed relative norm of the difference, due to another order of summation and rounding to bf16."""
 
 KernelsOf = Callable[[Case, Fields], Kernels]
-"""A kernel set whose tuning table has these fields for a case."""
+"""Returns a kernel set whose tuning table has the given fields for a case."""
 
 
 class Trial(NamedTuple):
-    """A shape of a case.
+    """A candidate shape of a case.
 
     Attributes:
-        case: Number of the case.
-        candidate: Number of the shape among its candidates.
+        case: Index of the case.
+        candidate: Index of the shape among the case's candidates.
     """
 
     case: int
@@ -51,14 +51,14 @@ class Trial(NamedTuple):
 def failures(
     command: Sequence[str], trials: Sequence[Trial], processes: int, deadline: float, seconds: float = SECONDS
 ) -> dict[Trial, str]:
-    """What is wrong with those of `trials` that are.
+    """Run trials in child processes; returns the failed ones with the reason.
 
     Args:
         command: Starts a child that runs `answer`.
-        trials: What is tried, in this order.
-        processes: Children at a time.
-        deadline: By `time.monotonic`; after it no other trial begins.
-        seconds: What a child may take for a trial.
+        trials: The trials, in the order in which they are run.
+        processes: Number of children that run at the same time.
+        deadline: Time (`time.monotonic`) after which no further trial starts.
+        seconds: Time limit of a trial.
     """
     waiting: queue.SimpleQueue[Trial] = queue.SimpleQueue()
     for trial in trials:
@@ -93,7 +93,7 @@ def failures(
 
 
 class _Child:
-    """A process that answers trials."""
+    """A child process that answers trials."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._process = subprocess.Popen(
@@ -101,7 +101,7 @@ class _Child:
         )
 
     def ask(self, trial: Trial, seconds: float) -> str | None:
-        """What is wrong with `trial`, "" if nothing is; None if there is no answer in time."""
+        """Run `trial`; returns why it fails, "" if it succeeds, or None if there is no answer in time."""
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
@@ -115,7 +115,7 @@ class _Child:
         return str(json.loads(line)) if line else None
 
     def end(self) -> None:
-        """End it, whatever it does."""
+        """Kill the process."""
         self._process.kill()
         self._process.communicate()
 
@@ -123,14 +123,14 @@ class _Child:
 def answer(
     cases: Sequence[Case], kernels_of: KernelsOf, device: torch.device, lines: Iterable[str], answers: TextIO
 ) -> None:
-    """The child's side: answer each of `lines`, a trial, with what is wrong with it, until there are no more.
+    """The child's side: run each trial in `lines` and answer why it fails, or "".
 
     Args:
-        cases: All of them.
+        cases: All cases.
         kernels_of: Makes kernel sets.
-        device: Where they run.
-        lines: Trials as JSON.
-        answers: Where a line goes for each; whatever else is printed goes to stderr.
+        device: Device that they run on.
+        lines: Trials as JSON, one per line.
+        answers: Receives one line of JSON per trial; all other output goes to stderr.
     """
     number, call, expected = -1, None, []
     for line in lines:
@@ -149,7 +149,7 @@ def answer(
 
 
 def difference(got: Sequence[Tensor], expected: Sequence[Tensor]) -> str:
-    """What is wrong with `got`, "" if nothing is."""
+    """How `got` differs too much from `expected`; "" if it does not."""
     for one, other in zip(got, expected, strict=True):
         if not one.isfinite().all():
             return "numbers are not finite"
@@ -160,11 +160,11 @@ def difference(got: Sequence[Tensor], expected: Sequence[Tensor]) -> str:
 
 
 def _numbers(result: object) -> list[Tensor]:
-    """The tensors of numbers in a result, on the host in fp32; of ids, those that tie may be others."""
+    """The floating-point tensors of a result, on the host in fp32. Ids are left out, because ties may be reordered."""
     parts = list(result) if isinstance(result, Iterable) and not isinstance(result, Tensor) else [result]
     return [part.float().cpu() for part in parts if isinstance(part, Tensor) and part.is_floating_point()]
 
 
 def child_command(ops: Sequence[str], folder: Path) -> list[str]:
-    """Starts a child for the cases of `ops`, which finds in `folder` what takes long to make."""
+    """The command that starts a child for the cases of `ops`; it finds cached inputs in `folder`."""
     return [sys.executable, "-m", "bench.gpu.tune", "--ops", " ".join(ops), "--folder", str(folder)]

@@ -1,4 +1,4 @@
-"""Attention's shapes: tokens of a block, warps and stages, for each block of rows and width of a head."""
+"""Candidate shapes of attention: tokens per block, warps and stages, for each block of rows and head width."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CANDIDATES: Final = grid(tokens=(32, 64, 128), warps=(2, 4), stages=(2, 3, 4))
 
 
 def attention_cases(arch: Arch, folder: Path) -> Iterator[Case]:
-    """Each block of rows on trees that are read with it, in the shapes of two models."""
+    """A case for each block of rows, page dtype and model, on trees that use that block."""
     for shape in SHAPES:
         for pages in (torch.bfloat16, fp8_dtype(arch)):
             for block in BLOCKS_OF_ROWS:
@@ -37,7 +37,7 @@ def _trees(rows: int) -> list[PagedTree]:
 def _calls(
     arch: Arch, shape: Shape, pages: torch.dtype, block: int, device: torch.device
 ) -> Callable[[Kernels], Callable[[], object]]:
-    """Attention on all trees, with as many rows in a tile as `block` holds."""
+    """Make calls of attention on all trees, with as many rows per tile as fit in `block`."""
     group = shape.heads // shape.kv_heads
     takes = tiling(arch, shape.heads, shape.kv_heads)._replace(rows=(block // group,))
     scales = None

@@ -1,4 +1,4 @@
-"""Shapes of the LM head: columns of a turn, warps, stages, and blocks per processor."""
+"""Candidate shapes of the LM head: columns per iteration, warps, stages, and blocks per processor."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .tunables import Case, grid
 _DTYPE = torch.bfloat16
 _TOP_K = 20
 _BLOCKS = 2
-"""Blocks of rows of a call with the largest tile, which is the one for all numbers of rows above it."""
+"""Blocks of rows in a call with the largest tile, which all larger numbers of rows use too."""
 
 _CANDIDATES: Final = grid(columns=(64, 128), warps=(4, 8), stages=(2, 3, 4, 5), resident=(1, 2, 3))
 
 
 def head_cases(arch: Arch, folder: Path) -> Iterator[Case]:
-    """Each tile, with and without a draw where that is the same binary, on the vocabularies of two models."""
+    """A case for each tile and binary, on the vocabularies of two models, with and without a draw if both share it."""
     own, tiles = arch._replace(tuning=UNTUNED), blocks_of_rows(arch, DENSE, _DTYPE)
     for rows in tiles:
         draws: dict[str, list[bool]] = {}
@@ -38,7 +38,7 @@ def head_cases(arch: Arch, folder: Path) -> Iterator[Case]:
 
 
 def _calls(rows: int, with_draw: Sequence[bool], device: torch.device) -> Callable[[Kernels], Callable[[], object]]:
-    """The head of each vocabulary, drawn or not."""
+    """Make calls of the LM head on each vocabulary, with or without a draw."""
     sizes = [(shape.vocab, shape.hidden) for shape in SHAPES]
     matrices = [torch.randn(size, device=device, dtype=_DTYPE) * size[1] ** -0.5 for size in sizes]
     inputs = [torch.randn(rows, hidden, device=device, dtype=_DTYPE) for _, hidden in sizes]

@@ -1,4 +1,4 @@
-"""Shapes of quantised linears: outputs of a block, warps, stages, and blocks per processor."""
+"""Candidate shapes of quantised linears: outputs per block, warps, stages, and blocks per processor."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from .tunables import Case, grid
 
 _DTYPE = torch.bfloat16
 _ROWS = (8, 16, 32, 64, 128)
-"""Of tiles; calls have as many."""
+"""Rows per tile; calls have the same number."""
 
 _SIZES: Final = ((37_888, 3584), (3584, 18_944))
-"""Outputs and columns: the two products of a 7B's MLP, which have most of its weights."""
+"""Outputs and columns of the two products of a 7B model's MLP, which hold most of its weights."""
 
 _FORMATS = ("Q4_K", "Q6_K", "Q4_1", "Q8_0")
-"""What files in 4 and in 8 bits consist of."""
+"""The formats that 4-bit and 8-bit files consist of."""
 
 _CANDIDATES: Final = grid(outs=(32, 64, 128), warps=(2, 4), stages=(3, 4), blocks=(4, 8, 12))
 
 
 def linear_cases(arch: Arch, folder: Path) -> Iterator[Case]:
-    """Each format at all numbers of rows; packed weights are kept in `folder`, as packing takes seconds."""
+    """A case for each format and number of rows; packed weights are cached in `folder`, as packing takes seconds."""
     weights = {(format, *size): folder / f"{format}-{size[0]}-{size[1]}.pt" for format in _FORMATS for size in _SIZES}
     with ThreadPoolExecutor() as pool:
         for packed in [pool.submit(_pack, *what, path) for what, path in weights.items() if not path.is_file()]:
@@ -57,7 +57,7 @@ def _pack(format: str, outs: int, columns: int, path: Path) -> None:
 
 
 def _calls(paths: Sequence[Path], rows: int, device: torch.device) -> Callable[[Kernels], Callable[[], object]]:
-    """The product with every weight."""
+    """Make calls of the product with each weight."""
     weights: list[TritonLinear] = [torch.load(path, map_location=device, weights_only=False) for path in paths]
     inputs = [torch.randn(rows, weight.in_features, device=device, dtype=_DTYPE) for weight in weights]
     return lambda kernels: lambda: list(map(kernels.linear, inputs, weights))

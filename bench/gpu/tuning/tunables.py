@@ -1,4 +1,4 @@
-"""What `make gpu-tune` tries: for each kernel the sizes that are measured, and shapes that may be faster."""
+"""The cases of `make gpu-tune`: for each kernel, the sizes to measure and the candidate shapes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from marcot.kernels import Kernels
 
 Fields = Mapping[str, int]
-"""Fields of a launcher's shape; without any, it is the launcher's own."""
+"""Fields of a kernel shape; empty for the launcher's default shape."""
 
 OWN: Fields = {}
 
@@ -19,12 +19,12 @@ class Case(NamedTuple):
     """A kernel at one size.
 
     Attributes:
-        op: As the launcher asks the tuning table.
-        kind: Same.
-        rows: Same.
-        columns: Same.
-        candidates: Shapes to try beside the launcher's own.
-        make: Makes inputs on a device, and of a kernel set a call on them, which returns a tensor or several.
+        op: Name of the op in the tuning table.
+        kind: Kind of the kernel in the tuning table.
+        rows: Rows in the tuning table.
+        columns: Columns in the tuning table.
+        candidates: Shapes to try besides the launcher's default.
+        make: Makes inputs on a device; returns a function from a kernel set to a call on them, which returns tensors.
     """
 
     op: str
@@ -36,10 +36,10 @@ class Case(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For who watches."""
+        """The line printed while the command runs."""
         return f"{self.op}, {self.kind}, {self.rows} rows, {self.columns} columns"
 
 
 def grid(**choices: Sequence[int]) -> list[Fields]:
-    """Every combination of the choices."""
+    """All combinations of the choices."""
     return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
