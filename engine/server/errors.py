@@ -105,7 +105,7 @@ def told(error: Exception) -> ErrorAnswer:
     return error_answer(_UNKNOWN, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-_UNKNOWN = "marcot failed at this request; its log says how"
+_UNKNOWN = "internal error; see marcot's log"
 
 
 def handle_errors(app: FastAPI) -> None:
@@ -136,7 +136,7 @@ def handle_errors(app: FastAPI) -> None:
 def _first(errors: Sequence[Any]) -> tuple[str | None, str]:
     """The field and the message of the most informative of pydantic's errors."""
     if not errors:
-        return None, "the request makes no sense"
+        return None, "the request is invalid"
     # A field with a union type gives one error per alternative; the one with the longest location is most precise.
     of_one_field = len({each["loc"][:2] for each in errors}) == 1
     error = max(errors, key=lambda each: len(each["loc"])) if of_one_field else errors[0]
@@ -147,7 +147,7 @@ def _first(errors: Sequence[Any]) -> tuple[str | None, str]:
     if not place and error["type"] in ("model_attributes_type", "missing", "dict_type"):
         message = "the body must be a JSON object, sent with Content-Type: application/json"
     if error["type"] == "extra_forbidden":
-        message = "there is no such field"
+        message = "this field does not exist"
     param = ".".join(place) or None
     return param, f"{param}: {message}" if param else message
 

@@ -36,7 +36,7 @@ class Gate:
         headers = Headers(scope=scope)
         if not self._is_known_host(headers.get("host", "")):
             # A web page may have pointed its own host name at this machine (DNS rebinding).
-            refusal: ASGIApp = error_response("this server answers to this machine's names alone", HTTPStatus.FORBIDDEN)
+            refusal: ASGIApp = error_response("the Host header must name this machine", HTTPStatus.FORBIDDEN)
         elif scope["path"] not in OPEN_PATHS and not self._has_key(headers):
             refusal = error_response(
                 "a valid API key is needed: send Authorization: Bearer KEY", HTTPStatus.UNAUTHORIZED
@@ -77,7 +77,7 @@ class Gate:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        return error_response("the client has gone", HTTPStatus.BAD_REQUEST)
+                        return error_response("the client has disconnected", HTTPStatus.BAD_REQUEST)
                     body += message.get("body", b"")
                     if len(body) > most:
                         return too_large

@@ -76,7 +76,7 @@ class Leases:
         lease = self._held.pop(id, None)
         if lease is None:
             raise RequestError(
-                "there is no such branch; it was released, or its lease has expired", HTTPStatus.NOT_FOUND
+                "this branch does not exist: it was released, or its lease has expired", HTTPStatus.NOT_FOUND
             )
         lease.expires = self._clock() + self._seconds
         self._held[id] = lease

@@ -50,7 +50,7 @@ class Samples:
         """
         most = service.settings.max_choices
         if len(prompts) * n > most:
-            raise RequestError(f"n: {len(prompts)} prompts x {n} samples are too many, at most {most} can be asked for")
+            raise RequestError(f"n: {len(prompts)} prompts x {n} samples are too many; the limit is {most}")
         if len(prompts) > service.settings.max_requests:
             raise RequestError(f"prompt: at most {service.settings.max_requests} prompts fit into the queue")
         self.prompts = prompts

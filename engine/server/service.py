@@ -65,7 +65,7 @@ class Service:
         """
         most = self.context if self.settings.max_tokens is None else self.settings.max_tokens
         if asked is not None and self.settings.max_tokens is not None and asked > most:
-            raise RequestError(f"max_tokens: at most {most} can be asked for", param="max_tokens")
+            raise RequestError(f"max_tokens: the limit is {most}", param="max_tokens")
         return most if asked is None else asked
 
     def model_name(self, asked: str | None) -> str:
@@ -78,7 +78,7 @@ class Service:
         if asked is None:
             return names[0]
         if asked not in names:
-            raise RequestError(f"there is no such model here; the model is {names[0]}", HTTPStatus.NOT_FOUND, "model")
+            raise RequestError(f"this server has no such model; its model is {names[0]}", HTTPStatus.NOT_FOUND, "model")
         return asked
 
 

@@ -27,7 +27,7 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T], timeou
         if task.done():
             return task.result()
         if gone.done():
-            raise RequestError("the client has gone", CLIENT_CLOSED)
+            raise RequestError("the client has disconnected", CLIENT_CLOSED)
         raise RequestError(too_long(timeout), HTTPStatus.GATEWAY_TIMEOUT)
     finally:
         for each in (task, gone):

@@ -102,7 +102,7 @@ class EngineThread:
             )
         with self._lock:
             if not self.is_open:
-                raise EngineClosedError("this engine takes no more requests: it is draining or closed")
+                raise EngineClosedError("this engine accepts no more requests: it is draining or closed")
             if len(self._open) >= self._max_requests:
                 raise QueueFullError(
                     f"{self._max_requests} requests are open already: try again when some have ended, or allow more "

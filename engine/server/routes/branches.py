@@ -79,7 +79,7 @@ async def extend(request: ExtendRequest, http: Request, service: ServiceOf) -> E
     most = service.settings.max_choices
     wanted = sum(each.n for each in request.extensions)
     if wanted > most:
-        raise RequestError(f"extensions: {wanted} samples are too many, at most {most} can be asked for")
+        raise RequestError(f"extensions: {wanted} samples are too many; the limit is {most}")
     service.leases.check_room(wanted)
     with _used(service, [each.branch for each in request.extensions]) as leases:
         expansions = []
@@ -116,7 +116,7 @@ async def fork(request: ForkRequest, http: Request, service: ServiceOf) -> Branc
     with _used(service, [each.branch for each in request.forks]) as leases:
         for each, lease in zip(request.forks, leases, strict=True):
             if each.length > lease.node.length:
-                raise RequestError(f"forks: the branch {each.branch} has {lease.node.length} tokens", param="forks")
+                raise RequestError(f"forks: branch {each.branch} has only {lease.node.length} tokens", param="forks")
 
         async def forked(lease: Lease, length: int) -> Node:
             path = await service.engine.call(lambda: lease.node.path_ids)

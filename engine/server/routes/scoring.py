@@ -32,7 +32,7 @@ async def _scored(service: Service, request: ScoringRequest) -> ScoringAnswer:
     labels = request.label_token_ids
     if len(items) * len(labels) > service.settings.max_choices:
         raise RequestError(
-            f"items: at most {service.settings.max_choices} pairs of an item and a label can be asked for"
+            f"items: items x labels must be at most {service.settings.max_choices}, the server's limit of samples"
         )
     prompts = [await _prompt(service, request, item) for item in items]
     rated = await together(_rated(service, prompt, labels, -request.priority) for prompt in prompts)

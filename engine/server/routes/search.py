@@ -66,12 +66,12 @@ def strategy_of(request: SearchRequest, settings: ServerSettings) -> Strategy:
     given = request.parameters.model_dump(exclude_none=True)
     known = {field.name for field in fields(kind)}
     if unknown := sorted(given.keys() - known):
-        raise RequestError(f"parameters: the strategy {request.strategy} has no {unknown[0]}", param="parameters")
+        raise RequestError(f"parameters: strategy {request.strategy} has no {unknown[0]}", param="parameters")
     if "rollouts" not in given and ("max_tokens" in given or "max_seconds" in given):
         given["rollouts"] = settings.max_choices  # only the limit of tokens or seconds ends the search
     for name, most in _limits(settings).items():
         if given.get(name, 0) > most:
-            raise RequestError(f"parameters.{name}: at most {most} can be asked for", param="parameters")
+            raise RequestError(f"parameters.{name}: the limit is {most}", param="parameters")
         if name in known and getattr(kind(), name) > most:
             given.setdefault(name, most)
     if given.get("value", "").endswith("ground-truth") and request.reference is None:

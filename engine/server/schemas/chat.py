@@ -36,8 +36,8 @@ class ChatMessage(RequestModel):
         "audio": "marcot reads only text",
         "annotations": "marcot reads only text",
         "refusal": "write it as content",
-        "reasoning": "write the thought as a part of content",
-        "reasoning_content": "write the thought as a part of content",
+        "reasoning": "write the reasoning as part of content",
+        "reasoning_content": "write the reasoning as part of content",
     }
     no_effect: ClassVar[frozenset[str]] = frozenset({"confidence"})
 
@@ -86,12 +86,12 @@ class ChatRequest(PromptChat, SamplingRequest):
 
     not_done: ClassVar[Mapping[str, str]] = {
         **SamplingRequest.not_done,
-        "chat_template": "the model's own is used; nothing of a request is run as a template",
-        "reasoning_effort": "chat_template_kwargs has what the model's template knows",
+        "chat_template": "the model's own template is used; templates in requests are never run",
+        "reasoning_effort": "set the variables of the model's template in chat_template_kwargs",
         "documents": "write them into a message",
         "prediction": "marcot does not take predicted text",
         "verbosity": "ask for it in a message",
-        "echo": "put the beginning of the answer in front of it yourself",
+        "echo": "prepend the beginning of the answer yourself",
     }
 
     max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None

@@ -88,17 +88,17 @@ class SamplingRequest(RequestModel):
         "guided_choice": _NO_GRAMMARS,
         "guided_grammar": _NO_GRAMMARS,
         "use_beam_search": "marcot has no beam search over tokens here; POST /v1/search has beams of steps",
-        "best_of": "ask for n samples with logprobs, and take the best",
+        "best_of": "request n samples with logprobs, and take the best",
         "length_penalty": "marcot has no beam search over tokens",
-        "logits_processors": "code is not taken from requests; there are logit_bias, allowed_token_ids and bad_words",
+        "logits_processors": "requests cannot send code; use logit_bias, allowed_token_ids or bad_words",
         "lora_request": "marcot serves no LoRA adapters",
         "prompt_embeds": "prompts are text or token ids",
-        "modalities": "marcot answers with text alone",
-        "audio": "marcot answers with text alone",
+        "modalities": "marcot answers only with text",
+        "audio": "marcot answers only with text",
         "web_search_options": "marcot does not search the web",
         "kv_transfer_params": "marcot does not move KV caches between servers",
         "cache_salt": "marcot shares the cache among all requests",
-        "truncation_side": "prompts are cut on the left",
+        "truncation_side": "prompts are always cut on the left",
     }
     no_effect: ClassVar[frozenset[str]] = frozenset(
         {

@@ -87,7 +87,7 @@ class SearchRequest(RequestModel):
         request_id: End of the answer's id.
     """
 
-    not_done: ClassVar[dict[str, str]] = {"messages": "a search has one question; put what was said before into it"}
+    not_done: ClassVar[dict[str, str]] = {"messages": "a search has one question; include earlier messages in it"}
 
     model: str | None = None
     question: Annotated[str, Field(min_length=1)]
