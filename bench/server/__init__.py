@@ -1,1 +1,1 @@
-"""What many clients do to a server, and what the server costs."""
+"""Load test of the server with many clients, and its cost compared with the Python API."""

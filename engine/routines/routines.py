@@ -61,7 +61,7 @@ class Routines:
         self._driver = SearchDriver(scheduler, tree, codec)
 
     def open(self, tokens: str | Sequence[int]) -> Node:
-        """A node for a prompt, sharing what of it is already in the cache; nothing is computed.
+        """Open a node for a prompt, reusing its cached tokens; computes nothing.
 
         Raises:
             InputError: The prompt is empty, has ids outside the vocabulary, or is text but the model has no tokenizer.

@@ -17,7 +17,7 @@ OPEN_PATHS = frozenset({"/health"})
 
 
 class Gate:
-    """Lets requests in that have a valid API key, are not too large, and name this machine if it serves only itself.
+    """Lets requests in that have a valid API key and a small enough body; a local server without keys checks `Host`.
 
     The whole body is read, within a time limit, before a route is called, so no route waits for a slow client.
     """

@@ -34,11 +34,11 @@ class Metrics:
         self._first = _histogram(
             "time_to_first_token_seconds", "Seconds from a request to its first text", self.registry
         )
-        self._gap = _histogram("inter_token_latency_seconds", "Seconds from text to text of a stream", self.registry)
+        self._gap = _histogram("inter_token_latency_seconds", "Seconds between two texts of a stream", self.registry)
         self._whole = _histogram("e2e_request_latency_seconds", "Seconds from a request to its end", self.registry)
         self._success = Counter(
             "vllm:request_success",
-            "Samples that ended, by why they did",
+            "Samples that ended, by finish reason",
             (*names, "finished_reason"),
             registry=self.registry,
         )
@@ -88,23 +88,23 @@ class _EngineCounts(Collector):
     def collect(self) -> Iterator[Metric]:
         stats = self.engine.stats()
         for name, vllm, help, value in (
-            ("branches_running", "num_requests_running", "Branches and prompts that are computed", stats.running),
-            ("branches_waiting", "num_requests_waiting", "Branches and prompts that wait for room", stats.waiting),
+            ("branches_running", "num_requests_running", "Branches and prompts in the batch", stats.running),
+            ("branches_waiting", "num_requests_waiting", "Branches and prompts that wait", stats.waiting),
             ("kv_cache_usage", "kv_cache_usage_perc", "Share of the KV cache in use, from 0 to 1", stats.kv_usage),
         ):
             yield self._gauge(f"marcot_{name}", help, value)
             yield self._gauge(f"vllm:{vllm}", help, value)
-        yield self._gauge("marcot_requests_open", "Requests that the engine has not answered", stats.requests)
+        yield self._gauge("marcot_requests_open", "Open requests of the engine", stats.requests)
         yield self._gauge("marcot_branches_held", "Branches that clients hold", len(self.leases))
         for name, vllm, help, count in (
-            ("prompt_tokens", "prompt_tokens", "Tokens of prompts", stats.prompt_tokens),
+            ("prompt_tokens", "prompt_tokens", "Prompt tokens", stats.prompt_tokens),
             (
                 "prefix_cache_queries",
                 "prefix_cache_queries",
-                "Tokens of prompts looked for in the cache",
+                "Prompt tokens that were looked up in the cache",
                 stats.prompt_tokens,
             ),
-            ("prefix_cache_hits", "prefix_cache_hits", "Tokens of prompts found in the cache", stats.cached_tokens),
+            ("prefix_cache_hits", "prefix_cache_hits", "Prompt tokens found in the cache", stats.cached_tokens),
             ("generated_tokens", "generation_tokens", "Tokens drawn", stats.generated_tokens),
             ("preemptions", "num_preemptions", "Times a branch lost its K and V to make room", stats.preemptions),
         ):

@@ -72,7 +72,7 @@ class CompletionText:
         )
 
     def whole(self, drawn: Completion | None) -> CompletionChoice:
-        """The whole choice: the prompt, if requested, and all drawn tokens; None if nothing was drawn."""
+        """The whole choice: the prompt, if requested, and everything drawn; `drawn` is None if nothing was."""
         choice = self.beginning()
         if drawn is None:
             choice.finish_reason = "length"

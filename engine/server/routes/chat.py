@@ -28,7 +28,7 @@ from ..waiting import while_connected
 router = APIRouter(route_class=StrictRoute, tags=["OpenAI"])
 
 
-@router.post("/v1/chat/completions", response_model=ChatAnswer, responses=errors_and_events("Pieces, then [DONE]."))
+@router.post("/v1/chat/completions", response_model=ChatAnswer, responses=errors_and_events("Chunks, then [DONE]."))
 async def chat(request: ChatRequest, http: Request, service: ServiceOf) -> Response:
     """Answer a conversation."""
     timeout = service.settings.request_timeout

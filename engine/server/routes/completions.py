@@ -26,7 +26,7 @@ from ..waiting import while_connected
 router = APIRouter(route_class=StrictRoute, tags=["OpenAI"])
 
 
-@router.post("/v1/completions", response_model=CompletionAnswer, responses=errors_and_events("Pieces, then [DONE]."))
+@router.post("/v1/completions", response_model=CompletionAnswer, responses=errors_and_events("Chunks, then [DONE]."))
 async def completions(request: CompletionRequest, http: Request, service: ServiceOf) -> Response:
     """Continue one or more prompts."""
     timeout = service.settings.request_timeout

@@ -29,7 +29,7 @@ router = APIRouter(route_class=StrictRoute, tags=["vLLM"])
 
 
 @router.post(
-    "/inference/v1/generate", response_model=GenerateAnswer, responses=errors_and_events("Pieces, then [DONE].")
+    "/inference/v1/generate", response_model=GenerateAnswer, responses=errors_and_events("Chunks, then [DONE].")
 )
 async def generate(request: GenerateRequest, http: Request, service: ServiceOf) -> Response:
     """Continue a prompt of token ids; the answer has token ids too."""

@@ -63,7 +63,7 @@ class PromptChat(RequestModel):
         messages: The messages, oldest first.
         add_generation_prompt: End the prompt with the opening of an assistant message.
         continue_final_message: Treat the last message as the beginning of the answer.
-        add_special_tokens: Put the tokenizer's first token before the prompt; most templates write it themselves.
+        add_special_tokens: Put the tokenizer's BOS token before the prompt; chat templates write it themselves.
         chat_template_kwargs: Further variables for the model's chat template.
     """
 
