@@ -1,4 +1,4 @@
-"""The GPU kernels, a file per op: pure `@triton.jit` functions first, what checks and launches them below."""
+"""GPU kernels in Triton, one file per op: first the `@triton.jit` functions, then the code that launches them."""
 
 from .op_set import TritonKernels, load
 

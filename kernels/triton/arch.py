@@ -1,4 +1,4 @@
-"""The kind of GPU that a kernel is launched on, as far as the choice of its tiles depends on it."""
+"""The architecture of a GPU, as far as the choice of launch shapes depends on it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Arch(NamedTuple):
         name: `"sm_90"`, `"gfx942"`.
         warp: Threads of a warp.
         processors: Streaming multiprocessors, or compute units.
-        tuning: Shapes that were measured to be faster than a launcher's own.
+        tuning: Launch shapes that were measured to be faster than the defaults.
     """
 
     backend: str
@@ -29,7 +29,7 @@ class Arch(NamedTuple):
 
     @property
     def family(self) -> str:
-        """What shapes of kernels depend on: `"cdna"`, `"rdna"`, `"sm_100"`, `"sm_120"`, or `"nvidia"` before."""
+        """Key of launch shapes: `"cdna"`, `"rdna"`, `"sm_100"`, `"sm_120"`, or `"nvidia"` for older cards of NVIDIA."""
         if self.backend == "hip":
             return "cdna" if self.warp == 64 else "rdna"
         capability = int(self.name.removeprefix("sm_"))
@@ -37,7 +37,7 @@ class Arch(NamedTuple):
 
 
 INTERPRETED = Arch("cuda", "sm_80", 32, 108)
-"""What Triton's interpreter on a CPU passes for: an A100."""
+"""The architecture that is assumed in Triton's interpreter on a CPU: an A100."""
 
 
 def detect_arch(device: torch.device) -> Arch:

@@ -1,8 +1,8 @@
-"""Launches without Triton's binder: what it finds out about a call is looked up when a similar call comes again.
+"""Fast launches that bypass Triton's binder: compiled kernels are cached and reused for similar calls.
 
-`JITFunction.run` looks at every argument, formats a key, and checks hooks and globals, which takes longer than small
-kernels run. Here the key is made of the arguments themselves. What was compiled for it is then launched with addresses
-in place of tensors, which spares the driver a question about each of them.
+`JITFunction.run` inspects every argument, formats a key, and checks hooks and globals, which takes longer than small
+kernels run. Here the key is made of the arguments themselves. The kernel that was compiled for a key is launched with
+addresses in place of tensors, which saves a query to the driver for each tensor.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
 _ALIGNMENT: Final = 16
-"""Triton compiles for addresses, and for integers, that are multiples of this."""
+"""Triton compiles special binaries for addresses and integers that are multiples of this."""
 
 
 class _Launched(JITFunction[Any]):
-    """A kernel that remembers what was compiled, by all that Triton's specialisation may depend on.
+    """A kernel that caches its binaries, by everything that Triton's specialisation may depend on.
 
-    Any number but a count is part of the key as it is, which tells more apart than Triton does.
+    Every number that is not a count is part of the key with its value, which distinguishes more cases than Triton does.
     """
 
     def __init__(self, kernel: Callable[..., object], tensors: int, counts: int) -> None:
-        """Expect so many tensors, then counts, then other numbers and constants. See `launched`."""
+        """Expect `tensors` tensors, then `counts` counts, then other numbers and constants. See `launched`."""
         names = kernel.__code__.co_varnames[tensors : tensors + counts]
         super().__init__(kernel, do_not_specialize=names)
         self._tensors, self._counts = tensors, tensors + counts
         self._compiled: dict[object, Any] = {}
 
     def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., object]:
-        """What launches that many blocks, given all arguments by place, constants included."""
+        """Return a function that launches `grid` blocks; it takes all arguments by position, constants included."""
         return partial(self._launch, grid)
 
     def _launch(self, grid: tuple[int, ...], *arguments: Any, **options: int) -> None:  # noqa: ANN401
@@ -64,14 +64,14 @@ class _Launched(JITFunction[Any]):
         run(*grid, *_ONES[len(grid)], stream, function, metadata, None, None, None, *addresses, *numbers)
 
     def _compile(self, key: object, grid: tuple[int, ...], arguments: tuple[Any, ...], options: dict[str, int]) -> None:
-        """Let Triton launch it; remember the kernel if all addresses are aligned."""
+        """Let Triton compile and launch the kernel; cache the binary if all addresses are aligned."""
         kernel = self.run(*arguments, grid=grid, warmup=False, **options)
         if all(tensor is None or tensor.data_ptr() % _ALIGNMENT == 0 for tensor in arguments[: self._tensors]):
             self._compiled[key] = (kernel.run, kernel.function, kernel.packed_metadata)
 
 
 _ONES: Final = {1: (1, 1), 2: (1,), 3: ()}
-"""Missing dimensions of a grid."""
+"""The missing dimensions of a grid, by the number of those that are given."""
 
 
 def launched(tensors: int, counts: int = 0) -> Callable[[Callable[..., object]], Any]:
@@ -79,9 +79,9 @@ def launched(tensors: int, counts: int = 0) -> Callable[[Callable[..., object]],
 
     Args:
         tensors: How many of the first arguments are tensors or None.
-        counts: How many after these take many values and are not looked at, so that there is one binary for all:
-            integers below 2³¹ such as counts of rows, and fractions, but no widths. The others, and constants, have one
-            type each, in all launches.
+        counts: How many arguments after these take many values and are not specialised on, so that one binary serves
+            all values: integers below 2³¹ such as numbers of rows, and fractions, but no widths. Every other argument
+            must have the same type in all launches.
     """
 
     def decorate(kernel: Callable[..., object]) -> Any:  # noqa: ANN401  (Triton's interpreter has a type of its own)

@@ -25,17 +25,17 @@ from .silu_mul import silu_mul
 
 
 class TritonKernels:
-    """Triton kernels in fp16, bf16 or fp32; with `TRITON_INTERPRET=1` they also run on the CPU, to be tested."""
+    """Triton kernels in fp16, bf16 or fp32. With `TRITON_INTERPRET=1` they also run on the CPU, for tests."""
 
     name = "triton"
     keys_by_dim = False
     fast_is_faster = False
 
     def __init__(self, arch: Arch, deterministic: bool = False) -> None:
-        """Choose tiles for `arch`.
+        """Make the op set for `arch`.
 
         Args:
-            arch: What the kernels run on.
+            arch: GPU architecture that the kernels run on.
             deterministic: Whether linear layers and the LM head are batch-invariant, which takes
                 tiles of one size for any number of rows, and kernels of our own in place of cuBLAS.
         """
@@ -45,17 +45,17 @@ class TritonKernels:
         self._tickets = Tickets()
 
     def tiling(self, heads: int, kv_heads: int) -> Tiling:
-        """What a thread block takes at once. See `Kernels.tiling`."""
+        """How plans are cut into tiles. See `Kernels.tiling`."""
         return tiling(self._arch, heads, kv_heads)
 
     def pack_linear(
         self, parts: Sequence[Weight], dtype: torch.dtype, device: torch.device, compute: Compute = "exact"
     ) -> TritonLinear:
-        """Stack `parts`, codes as they are. See `Kernels.pack_linear`."""
+        """Stack `parts`; quantised codes keep their values. See `Kernels.pack_linear`."""
         return pack(parts, dtype, device, compute)
 
     def fuse(self, layers: Sequence[LayerWeights], eps: float, head_dim: int) -> None:
-        """Ask for the ops one by one: a captured graph makes one call of them. See `Kernels.fuse`."""
+        """Return None: ops are called one by one, and a captured graph makes one call of them. See `Kernels.fuse`."""
 
     def linear(self, x: Tensor, weight: TritonLinear) -> Tensor:
         """`y = x Wᵀ`. See `Kernels.linear`."""
@@ -105,7 +105,7 @@ class TritonKernels:
         return sample(head, params)
 
     def advance(self, state: RoundState, head: HeadTopK, params: SampleParams) -> None:
-        """Choose, and move on what has a token. See `Kernels.advance`."""
+        """Choose tokens and advance the rows that got one. See `Kernels.advance`."""
         advance(state, head, params)
 
 

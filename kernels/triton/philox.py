@@ -1,4 +1,4 @@
-"""The noise of `reference.philox`, in registers."""
+"""The random numbers and Gumbel noise of `reference.philox`, computed in registers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import triton.language as tl
 _LN2 = tl.constexpr(0.6931471805599453)
 
 _BOUND_ERROR = tl.constexpr(1e-5)
-"""More than what roundings can take from `gumbel_bound`: of numbers up to 23, a few units of the last place."""
+"""More than rounding can lower `gumbel_bound` by: a few units in the last place of numbers up to 23."""
 
 
 @triton.jit
 def _wide_product(x, FACTOR: tl.constexpr):
-    """High and low 32 bits of a product, which one instruction gives."""
+    """High and low 32 bits of a product, from one instruction."""
     product = x.to(tl.uint64) * FACTOR
     return (product >> 32).to(tl.uint32), product.to(tl.uint32)
 
@@ -37,8 +37,8 @@ def philox(c0, c1, k0, k1):
 def gumbel_of(word):
     """Standard Gumbel noise of a Philox word (uint32): `-log(-log(1 - v))` with `v = (word + ½) / 2³²`.
 
-    With `w = 1 - v` rounded, `log(1 - v)` is `log(w) v / (w - 1)` up to the last bits, also where `v` is so small that
-    `w` has lost it (Goldberg 1991, Theorem 4). Such values decide the draw.
+    With `w = 1 - v` rounded, `-log(1 - v)` is `log(w) v / (w - 1)` up to the last bits (Goldberg 1991, Theorem 4), or
+    `v` if `v` is so small that `w` is 1. Such values decide the draw.
     """
     high, low = (word >> 8).to(tl.int32).to(tl.float32), (word & 255).to(tl.int32).to(tl.float32)
     v = tl.minimum((high * 256.0 + (low + 0.5)) * 2.0**-32, 1 - 2.0**-24)
@@ -50,7 +50,7 @@ def gumbel_of(word):
 
 @triton.jit
 def gumbel_bound(word):
-    """A number that `gumbel_of(word)` is not above, and little below where it is large, for a fifth of its cost.
+    """An upper bound of `gumbel_of(word)` for a fifth of its cost, which is tight where the noise is large.
 
     As `-log(1 - v) >= v`, the noise is at most `-log(v)`. The upper 23 bits of the word, read as a mantissa, are `v`
     rounded down.

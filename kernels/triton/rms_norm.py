@@ -18,7 +18,7 @@ MAX_WIDTH = 32768
 """Widest row: what 1024 threads hold with 32 values each."""
 
 _LEAST = 1024
-"""Values of a thread block at least; where rows are narrower it takes several."""
+"""Least values per thread block; if rows are narrower, it takes several."""
 
 _WIDTHS = (512, 1024, 2048, 4096, 8192)
 """Hidden sizes of known models, rounded up to powers of two."""
@@ -39,7 +39,7 @@ def _rms_norm(
     ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """`ROWS` rows; what is behind a row's `width` counts as zeros."""
+    """Process `ROWS` rows; columns after a row's `width` count as zeros."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     column = tl.arange(0, WIDTH)[None, :]
     inside = (row < rows) & (column < width)
@@ -81,7 +81,7 @@ def _with_whole_rows(x: Tensor) -> Tensor:
 
 @cache
 def _block(width: int) -> tuple[int, int, int]:
-    """Rows of a thread block, their padded width, and warps: 16 values per thread, but 4 warps at least."""
+    """Rows per thread block, their padded width, and number of warps: 16 values per thread, but at least 4 warps."""
     padded = 1 << (width - 1).bit_length()
     rows = max(1, _LEAST // padded)
     return rows, padded, min(max(rows * padded // 512, 4), 32)

@@ -1,4 +1,4 @@
-"""QKV bias, norms of heads, RoPE and the write of K and V: a row of QKV is read once, and every value goes home."""
+"""QKV bias, norms of heads, RoPE and the write of K and V, in one pass that reads each row of QKV once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .launch import launched
 from .variant import Variant, pointer_to
 
 _PAIRS = 1024
-"""Pairs of dimensions of a thread block: 8 for each of its threads, so that 16-bit values move 16 bytes at a time."""
+"""Pairs of dimensions per thread block: 8 for each of its threads, so that 16-bit values move 16 bytes at a time."""
 
 _WARPS = 4
 
@@ -46,7 +46,7 @@ def _rope_store(
     BLOCK_HEADS: tl.constexpr,
     BLOCK_HALF: tl.constexpr,
 ):
-    """Some heads of one row, those of Q, K and V counted through; computed in fp32 and rounded once."""
+    """Process some heads of one row; heads are numbered across Q, K and V. Computed in fp32 and rounded once."""
     row = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1) * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)[:, None]
     pair = tl.arange(0, BLOCK_HALF)[None, :]
@@ -82,7 +82,7 @@ def _rope_store(
 
 @triton.jit
 def _norm_weights(q_norm, k_norm, of_q, of_k):
-    """What heads of Q and of K are multiplied by; 1 for others."""
+    """The norm's weights for heads of Q and of K; 1 for other heads."""
     weights = tl.load(q_norm, of_q, 0.0).to(tl.float32) + tl.load(k_norm, of_k, 0.0).to(tl.float32)
     return tl.where(of_q | of_k, weights, 1.0)
 
@@ -92,7 +92,7 @@ def _store_head(
     pages, scales, low, high, slot, kv_head, kv_heads, inside,
     LARGEST: tl.constexpr, HALF: tl.constexpr, PAGE_SIZE: tl.constexpr,
 ):  # fmt: skip
-    """Write those heads to `slot` that have a number of `pages`."""
+    """Write to `slot` of `pages` those heads whose `kv_head` is in range."""
     inside &= (kv_head >= 0) & (kv_head < kv_heads) & (slot >= 0)
     if scales is not None:
         scale = tl.load(scales + kv_head, (kv_head >= 0) & (kv_head < kv_heads), 1.0)
@@ -144,7 +144,7 @@ def rope_store(
 
 @cache
 def _block(head_dim: int) -> tuple[int, int]:
-    """Heads of a thread block, and the pairs of a head as a power of two."""
+    """Heads per thread block, and pairs per head rounded up to a power of two."""
     half = 1 << (head_dim // 2 - 1).bit_length()
     return max(1, _PAIRS // half), half
 

@@ -1,4 +1,4 @@
-"""The choice of the next token among candidates, and the step of a round's state: one warp per row."""
+"""Chooses the next token of each row among its candidates and advances the state of a round, with one warp per row."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ _MOST = tl.constexpr(MOST_LOGIT)
 _LAST_UNIFORM = tl.constexpr(1 - 2.0**-24)
 
 MAX_ENDS = 8
-"""Columns of `RoundState.ends` at most."""
+"""Most columns of `RoundState.ends`."""
 
 _ROWS, _WARPS = 1, 1
-"""Of a thread block. On an H200 more rows took longer, and more warps no less time."""
+"""Rows and warps of a thread block. On an H200, more rows were slower, and more warps were no faster."""
 
 
 @triton.jit
 def _exp(x):
-    """Of fp32 values, taken in fp64 and rounded, as on the host."""
+    """Exponentials of fp32 values, computed in fp64 and rounded, as on the host."""
     return tl.exp(x.to(tl.float64)).to(tl.float32)
 
 
 @triton.jit
 def _log(x):
-    """Of fp32 values, taken in fp64 and rounded, as on the host."""
+    """Logarithms of fp32 values, computed in fp64 and rounded, as on the host."""
     return tl.log(x.to(tl.float64)).to(tl.float32)
 
 
 @triton.jit
 def _noise(key, position, tokens):
-    """Standard Gumbel noise of each row's `tokens`, `[rows, n]`, with the bits of `reference.pick.gumbel`.
+    """Standard Gumbel noise of each row's `tokens`, `[rows, n]`, bit for bit that of `reference.pick.gumbel`.
 
-    With `w = 1 - v` rounded, `log(1 - v)` is `log(w) v / (1 - w)` up to the last bits (Goldberg 1991, Theorem 4); in
-    fp64 no `v` is so small that `w` loses it.
+    With `w = 1 - v` rounded, `log(1 - v)` is `log(w) v / (1 - w)` up to the last bits (Goldberg 1991, Theorem 4). In
+    fp64, no `v` is so small that `w` rounds to 1.
     """
     none = tl.zeros(tokens.shape, tl.uint32)
     low, high = key.to(tl.uint32)[:, None] + none, (key >> 32).to(tl.uint32)[:, None] + none
@@ -59,13 +59,13 @@ def _noise(key, position, tokens):
 
 @triton.jit
 def _some(condition):
-    """Whether it holds for any row."""
+    """Whether `condition` holds for any row."""
     return tl.max(condition.to(tl.int32), axis=0) > 0
 
 
 @triton.jit
 def _at(column, values):
-    """The value of each row, `[rows, n]`, in its `column`."""
+    """The element of `values`, `[rows, n]`, at each row's `column`."""
     lane = tl.arange(0, values.shape[1])[None, :]
     return tl.sum(tl.where(lane == column[:, None], values, tl.zeros_like(values)), axis=1)
 
@@ -89,10 +89,10 @@ def _choose(
     positions,
     k,
 ):
-    """`reference.sample` of rows with candidates `tokens` and `logits`, `[rows, n]`.
+    """Choose like `reference.sample`, for rows with candidates `tokens` and `logits`, `[rows, n]`.
 
     Returns:
-        Tokens, logits, and which of them are settled, `[rows]` each.
+        Tokens, their logits, and whether each choice is settled, `[rows]` each.
     """
     lane = tl.arange(0, tokens.shape[1])[None, :]
     temperature, top_k = tl.load(temperatures + row, is_row, 0.0), tl.load(top_ks + row, is_row, 0)
@@ -121,7 +121,7 @@ def _choose(
         kept = tl.where(nucleus, tl.minimum(kept, within), kept)
         settled = settled | (nucleus & (mass >= enough))
     if _some(min_p > 0):
-        floor = best + _log(min_p)  # -inf, where there is no limit
+        floor = best + _log(min_p)  # -inf if there is no limit
         probable = tl.sum(((scaled >= floor[:, None]) & (lane < k)).to(tl.int32), axis=1)
         kept = tl.minimum(kept, probable)
         settled = settled | (probable < width)
@@ -139,7 +139,7 @@ def _choose(
         logit = tl.where(pure, tl.load(drawn_logits + row, is_row, 0.0), logit)
         settled = settled | pure
     lowest = _at(tl.maximum(width, 1) - 1, logits)
-    finite = (tl.abs(lse) < _MOST) & (tl.abs(lowest) < _MOST)  # which NaN is not
+    finite = (tl.abs(lse) < _MOST) & (tl.abs(lowest) < _MOST)  # False for NaN
     return token, logit, settled & finite & (width > 0)
 
 
@@ -175,7 +175,7 @@ def _sample(
     ROWS: tl.constexpr,
     LIST: tl.constexpr,
 ):
-    """`ROWS` rows."""
+    """Choose a token for each of `ROWS` rows."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     is_row = row < rows
     tokens, values = _candidates(top_ids, top_logits, row, is_row, k, LIST)
@@ -226,15 +226,15 @@ def _advance(
     LIST: tl.constexpr,
     ENDS: tl.constexpr,
 ):
-    """`ROWS` rows; `room` and `columns` are those of `next_places` and of `ends`."""
+    """Choose for `ROWS` rows and advance them; `room` and `columns` are the widths of `next_places` and of `ends`."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     is_row = row < rows
     tokens, values = _candidates(top_ids, top_logits, row, is_row, k, LIST)
     runs = is_row & (tl.load(ended + row, is_row, 1) == 0)
     number = tl.load(drawn + row, runs, 0)
     place = tl.load(next_places + row * room + number, runs, -1)
-    # Both are read before anything is chosen: `position` is the memory of `draw_position`, which all of a block's warps
-    # have to have read when one of them writes it.
+    # Both are read before anything is chosen: `position` shares its memory with `draw_position`, and all warps of a
+    # block must have read it before one of them writes it.
     next_position = tl.load(positions + row, runs, 0) + 1
     next_draw = tl.load(draw_position + row, runs, 0) + 1
     token, logit, is_settled = _choose(
@@ -277,7 +277,7 @@ def sample(head: HeadTopK, params: SampleParams) -> Sampled:
 
 
 def advance(state: RoundState, head: HeadTopK, params: SampleParams) -> None:
-    """Choose, and move on the rows of a round, all in one launch. See `Kernels.advance`."""
+    """Choose tokens and advance the rows of a round, in one launch. See `Kernels.advance`."""
     rows, k = head.top_ids.shape
     room, columns = state.next_places.shape[1], state.ends.shape[1]
     assert state.top_ids.shape == (room, rows, k)

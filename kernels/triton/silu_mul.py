@@ -1,4 +1,4 @@
-"""SwiGLU's product."""
+"""The product of SwiGLU, `silu(gate) * up`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .launch import launched
 from .variant import Variant, pointer_to
 
 _VALUES = 1024
-"""Results of a thread block: 8 per thread, which are 128 bits of a 16-bit dtype."""
+"""Results per thread block: 8 per thread, which are 128 bits of a 16-bit dtype."""
 
 
 @launched(tensors=2, counts=1)
 def _silu_mul(y, gate_up, rows, width, stride, ROWS: tl.constexpr, WIDTH: tl.constexpr):
-    """`ROWS` rows times `WIDTH` columns of the result; the product is rounded once."""
+    """Compute `ROWS` rows times `WIDTH` columns of the result; the product is rounded once."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     column = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)[None, :]
     inside = (row < rows) & (column < width)

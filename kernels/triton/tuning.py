@@ -1,7 +1,7 @@
-"""Shapes of kernels that were measured to be the fastest on a card: the tables that `make gpu-tune` writes.
+"""Launch shapes that were measured to be the fastest on a card: the tables that `make gpu-tune` writes.
 
-A launcher has a shape of its own for everything that it launches, and asks the table of its card, `Arch.tuning`, for
-what was measured to be faster. A table is a file in `tuned/`, named after the card:
+A launcher has a default shape for everything that it launches, and asks the table of its card, `Arch.tuning`, for one
+that was measured to be faster. A table is a file in `tuned/`, named after the card:
 
     {"card": "NVIDIA H200", "arch": "sm_90", "versions": {"triton": "3.6.0"},
      "shapes": [{"op": "linear", "kind": "bf16 4-bit g32", "rows": 16, "columns": 4096, "fields": {"warps": 2}}]}
@@ -22,18 +22,18 @@ ShapeT = TypeVar("ShapeT", bound=NamedTuple)
 
 
 class TableError(ValueError):
-    """A tuning table is not what it must be; the message names the file."""
+    """A tuning table is invalid; the message names the file."""
 
 
 class TunedShape(NamedTuple):
-    """What was measured to be the fastest for a size.
+    """The shape that was measured to be the fastest for a size.
 
     Attributes:
         op: Name of the kernel.
-        kind: What it is compiled for beside its shape, such as `"bf16 4-bit g32"`.
-        rows: It holds for so many rows, of a call or of a tile, and for fewer down to the next smaller entry.
-        columns: Columns of the weight, width of a head, or what else the launcher tells sizes apart by.
-        fields: Fields of the launcher's shape by name; fields that are missing stay the launcher's own.
+        kind: What the kernel is compiled for besides its shape, such as `"bf16 4-bit g32"`.
+        rows: The entry is for up to this many rows, of a call or of a tile, down to the next smaller entry.
+        columns: Columns of the weight, width of a head, or whatever else the launcher distinguishes sizes by.
+        fields: Fields of the launcher's shape by name; missing fields keep their defaults.
     """
 
     op: str
@@ -51,7 +51,7 @@ class TuningTable:
     """
 
     def __init__(self, card: str, shapes: Iterable[TunedShape]) -> None:
-        """Keep `shapes`, of which each op, kind and size has one at most."""
+        """Keep `shapes`, at most one for each op, kind and size."""
         self.card = card
         self._shapes: dict[tuple[str, str], list[TunedShape]] = {}
         for one in shapes:
@@ -60,28 +60,28 @@ class TuningTable:
             same.sort(key=lambda one: (one.rows, one.columns))
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Another process gets a copy, which compares as another table."""
+        """Pickle the table as a copy, which is not equal to this one."""
         return TuningTable, (self.card, [one for same in self._shapes.values() for one in same])
 
     def shapes(self, op: str, kind: str) -> tuple[TunedShape, ...]:
-        """Everything that was measured for `kind`, by ascending rows; lists of variants have these binaries too."""
+        """All entries for `kind`, by ascending rows; lists of variants include their binaries."""
         return tuple(self._shapes.get((op, kind), ()))
 
     def shape(self, op: str, kind: str, rows: int, columns: int, default: ShapeT) -> ShapeT:
-        """`default`, a NamedTuple of integers, with the fields that were measured to be faster.
+        """Return `default`, a NamedTuple of integers, with the fields that were measured to be faster.
 
-        The entry is the one with the fewest rows that are enough, or with the most where none are, and among those the
-        one whose columns are nearest by ratio.
+        They come from the entries with the fewest rows that are at least `rows`, or with the most rows if none has
+        enough; among those, from the entry whose columns are nearest by ratio.
 
         Args:
             op: Name of the kernel.
-            kind: What it is compiled for beside its shape.
+            kind: What the kernel is compiled for besides its shape.
             rows: Rows of the call.
             columns: Columns of the weight, or width of a head.
             default: The launcher's own choice.
 
         Raises:
-            TableError: The table has a field that `default` has not.
+            TableError: The table has a field that `default` does not have.
         """
         measured = self._shapes.get((op, kind))
         if not measured:
@@ -93,16 +93,16 @@ class TuningTable:
 
 
 UNTUNED: Final = TuningTable("", ())
-"""Every launcher's own choice."""
+"""The empty table, with which every launcher uses its defaults."""
 
 
 def load_tuning(card: str, arch: str, folder: Path = TUNED_FOLDER) -> TuningTable:
     """The table of `card`, else the first of the same architecture, else `UNTUNED`.
 
     Args:
-        card: As the driver calls it; empty for any card of the architecture.
-        arch: `"sm_90"`, `"gfx942"`.
-        folder: Where tables are.
+        card: The driver's name of the card; empty for any card of the architecture.
+        arch: Name of the architecture, such as `"sm_90"` or `"gfx942"`.
+        folder: Where the tables are.
 
     Raises:
         TableError: A table cannot be read.

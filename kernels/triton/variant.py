@@ -1,6 +1,6 @@
 """A kernel with everything that is fixed when it is compiled.
 
-Each op's file lists what its launcher can launch, so that all of it can be compiled and looked at without a GPU.
+Each op's file lists every variant that its launcher can launch, so that all can be compiled and examined without a GPU.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Variant(NamedTuple):
         num_warps: Warps of a block.
         num_stages: Depth of the software pipeline.
         aligned: Arguments that are multiples of 16, addresses included: what Triton would find out at a launch.
-        registers: Most that a thread may have, on NVIDIA's cards, or None for what the compiler likes.
+        registers: Most registers per thread on NVIDIA's cards, or None to leave it to the compiler.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Variant(NamedTuple):
 
 
 def pointer_to(dtype: torch.dtype) -> str:
-    """How a signature calls a tensor of `dtype`."""
+    """The type of a tensor of `dtype` in a signature."""
     return f"*{_NAMES[dtype]}"
 
 

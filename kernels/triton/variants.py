@@ -17,9 +17,9 @@ from .variant import Variant
 
 
 def all_variants(arch: Arch) -> Iterator[Variant]:
-    """Those of all ops on `arch` in fp16 and bf16, which have names of their own.
+    """The binaries of all ops on `arch` in fp16 and bf16. Each has a unique name.
 
-    fp32 is left out: kernels are tested in it, and what it runs on are not the tensor cores that they are made for.
+    fp32 is left out: it is for tests, and does not run on the tensor cores that the kernels are made for.
     """
     for variants in _OPS:
         yield from variants(arch)
