@@ -1,7 +1,8 @@
 """marcot's op set: one signature per op, several implementations.
 
 This file must import nothing from outside its own folder and define no `__version__`: `transformers` probes for a
-PyPI package called `kernels`, finds this folder when Python runs from the repository's root, and must lose interest.
+PyPI package called `kernels`, finds this folder when Python runs from the repository's root, and must not take it for
+that package.
 """
 
 from .blocks import BlockTensor, Weight

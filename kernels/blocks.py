@@ -18,14 +18,14 @@ class BlockFormatError(MarcotError):
 
 
 _ROWS_AT_ONCE = 4096
-"""Rows that are rounded at a time: with fp32 intermediates a few dozen MB, also for an embedding of 150,000 rows."""
+"""Rows that are rounded at a time: fp32 intermediates take a few dozen MB, even for an embedding of 150,000 rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockTensor:
-    """A matrix whose rows are runs of quantised blocks.
+    """A matrix whose rows consist of quantised blocks.
 
-    Rows are independent, so slicing, permuting and stacking them never touches a block.
+    Rows are independent, so slicing, permuting and stacking them never changes a block.
 
     Attributes:
         data: `[rows, bytes_per_row]` uint8, possibly a view of a memory-mapped file.
@@ -68,7 +68,7 @@ class BlockTensor:
         for start in range(0, rows, _ROWS_AT_ONCE):
             piece = slice(start, start + _ROWS_AT_ONCE)
             try:
-                with np.errstate(over="ignore", invalid="ignore"):  # which leave a scale that is not finite
+                with np.errstate(over="ignore", invalid="ignore"):  # the scale is then not finite
                     blocks = quantize(weight[piece].float().numpy(), GGMLQuantizationType[format])
             except NotImplementedError as error:
                 raise BlockFormatError(f"the gguf package cannot make {format} blocks") from error
@@ -93,7 +93,7 @@ class BlockTensor:
             ) from error
         data = self.data if rows is None else self.data[rows]
         try:
-            with np.errstate(all="ignore"):  # scales of any bits: what is not finite is found where it is used
+            with np.errstate(all="ignore"):  # scales of any bits: non-finite values are found where they are used
                 values = dequantize(data.numpy(), GGMLQuantizationType[self.format])
         except (KeyError, NotImplementedError) as error:
             raise BlockFormatError(

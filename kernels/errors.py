@@ -1,4 +1,4 @@
-"""The root of every error that marcot raises on purpose."""
+"""The base class of all errors that marcot raises on purpose, and the errors of kernels."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ from __future__ import annotations
 class MarcotError(Exception):
     """An error with a message for the user: what is wrong, where, and what to do next.
 
-    `exit_code` is what the command line exits with when this error ends it.
+    `exit_code` is the exit code of the command line when this error ends it.
     """
 
     exit_code = 1
 
 
 class KernelsUnavailableError(MarcotError):
-    """The requested kernel set does not exist here, or cannot do what is asked of it."""
+    """The requested op set is not available here, or does not support what is asked of it."""
 
     exit_code = 5
 
 
 class KernelArgumentError(MarcotError):
-    """An op was called with tensors of shapes, dtypes or indices that it cannot work on: a bug in whoever calls it."""
+    """An op was called with tensors whose shapes, dtypes or indices are invalid: a bug in the caller."""
 
     exit_code = 70
 
 
 class NonFiniteError(MarcotError):
-    """Numbers of a model are infinite or NaN: its weights, or what comes of them."""
+    """Numbers of a model are infinite or NaN: its weights, or results computed from them."""
 
     exit_code = 6
 
 
 class NoCompilerError(KernelsUnavailableError):
-    """A kernel set is built on the machine that runs it, and this one has no compiler for it."""
+    """An op set must be built on the machine that runs it, and this machine has no compiler for it."""
 
 
 class KernelBuildError(KernelsUnavailableError):
-    """The compiler of this machine makes no library of a kernel set; the message says why."""
+    """The compiler of this machine could not build an op set's library; the message says why."""
 
 
 class CompilerMishapError(KernelBuildError):
-    """The compiler of this machine could not do its work, for want of room or memory say; later it may."""
+    """The compiler failed for a reason that may pass, such as a lack of disk space or memory."""

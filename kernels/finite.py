@@ -1,4 +1,4 @@
-"""Whether numbers are finite, where nothing else looks at them."""
+"""Checks that weights are finite."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from .errors import NonFiniteError
 
 
 def check_finite(weight: Tensor) -> None:
-    """See that no element of `weight` is infinite or NaN, which all results would be in the end.
+    """Check that no element of `weight` is infinite or NaN, as it would spread to all results.
 
     Raises:
-        NonFiniteError: One is.
+        NonFiniteError: An element is infinite or NaN.
     """
     if weight.is_floating_point() and not weight.isfinite().all():
         raise NonFiniteError("a weight is infinite or NaN")

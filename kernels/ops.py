@@ -1,7 +1,8 @@
-"""The op set: one signature for every implementation.
+"""The ops that a model needs, with one signature for all implementations.
 
-`reference/` is the specification and every test's oracle; other sets differ from it in speed and rounding only.
-Tensors live on the set's device. `rows` counts the tokens of one forward step, over all branches.
+An implementation of all ops is an *op set*. The one in `reference/` is the specification that tests compare with; the
+others differ from it only in speed and rounding. Tensors are on the set's device. `rows` is the number of tokens in one
+forward pass, over all branches.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from .blocks import Weight
 from .plan import Plan, Tiling
 
 MAX_TOP_K = 64
-"""Largest `k` of `lm_head_topk`: what a GPU tile keeps in registers while the vocabulary streams by."""
+"""Largest `k` of `lm_head_topk`: what a GPU tile keeps in registers while it goes through the vocabulary."""
 
 MOST_LOGIT = 1e20
-"""Above every logit that is drawn from: temperatures and penalties neither overflow it nor make it zero in fp32."""
+"""Above every logit that may be drawn from. Temperatures and penalties neither overflow it nor make it zero in fp32."""
 
 Compute = Literal["exact", "fast"]
 """How a packed weight is multiplied. *exact*: fp32 activations and sums. *fast*: where the weight is block-quantised,
@@ -28,7 +29,7 @@ the activations are rounded to int8 in blocks of 32 columns (`reference.quantize
 
 
 class PackedLinear(Protocol):
-    """A weight in the layout that its kernel set reads; made by `pack_linear`, opaque to everyone else."""
+    """A weight in the layout of an op set; made by its `pack_linear` and opaque to all other code."""
 
     @property
     def out_features(self) -> int:
@@ -42,15 +43,15 @@ class PackedLinear(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Memory that the packed weight holds, in bytes."""
+        """Memory of the packed weight, in bytes."""
         ...
 
 
 class Draw(NamedTuple):
-    """What a Gumbel-max draw over the whole vocabulary needs.
+    """Parameters of a Gumbel-max draw over the whole vocabulary.
 
     Attributes:
-        temperature: `[rows]` fp32; rows at 0 are skipped, their results are undefined.
+        temperature: `[rows]` fp32; rows with 0 are skipped, and their results are undefined.
         key: `[rows]` int64, the Philox key of the row's branch.
         position: `[rows]` int64, the absolute position of the token to be drawn.
     """
@@ -61,13 +62,13 @@ class Draw(NamedTuple):
 
 
 class HeadTopK(NamedTuple):
-    """What is left of a row of logits.
+    """The results of the LM head: what is kept of each row of logits.
 
     Attributes:
         top_ids: `[rows, k]` int64, the most probable tokens, best first.
         top_logits: `[rows, k]` fp32, their raw logits.
         lse: `[rows]` fp32, log-sum-exp of all raw logits: `logprob = logit - lse`.
-        target_logits: `[rows]` fp32 raw logits of the requested targets, or None.
+        target_logits: `[rows]` fp32, raw logits of the requested targets, or None.
         drawn_ids: `[rows]` int64, the Gumbel-max draws, or None without a `Draw`.
         drawn_logits: `[rows]` fp32, their raw logits, or None.
         scaled_lse: `[rows]` fp32, log-sum-exp of logits / temperature, or None without a `Draw`.
@@ -82,7 +83,7 @@ class HeadTopK(NamedTuple):
     scaled_lse: Tensor | None
 
     def select(self, rows: Tensor | slice) -> HeadTopK:
-        """What is left of some of the rows: a slice of them, or int64 indices."""
+        """Return the results of some rows, given as a slice or as int64 indices."""
         return self._replace(**{name: part[rows] for name, part in self._asdict().items() if part is not None})
 
 
@@ -92,10 +93,10 @@ class SampleParams(NamedTuple):
     Attributes:
         temperature: fp32, divides the logits; 0 is greedy.
         top_k: int32, how many of the most probable tokens are kept; 0 keeps all.
-        top_p: fp64, the smallest set of most probable tokens whose probability reaches it is kept; 1 keeps all.
-        min_p: fp32, tokens at least so many times as probable as the best are kept; 0 keeps all.
-        width: int32, how many candidates the row may use, so that a neighbour who wants more changes nothing. 0 leaves
-            the choice open whatever the candidates are.
+        top_p: fp64; the smallest set of most probable tokens whose total probability reaches it is kept; 1 keeps all.
+        min_p: fp32; tokens at least `min_p` times as probable as the best token are kept; 0 keeps all.
+        width: int32, how many candidates the row may use, so that a neighbour that needs more changes nothing for it.
+            With 0 the choice is never settled.
         key: int64, the Philox key of the row's branch.
         position: int64, the absolute position of the token to be drawn.
     """
@@ -110,12 +111,13 @@ class SampleParams(NamedTuple):
 
 
 class Sampled(NamedTuple):
-    """Chosen tokens. Of a row that is not settled, `ids` and `logits` mean nothing.
+    """Chosen tokens. `ids` and `logits` are undefined in rows that are not settled.
 
     Attributes:
         ids: `[rows]` int64.
         logits: `[rows]` fp32, their raw logits.
-        settled: `[rows]` bool, whether the candidates settle the choice and the row's numbers are finite.
+        settled: `[rows]` bool, whether the candidates are enough to decide the choice, and the row's numbers are
+            finite.
     """
 
     ids: Tensor
@@ -127,21 +129,21 @@ class RoundState(NamedTuple):
     """The rows of a batch while the device decodes up to `T` tokens of each; `advance` changes it in place.
 
     Attributes:
-        token_ids: `[rows]` int64, the token that each row runs next.
-        positions: `[rows]` int32, its position, `Plan.positions`.
+        token_ids: `[rows]` int64, each row's input token for the next forward pass.
+        positions: `[rows]` int32, its position; the same tensor as `Plan.positions`.
         places: `[rows]` int64, its cache slot, see `Kernels.rope_store`.
-        draw_position: `[rows]` int64, the memory of `SampleParams.position` and `Draw.position`.
+        draw_position: `[rows]` int64; the same memory as `SampleParams.position` and `Draw.position`.
         next_places: `[rows, T]` int64, the cache slot of the i-th token that the row draws.
         ends: `[rows, S]` int64, tokens that end the row; -1 pads.
-        limit: `[rows]` int32, tokens that the row may draw, at most `T`.
-        drawn: `[rows]` int32, how many it has drawn; at first 0.
-        ended: `[rows]` uint8, whether it draws no more; at first 0, or 1 for a padded row.
-        settled: `[rows]` uint8, whether its last choice was settled.
-        drawn_ids: `[T, rows]` int32, the tokens, in the order in which each row drew them.
+        limit: `[rows]` int32, how many tokens the row may draw, at most `T`.
+        drawn: `[rows]` int32, how many tokens the row has drawn; initially 0.
+        ended: `[rows]` uint8, whether the row has stopped drawing; initially 0, or 1 for a padding row.
+        settled: `[rows]` uint8, whether the row's last choice was settled.
+        drawn_ids: `[T, rows]` int32, the drawn tokens, in the order in which each row drew them.
         drawn_logits: `[T, rows]` fp32, their raw logits.
-        lse: `[T, rows]` fp32, `HeadTopK.lse` of what they were drawn from.
+        lse: `[T, rows]` fp32, `HeadTopK.lse` of the logits that they were drawn from.
         top_ids: `[T, rows, k]` int32, the candidates that they were drawn from.
-        top_logits: `[T, rows, k]` fp32.
+        top_logits: `[T, rows, k]` fp32, the raw logits of these candidates.
     """
 
     token_ids: Tensor
@@ -162,7 +164,7 @@ class RoundState(NamedTuple):
 
 
 class KVScales(NamedTuple):
-    """What a layer's KV cache in fp8 needs: the value of head `h` in it is the true one divided by `scale[h]`.
+    """The scales of a layer's fp8 KV cache: for head `h`, it stores the true values divided by `scale[h]`.
 
     Attributes:
         k: `[kv_heads]` fp32.
@@ -198,8 +200,8 @@ class LayerWeights(NamedTuple):
         post_attention_norm: `[hidden]`, RMSNorm before the MLP.
         gate_up: `[2 * width, hidden]`, gate rows first.
         down: `[hidden, width]`.
-        head_norms: Of Q and K, or None.
-        rope: Which of a step's tables of cosines and sines rotates Q and K.
+        head_norms: Norms of the heads of Q and K, or None.
+        rope: Index of the step's table of cosines and sines that rotates Q and K.
     """
 
     input_norm: Tensor
@@ -214,7 +216,7 @@ class LayerWeights(NamedTuple):
 
 
 class FusedLayers(Protocol):
-    """A stack of decoder layers that runs in one call. The result is bit for bit that of the single ops."""
+    """A stack of decoder layers that runs in one call. The result has the same bits as with separate ops."""
 
     def __call__(
         self, x: Tensor, cos: Tensor, sin: Tensor, slots: Tensor, k_cache: Tensor, v_cache: Tensor, plan: Plan
@@ -222,7 +224,7 @@ class FusedLayers(Protocol):
         """Run every layer.
 
         Args:
-            x: `[rows, hidden]`, embedded tokens.
+            x: `[rows, hidden]`, the embeddings of the tokens.
             cos: `[tables, rows, head_dim / 2]` fp32, see `Kernels.rope_store` and `LayerWeights.rope`.
             sin: Same shape.
             slots: `[rows]` int64, see `Kernels.rope_store`.
@@ -231,45 +233,45 @@ class FusedLayers(Protocol):
             plan: See `Kernels.tree_attention`.
 
         Returns:
-            The last MLP's output and the residual stream before it, both `[rows, hidden]`.
+            The output of the last MLP, and the residual stream before it is added, both `[rows, hidden]`.
         """
         ...
 
 
 class Kernels(Protocol):
-    """A complete op set. A module with these functions is one.
+    """A complete op set; a module with these functions is one too.
 
-    How the values of a page lie inside `[kv_heads, page_size, head_dim]` is the set's own affair: `rope_store` writes
-    them and `tree_attention` reads them.
+    Each set may order the values inside a page `[kv_heads, page_size, head_dim]` in its own way, because only its
+    `rope_store` writes them and only its `tree_attention` reads them.
     """
 
     @property
     def name(self) -> str:
-        """What `MARCOT_KERNELS` calls this set."""
+        """The name of this set in `MARCOT_KERNELS`."""
         ...
 
     @property
     def keys_by_dim(self) -> bool:
-        """Whether K pages hold `[kv_heads, head_dim, page_size]` instead, so that a vector spans tokens."""
+        """Whether K pages are laid out as `[kv_heads, head_dim, page_size]`, so that a SIMD vector spans tokens."""
         ...
 
     @property
     def fast_is_faster(self) -> bool:
-        """Whether `fast` gains time here, or is there for comparison only."""
+        """Whether compute mode `fast` saves time in this set; if not, it is for comparison only."""
         ...
 
     @property
     def deterministic(self) -> bool:
-        """Whether results are batch-invariant: a row's have the same bits in any batch. Tiles of plans are fixed."""
+        """Whether results are batch-invariant: a row has the same bits in any batch. Plans then have fixed tiles."""
         ...
 
     @property
     def fp8_dtype(self) -> torch.dtype | None:
-        """Dtype of pages that have `KVScales`, or None where pages have the dtype of the activations only."""
+        """Dtype of 8-bit pages, which have `KVScales`, or None if pages can only have the dtype of the activations."""
         ...
 
     def tiling(self, heads: int, kv_heads: int) -> Tiling | None:
-        """How plans for `tree_attention` are to be cut into tiles, or None where their items are enough.
+        """How plans for `tree_attention` must be cut into tiles, or None if this set reads their items.
 
         Args:
             heads: Query heads.
@@ -283,22 +285,22 @@ class Kernels(Protocol):
         """Stack `parts` along their rows and pack them once, for `linear`, `embed` and `lm_head_topk`.
 
         Args:
-            parts: Matrices `[n_i, in_features]`, dense or block-quantised, each of its own format.
+            parts: Matrices `[n_i, in_features]`, dense or block-quantised; formats may differ.
             dtype: Compute dtype of the activations.
-            device: Where the packed weight lives.
-            compute: How it will be multiplied.
+            device: Device of the packed weight.
+            compute: How the weight will be multiplied.
 
         Raises:
-            NonFiniteError: A value is infinite or NaN, be it only as it is packed.
+            NonFiniteError: A value is infinite or NaN, or becomes so when it is packed.
         """
         ...
 
     def fuse(self, layers: Sequence[LayerWeights], eps: float, head_dim: int) -> FusedLayers | None:
-        """Make one call of a stack of layers, or None where the ops are called one by one.
+        """Fuse a stack of layers into one call, or return None if the ops are to be called one by one.
 
         Args:
-            layers: All layers of a decoder, top to bottom.
-            eps: Of their norms.
+            layers: All layers of a decoder, in the order in which they run.
+            eps: Added to the mean square in their norms.
             head_dim: Width of an attention head; the scores' scale is `head_dim ** -0.5`.
         """
         ...
@@ -318,8 +320,8 @@ class Kernels(Protocol):
     def embed(self, ids: Tensor, weight: PackedLinear) -> Tensor:
         """Gather the embedding rows of `ids` (`[rows]` int64); returns `[rows, in_features]` in the packed dtype.
 
-        An id outside the vocabulary is an error of the set's own kind, as looking on the device would mean waiting for
-        it; sets on the CPU raise a `KernelArgumentError`.
+        What an id outside the vocabulary leads to depends on the set, because checking ids on a GPU would mean waiting
+        for it; sets on the CPU raise a `KernelArgumentError`.
         """
         ...
 
@@ -361,8 +363,8 @@ class Kernels(Protocol):
             slots: `[rows]` int64, `page * page_size + slot`; -1 writes nothing.
             k_pages: `[pages, kv_heads, page_size, head_dim]`, written in place.
             v_pages: Same shape as `k_pages`, written in place.
-            scales: Of pages in fp8; None for pages in the dtype of `qkv`.
-            norms: Of the heads of Q and K, taken before they are rotated; None for no norm.
+            scales: Scales of fp8 pages; None for pages in the dtype of `qkv`.
+            norms: Norms of the heads of Q and K, applied before they are rotated; None for no norm.
 
         Returns:
             Rotated queries `[rows, heads, head_dim]` in the dtype of `qkv`.
@@ -379,8 +381,8 @@ class Kernels(Protocol):
             k_pages: `[pages, kv_heads, page_size, head_dim]`; slots outside the plan may hold anything, NaN included.
             v_pages: Same shape as `k_pages`.
             plan: Work items that cover every row's path.
-            scale: Multiplies the scores, usually `head_dim ** -0.5`.
-            scales: Of pages in fp8; None for pages in the dtype of `q`.
+            scale: Factor of the scores, usually `head_dim ** -0.5`.
+            scales: Scales of fp8 pages; None for pages in the dtype of `q`.
 
         Returns:
             `[rows, heads, head_dim]` in the dtype of `q`.
@@ -388,7 +390,10 @@ class Kernels(Protocol):
         ...
 
     def silu_mul(self, gate_up: Tensor) -> Tensor:
-        """SwiGLU (arXiv 2002.05202): `silu(gate) * up` of `[rows, 2 * width]` as gate | up; returns `[rows, width]`."""
+        """SwiGLU (arXiv 2002.05202): `silu(gate) * up`.
+
+        `gate_up` is `[rows, 2 * width]`, gate columns first; returns `[rows, width]`.
+        """
         ...
 
     def lm_head_topk(
@@ -396,13 +401,13 @@ class Kernels(Protocol):
     ) -> HeadTopK:
         """LM head fused with log-sum-exp, top-k, target gather and the Gumbel-max draw.
 
-        Logits are used up where they are computed. What a set sets aside of them for a second look is its own affair:
-        on a GPU some 20 MB for up to 34 rows, and less than half of all logits for more.
+        Logits are processed where they are computed, and not returned. A set may keep some of them in memory for a
+        second pass: on a GPU some 20 MB for up to 34 rows, and less than half of all logits for more.
 
         The draw is `argmax_t logit_t / temperature + G(key, position, t)` with the Gumbel noise of
         `reference.philox.gumbel`, so that it equals sampling from the softmax and depends on nothing but the row.
 
-        Of a row with a logit that is NaN or +inf, `lse` is not finite, and nothing else means anything.
+        If a row has a logit that is NaN or +inf, its `lse` is not finite, and its other results are undefined.
 
         Args:
             hidden: `[rows, hidden]`, after the final norm.
@@ -416,25 +421,26 @@ class Kernels(Protocol):
     def sample(self, head: HeadTopK, params: SampleParams) -> Sampled:
         """Choose a token for each row among the candidates that `lm_head_topk` kept.
 
-        Scale, truncate and draw by Gumbel-max (`reference.pick`) exactly as on the whole vocabulary, or leave the
-        choice open: where top-k, the nucleus or min-p reach beyond the row's candidates, and where the log-sum-exp or a
-        logit that the row uses is NaN or not below `MOST_LOGIT`. A row with a temperature and no truncation takes what
-        the LM head has drawn. Every set chooses the same tokens.
+        The logits are scaled, truncated and drawn from by Gumbel-max (`reference.pick`), exactly as on the whole
+        vocabulary. The choice is left open (not settled) if top-k, the nucleus or min-p extend beyond the row's
+        candidates, or if the log-sum-exp or a logit that the row uses is NaN or not below `MOST_LOGIT`. A row with a
+        temperature and no truncation takes the token that the LM head has drawn. Every set chooses the same tokens.
 
         Args:
-            head: `[rows, k]` candidates. What was drawn, and `scaled_lse`, are read for rows that no top-k limits, at
-                the temperature of their `Draw`; without it their draw, or their nucleus, is left open.
+            head: `[rows, k]` candidates. The drawn tokens and `scaled_lse` are read for rows without top-k, and must be
+                for the same temperature; without them, the draw or the nucleus of such a row is left open.
             params: How each row samples.
         """
         ...
 
     def advance(self, state: RoundState, head: HeadTopK, params: SampleParams) -> None:
-        """`sample`, and then move on every row that has not ended and whose choice is settled.
+        """Choose tokens as `sample` does, then advance every row that has not ended and whose choice is settled.
 
-        Such a row's token and what it was drawn from go to place `drawn` of the results; the token becomes the one
-        that is run next, at the next position and in its slot of `next_places`; `drawn` goes up by one. The row ends
-        if the token is among its `ends` or `drawn` reaches its `limit`. Of a row that is not settled only `settled`
-        changes, and nothing of one that has ended: run again, they write the same K and V to the same slots.
+        For such a row, the token and the candidates that it was drawn from are written to index `drawn` of the results.
+        The token becomes the next input, at the next position and in its slot of `next_places`, and `drawn` goes up by
+        one. The row ends if the token is among its `ends` or `drawn` reaches its `limit`. In a row that is not settled,
+        only `settled` changes; in one that has ended, nothing does. If such rows run again, they write the same K and V
+        to the same slots.
 
         Args:
             state: Changed in place.

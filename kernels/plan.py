@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class WorkItem(NamedTuple):
-    """One load of K and V for all its readers: a run of cached tokens times a range of query rows.
+    """A run of cached tokens and the range of query rows that read it, so that K and V are loaded once for all rows.
 
     Attributes:
         first_page: Index into `Plan.pages` of the page that holds the run's first token.
@@ -28,11 +28,11 @@ class WorkItem(NamedTuple):
 
 
 class Tiling(NamedTuple):
-    """What a device takes at once, for whoever cuts work into tiles.
+    """The tile sizes that a device supports, and how many tiles it runs at once.
 
     Attributes:
-        rows: Query rows of a tile, the choices in ascending order; one step uses one of them.
-        workers: Tiles that run side by side when each KV head has one: resident blocks of the device / KV heads.
+        rows: The possible numbers of query rows per tile, in ascending order; a step uses one of them.
+        workers: Tiles that run at once, each for all KV heads: resident thread blocks of the device / KV heads.
     """
 
     rows: tuple[int, ...]
@@ -42,20 +42,21 @@ class Tiling(NamedTuple):
 class Tile(NamedTuple):
     """The work of one thread block per KV head: consecutive positions of one path, for a few rows that share them.
 
-    Unlike those of a `WorkItem`, its tokens may lie anywhere: the end of one node and the start of the next.
+    Unlike those of a `WorkItem`, its tokens need not be in consecutive slots: they may be the end of one node and the
+    start of the next.
 
-    A tile of *tails* is one in which each row has tokens of its own: the last of its path, up to the row itself. Each
-    has `width` places for them, one row after the other, and in what is left over, any slot of the plan.
+    In a tile of *tails*, each row has different tokens: the last ones of its path, up to the row's own token. Each row
+    has `width` places for them, one row after the other; unused places hold any slot of the plan.
 
     Attributes:
         first: Index into `Tiles.slots` of the slot of its first token.
         position: Absolute position of that token; in a tile of tails the largest `Tiles.tails` of its rows.
-        length: Tokens; 0 in tiles that only fill the buffer. In a tile of tails `rows * width`.
-        first_row: First query row that reads them.
-        rows: Consecutive query rows that read them.
-        partial: Index of its first row among the partial results, the other rows follow; -1 where all of its rows
-            read nothing else, so that there is nothing to merge.
-        width: Places of each row in a tile of tails, a power of two; 0 where all rows share all tokens.
+        length: Number of tokens; 0 in tiles that only fill the buffer. In a tile of tails `rows * width`.
+        first_row: First query row that reads the tokens.
+        rows: Number of consecutive query rows that read them.
+        partial: Index of its first row's partial result, which those of the other rows follow; -1 if its rows read no
+            other tile, so that there is nothing to merge.
+        width: Places of each row in a tile of tails, a power of two; 0 if all rows share all tokens.
     """
 
     first: int
@@ -72,13 +73,14 @@ class Tiles(NamedTuple):
 
     Attributes:
         rows: Most query rows that a tile may have, one of `Tiling.rows`.
-        tails: `[query rows]` int32, absolute position of the first token of each row's tail; anything in other rows.
-        tiles: `[capacity, 7]` int32, the columns of `Tile`; tiles that are long come first, empty ones last.
+        tails: `[query rows]` int32, absolute position of the first token of each row's tail; undefined for rows
+            without one.
+        tiles: `[capacity, 7]` int32, the columns of `Tile`; long tiles come first, empty ones last.
         slots: `[capacity]` int32, `page * page_size + slot` of every token of every tile.
-        partials: `[capacity]` int32, indices of partial results, those of the same row side by side: one from each of
-            its tiles, in the order in which they are to be merged.
-        merges: `[query rows + 1]` int32: row `r` merges `partials[merges[r]:merges[r + 1]]`, none where a tile writes
-            its result.
+        partials: `[capacity]` int32, indices of partial results, grouped by row: one from each of the row's tiles, in
+            the order in which they are to be merged.
+        merges: `[query rows + 1]` int32: row `r` merges `partials[merges[r]:merges[r + 1]]`, which is empty if a tile
+            writes the row's final result.
     """
 
     rows: int
@@ -97,14 +99,14 @@ class Plan(NamedTuple):
     hold the row's whole path, so that merging their partial results by log-sum-exp gives full attention. The same
     holds for the tiles.
 
-    Items and tiles may go on behind the positions of all of their rows, so that `positions` can advance on the device
-    while the plan stays: those slots may hold anything, NaN as well, until a row's position is there.
+    Items and tiles may extend past the positions of all of their rows, so that `positions` can advance on the device
+    while the plan stays the same. Until a row's position gets there, those slots may hold anything, including NaN.
 
     Attributes:
         positions: `[rows]` int32, absolute position of each query row.
         items: `[items, 6]` int32, the columns of `WorkItem`.
         pages: `[pages]` int32, page ids, concatenated over the items.
-        tiles: The same work for sets that have a `Kernels.tiling`; made from the items where it is missing.
+        tiles: The same work in tiles, for sets that have a `Kernels.tiling`; if None, it is made from the items.
     """
 
     positions: Tensor

@@ -1,4 +1,4 @@
-"""Programs of this machine: found outside the current folder, and gone when marcot is."""
+"""Finds programs of this machine, never in the current folder, and runs them so that they end when marcot does."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def find_program(name: str) -> str | None:
 
 
 def search_path() -> str:
-    """`PATH` without what could be anybody's: the current folder, other relative ones, and what everybody can write."""
+    """`PATH` without untrusted folders: the current folder, other relative ones, and those that everybody can write."""
     return os.pathsep.join(filter(_is_trusted, os.environ.get("PATH", os.defpath).split(os.pathsep)))
 
 
 def environment() -> dict[str, str]:
-    """The variables for a child, whose programs and modules are not looked for in the current folder either."""
-    variables = os.environ | {"PATH": search_path() or os.defpath}  # empty, it would be the current folder
+    """Environment variables for a child process, which will not search the current folder for programs or modules."""
+    variables = os.environ | {"PATH": search_path() or os.defpath}  # an empty PATH would mean the current folder
     if "PYTHONPATH" in variables:
         modules = variables["PYTHONPATH"].split(os.pathsep)
         variables["PYTHONPATH"] = os.pathsep.join(filter(os.path.isabs, modules))
@@ -43,20 +43,20 @@ def running(
     variables: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `command` while the block does; what it has started and not finished by then is killed.
+    """Run `command` during a `with` block; if it is still running at the end, it is killed with all that it started.
 
-    So it is if this process is killed itself. Ctrl-C on a terminal does not reach the command.
+    The same happens if this process is killed. Ctrl-C on a terminal does not reach the command.
 
     Args:
         command: The program's path, and its arguments.
-        folder: Its working files: they are removed if it does not come to its end.
-        output: Where stdout and stderr go, as `subprocess.Popen` takes it.
-        variables: In place of `environment()`.
-        cwd: The folder that it runs in, in place of the current one.
+        folder: The command's working files, which are removed if it does not finish.
+        output: Where stdout and stderr go, as in `subprocess.Popen`.
+        variables: Environment variables, instead of `environment()`.
+        cwd: The folder to run in, instead of the current one.
 
     Yields:
-        A process that ends when the command does. Its exit code is that of the command, or 128 and the number of the
-        signal that has ended it.
+        A process that ends when the command does. Its exit code is that of the command, or 128 plus the number of the
+        signal that ended it.
 
     Raises:
         OSError: No process can be started.
@@ -81,7 +81,7 @@ def running(
 
 
 def _is_trusted(folder: str) -> bool:
-    """Whether `folder` has one meaning wherever marcot runs, and not everybody may put programs there."""
+    """Whether `folder` is an absolute path, and not everybody may put programs there."""
     try:
         return os.path.isabs(folder) and not os.stat(folder).st_mode & stat.S_IWOTH
     except OSError:

@@ -1,4 +1,4 @@
-"""Choice of the op set for a device."""
+"""Chooses the op set for a device."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _INTERPRET: Final = "TRITON_INTERPRET"
 
 
 def select(device: torch.device, dtype: torch.dtype = torch.float32, deterministic: bool = False) -> Kernels:
-    """Return the op set that fits: `triton` on a GPU, `cpu` for fp32 on the CPU, `reference` where they cannot be had.
+    """Return the best op set: `triton` on a GPU, `cpu` for fp32 on the CPU, or `reference` if that is unavailable.
 
-    The environment variable `MARCOT_KERNELS` overrides the choice. Without it, being left with the slow reference is
+    The environment variable `MARCOT_KERNELS` overrides the choice. Without it, falling back to the slow reference is
     logged once as a warning, with the reason.
 
     Args:
-        device: Where it is to run.
+        device: Device to run on.
         dtype: Compute dtype of the activations.
-        deterministic: Whether it must be batch-invariant, as the CPU kernels always are: a row has the same bits in any
-            batch.
+        deterministic: Whether the set must be batch-invariant, as the CPU kernels always are: a row has the same bits
+            in any batch.
 
     Raises:
-        KernelsUnavailableError: `MARCOT_KERNELS` names a set that does not exist or does not work here, or the set is
-            to be deterministic and cannot be.
+        KernelsUnavailableError: `MARCOT_KERNELS` names a set that does not exist or does not work here, or the set
+            must be deterministic and cannot be.
     """
     kernels = _fitting(device, dtype, deterministic)
     if deterministic and not kernels.deterministic:

@@ -1,7 +1,8 @@
-"""The program `supervisor.py FOLDER COMMAND...`: runs a command that goes when whoever asked for it goes.
+"""The program `supervisor.py FOLDER COMMAND...`: runs a command, and kills it when the process that asked for it ends.
 
-Its stdin is a pipe that nobody writes to. When the other end closes, because that process has ended in whatever way or
-has had enough, the command is killed with all that it started, and the folder of its working files is removed.
+Its stdin is a pipe that nobody writes to. When the other end closes, because that process has ended in any way or wants
+to stop the command, the command is killed with all processes of its group, and the folder of its working files is
+removed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 
 _NOT_STARTED = 127
 _SIGNALS = 128
-"""The exit code of a command that a signal has ended is this and the signal's number, as in a shell."""
+"""The exit code of a command that was ended by a signal is this plus the signal's number, as in a shell."""
 
 _REMOVALS = 20
 _PAUSE_SECONDS = 0.05

@@ -1,4 +1,4 @@
-"""From runs of tokens to the tables of a plan in tiles."""
+"""Turns runs of tokens into the tables of a plan in tiles."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _FIRST, _POSITION, _LENGTH, _FIRST_ROW, _ROWS, _PARTIAL, _WIDTH = range(len(Tile
 
 
 class Runs(NamedTuple):
-    """Consecutive tokens of a path that the same rows read, or a tile of tails. One run is one tile of any size.
+    """Runs of tokens, each read by the same rows, before they are cut into tiles; a run may also be a tile of tails.
 
     Attributes:
         first: `[runs]`, index into `Tiles.slots` of the first token's slot.
         position: `[runs]`, `Tile.position` of a tile that begins there.
-        length: `[runs]`, tokens, or places of tails.
-        first_row: `[runs]`, the first row that reads them.
-        rows: `[runs]`, how many do, one after the other.
+        length: `[runs]`, number of tokens, or of places for tails.
+        first_row: `[runs]`, the first row that reads the run.
+        rows: `[runs]`, how many consecutive rows read it.
         width: `[runs]`, `Tile.width`.
     """
 
@@ -38,8 +38,8 @@ class TileTables(NamedTuple):
     """Three columns of `Tiles`, as arrays of int32.
 
     Attributes:
-        tiles: Long ones first.
-        partials: Those of a row in the order of their positions.
+        tiles: As `Tiles.tiles`, long ones first.
+        partials: As `Tiles.partials`; a row's are in the order of their positions.
         merges: As `Tiles.merges`.
     """
 
@@ -49,14 +49,15 @@ class TileTables(NamedTuple):
 
 
 def tile_tables(runs: Runs, block: int, longest: Ints, last: Ints, *, merge_all: bool = False) -> TileTables:
-    """Cut runs by tokens, then by rows. The tiles of the same tokens are neighbours, which meet in the cache.
+    """Cut runs by tokens, then by rows. Tiles with the same tokens are neighbours, so that they share the GPU's cache.
 
     Args:
         runs: What is read; tails have at most `block` rows and are not cut.
         block: Most rows of a tile.
-        longest: `[runs]`, most tokens of a tile, at least the places of a tile of tails.
-        last: `[query rows]`, the last position that each row will see; what lies behind all rows of a tile is left out.
-        merge_all: Leave every result to be merged, even that of a row that reads a single tile.
+        longest: `[runs]`, most tokens of a tile; for tails, at least their number of places.
+        last: `[query rows]`, the last position that each row will see; tokens after those of all rows of a tile are
+            left out.
+        merge_all: Write every result as a partial one to be merged, even that of a row that reads a single tile.
     """
     run, number = counted(-(-runs.length // longest))
     skipped = number * longest[run]
@@ -82,7 +83,7 @@ def tile_tables(runs: Runs, block: int, longest: Ints, last: Ints, *, merge_all:
 
 
 def _numbered(runs: Ints, rows: int, merge_all: bool) -> TileTables:
-    """The tables of tiles that are finished but for their partial results."""
+    """Number the partial results of finished tiles, and make the tables."""
     _, position, length, first_row, count, width = runs
     several = readings(first_row, first_row + count, np.ones_like(count), rows) > (0 if merge_all else 1)
     before = np.append(0, np.cumsum(several))
@@ -98,19 +99,19 @@ def _numbered(runs: Ints, rows: int, merge_all: bool) -> TileTables:
 
 
 def readings(first_row: Ints, end_row: Ints, times: Ints, rows: int) -> Ints:
-    """`[rows]`, how often each row is in the ranges from `first_row` to `end_row`, which count so many `times`."""
+    """How often each row is in the ranges from `first_row` to `end_row`, each counted `times` times: `[rows]`."""
     edges = np.bincount(first_row, times, rows + 1) - np.bincount(end_row, times, rows + 1)
     return np.cumsum(edges[:-1]).astype(np.int64)
 
 
 def counted(counts: Ints) -> tuple[Ints, Ints]:
-    """Whose each unit is and which of its: counts `[2, 3]` give `[0, 0, 1, 1, 1]` and `[0, 1, 0, 1, 2]`."""
+    """The owner of each unit, and its index there: counts `[2, 3]` give `[0, 0, 1, 1, 1]` and `[0, 1, 0, 1, 2]`."""
     owner = np.repeat(np.arange(len(counts)), counts)
     return owner, np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
 
 
 def ranges(first: Ints, count: Ints) -> NDArray[np.int32]:
-    """Ranges of so many numbers from each first one, one after the other: `[5, 2]` and `[3, 1]` give `[5, 6, 7, 2]`."""
+    """Concatenated ranges of `count` numbers, each from a `first` one: `[5, 2]` and `[3, 1]` give `[5, 6, 7, 2]`."""
     ends = np.cumsum(count)
     total = int(ends[-1]) if len(ends) else 0
     numbers: NDArray[np.int32] = np.repeat((first - ends + count).astype(np.int32), count)

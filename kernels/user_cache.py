@@ -1,4 +1,4 @@
-"""Where a user's own files are kept that can be made again."""
+"""The folder for a user's cached files, which can be made again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def user_cache() -> Path | None:
     """Return the folder `marcot` in the user's cache directory; it need not exist yet.
 
     None where there is no such directory: neither `XDG_CACHE_HOME` nor `HOME` is an absolute path, and the user has no
-    entry in the system's list, as in a container that runs under any number.
+    entry in the system's list, as in a container that runs under an arbitrary user id.
     """
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not base.is_absolute():
