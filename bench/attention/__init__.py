@@ -1,1 +1,1 @@
-"""What attention over trees reads, and what planning it costs: `make bench-bytes` and `make bench-planner`."""
+"""Counts what attention over trees reads, and times its planning: `make bench-bytes` and `make bench-planner`."""

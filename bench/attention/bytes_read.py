@@ -32,26 +32,26 @@ RIVALS: Final[dict[str, Policy]] = {
 }
 
 HEADS, KV_HEADS, HEAD_DIM, VALUE_BYTES = 28, 4, 128, 2
-"""Marco-o1 and Qwen2-7B, with a cache in 16 bits."""
+"""Attention of Marco-o1 and Qwen2-7B, with a 16-bit KV cache."""
 
 PROCESSORS, RESIDENT = 132, 2
-"""An H100 or H200, whose processors hold two thread blocks each."""
+"""Processors of an H100 or H200, and resident thread blocks per processor."""
 
 BLOCKS = (16, 32, 64, 128)
-"""(Row, head) pairs of the kernel's tiles."""
+"""(Row, head) pairs per tile of the kernel."""
 
 MOST_OF_RIVALS = 1.01
-"""Bar: the modelled time of our plan to that of any rival's."""
+"""Bar: maximum ratio of the modelled time of our plan to that of any rival."""
 
 
 class Counted(NamedTuple):
-    """One workload.
+    """The counts for one workload.
 
     Attributes:
-        tree: What is read.
-        rows: Rows of our tiles.
-        ours: The plan.
-        rivals: The same tree read in their ways, each with the number of rows per tile that is best for it.
+        tree: The tree.
+        rows: Rows per tile in our plan.
+        ours: Cost of our plan.
+        rivals: Cost of each rival's way to read the tree, with the number of rows per tile that is best for it.
     """
 
     tree: AttentionTree
@@ -61,12 +61,12 @@ class Counted(NamedTuple):
 
     @property
     def megabytes(self) -> float:
-        """K and V of a layer if each is read once."""
+        """Megabytes of K and V of one layer, each read once."""
         return sum(self.tree.tokens) * KV_HEADS * HEAD_DIM * VALUE_BYTES * 2 / 1e6
 
 
 def count(tree: AttentionTree) -> Counted:
-    """Read `tree` in every way."""
+    """Compute the cost of every way to read `tree`."""
     group, rows, tokens = HEADS // KV_HEADS, sum(tree.rows), sum(tree.tokens)
     tiling = Tiling(tuple(block // group for block in BLOCKS), PROCESSORS * RESIDENT // KV_HEADS)
     devices = {each: Device(tile_cost(tiling.workers, each, group, HEAD_DIM), group, KV_HEADS) for each in tiling.rows}
@@ -82,7 +82,7 @@ def count(tree: AttentionTree) -> Counted:
 
 
 def missed(counted: Counted) -> list[str]:
-    """The bars that a workload misses."""
+    """Return one line for each bar that a workload misses."""
     return [
         f"{counted.tree.name}: time, to {name} {counted.ours.us / rival.us:.3f}, at most {MOST_OF_RIVALS}"
         for name, rival in counted.rivals.items()
@@ -91,7 +91,7 @@ def missed(counted: Counted) -> list[str]:
 
 
 def table(counts: list[Counted]) -> Table:
-    """One row for each workload."""
+    """Return a table with one row per workload."""
     title = (
         "a decode step's attention, one layer of Marco-o1 (28 heads, 4 KV heads of 128, 16 bits) on 132 processors\n"
         "tokens read, to each once / tiles / modelled time, that of rivals to ours"
@@ -116,7 +116,7 @@ def table(counts: list[Counted]) -> Table:
 
 
 def write(counts: list[Counted], path: Path) -> None:
-    """Write every number."""
+    """Write all numbers to `path`, as JSON."""
     model = {"heads": HEADS, "kv_heads": KV_HEADS, "head_dim": HEAD_DIM, "value_bytes": VALUE_BYTES}
     rows = [
         {

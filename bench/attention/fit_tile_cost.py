@@ -1,7 +1,8 @@
-"""Fits the planner's prices to measured times: `python -m bench.attention.fit_tile_cost`.
+"""Fits the prices in the planner's cost model to measured times: `python -m bench.attention.fit_tile_cost`.
 
-The times are of many plans of the same trees, in one run on one card (`bench/results/attention_times.json`). Beside the
-prices it prints what they make of each tree's present plan, of that of the planner before, and what was measured.
+The times are of many plans of the same trees, measured in one run on one card (`bench/results/attention_times.json`).
+It prints the prices and, for each tree, the modelled and measured times of its current plan and of the plan that an
+earlier planner made.
 """
 
 from __future__ import annotations
@@ -28,30 +29,30 @@ from .workloads import AttentionTree
 TIMES = RESULTS / "attention_times.json"
 
 _SLOWEST = 1.7
-"""Plans count that take at most so many times as long as the best of their tree: what others take need not be known."""
+"""Only plans that take at most this many times as long as the best plan of their tree are used for the fit."""
 
 _CHOSEN = 3.0
-"""How much more a plan counts that the planner has chosen, as it tends to choose what is cheaper in the model only."""
+"""Weight of plans that the planner chose: it tends to choose plans that are cheap in the model but not in reality."""
 
 _STEPS, _TRIES, _EASING = 60, 20, 3.0
 _DELTA = 0.02
-"""Of Levenberg and Marquardt: steps, tries of each, how much the damping changes, and the change of a logarithm."""
+"""Levenberg-Marquardt: steps, tries per step, factor of the damping, and difference in a logarithm for derivatives."""
 
 CHOSEN, BEFORE = "chosen", "before"
 
 
 class Timed(NamedTuple):
-    """The time of a plan.
+    """The measured time of a plan.
 
     Attributes:
-        model: Whose shape the heads have.
-        tree: What is read.
-        plan: Which plan.
-        head_dim: Width of a head.
-        pairs: (Row, head) pairs of a tile.
+        model: The model whose attention shape is used.
+        tree: Name of the tree.
+        plan: Name of the plan.
+        head_dim: Size of a head.
+        pairs: (Row, head) pairs per tile.
         workers: See `Tiling.workers`.
-        work: What the plan asks for.
-        us: Microseconds.
+        work: The amounts of work in the plan.
+        us: Time in microseconds.
     """
 
     model: str
@@ -64,12 +65,12 @@ class Timed(NamedTuple):
     us: float
 
     def cost(self, prices: Prices) -> TileCost:
-        """The prices of its tiles, those of one row with as many heads as it has pairs."""
+        """Return the prices of its tiles: those of one row with as many heads as a tile has pairs."""
         return tile_cost(self.workers, 1, self.pairs, self.head_dim, prices)
 
 
 def read(path: Path = TIMES) -> list[Timed]:
-    """All times of a file."""
+    """Read all times of a file."""
     report = json.loads(path.read_text())
     rows = [dict(zip(report["columns"], row, strict=True)) for row in report["plans"]]
     names = [name for name in Timed._fields if name != "work"]
@@ -79,7 +80,7 @@ def read(path: Path = TIMES) -> list[Timed]:
 
 
 def counting(times: Sequence[Timed]) -> list[Timed]:
-    """Those that are near the best of their tree."""
+    """Return the times that are close to the best of their tree."""
     best: defaultdict[tuple[str, str], float] = defaultdict(lambda: np.inf)
     for each in times:
         best[each.model, each.tree] = min(best[each.model, each.tree], each.us)
@@ -87,12 +88,12 @@ def counting(times: Sequence[Timed]) -> list[Timed]:
 
 
 def errors(times: Sequence[Timed], prices: Prices) -> NDArray[np.float64]:
-    """`[times]`, the logarithm of each modelled time to the measured one."""
+    """Return `[times]`, the logarithm of modelled time divided by measured time."""
     return np.array([np.log(modelled_us(each.cost(prices), each.work) / each.us) for each in times])
 
 
 def fitted(times: Sequence[Timed], start: Prices = MEASURED) -> Prices:
-    """The prices whose relative errors have the smallest squares, by Levenberg's and Marquardt's method."""
+    """Return the prices with the least squared logarithmic errors, by the Levenberg-Marquardt method."""
     weights = np.sqrt([_CHOSEN if each.plan == CHOSEN else 1.0 for each in times])
 
     def residuals(logs: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -116,14 +117,14 @@ def fitted(times: Sequence[Timed], start: Prices = MEASURED) -> Prices:
 
 
 _SHAPES: Final = {"0.5B": (14, 2, 64), "7B": (28, 4, 128)}
-"""Query heads, KV heads and width of a head of Qwen2.5-0.5B and Qwen2-7B."""
+"""Query heads, KV heads and head_dim of Qwen2.5-0.5B and Qwen2-7B."""
 
 _BLOCKS, _RESIDENT_BLOCKS = (16, 32, 64, 128), 264
-"""(Row, head) pairs of tiles, and thread blocks of an H100 or H200."""
+"""(Row, head) pairs per tile, and resident thread blocks of an H100 or H200."""
 
 
 def table(times: Sequence[Timed], flashinfer: dict[tuple[str, str], float], prices: Prices) -> Table:
-    """One row for each tree that FlashInfer was timed on; measured now is what has the same plan since."""
+    """Return a row per tree that FlashInfer was timed on; "now: measured" is empty if the plan has changed since."""
     shown = Table(title="microseconds of attention, one layer, H200", show_edge=False)
     for name in (
         "tree",
@@ -154,7 +155,7 @@ def table(times: Sequence[Timed], flashinfer: dict[tuple[str, str], float], pric
 
 
 def _now(model: str, name: str, prices: Prices) -> tuple[TileCost, Work]:
-    """The prices of the present plan of a tree, and what it asks for."""
+    """Return the prices and the amounts of work of the current plan of a tree."""
     heads, kv_heads, head_dim = _SHAPES[model]
     group, workers = heads // kv_heads, _RESIDENT_BLOCKS // kv_heads
     paged = next(tree for tree in measured_trees() if tree.name == name)
@@ -168,7 +169,7 @@ def _now(model: str, name: str, prices: Prices) -> tuple[TileCost, Work]:
 
 
 def main() -> None:
-    """Fit and print."""
+    """Fit the prices and print them."""
     times = read()
     near = counting(times)
     prices = fitted(near)

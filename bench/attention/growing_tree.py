@@ -1,4 +1,4 @@
-"""A KV tree of many branches."""
+"""A random KV tree with many branches, as the planner sees it."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from marcot.engine.scheduler.branch import Branch
 from marcot.engine.usage import Usage
 
 _PROMPT, _PIECE = 500, 32
-"""Tokens of the prompt and of every other node, as mini-steps have them."""
+"""Tokens of the prompt, and of every other node, which is a mini-step."""
 
 _PAGES_PER_NODE = 4
-"""Pages for a piece, for what grows behind it, and for the prompt."""
+"""Pages per node: enough for a piece, a branch behind it and, over all nodes, the prompt."""
 
 _ROOM = 16
-"""Tokens of a round, for which branches have pages."""
+"""Tokens of a round, for which branches reserve pages."""
 
 _FORKS: Final = 0.4
-"""How often a node grows beside another one, and not behind it."""
+"""Probability that a leaf gets two children instead of one."""
 
 
 class GrowingTree:
-    """Branches that have all drawn some tokens.
+    """A tree whose branches have all drawn some tokens.
 
     Attributes:
-        branches: Their growing nodes.
-        random: What the tree is drawn from.
+        branches: The growing nodes of the branches.
+        random: Random generator of the tree.
     """
 
     def __init__(self, nodes: int, branches: int, random: Random) -> None:
-        """Grow a random tree: a branch at each of its leaves, and `nodes` nodes on their paths."""
+        """Grow a random tree with `branches` branches at its leaves and about `nodes` nodes on their paths."""
         self.random = random
         self._tree = KVTree(_PAGES_PER_NODE * (nodes + 2 * branches) + 100)
         leaves = [self._computed(self._tree.root, _PROMPT)]
@@ -58,16 +58,16 @@ class GrowingTree:
 
     @property
     def nodes(self) -> int:
-        """Nodes on the paths of all branches."""
+        """Number of nodes on the paths of all branches."""
         return len(self._on_paths())
 
     @property
     def tokens(self) -> int:
-        """Tokens of these nodes."""
+        """Number of tokens of these nodes."""
         return sum(len(node.tokens) for node in self._on_paths())
 
     def readers(self) -> list[Reader]:
-        """The last token of every branch."""
+        """Return readers for the last token of every branch."""
         return [Reader(self._job(branch), branch, branch.computed, 1) for branch in self.branches]
 
     def _job(self, node: KVNode) -> Branch:

@@ -1,4 +1,4 @@
-"""What our planner reads, in the terms of its rivals."""
+"""Converts plans of our planner to pieces, the form in which rivals' plans are described."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .workloads import AttentionTree
 
 
 def planned(tree: AttentionTree, planner: TilePlanner) -> tuple[int, list[Piece]]:
-    """Rows of a tile, and the tiles of a plan; those of the same tokens are one piece."""
+    """Plan `tree`; return the rows per tile, and the tiles as pieces. Tiles of the same tokens form one piece."""
     _, plan = planner.plan(readers_of(tree))
     assert plan.tiles is not None
     rows: dict[tuple[int, int], list[Tile]] = {}
@@ -32,7 +32,7 @@ def planned(tree: AttentionTree, planner: TilePlanner) -> tuple[int, list[Piece]
 
 
 def readers_of(tree: AttentionTree) -> list[Reader]:
-    """Rows that read the last token of their nodes, in a cache that holds the tree."""
+    """Return a reader of the last token of each node in which a row ends, in a KV tree that holds `tree`."""
     nodes = cached_tree(tree.parents, tree.tokens)
     return [
         Reader(Prefill(nodes[end], Usage()), nodes[end], tree.tokens[end] - 1, 1, writes=False) for end in tree.ends

@@ -26,31 +26,31 @@ _RESULTS = RESULTS / "planner_cost.json"
 
 BRANCHES: Final = (8, 32, 64, 128, 256, 512, 1024, 4096)
 NODES_PER_BRANCH: Final = 5
-"""On the paths of all branches, as in the recorded searches."""
+"""Nodes on the paths of all branches, per branch, as in the recorded searches."""
 
 ROOM: Final = 16
 """Tokens of a round."""
 
 AT, MOST_MS = 256, 2.5
-"""Bar: median milliseconds to plan a round of so many branches, the most that one decode step of the engine has."""
+"""Bar: maximum median milliseconds to plan a round of `AT` branches, the most that a decode step of the engine has."""
 
 MOST_GROWTH: Final = 1.5
-"""Bar: milliseconds per branch with the most branches, to those at `AT`: what is linear has at most 1."""
+"""Bar: maximum ratio of the time per branch with the most branches to that with `AT`; it is 1 for linear time."""
 
 ROUNDS: Final = 15
 
 TILING = Tiling((2, 4, 9, 18), 66)
 GROUP, HEAD_DIM = 7, 128
-"""Marco-o1 and Qwen2-7B on an H100."""
+"""Query heads per KV head and head_dim of Marco-o1 and Qwen2-7B; `TILING` is for an H100."""
 
 
 class Timing(NamedTuple):
-    """How long planning takes.
+    """The time of planning a round.
 
     Attributes:
-        branches: In the round.
-        nodes: On their paths.
-        tokens: Of these nodes.
+        branches: Branches in the round.
+        nodes: Nodes on their paths.
+        tokens: Tokens of these nodes.
         median_ms: Median of all rounds.
     """
 
@@ -61,12 +61,11 @@ class Timing(NamedTuple):
 
 
 def measure(branches: int, rounds: int) -> Timing:
-    """Time the plan of a round, each time of another tree, the second time that it is planned.
+    """Time planning a round, for `rounds` different trees. Each tree is planned twice, and the second time counts.
 
-    One round after the other reads mostly the same nodes, which the first plan brings to the caches, and mostly keeps
-    the choice of tiles. What is timed is `TilePlanner.plan`: all that happens on the host between the scheduler's
-    readers and the finished tables. The unit is processor time of the thread, so that whatever else runs on the machine
-    is left out.
+    This is because consecutive rounds read mostly the same nodes, which are then in the processor's caches, and mostly
+    keep the choice of tiles. The timed function is `TilePlanner.plan`, which covers everything from the scheduler's
+    readers to the finished tables. The unit is processor time of the thread, which excludes other programs.
     """
     planner = TilePlanner(TILING, GROUP, HEAD_DIM)
     seconds = []
@@ -86,7 +85,7 @@ def measure(branches: int, rounds: int) -> Timing:
 
 
 def missed(timings: Sequence[Timing]) -> list[str]:
-    """The bars that are missed."""
+    """Return one line for each bar that is missed."""
     by_branches = {timing.branches: timing.median_ms for timing in timings}
     most = max(by_branches)
     found: list[str] = []
@@ -99,7 +98,7 @@ def missed(timings: Sequence[Timing]) -> list[str]:
 
 
 def table(timings: Sequence[Timing]) -> Table:
-    """One row for each size."""
+    """Return a table with one row per number of branches."""
     shown = Table(title=f"milliseconds to plan a round of {ROOM} tokens")
     for name in ("branches", "nodes", "tokens", "ms"):
         shown.add_column(name, justify="right")
@@ -109,7 +108,7 @@ def table(timings: Sequence[Timing]) -> Table:
 
 
 def write(timings: Sequence[Timing], rounds: int, path: Path) -> None:
-    """Write every number."""
+    """Write all numbers to `path`, as JSON."""
     cpu = cpuinfo.get_cpu_info().get("brand_raw", "unknown")
     head = json.dumps({"cpu": cpu, "rounds": rounds, "room": ROOM, "unit": "milliseconds of processor time"})[1:-1]
     rows = ",\n".join("    " + json.dumps(timing._asdict()) for timing in timings)

@@ -1,7 +1,7 @@
-"""Ways to read a tree of K and V: who reads which tokens together, and in what pieces.
+"""Policies for reading K and V of a tree: which rows read which tokens together, and in what pieces.
 
-The rivals are written after their papers, FastTree's rule also after the constants of its published kernel benchmark.
-Where its authors state no rule for cutting runs into pieces, each is given the length that is best for it.
+Rivals are implemented from their papers; the rule of FastTree also uses the constants of its published kernel
+benchmark. If the authors of a policy give no rule for cutting runs into pieces, it gets the length that is best for it.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from marcot.engine.plan.tile_cost import BLOCK_TOKENS, TileCost
 from .workloads import AttentionTree
 
 DEFT_PIECE = 128
-"""Tokens of a piece of DeFT-flatten."""
+"""Tokens per piece of DeFT-flatten."""
 
 FASTTREE_PRICES = (0.66, 0.33, 0.1)
-"""FastTree's prices of a padded query row per token, of a padded token per row, and of a row's partial result."""
+"""FastTree's prices: of a padded query row per token, a padded token per row, and a partial result of a row."""
 
 FASTTREE_ROWS, FASTTREE_TOKENS = (64, 16), 32
-"""(Row, head) pairs of its two kinds of tiles, and tokens of a block."""
+"""(Row, head) pairs of FastTree's two kinds of tiles, and tokens per block."""
 
 BLOCKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-"""Blocks of tokens of the longest pieces that are tried."""
+"""Maximum lengths of pieces to try, in blocks of tokens."""
 
 FASTTREE_PIECES, FASTTREE_ENOUGH = (1024, 128), (132, 528)
-"""Tokens of the pieces of either kind: the longer ones if these make so many tiles of many rows, so many of few."""
+"""Tokens per piece, long and short; and the number of tiles of each kind from which on long pieces are used."""
 
 
 class Piece(NamedTuple):
-    """Tokens that are read together: by all of these rows, in one tile per block of rows.
+    """A run of tokens that several rows read together, with one tile per block of rows.
 
     Attributes:
-        tokens: How many.
-        rows: Which rows.
-        places: Tokens that are multiplied with all rows, where that is more: in a tile of tails the empty places too.
+        tokens: Number of tokens.
+        rows: The rows.
+        places: Token places that are computed for all rows, if more than `tokens`: a tile of tails has empty ones.
     """
 
     tokens: int
@@ -46,10 +46,10 @@ class Piece(NamedTuple):
 
 
 class Device(NamedTuple):
-    """Who reads.
+    """The properties of the device and the model that policies depend on.
 
     Attributes:
-        cost: The prices, and the rows of a tile.
+        cost: The prices, and the rows per tile.
         group: Query heads per KV head.
         kv_heads: KV heads.
     """
@@ -60,11 +60,11 @@ class Device(NamedTuple):
 
 
 Policy = Callable[[AttentionTree, Device], list[list[Piece]]]
-"""All ways to read a tree that are to be looked at, of which the quickest counts."""
+"""A policy returns all candidate ways to read a tree, each a list of pieces; the fastest one counts."""
 
 
 class _Order(NamedTuple):
-    """Rows in depth-first order: of each node, the first row at or below it and how many there are."""
+    """Nodes in depth-first order, and for each node the first row at or below it and the number of such rows."""
 
     nodes: list[int]
     first_row: list[int]
@@ -72,12 +72,12 @@ class _Order(NamedTuple):
 
 
 def per_branch(tree: AttentionTree, device: Device) -> list[list[Piece]]:
-    """Paged attention of every row over its whole path."""
+    """Paged attention without sharing: every row reads its whole path."""
     return _cut([(_tokens(tree, tree.path(end)), (row, row + 1)) for row, end in enumerate(_ends(tree))])
 
 
 def one_level(tree: AttentionTree, device: Device) -> list[list[Piece]]:
-    """The common prefix of all rows once, the rest per row: Hydragen (arXiv 2402.05099), FlashInfer's cascade."""
+    """Read the prefix common to all rows once, the rest per row: Hydragen (arXiv 2402.05099), FlashInfer's cascade."""
     paths = [tree.path(end) for end in _ends(tree)]
     common = 0
     while all(len(path) > common and path[common] == paths[0][common] for path in paths):
@@ -88,7 +88,7 @@ def one_level(tree: AttentionTree, device: Device) -> list[list[Piece]]:
 
 
 def deft_flatten(tree: AttentionTree, device: Device) -> list[list[Piece]]:
-    """All tokens in depth-first order in pieces of equal length; masks tell the rows of a piece apart."""
+    """Cut all tokens, in depth-first order, into pieces of equal length; masks select the tokens of each row."""
     return [flattened(tree, DEFT_PIECE)]
 
 
@@ -108,7 +108,7 @@ def flattened(tree: AttentionTree, piece: int) -> list[Piece]:
 
 
 def fast_tree(tree: AttentionTree, device: Device) -> list[list[Piece]]:
-    """FastTree: from the root on, a child takes its parent's tokens along where that is cheaper for the two of them."""
+    """FastTree: from the root down, a child reads its parent's tokens with its own if this is cheaper in total."""
     order = _order(tree)
     row_price, token_price, partial_price = FASTTREE_PRICES
     blocks = [max(1, pairs // device.group) for pairs in FASTTREE_ROWS]
@@ -159,14 +159,14 @@ def fast_tree(tree: AttentionTree, device: Device) -> list[list[Piece]]:
 
 
 def _fast_tree_piece(runs: Sequence[Piece], block: int, enough: int, kv_heads: int) -> int:
-    """Tokens of the pieces of `runs`: long ones if these are enough."""
+    """Return the tokens per piece for `runs`: long if long pieces give enough tiles, else short."""
     long, short = FASTTREE_PIECES
     tiles = sum(-(-run.tokens // long) * -(-len(run.rows) // block) for run in runs)
     return long if tiles * kv_heads >= enough else short
 
 
 def _cut(runs: Sequence[tuple[int, tuple[int, int]]]) -> list[list[Piece]]:
-    """Runs of tokens, each with its first row and the one behind its last, cut into pieces of several lengths."""
+    """Cut runs, each a number of tokens and a range of rows, into pieces; one result per maximum length in `BLOCKS`."""
     return [
         [
             Piece(min(longest, tokens - begin), range(*rows))
@@ -205,5 +205,5 @@ def _order(tree: AttentionTree) -> _Order:
 
 
 def _ends(tree: AttentionTree) -> list[int]:
-    """Nodes in which rows end, in depth-first order."""
+    """Return the nodes in which rows end, in depth-first order."""
     return [node for node in _order(tree).nodes if tree.rows[node]]

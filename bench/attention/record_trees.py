@@ -2,8 +2,8 @@
 
     python -m bench.attention.record_trees QUESTIONS.tsv      # question TAB answer, such as MGSM's
 
-Each question is searched once, with another branching and effort. What is kept of a tree is where its nodes hang and
-how many tokens they add. It takes a few minutes.
+Each question is searched once, with different branching and effort. Only the parents and the numbers of tokens of the
+nodes are kept. It takes a few minutes.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ DEPTH = 8
 ACTION = "mini-step-32"
 SAMPLING = Sampling(temperature=1.0, top_k=50, top_p=1.0)
 SEARCHES = ((1, 2, 12, 0), (2, 3, 24, 0), (5, 4, 48, 0), (7, 3, 24, 8))
-"""Line of the question in the file, from 1; children that are sampled from a node; rollouts; solved examples in the
-prompt, which are the last lines of the file."""
+"""Line of the question in the file, counted from 1; children sampled per node; rollouts; number of solved examples in
+the prompt, taken from the end of the file."""
 
 
 def main(questions: Path) -> None:
-    """Search and write."""
+    """Search all questions and write the shapes of their trees."""
     lines = questions.read_text().splitlines()
     engine = Engine.load(MODEL)
     trees = []

@@ -1,4 +1,4 @@
-"""What a way to read a tree costs, counted and modelled."""
+"""Computes the cost of a way to read a tree: counted tokens and tiles, and modelled time."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .policies import Device, Piece
 
 
 class Traffic(NamedTuple):
-    """One layer of a decode step.
+    """The cost of attention in one layer of a decode step.
 
     Attributes:
-        read: Tokens that all pieces read together, to those that there are.
-        tiles: Work items of a KV head.
-        partials: Of them, those with partial results.
-        us: How long it takes in the planner's model, in microseconds.
+        read: Tokens that all pieces read, divided by the tokens of the tree.
+        tiles: Tiles per KV head.
+        partials: How many of them give partial results.
+        us: Time in microseconds, by the planner's cost model.
     """
 
     read: float
@@ -28,7 +28,7 @@ class Traffic(NamedTuple):
 
 
 def traffic(pieces: Sequence[Piece], rows: int, tokens: int, device: Device) -> Traffic:
-    """What reading `pieces` costs `rows` rows in all, of a tree of so many `tokens`."""
+    """Return the cost of reading `pieces`, for a tree of `tokens` tokens and `rows` rows in all."""
     cost = device.cost
     readings = np.zeros(rows, np.int64)
     for piece in pieces:

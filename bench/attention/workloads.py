@@ -1,9 +1,10 @@
-"""Trees whose attention is counted: recorded searches, and shapes after the DeFT and FastTree papers.
+"""The trees of `make bench-bytes`: recorded searches, and shapes from the DeFT and FastTree papers.
 
-The shapes are ours to the extent that papers and their code state them: widths, depths and lengths are theirs, no text
-is. DeFT (arXiv 2404.00242): few-shot prompting with a prompt of 4,000 tokens and 400 drawn per branch; tree-of-thoughts
-tasks in which one of ten thoughts is kept per level; speculative decoding with token trees of Medusa's kind. FastTree
-(MLSys 2025): the layers of its kernel benchmark, nodes and tokens per node.
+Widths, depths and lengths are those that the papers and their code state; no text is copied from them.
+
+DeFT (arXiv 2404.00242): few-shot prompting with a prompt of 4,000 tokens and 400 drawn per branch; tree-of-thoughts
+tasks that keep one of ten thoughts per level; speculative decoding with token trees like those of Medusa. FastTree
+(MLSys 2025): the layers of its kernel benchmark, with nodes per layer and tokens per node.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from ..common.recorded_trees import recorded_trees
 
 
 class AttentionTree(NamedTuple):
-    """What one decode step reads.
+    """The tree that one decode step reads.
 
     Attributes:
-        name: What it is.
+        name: Name in the table.
         source: Where its shape comes from.
-        parents: Of each node, the index of its parent, which is smaller; None for roots.
-        tokens: Tokens of each node; at least one.
-        rows: Query rows that end in each node, 0 or 1.
+        parents: Index of the parent of each node, smaller than its own; None for roots.
+        tokens: Number of tokens of each node, at least one.
+        rows: Number of query rows that end in each node, 0 or 1.
     """
 
     name: str
@@ -33,17 +34,17 @@ class AttentionTree(NamedTuple):
 
     @property
     def apart(self) -> AttentionTree:
-        """The same paths with nothing shared."""
+        """A tree with the same paths, but nothing shared."""
         tokens = [sum(self.tokens[node] for node in self.path(end)) for end in self.ends]
         return AttentionTree(f"{self.name}, apart", self.source, [None] * len(tokens), tokens, [1] * len(tokens))
 
     @property
     def ends(self) -> list[int]:
-        """Nodes in which rows end."""
+        """The nodes in which rows end."""
         return [node for node, rows in enumerate(self.rows) if rows]
 
     def path(self, node: int) -> list[int]:
-        """The nodes from a root to `node`."""
+        """Return the nodes from the root to `node`."""
         chain = [node]
         while (parent := self.parents[chain[-1]]) is not None:
             chain.append(parent)
@@ -51,7 +52,7 @@ class AttentionTree(NamedTuple):
 
 
 def workloads() -> list[AttentionTree]:
-    """All of them, recorded ones first."""
+    """Return all trees, recorded ones first."""
     recorded = [
         AttentionTree(f"search {number}", "recorded", tree.parents, tree.tokens, _leaf_rows(tree.parents))
         for number, tree in enumerate(recorded_trees(), start=1)
@@ -86,17 +87,17 @@ _FAST_TREE: Final = (
     ((1, 16, 32, 64, 128, 1024), (256, 128, 64, 16, 16, 16)),
     ((1, 16, 32, 64, 256, 1024), (256, 128, 64, 16, 16, 16)),
 )
-"""Nodes of each layer, and tokens of each of its nodes."""
+"""Shapes of FastTree's kernel benchmark: the number of nodes of each layer, and the tokens of each of its nodes."""
 
 _PROMPT = 1000
-"""Tokens of the prompts that speculative decoding goes on from."""
+"""Tokens of the prompt in speculative decoding."""
 
 _RANKS, _DEPTH = 10, 5
-"""Candidates per position and longest guess of a token tree."""
+"""Candidates per position, and maximum length of a guess, in a token tree."""
 
 
 def _layers(name: str, source: str, nodes: tuple[int, ...], tokens: tuple[int, ...]) -> AttentionTree:
-    """A tree of layers; the nodes of a layer are shared out evenly among those of the layer above."""
+    """Return a tree of layers; the nodes of a layer are distributed evenly among the nodes of the layer above."""
     parents: list[int | None] = [None] * nodes[0]
     lengths = [tokens[0]] * nodes[0]
     for above, count, length in zip(nodes, nodes[1:], tokens[1:], strict=False):
@@ -107,9 +108,9 @@ def _layers(name: str, source: str, nodes: tuple[int, ...], tokens: tuple[int, .
 
 
 def _token_tree(size: int) -> AttentionTree:
-    """The `size` most probable guesses of up to `_DEPTH` tokens, each verified by a row of its own.
+    """Return a tree of the `size` most probable guesses of up to `_DEPTH` tokens, each verified by a separate row.
 
-    The `r`-th candidate of a position is right with probability 0.6 / r ** 1.5, less by a fifth with every position.
+    The `r`-th candidate of a position is right with probability 0.6 / r ** 1.5, times 0.8 for each position before it.
     """
     parents: list[int | None] = [None]
     waiting = [(-0.6, 0, 1, 1)]

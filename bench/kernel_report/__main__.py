@@ -22,24 +22,24 @@ _TABLE = RESULTS / "kernel_report.json"
 _PAGE = ROOT / "docs" / "gpu-kernels.md"
 _REMEDY = "make kernel-report CHANGED=1 UPDATE=1"
 _SHOWN = 5
-"""Outdated rows that are named."""
+"""Maximum number of outdated rows to list."""
 _FILE_WIDTH = 170
-"""Columns of a table that no terminal shows."""
+"""Width of tables, in characters, if the output is not a terminal."""
 
 
 class _Part(NamedTuple):
-    """Which rows a run is about.
+    """The rows that a run is restricted to.
 
     Attributes:
-        targets: Names of architectures; none means all.
-        patterns: Of the variants' names.
+        targets: Names of architectures; empty means all.
+        patterns: Patterns for names of variants.
     """
 
     targets: tuple[str, ...]
     patterns: tuple[str, ...]
 
     def has(self, key: Key) -> bool:
-        """Whether the row of `key` is one of them."""
+        """Whether the row of `key` is included."""
         of_target = not self.targets or key.target in self.targets
         return of_target and any(fnmatch(key.variant, pattern) for pattern in self.patterns)
 
@@ -108,14 +108,14 @@ def kernel_report(
 
 
 def _table() -> Rows:
-    """The committed rows."""
+    """Return the committed rows."""
     from .table import read_rows
 
     return read_rows(_TABLE) if _TABLE.exists() else {}
 
 
 def _sources(targets: Collection[str]) -> dict[Key, str]:
-    """Everything that can be launched, with its fingerprint; `targets` are only looked at for mistakes."""
+    """Return the fingerprints of all variants that can be launched; `targets` is only checked for unknown names."""
     from .ahead_of_time import source_of, variants_for
     from .table import Key
     from .target import TARGETS
@@ -129,7 +129,7 @@ def _sources(targets: Collection[str]) -> dict[Key, str]:
 
 
 def _compiled(keys: list[Key], workers: int) -> tuple[Rows, dict[Key, str]]:
-    """The rows, in the order of `keys`, and why the others have none."""
+    """Compile `keys`; return the rows, in the order of `keys`, and the reasons of failures."""
     from .ahead_of_time import row_of
     from .compile_workers import Failure, outcomes
 
@@ -155,7 +155,7 @@ def _show(rows: Rows) -> None:
 
 
 def _worse(table: Rows, rows: Rows) -> Iterator[str]:
-    """What `rows` have lost; what they have gained is only printed."""
+    """Yield the ways in which `rows` are worse than `table`; print how many rows differ at all."""
     from .table import regressions
 
     yield from (f"worse: {line}" for line in regressions(table, rows))
@@ -165,7 +165,7 @@ def _worse(table: Rows, rows: Rows) -> Iterator[str]:
 
 
 def _updated(table: Rows, rows: Rows, sources: dict[Key, str]) -> Rows:
-    """Write `table` with `rows` in it, and without what cannot be launched any more; returns it."""
+    """Update `table` with `rows`, remove variants that no longer exist, write it, and return it."""
     from .docs import update_page
     from .table import write_rows
 
@@ -177,14 +177,14 @@ def _updated(table: Rows, rows: Rows, sources: dict[Key, str]) -> Rows:
 
 
 def _missed(rows: Rows) -> Iterator[str]:
-    """The bars that `rows` miss."""
+    """Yield the bars that `rows` miss."""
     from .table import missed
 
     yield from (f"missed: {line}" for line in missed(rows))
 
 
 def _outdated(table: Rows, sources: dict[Key, str]) -> Iterator[str]:
-    """The rows of `table` that are not those of `sources`: some of them, and what to do."""
+    """Yield the first few rows of `table` that are outdated, and the command that updates them."""
     from .table import outdated
 
     lines = list(outdated(table, sources))

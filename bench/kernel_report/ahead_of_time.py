@@ -1,4 +1,4 @@
-"""Compiles kernels for GPUs that are not there."""
+"""Compiles kernels ahead of time, for GPUs that this machine does not have."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .target import TARGETS, Target
 _ALIGNED = ("tt.divisibility", 16)
 _NEAR = ("tt.pointer_range", 32)
 _FAR = frozenset({"k_pages", "v_pages"})
-"""Arguments that may be tensors of more than 2 GB."""
+"""Arguments whose tensors may be larger than 2 GB."""
 
 
 def row_of(key: Key) -> Row:
-    """Compile a variant and look at the binary."""
+    """Compile a variant, inspect the binary and return its row of the table."""
     variant = variants_for(key.target)[key.variant]
     return Row.of(binary_of(compiled(variant, TARGETS[key.target])), key.target, source_of(variant))
 
 
 def source_of(variant: Variant) -> str:
-    """Fingerprint of all that the binary depends on, but the target."""
+    """Return a fingerprint of everything that the binary depends on, except the target."""
     settings = (sorted(variant.signature.items()), sorted(variant.constants.items()), sorted(variant.aligned))
     shape = (variant.num_warps, variant.num_stages, *(() if variant.registers is None else (variant.registers,)))
     return fingerprint(variant.kernel, (triton.__version__, *settings, *shape, sorted(_FAR)))
@@ -35,7 +35,7 @@ def source_of(variant: Variant) -> str:
 
 @cache
 def variants_for(target: str) -> dict[str, Variant]:
-    """Everything that can be launched on the architecture `target`, by name."""
+    """Return all variants that can be launched on the architecture `target`, by name."""
     variants: dict[str, Variant] = {}
     for variant in all_variants(TARGETS[target].arch):
         assert variant.name not in variants, f"two variants are called {variant.name}"
@@ -44,10 +44,10 @@ def variants_for(target: str) -> dict[str, Variant]:
 
 
 def compiled(variant: Variant, target: Target) -> CompiledKernel:
-    """What `triton.compile` makes of `variant`, or has made of it before.
+    """Compile `variant` with `triton.compile`, which returns it from Triton's cache if possible.
 
-    On AMD, Triton looks in a launch at each tensor, and uses instructions with 32-bit offsets where it has no more than
-    2 GB. Only the cache has more on a card that is well used: all of its layers are one tensor.
+    On AMD, Triton checks the size of each tensor at launch, and uses instructions with 32-bit offsets for tensors of up
+    to 2 GB. In practice only the KV cache is larger, because all of its layers are one tensor.
     """
     names = variant.kernel.arg_names
     unknown = (variant.signature.keys() | variant.constants.keys()) ^ set(names)

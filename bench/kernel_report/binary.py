@@ -1,4 +1,4 @@
-"""What a compiled kernel is, read from its binary."""
+"""Reads the resources and instructions of a compiled kernel from its binary."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Loads(NamedTuple):
     """Instructions that read global memory.
 
     Attributes:
-        wide: Those that read 16 bytes and more per thread.
-        all: All of them.
+        wide: Number that read at least 16 bytes per thread.
+        all: Total number.
     """
 
     wide: int
@@ -31,14 +31,14 @@ class Loads(NamedTuple):
 
 
 class Instructions(NamedTuple):
-    """How often the kernel's code has an instruction, loops counted once.
+    """Numbers of instructions in the code of a kernel; those in a loop count once.
 
     Attributes:
-        tensor: Those of tensor cores, by name: `{"HMMA": 64}`.
-        loads: Loads into registers.
-        copies: Copies to shared memory that threads need not wait for.
-        stored: Bytes that a thread writes to its own memory, the stack: what spills is stored there.
-        loaded: Bytes that it reads from there.
+        tensor: Tensor-core instructions, by name: `{"HMMA": 64}`.
+        loads: Loads from global memory into registers.
+        copies: Asynchronous copies from global to shared memory.
+        stored: Bytes per thread that are stored to local memory, where registers spill to.
+        loaded: Bytes per thread that are loaded from local memory.
     """
 
     tensor: dict[str, int]
@@ -49,19 +49,19 @@ class Instructions(NamedTuple):
 
 
 class Binary(NamedTuple):
-    """A kernel that was compiled for one kind of GPU.
+    """A kernel compiled for one GPU architecture.
 
     Attributes:
-        registers: Of a thread, accumulators included.
-        scalars: Scalar registers of a warp (AMD).
-        spilled: Vector registers that the compiler says it has spilled (AMD).
-        parked: Scalar registers that are kept in lanes of vector registers, which is not memory (AMD).
-        stack: Bytes of a thread's own memory.
-        shared: Bytes of shared memory of a block, those that a launch asks for included.
-        threads: Of a block.
-        tensor_columns: Columns of tensor memory of a block.
-        instructions: What the code consists of; None where no disassembler here knows it.
-        multiplies: Whether the source multiplies matrices of less than 32 bits per value.
+        registers: Registers per thread, accumulators included.
+        scalars: Scalar registers per warp (AMD).
+        spilled: Vector registers that the compiler reports as spilled (AMD).
+        parked: Scalar registers that the compiler keeps in lanes of vector registers, not in memory (AMD).
+        stack: Bytes of local memory per thread.
+        shared: Bytes of shared memory per block, including those requested at launch.
+        threads: Threads per block.
+        tensor_columns: Columns of tensor memory per block.
+        instructions: Counts of instructions; None if the disassembler does not support the target.
+        multiplies: Whether the source multiplies matrices of fewer than 32 bits per value.
     """
 
     registers: int
@@ -77,7 +77,7 @@ class Binary(NamedTuple):
 
 
 def read_binary(compiled: CompiledKernel) -> Binary:
-    """Look at what `triton.compile` has returned."""
+    """Inspect the binary of a kernel returned by `triton.compile`."""
     multiplies = any(_is_narrow_product(line) for line in compiled.asm["ttir"].splitlines())
     if "cubin" in compiled.asm:
         return _read_cubin(compiled)._replace(multiplies=multiplies)
@@ -114,12 +114,12 @@ def _read_cubin(compiled: CompiledKernel) -> Binary:
 
 
 def own_shared(shared: int, arch: int) -> int:
-    """Bytes of shared memory without the KB that the system has in every block: from sm_90 on a cubin counts it too."""
+    """Return the bytes of shared memory without the 1 KB that the system reserves; from sm_90 on, cubins include it."""
     return max(0, shared - 1024) if arch >= 90 else shared
 
 
 def _said_by(tool: str, *arguments: str) -> str | None:
-    """What a tool that ships with Triton prints; None where it does not know the binary."""
+    """Return the output of a tool that ships with Triton; None if the tool fails on the binary."""
     ended = subprocess.run([_TOOLS / tool, *arguments], capture_output=True, text=True, check=False)
     return ended.stdout if ended.returncode == 0 and ended.stdout else None
 
@@ -128,10 +128,10 @@ _FUNCTION = re.compile(r"Function (\S+):\s+((?:[A-Z]+(?:\[\d+\])?:\d+ ?)+)")
 
 
 def resource_usage(text: str, kernel: str) -> dict[str, int]:
-    """What `cuobjdump -res-usage` says about `kernel`: `REG`, `STACK`, `SHARED`, `LOCAL` and others.
+    """Return the resources of `kernel` from the output of `cuobjdump -res-usage`: `REG`, `STACK`, `SHARED`, `LOCAL` ...
 
     Raises:
-        ValueError: It says nothing about it.
+        ValueError: `text` has no line about `kernel`.
     """
     for name, usage in _FUNCTION.findall(text):
         if name == kernel:
@@ -146,12 +146,12 @@ _SASS_BYTES = {"U8": 1, "S8": 1, "U16": 2, "S16": 2, "64": 8, "128": 16, "256": 
 
 
 def sass_instructions(sass: str) -> Instructions:
-    """Count in what nvdisasm has printed."""
+    """Count the instructions in the output of nvdisasm."""
     return _counted(_sass_events(found.group(1)) for found in _SASS.finditer(sass))
 
 
 class _Event(NamedTuple):
-    """What an instruction counts as: `"tensor"`, `"load"`, `"copy"`, `"store own"` or `"load own"`, and its bytes."""
+    """The category of an instruction, `"tensor"`, `"load"`, `"copy"`, `"store own"` or `"load own"`, and its bytes."""
 
     kind: str
     name: str
@@ -197,7 +197,7 @@ _GCN_BYTES = {
 
 
 def gcn_instructions(assembly: str) -> Instructions:
-    """Count in the assembly that a code object was made from."""
+    """Count the instructions in the assembly code of a code object."""
     return _counted(_gcn_event(*found.groups()) for found in _GCN.finditer(assembly))
 
 

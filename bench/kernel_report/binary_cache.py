@@ -1,4 +1,4 @@
-"""What was read from binaries, kept on disk: to disassemble one takes longer than to find it in Triton's cache."""
+"""Caches on disk what `read_binary` found: disassembling a binary takes longer than finding it in Triton's cache."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _READERS = b"".join(Path(str(module.__file__)).read_bytes() for module in (binar
 
 
 def binary_of(compiled: CompiledKernel) -> Binary:
-    """What `read_binary` says about `compiled`, or has said before."""
+    """Return the result of `read_binary(compiled)`, from the cache if possible."""
     digest = hashlib.sha256(_READERS + json.dumps(compiled.metadata._asdict(), default=str).encode())
     for kind in sorted(_LOOKED_AT & compiled.asm.keys()):
         text = compiled.asm[kind]

@@ -1,4 +1,4 @@
-"""What an AMD code object says about its kernel: the metadata note of the ELF file, a map in MessagePack.
+"""Reads the metadata of the kernel in an AMD code object: a note of the ELF file, a map in MessagePack.
 
 Layout: LLVM's "User Guide for AMDGPU Backend", "Code Object V5 Metadata".
 """
@@ -14,16 +14,16 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection
 
 _METADATA = (32, "NT_AMDGPU_METADATA")
-"""The type of the note: pyelftools knows its number, and may some day know its name."""
+"""Type of the note: pyelftools returns a number now, and may return the name in later versions."""
 
 _VENDOR = "AMDGPU"
 
 
 def kernel_metadata(elf: bytes) -> dict[str, Any]:
-    """The entry of the only kernel: `.vgpr_count`, `.private_segment_fixed_size` and so on.
+    """Return the metadata of the only kernel: `.vgpr_count`, `.private_segment_fixed_size` and so on.
 
     Raises:
-        ValueError: The file is not the code object of one kernel.
+        ValueError: The file is not a code object with exactly one kernel.
     """
     try:
         file = ELFFile(io.BytesIO(elf))

@@ -1,4 +1,4 @@
-"""Processes that compile, one job each at a time, so that a compiler that dies takes only its own job with it."""
+"""Worker processes that compile, one job at a time, so that a crash of the compiler loses only one job."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class Failure(NamedTuple):
     """Why a job has no result.
 
     Attributes:
-        reason: The exception, or how the process ended; then the first lines that the compiler said.
+        reason: The exception, or how the process ended; then the first lines of the compiler's output.
     """
 
     reason: str
 
 
 class _Worker:
-    """A process and the job that it has."""
+    """A worker process and its current job."""
 
     def __init__(self, work: Callable[[Any], Any], log: Path) -> None:
         self.connection, theirs = _CONTEXT.Pipe()
         self.process = _CONTEXT.Process(target=_serve, args=(work, theirs, log), daemon=True)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # Ctrl-C is the parent's to hear
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # only the parent handles Ctrl-C
         try:
             self.process.start()
         finally:
@@ -45,7 +45,7 @@ class _Worker:
         self.connection.send(job)
 
     def result(self) -> Any:  # noqa: ANN401  (what `work` returns)
-        """Of its job; a Failure where the process has died of it."""
+        """Return the result of the job; a Failure if the process died."""
         try:
             return self.connection.recv()
         except EOFError:
@@ -59,11 +59,11 @@ class _Worker:
 
 
 def outcomes(work: Callable[[Any], Any], jobs: Iterable[Any], workers: int) -> Iterator[tuple[Any, Any]]:
-    """Pairs of a job and `work(job)`, or a `Failure`, in the order in which they are done.
+    """Yield pairs of a job and `work(job)`, or a `Failure`, in the order in which jobs finish.
 
     Args:
-        work: A function of a module; it is called in other processes.
-        jobs: What it is called with, one after the other.
+        work: A module-level function, which is called in worker processes.
+        jobs: Its arguments, one per call.
         workers: Number of processes.
     """
     waiting = iter(jobs)
@@ -95,7 +95,7 @@ def outcomes(work: Callable[[Any], Any], jobs: Iterable[Any], workers: int) -> I
 
 
 def _serve(work: Callable[[Any], Any], connection: Connection, log: Path) -> None:
-    """The life of a worker. Compilers write what they have to say to stderr, which goes to `log`."""
+    """Main loop of a worker. Redirects stdout and stderr, where compilers print messages, to `log`."""
     said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 1)
     os.dup2(said, 2)

@@ -1,4 +1,4 @@
-"""The table of `make kernel-report` in the documentation: what each op's binaries come to on each kind of GPU."""
+"""Writes the tables of `make kernel-report` into the documentation: a summary of each op for each GPU architecture."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .target import TARGETS
 
 _BEGIN, _END = "<!-- kernel-report -->\n", "<!-- /kernel-report -->\n"
 _DETAILED = ("tree_attention bf16", "lm_head_topk bf16 dense", "linear bf16 4-bit g32 minimums")
-"""Variants, by how their names begin, that have a row of their own."""
+"""Prefixes of the names of variants that get a separate row."""
 _DETAILED_ON = ("sm_80", "sm_90", "sm_100", "gfx942")
 
 
 def update_page(path: Path, rows: Rows) -> None:
-    """Replace what is between the marks in the page at `path`."""
+    """Replace the text between the markers in the page at `path`."""
     before, _, rest = path.read_text().partition(_BEGIN)
     _, _, after = rest.partition(_END)
     write_atomically(
@@ -26,7 +26,7 @@ def update_page(path: Path, rows: Rows) -> None:
 
 
 def _summary(rows: Rows) -> Iterator[str]:
-    """A row per op, a column per kind of GPU: the most registers, the fewest blocks, the tensor-core instructions."""
+    """Yield a row per op, a column per GPU: the most registers, the fewest blocks, the tensor-core instructions."""
     ops = list(dict.fromkeys(_op(key) for key in rows))
     yield from _head(["op, binaries", *(f"{name} ({target.card})" for name, target in TARGETS.items())])
     for op in ops:
@@ -48,7 +48,7 @@ def _extremes(rows: list[Row]) -> str:
 
 
 def _details(rows: Rows) -> Iterator[str]:
-    """A row per variant, a column per kind of GPU: registers, shared memory, blocks, tensor instructions."""
+    """Yield a row per variant, a column per GPU: registers, shared memory, blocks, tensor-core instructions."""
     names = [key.variant for key in rows if _is_detailed(key)]
     yield from _head(["variant", *_DETAILED_ON])
     for name in names:
@@ -57,7 +57,7 @@ def _details(rows: Rows) -> Iterator[str]:
 
 
 def _is_detailed(key: Key) -> bool:
-    of_cache = " fp8" in key.variant  # not the same on all of them
+    of_cache = " fp8" in key.variant  # the fp8 format of the cache depends on the architecture
     return key.target == _DETAILED_ON[0] and key.variant.startswith(_DETAILED) and not of_cache
 
 

@@ -1,4 +1,4 @@
-"""How many thread blocks a processor of a GPU holds at a time, from what a binary needs."""
+"""Computes occupancy: how many thread blocks fit on a processor of a GPU at a time."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ KB = 1024
 
 
 class Limits(NamedTuple):
-    """What a processor has: a streaming multiprocessor, a compute unit of CDNA, a work-group processor of RDNA.
+    """The resources of a processor: a streaming multiprocessor, a CDNA compute unit or an RDNA work-group processor.
 
-    Its warps live on four schedulers, each with a register file of its own.
+    Warps are distributed over four schedulers, each with a separate register file.
 
     Attributes:
-        blocks: Resident thread blocks.
-        warps: Resident warps of a scheduler.
-        registers: Registers of a scheduler for each lane of a warp.
-        register_unit: Registers per lane are given out in multiples of this.
+        blocks: Maximum resident thread blocks.
+        warps: Maximum resident warps per scheduler.
+        registers: Registers per lane that a scheduler has for all its warps.
+        register_unit: Registers per lane are allocated in multiples of this.
         shared: Bytes of shared memory.
-        block_shared: Most bytes that one block may have.
-        shared_unit: Shared memory is given out in multiples of this.
-        reserved: Bytes that the system adds to each block's.
-        scalars: Scalar registers of a scheduler, where they can run out.
-        tensor_columns: Columns of tensor memory.
+        block_shared: Maximum bytes of shared memory of one block.
+        shared_unit: Shared memory is allocated in multiples of this, in bytes.
+        reserved: Bytes of shared memory that the system adds to each block.
+        scalars: Scalar registers per scheduler; None if they cannot limit occupancy.
+        tensor_columns: Columns of tensor memory; None if there is none.
     """
 
     blocks: int
@@ -38,13 +38,13 @@ class Limits(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """What a thread block takes.
+    """The resources that a thread block needs.
 
     Attributes:
         warps: Warps of the block.
-        registers: Registers of a thread.
+        registers: Registers per thread.
         shared: Bytes of shared memory.
-        scalars: Scalar registers of a warp.
+        scalars: Scalar registers per warp.
         tensor_columns: Columns of tensor memory.
     """
 
@@ -58,7 +58,7 @@ class Needs(NamedTuple):
 SCHEDULERS = 4
 _SCALAR_UNIT = 16
 _TRAP_SCALARS = 16
-"""Scalar registers that ROCm keeps in each warp for its trap handler."""
+"""Scalar registers that ROCm reserves in each warp for its trap handler."""
 
 LIMITS = {
     "sm_80": Limits(32, 16, 512, 8, 164 * KB, 163 * KB, 128, KB),
@@ -70,13 +70,13 @@ LIMITS = {
     "gfx942": Limits(32, 8, 512, 8, 64 * KB, 64 * KB, 512, 0, scalars=800),
     "gfx1100": Limits(64, 16, 1536, 24, 128 * KB, 64 * KB, KB, 0),
 }
-"""Sources: NVIDIA, CUDA C++ Programming Guide, "Technical Specifications per Compute Capability"; units of allocation
-as in `cuda_occupancy.h` of the toolkit. AMD: what LLVM computes occupancy from, `AMDGPU/GCNSubtarget.cpp` and
-`AMDGPU/Utils/AMDGPUBaseInfo.cpp`."""
+"""Limits by architecture. Sources: for NVIDIA, CUDA C++ Programming Guide, "Technical Specifications per Compute
+Capability", and `cuda_occupancy.h` of the toolkit for allocation units; for AMD, LLVM's computation of occupancy in
+`AMDGPU/GCNSubtarget.cpp` and `AMDGPU/Utils/AMDGPUBaseInfo.cpp`."""
 
 
 def resident_blocks(limits: Limits, needs: Needs) -> int:
-    """Blocks that a processor holds; 0 if a block does not fit at all."""
+    """Return the number of blocks that fit on a processor at a time; 0 if not even one does."""
     if needs.shared > limits.block_shared:
         return 0
     per_lane = _rounded(max(needs.registers, 1), limits.register_unit)

@@ -1,4 +1,4 @@
-"""A fingerprint of what a kernel is compiled from, to know without compiling whether its binary is still the same."""
+"""Fingerprints of kernel sources: they show without compiling whether a binary is still current."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _LENGTH = 12
 
 
 def fingerprint(kernel: JITFunction[Any], facts: object) -> str:
-    """Of the source of `kernel` and of all that it calls, without comments and places in files, and of `facts`."""
+    """Return a hash of `facts`, and of the source of `kernel` and all that it calls, without comments and positions."""
     return hashlib.sha256(f"{_source(kernel)}\n{facts!r}".encode()).hexdigest()[:_LENGTH]
 
 
 @cache
 def _source(kernel: JITFunction[Any]) -> str:
-    """The code of `kernel`, of the functions that it calls, and the constants that they name."""
+    """Return the code of `kernel` and of the functions that it calls, and the constants that they use."""
     parts: dict[str, str] = {}
     _collect(kernel, parts)
     return "\n".join(f"{name} = {text}" for name, text in sorted(parts.items()))

@@ -1,4 +1,4 @@
-"""The table of `make kernel-report`: a row per kernel variant and kind of GPU, and what it is held to."""
+"""The table of `make kernel-report`: a row per kernel variant and GPU architecture, and the bars for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DECODE = "tree_attention "
 
 
 class Key(NamedTuple):
-    """What a row is about.
+    """Identifies a row.
 
     Attributes:
         target: Name of the architecture.
@@ -34,22 +34,22 @@ class Key(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A variant on one kind of GPU. See `Binary` and `Instructions` for what the numbers are.
+    """A variant compiled for one GPU architecture. See `Binary` and `Instructions` for details.
 
     Attributes:
-        registers: Per thread.
-        spilled: Vector registers that the compiler says it has spilled; on AMD only.
-        parked: Scalar registers that it keeps in vector registers; on AMD only.
-        stored: Bytes per thread.
-        loaded: Bytes per thread.
-        stack: Bytes per thread.
-        shared: Bytes per block.
+        registers: Registers per thread.
+        spilled: Vector registers that the compiler reports as spilled; on AMD only.
+        parked: Scalar registers that the compiler keeps in vector registers; on AMD only.
+        stored: Bytes stored to local memory, per thread.
+        loaded: Bytes loaded from local memory, per thread.
+        stack: Bytes of local memory per thread.
+        shared: Bytes of shared memory per block.
         tensor_columns: Columns of tensor memory per block.
-        threads: Per block.
-        blocks: That a processor holds.
-        tensor: Tensor-core instructions; None, as the next two, where the disassembler does not know the target.
-        loads: From global memory.
-        copies: To shared memory, asynchronous.
+        threads: Threads per block.
+        blocks: Resident blocks per processor.
+        tensor: Tensor-core instructions; like the next two, None if the disassembler does not support the target.
+        loads: Loads from global memory.
+        copies: Asynchronous copies to shared memory.
         multiplies: Whether tensor cores are expected.
         source: Fingerprint of what was compiled.
     """
@@ -72,7 +72,7 @@ class Row(NamedTuple):
 
     @staticmethod
     def of(binary: Binary, target: str, source: str) -> Row:
-        """The row of `binary`, which was compiled for `target` from `source`."""
+        """Return the row of `binary`, compiled for `target` from a source with the fingerprint `source`."""
         warps = binary.threads // TARGETS[target].arch.warp
         needs = Needs(warps, binary.registers, binary.shared, binary.scalars, binary.tensor_columns)
         code = binary.instructions
@@ -96,7 +96,7 @@ class Row(NamedTuple):
 
     @property
     def spills(self) -> int:
-        """Anything that is not 0 is a spill."""
+        """Spilled registers plus bytes stored to and loaded from local memory; 0 if nothing spills."""
         return self.spilled + (self.stored or 0) + (self.loaded or 0)
 
 
@@ -104,7 +104,7 @@ Rows = dict[Key, Row]
 
 
 def missed(rows: Mapping[Key, Row]) -> Iterator[str]:
-    """One line for each bar that a row misses."""
+    """Yield one line for each bar that a row misses."""
     for key, row in rows.items():
         if row.spills:
             registers = f"{row.spilled} registers, " if row.spilled else ""
@@ -125,7 +125,7 @@ def _is_decode(key: Key) -> bool:
 
 
 def outdated(table: Mapping[Key, Row], sources: Mapping[Key, str]) -> Iterator[str]:
-    """One line for each row that `table` lacks, has too much, or that was made from another source."""
+    """Yield one line for each row of `table` that is missing, obsolete, or was compiled from a different source."""
     for key in table.keys() - sources.keys():
         yield f"{key}: no such variant any more"
     for key, source in sources.items():
@@ -136,7 +136,7 @@ def outdated(table: Mapping[Key, Row], sources: Mapping[Key, str]) -> Iterator[s
 
 
 def regressions(table: Mapping[Key, Row], now: Mapping[Key, Row]) -> Iterator[str]:
-    """One line for each way in which a row is worse than in `table`."""
+    """Yield one line for each number of a row that is worse than in `table`."""
     for key, row in now.items():
         if key not in table:
             continue
@@ -156,7 +156,7 @@ def regressions(table: Mapping[Key, Row], now: Mapping[Key, Row]) -> Iterator[st
 
 
 def write_rows(path: Path, rows: Mapping[Key, Row]) -> None:
-    """Write `rows`, one per line, all at once: an interrupted write leaves the old file."""
+    """Write `rows`, one per line. The write is atomic: if interrupted, it leaves the old file."""
     targets: dict[str, list[str]] = {}
     for key, row in sorted(rows.items(), key=lambda item: (list(TARGETS).index(item[0].target), item[0].variant)):
         targets.setdefault(key.target, []).append(f"{json.dumps(key.variant)}: {json.dumps(row._asdict())}")
@@ -166,7 +166,7 @@ def write_rows(path: Path, rows: Mapping[Key, Row]) -> None:
 
 
 def read_rows(path: Path) -> Rows:
-    """What `write_rows` has written."""
+    """Read a file written by `write_rows`."""
     targets = json.loads(path.read_text())
     return {
         Key(target, variant): _row(row) for target, variants in targets.items() for variant, row in variants.items()

@@ -1,4 +1,4 @@
-"""The GPUs that kernels are compiled for."""
+"""The GPU architectures that kernels are compiled for."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from triton.backends.compiler import GPUTarget
 
 
 class Target(NamedTuple):
-    """A kind of GPU.
+    """A GPU architecture, with one card as its example.
 
     Attributes:
-        arch: What the choice of tiles depends on.
-        card: The card whose number of processors `arch` has.
+        arch: The properties that the choice of tiles depends on.
+        card: The card whose number of processors is in `arch`.
     """
 
     arch: Arch
@@ -22,23 +22,24 @@ class Target(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the architecture: `"sm_90"`, `"gfx942"`."""
+        """Name of the architecture, such as `"sm_90"` or `"gfx942"`."""
         return self.arch.name
 
     @property
     def compiled_for(self) -> GPUTarget:
-        """Triton's name of it."""
+        """The target as Triton describes it."""
         name = self.name
         number = int(name.removeprefix("sm_")) if self.arch.backend == "cuda" else name
         return GPUTarget(self.arch.backend, number, self.arch.warp)
 
 
 def _target(backend: str, name: str, warp: int, processors: int, card: str) -> Target:
-    """With the shapes that were measured on a card of the architecture, if there are any."""
+    """Return the target, with tile shapes measured on a card of this architecture, if there are any."""
     return Target(Arch(backend, name, warp, processors, load_tuning("", name)), card)
 
 
-# Processors as the vendors' data sheets have them. ROCm counts RDNA3's work-group processors: two compute units each.
+# Numbers of processors are from the vendors' data sheets. For RDNA3, ROCm counts work-group processors: two compute
+# units each.
 TARGETS = {
     target.name: target
     for target in (
@@ -52,4 +53,4 @@ TARGETS = {
         _target("hip", "gfx1100", 32, 48, "RX 7900 XTX"),
     )
 }
-"""By the name of the architecture."""
+"""All targets, by name of the architecture."""

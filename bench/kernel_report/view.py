@@ -1,4 +1,4 @@
-"""The table of `make kernel-report` as people read it."""
+"""Prints the table of `make kernel-report`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .table import Key, Row, Rows
 from .target import TARGETS
 
 _UNKNOWN = "unknown"
-"""What stands in the columns of instructions where no disassembler here knows the target."""
+"""Shown in the columns of instructions if the disassembler does not support the target."""
 
 _NUMBERS = ("registers", "spills", "stack", "shared", "threads", "blocks", "warps", "loads", "copies")
 
@@ -28,7 +28,7 @@ LEGEND = (
 
 
 def target_tables(rows: Rows) -> Iterator[Table]:
-    """A table for each kind of GPU."""
+    """Yield a table for each GPU architecture."""
     for name, group in groupby(rows.items(), lambda item: item[0].target):
         target = TARGETS[name]
         table = Table(

@@ -1,1 +1,1 @@
-"""What fast compute costs in predictions and answers: `make bench-quality`."""
+"""Measures how much fast compute changes predictions and answers: `make bench-quality`."""

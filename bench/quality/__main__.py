@@ -1,4 +1,4 @@
-"""What `compute="fast"` costs in quality: `make bench-quality`, or `python -m bench.quality --help`."""
+"""Measures the quality loss of `compute="fast"`: `make bench-quality`, or `python -m bench.quality --help`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from importlib.metadata import version
 from typing import Annotated, Any
 
-import marcot.engine  # noqa: F401  (before torch: it has OpenMP's threads wait, not spin)
+import marcot.engine  # noqa: F401  (before torch: it makes OpenMP threads wait, not spin)
 import typer
 from marcot.engine.cli.signals import INTERRUPTED
 
@@ -65,7 +65,7 @@ def quality(
 
 
 def _measure(models: list[str], questions: int, text_tokens: int, threads: int | None) -> list[str]:
-    """Measure, print and write everything; returns what is not as it should be."""
+    """Measure, print and write everything; return the bars that are missed."""
     import cpuinfo
     import torch
     from marcot.engine.evaluation import problems

@@ -1,4 +1,4 @@
-"""A checkpoint whose matrices are dense: what it has in blocks is decoded, so that it can be rounded once more."""
+"""A checkpoint with dense matrices: quantised blocks are decoded, so that they can be quantised again differently."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from marcot.model import Checkpoint, Tokenizer
 
 
 class Decoded(Checkpoint):
-    """`inner` with every block decoded to fp32 when it is read."""
+    """The checkpoint `inner`, with every quantised tensor decoded to fp32 when it is read."""
 
     def __init__(self, inner: Checkpoint) -> None:
         super().__init__(inner.path, inner.config)
         self._inner = inner
 
     def tokenizer(self) -> Tokenizer | None:
-        """That of `inner`."""
+        """Return the tokenizer of `inner`."""
         return self._inner.tokenizer()
 
     def has(self, name: str) -> bool:

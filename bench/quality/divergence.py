@@ -1,4 +1,4 @@
-"""How far other predictions of real text are from exact ones."""
+"""Compares predictions of real text with those of exact mode."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .intervals import mean_of_tokens
 from .rater import Rater
 
 _ROWS = 64
-"""Rows of the vocabulary that are compared at a time: at 151,936 tokens in fp64 each matrix takes 78 MB."""
+"""Tokens compared at a time: with a vocabulary of 151,936, each matrix takes 78 MB in fp64."""
 
 
 class Divergence(NamedTuple):
-    """Two predictions of the same tokens, exact and other.
+    """Differences between the predictions of exact mode and another mode for the same tokens.
 
     Attributes:
         kl: `[tokens]` fp64, `KL(exact || other)` over the whole vocabulary, in nats.
-        exact_nll: `[tokens]` fp64, negative log-probability of the token that followed.
-        other_nll: `[tokens]` fp64, the same by the other.
-        same_top: `[tokens]` fp64, 1 where both find the same token most probable, else 0.
+        exact_nll: `[tokens]` fp64, negative log-probability of the actual next token, in exact mode.
+        other_nll: `[tokens]` fp64, the same in the other mode.
+        same_top: `[tokens]` fp64, 1 where both modes have the same most probable token, else 0.
     """
 
     kl: NDArray[np.float64]
@@ -35,26 +35,26 @@ class Divergence(NamedTuple):
 
     @staticmethod
     def joined(parts: Sequence[Divergence]) -> Divergence:
-        """All tokens of `parts`, in order."""
+        """Concatenate `parts`."""
         return Divergence(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 class Summary(NamedTuple):
-    """A divergence in a few numbers; intervals are of 95 %, and None for fewer than a few hundred tokens.
+    """Summary statistics of a divergence. Intervals are 95 %, and None for fewer than a few hundred tokens.
 
     Attributes:
         tokens: Predictions compared.
         kl: Mean `KL(exact || other)` in nats.
-        kl_interval: Of the mean.
-        kl_median: Median.
-        kl_99: 99th percentile.
-        kl_max: Largest.
-        same_top: Share of the predictions in which both find the same token most probable.
-        same_top_interval: Of that share.
+        kl_interval: Interval of the mean.
+        kl_median: Median KL.
+        kl_99: 99th percentile of KL.
+        kl_max: Largest KL.
+        same_top: Fraction of predictions with the same most probable token.
+        same_top_interval: Interval of that fraction.
         exact_perplexity: `exp` of the mean negative log-probability.
-        other_perplexity: The same of the other.
-        perplexity_ratio: Other over exact.
-        perplexity_ratio_interval: Of that ratio.
+        other_perplexity: The same in the other mode.
+        perplexity_ratio: Other perplexity divided by exact.
+        perplexity_ratio_interval: Interval of that ratio.
     """
 
     tokens: int
@@ -72,7 +72,7 @@ class Summary(NamedTuple):
 
     @staticmethod
     def of(divergence: Divergence) -> Summary:
-        """Sum `divergence` up."""
+        """Summarise `divergence`."""
         kl, exact_nll, other_nll, same_top = divergence
         worse = mean_of_tokens(other_nll - exact_nll)
         return Summary(
@@ -92,7 +92,7 @@ class Summary(NamedTuple):
 
 
 def compare(exact: Rater, others: Mapping[str, Rater], ids: Sequence[int]) -> dict[str, Divergence]:
-    """Let each of `others` predict the tokens of `ids` after the first one, beside `exact`."""
+    """Predict all tokens of `ids` but the first with `exact` and with each of `others`, and compare."""
     states = exact.read(ids)
     other_states = {name: rater.read(ids) for name, rater in others.items()}
     following = torch.tensor(ids[1:])[:, None]

@@ -1,4 +1,4 @@
-"""95 % intervals of means over text."""
+"""95 % confidence intervals of means over the tokens of a text."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 
 _RESAMPLES = 2000
 _RUN = 64
-"""Neighbouring tokens are alike; runs of this many, resampled as a whole, are nearly independent."""
+"""Tokens per run. Neighbouring tokens are correlated; runs of this length are nearly independent."""
 
 _LEAST_RUNS = 8
-"""Fewer do not say how much they vary."""
+"""Minimum number of runs; fewer give no useful estimate of their variation."""
 
 
 def mean_of_tokens(values: NDArray[np.float64]) -> Interval | None:
-    """Of the mean of `[tokens]` in their order, by a bootstrap over runs of tokens; None if there are too few.
+    """Return the interval of the mean of `values`, `[tokens]` in text order; None if there are too few.
 
-    The same every time.
+    It is a bootstrap that resamples whole runs of tokens, with a fixed seed.
     """
     runs = [values[first : first + _RUN] for first in range(0, len(values), _RUN)]
     if len(runs) < _LEAST_RUNS:

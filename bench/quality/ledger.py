@@ -1,4 +1,4 @@
-"""Work that is done, kept on disk, so that a benchmark that was stopped goes on where it was."""
+"""Keeps finished work on disk, so that an interrupted benchmark can continue where it stopped."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _KINDS = {".py", ".h", ".cpp"}
 
 
 class Ledger:
-    """One JSON line per finished piece of work, by a key. A torn last line, which a crash can leave, does not count."""
+    """A file with a JSON line, key and value, per finished piece of work. An incomplete last line is discarded."""
 
     def __init__(self, name: str, made_by: str) -> None:
-        """Open the ledger `name`, or start it.
+        """Open the ledger `name`, creating it if necessary.
 
         Args:
-            name: What it is about.
-            made_by: Fingerprint of all that its entries depend on; another one is another ledger.
+            name: First part of the file name.
+            made_by: Fingerprint of everything that entries depend on; a different one means a different file.
         """
         _FOLDER.mkdir(parents=True, exist_ok=True)
         path = _FOLDER / f"{name}-{made_by}.jsonl"
@@ -37,12 +37,12 @@ class Ledger:
             entry = json.loads(line)
             self._entries[entry["key"]] = entry["value"]
 
-    def get(self, key: str) -> Any:  # noqa: ANN401  (what JSON holds)
-        """What was added under `key`, or None."""
+    def get(self, key: str) -> Any:  # noqa: ANN401  (any JSON value)
+        """Return the value of `key`, or None."""
         return self._entries.get(key)
 
     def add(self, key: str, value: object) -> None:
-        """Keep `value`, which JSON can hold, under `key`."""
+        """Add `value`, which must be a JSON value, under `key`."""
         self._entries[key] = value
         self._file.write(json.dumps({"key": key, "value": value}).encode() + b"\n")
         self._file.flush()
@@ -57,7 +57,7 @@ class Ledger:
 
 
 def fingerprint(facts: Iterable[object]) -> str:
-    """A short hash of `facts`, of marcot's sources, kernels included, and of those that measure."""
+    """Return a short hash of `facts`, of marcot's sources, and of the sources of the measurements."""
     files = [file for folder in ("engine", "kernels", "model") for file in (ROOT / folder).rglob("*")]
     sources = sorted(file for file in files if file.suffix in _KINDS)
     digest = hashlib.sha256()

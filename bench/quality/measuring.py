@@ -1,4 +1,4 @@
-"""The two measurements of `make bench-quality`, with a progress bar, each continued from what is finished already."""
+"""The two measurements of `make bench-quality`, texts and answers. Both continue from finished work in a ledger."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Measuring:
     """Measures one model."""
 
     def __init__(self, model: str, made_by: str, progress: Progress) -> None:
-        """Nothing is loaded before it is needed.
+        """Prepare to measure; weights are loaded only when they are needed.
 
         Args:
             model: A built-in name or a file.
-            made_by: Fingerprint of what results depend on besides the model.
-            progress: Where bars are shown.
+            made_by: Fingerprint of everything that results depend on, except the model.
+            progress: Shows the progress bars.
 
         Raises:
             ModelNotFoundError: There is no such model.
@@ -48,7 +48,7 @@ class Measuring:
         self._progress = progress
 
     def texts(self, tokens: int) -> dict[str, dict[str, Divergence]]:
-        """Compare predictions of the first `tokens` tokens of each text; by contender and text.
+        """Compare predictions of the first `tokens` tokens of each text; return them by contender and text.
 
         Raises:
             InputError: The model has no tokenizer, or no quantised weights.
@@ -76,7 +76,7 @@ class Measuring:
         }
 
     def answers(self, mode: Compute, asked: Sequence[Problem]) -> list[Attempt]:
-        """Answer every question in a compute mode; in the order of `asked`.
+        """Answer every question in a compute mode; return the answers in the order of `asked`.
 
         Raises:
             MarcotError: The model does not load, or a question cannot be answered.
@@ -96,7 +96,7 @@ class Measuring:
             return [Attempt(*ledger.get(problem.question)) for problem in asked]
 
     def _loaded(self, bar: TaskID, load: Callable[[], T]) -> T:
-        """What `load` returns; until then the bar says what is going on."""
+        """Return `load()`; meanwhile the progress bar says that a model is loading."""
         description = self._progress.tasks[bar].description
         self._progress.update(bar, description=f"{description}, loading")
         loaded = load()
@@ -108,7 +108,7 @@ class Measuring:
 
 
 class _Raters:
-    """Exact, and what is compared with it."""
+    """The exact rater, and the raters to compare with it."""
 
     def __init__(self, exact: Rater, others: dict[str, Rater]) -> None:
         self._exact = exact
@@ -124,6 +124,6 @@ class _Raters:
         return cls(rater(checkpoint, "exact"), others)
 
     def compare(self, window: Window) -> dict[str, list[list[float]]]:
-        """The columns of each contender's divergence, as JSON can hold them."""
+        """Return the columns of the divergence of each contender, as lists, ready for JSON."""
         found = compare(self._exact, self._others, window.ids)
         return {contender: [column.tolist() for column in columns] for contender, columns in found.items()}

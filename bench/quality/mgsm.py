@@ -1,4 +1,4 @@
-"""MGSM (arXiv 2210.03057): grade-school arithmetic in words, answered greedily by a chain of reasoning."""
+"""Answers MGSM (arXiv 2210.03057), grade-school arithmetic word problems, greedily with one chain per question."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from marcot.engine.evaluation import INSTRUCTIONS, Problem
 from marcot.engine.search import normalise_answer
 
 INSTRUCTION = INSTRUCTIONS["en"]
-"""Follows each question."""
+"""Instruction after each question."""
 
 MAX_TOKENS = 320
-"""Of a chain; longer ones are cut, and answered by what they say until there."""
+"""Maximum tokens of a chain. Longer chains are cut, and the answer is taken from the part before."""
 
 CONCURRENCY = 64
-"""Questions that are answered at a time."""
+"""Questions that are answered at once."""
 
 KV_TOKENS = 36_864
-"""Room for that many prompts and chains."""
+"""KV capacity: enough for `CONCURRENCY` prompts and chains."""
 
 
 class Attempt(NamedTuple):
-    """How a model answered.
+    """The answer of a model to one problem.
 
     Attributes:
-        number: Which problem.
+        number: Number of the problem.
         right: Whether the answer is right.
-        answer: In the form in which answers are compared.
+        answer: The answer, normalised for comparison.
         text: The whole chain.
-        finish_reason: Why it ended; "length" if it was cut.
+        finish_reason: Why the chain ended; "length" if it was cut.
     """
 
     number: int
@@ -41,7 +41,7 @@ class Attempt(NamedTuple):
 
 
 def attempts(engine: Engine, asked: Sequence[Problem]) -> Iterator[Attempt]:
-    """Answer every problem, greedily; a search of one rollout is one chain. Yields them as they are finished.
+    """Answer every problem greedily, by a search of one rollout; yield the answers as they are finished.
 
     Raises:
         MarcotError: A question cannot be answered.

@@ -1,4 +1,4 @@
-"""What a decoder expects after each of given tokens: whole rows of log-probabilities, in fp64."""
+"""Computes the log-probabilities of a decoder after each token of a text: over the whole vocabulary, in fp64."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 
 class Rater:
-    """Reads runs of at most `tokens` tokens, each by itself."""
+    """Runs a decoder on sequences of at most `tokens` tokens, each independent of the others."""
 
     def __init__(self, decoder: Decoder, tokens: int) -> None:
         self._decoder = decoder
         self._cache = KVCache(decoder.config, -(-tokens // PAGE_SIZE), decoder.dtype, decoder.device)
 
     def read(self, ids: Sequence[int]) -> Tensor:
-        """`[tokens, hidden]`: the states after each of `ids`, from one forward pass."""
+        """Return the hidden states after each of `ids`, `[tokens, hidden]`, from one forward pass."""
         count = len(ids)
         slots = torch.arange(count)
         plan = Plan(
@@ -30,5 +30,5 @@ class Rater:
 
     @torch.inference_mode()
     def log_probabilities(self, states: Tensor) -> Tensor:
-        """`[rows, vocab]` fp64, given `[rows, hidden]`."""
+        """Return log-probabilities, `[rows, vocab]` fp64, of hidden states, `[rows, hidden]`."""
         return self._decoder.kernels.linear(states, self._decoder.head).double().log_softmax(dim=1)

@@ -1,4 +1,4 @@
-"""The result of `make bench-quality`: one table for people, JSON for machines."""
+"""The report of `make bench-quality`: a table and a JSON file."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .mgsm import Attempt
 EXACT: Final = "exact"
 FAST: Final = "fast"
 YARDSTICK = "int8 weights"
-"""The exact mode on weights that were decoded and rounded to 8 bits (Q8_0), which is commonly taken to be harmless;
-what the file has in 8 bits already stays as it is."""
+"""Exact mode with weights that were decoded and rounded to 8 bits (Q8_0), which is generally considered harmless.
+Weights that are 8-bit in the file stay as they are."""
 
 _LABEL_WIDTH, _COLUMN_WIDTH = 36, 30
 _NOTHING = ""
@@ -36,11 +36,11 @@ _LEGEND = (
 
 @dataclass
 class ModelQuality:
-    """What was measured of a model.
+    """The measurements of one model.
 
     Attributes:
-        name: Of the model.
-        texts: Comparisons with exact, by contender and text.
+        name: Name of the model.
+        texts: Comparisons with exact mode, by contender and text.
         attempts: Answers to MGSM's questions, by compute mode, in the order of the questions.
     """
 
@@ -49,17 +49,17 @@ class ModelQuality:
     attempts: dict[str, list[Attempt]] = field(default_factory=dict)
 
     def summary(self, contender: str, text: str | None = None) -> Summary:
-        """Of one text, or of all."""
+        """Return the summary of one text or, by default, of all."""
         texts = self.texts[contender]
         return Summary.of(texts[text] if text else Divergence.joined(list(texts.values())))
 
     @property
     def pairs(self) -> Pairs:
-        """Exact and fast on the same questions."""
+        """The results of exact and fast mode, paired by question."""
         return Pairs.of((exact.right, fast.right) for exact, fast in self._both)
 
     def same(self, what: Callable[[Attempt], str]) -> float:
-        """Share of the questions at which `what` is the same in both modes."""
+        """Return the fraction of questions for which `what` is the same in both modes."""
         return sum(what(exact) == what(fast) for exact, fast in self._both) / len(self._both)
 
     @property
@@ -68,11 +68,11 @@ class ModelQuality:
 
 
 class QualityReport:
-    """Results on one machine.
+    """The report of one run.
 
     Attributes:
         facts: Hardware, versions and settings.
-        models: What was measured.
+        models: The measurements of each model.
     """
 
     def __init__(self, facts: dict[str, Any], models: Sequence[ModelQuality]) -> None:
@@ -81,7 +81,7 @@ class QualityReport:
 
     @property
     def missed(self) -> list[str]:
-        """One line for each model whose MGSM accuracy has changed by more than chance explains."""
+        """One line for each model whose MGSM accuracy changes by more than chance explains."""
         return [
             f"{model.name}: fast changes MGSM accuracy by {_points(model.pairs.difference, model.pairs.interval)}"
             for model in self.models
@@ -89,7 +89,7 @@ class QualityReport:
         ]
 
     def text(self) -> str:
-        """The table."""
+        """Return the table, with a legend."""
         table = Table(title="quality of fast compute, against exact compute of the same file", title_justify="left")
         table.add_column("")
         for model in self.models:
@@ -107,7 +107,7 @@ class QualityReport:
         return output.getvalue()
 
     def write(self, path: Path) -> None:
-        """Write everything but the texts of answers to `path`."""
+        """Write everything except the texts of the chains to `path`."""
         content = self.facts | {"models": {model.name: _plain(model) for model in self.models}}
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())

@@ -1,4 +1,4 @@
-"""Real text to rate: questions in two languages, documentation and code."""
+"""Real text for comparing predictions: questions in two languages, documentation and code."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from marcot.model import Tokenizer
 from .. import ROOT
 
 WINDOW_TOKENS = 1024
-"""Tokens that are read together: a question with a few examples and a chain of reasoning."""
+"""Tokens per window: about a question with a few examples and a chain of reasoning."""
 
 
 class Text(NamedTuple):
     """A text.
 
     Attributes:
-        name: What the table calls it.
-        content: All of it.
+        name: Name in the table.
+        content: The whole text.
     """
 
     name: str
@@ -26,11 +26,11 @@ class Text(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A run of a text's tokens, read without what stands before it.
+    """A piece of a text, read without the text before it.
 
     Attributes:
         text: Name of the text.
-        ids: At most `WINDOW_TOKENS` tokens, after the beginning-of-text token of a tokenizer that wants one.
+        ids: At most `WINDOW_TOKENS` token ids, after a beginning-of-text token if the tokenizer adds one.
     """
 
     text: str
@@ -38,7 +38,7 @@ class Window(NamedTuple):
 
 
 def texts() -> list[Text]:
-    """MGSM's questions, and this repository's own documentation and code."""
+    """Return the questions of MGSM, and documentation and code of this repository."""
     return [
         Text("English questions", "\n\n".join(problem.question for problem in problems("en"))),
         Text("Chinese questions", "\n\n".join(problem.question for problem in problems("zh"))),
@@ -48,7 +48,7 @@ def texts() -> list[Text]:
 
 
 def windows(text: Text, tokenizer: Tokenizer, tokens: int) -> list[Window]:
-    """The first `tokens` tokens of `text`, cut into windows; a last one of a single token has nothing to predict."""
+    """Cut the first `tokens` tokens of `text` into windows; drop a last one of a single token: it predicts nothing."""
     ids = tokenizer.encode(text.content)[:tokens]
     start = tokenizer.encode("", bos=tokenizer.adds_bos)
     runs = [ids[first : first + WINDOW_TOKENS] for first in range(0, len(ids), WINDOW_TOKENS)]

@@ -1,1 +1,1 @@
-"""Fine-tuning on what `marcot dataset` makes."""
+"""Fine-tuning on the data of `marcot dataset`."""

@@ -1,4 +1,4 @@
-"""Word problems that a model of 135M parameters solves now and then.
+"""Generates word problems that a model with 135M parameters sometimes solves.
 
 python -m bench.training.easy_problems 320 > easy.tsv
 """
@@ -15,7 +15,7 @@ SEED = 5
 
 
 def problems(count: int) -> Iterator[tuple[str, int]]:
-    """Yield `count` different problems of one or two steps, each with its answer; always the same ones."""
+    """Yield `count` different problems of one or two steps, each with its answer. The seed is fixed."""
     draw = random.Random(SEED)
     seen: set[str] = set()
     while len(seen) < count:

@@ -1,6 +1,6 @@
-"""Teach a small model with its own searches, on the CPU: `python -m bench.training.fine_tune --help`.
+"""Fine-tunes a small model on its own searches, on the CPU: `python -m bench.training.fine_tune --help`.
 
-pip install 'marcot[train]' brings what it needs. docs/fine-tuning.md has the whole way and what came of it.
+It needs the packages of `pip install 'marcot[train]'`. docs/fine-tuning.md has all steps and the results.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from marcot.engine import Engine  # before torch: it has OpenMP's threads wait, not spin
+from marcot.engine import Engine  # before torch: it makes OpenMP threads wait, not spin
 from marcot.model.files.atomic_file import write_atomically
 
 # isort: split
@@ -31,7 +31,7 @@ from trl import SFTConfig, SFTTrainer
 _BATCH = 8
 _CONCURRENCY = 32
 _GENERATED = 96
-"""Tokens of an answer at most, as many as the searches had."""
+"""Maximum tokens of an answer, the same as in the searches."""
 
 
 def fine_tune(
@@ -82,7 +82,7 @@ def fine_tune(
         processing_class=tokenizer,
         peft_config=LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"),
     )
-    # LoRA's second matrix starts as zeros: until the first step, this is the model as it was.
+    # LoRA's second matrix starts as zeros, so until the first step this is the original model.
     before = {"loss": round(trainer.evaluate()["eval_loss"], 4), **_accuracy(model, held_out, threads)}
     started = time.monotonic()
     trainer.train()
@@ -112,7 +112,7 @@ def fine_tune(
 
 
 def _dense(model: PreTrainedModel) -> PreTrainedModel:
-    """The same fp32 weights without the note that they were read from quantised blocks: it forbids training."""
+    """Return the same fp32 weights without their quantization config, with which transformers refuses to train."""
     if not hasattr(model.config, "quantization_config"):
         return model
     del model.config.quantization_config
@@ -123,7 +123,7 @@ def _dense(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _traces(data: Path, split: str) -> Dataset:
-    """The traces as TRL wants them to train on the answers only: what is asked, and what is to be said."""
+    """Return the traces as pairs of prompt and completion, the form in which TRL trains on the completion only."""
     traces = load_dataset("json", data_files=str(data / "sft" / f"{split}.jsonl"), split="train")
     return traces.map(
         lambda trace: {"prompt": trace["messages"][:-1], "completion": trace["messages"][-1:]},
@@ -137,7 +137,7 @@ def _split(question: InputQuestion, options: dict[str, Any]) -> str:
 
 
 def _accuracy(model: str, questions: Sequence[InputQuestion], threads: int) -> dict[str, Any]:
-    """How many questions `model` gets right when it always says the most probable token."""
+    """Measure how many questions `model` answers correctly with greedy decoding."""
     engine = Engine.load(model, compute="exact", threads=threads)
     texts = [question.text for question in questions]
     results = engine.search(texts, Greedy(max_rollout_tokens=_GENERATED), instruction=None, concurrency=_CONCURRENCY)
