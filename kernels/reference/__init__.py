@@ -1,4 +1,4 @@
-"""The specification: every op in plain torch, short and obviously right. Runs on any device."""
+"""The specification: every op in plain torch, short and obviously correct. Runs on any device."""
 
 import torch
 

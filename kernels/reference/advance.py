@@ -1,4 +1,4 @@
-"""A round's next token."""
+"""Chooses the next tokens of a round and advances its state."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .sample import sample
 
 
 def advance(state: RoundState, head: HeadTopK, params: SampleParams) -> None:
-    """`sample`, and the rows' state. See `Kernels.advance`."""
+    """Choose tokens as `sample` does, and update the state of the rows. See `Kernels.advance`."""
     sampled = sample(head, params)
     running = state.ended == 0
     state.settled[running] = sampled.settled[running].to(state.settled.dtype)

@@ -1,4 +1,4 @@
-"""The stack of layers in one call, which the specification has no need of."""
+"""The fused stack of layers, which the specification does not need."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ from ..ops import LayerWeights
 
 
 def fuse(layers: Sequence[LayerWeights], eps: float, head_dim: int) -> None:
-    """Ask for the ops one by one. See `Kernels.fuse`."""
+    """Return None: the ops are called one by one. See `Kernels.fuse`."""

@@ -68,7 +68,7 @@ def _is_fast(part: Weight, compute: Compute) -> bool:
 
 
 def linear(x: Tensor, weight: DenseLinear, rows: slice = slice(None)) -> Tensor:
-    """`y = x Wᵀ`, or the columns of it that `rows` of the weight give. See `Kernels.linear`."""
+    """`y = x Wᵀ`, or only the columns of `y` that belong to `rows` of the weight. See `Kernels.linear`."""
     matrix, fast = weight.matrix[rows], weight.fast[rows]
     if not fast.any():
         return _product(x, matrix)

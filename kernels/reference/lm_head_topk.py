@@ -16,7 +16,7 @@ _TILE = 16384
 def lm_head_topk(
     hidden: Tensor, weight: DenseLinear, k: int, targets: Tensor | None = None, draw: Draw | None = None
 ) -> HeadTopK:
-    """Stream the vocabulary by in tiles and keep what is asked for. See `Kernels.lm_head_topk`."""
+    """Process the vocabulary in tiles and keep what is asked for. See `Kernels.lm_head_topk`."""
     rows, device = len(hidden), hidden.device
     lse = torch.full((rows,), -torch.inf, device=device)
     top_logits = torch.empty(rows, 0, device=device)
@@ -44,7 +44,7 @@ def lm_head_topk(
 
 
 class _Best:
-    """Running Gumbel-max draw of the rows whose temperature is above 0."""
+    """The best token so far of the Gumbel-max draw, for rows whose temperature is above 0."""
 
     def __init__(self, rows: int, draw: Draw, device: torch.device) -> None:
         self.drawing = (draw.temperature > 0).nonzero()[:, 0]
@@ -55,7 +55,7 @@ class _Best:
         self._score = torch.full((len(self.drawing),), -torch.inf, device=device)
 
     def update(self, logits: Tensor, start: int) -> None:
-        """Take in the tile of `logits` whose first column is token `start`."""
+        """Update the draw with a tile of `logits` whose first column is token `start`."""
         scaled = logits[self.drawing] / self.temperature[:, None]
         self.scaled_lse[self.drawing] = torch.logaddexp(self.scaled_lse[self.drawing], scaled.logsumexp(dim=-1))
         ids = torch.arange(start, start + logits.shape[1], device=logits.device)[None]

@@ -32,7 +32,7 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Te
 
 
 def _wide_product(x: Tensor, y: int) -> tuple[Tensor, Tensor]:
-    """High and low 32 bits of a 32 x 32 bit product; int64 wraps around, its bits are still the product's."""
+    """High and low 32 bits of a 32 x 32 bit product; int64 wraps around, but its bits are still the product's."""
     product = x * y
     return (product >> 32) & _LOW, product & _LOW
 

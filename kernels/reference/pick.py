@@ -1,8 +1,8 @@
-"""Which of a row's best tokens is drawn: the rules of `Kernels.sample`, in numpy.
+"""Decides which of a row's candidates is drawn: the rules of `Kernels.sample`, in numpy.
 
-The host decides by them as well, where the candidates are the whole vocabulary or were penalised. Comparisons are on
-fp32 values; exponentials, logarithms and sums are taken in fp64 and rounded to fp32 where a value is kept, so that
-every implementation finds the same bits.
+The host also uses these functions where the candidates are the whole vocabulary or were penalised. Comparisons are on
+fp32 values; exponentials, logarithms and sums are computed in fp64 and rounded to fp32 where a value is kept, so that
+every implementation gets the same bits.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Pick(NamedTuple):
     """What was drawn.
 
     Attributes:
-        column: `[rows]` int64, its place among the candidates.
-        settled: `[rows]` bool; False where the candidates do not settle the choice.
-        kept: `[rows]`, how many of its first candidates it was drawn from.
+        column: `[rows]` int64, index of the drawn token among the row's candidates.
+        settled: `[rows]` bool; False where the candidates are not enough to decide the choice.
+        kept: `[rows]`, how many of the row's first candidates the token was drawn from.
     """
 
     column: NDArray[np.int64]
@@ -52,7 +52,7 @@ class Pick(NamedTuple):
     kept: NDArray[Any]
 
 
-@np.errstate(divide="ignore", over="ignore", invalid="ignore")  # rows whose choice is greedy, or means nothing
+@np.errstate(divide="ignore", over="ignore", invalid="ignore")  # in greedy rows, and in rows whose result is undefined
 def pick(
     ids: NDArray[np.int64],
     logits: NDArray[np.float32],
@@ -70,14 +70,14 @@ def pick(
         ids: `[rows, k]`.
         logits: `[rows, k]`, best first.
         certain: `[rows]`, how many of its first candidates a row may use: those that no other token can overtake.
-        scaled_lse: `[rows]`, log-sum-exp of all logits / temperature; NaN where it is not known.
+        scaled_lse: `[rows]`, log-sum-exp of all logits / temperature; NaN where it is unknown.
         limits: How each row samples.
         complete: Whether the candidates are the whole vocabulary.
     """
     greedy = limits.temperature == 0
     divisor: NDArray[np.float32] = np.where(greedy, np.float32(1), limits.temperature)
     scaled = logits / divisor[:, None]
-    # Candidates are sorted, so that every truncation keeps the first few; none where it cannot be decided.
+    # Candidates are sorted, so every truncation keeps the first few, or none if it cannot be decided.
     limited = (limits.top_k > 0) & (limits.top_k <= certain)
     kept = np.where(limited, limits.top_k, certain)
     settled = greedy | limited | complete
@@ -86,7 +86,7 @@ def pick(
         settled |= reached
     if (limits.min_p > 0).any():
         # Relative to the best token, hence independent of the normalisation.
-        floor = scaled[:, 0] + np.log(limits.min_p, dtype=np.float64).astype(np.float32)  # -inf without a limit
+        floor = scaled[:, 0] + np.log(limits.min_p, dtype=np.float64).astype(np.float32)  # -inf if there is no limit
         probable = (scaled >= floor[:, None]).sum(axis=1)
         kept = np.minimum(kept, probable)
         settled |= probable < certain
@@ -103,23 +103,23 @@ def _nucleus(
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """How many of the `kept` candidates remain after top-p, and whether their probabilities reach it; `[rows]` each.
 
-    The nucleus is that of the whole vocabulary, where the LM head knows its sum and no top-k comes before, else of the
-    `kept` candidates, where they are `everything` that remains. A full row is decided on by the same sum, and so as
-    its candidates are.
+    The nucleus is that of the whole vocabulary if its log-sum-exp is known and there is no top-k. Otherwise it is that
+    of the `kept` candidates, if these are `everything` that remains. For a full row the same sum is used as for its
+    candidates, so both give the same decision.
     """
     best = scaled[:, 0]
     inside = np.arange(scaled.shape[1]) < kept[:, None]
     exponents: NDArray[np.float32] = np.where(inside, scaled - best[:, None], np.float32(-np.inf))
     weights = np.exp(exponents, dtype=np.float64).astype(np.float32)
-    # A cumulative sum adds one column after the other: what a row has reached does not depend on the columns behind,
-    # which are as many as the widest row needs. `sum` adds them in blocks that do.
+    # `cumsum` adds one column after the other, so a row's sums do not depend on how many columns follow, which is up to
+    # the widest row. `sum` adds the columns in blocks that depend on their number.
     reached = weights.cumsum(axis=1, dtype=np.float64)
     mass = reached[:, -1]
     whole = np.exp(scaled_lse - best, dtype=np.float64).astype(np.float32)
     of_all = (limits.top_k == 0) & ~np.isnan(scaled_lse)
     total = np.where(of_all, whole, np.where(everything, mass, np.nan))
     enough = limits.top_p * total
-    # All that have reached less, and the one that comes after them; none where the total is not known.
+    # All candidates whose cumulative sum is below `enough`, and the next one; none if the total is unknown.
     within = (enough > 0) + (reached[:, :-1] < enough[:, None]).sum(axis=1)
     nucleus = limits.top_p < 1
     return np.where(nucleus, np.minimum(kept, within), kept), nucleus & (mass >= enough)
@@ -138,7 +138,7 @@ def _draw(
 
 
 def gumbel(key: NDArray[np.int64], position: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The noise of a few candidates: that of `philox.gumbel`, up to the last bit of a logarithm.
+    """The noise of a few candidates, equal to that of `philox.gumbel` up to the last bit of a logarithm.
 
     Args:
         key: `[rows]`, Philox keys.
@@ -158,9 +158,9 @@ def gumbel(key: NDArray[np.int64], position: NDArray[np.int64], ids: NDArray[np.
 def _philox(block: NDArray[np.int64], position: NDArray[np.int64], key: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """The four words of `philox(counter=(block, position, 0, 0), key)`, for `[rows, n]` blocks and `[rows]` the rest.
 
-    All counters lie side by side in big integers, 64 bits for each word of 32, so that no product leaves its lane. On
-    a few dozen counters this takes a quarter of the time of as many array operations, and less code that a decode step
-    has driven out of the processor's caches.
+    All counters are packed into big integers, with 64 bits for each word of 32, so that no product leaves its lane. For
+    a few dozen counters this takes a quarter of the time of the same array operations. It also runs less code, which a
+    decode step has evicted from the processor's caches.
     """
     lanes, columns = block.size, block.shape[1]
     ones = int.from_bytes((1).to_bytes(8, sys.byteorder) * lanes, sys.byteorder)

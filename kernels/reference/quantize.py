@@ -1,4 +1,4 @@
-"""Activations as int8: what the fast mode multiplies."""
+"""Quantises activations to int8, as compute mode `fast` does."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class QuantizedRows(NamedTuple):
 def quantize(x: Tensor) -> QuantizedRows:
     """Round `x` (`[rows, columns]`, columns a multiple of `BLOCK`) to int8, each block by its largest magnitude.
 
-    The nearest integer is taken, ties to even; a block of zeros, or of numbers below `SMALLEST`, has scale 0. One
-    with an infinity or a NaN has zeros and a scale of NaN.
+    Values are rounded to the nearest integer, ties to even. A block of zeros, or of numbers below `SMALLEST`, has scale
+    0. A block with an infinity or a NaN has values 0 and scale NaN.
     """
     blocks = _blocks(x.float())
     largest = blocks.abs().amax(dim=-1, keepdim=True)
@@ -42,7 +42,7 @@ def quantize(x: Tensor) -> QuantizedRows:
 
 
 def round_trip(x: Tensor) -> Tensor:
-    """`x` after quantisation: what the fast mode sees of it, in fp32."""
+    """Quantise `x` and convert it back to fp32: the values that compute mode `fast` multiplies."""
     quantized = quantize(x)
     return (_blocks(quantized.values.float()) * quantized.scales[..., None]).flatten(1)
 

@@ -39,7 +39,7 @@ def rope_store(
 
 
 def _divided(x: Tensor, scale: Tensor, pages: Tensor) -> Tensor:
-    """`x / scale` per head (`[rows, kv_heads, head_dim]`) in fp32, cut to what fits into the dtype of `pages`."""
+    """`x / scale` per head (`[rows, kv_heads, head_dim]`) in fp32, clamped to the range of the dtype of `pages`."""
     largest = torch.finfo(pages.dtype).max
     return (x.float() / scale[:, None]).clamp(-largest, largest)
 

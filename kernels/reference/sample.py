@@ -1,4 +1,4 @@
-"""The choice of the next token among candidates."""
+"""Chooses the next token of each row among its candidates."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def sample(head: HeadTopK, params: SampleParams) -> Sampled:
         chosen_logits = np.where(pure, _host(head.drawn_logits), chosen_logits)
         settled = settled | pure
     lowest = logits[each, np.maximum(width, 1) - 1]
-    settled &= (width > 0) & (np.maximum(np.abs(lse), np.abs(lowest)) < MOST_LOGIT)  # which NaN is not
+    settled &= (width > 0) & (np.maximum(np.abs(lse), np.abs(lowest)) < MOST_LOGIT)  # False for NaN
     return Sampled(*(torch.from_numpy(part).to(head.lse.device) for part in (chosen, chosen_logits, settled)))
 
 

@@ -1,4 +1,4 @@
-"""SwiGLU's product."""
+"""The product of SwiGLU, `silu(gate) * up`."""
 
 from __future__ import annotations
 

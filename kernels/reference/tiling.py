@@ -1,7 +1,7 @@
-"""How plans are to be cut, of which the specification has no need."""
+"""The tiling of plans, which the specification does not need."""
 
 from __future__ import annotations
 
 
 def tiling(heads: int, kv_heads: int) -> None:
-    """Read plans item by item. See `Kernels.tiling`."""
+    """Return None: plans are read item by item. See `Kernels.tiling`."""

@@ -12,11 +12,11 @@ from ..plan import Plan, WorkItem
 def tree_attention(
     q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float, scales: KVScales | None = None
 ) -> Tensor:
-    """Load each work item once for all its readers, merge partial results by log-sum-exp. See `Kernels.tree_attention`.
+    """Load each work item once for all its rows, merge partial results by log-sum-exp. See `Kernels.tree_attention`.
 
-    Per row and head it keeps the running maximum `m` of the scores, the sum `l` of `exp(score - m)` and the sum `acc`
+    For each row and head, keep the running maximum `m` of the scores, the sum `l` of `exp(score - m)` and the sum `acc`
     of `exp(score - m) * v` (online softmax, arXiv 1805.02867), in fp32. `m` starts at the least finite number, so
-    that a row that sees nothing of an item adds nothing.
+    that an item adds nothing to a row that sees none of its tokens.
     """
     rows, heads, head_dim = q.shape
     kv_heads, page_size = k_pages.shape[1:3]
@@ -28,7 +28,7 @@ def tree_attention(
         readers = slice(whole.first_row, whole.first_row + whole.rows)
         seen_by = plan.positions[readers]
         item = whole._replace(length=min(whole.length, int(seen_by.max()) + 1 - whole.position))
-        if item.length <= 0:  # what lies behind all readers may be NaN
+        if item.length <= 0:  # slots after the positions of all rows may hold NaN
             continue
         k, v = (_gather(pages, plan.pages, item, page_size) for pages in (k_pages, v_pages))
         if scales is not None:
