@@ -51,19 +51,19 @@ class Part(NamedTuple):
 
 PARTS: Final[Mapping[str, Part]] = {
     "tests": Part("bench.gpu.sections.kernel_tests", True, "the kernel tests, on the GPU"),
-    "head": Part("bench.gpu.sections.head_times", True, "the LM head beside cuBLAS"),
-    "linears": Part("bench.gpu.sections.linear_times", True, "quantised linears beside bf16 by cuBLAS"),
-    "kernels": Part("bench.gpu.sections.kernel_times", True, "the other kernels beside the card's limits"),
+    "head": Part("bench.gpu.sections.head_times", True, "the LM head compared with cuBLAS"),
+    "linears": Part("bench.gpu.sections.linear_times", True, "quantised linears compared with bf16 by cuBLAS"),
+    "kernels": Part("bench.gpu.sections.kernel_times", True, "the other kernels compared with the card's limits"),
     "attention": Part(
-        "bench.gpu.sections.tree_times", True, "attention over trees beside FlashInfer, and on pages in fp8"
+        "bench.gpu.sections.tree_times", True, "attention over trees compared with FlashInfer, and on fp8 pages"
     ),
-    "decode": Part("bench.gpu.sections.decode", True, "decode steps beside the recorded step alone, and their profile"),
-    "prompts": Part("bench.gpu.sections.prompts", True, "prompts that are computed together"),
-    "search": Part("bench.gpu.sections.search", True, "a whole search beside the decode rate at as many rows"),
+    "decode": Part("bench.gpu.sections.decode", True, "decode steps compared with the recorded step, with a profile"),
+    "prompts": Part("bench.gpu.sections.prompts", True, "throughput of prompts computed together"),
+    "search": Part("bench.gpu.sections.search", True, "search throughput compared with decoding as many rows"),
     "logprobs": Part(
         "bench.gpu.sections.logprobs", True, "whole-model log-probabilities against transformers and the CPU"
     ),
-    "peers": Part("bench.gpu.peers", False, "vLLM and SGLang, where they are installed"),
+    "peers": Part("bench.gpu.peers", False, "vLLM and SGLang, if they are installed"),
 }
 """All sections, in order. FlashInfer compiles in the background during the sections before `attention`, whose timings
 a busy host does not disturb."""
@@ -145,11 +145,15 @@ def _parsed(arguments: Sequence[str] | None) -> Chosen:
     listed = "; ".join(f"{name}: {part.what}" for name, part in PARTS.items())
     parser = argparse.ArgumentParser(prog="gpu-check", description=__doc__, epilog=f"Sections. {listed}.")
     parser.add_argument("--model", default="", help="a built-in name, a hub id or a path, instead of random weights")
-    parser.add_argument("--random", default=_RANDOM, type=_sizes, help=f"sizes, of {', '.join(CONFIGS)}")
-    parser.add_argument("--sections", default=" ".join(PARTS), type=_sections, help='such as "tests kernels"')
+    parser.add_argument(
+        "--random", default=_RANDOM, type=_sizes, help=f"sizes of random models, from {', '.join(CONFIGS)}"
+    )
+    parser.add_argument(
+        "--sections", default=" ".join(PARTS), type=_sections, help='sections to run, such as "tests kernels"'
+    )
     parser.add_argument("--out", type=Path, help="path of the report; by default in bench/results")
     parser.add_argument("--seconds", type=float, default=_SECONDS, help="seconds after which no further section starts")
-    parser.add_argument("--check", action="store_true", help="end with 1 if a bar is missed")
+    parser.add_argument("--check", action="store_true", help="exit with code 1 if a bar is missed")
     chosen = parser.parse_args(arguments)
     models = [Model(chosen.model, False)] if chosen.model else [Model(size, True) for size in chosen.random]
     return Chosen(models, chosen.sections, chosen.out, chosen.seconds, chosen.check)

@@ -16,7 +16,7 @@ class PeerBuild:
     """Compiling processes, grouped by name."""
 
     def __init__(self, commands: Mapping[str, Sequence[Sequence[str]]]) -> None:
-        """Start `commands` of each name."""
+        """Start all commands, given by name."""
         self._processes = {
             name: [
                 subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)

@@ -17,7 +17,7 @@ OPTIONAL_PACKAGES = ("gguf", "huggingface_hub", "pytest", "safetensors", "transf
 
 
 class SkippedError(Exception):
-    """A section cannot run here; the message says what it lacks."""
+    """Raised if a section cannot run here; the message says what is missing."""
 
 
 class Clock(Protocol):

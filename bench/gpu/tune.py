@@ -186,7 +186,7 @@ def _compiled(cases: Sequence[Case], command: Sequence[str], deadline: float) ->
 
 def _parsed(arguments: Sequence[str] | None) -> Chosen:
     parser = argparse.ArgumentParser(prog="gpu-tune", description=__doc__)
-    parser.add_argument("--ops", default=" ".join(OPS), type=_ops, help=f"of {', '.join(OPS)}")
+    parser.add_argument("--ops", default=" ".join(OPS), type=_ops, help=f"ops to tune, from {', '.join(OPS)}")
     parser.add_argument("--seconds", type=float, default=_SECONDS, help="seconds after which nothing more is measured")
     parser.add_argument("--folder", type=Path, help="internal: folder of the gpu-tune that this process works for")
     return Chosen(**vars(parser.parse_args(arguments)))

@@ -157,7 +157,7 @@ class DatasetBuilder:
 
         index = QuestionIndex(sources, skip_bad=self._options.skip_bad, read=read)
         if not len(index):
-            raise InputError("there is no finished search and no sample in the sources")
+            raise InputError("the sources hold no finished search and no sample")
         return index
 
     def _make(self, index: QuestionIndex, draft: DraftFolder, facts: dict[str, Any], every: float) -> BuildResult:

@@ -17,7 +17,7 @@ from ..section import Notebook, Task
 
 BRANCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 KV_TOKENS = 65_536
-"""Room for 256 branches."""
+"""Size of the KV pool in tokens: room for 256 branches."""
 
 _PROFILED = (1, 64, 256)
 _KERNELS = 12

@@ -24,7 +24,7 @@ them to 8 significant bits."""
 
 
 def run(task: Task) -> None:
-    """Time every tree in every shape; a way that fails is noted, and not tried again."""
+    """Time every tree with every model shape; a way that fails is noted and not tried again."""
     device = torch.device(task.device)
     ops = select(device, torch.bfloat16)
     ways = _ways(task)

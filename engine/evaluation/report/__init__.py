@@ -1,1 +1,1 @@
-"""What an evaluation reports."""
+"""The report of an evaluation."""
