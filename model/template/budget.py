@@ -127,7 +127,7 @@ def plain(value: object, depth: int = MAX_DEPTH) -> Any:
         return str.__str__(value)
     if isinstance(value, int):
         if value.bit_length() > 1024:
-            raise ValueError("the messages have an integer of more than 1024 bits")
+            raise ValueError("the messages hold an integer of more than 1024 bits")
         return int(value)
     if isinstance(value, float):
         return float(value)
@@ -137,11 +137,13 @@ def plain(value: object, depth: int = MAX_DEPTH) -> Any:
         return {_plain_key(key): plain(item, depth - 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(plain(item, depth - 1) for item in value)
-    raise TypeError(f"the messages have a {type(value).__name__}; use only text, numbers, lists and mappings")
+    raise TypeError(
+        f"the messages hold a value of type {type(value).__name__}; use only text, numbers, lists and mappings"
+    )
 
 
 def _plain_key(key: object) -> Any:
     plain_key = plain(key)
     if type(plain_key) not in SCALARS:
-        raise TypeError(f"the messages have a mapping with a {type(key).__name__} as a key")
+        raise TypeError(f"the messages hold a mapping with a key of type {type(key).__name__}")
     return plain_key

@@ -130,7 +130,7 @@ def _answer(run: EvalRun, loading: ModelOptions, out: Path | None) -> list[Failu
     try:
         with run:
             if run.recorded:
-                say(f"{run.recorded} of {run.wanted} answers are in {out} already")
+                say(f"{run.recorded} of {run.wanted} answers are already in {out}")
             with EvalView(run.stages) as view:
                 for failure in run.answer(loading.load, view):
                     with view.paused():

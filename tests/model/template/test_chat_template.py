@@ -161,10 +161,10 @@ def test_messages_are_plain_data():
 CYCLE: list[object] = []
 CYCLE.append(CYCLE)
 NOT_DATA = {
-    "set": ({1}, "have a set"),
-    "object": (object(), "have a object"),
+    "set": ({1}, "hold a value of type set"),
+    "object": (object(), "hold a value of type object"),
     "cycle": (CYCLE, "more than 100 deep"),
-    "tuple as a key": ({(1, 2): 3}, "a tuple as a key"),
+    "tuple as a key": ({(1, 2): 3}, "a key of type tuple"),
     "huge integer": (1 << 9999, "1024 bits"),
 }
 

@@ -131,8 +131,8 @@ def test_full_results_are_sources_of_training_data(evaluate: Callable, tmp_path:
     out = tmp_path / "out"
     assert evaluate("--out", out, "--full").code == 0
     source = Source(out / FILES[2])
-    for place, kept in zip(source.places(), lines(out)[FILES[2]], strict=True):
-        entry = source.read(place)
+    for span, kept in zip(source.spans(), lines(out)[FILES[2]], strict=True):
+        entry = source.read(span)
         assert isinstance(entry, Entry)
         assert entry.model == kept["settings"]["model"]
         assert [trace.text for trace in entry.traces] == [rollout["text"] for rollout in kept["result"]["rollouts"]]

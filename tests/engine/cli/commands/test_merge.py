@@ -38,7 +38,7 @@ def test_shards_that_are_merged_are_the_whole(marcot: Callable, talker: Path, qu
     assert [entry["id"] for entry in searched(tmp_path / "all.jsonl")] == ["n0", "n1", "n2", "n3", "n4"]
     assert json.loads((tmp_path / "stats.jsonl").read_text().splitlines()[-1])["finished"] == 5
     again = marcot("search", "-m", talker, *fields, "--out", tmp_path / "all.jsonl")
-    assert (again.code, again.err.startswith("5 of 5 questions are in")) == (0, True)
+    assert (again.code, again.err.startswith("5 of 5 questions are already in")) == (0, True)
 
 
 def test_replicas_write_what_one_engine_writes(marcot: Callable, talker: Path, questions: Path, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_bad_input(marcot: Callable, talker: Path, questions: Path, tmp_path: Pa
     diary.write_text("dear diary")
     for arguments, message in (
         (["merge", diary, "--out", tmp_path / "all.jsonl"], "line 1: is not JSON"),
-        (["merge", diary, "--out", diary], "is there already and is not a results file of marcot search"),
+        (["merge", diary, "--out", diary], "exists and is not a results file of marcot search"),
         (["search", "-m", talker, "How?", "--shard", "1/2"], "--shard 1/2: needs --input FILE"),
         (["search", "-m", talker, "--input", questions, "--shard", "3/2"], "must be NUMBER/COUNT"),
         (["search", "-m", talker, "How?", "--replicas", "2"], "name their devices, such as --device cuda:0,cuda:1"),
