@@ -33,7 +33,7 @@ def bench(
 
       marcot bench -m smollm2-135m
 
-      marcot bench -m ./my-checkpoint --weights bf16 --branches 1,16,64 --prefix 256,4096 --rollouts 8 --json
+      marcot bench -m ./my-checkpoint --weights bf16 --branches 1,16,64 --prefix 256,2048 --rollouts 8 --json
     """
     from ...load_options import parse_device
     from ...results.json_form import to_line
