@@ -39,8 +39,8 @@ def select(device: torch.device, dtype: torch.dtype = torch.float32, determinist
     kernels = _fitting(device, dtype, deterministic)
     if deterministic and not kernels.deterministic:
         raise KernelsUnavailableError(
-            f"the {kernels.name} kernels are not deterministic, as torch's products are not: a branch may differ in "
-            "its last bits with what runs beside it. On the CPU use float32 and the C++ kernels, or do without"
+            f"the {kernels.name} kernels are not deterministic, as torch's products are not: the last bits of a "
+            "branch may depend on what else is in the batch. On the CPU, use the C++ kernels in float32; or do without"
         )
     return kernels
 
@@ -70,8 +70,8 @@ def _cpu(device: torch.device, dtype: torch.dtype, deterministic: bool) -> Kerne
         raise KernelsUnavailableError(f"the CPU kernels do not run on {device}")
     if dtype != torch.float32:
         raise KernelsUnavailableError(
-            f"the CPU kernels compute in float32, not in {str(dtype).removeprefix('torch.')}; if it is memory that "
-            "counts, keep float32 and store the weights in half of it with --weights bf16"
+            f"the CPU kernels compute in float32, not in {str(dtype).removeprefix('torch.')}; to save "
+            "memory, keep float32 and store the weights in half the space with --weights bf16"
         )
     from .cpu import load
 

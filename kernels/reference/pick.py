@@ -39,7 +39,7 @@ class PickParams(NamedTuple):
 
 
 class Pick(NamedTuple):
-    """What was drawn.
+    """The drawn candidate of each row.
 
     Attributes:
         column: `[rows]` int64, index of the drawn token among the row's candidates.

@@ -1,4 +1,4 @@
-"""The architecture of a GPU, as far as the choice of launch shapes depends on it."""
+"""GPU architectures, which decide the launch shapes of kernels."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def _read(path: Path) -> _Stored:
 def _check(one: TunedShape, path: Path) -> None:
     right = isinstance(one.op, str) and isinstance(one.kind, str) and isinstance(one.fields, dict)
     if not right or not _counts((one.rows, one.columns), 1) or not _counts(one.fields.values(), 0):
-        raise TableError(f"{path}: {one}: names must be text, sizes integers above 0, fields integers from 0 on")
+        raise TableError(f"{path}: {one}: names must be text, sizes integers above 0, fields integers of at least 0")
 
 
 def _counts(values: Iterable[object], least: int) -> bool:

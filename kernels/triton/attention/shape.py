@@ -22,7 +22,7 @@ _RESIDENT = 2
 
 
 class AttentionShape(NamedTuple):
-    """What the kernel is compiled for.
+    """The launch shape that the kernel is compiled for.
 
     Attributes:
         tokens: Tokens of a block, which one loop iteration processes.

@@ -117,7 +117,7 @@ def _quantized_linear(
 
 @triton.jit
 def _store(y, values, row, lane, rows, outs, stride):
-    """Store `values`, `[lane, row]`, as far as these outputs and rows exist."""
+    """Store `values`, `[lane, row]`, for lanes and rows that exist."""
     inside = (lane < outs)[:, None] & (row < rows)[None, :]
     tl.store(y + row.to(tl.int64)[None, :] * stride + lane[:, None], values.to(y.dtype.element_ty), inside)
 
@@ -136,7 +136,7 @@ def _dense_linear(
 
 
 class LinearShape(NamedTuple):
-    """What a kernel is compiled for, and how many blocks it is launched in.
+    """The launch shape that a kernel is compiled for, and the number of blocks that it is launched in.
 
     Attributes:
         rows: Rows of activations per tile.
