@@ -139,7 +139,7 @@ def write(counts: list[Counted], path: Path) -> None:
 def attention_bytes(
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if a bar is missed.")] = False,
 ) -> None:
-    """Count the tokens and work items of attention over trees, read in five ways, and model how long each takes."""
+    """Count tokens and tiles that attention over trees reads, with five policies, and model the time of each."""
     counts = [count(tree) for tree in workloads()]
     console = Console(width=max(Console().width, _WIDTH))
     console.print(table(counts))

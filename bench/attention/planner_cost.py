@@ -117,7 +117,7 @@ def write(timings: Sequence[Timing], rounds: int, path: Path) -> None:
 
 def planner_cost(
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if a bar is missed.")] = False,
-    rounds: Annotated[int, typer.Option(min=1, help="Trees of each size.")] = ROUNDS,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of trees per size.")] = ROUNDS,
 ) -> None:
     """Time the planner on trees of several sizes."""
     timings = [measure(branches, rounds) for branches in BRANCHES]

@@ -121,14 +121,14 @@ def table(timings: Sequence[Timing]) -> Table:
 
 
 def bench_host(
-    beside: Annotated[Path | None, typer.Option(help="Another checkout, to be timed in turns with this one.")] = None,
-    this: Annotated[Path, typer.Option(help="What is taken for this one.")] = ROOT,
+    beside: Annotated[Path | None, typer.Option(help="Another checkout, timed in turns with this one.")] = None,
+    this: Annotated[Path, typer.Option(help="The checkout to use as this one.")] = ROOT,
     rounds: Annotated[int, typer.Option(min=1, help="Runs of each workload.")] = ROUNDS,
     workloads: Annotated[str, typer.Option(help="Comma-separated; all by default.")] = ",".join(WORKLOADS),
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if a bar is missed.")] = False,
     update: Annotated[bool, typer.Option("--update", help="Write bench/results/host.json.")] = False,
 ) -> None:
-    """Time the engine's host side, on kernels that answer at once."""
+    """Time the host side of the engine, with kernels that cost almost no time."""
     names = [name for name in WORKLOADS if any(name.startswith(pattern.strip()) for pattern in workloads.split(","))]
     checkouts = {"this": this.resolve()} | ({} if beside is None else {"beside": beside.resolve()})
     console = Console(width=max(Console().width, 120))

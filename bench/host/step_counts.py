@@ -66,10 +66,10 @@ def table(counts: Sequence[StepCount]) -> Table:
 
 
 def step_counts(
-    beside: Annotated[Path | None, typer.Option(help="Another checkout, to be counted as well.")] = None,
+    beside: Annotated[Path | None, typer.Option(help="Another checkout to count as well.")] = None,
     update: Annotated[bool, typer.Option("--update", help="Write bench/results/step_counts.json.")] = False,
 ) -> None:
-    """Count kernels and bytes of a decoded token; no GPU is needed."""
+    """Count kernels and bytes per decoded token. No GPU is needed."""
     checkouts = {"this": ROOT} if beside is None else {"beside": beside.resolve(), "this": ROOT}
     counts: list[StepCount] = []
     with ExitStack() as held:

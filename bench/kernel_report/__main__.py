@@ -46,37 +46,36 @@ class _Part(NamedTuple):
 
 def kernel_report(
     targets: Annotated[
-        str, typer.Option(help="Architectures, space between; all of them by default.", metavar="NAMES")
+        str, typer.Option(help="Architectures, separated by spaces; all by default.", metavar="NAMES")
     ] = "",
     variants: Annotated[
         str,
-        typer.Option(help="Only variants with such names: 'lm_head*, embed*'.", metavar="PATTERNS"),
+        typer.Option(help="Only variants whose names match, such as 'lm_head*, embed*'.", metavar="PATTERNS"),
     ] = "*",
     changed: Annotated[
-        bool, typer.Option("--changed", help="Only what is not in the table yet, or has changed since it was made.")
+        bool, typer.Option("--changed", help="Only variants that are not in the table yet or have changed since.")
     ] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that compile; one per core by default.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Compiler processes; by default, one per core.")] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit with 1 if a bar is missed, or the table is better or outdated.")
+        bool, typer.Option("--check", help="Exit with 1 if a bar is missed, a row got worse, or the table is outdated.")
     ] = False,
-    update: Annotated[bool, typer.Option("--update", help="Write what was found to the table.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Write the results to the table.")] = False,
 ) -> None:
     """Compile every binary that the GPU kernels can launch, for every kind of GPU. No GPU is needed.
 
     Prints registers, spills, stack, shared memory, resident blocks, tensor-core instructions, 128-bit loads and
-    asynchronous copies of each, read from the binary: with the cuobjdump and nvdisasm that come with Triton, and for
-    AMD from the code object's metadata and the assembly that it was made from.
+    asynchronous copies of each. They are read from the binary with cuobjdump and nvdisasm, which come with Triton; for
+    AMD, from the metadata of the code object and its assembly.
 
-    Bars: nothing spills and nothing is on a stack, every product runs on tensor cores, attention has 2 blocks per
-    processor on sm_80 and sm_90.
+    Bars: nothing spills and nothing is on the stack; every matrix product runs on tensor cores; attention has 2 blocks
+    per processor on sm_80 and sm_90.
 
-    The table is bench/results/kernel_report.json. Each of its rows has a fingerprint of what it was compiled from, so
-    that --check also holds those rows to the bars that it does not compile, and knows which of them are outdated. So
-    continuous integration (.ci/run) compiles some variants of each kind for three targets, and trusts the table with
-    the others as long as they have not changed.
+    The table is bench/results/kernel_report.json. Each row has a fingerprint of its sources. So --check can also apply
+    the bars to rows that it does not compile, and detect outdated ones. Continuous integration (.ci/run) compiles some
+    variants of each kind for three targets, and relies on the table for the others as long as they have not changed.
 
-    Triton keeps what it has compiled in ~/.triton, so that a second run takes a fraction of the first, and a run that
-    was stopped goes on where it was.
+    Triton caches compiled kernels in ~/.triton, so a second run takes a fraction of the time, and an interrupted run
+    continues where it stopped.
 
     For example:
 
@@ -91,7 +90,7 @@ def kernel_report(
             keys = [key for key in keys if key not in table or table[key].source != sources[key]]
         rows, failures = _compiled(keys, workers or os.cpu_count() or 1)
     except KeyboardInterrupt:
-        print("stopped; what is compiled is kept: the same command goes on from here", file=sys.stderr)
+        print("stopped; compiled kernels are kept: run the same command again to continue", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
     _show(rows)
     for key, reason in failures.items():

@@ -19,11 +19,11 @@ _UNKNOWN = "unknown"
 _NUMBERS = ("registers", "spills", "stack", "shared", "threads", "blocks", "warps", "loads", "copies")
 
 LEGEND = (
-    "Registers and bytes of stack are a thread's, shared bytes a block's. Spills: bytes stored and loaded by a thread; "
-    "scalar registers that are parked in lanes of vector registers are none. "
-    "Blocks and warps are those that a processor holds, in brackets the share of its places for warps. Tensor, loads, "
-    "copies: instructions in the code, loops counted once; of the loads from global memory and the asynchronous copies "
-    "to shared memory those of 128 bits and more."
+    "Registers and stack (in bytes) are per thread, shared memory (in bytes) per block. Spills: bytes stored and "
+    "loaded per thread; scalar registers that are parked in lanes of vector registers do not count. "
+    "Blocks and warps: how many are resident on a processor, in brackets the occupancy. Tensor, loads, copies: "
+    "instructions in the code, loops counted once; for loads from global memory and asynchronous copies to shared "
+    "memory, how many of them are at least 128 bits wide."
 )
 
 

@@ -36,7 +36,7 @@ class LlamaCpp(Peer):
         params.no_perf = True
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._context:
-            raise RuntimeError("llama.cpp makes no context with flash attention for this model")
+            raise RuntimeError("llama.cpp cannot create a context with flash attention for this model")
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
         self._batch = llama_cpp.llama_batch_init(_CONTEXT, 0, 1)

@@ -20,27 +20,28 @@ _TEXT_TOKENS = 2048
 
 def quality(
     models: Annotated[
-        str, typer.Option(help="Built-in names (marcot models) or .gguf files with quantised weights, space between.")
+        str, typer.Option(help="Built-in names (marcot models) or quantised .gguf files, separated by spaces.")
     ] = _MODELS,
     questions: Annotated[
-        int, typer.Option(min=0, max=_QUESTIONS, help="MGSM questions, the first ones; 0 leaves this part out.")
+        int, typer.Option(min=0, max=_QUESTIONS, help="Number of MGSM questions, from the first; 0 skips this part.")
     ] = _QUESTIONS,
     text_tokens: Annotated[
-        int, typer.Option(min=0, help="Tokens of each of the four texts; 0 leaves this part out.")
+        int, typer.Option(min=0, help="Tokens of each of the four texts; 0 skips this part.")
     ] = _TEXT_TOKENS,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Exit with 1 if MGSM accuracy changes by more than chance explains.")
     ] = False,
 ) -> None:
-    """Measure what rounding activations to int8 does to the predictions and the answers of real models.
+    """Measure how rounding activations to int8 changes the predictions and answers of real models.
 
-    Compares compute="fast" with compute="exact" of the same file, on the CPU. Real text: KL divergence over the whole
-    vocabulary for every token, agreement on the most probable token, perplexity; beside it, for scale, exact mode after
-    the weights were rounded to 8 bits once more. MGSM: greedy answers to English grade-school questions in both modes.
+    Compares compute="fast" with compute="exact" for the same file, on the CPU. Real text: KL divergence over the whole
+    vocabulary for every token, agreement on the most probable token, and perplexity. For scale, the same numbers are
+    shown for exact mode with weights rounded to 8 bits. MGSM: greedy answers to English grade-school questions in both
+    modes.
 
-    Prints one table and writes bench/results/quality.json (a run of a part: quality_part.json). What is finished is
-    kept in .benchmarks/quality/ for as long as the sources stay the same: after Ctrl-C, the same command goes on.
+    Prints one table and writes bench/results/quality.json (for a partial run, quality_part.json). Finished work is kept
+    in .benchmarks/quality/ as long as the sources do not change: after Ctrl-C, run the same command to continue.
 
     For example:
 
@@ -49,7 +50,7 @@ def quality(
     try:
         missed = _measure(models.split(), questions, text_tokens, threads)
     except KeyboardInterrupt:
-        print("stopped; what is finished is kept: the same command goes on from here", file=sys.stderr)
+        print("stopped; finished work is kept: run the same command again to continue", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
     except Exception as error:
         from marcot.kernels import MarcotError

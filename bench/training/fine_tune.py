@@ -35,21 +35,21 @@ _GENERATED = 96
 
 
 def fine_tune(
-    data: Annotated[Path, typer.Argument(help="A folder that marcot dataset made, with sft/ in it.")],
+    data: Annotated[Path, typer.Argument(help="A folder made by marcot dataset, with sft/ in it.")],
     questions: Annotated[Path, typer.Argument(help="The questions that were searched, with their answers.")],
-    model: Annotated[str, typer.Option(help="The model that was searched with.")] = "smollm2-135m",
-    epochs: Annotated[float, typer.Option(help="How often each trace is seen.")] = 3,
-    learning_rate: Annotated[float, typer.Option(help="Of AdamW, falling linearly to 0.")] = 5e-4,
-    rank: Annotated[int, typer.Option(help="Of the LoRA matrices.")] = 16,
-    seed: Annotated[int, typer.Option(help="Of the initial matrices and the order of the traces.")] = 0,
+    model: Annotated[str, typer.Option(help="The model that the searches used.")] = "smollm2-135m",
+    epochs: Annotated[float, typer.Option(help="Number of passes over the traces.")] = 3,
+    learning_rate: Annotated[float, typer.Option(help="Learning rate of AdamW; it decays linearly to 0.")] = 5e-4,
+    rank: Annotated[int, typer.Option(help="Rank of the LoRA matrices.")] = 16,
+    seed: Annotated[int, typer.Option(help="Seed of the initial matrices and the order of the traces.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
-    out: Annotated[Path | None, typer.Option(help="Write the numbers there, as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write the results to, as JSON.")] = None,
 ) -> None:
-    """Train LoRA matrices on the traces of `train`, and measure on the held-out questions before and after.
+    """Train LoRA matrices on the training traces, and measure on held-out questions before and after.
 
-    The measures: the loss of the held-out traces (validation), and how many held-out questions a greedy answer gets
-    right, those included for which no search found an answer. The trained model is put beside the data, in
-    `DATA.trained`; marcot search --model takes it.
+    The measures are the loss on held-out traces (validation), and how many held-out questions are answered correctly
+    with greedy decoding, including questions for which no search found an answer. The trained model is written next to
+    the data, to `DATA.trained`; marcot search --model can load it.
     """
     torch.set_num_threads(threads)
     set_seed(seed)

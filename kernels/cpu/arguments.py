@@ -81,7 +81,7 @@ def changed(what: str, x: Tensor, dtype: torch.dtype, *shape: int) -> Tensor:
 def packed(what: str, weight: object) -> CpuLinear:
     """Return `weight` if it was packed for the CPU; otherwise raise KernelArgumentError."""
     if not isinstance(weight, CpuLinear):
-        raise KernelArgumentError(f"{what}: must be a weight of pack_linear, not {_about(weight)}")
+        raise KernelArgumentError(f"{what}: must be a weight packed by pack_linear, not {_about(weight)}")
     return weight
 
 
@@ -94,7 +94,7 @@ def same(what: str, size: int, wanted: int) -> None:
 def gqa_group(op: str, heads: int, kv_heads: int) -> int:
     """Return the number of query heads per KV head; KernelArgumentError if it is not a whole number."""
     if heads < 1 or kv_heads < 1 or heads % kv_heads:
-        raise KernelArgumentError(f"{op}: {heads} query heads cannot be shared out among {kv_heads} KV heads")
+        raise KernelArgumentError(f"{op}: {heads} query heads cannot be divided evenly among {kv_heads} KV heads")
     return heads // kv_heads
 
 

@@ -118,7 +118,7 @@ def _columns(parts: Sequence[Weight]) -> int:
         if data.dim() != 2 or not data.is_cpu or not 0 < part.shape[1] == parts[0].shape[1]:
             shape, place = list(data.shape), data.device
             raise KernelArgumentError(
-                f"pack_linear: part {number} is {shape} on {place}: no matrix as wide as the others"
+                f"pack_linear: part {number} is {shape} on {place}: not a matrix as wide as the others"
             )
         if isinstance(part, BlockTensor) and part.format in _BLOCKS:
             values, size = _BLOCKS[part.format]
