@@ -1,4 +1,4 @@
-"""The families of dense decoders that the forward pass computes, and in what they differ."""
+"""The families of dense decoders that the forward pass supports, and how they differ."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A family of decoders, and what a config that leaves a field out means in it.
+    """A family of decoders: its structure, and the defaults of fields that are missing in config.json.
 
     Attributes:
         name: `model_type` in config.json.
-        models: The models of this family, for people.
-        qkv_bias: Q, K and V projections have a bias.
-        head_norms: Heads of Q and K are normed before they are rotated.
-        rope_interval: Every so many layers one has no RoPE; 0 where all have it.
+        models: Names of the models of this family, for messages.
+        qkv_bias: Whether Q, K and V projections have a bias.
+        head_norms: Whether each head of Q and K is normed before RoPE.
+        rope_interval: Default interval of layers without RoPE: one in this many layers has none; 0 if all have it.
         attends_back: Default of `sliding_window`: how many tokens a layer sees; None for all.
-        has_kv_heads_default: transformers has a default for `num_key_value_heads`, which fits one size of the model.
+        has_kv_heads_default: Whether transformers has a default for `num_key_value_heads`; it is right for only one
+            size of the model.
         head_dim: Default of `head_dim`; None for `hidden_size / num_attention_heads`.
         tied_embeddings: Default of `tie_word_embeddings`.
         eos_token_id: Default of `eos_token_id`.
         rope_theta: Default of the base of RoPE.
-        gguf_interleaves: llama.cpp's converter stores the rows of Q and K for a rotation of neighbours.
+        gguf_interleaves: Whether llama.cpp's converter reorders the rows of Q and K, so that RoPE rotates neighbouring
+            rows.
     """
 
     name: str
@@ -38,7 +40,7 @@ class Architecture:
     gguf_interleaves: bool = False
 
     def unrotated_layers(self, layers: int, interval: int) -> tuple[int, ...]:
-        """The layers without RoPE of so many, if it is every `interval`-th; none where all layers have it."""
+        """Numbers of the layers without RoPE: every `interval`-th of `layers`; empty if all layers have RoPE."""
         return tuple(range(interval - 1, layers, interval)) if self.rope_interval else ()
 
 
@@ -65,7 +67,8 @@ BY_CLASS = {
     "MistralForCausalLM": MISTRAL,
     "SmolLM3ForCausalLM": SMOLLM3,
 }
-"""By the class in `architectures` of config.json. transformers goes by `model_type`, so the two must agree."""
+"""Architectures by the class name in `architectures` of config.json. transformers uses `model_type` instead, so the two
+must agree."""
 
 BY_GGUF_NAME = {each.name: each for each in (QWEN2, QWEN3, LLAMA, SMOLLM3)}
-"""By `general.architecture` of a GGUF file, in which a Mistral is a llama."""
+"""Architectures by `general.architecture` of a GGUF file, where Mistral is stored as llama."""

@@ -15,7 +15,7 @@ _TEKKEN = (
     rf"{_BEFORE}{_CAPITALS}*{_SMALL}+|{_BEFORE}{_CAPITALS}+{_SMALL}*|\p{{N}}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""The split of Mistral Nemo's Tekken: a word ends where a capital follows small letters, and digits are single."""
+"""The split of Mistral Nemo's Tekken: a word ends where a capital follows small letters, and every digit is a word."""
 
 
 def _split_then_bytes(regex: str) -> pre_tokenizers.PreTokenizer:

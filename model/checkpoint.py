@@ -20,7 +20,7 @@ from .tokenizer import Tokenizer
 FLOAT_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 _SAMPLE_BYTES = 4096
-"""Bytes of a sample (a memory page): the first, a middle and the last sample of each tensor enter the fingerprint."""
+"""Bytes of a sample (a memory page). The fingerprint includes a first, a middle and a last sample of each tensor."""
 
 
 class Checkpoint(ABC):
@@ -61,7 +61,7 @@ class Checkpoint(ABC):
 
     @abstractmethod
     def _described(self) -> Iterator[bytes | memoryview]:
-        """What results depend on besides the tensors' bytes: headers, config, tokenizer and chat template."""
+        """Everything that results depend on except the tensors: headers, config, tokenizer and chat template."""
 
     @abstractmethod
     def _read(self, name: str) -> Weight:

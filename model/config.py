@@ -53,15 +53,15 @@ class ModelConfig:
         head_dim: Width of a head.
         rms_norm_eps: Added to the mean square in every norm.
         rope: Rotary position embedding.
-        max_positions: Context length in tokens, stretched positions included. It is no longer than a sliding window,
-            inside which a token sees all tokens before it.
-        tied_embeddings: The LM head is the embedding.
-        qkv_bias: Q, K and V projections have a bias.
+        max_positions: Context length in tokens, including stretched positions. At most the sliding window, so that a
+            token always sees all tokens before it.
+        tied_embeddings: Whether the LM head shares the weights of the embedding.
+        qkv_bias: Whether Q, K and V projections have a bias.
         eos_token_ids: Tokens that end a generation.
-        bos_token_id: Token that the tokenizer's documents start with, if any.
-        head_norms: Heads of Q and K are normed before they are rotated.
+        bos_token_id: Token at the start of every document, if any.
+        head_norms: Whether each head of Q and K is normed before RoPE.
         unrotated_layers: Numbers of the layers without RoPE, in ascending order.
-        sliding_window: How many tokens a token sees, itself included; None for all.
+        sliding_window: How many tokens a token sees, including itself; None for all.
     """
 
     architecture: str

@@ -25,7 +25,7 @@ class StepInput(NamedTuple):
 
     Attributes:
         token_ids: `[rows]` int64.
-        slots: `[rows]` int64, where each row's K and V go; -1 writes nothing.
+        slots: `[rows]` int64, cache slot that each row's K and V are written to; -1 writes nothing.
         plan: What each row attends to; holds the rows' positions.
         outputs: `[outputs]` int64, the rows whose hidden states are returned, in ascending order, each once.
     """
@@ -48,12 +48,12 @@ class Decoder:
     """A decoder with packed weights.
 
     Attributes:
-        path: Its checkpoint.
+        path: Path of the checkpoint.
         config: The model's shape.
-        kernels: The op set it runs on.
+        kernels: The op set that it runs on.
         dtype: Dtype of activations, weights and KV cache.
-        device: Where it runs.
-        compute: How its weights are multiplied.
+        device: The device that it runs on.
+        compute: The compute mode.
         head: The LM head, `[vocab, hidden]`, for `Kernels.lm_head_topk`.
     """
 
@@ -97,9 +97,9 @@ class Decoder:
 
     @property
     def row_bytes(self) -> int:
-        """The peak memory of a row of `forward` in bytes, reached between the products of an MLP.
+        """Peak memory of `forward` per row, in bytes, which is reached in an MLP.
 
-        It holds the residual stream, the normed row, the previous one, gate and up, and their product.
+        It consists of the residual stream, the normed row, the previous normed row, gate and up, and their product.
         """
         config = self.config
         return (3 * config.hidden_size + 3 * config.intermediate_size) * self.dtype.itemsize
@@ -125,11 +125,11 @@ class Decoder:
 
     @torch.inference_mode()
     def finite_parts(self, step: StepInput, cache: KVCache) -> Tensor:
-        """Run `step` once more, op by op, to find where numbers stop being finite; K and V get the same values again.
+        """Run `step` again, op by op, to find where the first non-finite numbers occur. K and V get the same values.
 
         Returns:
-            `[rows]` int64 on the host: through how many parts of the model (the embedding, the layers, the final norm)
-            a row passes with finite numbers. `part_name` has their names.
+            `[rows]` int64 on the host: after how many parts of the model (the embedding, the layers, the final norm)
+            the numbers of a row are still finite. `part_name` has their names.
         """
         cos, sin = self._rope.tables(step.plan.positions)
         embedded = self.kernels.embed(step.token_ids, self._embedding)
@@ -141,7 +141,7 @@ class Decoder:
         return finite.long().cumprod(dim=0).sum(dim=0).cpu()
 
     def part_name(self, number: int) -> str:
-        """The name of part `number` of `finite_parts`; the LM head is the one after them."""
+        """The name of part `number` of `finite_parts`; the number after the last one is the LM head."""
         layers = (f"layer {index}" for index in range(len(self._layers)))
         return ("the embedding", *layers, "the final norm", "the LM head")[number]
 

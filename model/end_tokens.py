@@ -1,4 +1,4 @@
-"""Tokens that end a turn or a document, by their texts, because checkpoints rarely declare all of theirs."""
+"""Texts of tokens that end a turn or a document, because checkpoints rarely declare all of their end tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _END_TOKENS = frozenset(
         "<turn|>",
         "<|tool_response>",
         "<\uff5cend\u2581of\u2581sentence\uff5c>",  # DeepSeek's, with full-width bars
-        # These follow a completion in the middle of a file: padding, or the next file.
+        # These come after a fill-in-the-middle completion: padding, or the start of the next file.
         "<|fim_pad|>",
         "<fim-pad>",
         "<fim_pad>",
@@ -34,11 +34,11 @@ _END_TOKENS = frozenset(
 _END_WORDS = frozenset(
     {"</s>", "<eos>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "[e~[", "<PAD>", "[PAD]", "<REPO>", "<reponame>"}
 )
-"""Texts at which llama.cpp also ends, but which are ordinary words of some vocabularies (`</s>` in Qwen2's). They count
-unless the checkpoint types them as ordinary.
+"""Texts at which llama.cpp also ends, but which are ordinary tokens in some vocabularies (`</s>` in Qwen2's). They end
+a generation unless the checkpoint declares them as ordinary.
 """
 
 
 def ends_a_turn(token: str, *, ordinary: bool = False) -> bool:
-    """Whether a generation ends at `token`; `ordinary` if the checkpoint treats it like any other word."""
+    """Whether a generation ends at `token`; `ordinary` says whether the checkpoint declares it as an ordinary token."""
     return token in _END_TOKENS or (token in _END_WORDS and not ordinary)

@@ -10,7 +10,8 @@ from ..kernels import KVScales
 from .config import ModelConfig
 
 PAGE_SIZE = 16
-"""Tokens per page: a fork wastes half a page on average, and a page of one head is still a long contiguous read."""
+"""Tokens per page: small enough that a fork, which wastes half a page on average, costs little; large enough that a
+page of one head is a long contiguous read."""
 
 
 class KVCache:
@@ -30,12 +31,12 @@ class KVCache:
         device: torch.device,
         scales: Sequence[KVScales] | None = None,
     ) -> None:
-        """Reserve `pages` pages; on the CPU the system commits their memory when they are first written.
+        """Reserve `pages` pages; on the CPU, the system allocates their memory when they are first written.
 
         Args:
             config: The model's shape.
             pages: Number of pages.
-            dtype: Dtype of the values: `Kernels.fp8_dtype` with scales, else that of the activations.
+            dtype: Dtype of the values: `Kernels.fp8_dtype` with scales, else the dtype of the activations.
             device: Device of the pages.
             scales: One for each layer; they must not change while the cache is in use.
         """

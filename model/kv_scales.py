@@ -13,26 +13,27 @@ from .weight_format import WeightFormat, converted
 def kv_scales(
     checkpoint: Checkpoint, weights: WeightFormat, pages: torch.dtype, device: torch.device
 ) -> list[KVScales]:
-    """Scales for every layer with which no K or V is too large for `pages`, whatever the text.
+    """Scales for every layer such that K and V always fit in the range of `pages`, whatever the text.
 
-    They follow from the weights. A normed row has a length of at most `sqrt(hidden)` before it is multiplied by the
-    norm's weight, so that no output of a projection `w` with bias `b` exceeds `sqrt(hidden) |w * norm| + |b|` (Cauchy
-    and Schwarz). Where heads of K are normed, none exceeds `sqrt(head_dim)` times that norm's weight. RoPE turns pairs
-    of outputs, which no more than adds them as the sides of a right angle. So the first text that is seen decides
-    nothing, and pages can be shared by all. The price is small, as fp8 is floating point: a bound that is ten times too
-    large costs three of the exponents below, of which E4M3 has 18 and E5M2 32.
+    They are computed from the weights. A normed row has a length of at most `sqrt(hidden)` before it is multiplied by
+    the norm's weight, so that by Cauchy-Schwarz, no output of a projection `w` with bias `b` exceeds
+    `sqrt(hidden) |w * norm| + |b|`. If heads of K are normed, no output exceeds `sqrt(head_dim)` times the weight of
+    that norm. RoPE rotates pairs of outputs, so that a rotated value is at most the root of the sum of both squares.
+    Thus scales do not depend on any text, and pages can be shared by all requests. The loss of precision is small,
+    because fp8 is a floating-point format: a bound that is ten times too large costs about three exponents, of which
+    E4M3 has 18 and E5M2 32.
 
-    Scales are powers of two, so that dividing by them rounds nothing. The order of sums and the rounding of activations
-    in `fast` can exceed a bound by a little; such values become the largest number that there is.
+    Scales are powers of two, so that dividing by them is exact. The order of sums, and rounded activations in `fast`,
+    can exceed a bound slightly; such values are clamped to the largest fp8 number.
 
     Args:
-        checkpoint: Whose weights.
-        weights: What its matrices are kept as.
+        checkpoint: The checkpoint with the weights.
+        weights: The storage format of its matrices.
         pages: `Kernels.fp8_dtype`.
-        device: Where the scales are wanted.
+        device: Device of the scales.
 
     Raises:
-        NonFiniteError: There is no bound that fp32 holds.
+        NonFiniteError: A bound is too large for fp32.
     """
     config, largest = checkpoint.config, torch.finfo(pages).max
     scales = []
@@ -68,7 +69,7 @@ def _largest_outputs(checkpoint: Checkpoint, projection: str, norm: str, weights
 
 
 def _largest_normed(checkpoint: Checkpoint, norm: str) -> Tensor:
-    """Bounds of all normed heads of K, one after the other, `[kv_heads * head_dim]` fp32."""
+    """Bounds of all normed heads of K, concatenated, `[kv_heads * head_dim]` fp32."""
     config = checkpoint.config
     bounds: Tensor = _vector(checkpoint, norm).abs() * config.head_dim**0.5
     return bounds.repeat(config.num_kv_heads)
@@ -81,6 +82,6 @@ def _vector(checkpoint: Checkpoint, name: str) -> Tensor:
 
 
 def _power_of_two(least: Tensor) -> Tensor:
-    """The smallest powers of two that are not below `least`; 1 for 0."""
+    """The smallest power of two that is at least `least`, element by element; 1 for 0."""
     mantissa, exponent = torch.frexp(least)
     return torch.ldexp(torch.ones_like(least), torch.where(mantissa == 0.5, exponent - 1, exponent))

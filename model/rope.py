@@ -11,10 +11,10 @@ from .config import ModelConfig, RopeConfig
 
 
 class Rope:
-    """Cosines and sines for any position, in one table for the layers with RoPE and a second one for those without."""
+    """Computes cosines and sines of positions: one table for layers with RoPE, and a second for any layers without."""
 
     def __init__(self, config: ModelConfig, device: torch.device) -> None:
-        """Compute the inverse frequencies of `config` once, in fp32; of layers without RoPE they are 0."""
+        """Compute the inverse frequencies of `config` once, in fp32; they are 0 for layers without RoPE."""
         frequencies = inverse_frequencies(config.rope, config.head_dim)
         factors = torch.tensor([config.rope.attention_factor, 1.0])
         tables = 2 if config.unrotated_layers else 1
@@ -23,7 +23,7 @@ class Rope:
         self._unrotated = frozenset(config.unrotated_layers)
 
     def table_of(self, layer: int) -> int:
-        """Which table layer number `layer` takes."""
+        """The index of the table that layer number `layer` uses."""
         return int(layer in self._unrotated)
 
     def tables(self, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,7 +60,7 @@ def _yarn(frequencies: Tensor, config: RopeConfig, head_dim: int) -> Tensor:
     """Interpolate slow dimensions, keep fast ones, ramp between (YaRN, arXiv 2309.00071, section 3.2)."""
 
     def dimension(rotations: float) -> float:
-        """The pair that makes `rotations` full turns over the original context."""
+        """The (fractional) index of the pair that makes `rotations` full turns over the original context."""
         turns = config.original_positions / (rotations * 2 * math.pi)
         return head_dim * math.log(turns) / (2 * math.log(config.theta))
 

@@ -14,10 +14,10 @@ from .files.rust_errors import translated
 from .template.chat_template import ChatTemplate, Message
 
 SPACE = "\u2581"
-"""What SentencePiece writes for a space."""
+"""The character that SentencePiece uses for a space."""
 
 _UNFINISHED = "\N{REPLACEMENT CHARACTER}"
-"""What bytes that are not UTF-8 decode to, such as the beginning of a character that the next tokens complete."""
+"""U+FFFD, which invalid UTF-8 decodes to, such as the first bytes of a character that the next tokens complete."""
 
 
 class Tokenizer:
@@ -76,10 +76,10 @@ class Tokenizer:
         return [first, *ids] if bos and first is not None and ids[:1] != [first] else ids
 
     def decode(self, ids: Sequence[int], *, keep_special: bool = False) -> str:
-        """Return the text of `ids`; bytes that are not UTF-8 become U+FFFD, ids without a token nothing.
+        """Return the text of `ids`. Bytes that are not UTF-8 become U+FFFD; ids without a token become nothing.
 
-        It is their text inside a longer one: the space that SentencePiece puts in front of a text is kept, as nearly
-        all that is decoded goes on from a prompt.
+        The ids are decoded as part of a longer text, because they usually continue a prompt: the space that
+        SentencePiece puts before the first word is kept.
 
         Args:
             ids: Token ids.

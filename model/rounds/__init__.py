@@ -1,1 +1,1 @@
-"""Rounds of tokens decoded without the host."""
+"""Rounds: up to 16 tokens per branch, decoded without waiting for the host."""

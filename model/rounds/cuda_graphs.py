@@ -1,4 +1,4 @@
-"""Records runs as CUDA graphs with torch."""
+"""Captures runs of a decode step as CUDA graphs with torch."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class CudaGraphs:
         self._anchor: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, run: Run) -> Run:
-        """Run `run` once, which compiles its kernels and lets cuBLAS reserve its memory, then capture it."""
+        """Run `run` once, so that its kernels are compiled and cuBLAS reserves its memory; then capture it."""
         if self._anchor is None:
-            # torch drops a pool with its last graph, and the handle becomes invalid; so one graph always stays.
+            # torch frees a pool with its last graph, which invalidates the handle; so one graph is always kept.
             self._anchor, _ = self._captured(lambda: torch.zeros(1, device=self._device))
         current = torch.cuda.current_stream()
         self._stream.wait_stream(current)
@@ -55,8 +55,8 @@ def decode_graphs(decoder: Decoder, cache: KVCache, most_rows: int) -> DecodeGra
 
     Args:
         decoder: The model to run.
-        cache: Where K and V go.
-        most_rows: Rows of the largest round.
+        cache: Stores K and V.
+        most_rows: Maximum rows of a round.
     """
     config = decoder.config
     if decoder.device.type != "cuda" or decoder.kernels.tiling(config.num_heads, config.num_kv_heads) is None:

@@ -1,14 +1,15 @@
 """Runs rounds by recording one token and replaying it: on a GPU, as CUDA graphs.
 
-One token of a small model is 250 to 300 kernels of a few microseconds each, which is less than Python needs to launch
+One token of a small model takes 250 to 300 kernels of a few microseconds each, less time than Python needs to launch
 one. A CUDA graph launches all of them in one call, but always the same kernels on the same addresses. So a round is
-padded to one of a few numbers of rows, its input is copied to a fixed place (`RoundBuffers`), and there is one graph
-for each such *bucket* and each way to cut attention and to draw. The graph includes the LM head and the draw, which
-updates the state that the next replay starts from. The results of all tokens come to the host in one copy.
+padded to one of a few numbers of rows (*buckets*), its input is copied to fixed addresses (`RoundBuffers`), and there
+is one graph for each bucket, number of rows per tile, number of candidates, and whether the LM head draws. The graph
+includes the LM head and the draw, which updates the state that the next replay starts from. The results of all tokens
+are copied to the host at once.
 
 Graphs are recorded when they are first needed: which ones a search needs depends on its width, and recording all would
-cost seconds at every start. Only the largest bucket is recorded before any other. All graphs share one memory pool, in
-which the memory that a large graph has freed is enough for all that follow.
+take seconds at every start. The largest bucket is recorded before any other. All graphs share one memory pool, in which
+the memory that the largest graph has freed is enough for all others.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ from .round_buffers import Capacity, RoundBuffers
 _LOGGER = logging.getLogger(__name__)
 
 BUCKETS: Final = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-"""The numbers of rows that a round may be padded to; above 16 rows, padding adds at most half."""
+"""The numbers of rows that a round is padded to; above 16 rows, padding adds at most half."""
 
 _WIDTHS: Final = (5, 20, 40, MAX_TOP_K)
-"""Candidates that a recorded LM head keeps; what is asked for is rounded up. 5 are what every token's confidence takes,
-20 is the usual top-k, and `MAX_TOP_K` is what a nucleus asks for."""
+"""Numbers of candidates that a recorded LM head may return; a requested number is rounded up. 5 are needed for token
+confidence, 20 is the usual top-k, and `MAX_TOP_K` is used for top-p without top-k."""
 
 
 Run = Callable[[], Tensor]
-"""Runs one token on every row of a bucket; returns the hidden states it drew from, `[bucket, hidden]`."""
+"""Decodes one token on every row of a bucket; returns the hidden states that it was drawn from, `[bucket, hidden]`."""
 
 Record = Callable[[Run], Run]
-"""Turns a run into one that replays it. On a GPU this is `CudaGraphs`; returning the run itself works too, but
-slower."""
+"""Turns a run into a function that replays it. On a GPU this is `CudaGraphs`; returning the run itself also works, but
+is slower."""
 
 
 class _GraphKey(NamedTuple):
@@ -50,7 +51,7 @@ class _GraphKey(NamedTuple):
 
     Attributes:
         tile_rows: `Tiles.rows`.
-        width: Candidates of the LM head.
+        width: Number of candidates that the LM head returns.
         draws: Whether the LM head draws.
     """
 
@@ -67,13 +68,13 @@ class DecodeGraphs:
     """
 
     def __init__(self, decoder: Decoder, cache: KVCache, record: Record, most_rows: int = BUCKETS[-1]) -> None:
-        """Record with `record` as rounds need it.
+        """Start without graphs; they are recorded when rounds need them.
 
         Args:
             decoder: A decoder whose op set reads tiles (`Kernels.tiling`) and never waits for the device.
-            cache: Where K and V go.
-            record: Turns a run into one that replays it.
-            most_rows: Rows of the largest round.
+            cache: Stores K and V.
+            record: Turns a run into a function that replays it.
+            most_rows: Maximum rows of a round.
         """
         self._decoder = decoder
         self._cache = cache
@@ -90,14 +91,14 @@ class DecodeGraphs:
 
     @torch.inference_mode()
     def launch(self, round: Round) -> Callable[[], Drawn] | None:
-        """Begin all layers, the LM head and the draw, once for each token of the round.
+        """Launch the recorded step (all layers, LM head and draw) once for each token of the round.
 
         Args:
-            round: Its tensors are on the host; `takes` has agreed to it.
+            round: A round for which `takes` is true, with its tensors on the host.
 
         Returns:
-            What waits for the results, of perhaps more candidates than were asked for; only the last launch has any.
-            None where recording fails, which is logged once as a warning: then `takes` agrees to nothing.
+            A function that waits for the results, which may have more candidates than requested; it is valid until the
+            next launch. None if recording fails; this is logged once as a warning, and `takes` is false from then on.
         """
         tiles, rows = round.step.plan.tiles, len(round.step.token_ids)
         assert tiles is not None
@@ -141,7 +142,7 @@ class DecodeGraphs:
         return runs[kind]
 
     def _one_token(self, buffers: RoundBuffers, kind: _GraphKey) -> Run:
-        """The run to record. It runs once before, with all rows as padding, so that it writes nothing."""
+        """The run to record. All rows are made padding first, so that its trial run writes nothing to the cache."""
         buffers.pad()
         step, state = buffers.step(kind.tile_rows), buffers.state(kind.width)
         draw = buffers.draw if kind.draws else None

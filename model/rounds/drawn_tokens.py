@@ -1,4 +1,4 @@
-"""Drawn tokens with the candidates that they were drawn from, in one table."""
+"""Drawn tokens and the candidates that they were drawn from, packed into one int32 table."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 _ID, _LOGIT, _LSE, _CANDIDATES = range(4)
 
 NO_DRAWN: Final = np.empty((0, _CANDIDATES), np.int32)
-"""A table without tokens and candidates."""
+"""A table without tokens or candidates."""
 
 
 class DrawnTokens(NamedTuple):
-    """What a round gives of each token: one table, so that a branch keeps its part of a round as one view.
+    """The results for drawn tokens, packed into one table so that a branch can keep its part of a round as one view.
 
     Attributes:
-        table: `[..., 3 + 2 k]` int32: the token, the bits of its logit and of the log-sum-exp, the ids of `k`
-            candidates, and the bits of their logits.
+        table: `[..., 3 + 2 k]` int32. Columns per token: its id; its logit and the log-sum-exp (fp32 stored as int32
+            bits); the ids of `k` candidates; their logits (fp32 bits).
     """
 
     table: NDArray[np.int32]
@@ -33,7 +33,7 @@ class DrawnTokens(NamedTuple):
         top_ids: NDArray[Any],
         top_logits: NDArray[np.float32],
     ) -> Self:
-        """Copy columns of the shapes that the properties have."""
+        """Pack arrays into a table; shapes are those of the properties below."""
         k = top_ids.shape[-1]
         table = np.empty((*ids.shape, _CANDIDATES + 2 * k), np.int32)
         table[..., _ID] = ids
@@ -45,32 +45,32 @@ class DrawnTokens(NamedTuple):
 
     @classmethod
     def joined(cls, tables: Sequence[NDArray[np.int32]], k: int) -> Self:
-        """The tokens of `[tokens, 3 + 2 k']` tables one after the other, with at most `k` candidates each."""
+        """Concatenate `[tokens, 3 + 2 k']` tables, after reducing them to at most `k` candidates per token."""
         return cls(np.concatenate([_narrowed(table, k) for table in tables] or [NO_DRAWN]))
 
     @property
     def ids(self) -> NDArray[np.int32]:
-        """`[...]`, the tokens."""
+        """`[...]`, ids of the drawn tokens."""
         return self.table[..., _ID]
 
     @property
     def logits(self) -> NDArray[np.float32]:
-        """`[...]`, their raw logits."""
+        """`[...]`, logits of the drawn tokens."""
         return self.table[..., _LOGIT].view(np.float32)
 
     @property
     def lse(self) -> NDArray[np.float32]:
-        """`[...]`, log-sum-exp of the raw logits that they were drawn from."""
+        """`[...]`, log-sum-exp of all logits at each position."""
         return self.table[..., _LSE].view(np.float32)
 
     @property
     def top_ids(self) -> NDArray[np.int32]:
-        """`[..., k]`, the most probable tokens in their place, best first."""
+        """`[..., k]`, ids of the most probable tokens at each position, best first."""
         return self.table[..., _CANDIDATES : _CANDIDATES + _candidates(self.table)]
 
     @property
     def top_logits(self) -> NDArray[np.float32]:
-        """`[..., k]`, the raw logits of these."""
+        """`[..., k]`, logits of `top_ids`."""
         return self.table[..., _CANDIDATES + _candidates(self.table) :].view(np.float32)
 
 

@@ -15,24 +15,25 @@ from ..kv_cache import KVCache
 from .drawn_tokens import DrawnTokens
 
 ROUND_TOKENS: Final = 16
-"""Most tokens of a round: a page of the KV cache, so that a row needs at most one new page for it."""
+"""Maximum tokens of a round: one page of the KV cache, so that a row needs at most one new page per round."""
 
 ROUND_ENDS: Final = 8
-"""Most end tokens of a row on the device: a model's two or three, and some of the user's."""
+"""Maximum number of end tokens that the device checks per row: a model's two or three, and some of the user's."""
 
 
 class Round(NamedTuple):
     """The input of a round; its tensors are on the host.
 
     Attributes:
-        tokens: `T`, the most tokens that a row draws.
-        step: The forward step of each row's first token; all rows are outputs. Its plan has slots for the other tokens.
+        tokens: `T`, the maximum number of tokens that a row draws.
+        step: The forward step that draws each row's first token; all rows are outputs. Its plan also has slots for the
+            other tokens.
         next_places: `[rows, T]` int64, the cache slot of the i-th token that the row draws; -1 if it has none.
-        params: How each row samples.
+        params: Sampling parameters of each row.
         draw_temperature: `[rows]` fp32, temperatures of draws over the whole vocabulary, 0 for rows without one; None
             if no row has one.
         ends: `[rows, ROUND_ENDS]` int64, tokens that end the row, padded with -1.
-        limit: `[rows]` int32, most tokens that the row draws; a row with 0 runs once, for its hidden state.
+        limit: `[rows]` int32, maximum tokens that the row draws; a row with 0 only computes its hidden state.
         candidates: How many of the most probable tokens to return.
     """
 
@@ -47,7 +48,7 @@ class Round(NamedTuple):
 
     @property
     def draw(self) -> Draw | None:
-        """Parameters of the draws over the whole vocabulary."""
+        """Parameters of the draws over the whole vocabulary; None if no row needs one."""
         if self.draw_temperature is None:
             return None
         return Draw(self.draw_temperature, self.params.key, self.params.position)
@@ -57,8 +58,8 @@ class Drawn(NamedTuple):
     """The results of a round, on the host except for `hidden`. Only the first `counts` tokens of a row are valid.
 
     Attributes:
-        hidden: `[rows, hidden]` on the device, the state that each unfinished row's next token is drawn from; valid
-            until the next round.
+        hidden: `[rows, hidden]` on the device, the hidden state that each unfinished row's next token is drawn from;
+            valid until the next round.
         counts: `[rows]` int32, how many tokens the row has drawn.
         ended: `[rows]` bool, whether the row has drawn one of its `ends` or reached its limit. Any other row waits for
             the host to choose its next token.
@@ -80,15 +81,15 @@ def next_token(
     draw: Draw | None,
     candidates: int,
 ) -> Tensor:
-    """Run one token on every row, draw, and advance the rows (`Kernels.advance`), without waiting for the device.
+    """Run the forward step on every row, draw a token, and advance the rows (`Kernels.advance`), without waiting.
 
-    `step`, `state`, `params` and `draw` share memory where they mean the same.
+    Fields of `step`, `state`, `params` and `draw` with the same meaning share memory, so that the next call continues.
 
     Returns:
-        `[rows, hidden]`, the states that were drawn from.
+        `[rows, hidden]`, the hidden states that the tokens were drawn from.
     """
     hidden = decoder.forward(step, cache)
-    hidden = hidden.masked_fill(step.slots[:, None] < 0, 0)  # rows without a slot may be NaN, which has no top-k
+    hidden = hidden.masked_fill(step.slots[:, None] < 0, 0)  # rows without a slot may be NaN, which breaks top-k
     head = decoder.kernels.lm_head_topk(hidden, decoder.head, candidates, draw=draw)
     decoder.kernels.advance(state, head, params)
     return hidden

@@ -1,4 +1,4 @@
-"""The fixed memory for the input and the results of recorded rounds."""
+"""Memory at fixed addresses for the input and the results of recorded rounds."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _ALIGNMENT = 256
 width."""
 
 _LEAST = 16
-"""Least capacity of a table."""
+"""Minimum capacity of a table."""
 
 _TILES_PER_ROW, _PARTIALS_PER_ROW, _SLOTS_PER_ROW = 2, 4, 64
-"""Initial capacity of tables: branches of a few dozen tokens after a prefix, with some to spare."""
+"""Initial capacity of tables, per row: enough for branches of a few dozen tokens after a common prefix."""
 
 
 class Capacity(NamedTuple):
@@ -49,7 +49,7 @@ class Capacity(NamedTuple):
         return cls(rows, *(max(_LEAST, _power_of_two(rows * each)) for each in per_row))
 
     def grown(self, tiles: Tiles) -> Self:
-        """A capacity that also fits `tiles`, in powers of two, so that growth is rare even if a tree grows slowly."""
+        """A capacity that also fits `tiles`, rounded up to powers of two, so that a growing tree seldom needs more."""
         return type(self)(
             self.rows,
             max(self.tiles, _power_of_two(len(tiles.tiles))),
@@ -64,9 +64,10 @@ T = TypeVar("T")
 class _Columns(NamedTuple, Generic[T]):
     """All columns of the memory, in order.
 
-    The results come first, and at the very front those that are shorter with fewer candidates, so that the results end
-    where the state begins. The state is part of both copies: the host resets it and reads it. The longest table is
-    last, so that its unused end need not be copied.
+    The results come first, so that one copy fetches them together with the state after them. The very first columns are
+    those whose size depends on the number of candidates; with fewer candidates, the results simply start later. The
+    state (`drawn`, `ended`, `settled`) is part of both copies, because the host resets it and reads it. The longest
+    table is last, so that its unused end need not be copied.
 
     Attributes:
         top_logits: `[T, rows, k]` fp32, `RoundState.top_logits`, and so on.
@@ -155,11 +156,11 @@ def _shapes(capacity: Capacity, candidates: int) -> _Columns[tuple[int, ...]]:
 class RoundBuffers:
     """The input and the results of a round, at the same addresses for every round that fits.
 
-    The host fills the input and copies it in one call; the results come back in another.
+    The input is copied to the device in one call, and the results to the host in another.
 
     Attributes:
         capacity: The largest round that fits.
-        params: How the rows sample.
+        params: Sampling parameters of the rows.
         draw: Parameters of the draws over the whole vocabulary; rows at temperature 0 draw nothing.
     """
 
@@ -188,7 +189,7 @@ class RoundBuffers:
         self.pad()
 
     def step(self, tile_rows: int) -> StepInput:
-        """The padded step on the device, whose tiles have at most `tile_rows` rows. All of its rows are outputs."""
+        """The padded step on the device, with at most `tile_rows` rows per tile. All of its rows are outputs."""
         at = self._on_device
         tiles = Tiles(tile_rows, at.tails, at.tiles, at.slots, at.partials, at.merges)
         no_items = at.tiles[:0]
@@ -213,8 +214,8 @@ class RoundBuffers:
     def fill(self, round: Round, tiles: Tiles) -> None:
         """Copy a round from the host to the device and pad it.
 
-        A padded row has ended: it is token 0 at position 0, written to slot -1 and merged from nothing. Padded tiles
-        have no tokens. The table of slots is not cleared after the used ones, because no tile reads there.
+        A padding row has ended: it has token 0 at position 0 and slot -1, and no partial results. Padding tiles have no
+        tokens. The unused end of the table of slots is not cleared, because no tile reads it.
 
         Args:
             round: A round that fits, with its tensors on the host.
