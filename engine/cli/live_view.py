@@ -24,7 +24,7 @@ PLAIN_LINE_EVERY = 5.0
 """Seconds between two lines if stderr is not a terminal."""
 
 PLAIN_QUESTIONS = 3
-"""Most open questions in such a line."""
+"""Maximum open questions in such a line."""
 
 _COLUMNS = ("#", "rollouts", "nodes", "tokens", "best value", "best answer", "question")
 _FEW_COLUMNS = ("#", "rollouts", "best answer")
@@ -38,7 +38,7 @@ _WORDS: Mapping[str, dict[str, Any]] = {"best answer": {"max_width": 24}, "quest
 
 
 class LiveView:
-    """On a terminal, a table of the open questions that is redrawn in place; elsewhere, a line now and then."""
+    """On a terminal, a table of the open questions that is redrawn in place; elsewhere, a line every few seconds."""
 
     def __init__(self, questions: Sequence[InputQuestion], rollouts: int | None) -> None:
         """Prepare a view.
@@ -60,7 +60,7 @@ class LiveView:
         now = time.monotonic()
         if not self._console.is_terminal and now - self._last_line >= PLAIN_LINE_EVERY:
             self._last_line = now
-            # Without a place for progress messages, the results still matter.
+            # If progress messages cannot be written, the run still goes on.
             with suppress(OSError):
                 self._console.print(self._plain_line(), soft_wrap=True)
 

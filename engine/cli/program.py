@@ -12,7 +12,7 @@ _USAGE_ERROR = 2
 
 
 def main() -> None:
-    """Run the command line; exit as a signal demands, if one arrives. Signals are handled before any import."""
+    """Run the command line. Signal handlers are set before any slow import; a signal determines the exit code."""
     code: object = 0
     try:
         try:
@@ -32,7 +32,7 @@ def main() -> None:
             if not signals.arrived():
                 raise
             code = signals.INTERRUPTED
-    except KeyboardInterrupt:  # while the code above was ending anyway
+    except KeyboardInterrupt:  # it arrived while the code above was finishing
         code = signals.INTERRUPTED
     signals.ignore()
     streams.show_cursor()

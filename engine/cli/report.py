@@ -1,4 +1,4 @@
-"""Prints a search result for people."""
+"""Prints a search result in readable form."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _INDENT = 4
 """Columns by which rich indents a level."""
 
 _LINE = 24
-"""Least columns for the deepest lines: the numbers of a node, and the beginning of its text."""
+"""Minimum columns for the deepest lines: the numbers of a node, and the beginning of its text."""
 
 
 def print_report(result: SearchResult, out: IO[str], found: Sequence[Solution] = ()) -> None:
@@ -57,7 +57,7 @@ def _cost(result: SearchResult) -> str:
 
 
 class _Drawing:
-    """A tree with one line per node; a chain that only one rollout went through is a single line."""
+    """Draws a tree with one line per node; a run of nodes that only one rollout went through is a single line."""
 
     def __init__(self, result: SearchResult) -> None:
         self._result = result

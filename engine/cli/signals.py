@@ -36,7 +36,7 @@ class _First(NamedTuple):
 
 
 _first: _First | None = None
-"""The signal that ends this process. It is global because a signal handler has no other place for it."""
+"""The signal that ends this process. It is global because signal handlers can only store state globally."""
 
 
 def listen() -> None:

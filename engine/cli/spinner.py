@@ -1,4 +1,4 @@
-"""What a person sees while a command is at work and has nothing to show yet."""
+"""A spinner for the time in which a command has no progress to show yet."""
 
 from __future__ import annotations
 

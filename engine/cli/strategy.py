@@ -17,12 +17,12 @@ _BUDGETS = ("max_tokens", "max_seconds")
 def chosen_strategy(spec: str, given: Mapping[str, object], sampling: Sampling) -> Strategy:
     """Return the strategy that `spec` describes, with the parameters in `given`.
 
-    If tokens or seconds are limited but no number of chains is given, only the tokens or seconds end the search.
+    If tokens or seconds are limited but no number of chains is given, the number of chains is not limited.
 
     Args:
-        spec: Such as `"mcts"` or `"beam:beams=8"`.
+        spec: A text such as `"mcts"` or `"beam:beams=8"`.
         given: Parameters; None for those that were not given.
-        sampling: How tokens are drawn, unless `spec` says so.
+        sampling: How tokens are drawn; sampling parameters in `spec` take precedence.
 
     Raises:
         InputError: There is no such strategy, or it has no such parameter.

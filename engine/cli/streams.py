@@ -20,7 +20,8 @@ _MODES = {"stdin": "r", "stdout": "w", "stderr": "w"}
 
 
 MAX_COLUMNS = 10_000
-"""Most columns that are believed: more than any terminal has; text is padded to the width."""
+"""Maximum width in columns that is accepted from the environment: more than any terminal has. It is limited because
+text is padded to the width."""
 
 _HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 
@@ -115,16 +116,16 @@ def show_cursor() -> None:
 
 
 def say(message: str) -> None:
-    """Print `message` on stderr; if that fails, nobody reads it, and the work goes on.
+    """Print `message` on stderr; ignore it if that fails.
 
-    Lines after the first are indented, so that none of them looks like a message of its own.
+    Lines after the first are indented, so that none of them looks like a separate message.
     """
     with suppress(OSError):
         print(message.replace("\n", "\n  "), file=sys.stderr, flush=True)
 
 
 def tell_warnings() -> None:
-    """From now on say in a line what was given by an earlier name; other warnings stay as Python shows them."""
+    """From now on, print warnings about old names on one line; other warnings are shown as usual."""
     show_others = warnings.showwarning
 
     def show(

@@ -14,7 +14,7 @@ Encode = Callable[[str], list[int]]
 
 
 class Counting(NamedTuple):
-    """A tokenizer that counts.
+    """The tokenizer that counts tokens.
 
     Attributes:
         name: The name of its model; None if tokens are not counted.

@@ -21,20 +21,21 @@ AS_BEFORE: Mapping[str, Any] = MappingProxyType(
         "instruction": "",
     }
 )
-"""For each setting that was added later, the value that behaves as before it was added.
+"""For each setting that was added later, the value with which marcot behaves as before it was added.
 
-Add every new option that results depend on, so that existing files can be resumed. The value need not be the option's
-default: `lead`, as files call the vote margin, was added with a default of 2, but before it no search stopped for one.
+Add every new option that results depend on, so that existing files can be resumed. The value may differ from the
+option's default: `lead` (the name of the vote margin in files) was added with a default of 2 for MCTS, but before that,
+no search stopped at a margin, which is 0.
 """
 
 
 PROVENANCE = frozenset({"checkpoint", "date", "code"})
-"""Settings that a run finds out by itself: the checkpoint's fingerprint, the date that its chat template shows, and
+"""Settings that a run determines itself: the checkpoint's fingerprint, the date that its chat template shows, and
 hashes of files with the user's code. Results of earlier versions lack them and match any value."""
 
 
 class Change(NamedTuple):
-    """A setting in which two results differ; one without a value is None."""
+    """A setting in which two results differ; None stands for a missing value."""
 
     name: str
     was: Any
@@ -42,14 +43,14 @@ class Change(NamedTuple):
 
 
 def distinguishing(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`settings` without those that behave as before the option was added: equal for results that were made alike."""
+    """`settings` without later additions at their `AS_BEFORE` values; equal for results made with the same settings."""
     return {name: value for name, value in settings.items() if name not in AS_BEFORE or value != AS_BEFORE[name]}
 
 
 def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
-    """The settings in which `was` and `now` differ, one by one also within groups such as `sampling`.
+    """The settings in which `was` and `now` differ, including single settings of groups such as `sampling`.
 
-    A setting of `PROVENANCE` that only one of them has is not a difference.
+    A setting of `PROVENANCE` that only one of them has does not count as a difference.
     """
     before, after = _flat({**AS_BEFORE, **was}), _flat({**AS_BEFORE, **now})
     return [
@@ -61,7 +62,7 @@ def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
 
 
 def select_provenance(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of `settings` that a run found."""
+    """The part of `settings` that a run determined itself (`PROVENANCE`)."""
     return {name: value for name, value in settings.items() if name in PROVENANCE}
 
 

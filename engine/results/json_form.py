@@ -19,7 +19,7 @@ from ..text.printable import escaped
 from .question_file import InputQuestion
 
 JsonObject = dict[str, Any]
-"""A JSON object; the function that makes it documents its keys."""
+"""A JSON object. Its keys are documented by the function that makes it."""
 
 
 def to_line(entry: JsonObject) -> str:

@@ -1,4 +1,4 @@
-"""Results files of one run that was split, put together."""
+"""Merges the results files of a run that was split."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .results_file import entry_key, is_result
 
 
 class _Place(NamedTuple):
-    """Where a line is.
+    """Where a result line is.
 
     Attributes:
-        position: That of its question.
+        position: Position of its question.
         file: Number of the file.
-        start: Its first byte.
-        size: Its bytes, the line feed not counted.
-        failed: Whether it tells of an error.
+        start: Offset of the line's first byte.
+        size: Length of the line in bytes, without the line feed.
+        failed: Whether the line has an error instead of a result.
     """
 
     position: int
@@ -34,12 +34,12 @@ class _Place(NamedTuple):
 
 
 class MergedResults(NamedTuple):
-    """What was put together.
+    """Counts of a merge.
 
     Attributes:
         questions: Questions in the merged file.
-        failed: Those that have an error and no result.
-        repeated: Lines left out, as their question has another result already.
+        failed: Questions that have an error and no result.
+        repeated: Lines left out because another line about the same question was kept.
     """
 
     questions: int
@@ -50,14 +50,15 @@ class MergedResults(NamedTuple):
 def merge_results(paths: Sequence[Path], out: Path) -> MergedResults:
     """Write the results of all files in the order of their questions, each question once.
 
-    A result counts before an error, and the first of several results. A last line that a crash has torn is left out.
+    A result is preferred to an error, and the first of several results is kept. An incomplete last line, as a crash
+    leaves it, is skipped.
 
     Args:
         paths: Files that `marcot search --out` wrote, with equal settings.
-        out: The merged file; it appears whole or not at all, and may be one of `paths`.
+        out: The merged file; it is written completely or not at all, and may be one of `paths`.
 
     Raises:
-        InputError: A file cannot be read, has other lines in it, or was made with other settings than the first.
+        InputError: A file cannot be read, has lines of another kind, or was made with other settings than the first.
         OutputError: `out` cannot be written.
     """
     kept: dict[QuestionKey, _Place] = {}
@@ -87,7 +88,7 @@ def merge_results(paths: Sequence[Path], out: Path) -> MergedResults:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, JsonObject, int, int]]:
-    """Each result of a file: where it is, what it is, its first byte and its size."""
+    """Each result of a file: its place for messages, the parsed line, and the line's offset and length in bytes."""
     start = 0
     try:
         with path.open("rb") as file:
@@ -110,7 +111,7 @@ def _lines(path: Path) -> Iterator[tuple[str, JsonObject, int, int]]:
 
 
 def _contents(paths: Sequence[Path], places: Sequence[_Place]) -> Iterator[bytes]:
-    """The lines at `places`, one after the other."""
+    """The lines at `places`, one after another."""
     files = [path.open("rb") for path in paths]
     try:
         for place in places:

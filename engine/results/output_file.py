@@ -9,10 +9,10 @@ from ...model.files import atomic_file
 from ..errors import InputError, OutputError
 
 HEAD_BYTES = 1024
-"""Bytes of a file that are read to recognise it."""
+"""How many bytes of a file are read to recognise its kind."""
 
 Recognise = Callable[[bytes], bool]
-"""Whether a file that begins with these bytes (`HEAD_BYTES` of them, or all) is of the kind to be written."""
+"""A function that returns whether a file is of the kind to be written, given its first `HEAD_BYTES` bytes (or all)."""
 
 
 def check_replaceable(path: Path, is_ours: Recognise, kind: str, advice: str) -> None:
@@ -21,11 +21,11 @@ def check_replaceable(path: Path, is_ours: Recognise, kind: str, advice: str) ->
     Args:
         path: Where to write a file.
         is_ours: Recognises files that marcot wrote.
-        kind: What these are, for the message: "a tree of marcot search".
+        kind: The kind of these files, for the message: "a tree of marcot search".
         advice: What to do instead, for the message.
 
     Raises:
-        InputError: There is something else, or the file cannot be read.
+        InputError: There is a file of another kind, or it cannot be read.
     """
     try:
         if not path.exists():

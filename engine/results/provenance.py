@@ -1,4 +1,4 @@
-"""What results depend on besides the options: the checkpoint's content, and the date that its template shows."""
+"""Settings that results depend on besides the options: the checkpoint's content, and the date in its chat template."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .results_file import ResultsFile
 
 
 class Provenance(Protocol):
-    """What makes results: an engine, or replicas of one.
+    """What a run needs to know of an engine, or of the replicas of one, to record where results come from.
 
     Attributes:
-        settings: What was loaded, by the names in results; `"checkpoint"` is its fingerprint.
+        settings: The load options, by their names in results; `"checkpoint"` is the fingerprint of the checkpoint.
         shows_date: Whether the chat template shows today's date.
     """
 
@@ -31,7 +31,7 @@ def find_provenance(engine: Provenance, day: date) -> dict[str, str]:
 
     Args:
         engine: The engine.
-        day: The date that chat templates show.
+        day: The date that the chat template shows as today's.
     """
     found = {}
     if "checkpoint" in engine.settings:  # an engine built from a decoder has none
@@ -42,7 +42,7 @@ def find_provenance(engine: Provenance, day: date) -> dict[str, str]:
 
 
 def run_date(given: date | None, file: ResultsFile | None = None) -> date:
-    """The date of a run: `given`, or that of the results it resumes, or today.
+    """The date of a run: `given`, else the date in the results that it resumes, else today.
 
     Raises:
         InputError: The results' date is invalid.
@@ -57,7 +57,7 @@ def run_date(given: date | None, file: ResultsFile | None = None) -> date:
 
 
 def check_unchanged(model: str, file: ResultsFile) -> None:
-    """Check that results were made with the present checkpoint, if this needs no download.
+    """Check that results were made with the current checkpoint, unless that would need a download.
 
     Raises:
         InputError: The checkpoint has changed since.

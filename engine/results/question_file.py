@@ -25,7 +25,8 @@ class InputQuestion:
         index: Position among the questions of its file.
         text: The question.
         fields: Its other fields in the file; a reference answer is under `"answer"`.
-        id: The user's own name for it, or None. It is how results are matched to questions, wherever these have moved.
+        id: The user's own id for the question, or None. Results are matched to questions by it, even if questions have
+            moved in their file.
     """
 
     index: int
@@ -40,7 +41,7 @@ class InputQuestion:
 
     @property
     def key(self) -> QuestionKey:
-        """What tells it from every other question of its file."""
+        """A key that identifies it among the questions of its file."""
         return question_key(self.id, self.index, self.text)
 
 
@@ -54,11 +55,11 @@ def question_key(id: QuestionId | None, index: int, text: str) -> QuestionKey:
 
 
 class FieldNames(NamedTuple):
-    """Which fields of a question file hold what; `.txt` files have no fields.
+    """Names of the fields in a question file; `.txt` files have no fields.
 
     Attributes:
-        text: The question.
-        id: The question's id; None if there is none.
+        text: Name of the field with the question.
+        id: Name of the field with the question's id; None if there is none.
     """
 
     text: str = "question"
@@ -69,7 +70,7 @@ _USUAL = FieldNames()
 
 
 class _Record(NamedTuple):
-    """A question as its file has it.
+    """A question as it is in its file.
 
     Attributes:
         where: File and line, for messages.
@@ -91,11 +92,11 @@ def read_questions(path: Path, names: FieldNames = _USUAL) -> list[InputQuestion
 
     Args:
         path: The file.
-        names: Its fields. A reference answer is always under `"answer"`.
+        names: Names of its fields. A reference answer is always under `"answer"`.
 
     Raises:
-        InputError: The file is missing, empty, of another kind, a record of it makes no sense, or two questions have
-            the same id; says which.
+        InputError: The file is missing, empty or of another kind, a record is invalid, or two questions have the same
+            id; the message says which.
     """
     read = _READERS.get(path.suffix.lower())
     if read is None:
@@ -139,7 +140,7 @@ def _read_text(path: Path) -> str:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Each line that is not blank, after where it is."""
+    """The place and the text of each line that is not blank."""
     # `splitlines` would also break at characters that may be inside a question.
     for number, line in enumerate(_read_text(path).split("\n"), 1):
         if line.strip():
@@ -208,7 +209,7 @@ def _read_parquet(path: Path) -> Iterator[_Record]:
 
 
 def _as_json(value: object) -> Any:  # noqa: ANN401  (whatever a column holds)
-    """The same for JSON, which has no dates, decimals or bytes: these become text."""
+    """Convert `value` to JSON types; dates, decimals and bytes become text."""
     if isinstance(value, dict):
         return {str(name): _as_json(each) for name, each in value.items()}
     if isinstance(value, list):

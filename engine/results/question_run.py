@@ -1,4 +1,4 @@
-"""A run over many questions: it skips what is done, and puts each result on the disk as soon as there is one."""
+"""A run over many questions: it skips finished questions and writes each new result to disk at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .run_statistics import RunStatistics
 
 
 class EventStream(Protocol):
-    """Events of searches under way; closing it gives up what is not finished."""
+    """An iterator of the events of running searches; closing it cancels unfinished searches."""
 
     def __iter__(self) -> Iterator[Progress | Outcome]: ...
 
@@ -37,11 +37,11 @@ class QuestionSearcher(Provenance, Protocol):
 
     @property
     def usage(self) -> Usage:
-        """All work so far."""
+        """Counts of all work so far."""
 
     @property
     def kv_pages(self) -> tuple[int, int]:
-        """Pages of the KV cache: in use, and in all."""
+        """Pages of the KV cache: in use, and in total."""
 
     def stream(
         self,
@@ -53,16 +53,16 @@ class QuestionSearcher(Provenance, Protocol):
         concurrency: int,
         date: Date | None,
     ) -> EventStream:
-        """Search the questions, and tell of their progress and outcomes."""
+        """Search the questions and yield their progress and outcomes."""
 
 
 class RunEvent(NamedTuple):
-    """Something that happened to a question of a run.
+    """An event of a run: progress or the outcome of one question.
 
     Attributes:
-        question: Which.
+        question: The question.
         event: Progress of its search, or its outcome.
-        entry: What the results file has of an outcome by now; None for progress.
+        entry: For an outcome, the line that has been written to the results file; None for progress.
     """
 
     question: InputQuestion
@@ -71,11 +71,11 @@ class RunEvent(NamedTuple):
 
 
 class QuestionRun:
-    """Questions, how to search them, and the file that holds what is finished.
+    """A run over questions, and the file with its results.
 
     Attributes:
-        todo: The questions that have no result yet.
-        tally: How those that were there ended, so far.
+        todo: The questions that had no result when the run began.
+        tally: Counts of how the questions ended, so far.
         file: The results file, or None.
         settings: What the results depend on; complete once `events` has begun.
     """
@@ -87,16 +87,16 @@ class QuestionRun:
         settings: Mapping[str, Any],
         out: Path | None = None,
     ) -> None:
-        """Open the results file and see what is left to do.
+        """Open the results file and find the questions that are left.
 
         Args:
-            questions: All of them, also those that `out` has already.
+            questions: All questions, including those that already have a result in `out`.
             strategy: How to search.
-            settings: What was asked for, as far as results depend on it.
+            settings: The user's options that results depend on.
             out: The file that results are appended to; None for none.
 
         Raises:
-            InputError: `out` cannot be gone on from, see `ResultsFile`.
+            InputError: `out` cannot be resumed; see `ResultsFile`.
         """
         self._strategy = strategy
         self.settings = dict(settings)
@@ -115,20 +115,20 @@ class QuestionRun:
         different: int = 0,
         stats_out: Path | None = None,
     ) -> Generator[RunEvent]:
-        """Search what is left to do; an outcome is on the disk before it is yielded.
+        """Search the questions that are left; each outcome is on disk before it is yielded.
 
         Args:
             engine: The model.
             system: System message, as in `Engine.stream`.
-            instruction: What follows each question, as in `Engine.stream`.
+            instruction: The text added to each question, as in `Engine.stream`.
             concurrency: Questions searched at a time.
-            day: The date that chat templates show; None for that of the results file, or else today's.
-            different: How many different solutions go into a result.
+            day: The date that chat templates show as today's; None for the date in the results file, else today.
+            different: How many different solutions to include in a result.
             stats_out: A file for statistics, see `RunStatistics`.
 
         Raises:
             InputError: The results file was made with another checkpoint or on another date.
-            OutputError: A file cannot be written; what it had before it has still.
+            OutputError: A file cannot be written; its earlier content is unchanged.
         """
         day = run_date(day, self.file)
         self.settings |= find_provenance(engine, day)
@@ -179,11 +179,11 @@ class RunOptions(TypedDict, total=False):
     Attributes:
         out: A results file to append to. Questions that have a result in it are skipped.
         system: System message, as for `Engine.stream`.
-        instruction: What follows each question, as for `Engine.stream`.
+        instruction: The text added to each question, as for `Engine.stream`.
         concurrency: Questions that are searched at a time, in each replica; 8 by default.
-        date: The date that a chat template shows; by default that of `out`, or else today's.
+        date: The date that a chat template shows as today's; by default the date in `out`, else today.
         stats_out: A file to append statistics to, see `RunStatistics`.
-        show: Called with everything that happens.
+        show: Called with every event.
     """
 
     out: Path | str
@@ -201,20 +201,21 @@ def run_questions(
     strategy: Strategy,
     **options: Unpack[RunOptions],
 ) -> OutcomeTally:
-    """Search questions as `marcot search --input` does: resumable, with every result on disk at once.
+    """Search questions as `marcot search --input` does: resumable, with every result written to disk at once.
 
     Args:
-        searcher: What searches.
-        questions: As for `Engine.stream`, objects also with an `"id"`; or the path of a file, see `read_questions`.
+        searcher: The engine or the replicas that search.
+        questions: As for `Engine.stream`, where objects may also have an `"id"`; or the path of a file, see
+            `read_questions`.
         strategy: Such as `MCTS(rollouts=16)`.
         options: See `RunOptions`.
 
     Returns:
-        How the questions ended. One that fails is counted and does not stop the others.
+        Counts of how the questions ended. A question that fails is counted and does not stop the others.
 
     Raises:
-        InputError: An argument makes no sense, or `out` was made with other settings.
-        OutputError: A file cannot be written; what it had before it has still.
+        InputError: An argument is invalid, or `out` was made with other settings.
+        OutputError: A file cannot be written; its earlier content is unchanged.
     """
     if not isinstance(strategy, Strategy):
         raise InputError(f"strategy={strategy!r:.100}: must derive from Strategy, whose settings go into results")
@@ -240,7 +241,7 @@ def run_questions(
 
 
 def number_questions(questions: Iterable[object]) -> list[InputQuestion]:
-    """Number what a user passes: texts, `Question`s, or objects with `question` and perhaps `answer` and `id`.
+    """Number the user's questions: texts, `Question`s, or objects with `question` and optionally `answer` and `id`.
 
     Raises:
         InputError: One is none of these, or two have the same id.

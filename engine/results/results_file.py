@@ -28,26 +28,27 @@ _BEGINNINGS = tuple(
         rb'\{(?:"label": TEXT, )?NAME, "question": TEXT, "error": TEXT, "(?:input|settings)": \{',
     )
 )
-"""How lines of `marcot search`, of `marcot eval` and of failed questions begin, and hardly anything else does."""
+"""Patterns for the beginnings of lines of `marcot search`, of `marcot eval` and of failed questions. They are specific
+enough that hardly any other file matches."""
 
 _FIRST_BYTES = (b'{"index": ', b'{"label": "')
 
 _STDOUT = 1
-"""The file descriptor of stdout, which is the same in every process."""
+"""The file descriptor of stdout."""
 
 
 class ResultsFile:
-    """One JSON line per question, written in one piece and synced to disk, so that a crash loses at most a last line.
+    """One JSON line per question, written at once and synced to disk, so that a crash loses at most the last line.
 
-    Opening it repairs such a torn line and finds what is done already: questions of the same id (or position, where
-    they have none) and text that have a result. Questions that failed are tried again; of two lines about a question,
-    the later one counts.
+    Opening the file cuts off an incomplete last line and finds the questions that are done: those with a result under
+    the same id (or position, if they have no id) and text. Questions that failed are tried again. Of two lines about a
+    question, the later one counts.
 
-    Only what is recognised as the beginning of such a line is cut off: either there is enough of it, or it follows
-    lines of ours. A last line that only lacks its line feed, as an editor may leave it, is whole.
+    A last line is cut off only if it is recognised as the beginning of a result line: it is either long enough, or it
+    follows result lines. A last line that only lacks its line feed, as some editors write it, is complete.
 
     Attributes:
-        provenance: What its lines name of the settings that nobody gives (`added_settings.PROVENANCE`).
+        provenance: The settings in its lines that a run determines itself (`added_settings.PROVENANCE`).
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], command: str = "marcot search") -> None:
@@ -55,8 +56,8 @@ class ResultsFile:
 
         Args:
             path: The file.
-            settings: What results depend on; every line of the file must have been made with the same.
-            command: The command that writes it, for messages.
+            settings: The settings that results depend on; they must equal those of every line in the file.
+            command: The command that writes the file, for messages.
 
         Raises:
             InputError: The file cannot be written or resumed, another run writes to it, it has lines of another kind,
@@ -88,12 +89,12 @@ class ResultsFile:
             raise
 
     def has(self, question: InputQuestion) -> bool:
-        """Whether the file has a result of `question`, compared with the question's present reference."""
+        """Whether the file has a result of `question` that was compared with its current reference."""
         missing = object()
         return self._done.get(question.key, missing) == question.reference
 
     def check(self, settings: Mapping[str, Any]) -> None:
-        """Check settings that became known only after the file was opened.
+        """Check settings that are known only after the file was opened.
 
         Raises:
             InputError: Its results were made with other settings.
@@ -101,7 +102,7 @@ class ResultsFile:
         _check_settings(self.provenance, select_provenance(settings), str(self._path))
 
     def append(self, entry: JsonObject) -> None:
-        """Write `entry` and wait until it is on the disk.
+        """Write `entry` and wait until it is on disk.
 
         Raises:
             OutputError: It cannot be written completely. The file is as it was before.
@@ -187,7 +188,7 @@ def is_result(entry: object) -> TypeGuard[JsonObject]:
 
 
 def _is_beginning(line: bytes, *, follows_ours: bool) -> bool:
-    """Whether `line`, which is not JSON, is what a crash left of a result line."""
+    """Whether `line`, which is not valid JSON, is an incomplete result line, as a crash leaves it."""
     if line.endswith(b"\n"):
         return False
     if follows_ours:
@@ -196,7 +197,7 @@ def _is_beginning(line: bytes, *, follows_ours: bool) -> bool:
 
 
 def _reference(entry: JsonObject) -> str | None:
-    """The reference that a result was compared with: that of an evaluation, or of the file of questions."""
+    """The reference that a result was compared with, from an evaluation or from the question file."""
     given = entry.get("input")
     return known_reference(entry.get("reference", given.get("answer") if isinstance(given, dict) else None))
 

@@ -1,4 +1,4 @@
-"""How a run does, as JSON lines for whatever watches it."""
+"""Statistics of a run, as JSON lines for monitoring."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from .question_run import QuestionSearcher
 
 SECONDS_BETWEEN = 10.0
-"""Between two lines: often enough to see a run stall, and 360 lines an hour."""
+"""Seconds between two lines: often enough to notice that a run stalls; 360 lines per hour."""
 
 
 class RunStatistics:
-    """Appends a line every `SECONDS_BETWEEN` and one at the end.
+    """Appends a line every `SECONDS_BETWEEN` seconds, and one at the end.
 
     A line holds `seconds` since the start of this run; the questions that are `finished`, `open` and `not_started`;
     `questions_per_s`; `tokens` drawn and `tokens_per_s`; `prefill_tokens`, `reused_tokens`, `recomputed_tokens` and
     `preemptions` as `Usage` counts them; `hit_rate`, the share of tokens above forks that were found in the cache;
-    `kv_pages` in use and `kv_capacity`; and `seconds_left`, null as long as nothing is known.
+    `kv_pages` in use and `kv_capacity`; and `seconds_left`, which is null while there is no estimate.
     """
 
     def __init__(self, path: Path, pace: Pace, engine: QuestionSearcher) -> None:
@@ -31,8 +31,8 @@ class RunStatistics:
 
         Args:
             path: The file.
-            pace: What the run has done; somebody else feeds it.
-            engine: Whose work is counted, from now on.
+            pace: The progress of the run; the caller updates it.
+            engine: The engine whose work is counted, from now on.
 
         Raises:
             OutputError: The file cannot be written.
@@ -48,7 +48,7 @@ class RunStatistics:
             raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
     def tick(self) -> None:
-        """Write a line if it is time for one.
+        """Write a line if enough time has passed since the last one.
 
         Raises:
             OutputError: The file cannot be written any more.

@@ -11,11 +11,11 @@ _SHARD = re.compile(r"(\d{1,9})/(\d{1,9})")
 
 
 class Shard(NamedTuple):
-    """Shard `number` of several: every `of`-th question, so that long and short ones spread evenly.
+    """Shard `number` of `of`: every `of`-th question, so that long and short questions are spread evenly.
 
     Attributes:
-        number: From 1 to `of`.
-        of: How many shards there are.
+        number: Number of this shard, from 1 to `of`.
+        of: Total number of shards.
     """
 
     number: int
@@ -26,7 +26,7 @@ class Shard(NamedTuple):
         """Read `3/16`.
 
         Raises:
-            InputError: It is something else, or there is no such shard.
+            InputError: `text` has another form, or there is no such shard.
         """
         match = _SHARD.fullmatch(text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):

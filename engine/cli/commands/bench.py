@@ -60,7 +60,7 @@ def bench(
 
 
 def _timings(engine: Engine, workload: WorkloadOptions, tree: TreeShape | None) -> list[Timing]:
-    """All that was asked for, in the order of the report."""
+    """All requested timings, in the order of the report."""
     from ...speed import TreeShape, below_prefix, time_decode, time_prefill, time_search
 
     tokens, repeat = workload.tokens, workload.repeat

@@ -27,7 +27,7 @@ class CompareRun:
         models: Models as the user named them; they are loaded one after the other.
         specs: The strategies that each model answers with.
         numbers: Number format, compute mode and weights, as the user named them.
-        system: System message, or None for the chat template's own.
+        system: System message, or None for the chat template's default.
         instruction: The text added to each prompt.
         day: The date that chat templates show as today's.
     """
@@ -97,7 +97,7 @@ class CompareRun:
     def _replies(
         self, engine: Engine, spec: StrategySpec, view: EvalView
     ) -> Iterator[tuple[int, Reply, SearchResult | None]]:
-        """Answer one prompt after the other, because times are compared too."""
+        """Answer one prompt after another, not several at once, because times are compared too."""
         asked = (Question(with_instruction(each.question, self.instruction), each.reference) for each in self.prompts)
         events = engine.stream(asked, spec.strategy, system=self.system, instruction=None, concurrency=1, date=self.day)
         for event in events:

@@ -104,7 +104,7 @@ def _read(results: list[Path] | None, questions: str | None) -> list[Series]:
     """The recorded answers to `questions`, or to all of them.
 
     Raises:
-        InputError: There are none, or a file makes no sense.
+        InputError: There are none, or a file is invalid.
     """
     from ...errors import InputError
     from ...evaluation import QuestionRange, read_series
@@ -119,7 +119,7 @@ def _read(results: list[Path] | None, questions: str | None) -> list[Series]:
 
 
 def _answer(run: EvalRun, loading: ModelOptions, out: Path | None) -> list[Failure]:
-    """Answer the questions of `run`, in view of the user, and return what failed.
+    """Answer the questions of `run` while showing progress, and return the failures.
 
     Raises:
         Exit: After Ctrl-C.

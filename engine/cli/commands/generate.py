@@ -107,10 +107,10 @@ def generate(
 def _check_start(
     prompt: str | None, token_ids: str | None, messages: Path | None, chat: bool, system: str | None
 ) -> None:
-    """Check that there is one thing to start from, and that the other options fit it.
+    """Check that exactly one of prompt, token ids and messages is given, and that the other options fit it.
 
     Raises:
-        InputError: There is none or more than one, or an option does not.
+        InputError: None or more than one is given, or an option does not fit.
     """
     from ...errors import InputError
 

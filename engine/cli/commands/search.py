@@ -97,10 +97,10 @@ def search(
 
 
 def _tree_file(path: Path, numbered: bool, asked: Sequence[InputQuestion]) -> TreeFile:
-    """Where the trees of the questions go; nothing of somebody else's is there.
+    """The file or files for the trees, after a check that no file of another kind would be overwritten.
 
     Raises:
-        InputError: Something is, or the name is none for a tree.
+        InputError: One would be, or the file name is not valid for a tree.
     """
     from ...view import TreeFile
 
@@ -110,10 +110,10 @@ def _tree_file(path: Path, numbered: bool, asked: Sequence[InputQuestion]) -> Tr
 
 
 def _check_files(input: Path | None, out: Path | None, tree: Path | None) -> None:
-    """Check that nothing is written over what another option names.
+    """Check that no output file is the file of another option.
 
     Raises:
-        InputError: It would be; says which option to change.
+        InputError: One is; the message says which option to change.
     """
     from ...errors import InputError
     from ...results.output_file import is_same_file

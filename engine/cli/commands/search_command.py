@@ -35,15 +35,15 @@ class SearchCommand:
         strategy: How to search.
         model: The model as the user named it.
         numbers: Number formats and compute mode, as the user named them.
-        system: System message, or None for the chat template's own.
-        instruction: What follows each question, or `"auto"`.
+        system: System message, or None for the chat template's default.
+        instruction: The text added to each question, or `"auto"`.
         concurrency: Questions that are searched at a time.
         out: File to append results to and resume from.
         json: Print JSON lines instead of reports.
-        tree: Where the search trees go.
+        tree: The file or files for the search trees.
         solutions: How many different solutions to show; 0 for the answer alone.
         stats_out: File to append statistics of the run to.
-        date: What the chat template shows as today's date; None for that of `out`, or else today's.
+        date: The date that the chat template shows as today's; None for the date in `out`, else today.
     """
 
     questions: Sequence[InputQuestion]
@@ -62,7 +62,7 @@ class SearchCommand:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What was asked for, as far as a result depends on it: not the device, nor other questions."""
+        """The options that a result depends on: neither the device nor other questions."""
         asked = {"system": self.system, "instruction": self.instruction}
         return {"model": self.model, **self.numbers, **asked, **self.strategy.settings()}
 

@@ -95,7 +95,7 @@ def parse_date(text: str | None) -> date | None:
 
 
 _ID_DIGITS = 18
-"""Most digits of a token id: more than any vocabulary needs, and few enough for 64 bits."""
+"""Maximum digits of a token id: more than any vocabulary needs, and few enough for 64 bits."""
 
 
 def parse_token_ids(text: str, option: str) -> list[int]:
@@ -115,10 +115,10 @@ def parse_token_ids(text: str, option: str) -> list[int]:
 
 
 def parse_logit_bias(text: str) -> dict[int, float]:
-    """Return what is added to the logits of tokens: `ID:BIAS` pairs, separated by blanks or commas.
+    """Parse `ID:BIAS` pairs, separated by blanks or commas; each bias is added to the logit of its token.
 
     Raises:
-        InputError: Something in it is no such pair.
+        InputError: A part of the text is not such a pair.
     """
     from ...errors import InputError
 

@@ -105,10 +105,10 @@ class ModelOptions:
 
     @contextmanager
     def open(self, model: str, replicas: int) -> Iterator[QuestionSearcher]:
-        """Load `model`, once for each device or as often as `replicas` says; processes end with the block.
+        """Load `model`, once per device or `replicas` times; processes of replicas end with the `with` block.
 
         Raises:
-            InputError: The options do not fit together.
+            InputError: The options contradict each other.
         """
         from ...errors import InputError
         from ...replicas.replica_pool import ReplicaPool

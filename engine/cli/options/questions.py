@@ -66,10 +66,10 @@ class QuestionOptions:
     ] = None
 
     def read(self) -> list[InputQuestion]:
-        """The questions that were asked for.
+        """Read the selected questions.
 
         Raises:
-            InputError: There is no file, it makes no sense, or it has no such questions.
+            InputError: There is no file, it is invalid, or it has no such questions.
         """
         from ...errors import InputError
         from ...evaluation.question_range import QuestionRange

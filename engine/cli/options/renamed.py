@@ -1,4 +1,4 @@
-"""Options by their earlier names, which are taken until 0.2."""
+"""Renamed command-line options, whose old names are accepted until 0.2."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NOW_OF_SCORE = {"top-k": "top-logprobs"}
 
 
 def present(name: str) -> str:
-    """The present name of the option `name`, both without dashes."""
+    """The current name of the option `name`, both without dashes; warns if `name` is an old one."""
     return _told(name, _NOW[name]) if name in _NOW else name
 
 
@@ -27,7 +27,7 @@ def present_of_score(name: str) -> str:
 
 
 def _told(name: str, now: str) -> str:
-    """`now`, and a warning that `name` is no longer the name."""
+    """Warn that the option `name` is now called `now`; return `now`."""
     from ...errors import RenamedWarning
 
     warnings.warn(f"--{name} is now called --{now}; the old name works until 0.2", RenamedWarning, stacklevel=3)

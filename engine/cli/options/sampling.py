@@ -79,7 +79,7 @@ class SamplingOptions:
     seed: Annotated[int, typer.Option(help="The same seed gives the same result.", rich_help_panel=_SAMPLING)] = 0
 
     def sampling(self, **others: Any) -> Sampling:  # noqa: ANN401  (fields of `Sampling`)
-        """How tokens are drawn, with what else the command knows of it.
+        """The `Sampling` of these options and of `others`, which the command sets.
 
         Raises:
             SamplingError: A value is out of range.

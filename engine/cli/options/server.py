@@ -90,10 +90,10 @@ class ServerOptions:
     ] = 4096
 
     def settings(self, model: str) -> ServerSettings:
-        """How a server of `model` behaves.
+        """The settings of a server for `model`.
 
         Raises:
-            InputError: Everybody could reach it, a key is unusable, or an option makes no sense.
+            InputError: The server would be open to everybody, an API key is unusable, or an option is invalid.
         """
         from ...errors import InputError
         from ...server.settings import COMPATS, ServerSettings, is_loopback

@@ -13,7 +13,7 @@ _BUDGETS = "Budgets, for each question"
 
 @dataclass(frozen=True, slots=True)
 class StrategyOptions:
-    """Parameters of a strategy, each None where it keeps its default. See `SearchParameters` for what they mean."""
+    """Parameters of a strategy; None keeps the strategy's default. See `SearchParameters` for what they mean."""
 
     rollouts: Annotated[
         int | None,
