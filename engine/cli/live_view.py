@@ -28,13 +28,13 @@ PLAIN_QUESTIONS = 3
 
 _COLUMNS = ("#", "rollouts", "nodes", "tokens", "best value", "best answer", "question")
 _FEW_COLUMNS = ("#", "rollouts", "best answer")
-"""Of a narrow terminal."""
+"""The columns of the table on a narrow terminal."""
 
 _WIDE = 80
-"""Columns that have room for all of these."""
+"""Minimum width of a terminal, in characters, for all columns of the table."""
 
 _WORDS: Mapping[str, dict[str, Any]] = {"best answer": {"max_width": 24}, "question": {"style": "dim"}}
-"""Those that are not numbers."""
+"""The columns with text instead of numbers, and how they are drawn."""
 
 
 class LiveView:

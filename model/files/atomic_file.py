@@ -18,13 +18,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_all_atomically(files: Mapping[Path, bytes | Iterable[bytes]]) -> None:
-    """Put each content (bytes, or parts of them) at its path, in place of the file there, whose owner and mode it gets.
+    """Write each content (bytes, or parts of them) to its path. A replaced file's owner and mode are kept.
 
-    All are written beside their places first, and synced. So a full disk leaves every old file as it was, and whoever
-    reads one meanwhile has the old one or the new one.
+    All contents are first written to temporary files beside their places, and synced. So if the disk is full, all old
+    files are unchanged, and a reader always sees either the old or the new file.
 
     Raises:
-        OSError: One cannot be written; its path is the error's `filename`.
+        OSError: A file cannot be written; its path is the error's `filename`.
     """
     # The target of a link is replaced, not the link.
     targets = [Path(os.path.realpath(path)) for path in files]

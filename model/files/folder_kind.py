@@ -1,4 +1,4 @@
-"""Explains what a folder holds if it is not a checkpoint, and what to do about it."""
+"""Explains what a folder contains if it is not a checkpoint, and what to do about it."""
 
 from __future__ import annotations
 

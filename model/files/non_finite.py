@@ -18,11 +18,11 @@ _ROWS_AT_ONCE = 4096
 def non_finite_tensor(
     checkpoint: Checkpoint, names: tuple[str, ...], dtype: torch.dtype, weights: WeightFormat
 ) -> NonFiniteError:
-    """The error that one of the tensors `names` is not finite in its storage format: which one, where, and what to do.
+    """Make the error about a tensor that is not finite in its storage format: which one, in which row, what to do.
 
     Args:
         checkpoint: The checkpoint.
-        names: At least one tensor; one of them is not finite.
+        names: Candidates, at least one; one of these tensors is not finite.
         dtype: Compute dtype of the activations.
         weights: Storage format of matrices.
     """
@@ -43,7 +43,7 @@ def non_finite_tensor(
 
 
 def _pieces(weight: Weight) -> Iterator[tuple[int, Tensor]]:
-    """Some rows at a time: the index of the first one, and their values."""
+    """Decode the tensor in groups of rows: yield the index of the first row of each group, and the values."""
     for start in range(0, weight.shape[0], _ROWS_AT_ONCE):
         piece = slice(start, start + _ROWS_AT_ONCE)
         yield start, weight.dequantize(piece) if isinstance(weight, BlockTensor) else weight[piece]

@@ -13,7 +13,7 @@ _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is something at `path`; False if that is unknown (a name too long, a closed folder)."""
+    """Whether `path` exists; False if that cannot be found out (a name too long, a folder without permission)."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -44,10 +44,10 @@ def open_plain(file: Path) -> BufferedReader:
 
 
 def refuse_cut(file: Path, opened: os.stat_result) -> None:
-    """Refuse a mapped file that is shorter than when it was `opened`: reading the missing part would end the process.
+    """Refuse a mapped file that is shorter than when it was `opened`: reading the missing part would crash the process.
 
     Raises:
-        CheckpointError: It is shorter; another file in its place does not matter.
+        CheckpointError: It is shorter. If another file has taken its place, nothing is raised.
     """
     try:
         now = file.stat()
@@ -62,7 +62,7 @@ def read_plain(file: Path, most: int) -> bytes:
 
     Args:
         file: The file.
-        most: Most bytes of such a file.
+        most: Maximum size in bytes.
 
     Raises:
         CheckpointError: As in `open_plain`, or the file is larger.

@@ -1,4 +1,4 @@
-"""A strict, bounded JSON reader; all JSON from others is read here."""
+"""A strict JSON reader with bounds on size and depth; all untrusted JSON is read with it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 MAX_DEPTH = 200
-"""Deepest nesting of lists and objects; what is read must be written again, nested deeper."""
+"""Maximum nesting of lists and objects; limited because values that were read are written again, nested deeper."""
 
 MAX_BYTES = 2**29
-"""Largest text: far above any tree or result of a search, below what would exhaust a machine."""
+"""Maximum size in bytes: far above any tree or result of a search, but too small to exhaust a machine's memory."""
 
 _BLOCK = 2**20
 
@@ -26,7 +26,7 @@ def parse(text: str | bytes, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401
 
     Args:
         text: A text, or bytes in UTF-8; a byte order mark is ignored.
-        max_bytes: Largest size.
+        max_bytes: Maximum size in bytes.
 
     Raises:
         ValueError: It is not JSON, or not UTF-8. The message is a predicate, to follow the name of a file.
@@ -53,7 +53,7 @@ def parse(text: str | bytes, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401
 
 
 def content(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
-    """The content of the file `path`; if it is longer than `max_bytes`, or endless, a little more than that.
+    """The content of the file `path`; of a longer or endless file, only slightly more than `max_bytes`.
 
     Raises:
         OSError: The file cannot be read.

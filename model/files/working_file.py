@@ -1,4 +1,4 @@
-"""Temporary names beside final ones, and the removal of those that killed processes left."""
+"""Temporary names beside the final files, and removal of temporary files that killed processes left behind."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pathlib import Path
 
 _BYTES = 4
 _LONGEST = 200
-"""Bytes of the final name in a working name: most file systems allow 255 in all."""
+"""Maximum bytes of the final name that a temporary name includes: most file systems allow 255 bytes in total."""
 
 
 @contextmanager
 def working_names(finals: Collection[Path]) -> Iterator[list[Path]]:
-    """New names beside `finals`, for files or folders that are moved there before the block ends.
+    """Temporary names beside `finals`, for files or folders that are moved to their final names before the block ends.
 
     Files that killed processes left under such names are removed first. Every writer holds a shared lock on the parent
-    folder, which the system releases with the process; so if an exclusive lock succeeds, nobody is writing. If folders
-    cannot be locked, as on NFS, or another process holds the lock, old files stay.
+    folder, which the system releases when the process ends; so if an exclusive lock succeeds, no process is writing. If
+    folders cannot be locked, as on NFS, or another process holds the lock, old files stay.
     """
     with ExitStack() as stack:
         for folder in dict.fromkeys(final.parent for final in finals):

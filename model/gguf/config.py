@@ -23,7 +23,7 @@ _OTHER_FORWARD_PASSES = {
     "residual_scale": 0.0,
     "embedding_scale": 0.0,
 }
-"""Keys that change the computation, with the value that changes nothing."""
+"""Keys that change the computation, each with the neutral value, which is the only supported one."""
 
 _END_KEYS = ("eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")
 _NORMAL_TOKEN = 1
@@ -33,7 +33,7 @@ def gguf_architecture(header: GgufHeader, source: str) -> Architecture:
     """The architecture of a file.
 
     Raises:
-        UnsupportedConfigError: It is none that this engine knows, or the file holds no whole model.
+        UnsupportedConfigError: This engine does not support it, or the file does not contain a whole model.
     """
     fields = Fields(header.metadata, source)
     if fields.values.get("split.count", 0) not in (0, 1):
@@ -48,7 +48,7 @@ def gguf_architecture(header: GgufHeader, source: str) -> Architecture:
 
 
 def _models(architecture: Architecture) -> str:
-    """The models that llama.cpp's converter calls by the name of `architecture`."""
+    """The models to which llama.cpp's converter gives the name of `architecture`."""
     return f"{architecture.models}, {MISTRAL.models}" if architecture is LLAMA else architecture.models
 
 

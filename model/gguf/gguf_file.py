@@ -59,7 +59,7 @@ class GgufFile(Checkpoint):
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path}: cannot be mapped: {error}") from error
         self._header = read_header(path, self._data)
-        # First of all: the tensors of another architecture would be called unknown.
+        # Checked first: otherwise the error would be about unknown tensors of an unsupported architecture.
         self._interleaves = gguf_architecture(self._header, str(path)).gguf_interleaves
         self._infos = _by_hugging_face_name(self._header, path)
         super().__init__(path, config_from_gguf(self._header, self._frequency_factors(path), str(path)))
@@ -147,7 +147,7 @@ def _by_hugging_face_name(header: GgufHeader, path: Path) -> dict[str, TensorInf
 
 
 def _rope_row_order(rows: int, head_dim: int) -> Tensor:
-    """Where each row of Q or K lies in a file for a rotation of neighbours.
+    """The index in the file of each row of Q or K, if the file's rows are interleaved (`gguf_interleaves`).
 
     llama.cpp rotates neighbouring rows (2i, 2i + 1), so its converter interleaves the two halves of every head;
     here row `i` pairs with `i + head_dim / 2`, as in the Hugging Face checkpoint.

@@ -22,8 +22,8 @@ VERSIONS = (2, 3)
 DEFAULT_ALIGNMENT = 32
 MAX_ALIGNMENT = 65536
 MAX_HEADER_BYTES = 2**27
-"""Largest header. A vocabulary of 250,000 words with its merges takes less than a tenth of this, and several times as
-much once it is read."""
+"""Maximum size of a header in bytes. A vocabulary of 250,000 words with its merges takes less than a tenth of this in
+the file, and several times its size in memory."""
 
 MAX_NAME_BYTES = 65535
 MAX_DIMENSIONS = 4
@@ -132,7 +132,7 @@ def read_header(path: Path, data: np.ndarray[tuple[int], np.dtype[np.uint8]]) ->
 
 
 def _refuse_overlaps(path: Path, tensors: Iterable[TensorInfo]) -> None:
-    """Refuse tensors that share bytes, with which a small file could claim any amount of weights."""
+    """Refuse tensors that share bytes, because a small file could then claim any amount of weights."""
     ordered = sorted(tensors, key=lambda tensor: tensor.offset)
     for before, after in pairwise(ordered):
         if before.offset + before.nbytes > after.offset:

@@ -1,4 +1,4 @@
-"""The SentencePiece BPE in a GGUF file: words of Llama 2's kind, with scores in place of merges."""
+"""The SentencePiece BPE in a GGUF file, as in Llama 2: a vocabulary with scores instead of merges."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..tokenizer import SPACE
 
 _NORMAL, _UNKNOWN, _BYTE = 1, 2, 6
 _LONGEST_WORD = 256
-"""Longer words are no product of merges; ruling them out bounds the time for a file that claims anything."""
+"""Maximum length of a word made by merges; the limit bounds the time that a malicious file can take."""
 
 
 def sentence_piece_bpe(

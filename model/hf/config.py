@@ -104,7 +104,7 @@ def _sliding_window(fields: Fields, architecture: Architecture) -> int | None:
 
 
 def _unrotated_layers(fields: Fields, architecture: Architecture, layers: int) -> tuple[int, ...]:
-    """The layers without RoPE: those at a 0 in `no_rope_layers`, or every so many."""
+    """The layers without RoPE: those with a 0 in `no_rope_layers`, else one in every `no_rope_layer_interval`."""
     if not architecture.rope_interval:
         return ()
     interval = fields.integer("no_rope_layer_interval", architecture.rope_interval)
@@ -190,11 +190,11 @@ def _rope(fields: Fields, positions: int, architecture: Architecture) -> RopeCon
 
 
 def _rope_section(fields: Fields, architecture: Architecture) -> Fields:
-    """The object that counts: as in transformers 5, `rope_scaling` replaces all of `rope_parameters`."""
+    """The object with the RoPE fields: as in transformers 5, `rope_scaling` replaces all of `rope_parameters`."""
     scaling, parameters = fields.section("rope_scaling"), fields.section("rope_parameters")
     if not (scaling.values and parameters.values):
         return scaling if scaling.values else parameters
-    # transformers would ignore the base in the replaced object and use its default instead.
+    # transformers would ignore the base in the replaced object and use the default.
     theta = _rope_theta(scaling, fields, architecture)
     if parameters.present("rope_theta") and _rope_theta(parameters, fields, architecture) != theta:
         raise parameters.refuse(
