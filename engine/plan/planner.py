@@ -15,7 +15,7 @@ from ..kv.node import KVNode
 from ..scheduler.request import Request
 
 _SEGMENT_TOKENS = 2048
-"""Most tokens of a work item; this bounds how many scores an attention kernel holds at once."""
+"""Maximum tokens of a work item; this bounds how many scores an attention kernel holds at once."""
 
 
 class Reader(NamedTuple):

@@ -34,7 +34,7 @@ from .routine import Routine
 T = TypeVar("T")
 
 MAX_CONCURRENCY = 65_536
-"""Most questions open at a time: each keeps its tree, while at most 256 branches of all of them run at once."""
+"""Maximum questions open at a time: each keeps its tree, while at most 256 branches of all of them run at once."""
 
 
 class Routines:

@@ -19,7 +19,7 @@ _PACKAGE = __name__.partition(".")[0]
 _MODULE = re.compile(r"(?<![\w.])([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):[A-Za-z_]")
 
 _EXCERPT = 60
-"""Most characters of a question in a message."""
+"""Maximum characters of a question in a message."""
 
 
 def name_of(code: object) -> str:

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from ...model.files import strict_json
 
 MAX_DEPTH = 64
-"""Most levels of nested lists and objects. Chat template variables may be nested; a conversation has five levels."""
+"""Maximum levels of nested lists and objects. Chat template variables may be nested; a conversation has five levels."""
 
 
 class _StrictRequest(Request):

@@ -7,10 +7,10 @@ from dataclasses import fields
 import numpy as np
 
 LONGEST = 48
-"""Most characters of a text to show."""
+"""Maximum characters of a text to show."""
 
 _FEW = 4
-"""Most items of a sequence to show."""
+"""Maximum items of a sequence to show."""
 
 _PLAIN = (bool, int, float, str, list, tuple, type(None))
 """Item types to show; for other types only the number of items is shown."""

@@ -17,7 +17,7 @@ ADDED_FILE = "added_tokens.json"
 
 _NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _MOST_DIGITS = 9
-"""Most digits of a token id, so that no integer with thousands of digits is parsed."""
+"""Maximum digits of a token id, so that no integer with thousands of digits is parsed."""
 
 _FLAGS = ("lstrip", "rstrip", "normalized", "special", "single_word")
 

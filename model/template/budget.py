@@ -16,7 +16,7 @@ STEPS_PER_STEP_OF_INPUT = 32
 """Additional steps for each step that reading the messages once would take."""
 
 MAX_DEPTH = 100
-"""Deepest nesting of lists, which Python compares and prints by recursion."""
+"""Maximum nesting of lists, which Python compares and prints by recursion."""
 
 MAX_INTEGER = 2**60
 """Upper bound of integers that a template may compute; below it, no two have the same hash."""

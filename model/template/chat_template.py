@@ -16,10 +16,10 @@ from .budget import STEPS, STEPS_PER_STEP_OF_INPUT, plain
 from .sandbox import Sandbox
 
 MAX_TEMPLATE_CHARACTERS = 2**20
-"""Most characters of a template's source; the longest real ones, with tools, have less than 30 thousand."""
+"""Maximum characters of a template's source; the longest real ones, with tools, have less than 30 thousand."""
 
 MAX_DATE_CHARACTERS = 200
-"""Most characters of a date's format, whose result can be about a hundred times as long."""
+"""Maximum characters of a date's format, whose result can be about a hundred times as long."""
 
 MAX_MESSAGE_CHARACTERS = 300
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .sandbox import Sandbox
 
 MAX_INDENT = 100
-"""Largest indentation of `tojson`, in characters."""
+"""Maximum indentation of `tojson`, in characters."""
 
 
 def paid_filters(budget: Budget) -> dict[str, Callable[..., Any]]:

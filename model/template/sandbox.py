@@ -33,7 +33,7 @@ from .tree import (
 )
 
 MAX_CALL_DEPTH = 50
-"""Deepest nesting of macros and recursive loops."""
+"""Maximum nesting of macros and recursive loops."""
 
 _STEPS_OF_A_CALL = 40
 _STEPS_OF_A_FILTER = 20

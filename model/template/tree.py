@@ -15,13 +15,13 @@ from jinja2.visitor import NodeTransformer
 from .operators import check_number
 
 MAX_TOKENS = 40_000
-"""Most tokens in a template's tags; the longest real ones have about six thousand."""
+"""Maximum tokens in a template's tags; the longest real ones have about six thousand."""
 
 MAX_NODES = 10_000
-"""Most nodes of its tree; the largest real ones have 1,400. Jinja's time grows with their square."""
+"""Maximum nodes of its tree; the largest real ones have 1,400. Jinja's time grows with their square."""
 
 MAX_DEPTH = 100
-"""Deepest tree; the deepest real one is 29 deep. Both jinja and Python compile by recursion."""
+"""Maximum depth of the tree; the deepest real one is 29 deep. Both jinja and Python compile by recursion."""
 
 SPEND, COMPARE, CUT, CONCATENATE, CHECK_KEY = HOOKS = ("spend!", "compare!", "cut!", "concatenate!", "key!")
 """Filters that stand for operations in the tree; their names cannot occur in a template."""

@@ -60,7 +60,7 @@ _REACH = 200_000
 """How many characters at the end of a text are searched for its answer."""
 
 _WINDOW = 2000
-"""Most characters of a line or a sentence to read."""
+"""Maximum characters of a line or a sentence to read."""
 
 _WRAPPERS = {("(", ")"), ("[", "]"), ("{", "}"), ('"', '"'), ("'", "'"), ("“", "”"), ("$", "$")}
 

@@ -11,7 +11,7 @@ _CONFIDENCE = 5
 """Number of most probable tokens from which every answer's confidence is computed."""
 
 _DIGITS = 10
-"""Most digits of a token id."""
+"""Maximum digits of a token id."""
 
 
 def sampling_of(

@@ -35,7 +35,7 @@ _TOP_P = 0.9
 """`top_p` of Marco-o1's servers; requests cannot change it."""
 
 _CHAT_TOKENS = 4096
-"""Most tokens of an answer in Marco-o1's demos."""
+"""Maximum tokens of an answer in Marco-o1's demos."""
 
 _CHAT_END = "</Output>"
 """Stop text of an answer in Marco-o1's demos."""
