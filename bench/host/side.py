@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +36,7 @@ class Side:
     def __init__(self) -> None:
         """Create the engine."""
         torch.set_num_threads(1)
+        gc.freeze()  # as `marcot.engine.startup` does it for our programs; older checkouts get it here too
         self._clock = DeviceClock()
         self._engine = canned_engine(self._clock)
 

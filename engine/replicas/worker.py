@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..outcome import Outcome
 from ..search.protocol import Searcher
 from ..serving.async_engine import AsyncEngine
+from ..startup import freeze_imports
 from .messages import Abandon, Assignment, LoadFailure, Ready, ReplicaEvent
 
 
@@ -35,6 +36,7 @@ def work(connection: Connection, model: str, options: Mapping[str, Any], variabl
     os.environ |= variables
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    freeze_imports()
     try:
         engine = Engine.load(model, **options)
     except MarcotError as error:

@@ -94,10 +94,12 @@ class ModelOptions:
     def load(self, model: str) -> Engine:
         """Load `model`; on a terminal, print how long it took."""
         from ...engine import Engine
+        from ...startup import freeze_imports
 
         started = time.monotonic()
         arguments = asdict(self)
         graphs = not arguments.pop("no_graphs")
+        freeze_imports()
         engine = Engine.load(model, **arguments, graphs=graphs)
         if sys.stderr.isatty():
             say(f"loaded {model} in {time.monotonic() - started:.1f} s")
