@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ..actions import Decode
 from ..actions.action import UNFINISHED, joined_ends
 from ..result import TreeNode
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
+class _State(NamedTuple):
     """The state of decoding at the end of a node.
 
     Attributes:
@@ -49,9 +48,17 @@ def with_token_ends(tree: Iterable[TreeNode], decode: Decode) -> tuple[TreeNode,
             if ends[0] < 0 or ends[-1] > length:
                 ends = [min(max(end, 0), length) for end in ends]
             ends[-1] = length
-            node = replace(node, token_ends=tuple(ends))  # noqa: PLW2901
+            node = _with_ends(node, tuple(ends))  # noqa: PLW2901
         nodes.append(node)
     return tuple(nodes)
+
+
+def _with_ends(node: TreeNode, ends: tuple[int, ...]) -> TreeNode:
+    """What `dataclasses.replace` does, in half the time."""
+    return TreeNode(
+        node.id, node.parent, node.text, node.visits, node.value, node.tokens, node.kind, node.token_ids,
+        node.confidences, ends,
+    )  # fmt: skip
 
 
 def _joined(node: TreeNode, state: _State, decode: Decode) -> tuple[list[int], _State] | None:
