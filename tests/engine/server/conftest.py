@@ -25,9 +25,12 @@ def offline(talker: Path) -> Engine:
     return Engine.load(talker, kv_tokens=32_768)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared(talker: Path) -> Iterator[LiveServer]:
-    """A server with the usual settings; whoever uses it leaves nothing behind."""
+    """A server with the usual settings, which leaves no trace of its users.
+
+    It ends with the file: tests elsewhere move the process's clock, and a server's event loop would lose its timers.
+    """
     with live_server(Engine.load(talker, kv_tokens=32_768)) as server:
         yield server
 
