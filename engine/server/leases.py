@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -41,24 +43,49 @@ class Leases:
         self._seconds = seconds
         self._most = most
         self._clock = clock
+        self._expected = 0
         self._held: dict[str, Lease] = {}
-        """Least recently used first."""
+        """Least recently used first, so the first ones expire first."""
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def check_room(self, more: int) -> None:
-        """Check that `more` branches can be held.
+    @contextmanager
+    def room(self, more: int) -> Iterator[None]:
+        """Keep room for `more` branches, which may be added inside the context.
 
         Raises:
-            RequestError: That would be too many.
+            RequestError: There is not enough room.
         """
         self.expire()
-        if len(self._held) + more > self._most:
+        if len(self._held) + self._expected + more > self._most:
             raise RequestError(
                 f"{len(self._held)} branches are held, and at most {self._most} can be: release some",
                 HTTPStatus.TOO_MANY_REQUESTS,
             )
+        self._expected += more
+        try:
+            yield
+        finally:
+            self._expected -= more
+
+    @contextmanager
+    def using(self, ids: Iterable[str]) -> Iterator[list[Lease]]:
+        """The branches with these ids; they do not expire inside the context, and their lease time restarts at its end.
+
+        Raises:
+            RequestError: A branch does not exist, or no longer exists.
+        """
+        leases = [self.get(id) for id in ids]
+        for lease in leases:
+            lease.users += 1
+        try:
+            yield leases
+        finally:
+            for lease in leases:
+                lease.users -= 1
+                if lease.id in self._held:
+                    self._restart(lease)
 
     def add(self, node: Node, parent: str | None) -> Lease:
         """Hold `node`; it is released when its lease ends."""
@@ -73,13 +100,12 @@ class Leases:
             RequestError: The branch does not exist, or no longer exists.
         """
         self.expire()
-        lease = self._held.pop(id, None)
+        lease = self._held.get(id)
         if lease is None:
             raise RequestError(
                 "this branch does not exist: it was released, or its lease has expired", HTTPStatus.NOT_FOUND
             )
-        lease.expires = self._clock() + self._seconds
-        self._held[id] = lease
+        self._restart(lease)
         return lease
 
     def left(self, lease: Lease) -> float:
@@ -96,9 +122,13 @@ class Leases:
     def expire(self) -> int:
         """Release all expired branches; return how many there were."""
         now = self._clock()
-        over = [lease.id for lease in self._held.values() if lease.expires <= now and not lease.users]
-        return self.release(over)
+        due = itertools.takewhile(lambda lease: lease.expires <= now, self._held.values())
+        return self.release([lease.id for lease in due if not lease.users])
 
     def release_all(self) -> None:
         """Release all branches."""
         self.release(list(self._held))
+
+    def _restart(self, lease: Lease) -> None:
+        lease.expires = self._clock() + self._seconds
+        self._held[lease.id] = self._held.pop(lease.id)

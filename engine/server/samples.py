@@ -51,8 +51,7 @@ class Samples:
         most = service.settings.max_choices
         if len(prompts) * n > most:
             raise RequestError(f"n: {len(prompts)} prompts x {n} samples are too many; the limit is {most}")
-        if len(prompts) > service.settings.max_requests:
-            raise RequestError(f"prompt: at most {service.settings.max_requests} prompts fit into the queue")
+        service.check_requests(len(prompts), "prompt")
         self.prompts = prompts
         self.n = n
         self.sampling = sampling

@@ -68,6 +68,16 @@ class Service:
             raise RequestError(f"max_tokens: the limit is {most}", param="max_tokens")
         return most if asked is None else asked
 
+    def check_requests(self, count: int, param: str) -> None:
+        """Refuse a request that needs `count` places in the queue if there are not so many, even in an empty one.
+
+        Raises:
+            RequestError: There are not.
+        """
+        most = self.settings.max_requests
+        if count > most:
+            raise RequestError(f"{param}: at most {most} fit into the queue: send fewer at a time", param=param)
+
     def model_name(self, asked: str | None) -> str:
         """The model name for an answer whose request names the model `asked`, or None for no name.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from fastapi import APIRouter, Request
 
@@ -42,14 +41,15 @@ router = APIRouter(prefix="/v1/branches", route_class=StrictRoute, tags=["Branch
 async def create(request: CreateRequest, http: Request, service: ServiceOf) -> BranchesAnswer:
     """Create a branch for each prompt and compute its KV cache."""
     service.model_name(request.model)
-    service.leases.check_room(len(request.prompts))
+    service.check_requests(len(request.prompts), "prompts")
 
     async def computed() -> list[Node]:
         prompts = [await _ids(service, prompt, request.add_special_tokens) for prompt in request.prompts]
         return await together(service.engine.prefill(ids, priority=-request.priority) for ids in prompts)
 
-    nodes = await while_connected(http, computed(), service.settings.request_timeout)
-    return _answer(service, [service.leases.add(node, None) for node in nodes])
+    with service.leases.room(len(request.prompts)):
+        nodes = await while_connected(http, computed(), service.settings.request_timeout)
+        return _answer(service, [service.leases.add(node, None) for node in nodes])
 
 
 @router.get("/{branch}")
@@ -80,8 +80,7 @@ async def extend(request: ExtendRequest, http: Request, service: ServiceOf) -> E
     wanted = sum(each.n for each in request.extensions)
     if wanted > most:
         raise RequestError(f"extensions: {wanted} samples are too many; the limit is {most}")
-    service.leases.check_room(wanted)
-    with _used(service, [each.branch for each in request.extensions]) as leases:
+    with service.leases.room(wanted), service.leases.using(each.branch for each in request.extensions) as leases:
         expansions = []
         for each, lease in zip(request.extensions, leases, strict=True):
             _check_sampling(each.sampling.n, each.sampling.stream)
@@ -112,26 +111,27 @@ async def extend(request: ExtendRequest, http: Request, service: ServiceOf) -> E
 @router.post("/fork")
 async def fork(request: ForkRequest, http: Request, service: ServiceOf) -> BranchesAnswer:
     """Create branches that are prefixes of others and share their KV cache."""
-    service.leases.check_room(len(request.forks))
-    with _used(service, [each.branch for each in request.forks]) as leases:
+    count = len(request.forks)
+    service.check_requests(count, "forks")
+    with service.leases.room(count), service.leases.using(each.branch for each in request.forks) as leases:
         for each, lease in zip(request.forks, leases, strict=True):
             if each.length > lease.node.length:
                 raise RequestError(f"forks: branch {each.branch} has only {lease.node.length} tokens", param="forks")
 
-        async def forked(lease: Lease, length: int) -> Node:
-            path = await service.engine.call(lambda: lease.node.path_ids)
-            return await service.engine.prefill(path[:length])
+        async def forked() -> list[Node]:
+            paths = await service.engine.call(lambda: [lease.node.path_ids for lease in leases])
+            pairs = zip(paths, request.forks, strict=True)
+            return await together(service.engine.prefill(path[: each.length]) for path, each in pairs)
 
-        work = (forked(lease, each.length) for each, lease in zip(request.forks, leases, strict=True))
-        nodes = await while_connected(http, together(work), service.settings.request_timeout)
+        nodes = await while_connected(http, forked(), service.settings.request_timeout)
         return _answer(service, _held(service, nodes, leases))
 
 
 @router.post("/append")
 async def append(request: AppendRequest, http: Request, service: ServiceOf) -> BranchesAnswer:
     """Create branches that continue others with given tokens, which are computed with the next extension."""
-    service.leases.check_room(len(request.appendings))
-    with _used(service, [each.branch for each in request.appendings]) as leases:
+    count = len(request.appendings)
+    with service.leases.room(count), service.leases.using(each.branch for each in request.appendings) as leases:
         given = [await _given(service, each.tokens) for each in request.appendings]
         pairs = list(zip(leases, given, strict=True))
         work = service.engine.call(lambda: [lease.node.append(tokens) for lease, tokens in pairs])
@@ -143,8 +143,9 @@ async def append(request: AppendRequest, http: Request, service: ServiceOf) -> B
 async def score(request: BranchScoreRequest, http: Request, service: ServiceOf) -> BranchScoresAnswer:
     """Score given tokens after branches; branches are not computed again."""
     check_logprobs(request.top_logprobs, service.settings, "top_logprobs")
+    service.check_requests(len(request.continuations), "continuations")
     texts = TokenTexts(service.engine.engine.tokenizer, request.return_tokens_as_token_ids)
-    with _used(service, [each.branch for each in request.continuations]) as leases:
+    with service.leases.using(each.branch for each in request.continuations) as leases:
         given = [await _given(service, each.tokens) for each in request.continuations]
         work = (
             service.engine.score([tokens], max(request.top_logprobs, 1), after=lease.node, priority=-request.priority)
@@ -174,19 +175,6 @@ def _check_sampling(n: int | None, stream: bool | None) -> None:
     """Refuse `n` and `stream` inside `sampling`: `n` belongs to the extension, and extensions are not streamed."""
     if n is not None or stream:
         raise RequestError("sampling: set n outside sampling; extensions are not streamed", param="extensions")
-
-
-@contextmanager
-def _used(service: Service, ids: Iterable[str]) -> Iterator[list[Lease]]:
-    """The branches with these ids, which do not expire while the context is open."""
-    leases = [service.leases.get(id) for id in ids]
-    for lease in leases:
-        lease.users += 1
-    try:
-        yield leases
-    finally:
-        for lease in leases:
-            lease.users -= 1
 
 
 def _held(service: Service, nodes: Sequence[Node], parents: Sequence[Lease]) -> list[Lease]:

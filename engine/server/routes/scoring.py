@@ -34,6 +34,7 @@ async def _scored(service: Service, request: ScoringRequest) -> ScoringAnswer:
         raise RequestError(
             f"items: items x labels must be at most {service.settings.max_choices}, the server's limit of samples"
         )
+    service.check_requests(len(items), "items")
     prompts = [await _prompt(service, request, item) for item in items]
     rated = await together(_rated(service, prompt, labels, -request.priority) for prompt in prompts)
     return ScoringAnswer(

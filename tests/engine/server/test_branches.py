@@ -162,14 +162,50 @@ def test_no_more_branches_than_there_is_room_for(start: Any) -> None:
         create(client, [7], [8])
 
 
+def test_more_operations_than_the_queue_ever_holds(start: Any) -> None:
+    server = start(max_requests=2)
+    with httpx2.Client(base_url=server.url) as client:
+        [branch, _] = create(client, [5], [6])
+        for path, fields in (
+            ("", {"prompts": [[5]] * 3}),
+            ("/fork", {"forks": [{"branch": branch, "length": 1}] * 3}),
+            ("/score", {"continuations": [{"branch": branch, "tokens": [7]}] * 3}),
+        ):
+            answer = client.post(f"/v1/branches{path}", json=fields)
+            assert (answer.status_code, "at most 2" in answer.text) == (400, True)
+
+
 def test_a_branch_in_use_does_not_expire(offline: Engine) -> None:
     clock = Clock()
     leases = Leases(10, 2, clock)
-    lease = leases.add(offline.prefill([5]), None)
-    lease.users = 1
-    clock.now = 11
+    lease, unused = leases.add(offline.prefill([5]), None), leases.add(offline.prefill([6]), None)
+    with leases.using([lease.id]):
+        clock.now = 11
+        assert leases.expire() == 1
+    with pytest.raises(RequestError):
+        leases.get(unused.id)
+    clock.now = 20  # its time began again at the end of the use
     assert leases.expire() == 0
-    lease.users = 0
+    clock.now = 21
     assert leases.expire() == 1
     with pytest.raises(RequestError):
         leases.get(lease.id)
+
+
+def test_a_branch_released_while_it_is_used_stays_released(offline: Engine) -> None:
+    leases = Leases(10, 2, Clock())
+    lease = leases.add(offline.prefill([5]), None)
+    with leases.using([lease.id]):
+        assert leases.release([lease.id]) == 1
+    assert len(leases) == 0
+
+
+def test_room_is_kept_for_branches_that_are_still_computed(offline: Engine) -> None:
+    leases = Leases(10, 3, Clock())
+    with leases.room(2):
+        with pytest.raises(RequestError, match="at most 3"), leases.room(2):
+            pass
+        leases.add(offline.prefill([5]), None)
+    with leases.room(2):
+        pass
+    leases.release_all()
