@@ -17,31 +17,30 @@ from .waiting import too_long
 _NO_BUFFERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
-def event_response(pieces: AsyncIterator[BaseModel], timeout: float, *, done: bool = True) -> EventSourceResponse:
-    """A streamed answer: one event for each of `pieces`, in order, and an error event if they fail.
+def event_response(pieces: AsyncIterator[BaseModel], end: float, timeout: float) -> EventSourceResponse:
+    """A streamed answer: one event for each of `pieces`, in order, an error event if they fail, and `[DONE]`.
 
-    `pieces` is closed when it ends, when the client disconnects, or after `timeout` seconds.
+    `pieces` is closed when it ends, when the client disconnects, or when the time is up.
 
     Args:
         pieces: An asynchronous generator that has not started.
-        timeout: Most seconds for the whole stream.
-        done: Whether `[DONE]` comes last, as in OpenAI's streams.
+        end: When the time is up, by the event loop's clock.
+        timeout: Seconds that the whole request may take, for the error.
     """
-    return EventSourceResponse(_events(pieces, timeout, done), headers=_NO_BUFFERS)
+    return EventSourceResponse(_events(pieces, end, timeout), headers=_NO_BUFFERS)
 
 
-async def _events(pieces: Any, timeout: float, done: bool) -> AsyncIterator[bytes]:  # noqa: ANN401  (has `aclose`)
+async def _events(pieces: Any, end: float, timeout: float) -> AsyncIterator[bytes]:  # noqa: ANN401  (has `aclose`)
     async with aclosing(pieces):
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout_at(end):
                 async for piece in pieces:
                     yield format_sse_event(data_str=piece.model_dump_json())
         except TimeoutError:
             yield _error(RequestError(too_long(timeout), HTTPStatus.GATEWAY_TIMEOUT))
         except Exception as error:
             yield _error(error)
-        if done:
-            yield format_sse_event(data_str="[DONE]")
+        yield format_sse_event(data_str="[DONE]")
 
 
 def _error(error: Exception) -> bytes:

@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 from ..completion import Completion
 from ..sampling.sampling import Sampling
+from ..scoring import Score
 from ..serving.async_request import Generation
 from .errors import RequestError
 from .forms.ending import told_reason
+from .schemas.usage import PromptTokensDetails, UsageAnswer
 from .service import Service
 from .waiting import together
 
@@ -37,13 +39,12 @@ class Samples:
         prompts: Token ids of each prompt.
         n: Number of samples of each prompt.
         sampling: How they are drawn.
-        prompt_tokens: Number of tokens of all prompts.
-        cached_tokens: How many of them were in the KV cache.
-        drawn_tokens: Number of tokens drawn so far by each sample.
     """
 
-    def __init__(self, service: Service, prompts: Sequence[list[int]], n: int, sampling: Sampling) -> None:
-        """Check the limits; `open` starts drawing.
+    def __init__(
+        self, service: Service, prompts: Sequence[list[int]], n: int, sampling: Sampling, priority: int = 0
+    ) -> None:
+        """Check the limits; `open` starts drawing. Lower `priority` goes first.
 
         Raises:
             RequestError: There are more samples or prompts than the server allows.
@@ -55,16 +56,32 @@ class Samples:
         self.prompts = prompts
         self.n = n
         self.sampling = sampling
-        self.prompt_tokens = sum(map(len, prompts))
-        self.cached_tokens = 0
-        self.drawn_tokens = [0] * (len(prompts) * n)
         self._service = service
+        self._drawn_tokens = [0] * (len(prompts) * n)
+        self._cached_tokens = 0
+        self._rated = False  # a rating computes all tokens of the prompts, so none are saved
+        self._priority = -priority  # the engine's higher ones go first
         self._generations: list[Generation] = []
         self._started = time.monotonic()
-        self._last: float | None = None
+        self._last: dict[int, float] = {}
 
-    async def open(self, priority: int) -> None:
-        """Queue all samples, or none; higher `priority` goes first.
+    async def rate_prompts(self, top: int, *, draws: bool = True) -> list[Score]:
+        """Log-probabilities of the prompts' tokens and the `top` most probable ones per position.
+
+        Call it before `open`, which then need not compute the prompts again.
+
+        Args:
+            top: Number of tokens; at least one is computed.
+            draws: Whether samples will be drawn.
+
+        Raises:
+            MarcotError: The engine accepts no more requests, or refuses a prompt.
+        """
+        self._rated = True
+        return await self._service.engine.score(self.prompts, max(top, 1), priority=self._priority, keep=draws)
+
+    async def open(self) -> None:
+        """Queue all samples, or none.
 
         Raises:
             MarcotError: The engine accepts no more requests, or refuses a prompt.
@@ -75,14 +92,27 @@ class Samples:
             # Repeated prompts in one request must give different samples.
             first = times[tuple(ids)]
             times[tuple(ids)] += self.n
-            opening.append(self._service.engine.generate(ids, self.sampling, n=self.n, first=first, priority=priority))
+            opening.append(
+                self._service.engine.generate(ids, self.sampling, n=self.n, first=first, priority=self._priority)
+            )
         opened = await asyncio.gather(*opening, return_exceptions=True)
         self._generations = [each for each in opened if isinstance(each, Generation)]
         for each in opened:
             if isinstance(each, BaseException):
                 self.cancel()
                 raise each
-        self.cached_tokens = sum(generation.cached_tokens for generation in self._generations)
+        if not self._rated:
+            self._cached_tokens = sum(generation.cached_tokens for generation in self._generations)
+
+    def usage(self) -> UsageAnswer:
+        """Token counts so far."""
+        prompt_tokens, drawn_tokens = sum(map(len, self.prompts)), sum(self._drawn_tokens)
+        return UsageAnswer(
+            prompt_tokens=prompt_tokens,
+            completion_tokens=drawn_tokens,
+            total_tokens=prompt_tokens + drawn_tokens,
+            prompt_tokens_details=PromptTokensDetails(cached_tokens=self._cached_tokens),
+        )
 
     def cancel(self) -> None:
         """Stop the samples that still run."""
@@ -91,14 +121,16 @@ class Samples:
 
     async def whole(self) -> list[Completion]:
         """Wait for all samples to end; return them in order."""
+        reasons: list[str] = []
         try:
             each = await together(generation.completions() for generation in self._generations)
+            drawn = [completion for completions in each for completion in completions]
+            self._drawn_tokens = [len(completion.token_ids) for completion in drawn]
+            reasons = [_reason(completion) for completion in drawn]
+            return drawn
         finally:
             self.cancel()
-        drawn = [completion for completions in each for completion in completions]
-        self.drawn_tokens = [len(completion.token_ids) for completion in drawn]
-        self._count_end([told_reason(completion.finish_reason) or "abort" for completion in drawn])
-        return drawn
+            self._count_end(reasons)
 
     async def pieces(self) -> AsyncGenerator[SamplePiece]:
         """Yield the pieces of all samples as they arrive."""
@@ -106,14 +138,14 @@ class Samples:
         try:
             async with aclosing(self._merged()) as merged:
                 async for piece in merged:
-                    self.drawn_tokens[piece.sample] += len(piece.drawn.token_ids)
-                    self._count_piece()
+                    self._drawn_tokens[piece.sample] += len(piece.drawn.token_ids)
+                    self._count_piece(piece.sample)
                     if piece.drawn.finish_reason is not None:
-                        reasons.append(told_reason(piece.drawn.finish_reason) or "abort")
+                        reasons.append(_reason(piece.drawn))
                     yield piece
         finally:
             self.cancel()
-            self._count_end(reasons + ["abort"] * (len(self.drawn_tokens) - len(reasons)))
+            self._count_end(reasons)
 
     async def _merged(self) -> AsyncGenerator[SamplePiece]:
         if len(self._generations) == 1:
@@ -146,13 +178,19 @@ class Samples:
         else:
             await queue.put(None)
 
-    def _count_piece(self) -> None:
+    def _count_piece(self, sample: int) -> None:
         now = time.monotonic()
-        if self._last is None:
+        if not self._last:
             self._service.metrics.first_token(now - self._started)
-        else:
-            self._service.metrics.gap(now - self._last)
-        self._last = now
+        elif sample in self._last:
+            self._service.metrics.gap(now - self._last[sample])
+        self._last[sample] = now
 
     def _count_end(self, reasons: list[str]) -> None:
-        self._service.metrics.ended(time.monotonic() - self._started, reasons)
+        """Count the end of the request; samples without a reason were cut off."""
+        cut_off = len(self._drawn_tokens) - len(reasons)
+        self._service.metrics.ended(time.monotonic() - self._started, reasons + ["abort"] * cut_off)
+
+
+def _reason(completion: Completion) -> str:
+    return told_reason(completion.finish_reason) or "abort"

@@ -20,7 +20,8 @@ class CompletionText:
         self,
         request: CompletionRequest,
         index: int,
-        prompt: tuple[str, list[int]],
+        prompt_ids: list[int],
+        echo: str,
         sampling: Sampling,
         tokenizer: Tokenizer | None,
         texts: TokenTexts,
@@ -31,7 +32,8 @@ class CompletionText:
         Args:
             request: The request.
             index: Number of the choice.
-            prompt: Text and token ids of its prompt.
+            prompt_ids: Token ids of its prompt.
+            echo: Text of its prompt if the request asks for it, or empty.
             sampling: How it is drawn.
             tokenizer: The model's tokenizer.
             texts: How to write tokens in log-probabilities.
@@ -39,7 +41,8 @@ class CompletionText:
         """
         self._request = request
         self._index = index
-        self._prompt_text, self._prompt_ids = prompt
+        self._prompt_ids = prompt_ids
+        self._echo = echo
         self._score = score
         self._texts = texts
         self._progress = SampleProgress(tokenizer, sampling, request.skip_special_tokens)
@@ -48,7 +51,7 @@ class CompletionText:
     def beginning(self) -> CompletionChoice:
         """The first piece: what the request asks to have returned about the prompt."""
         request = self._request
-        choice = CompletionChoice(index=self._index, text=self._prompt_text if request.echo else "")
+        choice = CompletionChoice(index=self._index, text=self._echo)
         if request.echo and self._logprobs is not None and self._score is not None:
             choice.logprobs = self._logprobs.given(self._score)
         if request.prompt_logprobs is not None and self._score is not None:

@@ -8,22 +8,20 @@ from contextlib import aclosing
 
 from fastapi import APIRouter, Request, Response
 
-from ..answers import answer_id, errors_and_events, json_response
+from ..answers import answer_id, errors_and_events
 from ..errors import RequestError
-from ..events import event_response
 from ..forms.chat_text import ChatText
 from ..forms.drawing import check_logprobs, sampling_of
 from ..forms.logprobs import prompt_logprobs
 from ..forms.token_texts import TokenTexts
-from ..forms.usage import usage_of
 from ..prompts import chat_ids, truncated
+from ..run import respond
 from ..samples import Samples
 from ..schemas.chat import ChatAnswer, ChatPiece, ChatPieceChoice, ChatRequest
 from ..schemas.completion import PromptLogprobs
 from ..schemas.usage import UsageAnswer
 from ..service import Service, ServiceOf
 from ..strict_route import StrictRoute
-from ..waiting import while_connected
 
 router = APIRouter(route_class=StrictRoute, tags=["OpenAI"])
 
@@ -32,10 +30,7 @@ router = APIRouter(route_class=StrictRoute, tags=["OpenAI"])
 async def chat(request: ChatRequest, http: Request, service: ServiceOf) -> Response:
     """Answer a conversation."""
     timeout = service.settings.request_timeout
-    answer = await while_connected(http, _begun(request, service), timeout)
-    if request.stream:
-        return event_response(answer.pieces(), timeout)
-    return json_response(await while_connected(http, answer.whole(), timeout))
+    return await respond(http, _begun(request, service), stream=bool(request.stream), timeout=timeout)
 
 
 async def _begun(request: ChatRequest, service: Service) -> _ChatRun:
@@ -47,17 +42,13 @@ async def _begun(request: ChatRequest, service: Service) -> _ChatRun:
     wanted = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
     sampling = sampling_of(request, service.most_tokens(wanted), request.top_logprobs, service.settings)
     ids = truncated(await chat_ids(service, request), request.truncate_prompt_tokens, wanted, service.context)
-    samples = Samples(service, [ids], request.n or 1, sampling)
-    await samples.open(-request.priority)
+    samples = Samples(service, [ids], request.n or 1, sampling, request.priority)
     texts = TokenTexts(service.engine.engine.tokenizer, bool(request.return_tokens_as_token_ids))
     rated: PromptLogprobs | None = None
     if request.prompt_logprobs is not None:
-        try:
-            [score] = await service.engine.score([ids], max(request.prompt_logprobs, 1), priority=-request.priority)
-        except BaseException:
-            samples.cancel()
-            raise
+        [score] = await samples.rate_prompts(request.prompt_logprobs)
         rated = prompt_logprobs(score, request.prompt_logprobs, texts)
+    await samples.open()
     return _ChatRun(request, model, service, samples, texts, rated)
 
 
@@ -91,7 +82,7 @@ class _ChatRun:
             created=self._created,
             model=self._model,
             choices=[text.whole(each) for text, each in zip(self._texts, drawn, strict=True)],
-            usage=self._usage(),
+            usage=self._samples.usage(),
             prompt_logprobs=self._rated,
             prompt_token_ids=self._prompt_ids,
         )
@@ -102,18 +93,14 @@ class _ChatRun:
         running = options is not None and options.continuous_usage_stats
         async with aclosing(self._samples.pieces()) as pieces:
             for text in self._texts:
-                opening = self._piece([text.opening()], self._usage() if running else None)
+                opening = self._piece([text.opening()], self._samples.usage() if running else None)
                 opening.prompt_logprobs, opening.prompt_token_ids = self._rated, self._prompt_ids
                 yield opening
             async for index, drawn in pieces:
                 if self._texts[index].says_something(choice := self._texts[index].piece(drawn)):
-                    yield self._piece([choice], self._usage() if running else None)
+                    yield self._piece([choice], self._samples.usage() if running else None)
         if options is not None and options.include_usage:
-            yield self._piece([], self._usage())
+            yield self._piece([], self._samples.usage())
 
     def _piece(self, choices: list[ChatPieceChoice], usage: UsageAnswer | None) -> ChatPiece:
         return ChatPiece(id=self._id, created=self._created, model=self._model, choices=choices, usage=usage)
-
-    def _usage(self) -> UsageAnswer:
-        samples = self._samples
-        return usage_of(samples.prompt_tokens, samples.cached_tokens, sum(samples.drawn_tokens))

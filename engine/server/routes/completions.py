@@ -9,19 +9,17 @@ from contextlib import aclosing
 from fastapi import APIRouter, Request, Response
 
 from ...scoring import Score
-from ..answers import answer_id, errors_and_events, json_response
-from ..events import event_response
+from ..answers import answer_id, errors_and_events
 from ..forms.completion_text import CompletionText
 from ..forms.drawing import check_logprobs, sampling_of
 from ..forms.token_texts import TokenTexts
-from ..forms.usage import usage_of
 from ..prompts import prompt_ids, truncated
+from ..run import respond
 from ..samples import Samples
 from ..schemas.completion import CompletionAnswer, CompletionChoice, CompletionRequest
 from ..schemas.usage import UsageAnswer
 from ..service import Service, ServiceOf
 from ..strict_route import StrictRoute
-from ..waiting import while_connected
 
 router = APIRouter(route_class=StrictRoute, tags=["OpenAI"])
 
@@ -30,10 +28,7 @@ router = APIRouter(route_class=StrictRoute, tags=["OpenAI"])
 async def completions(request: CompletionRequest, http: Request, service: ServiceOf) -> Response:
     """Continue one or more prompts."""
     timeout = service.settings.request_timeout
-    answer = await while_connected(http, _begun(request, service), timeout)
-    if request.stream:
-        return event_response(answer.pieces(), timeout)
-    return json_response(await while_connected(http, answer.whole(), timeout))
+    return await respond(http, _begun(request, service), stream=bool(request.stream), timeout=timeout)
 
 
 async def _begun(request: CompletionRequest, service: Service) -> _CompletionRun:
@@ -42,24 +37,21 @@ async def _begun(request: CompletionRequest, service: Service) -> _CompletionRun
     check_logprobs(request.prompt_logprobs, service.settings, "prompt_logprobs")
     most = service.most_tokens(request.max_tokens)
     sampling = sampling_of(request, max(most, 1), request.logprobs, service.settings)
-    prompts: list[tuple[str, list[int]]] = []
+    prompts: list[list[int]] = []
+    echoes: list[str] = []  # the texts of the prompts, if requested
     for prompt in _prompts(request):
         ids = await prompt_ids(service, prompt, request.add_special_tokens)
         kept = truncated(ids, request.truncate_prompt_tokens, request.max_tokens, service.context)
-        is_whole = isinstance(prompt, str) and len(kept) == len(ids)
-        prompts.append((prompt if is_whole and isinstance(prompt, str) else service.decoded(kept), kept))
-    samples = Samples(service, [ids for _, ids in prompts], request.n or 1, sampling)
+        prompts.append(kept)
+        if request.echo:
+            echoes.append(prompt if isinstance(prompt, str) and len(kept) == len(ids) else service.decoded(kept))
+    samples = Samples(service, prompts, request.n or 1, sampling, request.priority)
     scores: list[Score] = []
+    if request.prompt_logprobs is not None or (request.echo and request.logprobs is not None) or not most:
+        scores = await samples.rate_prompts(max(request.logprobs or 0, request.prompt_logprobs or 0), draws=most > 0)
     if most:
-        await samples.open(-request.priority)
-    try:
-        if request.prompt_logprobs is not None or (request.echo and request.logprobs is not None) or not most:
-            top = max(request.logprobs or 0, request.prompt_logprobs or 0, 1)
-            scores = await service.engine.score(samples.prompts, top, priority=-request.priority)
-    except BaseException:
-        samples.cancel()
-        raise
-    return _CompletionRun(request, model, service, samples, prompts, scores)
+        await samples.open()
+    return _CompletionRun(request, model, service, samples, echoes, scores)
 
 
 class _CompletionRun:
@@ -71,7 +63,7 @@ class _CompletionRun:
         model: str,
         service: Service,
         samples: Samples,
-        prompts: list[tuple[str, list[int]]],
+        echoes: list[str],
         scores: list[Score],
     ) -> None:
         self._id = answer_id("cmpl", request.request_id)
@@ -85,21 +77,23 @@ class _CompletionRun:
         self._texts = [
             CompletionText(
                 request,
-                index,
-                prompts[index // samples.n],
+                at * samples.n + sample,
+                prompt,
+                echoes[at] if echoes else "",
                 samples.sampling,
                 tokenizer,
                 texts,
-                scores[index // samples.n] if scores else None,
+                scores[at] if scores else None,
             )
-            for index in range(len(prompts) * samples.n)
+            for at, prompt in enumerate(samples.prompts)
+            for sample in range(samples.n)
         ]
 
     async def whole(self) -> CompletionAnswer:
         """The whole answer, once all samples have ended."""
         drawn = await self._samples.whole() if self._draws else [None] * len(self._texts)
         choices = [text.whole(each) for text, each in zip(self._texts, drawn, strict=True)]
-        return self._piece(choices, self._usage())
+        return self._piece(choices, self._samples.usage())
 
     async def pieces(self) -> AsyncGenerator[CompletionAnswer]:
         """The chunks of the streamed answer."""
@@ -107,9 +101,9 @@ class _CompletionRun:
         running = options is not None and options.continuous_usage_stats
         async with aclosing(self._choices()) as choices:
             async for choice in choices:
-                yield self._piece([choice], self._usage() if running else None)
+                yield self._piece([choice], self._samples.usage() if running else None)
         if options is not None and options.include_usage:
-            yield self._piece([], self._usage())
+            yield self._piece([], self._samples.usage())
 
     async def _choices(self) -> AsyncGenerator[CompletionChoice]:
         if not self._draws:
@@ -126,10 +120,6 @@ class _CompletionRun:
 
     def _piece(self, choices: list[CompletionChoice], usage: UsageAnswer | None) -> CompletionAnswer:
         return CompletionAnswer(id=self._id, created=self._created, model=self._model, choices=choices, usage=usage)
-
-    def _usage(self) -> UsageAnswer:
-        samples = self._samples
-        return usage_of(samples.prompt_tokens, samples.cached_tokens, sum(samples.drawn_tokens))
 
 
 def _prompts(request: CompletionRequest) -> list[str] | list[list[int]]:

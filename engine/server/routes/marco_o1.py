@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from http import HTTPStatus
@@ -71,7 +72,7 @@ async def _continued(service: Service, request: MarcoGenerateRequest) -> list[st
         seed=None,
     )
     samples = Samples(service, [await text_ids(service, prompt, add_special_tokens=False)], request.n, sampling)
-    await samples.open(priority=0)
+    await samples.open()
     return [completion.text for completion in await samples.whole()]
 
 
@@ -88,24 +89,39 @@ async def chat(request: MarcoChatRequest, http: Request, service: ServiceOf) -> 
     """Answer the next message of a conversation; with `--compat marco-o1-stream`, as a stream of plain text."""
     if not request.user_input:
         raise RequestError("user_input: is empty", param="user_input")
-    history = [message.for_template() for message in request.history]
-    history.append({"role": "user", "content": request.user_input})
+    timeout = service.settings.request_timeout
+    if service.settings.compat != "marco-o1-stream":
+        return json_response(await while_connected(http, _answered(service, request), timeout))
+    end = asyncio.get_running_loop().time() + timeout
+    samples = await while_connected(http, _begun(service, _conversation(request)), timeout)
+    return StreamingResponse(_text(samples, end), media_type="text/plain")
+
+
+def _conversation(request: MarcoChatRequest) -> list[dict[str, Any]]:
+    """All messages, the new one last."""
+    return [*(message.for_template() for message in request.history), {"role": "user", "content": request.user_input}]
+
+
+async def _begun(service: Service, history: list[dict[str, Any]]) -> Samples:
+    """The answer to a conversation, queued."""
     ids = await text_ids(service, service.tokenizer.chat(history), add_special_tokens=False)
     most = min(service.most_tokens(None), _CHAT_TOKENS)
-    sampling = Sampling(temperature=0, stop=(_CHAT_END,), include_stop=True, max_tokens=most)
-    samples = Samples(service, [ids], 1, sampling)
-    timeout = service.settings.request_timeout
-    await while_connected(http, samples.open(priority=0), timeout)
-    if service.settings.compat == "marco-o1-stream":
-        return StreamingResponse(_text(samples), media_type="text/plain")
-    [drawn] = await while_connected(http, samples.whole(), timeout)
+    samples = Samples(service, [ids], 1, Sampling(temperature=0, stop=(_CHAT_END,), include_stop=True, max_tokens=most))
+    await samples.open()
+    return samples
+
+
+async def _answered(service: Service, request: MarcoChatRequest) -> MarcoChatAnswer:
+    history = _conversation(request)
+    [drawn] = await (await _begun(service, history)).whole()
     history.append({"role": "assistant", "content": drawn.text})
     messages = [MarcoMessage(role=message["role"], content=message["content"]) for message in history]
-    return json_response(MarcoChatAnswer(response=drawn.text, history=messages))
+    return MarcoChatAnswer(response=drawn.text, history=messages)
 
 
-async def _text(samples: Samples) -> AsyncIterator[str]:
-    async with aclosing(samples.pieces()) as pieces:
+async def _text(samples: Samples, end: float) -> AsyncIterator[str]:
+    """The text of a sample; at `end`, by the event loop's clock, the connection breaks, as plain text has no errors."""
+    async with asyncio.timeout_at(end), aclosing(samples.pieces()) as pieces:
         async for piece in pieces:
             if piece.drawn.text:
                 yield piece.drawn.text

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request
 
 from ..answers import ERRORS, answer_id
 from ..errors import RequestError
-from ..forms.usage import usage_of
 from ..prompts import prompt_ids, text_ids
 from ..schemas.scoring import ScoredItem, ScoringAnswer, ScoringRequest
+from ..schemas.usage import UsageAnswer
 from ..service import Service, ServiceOf
 from ..strict_route import StrictRoute
 from ..waiting import together, while_connected
@@ -37,12 +37,13 @@ async def _scored(service: Service, request: ScoringRequest) -> ScoringAnswer:
     service.check_requests(len(items), "items")
     prompts = [await _prompt(service, request, item) for item in items]
     rated = await together(_rated(service, prompt, labels, -request.priority) for prompt in prompts)
+    tokens = sum(map(len, prompts))
     return ScoringAnswer(
         id=answer_id("generative-scoring", request.request_id),
         created=int(time.time()),
         model=model,
         data=[_item(index, labels, logprobs, request.apply_softmax) for index, logprobs in enumerate(rated)],
-        usage=usage_of(sum(map(len, prompts)), 0, 0),
+        usage=UsageAnswer(prompt_tokens=tokens, completion_tokens=0, total_tokens=tokens),
     )
 
 

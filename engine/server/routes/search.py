@@ -14,14 +14,13 @@ from ...search import STRATEGIES, Question, SearchResult, Strategy, answers_agre
 from ...search.rollout.instruction import AUTO
 from ...serving.async_request import Searching
 from ...view.tree_json import tree_object
-from ..answers import answer_id, errors_and_events, json_response
+from ..answers import answer_id, errors_and_events
 from ..errors import RequestError
-from ..events import event_response
+from ..run import respond
 from ..schemas.search import RolloutAnswer, SearchAnswer, SearchProgress, SearchRequest
 from ..service import Service, ServiceOf
 from ..settings import ServerSettings
 from ..strict_route import StrictRoute
-from ..waiting import while_connected
 
 router = APIRouter(route_class=StrictRoute, tags=["Search"])
 
@@ -35,10 +34,7 @@ _BRANCHES = ("rollouts", "parallel", "width", "beams", "samples", "subtrees")
 async def search(request: SearchRequest, http: Request, service: ServiceOf) -> Response:
     """Search the answer to a question; return the rollouts and, by default, the tree."""
     timeout = service.settings.request_timeout
-    run = await while_connected(http, _begun(request, service), timeout)
-    if request.stream:
-        return event_response(run.events(), timeout)
-    return json_response(await while_connected(http, run.whole(), timeout))
+    return await respond(http, _begun(request, service), stream=request.stream, timeout=timeout)
 
 
 async def _begun(request: SearchRequest, service: Service) -> _SearchRun:
@@ -103,7 +99,7 @@ class _SearchRun:
         finally:
             self._searching.cancel()
 
-    async def events(self) -> AsyncGenerator[SearchProgress | SearchAnswer]:
+    async def pieces(self) -> AsyncGenerator[SearchProgress | SearchAnswer]:
         """Progress while the search runs, then the answer."""
         try:
             async for progress in self._searching:

@@ -97,5 +97,12 @@ def test_a_conversation_in_plain_text(start: Callable[..., LiveServer], marco: h
     assert answer.text == marco.post("/chat/", json=body).json()["response"]
 
 
+def test_a_conversation_in_plain_text_breaks_off_when_its_time_is_up(start: Callable[..., LiveServer]) -> None:
+    server = start(compat="marco-o1-stream", request_timeout=0.1)
+    with pytest.raises(httpx2.RemoteProtocolError):
+        httpx2.post(f"{server.url}/chat/", json={"user_input": "How many?", "history": []})
+    assert server.idle()
+
+
 def test_without_the_option_the_routes_are_not_there(client: httpx2.Client) -> None:
     assert ask(client).status_code == 404

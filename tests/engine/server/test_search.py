@@ -69,7 +69,7 @@ def test_progress_is_streamed(client: httpx2.Client) -> None:
     lines = [line.removeprefix("data: ") for line in body.splitlines() if line]
     assert lines.pop() == "[DONE]"
     *progress, result = map(json.loads, lines)
-    assert {each["object"] for each in progress} <= {"search.progress"}
+    assert {each["object"] for each in progress} == {"search.progress"}
     assert result["object"] == "search.result"
     assert {each["id"] for each in [*progress, result]} == {"search-mine"}
     assert result["answer"] == search(client, parameters=fields["parameters"])["answer"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -58,9 +59,19 @@ def test_tokens_in_and_tokens_out(client: httpx2.Client, offline: Engine) -> Non
 
 
 def test_tokens_come_one_by_one(client: httpx2.Client) -> None:
-    fields = {"token_ids": [5, 6, 7], "sampling_params": {"seed": 1, "n": 2}, "stream": True}
-    body = client.post("/inference/v1/generate", json=fields).text
-    assert body.endswith("data: [DONE]\n\n")
+    fields = {"token_ids": [5, 6, 7], "sampling_params": {"seed": 1, "n": 2, "prompt_logprobs": 1}}
+    whole = client.post("/inference/v1/generate", json=fields).json()
+    body = client.post("/inference/v1/generate", json=fields | {"stream": True}).text
+    *lines, end = [line.removeprefix("data: ") for line in body.splitlines() if line]
+    first, *others = map(json.loads, lines)
+    drawn: list[list[int]] = [[], []]
+    for piece in (first, *others):
+        [choice] = piece["choices"]
+        drawn[choice["index"]] += choice["token_ids"]
+    assert drawn == [choice["token_ids"] for choice in whole["choices"]]
+    assert first["prompt_logprobs"] == whole["prompt_logprobs"]
+    assert not any(piece["prompt_logprobs"] for piece in others)
+    assert end == "[DONE]"
 
 
 def test_labels_are_scored_as_by_the_engine(client: httpx2.Client, offline: Engine) -> None:
@@ -71,6 +82,7 @@ def test_labels_are_scored_as_by_the_engine(client: httpx2.Client, offline: Engi
             [score] = offline.score([[*offline.prefill(text).token_ids.tolist(), label]])
             assert math.isclose(item["token_logprobs"][str(label)], score.logprobs[-1], rel_tol=1e-6)
         assert math.isclose(item["score"], math.exp(item["token_logprobs"]["5"]))
+    assert answer["usage"]["prompt_tokens_details"] is None
 
 
 def test_scores_among_labels_add_up(client: httpx2.Client) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
 import numpy as np
 import pytest
 from marcot.engine import Engine, Sampling
+from marcot.engine.scheduler.scheduler import SchedulerLimits
 from support.server.live_server import LiveServer
 
 PROMPT = "Natalia sold 48 clips in April"
@@ -109,6 +112,14 @@ def test_prompt_logprobs(client: httpx2.Client, offline: Engine) -> None:
         assert best == dict(zip(map(str, score.top_ids[at].tolist()), score.top_logprobs[at].tolist(), strict=True))
 
 
+def test_a_rated_prompt_is_computed_once(client: httpx2.Client, server: LiveServer) -> None:
+    counted = server.engine.engine.usage
+    before = counted.prefill_tokens
+    usage = complete(client, prompt="A prompt that no other test sends: 31, 47", prompt_logprobs=1)["usage"]
+    assert counted.prefill_tokens - before == usage["prompt_tokens"]
+    assert usage["prompt_tokens_details"] == {"cached_tokens": 0}
+
+
 def test_prompt_logprobs_of_chats(client: httpx2.Client, offline: Engine) -> None:
     fields = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "prompt_logprobs": 0}
     answer = client.post("/v1/chat/completions", json=fields | {"return_token_ids": True}).json()
@@ -165,8 +176,26 @@ def test_without_the_opening_of_an_answer(client: httpx2.Client) -> None:
     assert with_it["prompt_tokens"] > without["prompt_tokens"]
 
 
-def test_priorities_are_taken(client: httpx2.Client) -> None:
-    assert tokens(client, priority=-5) == tokens(client, priority=5)
+def test_lower_priorities_go_first(start: Callable[..., LiveServer]) -> None:
+    server = start()
+    server.engine.engine.routines.scheduler._limits = SchedulerLimits(requests=1)
+    ended: list[int] = []
+
+    def ask(priority: int) -> None:
+        tokens(client, priority=priority)
+        ended.append(priority)
+
+    with httpx2.Client(base_url=server.url, timeout=60) as client, ThreadPoolExecutor(2) as threads:
+        body = {"prompt": PROMPT, "max_tokens": 900, "ignore_eos": True, "stream": True}
+        with client.stream("POST", "/v1/completions", json=body) as holding:
+            next(holding.iter_lines())
+            asked = []
+            for waiting, priority in enumerate((5, -5), 2):
+                asked.append(threads.submit(ask, priority))
+                assert server.wait_for(lambda waiting=waiting: server.engine.stats().requests == waiting)
+        for each in asked:
+            each.result()
+    assert ended == [-5, 5]
 
 
 def test_an_error_in_a_stream_is_told_in_it(

@@ -324,6 +324,7 @@ def test_a_search_tells_how_far_it_is(engine: Engine) -> None:
 
     progress, result = served(work, engine)
     assert replace(result, stats=None) == replace(expected, stats=None)
+    assert progress
     assert [each.rollouts for each in progress] == sorted(each.rollouts for each in progress)
 
 
