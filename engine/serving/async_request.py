@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from threading import Event
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from ..completion import Completion
-from ..routines.piece import Opened, Piece, joined
+from ..routines.piece import Opened, Piece
 from ..routines.routine import Routine
 from ..search.protocol import Progress
 from ..search.result import SearchResult
 from .engine_thread import EngineThread
+from .event_joining import PIECES, PROGRESS, EventJoining
 from .request_handle import RequestHandle
 
 E = TypeVar("E")
@@ -28,8 +29,7 @@ class AsyncRequest(RequestHandle[E, T], Generic[E, T]):
         self,
         thread: EngineThread,
         routine: Routine[E, T],
-        key: Callable[[E], int],
-        join: Callable[[Sequence[E]], E],
+        joining: EventJoining[E],
         request_id: str | None,
     ) -> None:
         """Submit `routine` from a task; see `RequestHandle`."""
@@ -40,7 +40,7 @@ class AsyncRequest(RequestHandle[E, T], Generic[E, T]):
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is waiting
                 loop.call_soon_threadsafe(arrived.set)
 
-        super().__init__(thread, routine, key, join, wake, request_id)
+        super().__init__(thread, routine, joining, wake, request_id)
 
     async def __aenter__(self) -> Self:
         return self
@@ -97,7 +97,7 @@ class Generation(AsyncRequest[Opened | Piece, list[Completion]], AsyncIterator[P
     ) -> None:
         """Submit a `Routines.generate` that checks `is_read` to know whether anybody reads its pieces."""
         self._is_read = is_read
-        super().__init__(thread, routine, piece_key, join_pieces, request_id)
+        super().__init__(thread, routine, PIECES, request_id)
 
     async def opened(self) -> Self:
         """Wait until the request has been checked and queued; return self.
@@ -140,7 +140,7 @@ class Searching(AsyncRequest[Progress, SearchResult], AsyncIterator[Progress]):
 
     def __init__(self, thread: EngineThread, routine: Routine[Progress, SearchResult], request_id: str | None) -> None:
         """Submit a `Routines.search`."""
-        super().__init__(thread, routine, progress_key, latest, request_id)
+        super().__init__(thread, routine, PROGRESS, request_id)
 
     async def __anext__(self) -> Progress:
         """Wait for new progress of the search and return it.
@@ -160,24 +160,3 @@ class Searching(AsyncRequest[Progress, SearchResult], AsyncIterator[Progress]):
             MarcotError: The search has failed.
         """
         return await self._result()
-
-
-def piece_key(event: Opened | Piece) -> int:
-    """The `Mailbox` key of an event: the choice's number, so that pieces of the same choice are joined."""
-    return event.choice if isinstance(event, Piece) else -1
-
-
-def join_pieces(events: Sequence[Opened | Piece]) -> Opened | Piece:
-    """Join several pieces of the same choice into one."""
-    first = events[0]
-    return first if isinstance(first, Opened) else joined([event for event in events if isinstance(event, Piece)])
-
-
-def progress_key(progress: Progress) -> int:
-    """The `Mailbox` key of a search's progress: the same for all of it, so that it is all joined."""
-    return progress.index
-
-
-def latest(events: Sequence[Progress]) -> Progress:
-    """Keep only the latest of several progress events."""
-    return events[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -12,8 +12,8 @@ from ..routines.piece import Opened, Piece
 from ..routines.routine import Routine
 from ..search.protocol import Progress
 from ..search.result import SearchResult
-from .async_request import join_pieces, latest, piece_key, progress_key
 from .engine_thread import EngineThread
+from .event_joining import PIECES, PROGRESS, EventJoining
 from .request_handle import RequestHandle
 
 E = TypeVar("E")
@@ -28,13 +28,12 @@ class BlockingRequest(RequestHandle[E, T], Generic[E, T]):
         self,
         thread: EngineThread,
         routine: Routine[E, T],
-        key: Callable[[E], int],
-        join: Callable[[Sequence[E]], E],
+        joining: EventJoining[E],
         request_id: str | None,
     ) -> None:
         """Submit `routine`; see `RequestHandle`."""
         self._arrived = threading.Event()
-        super().__init__(thread, routine, key, join, self._arrived.set, request_id)
+        super().__init__(thread, routine, joining, self._arrived.set, request_id)
 
     def __enter__(self) -> Self:
         return self
@@ -89,7 +88,7 @@ class BlockingGeneration(BlockingRequest[Opened | Piece, list[Completion]], Iter
             MarcotError: The request is refused.
         """
         self._is_read = is_read
-        super().__init__(thread, routine, piece_key, join_pieces, request_id)
+        super().__init__(thread, routine, PIECES, request_id)
         event = self._next()
         assert isinstance(event, Opened), "the first event is Opened"
         self.prompt_tokens, self.cached_tokens = event
@@ -117,7 +116,7 @@ class BlockingSearching(BlockingRequest[Progress, SearchResult], Iterator[Progre
 
     def __init__(self, thread: EngineThread, routine: Routine[Progress, SearchResult], request_id: str | None) -> None:
         """Submit a `Routines.search`."""
-        super().__init__(thread, routine, progress_key, latest, request_id)
+        super().__init__(thread, routine, PROGRESS, request_id)
 
     def __next__(self) -> Progress:
         """Wait for new progress of the search and return it.

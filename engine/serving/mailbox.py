@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from .event_joining import EventJoining
 
 E = TypeVar("E")
 
@@ -16,16 +18,14 @@ class Mailbox(Generic[E]):
     it receives at most one event per key, and the mailbox never holds more than the request itself.
     """
 
-    def __init__(self, key: Callable[[E], int], join: Callable[[Sequence[E]], E], wake: Callable[[], None]) -> None:
+    def __init__(self, joining: EventJoining[E], wake: Callable[[], None]) -> None:
         """Start empty.
 
         Args:
-            key: Events with the same key may be joined.
-            join: Merges several events with the same key, given in order, into one.
+            joining: How events are joined.
             wake: Called in the engine's thread when there is something to read; not again until the reader takes it.
         """
-        self._key = key
-        self._join = join
+        self._joining = joining
         self._wake = wake
         self._lock = threading.Lock()
         self._waiting: dict[int, list[E]] = {}
@@ -40,7 +40,7 @@ class Mailbox(Generic[E]):
     def put(self, event: E) -> None:
         """Leave an event for the reader."""
         with self._lock:
-            self._waiting.setdefault(self._key(event), []).append(event)
+            self._waiting.setdefault(self._joining.key(event), []).append(event)
         self._tell()
 
     def end(self) -> None:
@@ -55,7 +55,7 @@ class Mailbox(Generic[E]):
             if not self._waiting:
                 return None
             events = self._waiting.pop(next(iter(self._waiting)))
-        return self._join(events)
+        return self._joining.join(events)
 
     def _tell(self) -> None:
         with self._lock:

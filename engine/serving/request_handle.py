@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from ..routines.routine import Routine
 from .engine_thread import EngineThread
+from .event_joining import EventJoining
 from .mailbox import Mailbox
 
 E = TypeVar("E")
@@ -25,13 +26,12 @@ class RequestHandle(Generic[E, T]):
         self,
         thread: EngineThread,
         routine: Routine[E, T],
-        key: Callable[[E], int],
-        join: Callable[[Sequence[E]], E],
+        joining: EventJoining[E],
         wake: Callable[[], None],
         request_id: str | None,
     ) -> None:
         """Submit `routine`; see `EngineThread.submit` and `Mailbox`."""
-        mailbox = Mailbox(key, join, wake)
+        mailbox = Mailbox(joining, wake)
         submission = thread.submit(routine, mailbox.put, request_id)
         self.request_id = submission.request_id
         self._mailbox = mailbox
