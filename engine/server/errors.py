@@ -33,7 +33,7 @@ _STATUS: tuple[tuple[type[MarcotError], HTTPStatus], ...] = (
 """The first match counts. Errors of tokenizers and templates are the request's fault: a text that cannot be encoded, or
 a conversation that the chat template refuses."""
 
-_TYPES = {
+_TYPES: Mapping[int, str] = {
     HTTPStatus.BAD_REQUEST: "invalid_request_error",
     HTTPStatus.UNAUTHORIZED: "authentication_error",
     HTTPStatus.FORBIDDEN: "permission_error",
@@ -71,7 +71,7 @@ class RequestError(Exception):
 
 def error_answer(message: str, status: int, param: str | None = None) -> ErrorAnswer:
     """The body of an answer with `status`."""
-    kind = _TYPES.get(HTTPStatus(status), "internal_error") if status in set(HTTPStatus) else "internal_error"
+    kind = _TYPES.get(status, "internal_error")
     return ErrorAnswer(error=ErrorDetail(message=message, type=kind, param=param, code=status))
 
 

@@ -73,5 +73,5 @@ def truncated(ids: list[int], keep: int | None, max_tokens: int | None, context:
     if keep is None:
         return ids
     if keep == -1:
-        keep = max(context - max(max_tokens or 1, 1), 1)
+        keep = max(context - (max_tokens or 1), 1)
     return ids[max(len(ids) - keep, 0) :]

@@ -70,7 +70,7 @@ def strategy_of(request: SearchRequest, settings: ServerSettings) -> Strategy:
             raise RequestError(f"parameters.{name}: the limit is {most}", param="parameters")
         if name in known and getattr(kind(), name) > most:
             given.setdefault(name, most)
-    if given.get("value", "").endswith("ground-truth") and request.reference is None:
+    if "ground-truth" in given.get("value", "") and request.reference is None:
         raise RequestError("reference: the value ground-truth needs the right answer", param="reference")
     return kind(**given, sampling=Sampling(**request.sampling.model_dump(exclude_none=True)))
 

@@ -28,7 +28,7 @@ _METRICS: dict[int | str, dict[str, Any]] = {
 async def health(service: ServiceOf) -> HealthAnswer:
     """Report whether the server accepts requests."""
     if not service.engine.is_open:
-        raise RequestError("the server is shutting down", HTTPStatus.SERVICE_UNAVAILABLE)
+        raise RequestError("the server is shutting down, or must be restarted", HTTPStatus.SERVICE_UNAVAILABLE)
     return HealthAnswer()
 
 

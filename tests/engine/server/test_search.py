@@ -95,6 +95,7 @@ def test_a_reference_is_compared(client: httpx2.Client) -> None:
         {"parameters": {"value": "os:getcwd"}},
         {"parameters": {"value": "judge:model"}},
         {"parameters": {"value": "ground-truth"}},
+        {"parameters": {"value": "0.5*ground-truth+0.5*marco"}},
         {"parameters": {"answer_rule": "os:getcwd"}},
         {"parameters": {"answer_from": "(a+)+b"}},
         {"parameters": {"parallel": 10**6}},
@@ -105,5 +106,6 @@ def test_a_reference_is_compared(client: httpx2.Client) -> None:
     ids=str,
 )
 def test_what_makes_no_sense_or_is_code_is_refused(client: httpx2.Client, fields: dict[str, Any]) -> None:
-    answer = client.post("/v1/search", json={"question": QUESTION} | fields)
-    assert answer.status_code == 400, answer.text
+    for stream in (False, True):
+        answer = client.post("/v1/search", json={"question": QUESTION, "stream": stream} | fields)
+        assert answer.status_code == 400, answer.text
