@@ -20,7 +20,7 @@ def serve(
 ) -> None:
     """Serve a model over HTTP: OpenAI's completions and chats, branches of a tree, and whole searches.
 
-    Ctrl-C or SIGTERM ends it when the requests that are open have been answered. docs/server.md lists the routes;
+    Ctrl-C or SIGTERM ends it once the open requests have been answered. docs/server.md lists the routes;
     GET /openapi.json describes them.
 
     For example:

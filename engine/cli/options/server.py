@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,69 +25,77 @@ class ServerOptions:
     """Options of `marcot serve`. See `ServerSettings` for what they mean."""
 
     host: Annotated[
-        str, typer.Option(help="Address to listen at; the default is this machine alone.", rich_help_panel=_ADDRESS)
+        str,
+        typer.Option(help="Address to listen on; by default only this machine can reach it.", rich_help_panel=_ADDRESS),
     ] = "127.0.0.1"
     port: Annotated[
-        int, typer.Option(help="Port to listen at; 0: any that is free.", min=0, max=65_535, rich_help_panel=_ADDRESS)
+        int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65_535, rich_help_panel=_ADDRESS)
     ] = 8000
     api_key_file: Annotated[
         Path | None,
         typer.Option(
-            help=f"File of API keys, one a line; every request needs one of them. {KEY_VARIABLE} in the environment "
-            "holds one as well.",
+            help=f"File of API keys, one per line; every request needs one of them. {KEY_VARIABLE} in the environment "
+            "may hold one more.",
             rich_help_panel=_ADDRESS,
         ),
     ] = None
     no_api_key: Annotated[
         bool,
-        typer.Option("--no-api-key", help="Let everybody in who reaches --host.", rich_help_panel=_ADDRESS),
+        typer.Option("--no-api-key", help="Let in everybody who can reach --host.", rich_help_panel=_ADDRESS),
     ] = False
     served_model_name: Annotated[
         list[str] | None,
         typer.Option(
-            help="What requests call the model; may be given again. By default the last part of --model.",
+            help="Name of the model in requests; repeat it for more names. By default --model without its folder.",
             rich_help_panel=_ADDRESS,
         ),
     ] = None
     compat: Annotated[
         str | None,
         typer.Option(
-            help="Another interface beside OpenAI's: marco-o1 is that of Marco-o1's published clients (POST /generate "
-            "and /chat/), marco-o1-stream the same with chats as a stream of plain text.",
+            help="Also serve another interface: marco-o1 is that of Marco-o1's published clients (POST /generate and "
+            "/chat/), marco-o1-stream the same with chats as streams of plain text.",
             rich_help_panel=_ADDRESS,
         ),
     ] = None
     max_queue: Annotated[
-        int, typer.Option(help="Requests that are open at a time; more get 429.", min=1, rich_help_panel=_LIMITS)
+        int, typer.Option(help="Most open requests; further ones get status 429.", min=1, rich_help_panel=_LIMITS)
     ] = 1024
     max_body: Annotated[
-        int, typer.Option(help="Bytes of one request; more get 413.", min=1, rich_help_panel=_LIMITS)
+        int, typer.Option(help="Most bytes of a request; larger ones get status 413.", min=1, rich_help_panel=_LIMITS)
     ] = 2**22
     max_n: Annotated[
-        int, typer.Option(help="Samples that one request may ask for in all.", min=1, rich_help_panel=_LIMITS)
+        int, typer.Option(help="Most samples of one request, over all its prompts.", min=1, rich_help_panel=_LIMITS)
     ] = 1024
     max_tokens: Annotated[
         int | None,
         typer.Option(
-            help="New tokens that one sample may have; the context by default.", min=1, rich_help_panel=_LIMITS
+            help="Most new tokens of one sample; by default the model's context.", min=1, rich_help_panel=_LIMITS
         ),
     ] = None
     max_logprobs: Annotated[
-        int, typer.Option(help="Most probable tokens that can be asked for in a place.", min=0, rich_help_panel=_LIMITS)
+        int,
+        typer.Option(
+            help="How many of the most probable tokens a request may ask for per position.",
+            min=0,
+            rich_help_panel=_LIMITS,
+        ),
     ] = 64
     request_timeout: Annotated[
-        float, typer.Option(help="Seconds until a request is given up.", min=0.001, rich_help_panel=_LIMITS)
+        float, typer.Option(help="Seconds after which a request is cancelled.", min=0.001, rich_help_panel=_LIMITS)
     ] = 600.0
     drain_timeout: Annotated[
         float,
-        typer.Option(help="Seconds that open requests get to end after SIGTERM.", min=0, rich_help_panel=_LIMITS),
+        typer.Option(help="Seconds that open requests have to end after SIGTERM.", min=0, rich_help_panel=_LIMITS),
     ] = 30.0
     lease: Annotated[
         float,
-        typer.Option(help="Seconds that a branch is held when nobody uses it.", min=0.001, rich_help_panel=_LIMITS),
+        typer.Option(
+            help="Seconds after its last use at which a branch is released.", min=0.001, rich_help_panel=_LIMITS
+        ),
     ] = 300.0
     max_branches: Annotated[
-        int, typer.Option(help="Branches that are held at a time.", min=1, rich_help_panel=_LIMITS)
+        int, typer.Option(help="Most branches that clients may hold at a time.", min=1, rich_help_panel=_LIMITS)
     ] = 4096
 
     def settings(self, model: str) -> ServerSettings:
@@ -100,13 +109,22 @@ class ServerOptions:
 
         if self.compat not in (None, *COMPATS):
             raise InputError(f"--compat {self.compat}: must be {' or '.join(COMPATS)}")
+        for option, seconds in (
+            ("--request-timeout", self.request_timeout),
+            ("--drain-timeout", self.drain_timeout),
+            ("--lease", self.lease),
+        ):
+            if not math.isfinite(seconds):
+                raise InputError(f"{option} {seconds}: must be a finite number of seconds")
         keys = self._keys()
         if not (keys or self.no_api_key or is_loopback(self.host)):
             raise InputError(
-                f"--host {self.host}: others can reach it: give --api-key-file or {KEY_VARIABLE}, or say --no-api-key"
+                f"--host {self.host}: others can reach it: give --api-key-file, {KEY_VARIABLE} or --no-api-key"
             )
         return ServerSettings(
-            names=tuple(self.served_model_name or [Path(model).name if Path(model).exists() else model]),
+            names=tuple(
+                self.served_model_name or [Path(os.path.abspath(model)).name if Path(model).exists() else model]
+            ),
             host=self.host,
             api_keys=keys,
             max_requests=self.max_queue,

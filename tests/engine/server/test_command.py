@@ -84,8 +84,17 @@ def test_another_interface_that_there_is_not() -> None:
         ServerOptions(compat="ollama").settings("m")
 
 
-def test_a_folder_does_not_show_its_path(talker: Path) -> None:
+@pytest.mark.parametrize("option", ["request_timeout", "drain_timeout", "lease"])
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf")])
+def test_times_that_are_no_number(option: str, seconds: float) -> None:
+    with pytest.raises(InputError, match=f"--{option.replace('_', '-')} {seconds}: must be a finite"):
+        ServerOptions(**{option: seconds}).settings("m")
+
+
+def test_a_folder_does_not_show_its_path(talker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ServerOptions().settings(str(talker)).names == (talker.name,)
+    monkeypatch.chdir(talker)
+    assert ServerOptions().settings(".").names == (talker.name,)
     assert ServerOptions().settings("Qwen/Qwen2.5-0.5B").names == ("Qwen/Qwen2.5-0.5B",)
 
 
