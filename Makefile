@@ -140,12 +140,12 @@ bench-planner: $(VENV)/.dev  ## time the planner
 bench-host: $(VENV)/.dev  ## time the engine's host side alone, on kernels that answer at once
 	$(BIN)/python -m bench.host $(if $(BESIDE),--beside="$(BESIDE)") $(if $(CHECK),--check) $(if $(UPDATE),--update)
 
-# A part of it: make bench-server CLIENTS=50 SECONDS=60. CHECK=1 fails if a bar is missed, UPDATE=1 writes
-# bench/results/server.json.
+# Less of it: make bench-server CLIENTS=50 SECONDS=60, or PART=load or PART=beside. CHECK=1 fails if a bar is missed,
+# UPDATE=1 writes what was measured to bench/results/server.json.
 .PHONY: bench-server
 bench-server: $(VENV)/.dev  ## load a server with many clients, and time it beside the Python API
 	$(BIN)/python -m bench.server $(if $(CLIENTS),--clients=$(CLIENTS)) $(if $(SECONDS),--seconds=$(SECONDS)) \
-	  $(if $(CHECK),--check) $(if $(UPDATE),--update)
+	  $(if $(PART),--part=$(PART)) $(if $(CHECK),--check) $(if $(UPDATE),--update)
 
 # BESIDE and UPDATE=1 work as in bench-host.
 .PHONY: bench-counts

@@ -11,8 +11,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from datetime import date
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import cpuinfo
 import httpx2
@@ -168,6 +167,18 @@ def _median(turns: list[Streams]) -> Streams:
     return Streams(*map(statistics.median, zip(*turns, strict=True)))
 
 
+def _slower(compared: dict[str, Any], console: Console) -> list[str]:
+    """Print how the server compares with the Python API; return the limits that it exceeds, as messages."""
+    server, python = compared["server"], compared["python"]
+    slower = python["tokens_per_s"] / server["tokens_per_s"]
+    later = server["first_s"] / python["first_s"]
+    console.print(
+        f"compared with the Python API, the server takes {slower:.3f} times as long, {later:.3f} times as long to the "
+        f"first text, and {server['cpu_s'] / python['cpu_s']:.3f} times the CPU time"
+    )
+    return [f"{ratio:.2f} times the Python API" for ratio in (slower, later) if ratio > MOST_OVERHEAD]
+
+
 def main(
     model: Annotated[str, typer.Option(help="Model of the load test.")] = "smollm2-135m",
     beside_model: Annotated[str, typer.Option(help="Model of the comparison.")] = "qwen2.5-coder-0.5b",
@@ -175,35 +186,34 @@ def main(
     seconds: Annotated[float, typer.Option(help="Length of the load test, in seconds.")] = 300,
     streams: Annotated[int, typer.Option(help="Concurrent streams of the comparison.")] = 16,
     threads: Annotated[int, typer.Option(help="Threads of the engine.")] = os.cpu_count() or 1,
+    part: Annotated[Literal["load", "beside"] | None, typer.Option(help="Run only this part.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Fail if a limit is exceeded.")] = False,
-    update: Annotated[bool, typer.Option("--update", help="Write bench/results/server.json.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Write the results to bench/results/server.json.")] = False,
 ) -> None:
-    """Load-test a server, and compare its speed with the Python API."""
+    """Load-test a server (load), and compare its speed with the Python API (beside)."""
     console = Console()
-    loaded = load(str(locate(model)), threads, clients, seconds)
-    console.print(json.dumps(asdict(loaded), indent=2))
-    faults = loaded.faults()
-    compared = beside(str(locate(beside_model)), threads, streams)
-    console.print(json.dumps(compared, indent=2))
-    slower = compared["python"]["tokens_per_s"] / compared["server"]["tokens_per_s"]
-    later = compared["server"]["first_s"] / compared["python"]["first_s"]
-    dearer = compared["server"]["cpu_s"] / compared["python"]["cpu_s"]
-    console.print(
-        f"compared with the Python API, the server takes {slower:.3f} times as long, {later:.3f} times as long to the "
-        f"first text, and {dearer:.3f} times the CPU time"
-    )
-    faults += [f"{ratio:.2f} times the Python API" for ratio in (slower, later) if ratio > MOST_OVERHEAD]
+    faults: list[str] = []
+    measured: dict[str, dict[str, Any]] = {}
+    if part != "beside":
+        loaded = load(str(locate(model)), threads, clients, seconds)
+        console.print(json.dumps(asdict(loaded), indent=2))
+        faults += loaded.faults()
+        measured["load"] = {"model": model, **asdict(loaded)}
+    if part != "load":
+        compared = beside(str(locate(beside_model)), threads, streams)
+        console.print(json.dumps(compared, indent=2))
+        faults += _slower(compared, console)
+        measured["beside"] = {"model": beside_model, **compared}
     for fault in faults:
         console.print(f"[red]{fault}[/red]")
     if update:
-        entry = {
-            "date": date.today().isoformat(),
-            "cpu": cpuinfo.get_cpu_info().get("brand_raw", "unknown"),
-            "threads": threads,
-            "load": {"model": model, **asdict(loaded)},
-            "beside": {"model": beside_model, **compared},
+        cpu = cpuinfo.get_cpu_info().get("brand_raw", "unknown")
+        entry = json.loads(_RESULTS.read_text()) if _RESULTS.exists() else {}
+        entry |= {
+            name: {"date": date.today().isoformat(), "cpu": cpu, "threads": threads, **result}
+            for name, result in measured.items()
         }
-        write_atomically(Path(_RESULTS), (json.dumps(entry, indent=2) + "\n").encode())
+        write_atomically(_RESULTS, (json.dumps(entry, indent=2) + "\n").encode())
     if check and faults:
         raise typer.Exit(1)
 
