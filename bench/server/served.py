@@ -6,7 +6,7 @@ import json
 import sys
 
 from marcot.engine import Engine
-from marcot.engine.server.serve import bound_socket, serve
+from marcot.engine.server.serve import listening_socket, serve
 from marcot.engine.server.settings import ServerSettings
 
 KV_TOKENS = 16_384
@@ -20,7 +20,7 @@ def main() -> None:
     """Serve MODEL with THREADS until SIGTERM. Prints the URL, and at the end what was left in the KV tree."""
     model, threads = sys.argv[1], int(sys.argv[2])
     engine = Engine.load(model, threads=threads, kv_tokens=KV_TOKENS)
-    with bound_socket("127.0.0.1", 0) as at:
+    with listening_socket("127.0.0.1", 0) as at:
         serve(
             engine, ServerSettings(names=("model",), lease=LEASE_S), at, lambda url: print(json.dumps(url), flush=True)
         )

@@ -22,8 +22,10 @@ _BACKLOG = 2048
 """Most connections that wait to be accepted."""
 
 
-def bound_socket(host: str, port: int) -> socket.socket:
-    """A socket bound to `host` and `port` (0 picks a free port), not listening yet.
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens at `host` and `port` (0 picks a free port); clients wait until the server runs.
+
+    It listens at once, because until then another server could take the same address without an error.
 
     Raises:
         InputError: The address is in use, or does not belong to this machine.
@@ -33,6 +35,7 @@ def bound_socket(host: str, port: int) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
+        bound.listen(_BACKLOG)
     except (OSError, OverflowError) as error:
         bound.close()
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -46,7 +49,7 @@ def serve(engine: Engine, settings: ServerSettings, at: socket.socket, ready: Ca
     Args:
         engine: The engine, which belongs to the server until this returns.
         settings: Names and limits.
-        at: A socket from `bound_socket`; it is closed at the end.
+        at: A socket from `listening_socket`; it is closed at the end.
         ready: Called with the server's URL once it accepts requests.
     """
     asyncio.run(_served(engine, settings, at, ready))

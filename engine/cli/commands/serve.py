@@ -35,14 +35,14 @@ def serve(
     from ...errors import InputError
 
     try:
-        from ...server.serve import bound_socket
+        from ...server.serve import listening_socket
         from ...server.serve import serve as serve_engine
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.startswith("marcot"):
             raise
         raise InputError(_MISSING.format(name=error.name)) from error
     settings = server.settings(model)
-    at = bound_socket(server.host, server.port)
+    at = listening_socket(server.host, server.port)
     with at:
         engine = loading.load(model)
         serve_engine(engine, settings, at, lambda address: say(f"serving {settings.names[0]} at {address}/v1"))

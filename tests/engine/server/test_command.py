@@ -17,7 +17,7 @@ import pytest
 from marcot.engine.cli import main
 from marcot.engine.cli.options.server import KEY_VARIABLE, ServerOptions
 from marcot.engine.errors import InputError
-from marcot.engine.server.serve import bound_socket
+from marcot.engine.server.serve import listening_socket
 
 _KEY = "k-3141592653589793"
 
@@ -99,18 +99,16 @@ def test_a_folder_does_not_show_its_path(talker: Path, monkeypatch: pytest.Monke
 
 
 def test_an_address_that_is_taken() -> None:
-    with bound_socket("127.0.0.1", 0) as taken:
-        taken.listen()
-        with pytest.raises(InputError, match="--port"):
-            bound_socket("127.0.0.1", taken.getsockname()[1])
+    with listening_socket("127.0.0.1", 0) as taken, pytest.raises(InputError, match="--port"):
+        listening_socket("127.0.0.1", taken.getsockname()[1])
     with pytest.raises(InputError, match="--host"):
-        bound_socket("192.0.2.1", 0)
+        listening_socket("192.0.2.1", 0)
 
 
 def test_ipv6() -> None:
     if not socket.has_ipv6:
         pytest.skip("this machine has no IPv6")
-    bound_socket("::1", 0).close()
+    listening_socket("::1", 0).close()
 
 
 def test_what_to_install_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from marcot.engine import Engine
 from marcot.engine.errors import QueueFullError
 from marcot.engine.server.app import create_app
-from marcot.engine.server.serve import address_of, bound_socket, http_server
+from marcot.engine.server.serve import address_of, http_server, listening_socket
 from marcot.engine.server.settings import ServerSettings
 from marcot.engine.serving.async_engine import AsyncEngine
 
@@ -66,7 +66,7 @@ def live_server(engine: Engine, **settings: Any) -> Iterator[LiveServer]:
     """Serve `engine` until the end of the block."""
     clock = Clock()
     behaviour = ServerSettings(**{"names": ("tiny",), "drain_timeout": 1.0} | settings)
-    at = bound_socket("127.0.0.1", 0)
+    at = listening_socket("127.0.0.1", 0)
     served = AsyncEngine(engine, max_requests=behaviour.max_requests)
     started = threading.Event()
     server = http_server(create_app(served, behaviour, clock), behaviour, started.set)
