@@ -40,6 +40,8 @@ async def search(request: SearchRequest, http: Request, service: ServiceOf) -> R
 async def _begun(request: SearchRequest, service: Service) -> _SearchRun:
     """Check the whole request and queue the search."""
     model = service.model_name(request.model)
+    if not request.question.strip():
+        raise RequestError("question: is empty", param="question")
     strategy = strategy_of(request, service.settings)
     searching = await service.engine.search(
         Question(request.question, request.reference),
