@@ -34,6 +34,8 @@ class Completion:
         finish_reason: Why the branch ended; None for given tokens.
         is_raw: True if `logits`, `lse` and `top_logits` are raw, as the model computed them. False if they are
             processed: after penalties, temperature and truncation (`Sampling.logprobs`).
+        stop_reason: Which stop string, or which token of `Sampling.stop_token_ids`, ended the branch; None if neither
+            did.
     """
 
     token_ids: NDArray[np.int64]
@@ -44,6 +46,7 @@ class Completion:
     text: str
     finish_reason: FinishReason | None
     is_raw: bool = True
+    stop_reason: str | int | None = None
 
     def __repr__(self) -> str:
         return brief_record(self)
@@ -87,6 +90,7 @@ class Completion:
             text,
             self.finish_reason,
             self.is_raw,
+            self.stop_reason,
         )
 
     @staticmethod

@@ -235,11 +235,13 @@ class Engine:
 
     # --- the tree ----------------------------------------------------------------------------------------------
 
-    def prefill(self, prompt: str | Sequence[int]) -> Node:
+    def prefill(self, prompt: str | Sequence[int], *, cache_salt: str | None = None) -> Node:
         """Compute K and V of a prompt and return its node; a prefix that is already cached is shared, not recomputed.
 
         Args:
             prompt: Text (special tokens in it are recognised) or token ids.
+            cache_salt: Share cached prefixes only with prompts of the same salt, so that their owners cannot find out
+                from the time it takes what others have asked. Results do not depend on it.
 
         Raises:
             InputError: The prompt is empty, has ids outside the vocabulary, or is text for a model without a tokenizer.
@@ -247,7 +249,7 @@ class Engine:
             PoolTooSmallError: It is larger than the KV pool.
             NonFiniteError: The model's numbers overflow on it.
         """
-        return self._run(self.routines.prefill(prompt))
+        return self._run(self.routines.prefill(prompt, cache_salt=cache_salt))
 
     @overload
     def expand(self, node: Node, n: int = 1, sampling: Sampling | None = None, *, first: int = 0) -> list[Node]: ...
@@ -319,6 +321,7 @@ class Engine:
         *,
         after: Node | None = None,
         keep: bool = False,
+        cache_salt: str | None = None,
     ) -> list[Score]:
         """Score given tokens: the raw log-probability of each, and the most probable tokens at its position.
 
@@ -328,6 +331,7 @@ class Engine:
             after: The node that each sequence continues. It is computed once, if it is not cached, however many
                 sequences follow it. By default, nothing precedes the sequences.
             keep: Whether K and V of the sequences stay in the cache, so that they can be continued.
+            cache_salt: See `prefill`; not with `after`, which has that of its prompt.
 
         Raises:
             InputError: A sequence is empty or not in the vocabulary, or another argument makes no sense.
@@ -335,7 +339,7 @@ class Engine:
             PoolTooSmallError: A sequence is larger than the KV pool.
             NonFiniteError: The model's numbers overflow on it.
         """
-        return self._run(self.routines.score(sequences, top_k, after, keep=keep))
+        return self._run(self.routines.score(sequences, top_k, after, keep=keep, cache_salt=cache_salt))
 
     # --- searching ---------------------------------------------------------------------------------------------
 

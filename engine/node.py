@@ -91,6 +91,11 @@ class Node:
         return self._completion.finish_reason
 
     @property
+    def stop_reason(self) -> str | int | None:
+        """Which stop string or stop token ended the branch; see `Completion`."""
+        return self._completion.stop_reason
+
+    @property
     def length(self) -> int:
         """Tokens from the root to the end of this node."""
         self._check_held()
@@ -142,6 +147,20 @@ class Node:
                 )
                 kv.keep_distribution(kept)
             return Node(self._tree, kv, head, self._codec)
+
+    def ancestor(self, length: int) -> Node:
+        """The node after the first `length` tokens from the root, as a node of given tokens; shares their KV pages.
+
+        Raises:
+            InputError: `length` is not between 1 and the node's `length`.
+        """
+        length = check_integer("length", length, "an integer")
+        if not 1 <= length <= self.length:
+            raise InputError(f"length={shown(length)}: the node has {self.length} tokens; ask for 1 to {self.length}")
+        with self._tree.turn:
+            kv = self._tree.ancestor_at(self.kv, length)
+            ids = kv.path_ids()
+            return Node(self._tree, kv, Completion.given(ids, self._codec.decode(ids)), self._codec)
 
     def release(self) -> None:
         """Release the node; its pages stay cached until they are needed. A second call does nothing.

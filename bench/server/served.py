@@ -26,7 +26,7 @@ def main() -> None:
         )
     engine.tree.check_integrity()
     handles = sum(node.handles for node in engine.tree.nodes())
-    print(json.dumps({"handles": handles, "readers": engine.tree.root.readers}), flush=True)
+    print(json.dumps({"handles": handles, "readers": sum(root.readers for root in engine.tree.roots)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class KVNode:
     page, both halves list that page. It belongs to the upper half, which cannot lose it before the lower one does.
 
     Attributes:
-        parent: The node above; None for the root only.
+        parent: The node above; None for roots only.
         children: Frozen children by their first token; several may start with the same token.
         growing: Children that are still being appended to; they cannot be matched or split.
         tokens: The run's token ids.
@@ -58,6 +58,7 @@ class KVNode:
     """
 
     __slots__ = (
+        "__weakref__",
         "_hash",
         "borrowed",
         "children",

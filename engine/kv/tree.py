@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class KVTree:
     if it then also has no handles and no children.
 
     Attributes:
-        root: The node of the empty prefix.
+        root: The node of the empty prefix, for prompts without a salt.
         pool: The pages.
         turn: Lets one thread at a time use the tree.
     """
@@ -40,8 +41,26 @@ class KVTree:
         self._dropped: deque[KVNode] = deque()
         self._queues = (EvictionQueue(), EvictionQueue())
         self.root = KVNode(None, [], 0)
+        self._salted: WeakValueDictionary[str, KVNode] = WeakValueDictionary()
 
     # --- structure ---------------------------------------------------------------------------------------------
+
+    def root_of(self, salt: str | None) -> KVNode:
+        """The node of the empty prefix for prompts with this salt: only prompts with equal salts share nodes.
+
+        A salt is forgotten with its last node.
+        """
+        if salt is None:
+            return self.root
+        root = self._salted.get(salt)
+        if root is None:
+            root = self._salted[salt] = KVNode(None, [], 0)
+        return root
+
+    @property
+    def roots(self) -> list[KVNode]:
+        """The roots of all prompts."""
+        return [self.root, *self._salted.values()]
 
     def insert(self, parent: KVNode, tokens: list[int]) -> KVNode:
         """Return the node whose path is that of `parent` plus `tokens`.
@@ -266,11 +285,11 @@ class KVTree:
     # --- integrity ---------------------------------------------------------------------------------------------
 
     def nodes(self) -> Iterator[KVNode]:
-        """Every node below the root, parents first."""
-        pending = [self.root]
+        """Every node below the roots, parents first."""
+        pending = self.roots
         while pending:
             node = pending.pop()
-            if node is not self.root:
+            if node.parent is not None:
                 yield node
             pending.extend(node.growing)
             pending.extend(child for siblings in node.children.values() for child in siblings)
@@ -285,7 +304,7 @@ class KVTree:
         owners: dict[int, str] = dict.fromkeys(self.pool.free_pages(), "the free list")
         if len(owners) != self.pool.free:
             raise IntegrityError("a page is free twice")
-        for node in [self.root, *self.nodes()]:
+        for node in [*self.roots, *self.nodes()]:
             name = f"node {node.serial} at {node.start}..{node.end}"
             children = [*node.growing, *(child for siblings in node.children.values() for child in siblings)]
             for page in node.owned_pages:
@@ -293,13 +312,14 @@ class KVTree:
                     raise IntegrityError(f"page {page} belongs to {owners[page]} and to {name}")
                 owners[page] = name
             parent_pages = node.parent.pages if node.parent else []
+            is_first = node.parent is not None and node.parent.parent is None
             tier = _HELD if node.handles else _RELEASED
             for rule, holds in {
                 "a borrowed page is the parent's last": not node.borrowed or node.pages[0] == parent_pages[-1],
                 "computed tokens have slots": node.computed <= len(node.pages) * PAGE_SIZE - node.first_slot
                 or node.computed == 0,
                 "computed tokens exist": 0 <= node.computed <= len(node.tokens),
-                "pages stand on a parent's pages": not node.pages or node.parent is self.root or bool(parent_pages),
+                "pages stand on a parent's pages": not node.pages or is_first or bool(parent_pages),
                 "computed tokens follow computed ones": not node.computed
                 or node.parent is None
                 or node.parent.computed == len(node.parent.tokens),

@@ -54,5 +54,6 @@ def joined(pieces: Sequence[Piece]) -> Piece:
         "".join(each.text for each in drawn),
         drawn[-1].finish_reason,
         drawn[-1].is_raw,
+        drawn[-1].stop_reason,
     )
     return Piece(pieces[-1].choice, whole, pieces[-1].node)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence, Sized
 from contextlib import closing
 from datetime import date as Date
+from functools import partial
 from typing import Never, TypeVar
 
 from ..checking import check_integer, shown
 from ..completion import Completion
 from ..errors import InputError, RequestCancelledError
 from ..expansion import Expansion
+from ..kv.node import KVNode
 from ..kv.tree import KVTree
 from ..node import Node
 from ..outcome import Outcome
@@ -60,23 +62,26 @@ class Routines:
         self._context = context
         self._driver = SearchDriver(scheduler, tree, codec)
 
-    def open(self, tokens: str | Sequence[int]) -> Node:
+    def open(self, tokens: str | Sequence[int], cache_salt: str | None = None) -> Node:
         """Open a node for a prompt, reusing its cached tokens; computes nothing.
 
         Raises:
-            InputError: The prompt is empty, has ids outside the vocabulary, or is text but the model has no tokenizer.
+            InputError: The prompt is empty, has ids outside the vocabulary, or is text but the model has no tokenizer;
+                or the salt is invalid.
         """
         ids = self.codec.encode(tokens, bos=True)
         text = tokens if isinstance(tokens, str) else self.codec.decode(ids)
-        node = Node(self._tree, self._tree.insert(self._tree.root, ids), Completion.given(ids, text), self.codec)
+        node = Node(self._tree, self._tree.insert(self._root(cache_salt), ids), Completion.given(ids, text), self.codec)
         self.prompt_tokens += len(ids)
         self.cached_tokens += _cached(node)
         return node
 
-    def prefill(self, prompt: str | Sequence[int], priority: int = 0) -> Routine[Never, Node]:
+    def prefill(
+        self, prompt: str | Sequence[int], priority: int = 0, cache_salt: str | None = None
+    ) -> Routine[Never, Node]:
         """Compute a prompt; see `Engine.prefill`."""
         priority = check_integer("priority", priority, "an integer")
-        node = self.open(prompt)
+        node = self.open(prompt, cache_salt)
         try:
             yield from self.finished([self.scheduler.prefill(node.kv, self._usage, priority)])
         except BaseException:
@@ -120,6 +125,7 @@ class Routines:
         priority: int = 0,
         *,
         keep: bool = False,
+        cache_salt: str | None = None,
         is_read: Callable[[], bool] = lambda: True,
     ) -> Routine[Opened | Piece, list[Completion]]:
         """Draw `n` samples that continue a prompt, and yield pieces of them while they are drawn.
@@ -134,9 +140,12 @@ class Routines:
             first: Index of the first sample.
             priority: See `Routines`.
             keep: Whether the last piece of each choice holds the node after it.
+            cache_salt: See `Engine.prefill`; not for a node, which has that of its prompt.
             is_read: Returns whether anybody reads pieces before a choice is over.
         """
-        node = prompt if isinstance(prompt, Node) else self.open(prompt)
+        if isinstance(prompt, Node):
+            _refuse_salt(cache_salt)
+        node = prompt if isinstance(prompt, Node) else self.open(prompt, cache_salt)
         batch: ExpansionBatch | None = None
         try:
             opened = Opened(node.length, _cached(node))
@@ -174,6 +183,7 @@ class Routines:
         priority: int = 0,
         *,
         keep: bool = False,
+        cache_salt: str | None = None,
     ) -> Routine[Never, list[Score]]:
         """Rate given tokens; see `Engine.score`."""
         priority = check_integer("priority", priority, "an integer")
@@ -181,8 +191,10 @@ class Routines:
         top_k = check_integer("top_k", top_k, f"from 1 to {limit}", least=1, most=limit)
         if after is not None and not (isinstance(after, Node) and after.is_of(self._tree)):
             raise InputError(f"after={shown(after)}: must be a Node of this engine, or None")
+        if after is not None:
+            _refuse_salt(cache_salt)
         encoded = self.codec.encode_each(sequences, bos=after is None)
-        fork = self._tree.root if after is None else after.kv
+        fork = self._root(cache_salt) if after is None else after.kv
         scorings: list[Scoring] = []
         try:
             for ids in encoded:
@@ -205,6 +217,7 @@ class Routines:
         concurrency: int = 1,
         date: Date | None = None,
         priority: int = 0,
+        cache_salt: str | None = None,
     ) -> Routine[Progress | Outcome, None]:
         """Search questions; see `Engine.stream`. Invalid arguments raise at once, not when the routine first runs."""
         concurrency = check_integer("concurrency", concurrency, "at least 1", least=1)
@@ -212,7 +225,9 @@ class Routines:
             raise InputError(f"concurrency={shown(concurrency)}: must be at most {MAX_CONCURRENCY}")
         check_strategy(strategy)
         priority = check_integer("priority", priority, "an integer")
-        opener = QuestionOpener.of(self.open, self.codec, self._context, strategy, instruction, system, date)
+        _check_salt(cache_salt)
+        open_prompt = partial(self.open, cache_salt=cache_salt)
+        opener = QuestionOpener.of(open_prompt, self.codec, self._context, strategy, instruction, system, date)
         asked = one_or_many(questions)
         count = len(asked) if isinstance(asked, Sized) else None
         return self._driver.run(asked, opener, strategy, concurrency, self._usage, count, priority)
@@ -248,10 +263,24 @@ class Routines:
             if request.error is not None:
                 raise request.error
 
+    def _root(self, cache_salt: str | None) -> KVNode:
+        _check_salt(cache_salt)
+        return self._tree.root_of(cache_salt)
+
     def _node(self, choice: Choice) -> Node:
         branch, completion = choice.branch, choice.completion
         assert completion is not None, "it is over"
         return Node(self._tree, branch.node if branch.kept else branch.fork, completion, self.codec)
+
+
+def _check_salt(cache_salt: object) -> None:
+    if cache_salt is not None and not (isinstance(cache_salt, str) and cache_salt):
+        raise InputError(f"cache_salt={shown(cache_salt)}: must be a text that is not empty, or None")
+
+
+def _refuse_salt(cache_salt: str | None) -> None:
+    if cache_salt is not None:
+        raise InputError("cache_salt: what follows a node has the salt of its prompt; leave it out")
 
 
 def _cached(node: Node) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,13 @@ from ..sampling.row_sampling import RowSampling
 from ..sampling.sampling import Sampling
 from ..usage import Usage
 from .request import Request
+
+
+class _ReadStop(NamedTuple):
+    """A stop string that was read, and how many of the tokens read complete it."""
+
+    tokens: int
+    stop: str
 
 
 class Branch(Request):
@@ -34,6 +42,7 @@ class Branch(Request):
         row_sampling: Its sampling parameters on the device.
         row_ends: `[ROUND_ENDS]` int64, the tokens of `ends` that the device checks for, padded with -1.
         finish_reason: Why it ended; None while it runs.
+        stop_reason: The stop string or stop token that ended it, if one did.
         kept: Whether its node was frozen when it ended. The branch then has a handle on the node until a public `Node`
             takes over.
     """
@@ -50,9 +59,13 @@ class Branch(Request):
         max_tokens: int,
         eos_token_ids: frozenset[int],
         tokenizer: Tokenizer | None,
+        special_stops: Mapping[int, str],
         bad_words: Sequence[tuple[int, ...]] = (),
     ) -> None:
-        """Start an empty branch in the growing `node` below `fork`, for at most `max_tokens` tokens."""
+        """Start an empty branch in the growing `node` below `fork`, for at most `max_tokens` tokens.
+
+        `special_stops` has the stop strings that are special tokens, by token id; see `with_special_stops`.
+        """
         super().__init__(fork, node, usage)
         self.sampling = sampling
         seed = secrets.randbits(64) if sampling.seed is None else sampling.seed
@@ -61,6 +74,8 @@ class Branch(Request):
         self.columns = sampling.columns
         self.on_host = sampling.on_host
         self.finish_reason: FinishReason | None = None
+        self.stop_reason: str | int | None = None
+        self._special_stops = special_stops
         self.kept = False
         self._max_tokens = max_tokens
         self._eos_token_ids = frozenset() if sampling.ignore_eos else eos_token_ids
@@ -124,15 +139,17 @@ class Branch(Request):
             drawn: Table of `DrawnTokens` for these tokens, with at least `columns` candidates each.
         """
         reason: FinishReason | None = "length" if len(ids) == self.left else None
+        stop: str | int | None = None
         if not self.ends.isdisjoint(ids):
             end = next(index for index, token in enumerate(ids) if token in self.ends)
             ids = ids[: end + 1]
             reason = "eos" if ids[-1] in self._eos_token_ids else "stop"
+            stop = None if reason == "eos" else self._special_stops.get(ids[-1], ids[-1])
         if self._stream is not None:
             ends = reason in ("eos", "stop")
             read = self._read(ids[:-1] if ends else ids, self.sampling.min_tokens - len(self.node.tokens))
             if read is not None:
-                ids, reason = ids[:read], "stop"
+                ids, reason, stop = ids[: read.tokens], "stop", read.stop
             elif reason == "stop":
                 self._text += self._stream.finish()
         kept = len(ids)
@@ -141,7 +158,7 @@ class Branch(Request):
         self.usage.generated_tokens += kept
         if self.rules is not None:
             self.rules.take(ids)
-        self.finish_reason = reason
+        self.finish_reason, self.stop_reason = reason, stop
 
     def drawn_since(self, tokens: int, text: str) -> Completion:
         """The tokens drawn after the first `tokens` ones, at least one; `text` is their text."""
@@ -163,10 +180,11 @@ class Branch(Request):
 
     def _as_completion(self, drawn: DrawnTokens, text: str, reason: FinishReason | None) -> Completion:
         ids, top_ids = drawn.ids.astype(np.int64), drawn.top_ids.astype(np.int64)
-        return Completion(ids, drawn.logits, drawn.lse, top_ids, drawn.top_logits, text, reason, self._is_raw)
+        stop = None if reason is None else self.stop_reason
+        return Completion(ids, drawn.logits, drawn.lse, top_ids, drawn.top_logits, text, reason, self._is_raw, stop)
 
-    def _read(self, ids: list[int], unheeded: int) -> int | None:
-        """Read the text of more tokens; return how many of them complete a stop string, or None if none does.
+    def _read(self, ids: list[int], unheeded: int) -> _ReadStop | None:
+        """Read the text of more tokens; return the stop string that they complete, or None if they complete none.
 
         Stop strings that are completed by one of the first `unheeded` tokens do not count. The text of all tokens is
         decoded and searched at once. Decoding token by token is slower; it is needed only to find out which token
@@ -177,7 +195,7 @@ class Branch(Request):
         self._text += self._stream.push(*ids[:unheeded]) if unheeded else ""
         if unheeded:
             read = self._read(ids[unheeded:], 0)
-            return None if read is None else unheeded + read
+            return None if read is None else read._replace(tokens=unheeded + read.tokens)
         before = self._stream.copy()
         piece = self._stream.push(*ids) if ids else ""
         if piece and not self._stops_in(piece):
@@ -185,26 +203,30 @@ class Branch(Request):
             return None
         self._stream = before
         for index, token in enumerate(ids):
-            if self._reads_stop(self._stream.push(token)):
-                return index + 1
+            stop = self._reads_stop(self._stream.push(token))
+            if stop is not None:
+                return _ReadStop(index + 1, stop)
         return None
 
-    def _stops_in(self, piece: str) -> list[int]:
-        """Start offsets of the stop strings that `piece` completes when it is appended to the text."""
+    def _stops_in(self, piece: str) -> list[tuple[int, str]]:
+        """The stop strings that `piece` completes when it is appended to the text, with their start offsets."""
         text = self._text + piece
         stops = self.sampling.stop
         begin = max(len(self._text) - max(map(len, stops)) + 1, 0)
-        return [at for at in (text.find(stop, begin) for stop in stops) if at >= 0]
+        return [(at, stop) for at, stop in ((text.find(stop, begin), stop) for stop in stops) if at >= 0]
 
-    def _reads_stop(self, piece: str) -> bool:
-        """Append `piece` to the text, cut at the first stop string that it completes; return whether there is one."""
+    def _reads_stop(self, piece: str) -> str | None:
+        """Append `piece` to the text, cut at the first stop string that it completes; return that string, if any."""
         if not piece:
-            return False
+            return None
         found = self._stops_in(piece)
         self._text += piece
-        if found and not self.sampling.include_stop:
-            self._text = self._text[: min(found)]
-        return bool(found)
+        if not found:
+            return None
+        at, stop = min(found)
+        if not self.sampling.include_stop:
+            self._text = self._text[:at]
+        return stop
 
     def _whole_text(self, ids: list[int]) -> str:
         """The text without the token that ended the branch. Decoded here if the branch has no stop strings."""

@@ -147,7 +147,7 @@ class Scheduler:
             SamplingError: A stop string can never occur in a text, or a rule names a token that this model does not
                 have.
         """
-        sampling = with_special_stops(sampling, self._tokenizer)
+        sampling, special_stops = with_special_stops(sampling, self._tokenizer)
         check_vocabulary(sampling, self._config.vocab_size)
         bad_words = bad_word_ids(sampling.bad_words, self._tokenizer)
         if not is_over:
@@ -155,7 +155,9 @@ class Scheduler:
         room = self._config.max_positions - fork.end
         limit = min(sampling.max_tokens, room)
         node = self._tree.fork(fork)
-        branch = Branch(fork, node, sampling, sample, usage, limit, self._eos_token_ids, self._tokenizer, bad_words)
+        branch = Branch(
+            fork, node, sampling, sample, usage, limit, self._eos_token_ids, self._tokenizer, special_stops, bad_words
+        )
         if is_over:
             branch.finish_reason = "eos"
             self._tree.discard(node)

@@ -42,9 +42,15 @@ class Samples:
     """
 
     def __init__(
-        self, service: Service, prompts: Sequence[list[int]], n: int, sampling: Sampling, priority: int = 0
+        self,
+        service: Service,
+        prompts: Sequence[list[int]],
+        n: int,
+        sampling: Sampling,
+        priority: int = 0,
+        cache_salt: str | None = None,
     ) -> None:
-        """Check the limits; `open` starts drawing. Lower `priority` goes first.
+        """Check the limits; `open` starts drawing. Lower `priority` goes first; see `Engine.prefill` for `cache_salt`.
 
         Raises:
             RequestError: There are more samples or prompts than the server allows.
@@ -61,6 +67,7 @@ class Samples:
         self._cached_tokens = 0
         self._rated = False  # a rating computes all tokens of the prompts, so none are saved
         self._priority = -priority  # the engine's higher ones go first
+        self._cache_salt = cache_salt
         self._generations: list[Generation] = []
         self._started = time.monotonic()
         self._last: dict[int, float] = {}
@@ -78,7 +85,9 @@ class Samples:
             MarcotError: The engine accepts no more requests, or refuses a prompt.
         """
         self._rated = True
-        return await self._service.engine.score(self.prompts, max(top, 1), priority=self._priority, keep=draws)
+        return await self._service.engine.score(
+            self.prompts, max(top, 1), priority=self._priority, keep=draws, cache_salt=self._cache_salt
+        )
 
     async def open(self) -> None:
         """Queue all samples, or none.
@@ -93,7 +102,14 @@ class Samples:
             first = times[tuple(ids)]
             times[tuple(ids)] += self.n
             opening.append(
-                self._service.engine.generate(ids, self.sampling, n=self.n, first=first, priority=self._priority)
+                self._service.engine.generate(
+                    ids,
+                    self.sampling,
+                    n=self.n,
+                    first=first,
+                    priority=self._priority,
+                    cache_salt=self._cache_salt,
+                )
             )
         opened = await asyncio.gather(*opening, return_exceptions=True)
         self._generations = [each for each in opened if isinstance(each, Generation)]

@@ -47,6 +47,7 @@ class BlockingEngine:
         priority: int = 0,
         request_id: str | None = None,
         keep: bool = False,
+        cache_salt: str | None = None,
     ) -> BlockingGeneration:
         """Draw `n` samples that continue a prompt; see `AsyncEngine.generate`."""
         is_read = Event()
@@ -57,14 +58,15 @@ class BlockingEngine:
             first,
             priority,
             keep=keep,
+            cache_salt=cache_salt,
             is_read=is_read.is_set,
         )
         return BlockingGeneration(self._thread, routine, is_read, request_id)
 
-    def prefill(self, prompt: str | Sequence[int], *, priority: int = 0) -> Node:
+    def prefill(self, prompt: str | Sequence[int], *, priority: int = 0, cache_salt: str | None = None) -> Node:
         """Compute a prompt; see `Engine.prefill`."""
         ids = self.engine.routines.codec.encode(prompt, bos=True)
-        return self._result(self.engine.routines.prefill(ids, priority))
+        return self._result(self.engine.routines.prefill(ids, priority, cache_salt))
 
     def expand(self, expansions: Iterable[Expansion], *, priority: int = 0) -> list[list[Node]]:
         """Continue nodes; see `Engine.expand`."""
@@ -78,9 +80,12 @@ class BlockingEngine:
         after: Node | None = None,
         priority: int = 0,
         keep: bool = False,
+        cache_salt: str | None = None,
     ) -> list[Score]:
         """Rate given tokens; see `Engine.score`."""
-        return self._result(self.engine.routines.score(sequences, top_k, after, priority, keep=keep))
+        return self._result(
+            self.engine.routines.score(sequences, top_k, after, priority, keep=keep, cache_salt=cache_salt)
+        )
 
     def search(
         self,
@@ -92,10 +97,17 @@ class BlockingEngine:
         date: Date | None = None,
         priority: int = 0,
         request_id: str | None = None,
+        cache_salt: str | None = None,
     ) -> BlockingSearching:
         """Search a question; see `AsyncEngine.search`."""
         searches = self.engine.routines.searches(
-            [question], strategy, system=system, instruction=instruction, date=date, priority=priority
+            [question],
+            strategy,
+            system=system,
+            instruction=instruction,
+            date=date,
+            priority=priority,
+            cache_salt=cache_salt,
         )
         return BlockingSearching(self._thread, self.engine.routines.search(searches), request_id)
 

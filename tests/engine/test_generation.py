@@ -54,7 +54,7 @@ def test_stop_string_ends_the_branch_across_token_borders(
             continue
         (node,) = engine.expand(engine.prefill(TEXT), 1, sampling(stop=(stop,), include_stop=include))
         end = free.text.index(stop)
-        assert node.finish_reason == "stop"
+        assert (node.finish_reason, node.stop_reason) == ("stop", stop)
         assert node.token_ids.tolist() == free.token_ids[: len(node.token_ids)].tolist()
         assert stop in engine.tokenizer.decode(node.token_ids.tolist())
         assert stop not in engine.tokenizer.decode(node.token_ids[:-1].tolist())
@@ -68,23 +68,25 @@ def test_earliest_of_several_stop_strings_counts(engine: Engine, free: Node) -> 
     first, second = free.text[20:23], free.text[8:12]
     (node,) = engine.expand(engine.prefill(TEXT), 1, sampling(stop=(first, second)))
     assert node.text == free.text[: min(free.text.index(first), free.text.index(second))]
+    assert node.stop_reason == min(first, second, key=free.text.index)
 
 
 def test_stop_string_in_the_prompt_does_not_count(engine: Engine) -> None:
     (node,) = engine.expand(engine.prefill(TEXT), 1, sampling(stop=(TEXT,)))
-    assert node.finish_reason == "length"
+    assert (node.finish_reason, node.stop_reason) == ("length", None)
 
 
 def test_stop_token_and_end_of_sequence(engine: Engine, free: Node) -> None:
     token = int(free.token_ids[17])
     first = free.token_ids.tolist().index(token)
     (stopped,) = engine.expand(engine.prefill(TEXT), 1, sampling(stop_token_ids=(token,)))
-    assert (len(stopped.token_ids), stopped.finish_reason) == (first + 1, "stop")
+    assert (len(stopped.token_ids), stopped.finish_reason, stopped.stop_reason) == (first + 1, "stop", token)
     many = engine.expand(engine.prefill(TEXT), 40, sampling(ignore_eos=False, temperature=50.0))
     ended = [node for node in many if node.finish_reason == "eos"]
     assert ended, "some of 2,400 nearly uniform draws from 331 tokens are the end-of-sequence token"
     for node in ended:
         assert node.token_ids[-1] in engine.config.eos_token_ids
+        assert node.stop_reason is None
         assert not set(engine.config.eos_token_ids) & set(node.token_ids[:-1].tolist())
         assert "<|im_end|>" not in node.text
 
@@ -100,9 +102,12 @@ def test_stop_string_that_is_a_special_token(engine: Engine) -> None:
     by_text = engine.expand(prompt, 40, nearly_uniform(stop=("<|im_start|>",)))
     by_id = engine.expand(prompt, 40, nearly_uniform(stop_token_ids=(1,)))
     beside = engine.expand(prompt, 40, nearly_uniform(stop=("no such text", "<|im_start|>")))
+    both = engine.expand(prompt, 40, nearly_uniform(stop=("<|im_start|>",), stop_token_ids=(1,)))
     stopped = 0
-    for nodes in zip(by_text, by_id, beside, strict=True):
+    for nodes in zip(by_text, by_id, beside, both, strict=True):
         assert len({(node.finish_reason, node.text, tuple(node.token_ids)) for node in nodes}) == 1
+        if nodes[0].finish_reason == "stop":
+            assert [node.stop_reason for node in nodes] == ["<|im_start|>", 1, "<|im_start|>", 1]
         stopped += nodes[0].finish_reason == "stop" and nodes[0].token_ids[-1] == 1
     assert stopped
 
@@ -192,6 +197,11 @@ def test_forgotten_nodes_are_released(engine: Engine) -> None:
         (lambda e: e.prefill([5]).append([331]), "token id 331"),
         (lambda e: e.prefill([5, 6]).prefix(3), "prefix of 3 tokens: the node has 2"),
         (lambda e: e.prefill([5, 6]).prefix(0), "prefix of 0 tokens"),
+        (lambda e: e.prefill([5, 6]).ancestor(3), "length=3: the node has 2 tokens"),
+        (lambda e: e.prefill([5, 6]).ancestor(0), "length=0"),
+        (lambda e: e.prefill([5, 6], cache_salt=""), "cache_salt='': must be a text"),
+        (lambda e: e.score([5, 6], cache_salt=7), "cache_salt=7: must be a text"),
+        (lambda e: e.score([5], after=e.prefill([5, 6]), cache_salt="a"), "has the salt of its prompt"),
         (lambda e: e.score([[5, 6]], top_k=9999), "top_k=9999: must be from 1 to"),
         (lambda e: e.score([[]]), "empty"),
         (lambda e: e.stream(["q"], None, concurrency=0), "concurrency=0"),

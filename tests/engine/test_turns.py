@@ -86,6 +86,7 @@ CALLS: dict[str, Callable[[Engine, Node, Any], object]] = {
     "next-of-a-stream": lambda engine, node, stream: next(stream),
     "append": lambda engine, node, stream: node.append("many"),
     "prefix": lambda engine, node, stream: node.prefix(1),
+    "ancestor": lambda engine, node, stream: node.ancestor(1),
     "path_ids": lambda engine, node, stream: node.path_ids,
 }
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from ....model import Tokenizer
 from ...node import Node
-from ...sampling.sampling import Sampling
 from ...scoring import Score
 from ..schemas.branch import BranchAnswer, BranchScore, ExtendedBranch, ExtensionSampling
-from .ending import stop_reason, told_reason
+from .ending import told_reason
 from .logprobs import chat_logprobs
 from .token_texts import TokenTexts
 
@@ -16,18 +14,16 @@ def extended(
     branch: BranchAnswer,
     node: Node,
     request: ExtensionSampling,
-    sampling: Sampling,
-    tokenizer: Tokenizer | None,
     texts: TokenTexts,
 ) -> ExtendedBranch:
-    """The answer for a branch whose `node` was drawn with `sampling`, with the details that the request asks for."""
+    """The answer for a branch that was drawn, with the details that the request asks for."""
     ids = node.token_ids.tolist()
     return ExtendedBranch(
         **branch.model_dump(),
         text=node.text,
         token_ids=ids,
         finish_reason=told_reason(node.finish_reason),
-        stop_reason=stop_reason(node.finish_reason, ids, sampling, tokenizer),
+        stop_reason=node.stop_reason,
         confidence=node.confidence if ids else None,
         logprobs=None if request.logprobs is None else chat_logprobs(node, request.logprobs, texts),
     )

@@ -59,7 +59,7 @@ class ChatText:
         return _Told(
             chat_logprobs(drawn, request.top_logprobs or 0, self._texts) if request.logprobs else None,
             told_reason(drawn.finish_reason),
-            self._progress.stop_reason(drawn),
+            drawn.stop_reason,
             self._progress.confidence(drawn),
             drawn.token_ids.tolist() if request.return_token_ids else None,
         )

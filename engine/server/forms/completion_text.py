@@ -69,7 +69,7 @@ class CompletionText:
             text=text,
             logprobs=None if self._logprobs is None else self._logprobs.drawn(drawn),
             finish_reason=told_reason(drawn.finish_reason),
-            stop_reason=self._progress.stop_reason(drawn),
+            stop_reason=drawn.stop_reason,
             confidence=self._progress.confidence(drawn),
             token_ids=drawn.token_ids.tolist() if self._request.return_token_ids else None,
         )

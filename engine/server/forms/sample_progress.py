@@ -1,4 +1,4 @@
-"""The text, confidence and stop reason of a sample while it is drawn."""
+"""The text and confidence of a sample while it is drawn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 from ....model import Tokenizer
 from ...completion import Completion
 from ...sampling.sampling import Sampling
-from .ending import stop_reason
 from .spelled_text import SpelledText
 
 
@@ -16,25 +15,19 @@ class SampleProgress:
 
     def __init__(self, tokenizer: Tokenizer | None, sampling: Sampling, skip_special_tokens: bool) -> None:
         """Start with nothing drawn."""
-        self._tokenizer = tokenizer
-        self._sampling = sampling
         self._spelled = None if skip_special_tokens or tokenizer is None else SpelledText(tokenizer, sampling)
-        self._token_ids: list[int] = []
+        self._tokens = 0
         self._confidence = 0.0
 
     def text(self, drawn: Completion) -> str:
         """The text that the next piece adds. Call it once per piece, before the other methods."""
-        self._token_ids += drawn.token_ids.tolist()
+        self._tokens += len(drawn.token_ids)
         self._confidence += float(drawn.confidences.sum())
         return drawn.text if self._spelled is None else self._spelled.push(drawn)
 
     def confidence(self, drawn: Completion) -> float | None:
         """Mean of Marco-o1's token confidences; None before the last piece."""
-        if drawn.finish_reason is None or not self._token_ids:
+        if drawn.finish_reason is None or not self._tokens:
             return None
-        mean = self._confidence / len(self._token_ids)
+        mean = self._confidence / self._tokens
         return mean if math.isfinite(mean) else None
-
-    def stop_reason(self, drawn: Completion) -> str | int | None:
-        """The stop text or token that ended the sample; None before the last piece."""
-        return stop_reason(drawn.finish_reason, self._token_ids, self._sampling, self._tokenizer)

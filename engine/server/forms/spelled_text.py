@@ -29,8 +29,8 @@ class SpelledText:
             self._held += self._stream.finish()
             certain = len(self._held)
             if reason == "stop" and not self._sampling.include_stop:
-                found = [at for at in (self._held.rfind(stop) for stop in self._sampling.stop) if at >= 0]
-                certain = min(found, default=certain)
+                at = self._held.rfind(drawn.stop_reason) if isinstance(drawn.stop_reason, str) else -1
+                certain = at if at >= 0 else certain
         text, self._held = self._held[:certain], self._held[certain:]
         return text
 

@@ -45,7 +45,8 @@ async def create(request: CreateRequest, http: Request, service: ServiceOf) -> B
 
     async def computed() -> list[Node]:
         prompts = [await _ids(service, prompt, request.add_special_tokens) for prompt in request.prompts]
-        return await together(service.engine.prefill(ids, priority=-request.priority) for ids in prompts)
+        priority, salt = -request.priority, request.cache_salt
+        return await together(service.engine.prefill(ids, priority=priority, cache_salt=salt) for ids in prompts)
 
     with service.leases.room(len(request.prompts)):
         nodes = await while_connected(http, computed(), service.settings.request_timeout)
@@ -90,7 +91,7 @@ async def extend(request: ExtendRequest, http: Request, service: ServiceOf) -> E
         work = service.engine.expand(expansions, priority=-request.priority)
         drawn = await while_connected(http, work, service.settings.request_timeout)
         data = []
-        for asked, expansion, lease, nodes in zip(request.extensions, expansions, leases, drawn, strict=True):
+        for asked, lease, nodes in zip(request.extensions, leases, drawn, strict=True):
             texts = TokenTexts(service.engine.engine.tokenizer, bool(asked.sampling.return_tokens_as_token_ids))
             data.append(
                 [
@@ -98,8 +99,6 @@ async def extend(request: ExtendRequest, http: Request, service: ServiceOf) -> E
                         _told(service, service.leases.add(node, lease.id)),
                         node,
                         asked.sampling,
-                        expansion.sampling,
-                        service.engine.engine.tokenizer,
                         texts,
                     )
                     for node in nodes
@@ -112,18 +111,13 @@ async def extend(request: ExtendRequest, http: Request, service: ServiceOf) -> E
 async def fork(request: ForkRequest, http: Request, service: ServiceOf) -> BranchesAnswer:
     """Create branches that are prefixes of others and share their KV cache."""
     count = len(request.forks)
-    service.check_requests(count, "forks")
     with service.leases.room(count), service.leases.using(each.branch for each in request.forks) as leases:
         for each, lease in zip(request.forks, leases, strict=True):
             if each.length > lease.node.length:
                 raise RequestError(f"forks: branch {each.branch} has only {lease.node.length} tokens", param="forks")
-
-        async def forked() -> list[Node]:
-            paths = await service.engine.call(lambda: [lease.node.path_ids for lease in leases])
-            pairs = zip(paths, request.forks, strict=True)
-            return await together(service.engine.prefill(path[: each.length]) for path, each in pairs)
-
-        nodes = await while_connected(http, forked(), service.settings.request_timeout)
+        pairs = list(zip(leases, request.forks, strict=True))
+        work = service.engine.call(lambda: [lease.node.ancestor(each.length) for lease, each in pairs])
+        nodes = await while_connected(http, work, service.settings.request_timeout)
         return _answer(service, _held(service, nodes, leases))
 
 

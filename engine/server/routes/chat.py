@@ -42,7 +42,7 @@ async def _begun(request: ChatRequest, service: Service) -> _ChatRun:
     wanted = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
     sampling = sampling_of(request, service.most_tokens(wanted), request.top_logprobs, service.settings)
     ids = truncated(await chat_ids(service, request), request.truncate_prompt_tokens, wanted, service.context)
-    samples = Samples(service, [ids], request.n or 1, sampling, request.priority)
+    samples = Samples(service, [ids], request.n or 1, sampling, request.priority, request.cache_salt)
     texts = TokenTexts(service.engine.engine.tokenizer, bool(request.return_tokens_as_token_ids))
     rated: PromptLogprobs | None = None
     if request.prompt_logprobs is not None:

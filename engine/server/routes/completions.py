@@ -45,7 +45,7 @@ async def _begun(request: CompletionRequest, service: Service) -> _CompletionRun
         prompts.append(kept)
         if request.echo:
             echoes.append(prompt if isinstance(prompt, str) and len(kept) == len(ids) else service.decoded(kept))
-    samples = Samples(service, prompts, request.n or 1, sampling, request.priority)
+    samples = Samples(service, prompts, request.n or 1, sampling, request.priority, request.cache_salt)
     scores: list[Score] = []
     if request.prompt_logprobs is not None or (request.echo and request.logprobs is not None) or not most:
         scores = await samples.rate_prompts(max(request.logprobs or 0, request.prompt_logprobs or 0), draws=most > 0)

@@ -45,7 +45,7 @@ async def _begun(request: GenerateRequest, service: Service) -> _GenerateRun:
         raise RequestError("sampling_params.stream: set stream outside sampling_params", param="sampling_params.stream")
     sampling = sampling_of(drawing, service.most_tokens(drawing.max_tokens), drawing.logprobs, service.settings)
     ids = truncated(request.token_ids, drawing.truncate_prompt_tokens, drawing.max_tokens, service.context)
-    samples = Samples(service, [ids], drawing.n or 1, sampling, request.priority)
+    samples = Samples(service, [ids], drawing.n or 1, sampling, request.priority, request.cache_salt)
     texts = TokenTexts(service.engine.engine.tokenizer, as_ids=True)
     rated: PromptLogprobs | None = None
     if drawing.prompt_logprobs is not None:
@@ -102,7 +102,7 @@ class _GenerateRun:
             token_ids=drawn.token_ids.tolist(),
             logprobs=None if top is None else chat_logprobs(drawn, top, self._texts),
             finish_reason=told_reason(drawn.finish_reason),
-            stop_reason=progress.stop_reason(drawn),
+            stop_reason=drawn.stop_reason,
             confidence=progress.confidence(drawn),
         )
 

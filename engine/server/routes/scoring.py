@@ -36,7 +36,7 @@ async def _scored(service: Service, request: ScoringRequest) -> ScoringAnswer:
         )
     service.check_requests(len(items), "items")
     prompts = [await _prompt(service, request, item) for item in items]
-    rated = await together(_rated(service, prompt, labels, -request.priority) for prompt in prompts)
+    rated = await together(_rated(service, prompt, request) for prompt in prompts)
     tokens = sum(map(len, prompts))
     return ScoringAnswer(
         id=answer_id("generative-scoring", request.request_id),
@@ -57,11 +57,13 @@ async def _prompt(service: Service, request: ScoringRequest, item: str | list[in
     ]
 
 
-async def _rated(service: Service, prompt: list[int], labels: Sequence[int], priority: int) -> list[float]:
+async def _rated(service: Service, prompt: list[int], request: ScoringRequest) -> list[float]:
     """The raw log-probability of each label after `prompt`."""
-    node = await service.engine.prefill(prompt, priority=priority)
+    priority = -request.priority
+    node = await service.engine.prefill(prompt, priority=priority, cache_salt=request.cache_salt)
     try:
-        scores = await service.engine.score([[label] for label in labels], 1, after=node, priority=priority)
+        labels = [[label] for label in request.label_token_ids]
+        scores = await service.engine.score(labels, 1, after=node, priority=priority)
         return [float(score.logprobs[0]) for score in scores]
     finally:
         node.release()

@@ -49,6 +49,7 @@ async def _begun(request: SearchRequest, service: Service) -> _SearchRun:
         system=request.system,
         instruction=AUTO if request.instruction is None else request.instruction or None,
         priority=-request.priority,
+        cache_salt=request.cache_salt,
     )
     return _SearchRun(request, model, strategy, searching)
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from .base import AnswerModel, RequestModel
 from .chat import ChatLogprobs, PromptChat
 from .completion import FinishReason
-from .sampling import Priority, SamplingRequest, TokenId
+from .sampling import CacheSalt, Priority, SamplingRequest, TokenId
 
 BranchId = Annotated[str, Field(pattern=r"^br-[0-9a-f]{24}$")]
 
@@ -27,12 +27,14 @@ class CreateRequest(RequestModel):
         prompts: Each a text, token ids, or a conversation.
         add_special_tokens: Put the tokenizer's BOS token, if it adds one, before texts.
         priority: Requests with lower numbers go first.
+        cache_salt: Share cached prefixes only with requests of the same salt; branches have that of their prompt.
     """
 
     model: str | None = None
     prompts: Annotated[list[str | _Tokens | PromptChat], Field(min_length=1, max_length=MAX_OPERATIONS)]
     add_special_tokens: bool = True
     priority: Priority = 0
+    cache_salt: CacheSalt | None = None
 
 
 class ExtensionSampling(SamplingRequest):

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from .base import AnswerModel, RequestModel
 from .completion import FinishReason, PromptLogprobs
-from .sampling import SamplingRequest
+from .sampling import CacheSalt, SamplingRequest
 from .usage import UsageAnswer
 
 
@@ -82,6 +82,7 @@ class ChatRequest(PromptChat, SamplingRequest):
         max_completion_tokens: OpenAI's newer name for `max_tokens`.
         logprobs: Whether to return log-probabilities of the tokens.
         top_logprobs: How many of the most probable tokens to return for each position.
+        cache_salt: Share cached prefixes only with requests of the same salt.
     """
 
     not_done: ClassVar[Mapping[str, str]] = {
@@ -98,6 +99,7 @@ class ChatRequest(PromptChat, SamplingRequest):
     max_completion_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     logprobs: bool | None = False
     top_logprobs: Annotated[int, Field(ge=0)] | None = None
+    cache_salt: CacheSalt | None = None
 
 
 class TopLogprob(AnswerModel):

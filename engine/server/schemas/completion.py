@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from .base import AnswerModel
-from .sampling import SamplingRequest, TokenId
+from .sampling import CacheSalt, SamplingRequest, TokenId
 from .usage import UsageAnswer
 
 FinishReason = Literal["stop", "length", "abort"]
@@ -24,6 +24,7 @@ class CompletionRequest(SamplingRequest):
         echo: Start the text with the prompt.
         logprobs: Return log-probabilities of the tokens, and this many of the most probable tokens per position.
         add_special_tokens: Put the tokenizer's BOS token, if it adds one, before a text.
+        cache_salt: Share cached prefixes only with requests of the same salt.
     """
 
     not_done: ClassVar[Mapping[str, str]] = {
@@ -41,6 +42,7 @@ class CompletionRequest(SamplingRequest):
     echo: bool | None = False
     logprobs: Annotated[int, Field(ge=0)] | None = None
     add_special_tokens: bool = True
+    cache_salt: CacheSalt | None = None
 
 
 class PromptLogprob(AnswerModel):

@@ -10,7 +10,7 @@ from pydantic import Field
 from .base import AnswerModel, RequestModel
 from .chat import ChatLogprobs
 from .completion import FinishReason, PromptLogprobs
-from .sampling import Priority, RequestId, SamplingRequest, StreamOptions, TokenId
+from .sampling import CacheSalt, Priority, RequestId, SamplingRequest, StreamOptions, TokenId
 from .usage import UsageAnswer
 
 
@@ -33,11 +33,11 @@ class GenerateRequest(RequestModel):
         stream: Send the tokens while they are drawn.
         stream_options: What else the stream contains.
         priority: Requests with lower numbers go first.
+        cache_salt: Share cached prefixes only with requests of the same salt.
         request_id: The answer's id.
     """
 
     not_done: ClassVar[Mapping[str, str]] = {
-        "cache_salt": "marcot shares the cache among all requests",
         "features": "marcot reads only token ids",
         "kv_transfer_params": "marcot does not move KV caches between servers",
     }
@@ -48,6 +48,7 @@ class GenerateRequest(RequestModel):
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     priority: Priority = 0
+    cache_salt: CacheSalt | None = None
     request_id: RequestId | None = None
 
 

@@ -16,6 +16,8 @@ Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 Priority = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 
+CacheSalt = Annotated[str, Field(min_length=1)]
+
 RequestId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
 
 StopText = Annotated[str, Field(min_length=1)]
@@ -97,7 +99,6 @@ class SamplingRequest(RequestModel):
         "audio": "marcot answers only with text",
         "web_search_options": "marcot does not search the web",
         "kv_transfer_params": "marcot does not move KV caches between servers",
-        "cache_salt": "marcot shares the cache among all requests",
         "truncation_side": "prompts are always cut on the left",
     }
     no_effect: ClassVar[frozenset[str]] = frozenset(

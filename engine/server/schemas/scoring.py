@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .base import AnswerModel, RequestModel
-from .sampling import Priority, RequestId, TokenId
+from .sampling import CacheSalt, Priority, RequestId, TokenId
 from .usage import UsageAnswer
 
 _Texts = str | list[TokenId]
@@ -25,6 +25,7 @@ class ScoringRequest(RequestModel):
         item_first: Put the item before the query.
         add_special_tokens: Put the tokenizer's BOS token, if it adds one, before the text.
         priority: Requests with lower numbers go first.
+        cache_salt: Share cached prefixes only with requests of the same salt.
         request_id: End of the answer's id.
     """
 
@@ -36,6 +37,7 @@ class ScoringRequest(RequestModel):
     item_first: bool = False
     add_special_tokens: bool = True
     priority: Priority = 0
+    cache_salt: CacheSalt | None = None
     request_id: RequestId | None = None
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from .base import AnswerModel, RequestModel
-from .sampling import MAX_STOPS, Priority, RequestId, Seed, StopText, TokenId
+from .sampling import MAX_STOPS, CacheSalt, Priority, RequestId, Seed, StopText, TokenId
 
 _Count = Annotated[int, Field(ge=1, lt=2**31)]
 
@@ -84,6 +84,7 @@ class SearchRequest(RequestModel):
         tree: Whether to return the tree with all its tokens.
         stream: Send the progress while the search runs.
         priority: Requests with lower numbers go first.
+        cache_salt: Share cached prefixes only with requests of the same salt.
         request_id: End of the answer's id.
     """
 
@@ -100,6 +101,7 @@ class SearchRequest(RequestModel):
     tree: bool = True
     stream: bool = False
     priority: Priority = 0
+    cache_salt: CacheSalt | None = None
     request_id: RequestId | None = None
 
 

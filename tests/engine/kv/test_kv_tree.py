@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -222,6 +224,30 @@ def test_second_prompt_shares_the_common_prefix() -> None:
     assert second.parent is not None
     assert second.parent.computed == 30
     assert second.computed == 0
+
+
+def test_prompts_share_nodes_only_with_those_of_the_same_salt() -> None:
+    tree = KVTree(8)
+    tokens = list(range(20))
+    plain, first, again, other = (tree.insert(tree.root_of(salt), tokens) for salt in (None, "a", "a", "b"))
+    assert first is again
+    assert len({plain, first, other}) == len(tree.roots) == 3
+    assert plain.path_hash() == first.path_hash() == other.path_hash()
+    for node in (plain, first, other):
+        tree.hold(node)
+        tree.pin(node)
+        assert tree.reserve(node, 20)
+        node.count_computed(20)
+        tree.unpin(node)
+    tree.ancestor_at(first, 7)
+    tree.check_integrity()
+    for node in (plain, first, other):
+        tree.release(node)
+    assert tree.vacate(tree.pool.capacity)
+    del first, again, other, node
+    gc.collect()
+    assert tree.roots == [tree.root]
+    tree.check_integrity()
 
 
 def test_released_nodes_go_before_held_ones_and_old_before_new() -> None:

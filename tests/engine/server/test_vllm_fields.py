@@ -210,3 +210,57 @@ def events(client: httpx2.Client, path: str, fields: dict[str, Any]) -> list[dic
         lines = [line.removeprefix("data: ") for line in answer.iter_lines() if line]
     assert lines.pop() == "[DONE]"
     return [json.loads(line) for line in lines]
+
+
+SALTED: dict[str, dict[str, Any]] = {
+    "/v1/completions": {"max_tokens": 4},
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "How many clips?"}], "max_tokens": 4},
+    "/inference/v1/generate": {"token_ids": list(range(20, 60)), "sampling_params": {"max_tokens": 4}},
+}
+
+
+@pytest.mark.parametrize("path", SALTED)
+def test_prompts_are_shared_only_among_equal_salts(client: httpx2.Client, path: str) -> None:
+    body: dict[str, Any] = {"prompt": "A prompt to be shared among some"} if path == "/v1/completions" else {}
+    body |= SALTED[path]
+    cached = []
+    texts = set()
+    for salt in (None, f"mine {path}", f"mine {path}", f"yours {path}", None):
+        drawing = {"temperature": 0} if "sampling_params" not in body else {}
+        answer = client.post(path, json=body | drawing | ({} if salt is None else {"cache_salt": salt})).json()
+        cached.append(answer["usage"]["prompt_tokens_details"]["cached_tokens"])
+        choice = answer["choices"][0]
+        texts.add(str(choice.get("text") or choice.get("message") or len(choice["token_ids"])))
+    total = answer["usage"]["prompt_tokens"]
+    assert cached[1:] == [0, total, 0, total]
+    assert len(texts) == 1
+
+
+def test_a_rated_prompt_keeps_its_salt(client: httpx2.Client) -> None:
+    fields = {"prompt": "Another prompt that some share", "max_tokens": 1}
+    plain = complete(client, **fields, prompt_logprobs=1)["choices"][0]["prompt_logprobs"]
+    salted = complete(client, **fields, prompt_logprobs=1, cache_salt="rated")["choices"][0]["prompt_logprobs"]
+    assert salted == plain
+    cached = [
+        complete(client, **fields, cache_salt=salt)["usage"]["prompt_tokens_details"]["cached_tokens"]
+        for salt in ("other", "rated")
+    ]
+    assert cached == [0, len(plain)]
+
+
+def test_a_branch_has_the_salt_of_its_prompt(client: httpx2.Client, server: LiveServer) -> None:
+    def made(path: str, **fields: Any) -> list[str]:
+        answer = client.post(f"/v1/branches{path}", json=fields)
+        assert answer.status_code == 200, answer.text
+        return [each["id"] for each in answer.json()["data"]]
+
+    prompt = "A branch that only some may read"
+    [branch] = made("", prompts=[prompt], cache_salt="of a branch")
+    [fork] = made("/fork", forks=[{"branch": branch, "length": 5}])
+    [added] = made("/append", appendings=[{"branch": fork, "tokens": " and more of it"}])
+    client.post("/v1/branches/extend", json={"extensions": [{"branch": added, "sampling": {"max_tokens": 2}}]})
+    ids = client.get(f"/v1/branches/{added}").json()["token_ids"]
+    for salt, expected in (("another", 0), ("of a branch", len(ids))):
+        answer = complete(client, prompt=ids, max_tokens=1, cache_salt=salt)
+        assert answer["usage"]["prompt_tokens_details"]["cached_tokens"] == expected
+    client.post("/v1/branches/release", json={"branches": [branch, fork, added]})

@@ -19,10 +19,11 @@ def check_nothing_is_left(engine: Engine) -> None:
     """Every node that is alive is in the tree, every node of the tree has pages, and nothing waits or is held."""
     engine.tree.check_integrity()
     assert held_nodes(engine) == 0
-    in_tree = [engine.tree.root, *engine.tree.nodes()]
-    alive = [each for each in gc.get_objects() if type(each) is KVNode and _root_of(each) is engine.tree.root]
+    roots = engine.tree.roots
+    in_tree = [*roots, *engine.tree.nodes()]
+    alive = [each for each in gc.get_objects() if type(each) is KVNode and _root_of(each) in roots]
     assert len(alive) == len(in_tree)
-    assert all(node.pages for node in in_tree[1:])
+    assert all(node.pages for node in in_tree[len(roots) :])
     assert engine._scheduler.idle
     for queue in engine.tree._queues:
         assert len(queue._heap) <= 2 * len(in_tree) + 64
