@@ -168,11 +168,12 @@ def test_more_operations_than_the_queue_ever_holds(start: Any) -> None:
         [branch, _] = create(client, [5], [6])
         for path, fields in (
             ("", {"prompts": [[5]] * 3}),
-            ("/fork", {"forks": [{"branch": branch, "length": 1}] * 3}),
             ("/score", {"continuations": [{"branch": branch, "tokens": [7]}] * 3}),
         ):
             answer = client.post(f"/v1/branches{path}", json=fields)
             assert (answer.status_code, "at most 2" in answer.text) == (400, True)
+        forks = post(client, "/fork", forks=[{"branch": branch, "length": 1}] * 3)["data"]
+        assert len({fork["id"] for fork in forks}) == 3
 
 
 def test_a_branch_in_use_does_not_expire(offline: Engine) -> None:

@@ -182,7 +182,8 @@ def test_lower_priorities_go_first(start: Callable[..., LiveServer]) -> None:
     body = {"prompt": PROMPT, "max_tokens": 200, "ignore_eos": True, "n": 200, "stream": True}
     with httpx2.Client(base_url=server.url, timeout=60) as client, ThreadPoolExecutor(1) as threads:
         with client.stream("POST", "/v1/completions", json=body) as middle:
-            next(middle.iter_lines())
+            lines = middle.iter_lines()  # the stream is closed with its iterator
+            next(lines)
             last = threads.submit(tokens, client, priority=5)
             assert server.wait_for(lambda: server.engine.stats().requests == 2)
             first = tokens(client, priority=-5)
