@@ -72,7 +72,7 @@ class GrowingTree:
 
     def _job(self, node: KVNode) -> Branch:
         assert node.parent is not None
-        return Branch(node.parent, node, Sampling(), 0, Usage(), _PIECE, frozenset(), None)
+        return Branch(node.parent, node, Sampling(), 0, Usage(), _PIECE, frozenset(), None, {})
 
     def _computed(self, parent: KVNode, length: int) -> KVNode:
         node = self._tree.insert(parent, [self.random.randrange(50_000) for _ in range(length)])
