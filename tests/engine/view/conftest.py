@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.programs.headless_browser import Browser
+
+
+@pytest.fixture
+def no_problems(browser: Browser) -> Iterator[None]:
+    """The browser finds nothing to complain about."""
+    yield
+    assert browser.problems == []
