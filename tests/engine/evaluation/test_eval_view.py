@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from marcot.engine import InputError, Outcome, Progress
@@ -72,7 +73,8 @@ def ended(index: int, tokens: int) -> Outcome:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr("marcot.engine.results.pace.time.monotonic", lambda: now[0])
+    for module in ("results.pace", "evaluation.eval_view"):
+        monkeypatch.setattr(f"marcot.engine.{module}.time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from marcot.engine import InputError, Outcome, Progress
@@ -15,7 +16,7 @@ RESULT = grown_tree(1, 2)
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, to be moved."""
     now = [1000.0]
-    monkeypatch.setattr("marcot.engine.results.pace.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("marcot.engine.results.pace.time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 

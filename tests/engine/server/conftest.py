@@ -27,10 +27,7 @@ def offline(talker: Path) -> Engine:
 
 @pytest.fixture(scope="module")
 def shared(talker: Path) -> Iterator[LiveServer]:
-    """A server with the usual settings, which leaves no trace of its users.
-
-    It ends with the file: tests elsewhere move the process's clock, and a server's event loop would lose its timers.
-    """
+    """A server with the usual settings, which leaves no trace of its users; its thread ends with the file."""
     with live_server(Engine.load(talker, kv_tokens=32_768)) as server:
         yield server
 

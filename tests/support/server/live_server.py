@@ -70,12 +70,13 @@ def live_server(engine: Engine, **settings: Any) -> Iterator[LiveServer]:
     served = AsyncEngine(engine, max_requests=behaviour.max_requests)
     started = threading.Event()
     server = http_server(create_app(served, behaviour, clock), behaviour, started.set)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve([at])))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve([at])), daemon=True)
     thread.start()
     try:
         assert started.wait(30), "the server did not start"
         yield LiveServer(address_of(at), served, clock)
     finally:
         server.should_exit = True
-        thread.join()
+        thread.join(60)
         asyncio.run(served.close())
+        assert not thread.is_alive(), "the server did not end"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from marcot.engine.cli.commands.dataset_view import ProgressBar
 
@@ -7,7 +9,7 @@ from marcot.engine.cli.commands.dataset_view import ProgressBar
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr("marcot.engine.cli.commands.dataset_view.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("marcot.engine.cli.commands.dataset_view.time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 
