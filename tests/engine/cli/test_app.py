@@ -139,7 +139,7 @@ NAMES = {
     ),
     "compare": (
         [*COMPARE, "--input", "Q", "--strategy", "greedy", "--max-tokens", "4"],
-        [*COMPARE, "--prompts", "Q", "--strategies", "greedy", "--budget-tokens", "4"],
+        [COMPARE[0], "--models", *COMPARE[2:], "--prompts", "Q", "--strategies", "greedy", "--budget-tokens", "4"],
     ),
     "score": (
         ["score", "-m", "M", "How many?", "--top-logprobs", "2", "--json"],

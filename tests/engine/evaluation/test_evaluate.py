@@ -64,8 +64,8 @@ def test_the_numbers_are_those_of_the_command_line(
     engine: Engine, talker: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     typed, called = tmp_path / "typed", tmp_path / "called"
-    options = ["--strategies", AS_TYPED, "--set", "max_rollout_tokens=6,action=mini-step-2", "--instruction", "Think."]
-    assert command_line(monkeypatch, "--models", talker, "--data", file, *options, "--out", typed) == 0
+    options = ["--strategy", AS_TYPED, "--set", "max_rollout_tokens=6,action=mini-step-2", "--instruction", "Think."]
+    assert command_line(monkeypatch, "--model", talker, "--input", file, *options, "--out", typed) == 0
     evaluate(engine, file, STRATEGIES, instruction="Think.", out=called)
     names = sorted(path.name for path in typed.iterdir())
     assert sorted(path.name for path in called.iterdir()) == names
@@ -89,8 +89,8 @@ def test_either_goes_on_where_the_other_was_stopped(
     evaluate(engine, f"{file}:1-2", Greedy(**QUICK), out=out)
     [path] = out.glob("*.jsonl")
     before = path.read_bytes()
-    options = ["--strategies", "greedy", "--set", "max_rollout_tokens=6,action=mini-step-2", "--out", out]
-    assert command_line(monkeypatch, "--models", talker, "--data", file, *options) == 0
+    options = ["--strategy", "greedy", "--set", "max_rollout_tokens=6,action=mini-step-2", "--out", out]
+    assert command_line(monkeypatch, "--model", talker, "--input", file, *options) == 0
     after = path.read_bytes()
     assert after.startswith(before)
     assert after.count(b"\n") == 3

@@ -12,7 +12,7 @@ import pytest
 from marcot.engine import Engine
 from support.programs.limits import limited
 
-QUICK = ["--strategies", "greedy,mcts:rollouts=2", "--set", "max_rollout_tokens=4"]
+QUICK = ["--strategy", "greedy,mcts:rollouts=2", "--set", "max_rollout_tokens=4"]
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def models(talker: Path, tiny_checkpoint: Callable[..., Path]) -> str:
 def test_own_prompts_to_two_models(marcot: Callable, models: str, tmp_path: Path) -> None:
     pages = [tmp_path / name for name in ("r.html", "r.md", "r.json")]
     wanted = [part for page in pages for part in ("--out", page)]
-    ended = marcot("compare", "--models", models, *QUICK, *wanted)
+    ended = marcot("compare", "--model", models, *QUICK, *wanted)
     assert ended.code == 0, ended.err
     assert [line.rsplit(":", 1)[0] for line in ended.out.splitlines()] == [
         *("qwen2, greedy", "qwen2, mcts:rollouts=2", "smollm2, greedy", "smollm2, mcts:rollouts=2")
@@ -50,7 +50,7 @@ def test_prompts_of_ones_own(marcot: Callable, talker: Path, tmp_path: Path) -> 
     prompts.write_text(
         '{"question": "Six plus two?", "answer": 8}\n{"question": "Translate: hello.", "situation": "s"}\n'
     )
-    ended = marcot("compare", "--models", talker, *QUICK, "--prompts", prompts, "--questions", "2")
+    ended = marcot("compare", "--model", talker, *QUICK, "--input", prompts, "--questions", "2")
     assert ended.code == 0, ended.err
     assert "> Translate: hello." in ended.out
     assert "Six plus two?" not in ended.out
@@ -72,9 +72,9 @@ def test_one_model_is_gone_before_the_next_is_loaded(
         return engine
 
     monkeypatch.setattr(Engine, "load", watched)
-    chosen = ["--models", models, *QUICK]
+    chosen = ["--model", models, *QUICK]
     assert marcot("compare", *chosen, "--questions", "1-2").code == 0
-    assert marcot("eval", *chosen, "--data", "mgsm:en:1-2").code == 0
+    assert marcot("eval", *chosen, "--input", "mgsm:en:1-2").code == 0
     assert len(alive) == 4
 
 
@@ -83,7 +83,7 @@ def test_ctrl_c_ends_it(marcot: Callable, talker: Path, tmp_path: Path, monkeypa
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Engine, "stream", interrupted)
-    ended = marcot("compare", "--models", talker, *QUICK, "--out", tmp_path / "r.html")
+    ended = marcot("compare", "--model", talker, *QUICK, "--out", tmp_path / "r.html")
     assert (ended.code, ended.out, ended.err) == (130, "", "interrupted: nothing was written\n")
     assert list(tmp_path.iterdir()) == []
 
@@ -91,7 +91,7 @@ def test_ctrl_c_ends_it(marcot: Callable, talker: Path, tmp_path: Path, monkeypa
 @pytest.mark.usefixtures("ctrl_c_after_an_answer")
 def test_ctrl_c_keeps_what_was_answered(marcot: Callable, talker: Path, tmp_path: Path) -> None:
     page = tmp_path / "r.json"
-    ended = marcot("compare", "--models", talker, *QUICK, "--questions", "1-3", "--out", page)
+    ended = marcot("compare", "--model", talker, *QUICK, "--questions", "1-3", "--out", page)
     assert (ended.code, ended.err.splitlines()[-1]) == (
         130,
         "interrupted: the report has the answers so far",
@@ -115,7 +115,7 @@ def test_a_page_of_somebody_else_is_refused_before_anything_is_loaded(
     page = tmp_path / name
     page.write_text(content)
     monkeypatch.setattr(Engine, "load", None)
-    ended = marcot("compare", "--models", "m", "--out", tmp_path / "new.html", "--out", page)
+    ended = marcot("compare", "--model", "m", "--out", tmp_path / "new.html", "--out", page)
     assert (ended.code, ended.out, page.read_text()) == (2, "", content)
     assert f"{name}: exists and is not a comparison of marcot; give --out another name" in ended.err
     assert list(tmp_path.iterdir()) == [page]
@@ -125,7 +125,7 @@ def test_a_comparison_replaces_a_comparison(marcot: Callable, talker: Path, tmp_
     pages = [tmp_path / name for name in FOREIGN]
     wanted = [part for page in pages for part in ("--out", page)]
     for questions in ("1", "2"):
-        ended = marcot("compare", "--models", talker, *QUICK, "--questions", questions, *wanted)
+        ended = marcot("compare", "--model", talker, *QUICK, "--questions", questions, *wanted)
         assert ended.code == 0, ended.err
     assert len(json.loads(pages[2].read_text(encoding="utf-8"))["prompts"]) == 1
 
@@ -142,7 +142,7 @@ def test_a_comparison_that_cannot_be_written_is_printed(
         return load(*arguments, **options)
 
     monkeypatch.setattr(Engine, "load", meanwhile)
-    ended = marcot("compare", "--models", talker, *QUICK, "--questions", "1", "--out", folder / "report.html")
+    ended = marcot("compare", "--model", talker, *QUICK, "--questions", "1", "--out", folder / "report.html")
     assert (ended.code, ended.err.count("\n")) == (74, 1)
     assert "report-trees: cannot be made: No such file or directory" in ended.err
     assert ended.out.startswith("Models side by side\n")
@@ -150,11 +150,11 @@ def test_a_comparison_that_cannot_be_written_is_printed(
 
 ERRORS = {
     "no model": ([], "--model needs a name"),
-    "a page of another kind": (["--models", "m", "--out", "report.pdf"], "must end in .html, .md, .json"),
-    "a page in no folder": (["--models", "m", "--out", "nowhere/report.md"], "there is no folder nowhere"),
-    "no such prompts": (["--models", "m", "--prompts", "p.jsonl"], "p.jsonl: there is no such file"),
-    "too many prompts": (["--models", "m", "--questions", "17"], "questions 17: there are 1 to 16"),
-    "unknown strategy": (["--models", "m", "--strategies", "luck"], "no strategy is called 'luck'"),
+    "a page of another kind": (["--model", "m", "--out", "report.pdf"], "must end in .html, .md, .json"),
+    "a page in no folder": (["--model", "m", "--out", "nowhere/report.md"], "there is no folder nowhere"),
+    "no such prompts": (["--model", "m", "--input", "p.jsonl"], "p.jsonl: there is no such file"),
+    "too many prompts": (["--model", "m", "--questions", "17"], "questions 17: there are 1 to 16"),
+    "unknown strategy": (["--model", "m", "--strategy", "luck"], "no strategy is called 'luck'"),
 }
 
 
@@ -173,7 +173,7 @@ def test_one_page_that_cannot_be_written_costs_no_other_and_leaves_nothing(
 ) -> None:
     pages = [tmp_path / name for name in ("r.html", "r.json", "r.md")]
     wanted = [part for page in pages for part in ("--out", page)]
-    command = ("compare", "--models", models, *QUICK, "--questions", "1-2", *wanted)
+    command = ("compare", "--model", models, *QUICK, "--questions", "1-2", *wanted)
     assert marcot(*command).code == 0
     old = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
     limit = pages[0].stat().st_size - 1

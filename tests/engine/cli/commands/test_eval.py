@@ -37,7 +37,7 @@ def questions(tmp_path: Path) -> Path:
 @pytest.fixture
 def evaluate(marcot: Callable, talker: Path, questions: Path) -> Callable:
     def run(*arguments: object, strategies: str = STRATEGIES, data: object = questions) -> Any:
-        chosen = ["--models", talker, "--data", data, "--strategies", strategies, "--set", "max_rollout_tokens=6"]
+        chosen = ["--model", talker, "--input", data, "--strategy", strategies, "--set", "max_rollout_tokens=6"]
         return marcot("eval", *chosen, *arguments)
 
     return run
@@ -172,7 +172,7 @@ def test_other_settings_are_refused_before_anything_runs(evaluate: Callable, tmp
 def test_a_run_that_is_killed_goes_on(evaluate: Callable, talker: Path, tmp_path: Path) -> None:
     data, out = tmp_path / "many.tsv", tmp_path / "out"
     data.write_text("".join(f"Question {number}?\t{number}\n" for number in range(40)), encoding="utf-8")
-    chosen = ["--models", talker, "--data", data, "--strategies", "best-of-n:rollouts=4", "--out", out]
+    chosen = ["--model", talker, "--input", data, "--strategy", "best-of-n:rollouts=4", "--out", out]
     command = [sys.executable, "-m", "marcot.engine.cli", "eval", *map(str, chosen), "--set", "max_rollout_tokens=6"]
     process = subprocess.Popen(
         [*command, "--concurrency", "1", "--threads", "1"],
@@ -331,8 +331,8 @@ def test_two_models_have_a_table_each(
     marcot: Callable, talker: Path, tiny_checkpoint: Callable[..., Path], questions: Path
 ) -> None:
     other = tiny_checkpoint("smollm2", tokenizer=True, num_hidden_layers=1)
-    chosen = ["--data", questions, "--strategies", "greedy", "--set", "max_rollout_tokens=4"]
-    ended = marcot("eval", "--models", f"{talker},{other}", *chosen)
+    chosen = ["--input", questions, "--strategy", "greedy", "--set", "max_rollout_tokens=4"]
+    ended = marcot("eval", "--model", f"{talker},{other}", *chosen)
     assert ended.code == 0, ended.err
     assert [line for line in ended.out.splitlines() if line.startswith("q.jsonl, ")] == [
         "q.jsonl, qwen2",
@@ -360,28 +360,28 @@ def test_mgsm_is_asked_with_its_instruction(evaluate: Callable, monkeypatch: pyt
 
 
 ERRORS = {
-    "no model": (["--models", ""], "--model needs a name"),
-    "a model twice": (["--models", "a,a"], "a occurs twice"),
-    "two models of a name": (["--models", "x/a,y/a"], "the names of two models are both 'a'"),
-    "unknown strategy": (["--strategies", "luck"], "no strategy is called 'luck'"),
+    "no model": (["--model", ""], "--model needs a name"),
+    "a model twice": (["--model", "a,a"], "a occurs twice"),
+    "two models of a name": (["--model", "x/a,y/a"], "the names of two models are both 'a'"),
+    "unknown strategy": (["--strategy", "luck"], "no strategy is called 'luck'"),
     "labels that make one file": (
-        ["--strategies", "greedy:label=a b,mcts:label=a_b"],
+        ["--strategy", "greedy:label=a b,mcts:label=a_b"],
         "the labels of two strategies",
     ),
-    "unknown language": (["--data", "mgsm:de"], "there are mgsm:en, mgsm:zh"),
-    "data of no kind": (["--data", "gsm8k"], "must be mgsm:en, mgsm:zh or a .jsonl or .tsv file"),
-    "missing file": (["--data", "missing.tsv"], "missing.tsv: there is no such file"),
-    "no answers": (["--data", "bare.txt"], "question 1 has no answer to compare with"),
-    "too many questions": (["--data", "mgsm:en:240-260"], "questions 240-260: there are 1 to 250"),
+    "unknown language": (["--input", "mgsm:de"], "there are mgsm:en, mgsm:zh"),
+    "data of no kind": (["--input", "gsm8k"], "must be mgsm:en, mgsm:zh or a .jsonl or .tsv file"),
+    "missing file": (["--input", "missing.tsv"], "missing.tsv: there is no such file"),
+    "no answers": (["--input", "bare.txt"], "question 1 has no answer to compare with"),
+    "too many questions": (["--input", "mgsm:en:240-260"], "questions 240-260: there are 1 to 250"),
     "no range": (["--questions", "first"], "must be numbers and runs of numbers"),
     "backward range": (["--questions", "5-2"], "must be numbers and runs of numbers"),
     "a question of many digits": (["--questions", "1-" + "9" * 5000], "must be numbers and runs of numbers"),
     "question 0": (["--questions", "0"], "must be numbers and runs of numbers"),
-    "two ranges": (["--data", "mgsm:en:1-2", "--questions", "1"], "either in --input mgsm:en:1-2 or in --questions 1"),
+    "two ranges": (["--input", "mgsm:en:1-2", "--questions", "1"], "either in --input mgsm:en:1-2 or in --questions 1"),
     "parameter without value": (["--set", "seed"], "'seed' is not of the form parameter=value"),
     "no concurrency": (["--concurrency", 0], "concurrency=0"),
     "unknown baseline, before any model is loaded": (
-        ["--baseline", "luck", "--models", "no-such-model"],
+        ["--baseline", "luck", "--model", "no-such-model"],
         "no strategy is called 'luck'",
     ),
     "results without --report": (["results.jsonl"], "add --report to read result files"),
@@ -401,8 +401,8 @@ def test_what_a_user_can_get_wrong(
     (tmp_path / "bare.txt").write_text("How many?\n")
     (tmp_path / "foreign.jsonl").write_text('{"question": "How many?"}\n')
     (tmp_path / "empty").mkdir()
-    basis = [] if "--models" in arguments else ["--models", talker]
-    basis += [] if "--strategies" in arguments else ["--strategies", "greedy:max_rollout_tokens=3"]
+    basis = [] if "--model" in arguments else ["--model", talker]
+    basis += [] if "--strategy" in arguments else ["--strategy", "greedy:max_rollout_tokens=3"]
     ended = marcot("eval", *basis, *arguments)
     assert (ended.code, ended.out) == (2, ""), ended.err
     assert ended.err.startswith("error: ")
