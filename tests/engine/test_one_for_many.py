@@ -227,7 +227,7 @@ def test_what_cannot_be_expanded_is_refused(engine: Engine, folder: Path) -> Non
         ): r"sampling=Sampling: this is a class, not an instance; write Sampling\(\)",
         lambda: node.prefix(2.0): "tokens=2.0: must be an integer",
         lambda: node.prefix("2"): "tokens='2': must be an integer",
-        lambda: engine.score([IDS], top_k=5.0): "top_k=5.0: must be from 1 to ",
+        lambda: engine.score([IDS], top_k=5.0): "top_k=5.0: must be from 1 to 331",
         lambda: engine.search("How?", "mcts"): r"strategy='mcts': must be a strategy such as MCTS\(rollouts=8\)",
         lambda: engine.search("How?", MCTS): r"strategy=MCTS: this is a class, not an instance; write MCTS\(\)",
         lambda: engine.stream("How?", None): "strategy=None: must be a strategy",

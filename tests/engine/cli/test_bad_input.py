@@ -140,8 +140,8 @@ def test_search(marcot: Callable, talker: Path, arguments: list[Any], code: int,
 
 
 GENERATE = {
-    "no prompt": ([], 2, "give a prompt, --token-ids"),
-    "prompt and ids": (["one", "--token-ids", "1"], 2, "give a prompt, --token-ids"),
+    "no prompt": ([], 2, "give a prompt, --token-ids, or a conversation with --messages"),
+    "prompt and ids": (["one", "--token-ids", "1"], 2, "give a prompt, --token-ids, or a conversation"),
     "empty prompt": ([""], 2, "the prompt is empty"),
     "more samples than memory": (["one", "-n", 10**9], 2, "samples=1000000000: one call takes at most 262144 branches"),
     "a sample without end": (["one", "--max-tokens", 10**10], 2, "max_tokens=10000000000: must be at most 2147483647"),
@@ -173,8 +173,12 @@ SCORE = {
     "text and ids": (["--text", "one", "--token-ids", "1"], 2, "give either a text or --token-ids"),
     "empty text": (["--text", ""], 2, "the prompt is empty"),
     "text without tokenizer": (["--text", "one"], 2, "this checkpoint has no tokenizer"),
-    "top-k beyond the vocabulary": (["--token-ids", "1 2", "--top-k", 10**6], 2, "top_k=1000000: must be from 1 to"),
-    "top-k of 0": (["--token-ids", "1 2", "--top-k", 0], 2, "top_k=0: must be from 1 to "),
+    "top-k beyond the vocabulary": (
+        ["--token-ids", "1 2", "--top-logprobs", 10**6],
+        2,
+        "top_k=1000000: must be from 1 to 331",
+    ),
+    "top-k of 0": (["--token-ids", "1 2", "--top-logprobs", 0], 2, "top_k=0: must be from 1 to 331"),
     "ids that are no numbers": (["--token-ids", "1.5"], 2, "--token-ids: '1.5' is not a token id"),
     "id outside the vocabulary": (["--token-ids", "9999"], 2, "token id 9999"),
 }

@@ -264,9 +264,9 @@ def test_nothing_goes_round_the_places_that_make_text_printable() -> None:
                     found.add(where)
                 case ast.Call(func=ast.Attribute(attr="status")):
                     found.add(where)
-                case ast.Attribute(attr="from_markup" | "secho" | "__stdout__" | "__stderr__"):
-                    found.add(where)
-                case ast.Attribute(value=ast.Name(id="typer" | "click"), attr="echo"):
+                case ast.Attribute(value=ast.Name(id="request"), attr="echo"):
+                    pass  # a field of the server's requests
+                case ast.Attribute(attr="from_markup" | "echo" | "secho" | "__stdout__" | "__stderr__"):
                     found.add(where)
                 case ast.Attribute(value=ast.Attribute(attr="stdout" | "stderr"), attr="buffer" | "fileno"):
                     found.add(where) if where not in _STREAMS else None

@@ -277,7 +277,7 @@ def test_stop_strings_wait_for_min_tokens(reader: Path) -> None:
             ends = [end for end in range(least + 1, len(ids) + 1) if counts[end] > counts[end - 1]]
             [stopped] = engine.expand(node, 1, replace(free, stop=("e",), min_tokens=least), first=index)
             assert stopped.token_ids.tolist() == ids[: ends[0] if ends else None]
-            assert stopped.text == tokenizer.decode(ids[: ends[0]]).rpartition("e")[0] if ends else child.text
+            assert stopped.text == (tokenizer.decode(ids[: ends[0]]).rpartition("e")[0] if ends else child.text)
             waited += bool(ends) and counts[least] > 0
     assert waited > 3
 

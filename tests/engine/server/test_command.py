@@ -31,7 +31,7 @@ def serving(model: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str],
             assert process.stderr is not None
             line = process.stderr.readline()
             told = re.fullmatch(r"serving (\S+) at (http://127\.0\.0\.1:\d+)/v1\n", line)
-            assert told, line + process.stderr.read()
+            assert told, line
             yield process, told[2]
         finally:
             process.kill()

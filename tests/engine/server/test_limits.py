@@ -38,6 +38,7 @@ def leave(server: LiveServer, path: str, body: dict[str, Any]) -> None:
 def test_nothing_is_drawn_for_a_client_that_has_gone(
     server: LiveServer, path: str, body: dict[str, Any], samples: int, stream: bool
 ) -> None:
+    """Each sample would have about 1,000 tokens."""
     before = server.engine.stats().generated_tokens
     leave(server, path, body | {"stream": stream})
     assert server.idle()

@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 from marcot.engine import Engine, Sampling
+from marcot.model import Tokenizer
 from support.server.live_server import LiveServer, live_server
 
 
@@ -69,8 +70,18 @@ def test_what_fails_is_told_as_its_clients_read_it(marco: httpx2.Client, fields:
     assert (answer.status_code, list(answer.json())) == (500, ["error"])
 
 
-def test_tools_are_shown_to_the_template(marco: httpx2.Client) -> None:
-    assert ask(marco, use_tools=json.dumps([{"type": "function", "function": {"name": "f"}}])).status_code == 200
+def test_tools_are_shown_to_the_template(marco: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, chat = [], Tokenizer.chat
+
+    def noted(tokenizer: Tokenizer, messages: Any, **variables: Any) -> str:
+        shown.append(variables["tools"])
+        return chat(tokenizer, messages, **variables)
+
+    monkeypatch.setattr(Tokenizer, "chat", noted)
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    for given in (json.dumps(tools), "{}"):
+        assert ask(marco, use_tools=given).status_code == 200
+    assert shown == [tools, None]
 
 
 def test_a_conversation(marco: httpx2.Client, offline: Engine) -> None:
