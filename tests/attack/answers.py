@@ -1,6 +1,6 @@
-"""Texts of repeated units of the vocabulary of answers, which everything that looks into a model's text reads.
+"""Feed every parser of a model's text with repetitions of the vocabulary of answers.
 
-A text of twice the length takes about twice the time, and a short one no time that anybody notices.
+A text of twice the length must take about twice the time, and a short text no noticeable time.
 """
 
 from __future__ import annotations
@@ -83,14 +83,15 @@ UNITS = (
 
 SHORT, SHORT_SECONDS = (950, 1900), 0.25
 LONG, LONG_SECONDS = (60_000, 120_000), 1.5
-"""Characters, and what they may take on a machine that has other things to do; a long one only if half of it does not
-take a third of that."""
+"""Lengths in characters, and the seconds allowed on a busy machine. The limit of a long text only counts if half of the
+text takes less than a third of its time.
+"""
 
 HANGS = 20
 
 
 def text_of(random: Random) -> Callable[[int], str]:
-    """A shape of text, of any length."""
+    """A kind of text that can be made in any length."""
     parts = []
     for _ in range(random.choice((1, 1, 2, 2, 3))):
         unit = "".join(random.choice(UNITS) for _ in range(random.choice((1, 1, 1, 2, 3))))
@@ -107,7 +108,7 @@ def text_of(random: Random) -> Callable[[int], str]:
 
 
 def seconds(read: Callable[[str], object], text: str) -> float:
-    """Processor time of the faster of two tries, or `HANGS`."""
+    """Processor seconds of the faster of two tries, or `HANGS`."""
 
     def stop(number: int, frame: object) -> None:
         raise TimeoutError

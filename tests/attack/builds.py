@@ -1,6 +1,6 @@
-"""Builds and downloads that are killed, run out of room or memory, or meet each other.
+"""Kill builds and downloads, run them concurrently, and take away their disk space or memory.
 
-After each the same is asked for again, undisturbed. It has to come out as if nothing had been, and alone.
+Each is then repeated undisturbed, and must succeed as if nothing had happened and leave only its own file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from support.checkpoints import tiny_wheels
 _COUNT = 20
 _GRACE_SECONDS = 20.0
 _MARK = "MARCOT_ATTACK"
-"""A variable in the environment of everything that a trial starts: the number of this process."""
+"""An environment variable of every process that a trial starts; its value is the id of this process."""
 
 _COMPILER_MEMORY = "MARCOT_ATTACK_KIB"
 
@@ -54,14 +54,14 @@ _SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signa
 
 
 class Work(NamedTuple):
-    """What is disturbed.
+    """A build or a download.
 
     Attributes:
-        name: Its noun.
-        run: Does it, in the cache that the environment names; returns the file.
-        is_right: Whether a file is what it has to be.
-        folder: The folder of the cache with the files.
-        keeps: Files there that stay.
+        name: What the report calls it.
+        run: Does the work in the cache that the environment names, and returns the file.
+        is_right: Whether a file has the right contents.
+        folder: The folder in a cache where the files are.
+        keeps: Names of other files that may stay there.
     """
 
     name: str
@@ -91,7 +91,7 @@ DOWNLOAD = Work(
 
 
 def start(work: Work, prepare: Callable[[], None]) -> int:
-    """Do `work` in a fork, after `prepare`; return the number of the process."""
+    """Do `work` in a forked process, after calling `prepare`; return its process id."""
     child = os.fork()
     if child:
         return child
@@ -114,7 +114,7 @@ def start(work: Work, prepare: Callable[[], None]) -> int:
 
 
 def ended(child: int) -> str:
-    """Wait for `child`; return how it ended."""
+    """Wait for the process `child`; return how it ended."""
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code < 0:
         return "killed"
@@ -122,7 +122,7 @@ def ended(child: int) -> str:
 
 
 def marked() -> list[int]:
-    """The processes that a trial has started and that still run."""
+    """The ids of the processes that a trial has started and that are still running."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -135,13 +135,13 @@ def marked() -> list[int]:
 
 
 def limit(kind: int, size: int) -> Callable[[], None]:
-    """What sets a limit on a process and all that it starts."""
+    """Return a function that limits a resource of this process and its children."""
     return lambda: resource.setrlimit(kind, (size, size))
 
 
 @contextmanager
 def small_disk(folder: Path, kib: int) -> Iterator[None]:
-    """Let `folder` be a disk of its own, where this user may make one."""
+    """Mount a small disk at `folder`, if this user is allowed to."""
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)]
     mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
     try:
@@ -152,7 +152,7 @@ def small_disk(folder: Path, kib: int) -> Iterator[None]:
 
 
 def disturb(work: Work, cache: Path, seconds: float, random: Random) -> str:
-    """Do `work` in one of many bad ways; return how it went."""
+    """Do `work` while something goes wrong; return how it ended."""
     way = random.choice(("kill", "kill", "kill", "two", "child", "size", "memory", "disk", "full"))
     if way in ("kill", "two"):
         children = [start(work, lambda: None) for _ in range(1 if way == "kill" else random.randint(2, 3))]
@@ -180,7 +180,7 @@ def disturb(work: Work, cache: Path, seconds: float, random: Random) -> str:
 
 
 def attack(work: Work, right: str, seconds: float, random: Random) -> tuple[str, list[str]]:
-    """Disturb `work` in a new cache, then do it undisturbed; return how it went and all that is wrong."""
+    """Disturb `work` in a new cache, then do it undisturbed; return the outcome and everything that was wrong."""
     wrong = []
     with tempfile.TemporaryDirectory() as name:
         cache, temporary = Path(name, "cache"), Path(name, "temporary")
@@ -207,12 +207,12 @@ def attack(work: Work, right: str, seconds: float, random: Random) -> tuple[str,
 
 
 def is_whole(work: Work, file: Path, right: str) -> bool:
-    """Whether `file` has the name of what is made undisturbed, with all flags, and is what it has to be."""
+    """Whether `file` has the name that an undisturbed build with all flags gives it, and the right contents."""
     return file.name == right and work.is_right(file)
 
 
 def undisturbed(work: Work, cache: Path) -> tuple[str, float]:
-    """The name of the file, and the seconds that it takes to make it."""
+    """The name of the finished file, and the seconds it takes to make it."""
     os.environ |= {"XDG_CACHE_HOME": str(cache), "TMPDIR": str(cache)}
     before = time.monotonic()
     outcome = ended(start(work, lambda: None))

@@ -1,4 +1,4 @@
-"""What the attack programs share: their options, the trials, the progress line and the end."""
+"""What all attack programs share: options, trials, the progress line and the summary."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _PROGRESS_SECONDS = 2.0
 
 
 class Trial(NamedTuple):
-    """One attempt.
+    """One trial.
 
     Attributes:
-        number: Its place; with the seed, all that it depends on.
-        random: Draws of its own, the same whenever this trial is run again.
+        number: Its number; together with the seed, it determines the whole trial.
+        random: Its source of random numbers, which gives the same numbers whenever this trial is run again.
     """
 
     number: int
@@ -26,7 +26,7 @@ class Trial(NamedTuple):
 
 
 class Campaign:
-    """Trials of one attack, numbered, each of which can be run again alone.
+    """The numbered trials of one attack; each can be run again alone.
 
         campaign = Campaign("mutated files", Campaign.parser(__doc__, count=500).parse_args())
         for trial in campaign:
@@ -35,15 +35,15 @@ class Campaign:
                 campaign.finding("model.gguf: KeyError, where a typed error belongs")
         campaign.end()
 
-    A program may add options of its own to the parser.
+    A program may add its own options to the parser.
     """
 
     def __init__(self, noun: str, options: Namespace) -> None:
-        """Begin.
+        """Start the campaign.
 
         Args:
-            noun: What is counted, in the plural, for the progress and the summary.
-            options: Of `Campaign.parser`.
+            noun: What the trials are called in the progress line and the summary, in the plural.
+            options: The options that `Campaign.parser` has parsed.
         """
         self.options = options
         self._noun = noun
@@ -54,7 +54,9 @@ class Campaign:
 
     @staticmethod
     def parser(description: str | None, count: int) -> ArgumentParser:
-        """Return a reader of the options that every attack has; `count` is how many trials take about a minute."""
+        """Return a parser of the options that every attack has; `count` is the number of trials that take about a
+        minute.
+        """
         parser = ArgumentParser(description=(description or "").partition("\n")[0])
         parser.add_argument("--seed", type=int, default=0, help="other trials (0)")
         parser.add_argument("--count", type=int, help=f"trials ({count}, or as many as --minutes has time for)")
@@ -74,18 +76,18 @@ class Campaign:
             self._progress()
 
     def count(self, outcome: str, number: int = 1) -> None:
-        """Count an `outcome`, such as "refused"; the summary has a number for each."""
+        """Count an `outcome`, such as "refused". The summary shows how often each occurred."""
         self._outcomes[outcome] += number
 
     def finding(self, text: str) -> None:
-        """Tell of one failure, and how to see it again."""
+        """Report a failure, and how to repeat it."""
         self._findings += 1
         again = f"--seed {self.options.seed} --first {self._trial} --count 1"
         self._clear()
         print(f"FINDING: {text}\n  again: {again}", flush=True)
 
     def end(self) -> NoReturn:
-        """Print the summary and leave, with 1 if anything was found."""
+        """Print the summary and exit, with code 1 if anything was found."""
         self._clear()
         print(f"{self._summary()}, {time.monotonic() - self._began:.0f} s", flush=True)
         sys.exit(1 if self._findings else 0)

@@ -1,8 +1,9 @@
-"""Branches alone and in company: the same bits, whoever else is drawn beside them, however little room there is.
+"""Compare branches drawn alone with the same branches in a batch: they must have the same bits, however little memory
+there is.
 
-A trial draws some requests that sample in all ways, a good part of them at the border of a truncation, where the last
-bit of a sum decides. Each is made alone, on an engine of its own, and then with the others and with neighbours of any
-width, on an engine of a few pages, in steps of any size, on any number of threads, on a cold cache or a warm one.
+A trial makes a few requests with random sampling, many of them at the border of a truncation, where the last bit of a
+sum decides. Each is drawn alone on its own engine, and then in a batch with the other requests and with neighbours of
+any width, on an engine with few pages, steps of any size, any number of threads, and a cold or a warm cache.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ VOCABULARY = 331
 FIELDS = ("token_ids", "logprobs", "top_ids", "top_logprobs", "confidences", "confidence", "text", "finish_reason")
 ALONE_TOKENS = 4096
 _SAMPLES = 256
-"""Samples of which one draws the token at a border."""
+"""Samples to choose from; one of them draws the token at the border."""
 
 STOPS = ("a", "e", "th", " 1", "\n", "an")
 
@@ -57,13 +58,13 @@ SETTINGS = (
 
 
 class Request(NamedTuple):
-    """Samples of what follows some tokens.
+    """Samples to draw below some tokens.
 
     Attributes:
-        pieces: The tokens: a prompt, and what is appended to it.
-        n: How many samples.
+        pieces: Token ids of a prompt, and of the texts appended to it.
+        n: Number of samples.
         sampling: How they are drawn.
-        first: The number of the first one.
+        first: Index of the first sample.
     """
 
     pieces: list[list[int]]
@@ -72,7 +73,7 @@ class Request(NamedTuple):
     first: int
 
     def node(self, engine: Engine) -> Node:
-        """Where they begin."""
+        """The node that the samples are drawn below."""
         node = engine.prefill(self.pieces[0])
         for piece in self.pieces[1:]:
             node = node.append(piece)
@@ -80,18 +81,18 @@ class Request(NamedTuple):
 
     @property
     def pages(self) -> int:
-        """Pages that one of them may need, beside what is shared."""
+        """The most pages that one sample can need, besides the shared ones."""
         return sum(-(-len(piece) // PAGE_SIZE) + 1 for piece in self.pieces) + self.sampling.max_tokens // PAGE_SIZE + 2
 
 
 class Company(NamedTuple):
-    """What became of the requests of one trial.
+    """The results of one trial.
 
     Attributes:
-        compared: Branches that were compared.
-        preemptions: How often one of them, or of their neighbours, had to make room.
-        recomputed: Tokens that were computed again.
-        differences: What differs, in words.
+        compared: Number of branches compared.
+        preemptions: How often a branch, compared or not, was preempted.
+        recomputed: Number of tokens computed again.
+        differences: Descriptions of what differed.
     """
 
     compared: int
@@ -102,7 +103,7 @@ class Company(NamedTuple):
 
 @cache
 def loaded(setting: Setting) -> tuple[Decoder, Tokenizer | None]:
-    """The model of a setting, read once."""
+    """The model of a setting, loaded once."""
     logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         path = tiny.write_tiny(Path(folder), setting.kind, tokenizer=True, vocab_size=VOCABULARY)
@@ -115,12 +116,12 @@ def loaded(setting: Setting) -> tuple[Decoder, Tokenizer | None]:
 
 
 def engine_of(setting: Setting, tokens: int, limits: SchedulerLimits | None = None) -> Engine:
-    """A fresh engine."""
+    """A new engine."""
     return Engine(*loaded(setting), tokens, limits)
 
 
 def some_sampling(random: Random) -> Sampling:
-    """Any."""
+    """Random sampling parameters."""
     return Sampling(
         temperature=random.choice([0.0, 0.3, 0.8, 1.0, 1.7]),
         top_k=random.choice([0, 0, 1, 5, 9, 20, 20, 33, 64, 100, 1000]),
@@ -149,7 +150,7 @@ def some_tokens(random: Random, most: int) -> list[int]:
 
 
 def some_request(random: Random, prompts: Sequence[list[int]]) -> Request:
-    """One that begins with any part of one of `prompts`, and goes on on its own."""
+    """A random request that begins with a part of one of `prompts` and then continues with tokens of its own."""
     prompt = random.choice(prompts)
     pieces = [prompt[: random.randint(1, len(prompt))]]
     pieces += [some_tokens(random, random.choice([1, 1, 18])) for _ in range(random.choice([0, 0, 1, 4]))]
@@ -157,7 +158,9 @@ def some_request(random: Random, prompts: Sequence[list[int]]) -> Request:
 
 
 def at_a_border(random: Random, setting: Setting, request: Request) -> Request:
-    """`request` with a nucleus that ends a few units of the last place before or behind the token to be drawn first."""
+    """Change `request` so that its top-p limit lies within a few units in the last place of the first token to be
+    drawn.
+    """
     engine = engine_of(setting, ALONE_TOKENS)
     node = request.node(engine)
     kept, temperature = random.choice([9, 20, 20, 33, 50]), request.sampling.temperature or 1.0
@@ -178,7 +181,7 @@ def at_a_border(random: Random, setting: Setting, request: Request) -> Request:
 
 
 def attack(random: Random) -> Company:
-    """One trial."""
+    """Run one trial."""
     setting = random.choice(SETTINGS)
     prompts = [some_tokens(random, 50) for _ in range(random.randint(1, 3))]
     targets = [some_request(random, prompts) for _ in range(random.randint(1, 4))]
@@ -205,7 +208,7 @@ def attack(random: Random) -> Company:
             _warm(random, engine, neighbours)
         asked = [Expansion(everyone[i].node(engine), *everyone[i][1:]) for i in order]
         families = dict(zip(order, engine.expand(asked), strict=True))
-    except PoolTooSmallError:  # others have cut a path into nodes, each of which has pages of its own
+    except PoolTooSmallError:  # splits have given the nodes of a path more pages than expected
         return Company(0, 0, 0, [])
     engine.tree.check_integrity()
     differences = [
@@ -218,7 +221,7 @@ def attack(random: Random) -> Company:
 
 
 def _alone(setting: Setting, request: Request) -> list[Node]:
-    """Every sample on an engine of its own, below a prompt that is the whole path."""
+    """Draw every sample on its own engine, below a prompt that is its whole path."""
     nodes = []
     for sample in range(request.n):
         engine = engine_of(setting, ALONE_TOKENS)
@@ -228,7 +231,7 @@ def _alone(setting: Setting, request: Request) -> list[Node]:
 
 
 def _warm(random: Random, engine: Engine, neighbours: Sequence[Request]) -> None:
-    """Leave something in the cache: branches that are held, and others that are not."""
+    """Fill the cache with branches, some of them held by a handle and some released."""
     for request in random.sample(neighbours, min(2, len(neighbours))):
         for child in engine.expand(request.node(engine), request.n, request.sampling):
             if random.random() < 0.7:
@@ -238,7 +241,7 @@ def _warm(random: Random, engine: Engine, neighbours: Sequence[Request]) -> None
 def _differences(node: Node, alone: Node, engine: Engine, random: Random) -> Iterator[str]:
     for field in FIELDS:
         one, other = getattr(node, field), getattr(alone, field)
-        both_nan = isinstance(one, float) and np.isnan(one) and np.isnan(other)  # the confidence of no tokens
+        both_nan = isinstance(one, float) and np.isnan(one) and np.isnan(other)  # no tokens, no confidence
         if not (np.array_equal(one, other) or both_nan):
             yield f"{field} is {str(one)[:80]} in company, {str(other)[:80]} alone"
     if node.path_ids != alone.path_ids:

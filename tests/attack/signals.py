@@ -1,9 +1,10 @@
 """Send every command one to three signals at random moments, on a terminal.
 
-Ctrl-C from the keyboard, SIGINT, SIGTERM and SIGHUP; one trial in eight starts a program of its own, so that imports
-and the end of Python are hit too, and the others are forks that have imported everything, so that the moments are
-spread over the work. A finding is a traceback, a second line about the interruption, an exit code of no signal that was
-sent, a hidden cursor, a hang, a file that is neither the old one nor the new one, a torn line, a file left over.
+The signals are Ctrl-C from the keyboard, SIGINT, SIGTERM and SIGHUP. One trial in eight starts a new program, so that
+imports and Python's shutdown are hit too. The others are forks that have imported everything, so that the moments are
+spread over the actual work. A finding is a traceback, a second line about the interruption, an exit code that matches
+no signal sent, a hidden cursor, a hang, a file that is neither the old nor the new one, a torn line, or a leftover
+file.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ _OURS = re.compile(rb"^interrupted", re.MULTILINE)
 
 
 class Command(NamedTuple):
-    """A command and the files that it makes.
+    """A command and the files that it writes.
 
     Attributes:
         words: The command line.
-        replaced: Files that were there before.
-        lines: Files of JSON lines.
-        seconds: About how long it works in a process that has imported everything.
+        replaced: Files that existed before and are replaced.
+        lines: Files that hold JSON lines.
+        seconds: About how long it takes in a process that has imported everything.
     """
 
     words: Sequence[str]
@@ -77,7 +78,7 @@ def _commands(model: str) -> list[Command]:
 
 
 class Ended(NamedTuple):
-    """How a run ended: its exit code (negative for a signal), all that it printed, and what it was sent."""
+    """How a run ended: its exit code (negative for a signal), everything it printed, and the signals it was sent."""
 
     code: int
     printed: bytes
@@ -102,7 +103,7 @@ def _start(words: Sequence[str], folder: Path, forked: bool) -> tuple[int, int]:
     code = 70
     with contextlib.suppress(BaseException):
         os.chdir(folder)
-        # A terminal forgets what was not read yet when Ctrl-C is typed; here all that was printed counts.
+        # On Ctrl-C, a terminal drops output that was not read yet; here everything printed counts.
         attributes = termios.tcgetattr(0)
         attributes[3] |= termios.NOFLSH
         termios.tcsetattr(0, termios.TCSANOW, attributes)
@@ -136,7 +137,7 @@ def _run() -> int:
 
 
 def _listens(number: int) -> bool:
-    """Whether a process has told the system that it wants SIGTERM itself: before that, signals are Python's."""
+    """Whether a process handles SIGTERM already; before that, Python's defaults apply."""
     try:
         status = Path(f"/proc/{number}/status").read_text()
     except OSError:
@@ -146,7 +147,7 @@ def _listens(number: int) -> bool:
 
 
 def attack(command: Command, folder: Path, forked: bool, draw: Random) -> Ended | None:
-    """Run `command` in `folder` and send it signals; None if it hangs."""
+    """Run `command` in `folder` and send it signals. Returns None if it hangs."""
     number, terminal = _start(command.words, folder, forked)
     began = time.monotonic()
     while not _listens(number):
@@ -184,7 +185,7 @@ def attack(command: Command, folder: Path, forked: bool, draw: Random) -> Ended 
 
 
 def findings(command: Command, folder: Path, ended: Ended) -> list[str]:
-    """What is wrong after a run."""
+    """Everything that is wrong after a run."""
     found = []
     if b"Traceback" in ended.printed or b"Exception ignored" in ended.printed or b"Error:" in ended.printed:
         found.append("a traceback")
@@ -192,7 +193,7 @@ def findings(command: Command, folder: Path, ended: Ended) -> list[str]:
         found.append("more than one line about it")
     if ended.printed.rfind(b"\x1b[?25l") > ended.printed.rfind(b"\x1b[?25h"):
         found.append("a hidden cursor")
-    # Signals that come together are delivered in the order of their numbers.
+    # Signals that arrive together are delivered in the order of their numbers.
     if ended.code not in (0, *(128 + each for each in ended.sent)):
         found.append(f"exit code {ended.code}")
     for name in command.lines:
@@ -214,7 +215,7 @@ def findings(command: Command, folder: Path, ended: Ended) -> list[str]:
 
 
 def _write_old(model: Path, base: Path) -> None:
-    """Run every command once, for the files that later runs replace."""
+    """Run every command once, to get the files that later runs replace."""
     old = base / _OLD
     old.mkdir()
     searches = [

@@ -1,8 +1,8 @@
-"""Attack chat templates: random programs of everything that costs time or memory, in all compositions.
+"""Attack chat templates with random programs that combine everything that costs time or memory.
 
-Each is put together from a grammar with texts, numbers, items and dicts, so that much of it runs before something
-fails. It is loaded and rendered in a process with limits (see `template_attacks`). A finding is a template that exceeds
-them, or fails with anything but a short error of the right type.
+A grammar puts each together from texts, numbers, items and dicts, so that much of it runs before something fails. It is
+loaded and rendered in a process with limits (see `template_attacks`). A finding is a template that exceeds the limits,
+or that fails with anything but a short error of the right type.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ GRAMMAR = {
         {% include <text> %} | {{ loop(<items>) }} | {{ <any>(<any>) }} | {{ (<any>)|<filter> }} | {{ -<any> + <odd> }}
         """,
 }
-"""By the name of what is wanted, what it can be. Blanks and `|` between them, or a new line, separate the choices."""
+"""The grammar: for each name, its possible expansions, separated by `|` between blanks or by line breaks."""
 
 CHOICES = {
     name: [choice for line in choices.strip().splitlines() for choice in line.strip().split(" | ")]
@@ -109,13 +109,13 @@ LEAVES = {name: [choice for choice in choices if "<" not in choice] or choices f
 
 
 def grow(random: Random, name: str, depth: int) -> str:
-    """Return one of what `name` can be, with at most `depth` choices within one another."""
+    """Return a random expansion of `name`, with at most `depth` nested choices."""
     choice = random.choice((CHOICES if depth > 0 else LEAVES)[name])
     return re.sub(r"<(\w+)>", lambda wanted: grow(random, wanted[1], depth - 1), choice)
 
 
 def template(random: Random) -> str:
-    """Return a template."""
+    """Return a random template."""
     statements = (grow(random, "statement", random.choice((2, 3, 3, 4))) for _ in range(random.randint(1, 4)))
     return PROLOGUE + "".join(statements)
 

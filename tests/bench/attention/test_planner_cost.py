@@ -1,4 +1,4 @@
-"""The tree that the planner is timed on, and what is made of the times."""
+"""The tree that the planner is timed on, and the report of its times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands for a GPU: its clock, and small shapes and trees."""
+"""Stand-ins for a GPU: a clock, small shapes and small trees."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.gpu.trees import fan, layered, recorded
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> OnceClock:
-    """Kernels are the reference, shapes and trees are small."""
+    """Use the reference kernels, small shapes and small trees."""
     for module in (head_times, kernel_times, linear_times, tree_times):
         monkeypatch.setattr(module, "select", lambda *_: reference)
         monkeypatch.setattr(module, "SHAPES", (TINY,))

@@ -72,7 +72,7 @@ def test_heads() -> None:
 
 
 def test_attention_beside_the_better_way_of_each_tree() -> None:
-    """Of the first tree the peer's better way takes 1 / 0.9 as long as ours, of the second as long."""
+    """The faster method of the peer takes 1 / 0.9 as long as ours on the first tree, and equally long on the second."""
     ratios = {"wide": (0.3, 0.9), "narrow": (1.0, 0.5)}
     peers = ("per branch", "cascade")
     findings = [compared("tree_attention", ratios[tree][way], tree, 8, peers[way]) for way in (0, 1) for tree in ratios]

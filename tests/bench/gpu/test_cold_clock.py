@@ -1,4 +1,4 @@
-"""The arithmetic of the clock for GPU ops, with a device that adds up times."""
+"""The arithmetic of the clock for GPU ops, on a device that only adds up times."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from bench.gpu.cold_clock import ColdClock
 
 
 class Device:
-    """Emptying the cache takes 50 µs, a call as long as is said; a replay takes 7 µs more. Counts replays."""
+    """A device where emptying the cache takes 50 µs, a call as long as the test says, and a replay 7 µs more. It counts
+    replays.
+    """
 
     def __init__(self) -> None:
         self.times: dict[Callable[[], object], float] = {self.clear: 50e-6}
         self.replays = 0
 
     def clear(self) -> None:
-        """Stands for what empties the cache."""
+        """Stands for the kernel that empties the cache."""
 
     def replayed(self, calls: Sequence[Callable[[], object]]) -> float:
         self.replays += 1

@@ -1,4 +1,4 @@
-"""Processes that compile beside others."""
+"""Processes that compile in the background."""
 
 from __future__ import annotations
 
@@ -22,4 +22,4 @@ def test_what_is_compiled_in_time(tmp_path: Path) -> None:
     wait_until(lambda: number.exists() and number.read_text().endswith("\n"))
     assert build.ready(2.0) == ["right"]
     assert build.ready(2.0) == ["right"]
-    wait_until(lambda: not is_running(int(number.read_text())))  # a compiler that was started is ended too
+    wait_until(lambda: not is_running(int(number.read_text())))  # the compiler that it started ends too

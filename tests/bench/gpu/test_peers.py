@@ -32,7 +32,7 @@ def test_without_peers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("installed", [True, False])
 def test_engines_of_another_interpreter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, installed: bool) -> None:
-    """It knows what is installed for it; a script stands for it."""
+    """The interpreter in BENCH_PYTHON, here a script, says which engines it has."""
     python = tmp_path / "python"
     python.write_text(f"#!{sys.executable}\nimport sys\nsys.exit(sys.argv[-1] != 'vllm' or {not installed})\n")
     python.chmod(0o700)
@@ -43,7 +43,7 @@ def test_engines_of_another_interpreter(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 class FakeRemote:
-    """A process in which a round takes half a second, and 10 ms for each token; the first one takes a minute."""
+    """A process in which a round takes half a second plus 10 ms per token, and the first round a minute."""
 
     def __init__(self, python: str, environment: object) -> None:
         self.calls: list[str] = []
@@ -90,7 +90,7 @@ def test_engines_run_in_processes_of_their_own(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_ending_an_engine_ends_the_processes_that_it_has_started(tmp_path: Path) -> None:
-    """Its first answer is the id of a process that it has started, and it never gives another."""
+    """A process whose first answer is the id of a process that it has started, and which then never answers again."""
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nsleep 600 > /dev/null 2>&1 &\necho '{\"result\": '$!'}'\nwait\n")
     python.chmod(0o700)

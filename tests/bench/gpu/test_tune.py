@@ -35,7 +35,9 @@ class Shape(NamedTuple):
 
 
 def case(rows: int = 8, kind: str = "bf16", columns: int = 64) -> Case:
-    """Multiplies by `warps`, which its own shape has 4 of: another number is wrong, and 16 does not compile."""
+    """A kernel that multiplies by its number of warps. Its default shape has 4; other numbers give wrong results, and
+    16 does not compile.
+    """
 
     def make(device: torch.device) -> Callable[[Any], Callable[[], object]]:
         x = torch.ones(3, device=device)
@@ -150,7 +152,7 @@ def test_without_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
 def test_from_trials_to_a_table(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With 16 tokens it takes half the time; the wrong ones would be faster still."""
+    """With 16 tokens it takes half the time; the shapes with wrong results would be faster still."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "A card")
     monkeypatch.setattr(tune, "detect_arch", lambda device: INTERPRETED)
@@ -176,7 +178,7 @@ def test_from_trials_to_a_table(
 def test_cases_are_called_with_the_shapes_that_are_tried(
     op: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a launcher asks a table for is what the case says, and every candidate has fields of its shape."""
+    """The launcher asks for the shape that the case names, and every candidate has the fields of that shape."""
     monkeypatch.setattr(tunable_linear, "_SIZES", ((96, 256),))
     monkeypatch.setattr(tunable_linear, "_ROWS", (8, 32))
     for module in (tunable_head, tunable_linear):

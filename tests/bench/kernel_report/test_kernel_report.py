@@ -1,4 +1,4 @@
-"""`make kernel-report`: what is read from binaries, occupancy, the bars, and one kernel compiled for real."""
+"""`make kernel-report`: what is read from binaries, occupancy, the bars, and one kernel that is really compiled."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ KEY = Key("sm_80", "tree_attention bf16 d128 m64")
 
 
 class TestOccupancy:
-    """Examples that others have published."""
+    """Published examples."""
 
     @pytest.mark.parametrize(("warps", "blocks"), [(4, 12), (10, 4)])
     def test_registers_as_in_the_cuda_best_practices_guide(self, warps: int, blocks: int) -> None:
@@ -48,7 +48,7 @@ class TestOccupancy:
          ("sm_120", 49, 2), ("sm_100", 113, 2), ("sm_100", 114, 1)],
     )  # fmt: skip
     def test_shared_memory_as_in_the_tuning_guides(self, target: str, shared: int, blocks: int) -> None:
-        """One KB is added to every block; 163 KB are the most on an A100, 227 on an H100, 99 on GeForce cards."""
+        """Every block takes one KB more; the most is 163 KB on an A100, 227 on an H100, 99 on GeForce cards."""
         assert resident_blocks(LIMITS[target], Needs(4, 32, shared * KB)) == blocks
 
     @pytest.mark.parametrize(("target", "blocks"), [("sm_80", 32), ("sm_86", 16), ("sm_89", 24), ("sm_90", 32)])
@@ -64,7 +64,7 @@ class TestOccupancy:
 
     @pytest.mark.parametrize(("scalars", "warps"), [(86, 7), (94, 7), (106, 6)])
     def test_scalar_registers_of_cdna_as_in_llvm(self, scalars: int, warps: int) -> None:
-        """The lines of GFX950TRAP; 80, 88 and 100 there, without the 6 that every kernel has on top."""
+        """The lines of GFX950TRAP; 80, 88 and 100 there, without the 6 registers that every kernel adds."""
         assert resident_blocks(LIMITS["gfx942"], Needs(4, 24, 0, scalars=scalars)) == warps
 
     @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ class TestOccupancy:
 
 class TestReading:
     def test_resources_of_the_kernel_that_is_asked_for(self) -> None:
-        """As in a post of NVIDIA's on its forum, "Cuobjdump register usage information"."""
+        """From NVIDIA's forum, "Cuobjdump register usage information"."""
         text = (
             "Resource usage:\n Common:\n  GLOBAL:0\n Function _Z1kPfS_:\n"
             "  REG:17 STACK:8 SHARED:0 LOCAL:0 CONSTANT[0]:336 CONSTANT[2]:60 TEXTURE:0 SURFACE:0 SAMPLER:0\n"
@@ -227,7 +227,7 @@ def kernel(x):
 
 
 def kernel_of(source: str, folder: Path) -> JITFunction:
-    """The kernel of a module with this source, as it is where Triton does not interpret."""
+    """Import this source as a module and return its kernel, outside Triton's interpreter."""
     path = folder / f"module_{len(list(folder.iterdir()))}.py"
     path.write_text(source)
     spec = importlib.util.spec_from_file_location("kernels", path)
@@ -270,7 +270,7 @@ def test_variants_have_names_of_their_own_and_every_argument(target) -> None:
 
 
 def report(folder: Path, *arguments: str) -> list[str]:
-    """The command, with nothing compiled before and a table of its own."""
+    """The command, with an empty compile cache and its own table."""
     script = (
         "import typer; from pathlib import Path; from bench.kernel_report import __main__ as program; "
         f"folder = Path({str(folder)!r}); "
@@ -282,7 +282,7 @@ def report(folder: Path, *arguments: str) -> list[str]:
 
 @pytest.fixture
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for what the command writes; Triton's cache is there too."""
+    """A folder for what the command writes, Triton's cache included."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     (tmp_path / "page.md").write_text("before\n<!-- kernel-report -->\nold\n<!-- /kernel-report -->\nafter\n")
@@ -290,7 +290,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_one_kernel_is_compiled_for_two_vendors_and_held_to_the_table(fresh: Path) -> None:
-    """In a process of its own: here Triton interprets."""
+    """Run it in its own process, because Triton interprets in this one."""
     part = ("--targets", "sm_80 gfx942", "--variants", "silu_mul bf16*, nothing", "--workers", "1")
     run = partial(subprocess.run, capture_output=True, text=True, timeout=300, check=False)
     first = run(report(fresh, *part, "--update"))

@@ -1,4 +1,4 @@
-"""The sections of `make gpu-check` that time an engine as a whole, on the CPU."""
+"""The sections of `make gpu-check` that time a whole engine, run on the CPU."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_steps_beside_the_graph_that_is_replayed_most(monkeypatch: pytest.Monkey
 
 
 def test_a_step_is_the_difference_of_two_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a second once, and 10 ms for each token but the first."""
+    """The clock: half a second once, and 10 ms for every token but the first."""
     times = BranchTimes(SimpleNamespace())  # type: ignore[arg-type]
     monkeypatch.setattr(times, "draw", lambda forks, tokens: 0.5 + 0.01 * (tokens - 1))
     assert times.step_seconds([]) == pytest.approx(0.01)

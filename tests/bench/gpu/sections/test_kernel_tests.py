@@ -28,7 +28,9 @@ ONE = '<testsuites><testsuite><testcase classname="tests.c" name="five"/></tests
 def section(
     monkeypatch: pytest.MonkeyPatch, folder: Path, together: Run, xml: str | None, alone: Sequence[str] = ()
 ) -> Section:
-    """The section, where all tests give `together` and `xml`, and those in `alone` pass when they are run alone."""
+    """Run the section with a stand-in for pytest: all tests together give `together` and `xml`, and those in `alone`
+    pass when run alone.
+    """
 
     def fake(arguments: Sequence[str], report: Path, timeout_s: float) -> Run:
         if "-n" in arguments:
@@ -63,7 +65,7 @@ def test_failed_tests_are_wrong_and_named(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_what_passes_alone_is_not_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An error of the device fails every test of its process."""
+    """After an error of the device, every later test of its process fails too."""
     both = ["tests/a.py::two[x-1]", "tests/b.py::four"]
     ended = section(monkeypatch, tmp_path, Run("said", True), JUNIT, both)
     assert ended.status == "right"
@@ -105,7 +107,7 @@ def test_every_pattern_finds_tests() -> None:
 
 
 class Impatient(subprocess.Popen[str]):
-    """A process whose time, of an hour, is up as soon as the file `started` is there."""
+    """A process whose time is up as soon as the file `started` exists."""
 
     def communicate(self, input: str | None = None, timeout: float | None = None) -> tuple[str, str]:
         if timeout == 3600:
@@ -116,7 +118,7 @@ class Impatient(subprocess.Popen[str]):
 
 @pytest.fixture
 def in_the_background() -> Iterator[None]:
-    """Where a shell has started this process with `&`: it ignores Ctrl-C, and so do programs that it starts."""
+    """Processes that a shell starts with `&` ignore Ctrl-C, and so do the programs that they start."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     yield
     signal.signal(signal.SIGINT, before)

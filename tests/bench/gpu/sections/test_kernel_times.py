@@ -1,4 +1,4 @@
-"""The sections of `make gpu-check` that time kernels, on the CPU."""
+"""The sections of `make gpu-check` that time kernels, run on the CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section of `make gpu-check` that compares log-probabilities, on the CPU."""
+"""The section of `make gpu-check` that compares log-probabilities, run on the CPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.gpu.sections import logprobs
 
 
 def test_log_probabilities(tiny_checkpoint: Callable[..., Path]) -> None:
-    """On the CPU, where there are no graphs, everything else is right."""
+    """On the CPU there are no graphs; all other checks pass."""
     notebook = Notebook()
     logprobs.run(Task([Model(str(tiny_checkpoint("qwen2", tokenizer=True)), False)], "cpu", OnceClock(), notebook))
     checks = {one.name: one for one in notebook.findings if isinstance(one, Check)}

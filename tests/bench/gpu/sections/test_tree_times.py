@@ -22,7 +22,7 @@ from bench.gpu.sections import tree_times
 
 
 class FakeAttention:
-    """Stands for both wrappers of FlashInfer: reads its page tables token by token, in fp64."""
+    """Stands for both wrappers of FlashInfer: reads their page tables token by token, in fp64."""
 
     off = 0.0
 
@@ -52,7 +52,7 @@ class FakeAttention:
         return torch.stack(results).to(q.dtype) + self.off
 
     def _row(self, row: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """K and V of all that a row reads, `[tokens, kv_heads, head_dim]`."""
+        """K and V of all tokens that a row reads, `[tokens, kv_heads, head_dim]`."""
         pages: list[int] = []
         for queries, begins, numbers, last in self.levels:
             path = int((queries <= row).sum()) - 1
@@ -103,7 +103,7 @@ def test_a_way_that_fails_is_noted_once_and_the_other_goes_on(
 
 
 def test_without_flashinfer(clock: OnceClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages in fp8 are compared with those in bf16, and what they give is near."""
+    """Pages in fp8 are compared with those in bf16, and their results must be close."""
     monkeypatch.setattr(tree_times, "is_installed", lambda: False)
     notebook = Notebook()
     tree_times.run(Task([], "cpu", clock, notebook))
