@@ -1,4 +1,4 @@
-"""Fixtures that every part's tests share."""
+"""Fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from support.kernels import interpreted  # first of all: it decides how Triton runs kernels, before anything loads it
+from support.kernels import interpreted  # first: it decides how Triton runs kernels, before Triton is loaded
 
 # isort: split
 import marcot.engine  # noqa: F401 - first: it decides how OpenMP waits, before torch loads it
@@ -21,7 +21,7 @@ from support.programs.headless_browser import Browser, find_chromium
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was not tested here, and what to install for it."""
+    """Say which programs are missing for the skipped tests, and how to install them."""
     skipped = terminalreporter.stats.get("skipped", [])
     for line in system_tools.summary(report.longrepr[2] for report in skipped):
         terminalreporter.write_line(line, yellow=True)
@@ -29,7 +29,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Deal tests out to processes in our own way, where files were to stay together."""
+    """Distribute tests to processes by our own rules, where xdist would keep the tests of a file together."""
     if config.getoption("dist") != "loadfile":
         return None
     from support.distribution import Distribution
@@ -38,9 +38,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_finish() -> None:
-    """Take what has been imported and collected out of the sight of the garbage collector, which looks at all of it.
+    """Exempt everything imported and collected so far from garbage collection.
 
-    That is a million objects, and half a second for each `gc.collect()` of tests and of what they test.
+    That is a million objects, which take half a second in every `gc.collect()` of tests and of the code under test.
     """
     gc.collect()
     gc.freeze()
@@ -48,13 +48,13 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _kernels() -> None:
-    """Build the CPU kernels, if that is to be done, before a test looks at what a command says."""
+    """Build the CPU kernels, if they are not built yet, before a test checks what a command prints."""
     select(torch.device("cpu"))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_interpreter() -> None:
-    """Where Triton interprets kernels, it does so without detours."""
+    """Speed up Triton's interpreter, where it is used."""
     if interpreted.DEVICE == "cpu" and find_spec("triton") is not None:
         from support.kernels import quick_interpreter
 
@@ -63,14 +63,14 @@ def _quick_interpreter() -> None:
 
 @pytest.fixture(autouse=True)
 def _threads(request: pytest.FixtureRequest) -> None:
-    """One thread for tiny models, whose ops are shorter than the wait for a second one; all cores for real ones."""
+    """One thread for tiny models, whose ops are shorter than the wait for a second thread; all cores for real models."""
     torch.set_num_threads((os.cpu_count() or 1) if request.node.get_closest_marker("real") else 1)
 
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """`tiny_checkpoint(kind, **overrides)`: a random checkpoint folder, written once per session; do not modify it."""
-    from support.checkpoints import tiny  # here: transformers takes two seconds, which not every process of a run needs
+    from support.checkpoints import tiny  # here: transformers takes two seconds to import
 
     written: dict[str, Path] = {}
 
@@ -85,7 +85,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., P
 
 @pytest.fixture(scope="session")
 def real_model() -> Callable[[str], Path]:
-    """`real_model(name)`: the path of a built-in model, fetched into the user's cache when it is not there."""
+    """`real_model(name)`: the path of a built-in model, downloaded to the user's cache if it is not there."""
     from marcot.model import locate
 
     return locate
@@ -93,7 +93,7 @@ def real_model() -> Callable[[str], Path]:
 
 @pytest.fixture
 def poison() -> Iterator[None]:
-    """New tensors hold NaN and the largest integers, so that what a kernel forgets to write is seen."""
+    """Fill new tensors with NaN and the largest integers, so that memory a kernel forgets to write is noticed."""
     assert torch.utils.deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=interpreted.DEVICE != "cpu")
     yield

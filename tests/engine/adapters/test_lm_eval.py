@@ -1,4 +1,4 @@
-"""The harness's own `hf` model and ours, on the same checkpoint."""
+"""Our model of the LM evaluation harness against the harness's own `hf` model, on one checkpoint."""
 
 from __future__ import annotations
 

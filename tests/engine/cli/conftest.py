@@ -1,4 +1,4 @@
-"""`marcot(...)` runs the command line inside the test's process: a new one would import torch for each case."""
+"""`marcot(...)` runs the command line in the test's process: a new process for each case would import torch each time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Ended(NamedTuple):
 
     @property
     def objects(self) -> list[dict[str, Any]]:
-        """Stdout as strict JSON lines."""
+        """Standard output, parsed as strict JSON lines."""
 
         def refuse(constant: str) -> None:
             raise AssertionError(f"{constant} is not JSON")
@@ -50,7 +50,7 @@ def marcot(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def ctrl_c_after_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C comes as soon as the first question is answered."""
+    """Interrupt as soon as the first question is answered."""
     stream = Engine.stream
 
     def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:

@@ -64,7 +64,7 @@ def test_a_shell_completes_commands_and_options(typed: str, found: str) -> None:
 
 
 WRITTEN = ("stop", "stop_token_ids", "logit_bias", "allowed_token_ids", "bad_words")
-"""Parameters that are lists in Python, and written in another way on the command line."""
+"""Parameters that are lists or mappings in Python, and have a notation of their own on the command line."""
 
 
 def test_options_that_are_written_otherwise_default_to_the_same() -> None:
@@ -107,7 +107,7 @@ def options_of(command: str) -> set[str]:
 
 
 def test_one_thing_has_one_name() -> None:
-    """What commands share is called the same, and by none of the names of before."""
+    """Options that commands share have one name everywhere, and none of the earlier names."""
     for command in COMMANDS:
         assert not options_of(command) & {
             "--models",

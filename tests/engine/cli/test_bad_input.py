@@ -1,4 +1,4 @@
-"""What a user can get wrong: each case has one clear line on stderr, nothing on stdout, and its exit code."""
+"""Mistakes of users: each prints one clear line on stderr and nothing on stdout, and has its exit code."""
 
 from __future__ import annotations
 

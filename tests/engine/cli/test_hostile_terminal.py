@@ -1,4 +1,4 @@
-"""Text of strangers on its way to a terminal: every command, with commands to the terminal in every input."""
+"""Untrusted text on its way to a terminal: every command, with terminal control sequences in every input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.checkpoints import tiny_gguf
 from support.searches.hostile_text import everywhere
 
 HOSTILE = "\x1b[35;5mA\x1b]0;own\x07\x9b8m\u202eB\u2066\u2028\U000e0041[bold]C[/bold][link=x]D[/link]:smile:\b\x7fE"
-"""Commands, text that turns around, what is not seen, and what rich would take for its own."""
+"""Control sequences, text that reverses direction, invisible characters, and what rich would take for markup."""
 
 SHOWN = "␛[35;5mA␛]0;own␇\ufffd8m\ufffdB\ufffd\ufffd\ufffd[bold]C[/bold][link=x]D[/link]:smile:␈␡E"
 
@@ -34,7 +34,7 @@ UNSEEN = re.compile(
 
 @pytest.fixture
 def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[int, str]]]:
-    """Runs a command in this process with all streams on a terminal; returns its exit code and what that was sent."""
+    """Runs a command in this process with all streams on a terminal; returns its exit code and what the terminal got."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "500")
 
@@ -71,13 +71,13 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple
 def _read(number: int) -> bytes:
     try:
         return os.read(number, 65536)
-    except OSError:  # Linux says so when the other side is gone
+    except OSError:  # Linux reports the end of a terminal's other side this way
         return b""
 
 
 @pytest.fixture(scope="module")
 def stranger(talker: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint in a folder of a hostile name."""
+    """A checkpoint in a folder with a hostile name."""
     return Path(shutil.copytree(talker, tmp_path_factory.mktemp("of") / HOSTILE.replace("/", "|")))
 
 
@@ -236,7 +236,7 @@ def test_a_traceback_is_shown_as_it_is(on_terminal: Callable, talker: Path, monk
         on_terminal("generate", "-m", talker, "x")
 
 
-# What prints by itself is on this list, with the reason why nothing but `streams` and `Terminal` stands before it.
+# Modules that print by themselves, and why nothing but `streams` and `Terminal` has to filter their text.
 _CONSOLES = {
     "engine/text/terminal.py": "the console that all others are",
     "model/fetch/download_progress.py": "shows titles of the catalogue alone",
@@ -245,7 +245,7 @@ _STREAMS = {"engine/cli/streams.py": "wraps them"}
 
 
 def test_nothing_goes_round_the_places_that_make_text_printable() -> None:
-    """A console of rich's own, a stream by its number, its buffer or Python's spare name would."""
+    """Rich consoles of their own, raw file descriptors, buffers and Python's `__stdout__` would bypass the filters."""
     found = set()
     for path in sorted(ROOT.glob("[ekm]*/**/*.py")):
         where = path.relative_to(ROOT).as_posix()

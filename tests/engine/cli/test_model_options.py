@@ -1,4 +1,4 @@
-"""The options of numbers reach the model from every command that loads one, and the results file."""
+"""Options for number formats reach the model from every command that loads one, and are written to the results file."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_every_command_has_those_of_the_cache_and_of_determinism(
 
 
 def test_what_cannot_be_had_is_a_message(marcot: Callable, even: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reference has fp8 and is not deterministic; with the CPU kernels it is the other way round."""
+    """The reference supports fp8 but has no deterministic mode; the CPU kernels are the other way round."""
     command = [*COMMANDS["score"], "--model", even]
     monkeypatch.setenv("MARCOT_KERNELS", "reference")
     ended = marcot(*command, "--deterministic")

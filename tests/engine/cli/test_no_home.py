@@ -1,4 +1,4 @@
-"""A user whom the system does not know and who has no HOME, as in a container that runs under any number."""
+"""A user whom the system does not know and who has no HOME, as in a container that runs under an arbitrary user id."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Be that user, in a folder that is to stay empty."""
+    """Become that user, in a folder that must stay empty."""
 
     def unknown(user: int) -> None:
         raise KeyError(user)

@@ -1,4 +1,4 @@
-"""A checkpoint that computes nothing ends every command with an exit code of its own, and nothing is made up for it."""
+"""A checkpoint whose numbers are not finite ends every command with its own exit code, and no number is made up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXIT_CODE = 6
 
 @pytest.fixture(scope="module", params=["stored", "computed"])
 def damaged(request: pytest.FixtureRequest, talker: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint with a NaN, or one whose finite numbers overflow."""
+    """A checkpoint with a NaN, or with finite numbers that overflow."""
     folder: Path = tmp_path_factory.mktemp("damaged") / "model"
     shutil.copytree(talker, folder)
     weights = load_file(folder / "model.safetensors")
@@ -52,7 +52,7 @@ def test_an_evaluation(marcot: Callable, damaged: Path, tmp_path: Path) -> None:
 
 
 def _logprobs(found: Any) -> bool:
-    """Whether an object has log-probabilities anywhere; its settings have a number that is called so."""
+    """Whether an object contains log-probabilities anywhere; settings have a plain number of a similar name."""
     if isinstance(found, dict):
         named = (value for name, value in found.items() if name.endswith("logprobs"))
         return any(isinstance(value, list) for value in named) or any(map(_logprobs, found.values()))

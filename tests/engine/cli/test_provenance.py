@@ -1,4 +1,4 @@
-"""Results name the checkpoint, the date and the code that they were made with, and go on with no other."""
+"""Results record the checkpoint, date and code that they were made with, and can be resumed only with the same ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def model(written: Path, tmp_path: Path) -> Path:
-    """A checkpoint to change, whose template shows the date."""
+    """A checkpoint that tests may change, with a template that shows the date."""
     return Path(shutil.copytree(written, tmp_path / "talker"))
 
 
@@ -41,7 +41,7 @@ def questions(tmp_path: Path) -> Path:
 def command(
     request: pytest.FixtureRequest, marcot: Callable, model: Path, questions: Path, tmp_path: Path
 ) -> Callable[..., tuple[int, str, list[dict]]]:
-    """`command(...)`: exit code, stderr and the lines of the results file after a run of search, or as parametrized."""
+    """`command(...)`: the exit code, stderr and results lines of a search, or of the command of the parameter."""
     name = getattr(request, "param", "search")
     out = tmp_path / "out"
     one = {"search": ("--vote-margin", 0, *QUICK), "eval": ("--strategy", "greedy", "--set", "max_rollout_tokens=8")}

@@ -1,4 +1,4 @@
-"""The command line as a user has it: a process of its own, a real model, a pipe, a kill."""
+"""The command line as users run it: in its own process, with a real model, into a pipe, killed."""
 
 from __future__ import annotations
 

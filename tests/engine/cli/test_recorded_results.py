@@ -1,4 +1,4 @@
-"""The commands under "Repeating the numbers" in docs/evaluation.md go on from what they wrote."""
+"""The commands under "Repeating the numbers" in docs/evaluation.md resume from the recorded results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def documented_commands() -> list[list[str]]:
-    """The words of each command, as the shell makes them of the blocks."""
+    """The arguments of each command in the blocks, as a shell splits them."""
     text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
     section = re.split(r"^## ", text.partition("\n## Repeating the numbers\n")[2], flags=re.MULTILINE)[0]
     blocks = "".join(re.findall(r"^```sh\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL))
@@ -26,7 +26,7 @@ def documented_commands() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a copy of what is recorded."""
+    """A folder with a copy of the recorded results."""
     folder = tmp_path_factory.mktemp("recorded")
     shutil.copytree(ROOT / "bench" / "results", folder / "bench" / "results")
     return folder

@@ -1,4 +1,4 @@
-"""Signals at chosen moments: the search of a program of its own stops in a user's value, which sends them itself."""
+"""Signals at chosen moments: a user's value, called by a search in its own process, sends them to that process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def value(trace):
 
 
 def ended_by(talker: Path, folder: Path, first: int, act: str, rest: str = "") -> subprocess.CompletedProcess[str]:
-    """Search two questions, and do `act` while the second is searched."""
+    """Search two questions, and run `act` during the search of the second."""
     (folder / "stopping.py").write_text(_MODULE.format(first=int(first), act=act))
     (folder / "q.txt").write_text("One?\nTwo?\n")
     options = ("--rollouts", "2", "--max-rollout-tokens", "4", "--threads", "1", "--concurrency", "1", "--value")
@@ -87,7 +87,7 @@ def test_a_signal_that_is_ignored_stays_so(talker: Path, tmp_path: Path) -> None
 def test_an_error_that_an_interruption_became_is_not_shown(
     marcot: Callable, talker: Path, monkeypatch: pytest.MonkeyPatch, error: MarcotError, code: int
 ) -> None:
-    """But what could not be written is: it was to be kept."""
+    """Except if the output could not be written: that would lose work."""
 
     def load(*arguments: object, **options: object) -> NoReturn:
         monkeypatch.setattr(signals, "_first", signals._First(signal.SIGINT, 0.0))

@@ -1,4 +1,4 @@
-"""Streams as shells leave them: full, closed, in another encoding. Each case is a process of its own."""
+"""Streams as shells provide them: full, closed, in another encoding. Each case runs in its own process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /d
 
 
 def shell(model: Path, command: tuple[str, ...], rest: str = "", **environment: str) -> subprocess.CompletedProcess:
-    """Run a command by a shell, with what `rest` makes of its streams."""
+    """Run a command in a shell, with `rest` as its redirections."""
     name, *options = command
     words = [sys.executable, "-m", "marcot", name, "--model", str(model), "--threads", "1", *options]
     return subprocess.run(

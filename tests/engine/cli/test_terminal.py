@@ -1,4 +1,4 @@
-"""What is left on a terminal when a search has ended."""
+"""What a search leaves on the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONTROL = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|(\r\n|\n)|(\r)|([^\x1b\r\n]+)")
 
 
 def run_on_terminal(command: list[str]) -> str:
-    """Run `command` with all three streams on a terminal; return everything that was sent to it."""
+    """Run `command` with all three streams on a terminal; return everything it wrote there."""
     main, side = pty.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "100", "LINES": "40", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stdin=side, stdout=side, stderr=side, env=environment)
@@ -22,7 +22,7 @@ def run_on_terminal(command: list[str]) -> str:
     while True:
         try:
             piece = os.read(main, 65536)
-        except OSError:  # Linux says so when the other side is gone
+        except OSError:  # Linux reports the end of a terminal's other side this way
             break
         if not piece:
             break
@@ -33,7 +33,7 @@ def run_on_terminal(command: list[str]) -> str:
 
 
 def screen(sent: str) -> list[str]:
-    """The lines that a terminal shows after `sent`: as much of an emulator as rich needs."""
+    """The lines that a terminal shows after receiving `sent`: a minimal emulator, enough for rich."""
     lines, row = [""], 0
     overwrite = False
     for numbers, letter, newline, carriage_return, text in CONTROL.findall(sent):

@@ -68,7 +68,7 @@ def test_step_records_label_what_can_still_be_right(results: Path, tmp_path: Pat
             wrong = record["completions"][1].startswith("So it is only")
             assert record["labels"] == [True, not wrong]
         else:
-            # The mean of 0.8, 0.95, 0.7 and 0.1 is 0.6375; the three through the shared step have 0.617.
+            # The mean of 0.8, 0.95, 0.7 and 0.1 is 0.6375; the three traces through the shared step have 0.617.
             assert record["labels"] == [value >= 0.6375 for value in record["values"]]
             assert record["successes"] == [-1, -1]
 
@@ -108,7 +108,7 @@ def test_no_question_is_in_two_splits_whatever_its_case_and_file(tmp_path: Path)
         }
         assert all(splits.values())
         assert sum(map(len, splits.values())) == len(set.union(*splits.values())) == 60
-    # The texts of the second file are those of the first.
+    # The second file has the same texts as the first.
     assert len(records(tmp_path / "out", "sft")) == 30 * 2 + 30 * 3
 
 

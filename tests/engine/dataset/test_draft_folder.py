@@ -1,4 +1,4 @@
-"""Drafts of data sets: runs that are stopped, killed or disturbed, and what is found where a draft should be."""
+"""Drafts of data sets: runs that are stopped, killed or disturbed, and foreign files in the place of a draft."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from support.searches.finished_searches import write_lines
 
 
 class Stopped(BaseException):
-    """As an interrupt: nobody catches it."""
+    """Like an interrupt: nothing catches it."""
 
 
 def run_until(stop: Callable[[int], None], run: Callable[[], object]) -> None:
-    """Run, with `stop` called before every write to the draft with how many there were."""
+    """Call `run`, and before every write to the draft call `stop` with the number of writes so far."""
     written = 0
     append = DraftFolder.append
 
@@ -69,7 +69,7 @@ def test_stopped_and_resumed_it_is_the_same(
         try:
             run_until(stop_at(point), lambda builder=builder: builder.run(every))  # type: ignore[misc]
         except Stopped:
-            # What a killed process had not flushed, and what it had written of a line.
+            # What a killed process leaves: a torn line, and bytes that were not flushed.
             for file in (folder / "data.partial").rglob("*.jsonl"):
                 with file.open("ab") as tail:
                     tail.write(b'{"messages"'[:extra] + b"\0" * extra)
@@ -220,7 +220,7 @@ def test_a_draft_from_before_it_had_a_mark_is_gone_on_with(results: Path, tmp_pa
 
 
 def forged(checkpoint: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change a checkpoint as if it had been written so."""
+    """Change a checkpoint and make its checksum match."""
     saved = json.loads(checkpoint.read_text())
     del saved["sha256"]
     change(saved)

@@ -77,7 +77,7 @@ def test_the_curve_is_the_vote_of_the_rollouts_by_then(trials: list[Trial], budg
     right = any_right = 0
     for each in trials:
         by_then = [rollout.answer for rollout in each.rollouts if rollout.spent <= budget]
-        # All values are equal: of answers as frequent, the first to appear stands.
+        # All values are equal, so the first of equally frequent answers wins.
         chosen = Counter(by_then).most_common(1)
         right += bool(chosen) and chosen[0][0] == "1"
         any_right += "1" in by_then
@@ -111,7 +111,7 @@ def test_the_limit_is_the_largest_that_keeps_to_the_budget_on_average(costs: lis
 
 
 def test_what_a_search_saves_where_it_stops_is_there_where_it_does_not() -> None:
-    """Two questions cost 10 tokens and one 100: 40 on average. With 30 on average the third may cost 70."""
+    """Two questions cost 10 tokens and one 100, which is 40 on average. For an average of 30 the third may cost 70."""
     assert limit_for([10, 10, 100], 30) == 70
     assert limit_for([10, 10, 100], 40) == 100
     assert limit_for([100, 100, 100], 30) == 30

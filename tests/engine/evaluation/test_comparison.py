@@ -101,7 +101,7 @@ def test_totals(comparison: Comparison) -> None:
 
 
 class Checker(HTMLParser):
-    """Checks that elements are closed in order, and collects them and what they refer to."""
+    """Checks that elements are closed in order, and collects them and their references."""
 
     def __init__(self) -> None:
         super().__init__()

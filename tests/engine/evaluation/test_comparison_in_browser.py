@@ -1,4 +1,4 @@
-"""The page of a comparison, and the trees beside it, in a real browser."""
+"""The page of a comparison and the trees next to it, in a real browser."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTESTANTS = [
 
 
 def compared() -> Comparison:
-    """Two prompts, and four contestants of which one has failed on the second."""
+    """Two prompts and four contestants, one of which failed on the second prompt."""
     prompts = [
         Prompt("fractions", "What is \\(\\frac{1}{2} + \\frac{1}{4}\\)?", "\\frac{3}{4}", "A sum."),
         Prompt("a rather long name of a situation", "w" * 300, None, ""),
@@ -46,7 +46,7 @@ def page(browser: Browser, tmp_path: Path) -> Iterator[Path]:
 
 
 def boxes(browser: Browser, selector: str) -> list[dict[str, Any]]:
-    """Where elements are in the window."""
+    """Positions of elements in the window."""
     found: list[dict[str, Any]] = browser.run(
         f"[...document.querySelectorAll('{selector}')].map((each) => each.getBoundingClientRect().toJSON())"
     )

@@ -1,4 +1,4 @@
-"""`evaluate` in Python beside `marcot eval`."""
+"""`evaluate` in Python against `marcot eval`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def command_line(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 
 def numbers(path: Path) -> Any:
-    """A report without what depends on time."""
+    """A report without the parts that depend on time."""
     report = json.loads(path.read_text(encoding="utf-8"))
     for group in report["groups"]:
         for strategy in group["strategies"]:

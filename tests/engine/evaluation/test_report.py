@@ -23,7 +23,7 @@ def two() -> list[Series]:
 
 
 def rows(markdown: str, first: str) -> list[list[str]]:
-    """Cells of the lines that begin with `first`."""
+    """The cells of the lines that begin with `first`."""
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in markdown.splitlines()]
     return [line for line in cells if line[0] == first]
 
@@ -52,7 +52,7 @@ def test_the_curve_as_rows(two: list[Series]) -> None:
     for row in found:
         budget = int(row["budget"])
         if row["strategy"] == "greedy":
-            # One chain of ten tokens for each question, one of four right.
+            # One chain of ten tokens for each question; one question in four is answered right.
             assert int(row["right"]) == (1 if budget >= 10 else 0)
             assert float(row["difference"]) == 0.0
         else:
@@ -124,7 +124,7 @@ def test_the_picture_is_a_png(two: list[Series], tmp_path: Path) -> None:
 
 
 def colours(panel: Any) -> list[str]:
-    """Colours of a panel's lines."""
+    """The colours of a panel's lines."""
     return [line.get_color() for line in panel.get_lines()]
 
 

@@ -1,4 +1,4 @@
-"""K and V in fp8: what it changes, what it must not change, and who has it."""
+"""K and V in fp8: what may change, what may not, and which kernels support it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Load = Callable[..., Engine]
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Callable[..., Path]) -> Load:
-    """`load(kernels, ...)`."""
+    """`load(kernels, ...)`: an engine on these kernels."""
 
     def load(kernels: str, **options: Any) -> Engine:
         monkeypatch.setenv("MARCOT_KERNELS", kernels)
@@ -43,7 +43,7 @@ def cache_of(engine: Engine) -> KVCache:
 
 
 def grow(engine: Engine) -> list[Node]:
-    """Branches, and more below the middle and the end of one."""
+    """Two branches, and more branches below the middle of the first and the end of the second."""
     free = Sampling(temperature=1.0, top_k=0, top_p=1.0, max_tokens=3, ignore_eos=True, seed=3)
     prompt = engine.prefill(PROMPT)
     one, two = engine.expand(prompt, 2, free)
@@ -63,14 +63,14 @@ def bytes_of(engine: Engine) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def changed(nodes: list[Node], exact: Engine) -> float:
-    """How far log-probabilities are from those of a cache in fp32, on average."""
+    """The mean difference of log-probabilities from those with an fp32 cache."""
     pairs = zip(nodes, exact.score([node.path_ids for node in nodes]), strict=True)
     far = np.concatenate([np.abs(node.logprobs - score.logprobs[-len(node.logprobs) :]) for node, score in pairs])
     return float(far.mean())
 
 
 def test_log_probabilities_stay_close(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By 0.2 nats with 3 bits behind the point, twice that with 2, in a model of random weights."""
+    """Within 0.2 nats with 3 mantissa bits, and twice that with 2, in a model of random weights."""
     exact, far = load("reference"), []
     for pages in (torch.float8_e4m3fn, torch.float8_e5m2):
         monkeypatch.setattr(reference, "fp8_dtype", pages)
@@ -82,7 +82,7 @@ def test_log_probabilities_stay_close(load: Load, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_gpu_kernels_agree_with_the_reference(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the same numbers in the cache: with every layer's and every head's own scales."""
+    """On the same cached numbers, which every layer and head scales by its own factors."""
     if interpreted.DEVICE == "cpu":
         round_fp8(monkeypatch)
     triton = load("triton", kv_dtype="fp8")

@@ -18,9 +18,9 @@ TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=3 * PAGE_SIZE)
 
 
 class TreeMachine(RuleBasedStateMachine):
-    """Random requests on a pool of 12 pages; `slots` plays the part of the K and V memory.
+    """Random requests on a pool of 12 pages, where `slots` stands for the memory of K and V.
 
-    A slot holds the whole path up to its token: exactly what K and V of a causal model depend on.
+    A slot holds the whole path up to its token, which is exactly what K and V of a causal model depend on.
     """
 
     handles = Bundle("handles")
@@ -41,7 +41,7 @@ class TreeMachine(RuleBasedStateMachine):
         return node
 
     def write(self, node: KVNode) -> bool:
-        """Compute all tokens of `node`, whose ancestors are computed; False if there are no pages for it."""
+        """Compute all tokens of `node`, whose ancestors are computed; False if there are not enough pages."""
         if not self.tree.reserve(node, len(node.tokens)):
             return False
         path = node.path_ids()

@@ -1,4 +1,4 @@
-"""The rows and the plan of a step against what every reader's path says."""
+"""The rows and the plan of a step against the paths of its readers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGE_SIZE = 16
 
 
 def random_tree(random: Random, nodes: int) -> list[KVNode]:
-    """Nodes below one root, all cached, some of them split off in the middle of a page."""
+    """Nodes below one root, all cached, some of them split in the middle of a page."""
     tree = KVTree(pages=4096)
     made: list[KVNode] = []
     for _ in range(nodes):
@@ -36,7 +36,7 @@ def random_tree(random: Random, nodes: int) -> list[KVNode]:
 
 
 def some_readers(random: Random, nodes: list[KVNode]) -> list[Reader]:
-    """Rows that write at the end of leaves, and rows that run the last token of an inner node again."""
+    """Rows that write at the end of leaves, and rows that compute the last token of an inner node again."""
     readers = []
     for node in random.sample(nodes, random.randint(1, len(nodes))):
         request, tokens = Prefill(node, Usage()), len(node.tokens)

@@ -1,4 +1,4 @@
-"""Plans in tiles against what every reader's path says, and the times they are chosen for against their tables."""
+"""Plans in tiles against the paths of their readers, and the costs by which they are chosen against the tables."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def tiles_of(plan: Plan) -> list[Tile]:
 
 
 def seen_by(row: int, position: int, tile: Tile, plan: Plan, slots: list[int]) -> dict[int, int]:
-    """The slot of every position that a row at `position` sees in a tile."""
+    """The slot of every position in a tile that a row at `position` sees."""
     assert plan.tiles is not None
     begin, first, places = tile.position, tile.first, tile.length
     if tile.width:
@@ -44,7 +44,7 @@ def seen_by(row: int, position: int, tile: Tile, plan: Plan, slots: list[int]) -
 
 
 def check(readers: list[Reader], plan: Plan, room: int = 1) -> None:
-    """Every row reads its path once, at every moment of a round, and its partial results are merged in order."""
+    """At every step of a round, every row reads its path exactly once, and its partial results are merged in order."""
     assert plan.tiles is not None
     tiles = tiles_of(plan)
     slots, partials, merges = (table.tolist() for table in (plan.tiles.slots, plan.tiles.partials, plan.tiles.merges))
@@ -102,7 +102,7 @@ def cached(tree: KVTree, length: int, parent: KVNode | None = None, token: int =
 
 
 def branches(tree: KVTree, fork: KVNode, *own: int) -> list[Reader]:
-    """Branches below `fork` of so many drawn tokens each, with pages for a round."""
+    """Branches below `fork` with these numbers of drawn tokens, and with pages for a round."""
     readers = []
     for tokens in own:
         node = tree.fork(fork)
@@ -141,7 +141,7 @@ def test_random_histories(seed: int, rows: tuple[int, ...], workers: int, determ
 
 @pytest.mark.parametrize("depth", [1, 40])
 def test_the_readers_of_a_node_may_end_in_it(depth: int) -> None:
-    """Rows that end in inner nodes, twice in one of them, between rows that go on."""
+    """Rows that end in inner nodes, twice in one of them, between rows that continue leaves."""
     tree = KVTree(pages=800)
     node, given = cached(tree, 300), []
     for level in range(depth):
@@ -200,7 +200,7 @@ def test_suffixes_have_room_for_a_round() -> None:
 
 
 def test_short_shared_segments_are_read_with_what_goes_on_from_them() -> None:
-    """Nobody opens a tile for a few tokens; a single one for all of a path leaves nothing to merge."""
+    """A few tokens do not get a tile of their own; a single tile for a whole path leaves nothing to merge."""
     tree = KVTree(pages=400)
     fork = cached(tree, 2, cached(tree, 2, cached(tree, 2)))
     given = branches(tree, fork, 20, 30)

@@ -44,7 +44,7 @@ def pool(model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repli
 
 
 def found(result: SearchResult | None) -> tuple[object, ...]:
-    """All but what it cost, which depends on what else ran."""
+    """A result without its cost, which depends on what else ran."""
     assert result is not None
     return result.question, result.answer, result.value, result.rollouts, result.tree, result.best_path
 

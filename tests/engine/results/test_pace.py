@@ -14,7 +14,7 @@ RESULT = grown_tree(1, 2)
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time, to be moved."""
+    """The time, which tests can change."""
     now = [1000.0]
     monkeypatch.setattr("marcot.engine.results.pace.time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
@@ -34,7 +34,7 @@ def test_what_has_not_started_costs_as_much_as_what_has_finished(clock: list[flo
     for event in (ended(0, 300), ended(1, 100), running(2, 150), running(3, 50)):
         pace.take(event)
     clock[0] += 60
-    # 10 tokens/s; 96 questions of 200 tokens have not started, and 50 and 150 tokens of the running ones are left.
+    # 10 tokens/s; 96 questions of 200 tokens have not started, and the running ones have 50 and 150 tokens left.
     assert pace.tokens_per_s == 10
     assert pace.seconds_left == pytest.approx((96 * 200 + 50 + 150) / 10)
     assert str(pace) == "2 of 100 questions, 2 running, 96 not started"

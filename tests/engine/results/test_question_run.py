@@ -31,7 +31,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def searched(entry: dict[str, Any]) -> dict[str, Any]:
-    """Without what it cost, which depends on what else ran."""
+    """A result without its cost, which depends on what else ran."""
     return {name: value for name, value in entry.items() if name != "stats"}
 
 

@@ -1,4 +1,4 @@
-"""A few trials of the attack on determinism; `make attack ATTACK=determinism` makes as many as it is let."""
+"""A few trials of the attack on determinism. `make attack ATTACK=determinism` runs as many as you like."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def sampling(name: str) -> Sampling:
 
 
 def processed(sampling: Sampling, path: list[int], logits: torch.Tensor) -> torch.Tensor:
-    """Logits after transformers' processors, in its own order; removed tokens are -inf."""
+    """Logits after transformers' processors, in the order of transformers; removed tokens are -inf."""
     steps = LogitsProcessorList()
     if sampling.logit_bias:
         steps.append(
@@ -171,7 +171,7 @@ PROCESSED = ("temperature-only", "top-k-top-p-min-p", "wide-top-k-top-p", "penal
 def test_processed_log_probabilities_are_those_of_what_transformers_keeps(
     name: str, folder: Path, oracle: torch.nn.Module
 ) -> None:
-    """And the tokens those that are drawn when raw ones are wanted, alone and beside such."""
+    """The drawn tokens are the same as with raw log-probabilities, alone and in one batch with them."""
     engine = Engine.load(str(folder), kv_tokens=4096)
     node = engine.prefill(PROMPT)
     raw = sampling(name)
@@ -189,7 +189,7 @@ def test_processed_log_probabilities_are_those_of_what_transformers_keeps(
             assert abs(float(child.logprobs[i]) - float(expected[token])) < 1e-3
             best = expected.topk(150).values.numpy()
             np.testing.assert_allclose(child.top_logprobs[i], best, atol=1e-3, rtol=0)
-    # What a fork is drawn from again is raw.
+    # A fork of such a branch is drawn from raw candidates again.
     one = Sampling(temperature=0.0, max_tokens=1)
     [again] = engine.expand(children[0].prefix(3), 1, one)
     fresh = Engine.load(str(folder), kv_tokens=4096)
@@ -233,7 +233,7 @@ def reader(tiny_checkpoint: Callable[..., Path]) -> Path:
 
 
 def test_bad_words_do_not_come(reader: Path) -> None:
-    """As transformers' processor bans them, at the beginning and after a blank."""
+    """Banned as by transformers' processor, at the beginning of a text and after a blank."""
     engine = Engine.load(str(reader), kv_tokens=4096)
     oracle = AutoModelForCausalLM.from_pretrained(reader, dtype=torch.float32)
     tokenizer = engine.tokenizer
@@ -241,7 +241,7 @@ def test_bad_words_do_not_come(reader: Path) -> None:
     node = engine.prefill("So she sold")
     free = Sampling(temperature=1.0, top_k=30, top_p=1.0, max_tokens=40, ignore_eos=True)
     words: tuple[str, ...] = ()
-    for _ in range(4):  # each time what has come instead
+    for _ in range(4):  # bans the text that came last time
         [child] = engine.expand(node, 1, replace(free, bad_words=words))
         pairs = {tokenizer.decode(child.token_ids[at : at + 2].tolist()).strip() for at in range(39)}
         words += tuple(pair for pair in sorted(pairs) if len(pair) > 1 and pair.isascii() and pair not in words)[:3]
@@ -320,7 +320,7 @@ def test_mixed_samplings_in_one_batch_change_nothing(folder: Path) -> None:
 
 
 def test_frequencies_follow_the_softmax(folder: Path) -> None:
-    """First tokens of 4,000 samples, chi-squared against the model's own probabilities."""
+    """The first tokens of 4,000 samples against the model's own probabilities, by a chi-squared test."""
     engine = Engine.load(str(folder), kv_tokens=65536)
     node = engine.prefill(PROMPT)
     draws = 4000

@@ -1,4 +1,4 @@
-"""A draw at the border of a truncation, where the last bit of a sum decides, beside neighbours of every width."""
+"""Draws at the border of a truncation, where the last bit of a sum decides, beside neighbours of every width."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ POSITION = 17
 
 
 class Row(NamedTuple):
-    """One request for a token: how it samples, and what of the vocabulary.
+    """One row that draws a token.
 
     Attributes:
-        sampling: Its parameters.
+        sampling: Sampling parameters.
         logits: `[VOCAB]` fp32.
-        seen: Tokens on its path, for the penalty.
+        seen: Tokens of its path, for the penalty.
         key: Philox key.
     """
 
@@ -40,12 +40,12 @@ class Row(NamedTuple):
 
     @property
     def width(self) -> int:
-        """How many candidates it asks for."""
+        """The number of candidates that it asks for."""
         return self.sampling.candidates
 
 
 def decide(rows: Sequence[Row], *, complete: bool = False) -> TokenChoice:
-    """What is chosen for `rows` in one call, among as many candidates as the widest of them wants, or among all."""
+    """The tokens chosen for `rows` in one call, from as many candidates as the widest row wants, or from all logits."""
     columns = VOCAB if complete else max(row.width for row in rows)
     logits = np.stack([row.logits for row in rows])
     order = np.argsort(-logits, axis=1, kind="stable")[:, :columns]
@@ -74,7 +74,7 @@ def decide(rows: Sequence[Row], *, complete: bool = False) -> TokenChoice:
 
 
 def ranked(row: Row) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The tokens that top-p has to choose from, best first, and their logits after penalty and temperature."""
+    """The tokens that top-p chooses among, best first, and their logits after penalty and temperature."""
     s, values = row.sampling, row.logits
     if s.repetition_penalty != 1:
         penalty = np.float32(s.repetition_penalty)
@@ -86,13 +86,13 @@ def ranked(row: Row) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
 
 
 def at_border(row: Row, border: int, ulps: int, by_mass: bool) -> Row:
-    """`row` where the last bits decide whether token number `border` is kept, with a key that then draws it.
+    """Change `row` so that the last bits decide whether token number `border` is kept, with a key that would draw it.
 
     Args:
         row: A row that draws.
-        border: A place in the order of its tokens.
-        ulps: How far the limit is from what decides.
-        by_mass: Whether it is top-p that decides, else min-p.
+        border: Rank of the token, by probability.
+        ulps: Distance of the limit from the value that decides, in units in the last place.
+        by_mass: Whether top-p decides; otherwise min-p does.
     """
     order, scaled = ranked(row)
     border = min(border, len(order) - 1)
@@ -123,7 +123,7 @@ def rows(draw: st.DrawFn) -> Row:
 
 
 def borders(row: Row, random: Random) -> Iterator[Row]:
-    """One border for each width of a neighbour."""
+    """One border for each width of the neighbour."""
     for _ in range(WIDEST):
         yield at_border(row, random.randrange(WIDEST), random.randint(-2, 2), random.random() < 0.8)
 
@@ -151,7 +151,7 @@ def test_the_full_row_is_decided_on_as_the_candidates_are(row: Row, others: list
 
 @pytest.mark.parametrize("kind", ["qwen2", "llama3.2"])
 def test_borders_of_a_model(kind: str, tiny_checkpoint: Callable[..., Path]) -> None:
-    """All sums of probabilities that a nucleus of twenty tokens can end at, each with the floats next to it."""
+    """All sums of probabilities at which a nucleus of twenty tokens can end, each with the adjacent floats."""
     engine = Engine.load(str(tiny_checkpoint(kind, vocab_size=1003)), kv_tokens=16384)
     node = engine.prefill([5, 17, 3, 99, 4])
     (wide,) = engine.expand(node, 1, Sampling(temperature=0.0, max_tokens=1, top_logprobs=WIDEST))

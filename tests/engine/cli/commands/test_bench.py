@@ -52,7 +52,7 @@ def test_transformers_does_the_same_work(marcot: Callable, mute: Path) -> None:
 
 
 def test_what_is_timed_is_decoding_and_no_prefill(mute: Path) -> None:
-    """Three runs of two leaves with two branches each, one draw more than there are steps."""
+    """Three runs of two leaves with two branches each, which draw one token more than there are steps."""
     engine = Engine.load(str(mute), kv_tokens=2048)
     timing = time_decode(engine, TreeShape((-1, 0, 0), (18, 5, 7), branches=2), tokens=6, repeat=2, detail="")
     assert timing.tokens == (24, 24)

@@ -18,7 +18,7 @@ def test_a_pipe_gets_a_line_now_and_then(capsys: pytest.CaptureFixture[str], clo
         for done in range(400, 500):
             bar.show("writing", done, 1000)
             clock[0] += 1
-    # What an earlier run had done says nothing of how fast this one is: 30 questions in 30 s, 570 to go.
+    # Only questions of this run count for its speed, not those of an earlier run: 30 questions in 30 s, 570 to go.
     assert capsys.readouterr().err.splitlines() == [
         "writing: 430 of 1000 (43%), about 0:09:30 left",
         "writing: 460 of 1000 (46%), about 0:09:00 left",

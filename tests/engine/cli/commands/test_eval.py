@@ -51,7 +51,7 @@ def lines(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def without_times(text: str) -> list[list[str]]:
-    """The cells of a report less those of the columns with times."""
+    """The cells of a report without those of columns that hold times."""
     table, rows = [line.strip("|").split("|") for line in text.splitlines()], []
     width = len(table[2])
     for row in table:
@@ -60,7 +60,7 @@ def without_times(text: str) -> list[list[str]]:
 
 
 def cells(text: str) -> list[str]:
-    """The words and numbers of a report, whatever form it has."""
+    """The words and numbers of a report in any format."""
     return re.sub(r"^## |[|]|[ |]---:?(?=[ |])", " ", text, flags=re.MULTILINE).split()
 
 

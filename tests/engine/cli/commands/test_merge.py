@@ -1,4 +1,4 @@
-"""A file of questions, searched in shards and merged."""
+"""`marcot merge`: a file of questions is searched in shards, and the results are merged."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ WORDS = [f"word{number}" for number in range(3000)]
 
 
 def jaccard(one: str, other: str) -> float:
-    """Of the sets of runs of words, counted out."""
+    """Jaccard similarity of the sets of word runs, counted exactly."""
     runs = [
         {tuple(words[at : at + SHINGLE]) for at in range(len(words) - SHINGLE + 1)}
         for words in (one.split(), other.split())

@@ -104,7 +104,7 @@ def test_foreign_share_leaves_out_code_variables_and_quotes(text: str, question:
 def test_repeated_share_counts_later_occurrences() -> None:
     words = [f"w{number}" for number in range(10)]
     assert repeated_share(" ".join(words)) == 0.0
-    # 20 words have 13 runs of 8; those from words 11 to 13 are there already.
+    # 20 words have 13 runs of 8 words; those at words 11 to 13 have been seen already.
     assert repeated_share(" ".join(words + words)) == pytest.approx(3 / 13)
     assert repeated_share("a b c") == 0.0
 
