@@ -63,7 +63,7 @@ def _quick_interpreter() -> None:
 
 @pytest.fixture(autouse=True)
 def _threads(request: pytest.FixtureRequest) -> None:
-    """One thread for tiny models, whose ops are shorter than the wait for a second thread; all cores for real models."""
+    """One thread for tiny models, whose ops are shorter than the wait for a second one; all cores for real models."""
     torch.set_num_threads((os.cpu_count() or 1) if request.node.get_closest_marker("real") else 1)
 
 

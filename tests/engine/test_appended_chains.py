@@ -1,4 +1,4 @@
-"""Nodes that were appended to one another are computed together, as the prompt that they make up."""
+"""Nodes that were appended one to another are computed together, like the prompt that they form."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def chain(engine: Engine, pieces: Sequence[Sequence[int]]) -> list[Node]:
 
 
 def steps_of(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A list that gets the rows of every forward pass to come."""
+    """A list to which every later forward pass appends its number of rows."""
     rows: list[int] = []
     step_runner = engine._scheduler._step_runner
     run = step_runner.run
@@ -82,7 +82,7 @@ def test_a_step_takes_as_many_nodes_as_its_budget_holds(
 @pytest.mark.parametrize("step_tokens", [512, 7], ids=lambda tokens: f"{tokens}-rows")
 @pytest.mark.parametrize("pages", [256, 24], ids=lambda pages: f"{pages}-pages")
 def test_branches_all_along_a_chain(load: Load, pages: int, step_tokens: int) -> None:
-    """In few pages the chain is evicted, and computed again, while branches wait."""
+    """With few pages the chain is evicted and recomputed while branches wait."""
     pieces = [CHAIN[i : i + 5] for i in range(0, 50, 5)]
     engine = load(pages * 16, step_tokens)
     nodes = chain(engine, pieces)[1:]

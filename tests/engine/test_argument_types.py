@@ -1,4 +1,4 @@
-"""Every number that Python passes is checked for its type and range, and every count has a bound."""
+"""Every number passed from Python is checked for type and range, and every count has a maximum."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ NO_NUMBERS = {
     "array", "tensor", "complex", "object", "negative")
 }  # fmt: skip
 BUDGETS = {"first", "min_shared", "min_characters", "max_characters", "per_question", "pairs_per_question", "seed"}
-"""Costs nothing, however large."""
+"""Parameters without a bound, because a large value costs nothing."""
 
 Call = Callable[[Any], object]
 
@@ -97,7 +97,7 @@ def _calls(engine: Engine) -> Iterator[tuple[str, Call]]:
 
 
 def _refused(call: Call, value: object) -> str | None:
-    """What is wrong with how `value` was answered."""
+    """What is wrong with the refusal of `value`; None if it was refused properly."""
     try:
         call(value)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""`weights` and `compute` of `Engine.load` against transformers with rounded weights and rounded activations, fp32."""
+"""`weights` and `compute` of `Engine.load` against transformers in fp32 with rounded weights and activations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM
 CPU = torch.device("cpu")
 TOLERANCE = 1e-4
 FORMATS = {"bf16": ("BF16", "BF16"), "int8": ("Q8_0", "Q8_0"), "int4": ("Q4_1", "Q8_0")}
-"""GGML's names of what the layers, and the embedding and LM head, become."""
+"""GGML's names of the formats that the layers, and the embedding with the LM head, are converted to."""
 
 KINDS = {"tied": ("llama3.2", {}), "untied": ("qwen2-untied", {"intermediate_size": 160})}
 """Checkpoints whose rows can all be cut into blocks of 32."""
@@ -55,14 +55,14 @@ IDS = torch.randint(3, 331, (203,), generator=torch.Generator().manual_seed(0))
 
 
 def rounded(values: torch.Tensor, format: str) -> torch.Tensor:
-    """`values` there and back through a GGML format."""
+    """`values` after a conversion to a GGML format and back."""
     kind = gguf.GGMLQuantizationType[format]
     return torch.from_numpy(gguf.quants.dequantize(gguf.quants.quantize(values.numpy(), kind), kind)).view_as(values)
 
 
 @torch.inference_mode()
 def oracle(folder: Path, layers: str, ends: str, *, fast: bool = False, ids: torch.Tensor = IDS[None]) -> torch.Tensor:
-    """Log-probabilities `[texts, tokens - 1]` of `ids` by transformers, with its weights rounded to these formats."""
+    """Log-probabilities `[texts, tokens - 1]` of `ids` by transformers, with weights rounded to these formats."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     for name, weight in model.named_parameters():
         if weight.ndim == 2:
@@ -88,8 +88,9 @@ def test_weights_are_rounded(folder: Path, weights: str) -> None:
 
 @pytest.mark.parametrize("weights", ["int8", "int4"])
 def test_fast_rounds_activations_and_nothing_else(folder: Path, weights: str) -> None:
-    """Texts of two tokens: the last bit of an fp32 sum may tip the rounding of an activation, and a longer text would
-    carry that on to every later token. So most texts have nothing but the differences of fp32 sums."""
+    """Texts have two tokens: the last bit of an fp32 sum can change how an activation is rounded, and a longer text
+    would carry that on to every later token. So most texts differ by no more than fp32 sums do.
+    """
     pairs = torch.randint(3, 331, (150, 2), generator=torch.Generator().manual_seed(2))
     engine = Engine.load(str(folder), weights=weights, compute="fast", kv_tokens=1024)
     ours = np.array([score.logprobs[1] for score in engine.score(pairs.tolist())])
@@ -163,7 +164,7 @@ def test_formats_that_cannot_be_made_are_refused(format: str) -> None:
 
 
 def test_threads_reach_the_kernels(tied: Path) -> None:
-    """They run on as many as torch does."""
+    """Kernels use as many threads as torch."""
     results = []
     for threads in (1, 2):
         engine = Engine.load(str(tied), threads=threads, kv_tokens=1024)

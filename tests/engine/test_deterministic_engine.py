@@ -1,6 +1,6 @@
-"""The engine on deterministic GPU kernels: it is batch-invariant.
+"""The engine is batch-invariant on deterministic GPU kernels.
 
-In Triton's interpreter, unless `MARCOT_TEST_DEVICE` names a GPU.
+They run in Triton's interpreter, unless `MARCOT_TEST_DEVICE` names a GPU.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Load = Callable[..., Engine]
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Callable[..., Path]) -> Load:
-    """`load(dtype, ...)`: tiles of 16 tokens, so that short paths have several."""
+    """`load(dtype, ...)`: an engine with tiles of 16 tokens, so that short paths have several."""
     monkeypatch.setenv("MARCOT_KERNELS", "triton")
     monkeypatch.setattr(tile_planner, "CHUNK", 16)
     if interpreted.DEVICE == "cpu":
@@ -46,22 +46,22 @@ def load(monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Callable[..., Path]) 
 
 
 class Grown(NamedTuple):
-    """A branch, and what it was drawn with."""
+    """A branch, and how it was drawn."""
 
     node: Node
     sampling: Sampling
     index: int
 
     def again(self, engine: Engine) -> Node:
-        """The same branch below a prompt that is its whole path."""
+        """Draw the same branch again, below a prompt that is its whole path."""
         tokens = self.node.path_ids[: -len(self.node.token_ids)]
         return engine.expand(engine.prefill(tokens), 1, self.sampling, first=self.index)[0]
 
 
 def grow(engine: Engine) -> list[Grown]:
-    """Branches of two prompts, one of which begins as the other, and forks in the middle and at the end of some.
+    """Branches of two prompts with a common beginning; some fork from the middle or the end of others.
 
-    They sample in every way and end at different times, and prompts are computed in pieces beside them.
+    They sample in different ways and end at different times, while prompts are computed in chunks beside them.
     """
     engine._scheduler._limits = SchedulerLimits(step_tokens=17, requests=7, round_tokens=2)
     long, short = engine.prefill(PROMPT), engine.prefill([*PROMPT[:26], 9])
@@ -74,7 +74,7 @@ def grow(engine: Engine) -> list[Grown]:
             for family, (_, _, sampling) in zip(families, generations[-1], strict=True)
             for index, node in enumerate(family)
         ]
-        new = engine.prefill(PROMPT[::-1][:19]).append([7]).append([8, 9])  # two nodes that are computed in one step
+        new = engine.prefill(PROMPT[::-1][:19]).append([7]).append([8, 9])  # two nodes for one step
         generations.append([(families[0][0].prefix(2), 2, NUCLEUS), (families[1][-1], 1, WIDE), (new, 1, NARROW)])
     engine.tree.check_integrity()
     return grown
@@ -87,7 +87,9 @@ def assert_same_bits(node: Node, other: Node) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_alone_and_in_company(load: Load, dtype: str) -> None:
-    """Alone, the branch's path is a prompt; it is computed in one piece, and decoded on recorded steps or without."""
+    """Alone, the path of the branch is a prompt that is computed in one piece; it is decoded with recorded steps or
+    without.
+    """
     grown = grow(load(dtype))
     assert len({tuple(each.node.path_ids) for each in grown}) == len(grown)
     for number, each in enumerate(grown[::2]):

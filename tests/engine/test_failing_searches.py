@@ -1,4 +1,4 @@
-"""A question that fails leaves the others as they are, and nothing behind."""
+"""A question that fails does not disturb the others and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def plain(result: SearchResult | None) -> SearchResult:
 def test_the_others_go_on(engine: Engine, name: str) -> None:
     found = outcomes(engine, quick(name, value=value))
     assert [outcome.question for outcome in found] == QUESTIONS
-    check_nothing_is_left(engine)  # outcomes, errors among them, keep nothing of the engine
+    check_nothing_is_left(engine)  # outcomes and errors hold no nodes of the engine
     for outcome in found:
         if outcome.question == BAD:
             assert outcome.result is None
@@ -88,7 +88,7 @@ class Cuts(Action):
 
 
 class Endless:
-    """A strategy of another shape: its search is whatever `steps` is."""
+    """A strategy that is not derived from ours: its search is whatever `steps` does."""
 
     name = "endless"
 
@@ -114,7 +114,7 @@ def some(task: Task, **changes: Any) -> Wave:
 
 
 def deaf(task: Task) -> Any:
-    """Goes on when it is closed."""
+    """A generator that goes on when it is closed."""
     while True:
         try:
             yield some(task, expansions=[Expansion(task.prompt, 1, Sampling(max_tokens=10**4, ignore_eos=True))])
@@ -218,7 +218,7 @@ def test_a_question_that_is_none_is_an_outcome(engine: Engine, asked: Any, messa
 
 
 def test_a_value_may_ask_the_same_engine(engine: Engine) -> None:
-    """While other questions are in flight, and for a search of its own as well."""
+    """While other questions are in flight, and also for a search of its own."""
 
     def asks(chain: Trace) -> float:
         [score] = engine.score([chain.question])

@@ -1,4 +1,4 @@
-"""Where a branch ends, what text it has, and what a node can be asked."""
+"""Where a branch ends, what its text is, and what a node can be asked."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sampling(**overrides: object) -> Sampling:
 
 @pytest.fixture
 def free(engine: Engine) -> Node:
-    """A branch that nothing stops; the others below are compared with it."""
+    """A branch that nothing stops, which the others are compared with."""
     (node,) = engine.expand(engine.prefill(TEXT), 1, sampling())
     assert node.finish_reason == "length"
     assert engine.tokenizer is not None
@@ -92,12 +92,12 @@ def test_stop_token_and_end_of_sequence(engine: Engine, free: Node) -> None:
 
 
 def nearly_uniform(**overrides: object) -> Sampling:
-    """Draws that are now and then a special token."""
+    """Sampling that draws a special token now and then."""
     return sampling(temperature=50.0, **overrides)
 
 
 def test_stop_string_that_is_a_special_token(engine: Engine) -> None:
-    """It ends a branch as its token id does, alone and beside others."""
+    """The string ends a branch like its token id, alone and together with other strings."""
     prompt = engine.prefill(TEXT)
     by_text = engine.expand(prompt, 40, nearly_uniform(stop=("<|im_start|>",)))
     by_id = engine.expand(prompt, 40, nearly_uniform(stop_token_ids=(1,)))
@@ -113,7 +113,7 @@ def test_stop_string_that_is_a_special_token(engine: Engine) -> None:
 
 
 def test_stop_string_at_the_end_of_sequence(engine: Engine) -> None:
-    """A token that ends a branch anyway ends it as such."""
+    """If the token ends the branch anyway, the finish reason is `eos`."""
     for node in engine.expand(engine.prefill(TEXT), 40, nearly_uniform(stop=("<|im_end|>",), ignore_eos=False)):
         assert (node.finish_reason == "eos") == (2 in node.token_ids)
 
@@ -127,7 +127,7 @@ def test_stop_string_with_a_special_token_in_it(engine: Engine) -> None:
 
 @pytest.mark.parametrize("action", ["step", "mini-step-32"])
 def test_search_with_a_stop_string_that_is_a_special_token(engine: Engine, action: str) -> None:
-    """No end of an action, but of the chain."""
+    """The stop string ends the chain, not just the action."""
     results = [
         engine.search(TEXT, Beam(rollouts=4, action=action, sampling=nearly_uniform(**stop)))[0]
         for stop in ({"stop": ("<|im_start|>",)}, {"stop_token_ids": (1,)})

@@ -1,4 +1,4 @@
-"""Log-probabilities against transformers: every configuration, prefill and decode, fp32."""
+"""Log-probabilities against transformers in fp32: every configuration, in prefill and decode."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ STEEP: dict[str, tuple[str, dict[str, Any]]] = {
     "smollm2": ("smollm2", {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 6}),
     "qwen3": ("qwen3", {}),
 }
-"""Models with logits of some 10 nats and more, and rows that can be cut into blocks of 32."""
+"""Models with logits of 10 nats and more, and with rows that can be cut into blocks of 32."""
 TOLERANCE = 1e-4
 Checkpoints = Callable[..., Path]
 
@@ -76,7 +76,7 @@ def oracle_logprobs(folder: Path, ids: list[int], dtype: torch.dtype = torch.flo
 
 @cache
 def oracle(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
-    """The model, loaded by transformers, which takes longer than all that it computes here."""
+    """The model, loaded by transformers once, because loading takes longer than everything it computes here."""
     return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
 
 
@@ -86,7 +86,7 @@ def random_ids(count: int, vocab: int, seed: int = 0) -> list[int]:
 
 
 def assert_same_top(ids: np.ndarray, logprobs: np.ndarray, oracle: torch.Tensor) -> None:
-    """The same tokens in the same order, up to ties within the tolerance."""
+    """Compare two rankings: the same tokens in the same order, up to ties within the tolerance."""
     expected = oracle.topk(ids.shape[1], dim=-1)
     np.testing.assert_allclose(logprobs, expected.values.numpy(), atol=TOLERANCE, rtol=0)
     differs = ids != expected.indices.numpy()
@@ -116,7 +116,7 @@ def test_logprobs_of_a_gguf_file_equal_transformers(kind: str, tiny_checkpoint: 
 
 @pytest.mark.parametrize("window", [16, "default"])
 def test_a_sliding_window_limits_the_context(window: int | str, tiny_checkpoint: Checkpoints, tmp_path: Path) -> None:
-    """Within it a model sees everything, and so the same as in transformers; beyond it nothing is computed."""
+    """Within the window a model sees everything and agrees with transformers; beyond it, marcot refuses to compute."""
     folder = Path(shutil.copytree(tiny_checkpoint("mistral"), tmp_path / "windowed"))
     config = json.loads((folder / "config.json").read_text())
     del config["sliding_window"]
@@ -179,7 +179,7 @@ def test_exact_is_as_close_to_fp64_as_torch_in_fp32(
     kernels: str,
     weights: WeightFormat,
 ) -> None:
-    """By the root of the mean square error over all models; builds for other widths give the bits of one of these."""
+    """By root mean square over all models. Builds for other vector widths give the same bits as one of these."""
     ops = kernel_sets.kernel_set(kernels, request.config.cache.mkdir("kernels"))
     monkeypatch.setattr("marcot.kernels.cpu.load", lambda: ops)
     ratios = []
@@ -199,7 +199,7 @@ def test_exact_is_as_close_to_fp64_as_torch_in_fp32(
 @cache
 @torch.inference_mode()
 def stored_logprobs(folder: Path, ids: tuple[int, ...], dtype: torch.dtype, weights: WeightFormat) -> torch.Tensor:
-    """Log-probabilities `[tokens - 1]` of `ids` by transformers, with its matrices as `weights` keeps them."""
+    """Log-probabilities `[tokens - 1]` of `ids` by transformers, with matrices rounded as `weights` stores them."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     for weight in model.parameters():
         if weight.ndim == 2 and weights == "int8":

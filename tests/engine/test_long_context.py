@@ -1,4 +1,4 @@
-"""Long inputs: the right numbers at 16,000 tokens, and memory linear in length up to 131,072."""
+"""Long inputs: correct numbers at 16,000 tokens, and memory linear in length up to 131,072."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ pytestmark = pytest.mark.slow
 CONTEXT = 131_072
 LENGTHS = (32_768, 65_536, CONTEXT)
 SLACK = 8 * 2**20
-"""Bytes that each longer prefill may cost besides its K and V: token ids, page ids, what the allocator keeps
-(1 and 2 MB measured). One chunk's scores against the whole prefix would grow by 130 and 270 MB."""
+"""Bytes that each longer prefill may cost in addition to its K and V: token ids, page ids, what the allocator keeps (1
+and 2 MB measured). The scores of one chunk against the whole prefix would grow by 130 and 270 MB.
+"""
 
 PREFILL = """
 import random, sys
@@ -35,7 +36,7 @@ for length in map(int, lengths):
     print(length, int(status["VmHWM"].split()[0]) * 1024, engine.usage.prefill_tokens, engine.usage.recomputed_tokens)
 engine.tree.check_integrity()
 """
-"""Prints, after each length: the length, the peak of resident memory in bytes, tokens computed, tokens recomputed."""
+"""Prints after each length: the length, the peak of resident memory in bytes, tokens computed, tokens recomputed."""
 
 
 def test_16000_tokens_equal_transformers(tiny_checkpoint: Callable[..., Path]) -> None:
@@ -52,13 +53,13 @@ def test_16000_tokens_equal_transformers(tiny_checkpoint: Callable[..., Path]) -
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak of resident memory from /proc")
 def test_memory_of_a_prefill_is_linear_in_its_length(tiny_checkpoint: Callable[..., Path]) -> None:
-    """Each length continues the one before, so that the growth of the peak is what the added tokens cost."""
+    """Each length continues the one before, so the growth of the peak is the cost of the added tokens."""
     kv_heads, head_dim, fp32 = 1, 32, 4
     folder = tiny_checkpoint(
         "llama3.2", num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=kv_heads, head_dim=head_dim
     )
     command = [sys.executable, "-c", PREFILL, str(folder), *map(str, LENGTHS)]
-    # What glibc keeps of freed blocks would hide the growth: blocks of a MB and more go back at once.
+    # glibc keeps freed blocks, which would hide the growth, so blocks of a MB and more are returned at once.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
     printed = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
     rows = np.array([list(map(int, line.split())) for line in printed.splitlines()])

@@ -1,4 +1,4 @@
-"""Numbers that are not finite end what they belong to with a typed error, and nothing else."""
+"""Numbers that are not finite end the branch or prompt that they belong to with a typed error, and nothing else."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def sound(tiny_checkpoint: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def spoilt(sound: Path, tmp_path: Path) -> Callable[[Spoil], Path]:
-    """A copy of the checkpoint with other weights; the next one takes its place."""
+    """`spoilt(change)`: a copy of the checkpoint with changed weights; each call replaces the copy before."""
     shutil.copytree(sound, tmp_path / "spoilt")
 
     def write(spoil: Spoil) -> Path:
@@ -53,7 +53,7 @@ def spoilt(sound: Path, tmp_path: Path) -> Callable[[Spoil], Path]:
 
 
 def put(name: str, value: float) -> Spoil:
-    """Into the second row of a tensor, near its end."""
+    """Write `value` into the second row of a tensor, near its end."""
     return lambda weights: weights[name].view(len(weights[name]), -1)[1].__setitem__(-1, value)
 
 
@@ -95,7 +95,7 @@ def test_blocks_are_looked_at(tiny_checkpoint: Callable[..., Path], tmp_path: Pa
 
 
 def everything(engine: Engine, prompt: list[int]) -> list[np.ndarray]:
-    """Numbers that every way to use an engine gives; whatever happens, its books are in order."""
+    """Numbers from every way to use an engine. Whatever happens, the KV tree is intact."""
     numbers: list[np.ndarray] = []
     try:
         node = engine.prefill(prompt)
@@ -111,7 +111,7 @@ def everything(engine: Engine, prompt: list[int]) -> list[np.ndarray]:
 
 
 def test_finite_weights_that_overflow(sound: Path, spoilt: Callable[[Spoil], Path]) -> None:
-    """With one huge number anywhere the results are finite or an error; and most are an error."""
+    """With one huge number anywhere, results are finite or an error, and mostly an error."""
     ended = 0
     for name in (name for name in load_file(sound / "model.safetensors") if "layers.1" not in name):
         for value in (3e38, -3e38):
@@ -124,7 +124,7 @@ def test_finite_weights_that_overflow(sound: Path, spoilt: Callable[[Spoil], Pat
 
 
 def overflowing(tokens: Sequence[int]) -> Spoil:
-    """Only `tokens` have a number where the first norm makes it infinite."""
+    """Make the first norm infinite for `tokens` only."""
 
     def spoil(weights: dict[str, Tensor]) -> None:
         weights["model.layers.0.input_layernorm.weight"][0] = 3e38
@@ -135,7 +135,7 @@ def overflowing(tokens: Sequence[int]) -> Spoil:
 
 
 class TakesAnything(TiledReference):
-    """With a head that takes NaN."""
+    """A kernel set whose LM head accepts NaN."""
 
     def lm_head_topk(self, *arguments: Any, **options: Any) -> HeadTopK:
         return reference.lm_head_topk(*arguments, **options)
@@ -181,7 +181,7 @@ def test_only_its_own_search_fails(sound: Path, spoilt: Callable[[Spoil], Path])
 
 @pytest.mark.parametrize("graphs", [False, True], ids=["plain", "graphs"])
 def test_a_branch_that_draws_the_bad_token(spoilt: Callable[[Spoil], Path], graphs: bool) -> None:
-    """Some of a family end at their second token, in a step that only decodes; the next call is as ever."""
+    """Some siblings end at their second token, in a step that only decodes; the next call is not affected."""
 
     def load(tokens: Sequence[int]) -> Engine:
         with load_checkpoint(spoilt(overflowing(tokens))) as checkpoint:

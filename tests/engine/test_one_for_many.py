@@ -1,4 +1,4 @@
-"""One value where several are expected is taken as that one; what has no obvious meaning is refused with a hint."""
+"""A single value is accepted where several are expected; a value whose meaning is unclear is refused with a hint."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_sampling_of_a_wrong_type_is_refused(options: dict[str, Any], message: s
 
 
 def test_a_single_stop_stops_where_it_stands(engine: Engine) -> None:
-    """And not at each of its letters."""
+    """It is one stop string, not one for each of its letters."""
     node = engine.prefill("Natalia sold 48 clips")
     free = engine.expand(node, 2, Sampling(seed=1, max_tokens=40, ignore_eos=True))
     stopped = engine.expand(node, 2, Sampling(stop="clips and more", seed=1, max_tokens=40, ignore_eos=True))
@@ -343,7 +343,7 @@ def test_a_branch_goes_on_after_an_end_token_where_it_is_told_to(engine: Engine,
 
 
 def test_results_are_strict_json(engine: Engine) -> None:
-    """Given tokens have no confidence; values are what a user's function says in numpy's types."""
+    """Given tokens have no confidence, and the values of a user's function are numpy numbers."""
     options = {"rollouts": 4, "max_rollout_tokens": 20, "value": lambda chain: np.float32(0.25)}
     for strategy in (MCTS(reflection=True, **options), MCTS(action="marco-v2", **options)):  # type: ignore[arg-type]
         events = list(engine.stream([Question("How many?", 4), "What?"], strategy))  # type: ignore[arg-type]

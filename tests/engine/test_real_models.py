@@ -1,4 +1,4 @@
-"""The three real GGUF files against transformers' own GGUF loading, fp32."""
+"""The three real GGUF files against transformers' own GGUF loading, in fp32."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 NEW_TOKENS = {"smollm2-135m": 16, "qwen2.5-coder-0.5b": 16, "qwen2.5-coder-1.5b": 8}
-"""Length of the greedy continuations."""
+"""Most tokens of a greedy continuation, by model."""
 TOLERANCE = 1e-4
 TEXT = (
     "Natalia sold 48 clips in April, and then she sold half as many clips in May: 48 / 2 = 24, so 72 altogether.\n\n"
@@ -41,7 +41,7 @@ TEXTS = (
 
 
 class Ours(NamedTuple):
-    """What the engine says: of each token of `TEXT`, and ten greedy continuations."""
+    """The engine's results: for each token of `TEXT`, and ten greedy continuations."""
 
     text_ids: list[int]
     score: Score
@@ -57,7 +57,7 @@ def model(request: pytest.FixtureRequest, real_model: Callable[[str], Path]) -> 
 
 @pytest.fixture(scope="module")
 def ours(model: Path) -> Ours:
-    """Asked before transformers loads the model, so that only one copy of the weights is in memory."""
+    """Computed before transformers loads the model, so that only one copy of the weights is in memory."""
     engine = Engine.load(str(model), dtype="float32", compute="exact", kv_tokens=4096)
     tokenizer = engine.tokenizer
     assert tokenizer is not None
@@ -74,7 +74,7 @@ def ours(model: Path) -> Ours:
 
 @pytest.fixture(scope="module")
 def theirs(ours: Ours, model: Path) -> torch.nn.Module:
-    """The model as transformers loads it, which reads the file twice and makes its table of names for each module."""
+    """The model as transformers loads it, except that it reads the file and builds its table of names only once."""
     gc.collect()
     with pytest.MonkeyPatch.context() as patch:
         for name in ("GGUFReader", "get_tensor_name_map"):
@@ -95,7 +95,7 @@ def test_logprobs_equal_transformers(ours: Ours, theirs: torch.nn.Module) -> Non
 
 @torch.inference_mode()
 def test_greedy_continuations_equal_transformers(ours: Ours, theirs: torch.nn.Module, model: Path) -> None:
-    """Each token is the most probable one after those before it: that is what a greedy continuation is."""
+    """Each token is the most probable one after the tokens before it, which is the definition of greedy."""
     for prompt, tokens in zip(ours.prompts, ours.continuations, strict=True):
         logits = theirs(torch.tensor([prompt + tokens])).logits[0, len(prompt) - 1 : -1]
         assert logits.argmax(dim=-1).tolist() == tokens

@@ -1,4 +1,4 @@
-"""What a person sees who types the name of a thing: one line, and no array or page of text in it."""
+"""The repr of public objects is one line, without arrays or long texts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def wordless(tiny_checkpoint: Callable[..., Path]) -> Engine:
 
 
 def short(thing: object) -> str:
-    """The repr, which is one short line."""
+    """Return the repr, which must be one short line."""
     shown = repr(thing)
     assert "\n" not in shown
     assert len(shown) <= LONGEST, shown

@@ -1,6 +1,6 @@
 """The whole engine on the Triton kernels against the reference: the same tokens, close log-probabilities.
 
-In Triton's interpreter, unless `MARCOT_TEST_DEVICE` names a GPU.
+They run in Triton's interpreter, unless `MARCOT_TEST_DEVICE` names a GPU.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ CHECKPOINTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 TOLERANCE = 1e-4
-"""Of log-probabilities in fp32: sums in another order."""
+"""Difference of log-probabilities in fp32, whose sums have another order."""
 
 HALVES = ("float16",) if interpreted.DEVICE == "cpu" else ("float16", "bfloat16")
-"""Triton's interpreter gets bfloat16 products wrong."""
+"""Triton's interpreter computes bfloat16 products wrongly."""
 
 Load = Callable[..., Engine]
 
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch) -> Load:
-    """`load(kernels, checkpoint, ...)`."""
+    """`load(kernels, checkpoint, ...)`: an engine on these kernels."""
 
     def load(kernels: str, checkpoint: Path, **options: Any) -> Engine:
         monkeypatch.setenv("MARCOT_KERNELS", kernels)
@@ -69,7 +69,7 @@ def checkpoint(request: pytest.FixtureRequest, tiny_checkpoint: Callable[..., Pa
 def grow(engine: Engine) -> list[Node]:
     """A prompt, three branches of different lengths and kinds, and three more below two of them, one cut short.
 
-    Few candidates, few steps: the interpreter takes a second for each.
+    Few candidates and few steps, because the interpreter takes a second for each.
     """
     free = Sampling(temperature=1.0, top_k=0, top_p=1.0, max_tokens=2, ignore_eos=True, seed=3)
     few = Sampling(temperature=0.8, top_k=5, top_p=0.95, max_tokens=3, ignore_eos=True, seed=3)
@@ -91,7 +91,7 @@ def test_a_tree_of_branches(load: Load, checkpoint: Path) -> None:
 
 @pytest.mark.parametrize("dtype", HALVES)
 def test_halves_are_as_close_to_fp32_as_the_reference(load: Load, checkpoint: Path, dtype: str) -> None:
-    """Every op rounds its results to 11 bits or 8, wherever it runs."""
+    """Every op rounds its results to 11 or 8 bits, wherever it runs."""
     nodes = grow(load("triton", checkpoint, dtype=dtype))
     truth = load("reference", checkpoint).score([node.path_ids for node in nodes])
     rounded = load("reference", checkpoint, dtype=dtype).score([node.path_ids for node in nodes])
@@ -105,7 +105,7 @@ def test_halves_are_as_close_to_fp32_as_the_reference(load: Load, checkpoint: Pa
 
 
 def test_a_search(load: Load, tiny_checkpoint: Callable[..., Path]) -> None:
-    """On recorded steps: by CUDA graphs, or where there is no GPU by what stands for them."""
+    """On recorded steps: CUDA graphs, or their stand-in where there is no GPU."""
     folder = tiny_checkpoint("qwen2", tokenizer=True, num_hidden_layers=1)
     sampling = Sampling(temperature=1.5, top_k=5, top_p=1.0)
     strategy = MCTS(rollouts=3, max_rollout_tokens=4, action="mini-step-2", width=2, parallel=2, sampling=sampling)

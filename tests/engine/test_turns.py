@@ -1,4 +1,4 @@
-"""One thread at a time, in one process: everything else is told so at once, and harms nothing."""
+"""An engine serves one thread of one process at a time; any other caller gets an error at once and does no harm."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def engine(folder: str) -> Iterator[Engine]:
 
 
 class Elsewhere(threading.Thread):
-    """Runs `work` in another thread; `outcome` is what it returned or raised."""
+    """A thread that runs `work`; `outcome` is what it returned or raised."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
         super().__init__(daemon=True)
@@ -57,7 +57,7 @@ class Elsewhere(threading.Thread):
 
 
 class AtWork:
-    """A search in another thread that stays within the engine until it is let go on."""
+    """A search in another thread, which stays inside the engine until it is allowed to go on."""
 
     def __init__(self, engine: Engine) -> None:
         self._inside, self._go_on = threading.Event(), threading.Event()
@@ -105,7 +105,7 @@ def test_a_second_thread_is_told(engine: Engine, call: str) -> None:
         assert [replace(each, stats=None) for each in busy.results()] == [
             replace(each, stats=None) for each in expected
         ]
-        kept = CALLS[call](engine, node, stream)  # now it is our turn
+        kept = CALLS[call](engine, node, stream)  # the engine is free
         del kept
         stream.close()
 
@@ -140,7 +140,7 @@ def test_a_node_is_let_go_of_at_once_where_nobody_is_at_work(engine: Engine) -> 
 
 
 def test_threads_take_turns(engine: Engine) -> None:
-    """One after the other, with a stream that waits meanwhile."""
+    """One after the other, while a suspended stream waits."""
     expected = [replace(result, stats=None) for result in engine.search(["How?", "When?"], QUICK)]
     stream = engine.stream(["How?", "When?"], QUICK, concurrency=1)
     events = [next(stream)]
@@ -152,7 +152,7 @@ def test_threads_take_turns(engine: Engine) -> None:
 
 
 def test_many_threads_at_once_leave_a_sound_tree(engine: Engine) -> None:
-    """Whoever is told to wait does so and tries again; nobody's result is another's."""
+    """A thread that is told to wait tries again. Nobody gets the result of another."""
     texts = [f"How many clips in {number} days?" for number in range(6)]
     expected = {text: engine.search(text, QUICK)[0].answer for text in texts}
 
@@ -172,7 +172,7 @@ def test_many_threads_at_once_leave_a_sound_tree(engine: Engine) -> None:
 
 
 def in_a_fork(work: Callable[[], object]) -> int:
-    """The exit status of a fork that does `work` and ends as processes do; it is killed after a minute."""
+    """The exit status of a fork that does `work` and exits normally; it is killed after a minute."""
     child = os.fork()
     if child == 0:
         try:
@@ -243,7 +243,7 @@ except ForkedEngineError as error:
     ],
 )
 def test_a_fork_loads_its_own(folder: str, before: int, after: int, said: str) -> None:
-    """And both end as programs do: nothing waits at the exit."""
+    """Both processes end normally: nothing waits at exit."""
     command = [sys.executable, "-c", _SCRIPT, folder, str(before), str(after)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, said in done.stdout) == (0, True), done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""`marcot(...)` runs the command line in the test's process: a new process for each case would import torch each time."""
+"""`marcot(...)` runs the command line in the test's process: a new process would import torch for every case."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ UNSEEN = re.compile(
 
 @pytest.fixture
 def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[int, str]]]:
-    """Runs a command in this process with all streams on a terminal; returns its exit code and what the terminal got."""
+    """Run a command in this process with all streams on a terminal; return its exit code and what the terminal got."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "500")
 

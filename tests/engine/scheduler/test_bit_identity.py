@@ -1,4 +1,4 @@
-"""On the CPU kernels a branch is the same to the last bit: alone, in company, on any threads, however steps are cut."""
+"""On the CPU kernels a branch has the same bits alone and in any batch, on any number of threads, in steps of any size."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ REAL_MARKS = [pytest.mark.real, pytest.mark.slow]
 
 
 class OneByOne(CpuKernels):
-    """The CPU kernels without the call that takes all layers at once."""
+    """The CPU kernels, without the call that computes all layers at once."""
 
     def fuse(self, *_: object) -> None:  # type: ignore[override]
         return None
@@ -68,7 +68,7 @@ class Loader:
     def __call__(
         self, kernels: type[CpuKernels] = CpuKernels, kv_tokens: int = 4096, step_tokens: int | None = None
     ) -> Engine:
-        """A fresh engine."""
+        """A new engine."""
         if kernels not in self._decoders:
             cpu, (_, weights, compute) = select(CPU), self._setting
             assert isinstance(cpu, CpuKernels)
@@ -80,7 +80,7 @@ class Loader:
 
     @cached_property
     def grown(self) -> list[Node]:
-        """What `grow` makes on as many threads as torch has when this is first asked for."""
+        """The nodes that `grow` makes, with torch's number of threads at the first access."""
         return grow(self())
 
 
@@ -104,7 +104,7 @@ def sample(tokens: int) -> Sampling:
 
 
 def grow(engine: Engine) -> list[Node]:
-    """Three generations below two prompts, in which branches of different lengths keep each other company."""
+    """Three generations of branches of different lengths below two prompts, decoded in common batches."""
     generation = [engine.prefill(PROMPT), engine.prefill(PROMPT[::-1])]
     nodes = [*generation]
     for tokens in (4, 9, 3):
@@ -122,7 +122,7 @@ def assert_same(nodes: Sequence[Node], others: Sequence[Node]) -> None:
 
 
 def test_alone_and_in_company(load: Loader) -> None:
-    """Drawn alone below a prompt that is the branch's whole path, and scored in one chunk of tokens."""
+    """Each branch is drawn again alone, below a prompt that is its whole path, and scored in one chunk of tokens."""
     nodes = load.grown
     assert len({tuple(node.path_ids) for node in nodes}) > 20
     for number, leaf in list(enumerate(nodes[-16:]))[::3]:
@@ -158,7 +158,7 @@ def test_all_layers_in_one_call_and_one_by_one(load: Loader) -> None:
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_random_searches(tiny: Loader, data: st.DataObject) -> None:
-    """Expand, cut, append and release at random in 24 pages; every branch scores to the last bit as if alone."""
+    """Expand, cut, append and release at random in 24 pages. Every branch scores exactly as if it were alone."""
     small, large = tiny(kv_tokens=24 * 16), tiny()
     torch.set_num_threads(data.draw(st.integers(1, 3), "threads"))
     nodes = [small.prefill(PROMPT)]

@@ -1,4 +1,4 @@
-"""The whole engine on plans in tiles and on recorded decode steps: the same branches as without them."""
+"""The whole engine with plans in tiles and recorded decode steps gives the same branches as without them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def graphed(decoder: Decoder, kv_tokens: int, record: object) -> Engine:
 
 
 def grow(engine: Engine) -> list[Node]:
-    """Three generations of branches that sample in every way and end at different times."""
+    """Three generations of branches with different sampling, which end at different times."""
     ways = (
         Sampling(temperature=1.0, top_k=0, top_p=1.0, max_tokens=7, ignore_eos=True, seed=3),
         Sampling(temperature=0.7, top_k=20, max_tokens=5, ignore_eos=True, seed=3, repetition_penalty=1.2),
@@ -77,7 +77,7 @@ def assert_same(nodes: list[Node], others: list[Node]) -> None:
 
 @pytest.mark.parametrize("kv_tokens", [4096, 21 * 16], ids=["roomy", "crowded"])
 def test_branches_are_the_same(decoder: Decoder, by_items: Decoder, kv_tokens: int) -> None:
-    """Where the pool is crowded, requests leave and come back, so that decode steps and mixed ones take turns."""
+    """In a crowded pool, requests are preempted and come back, so that pure decode steps alternate with mixed ones."""
     tape = Tape()
     recorded, tiled, plain = (
         *(graphed(decoder, kv_tokens, tape), Engine(decoder, None, kv_tokens)),
@@ -102,7 +102,7 @@ def test_an_engine_that_cannot_record_goes_on_without(decoder: Decoder, caplog: 
 @settings(max_examples=10, deadline=None)
 @given(data=st.data())
 def test_random_searches(decoder: Decoder, by_items: Decoder, data: st.DataObject) -> None:
-    """Expand, cut, append and release at random in 26 pages; every drawn token scores as on plans of items."""
+    """Expand, cut, append and release at random in 26 pages. Every drawn token scores as with plans in work items."""
     small, large = graphed(decoder, 26 * 16, Tape()), Engine(by_items, None, 4096)
     nodes = [small.prefill(PROMPT)]
     for _ in range(data.draw(st.integers(2, 7), "rounds")):

@@ -1,4 +1,4 @@
-"""How large steps are on which device."""
+"""The largest step on each device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A long prompt comes in small chunks beside branches that decode, and in large ones alone."""
+"""A long prompt is computed in small chunks next to decoding branches, and in large chunks alone."""
 
 from __future__ import annotations
 

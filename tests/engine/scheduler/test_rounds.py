@@ -1,4 +1,4 @@
-"""Rounds of any length: the same tokens, distributions, texts, ends and trees as token by token, to the last bit."""
+"""Rounds of any length give the same bits as single tokens: tokens, distributions, texts, ends and trees."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ CPU = torch.device("cpu")
 LENGTHS = (1, 2, 5, 16)
 PROMPT = "How many clips did Natalia sell in April?"
 PAGES = (400, 24)
-"""Roomy, and so few that branches are preempted."""
+"""Plenty of pages, and so few that branches are preempted."""
 
 
 class Loaded(NamedTuple):
-    """What engines are made of."""
+    """A decoder and a tokenizer, to make engines of."""
 
     decoder: Decoder
     tokenizer: Tokenizer
 
     def engine(self, tokens: int, pages: int = PAGES[0], **limits: int) -> Engine:
-        """An engine whose rounds are at most so long; if it has plans in tiles, they are recorded."""
+        """An engine with rounds of at most `tokens`. If its plans are in tiles, its rounds are recorded."""
         engine = Engine(self.decoder, self.tokenizer, pages * 16, SchedulerLimits(round_tokens=tokens, **limits))
         passes = engine._scheduler._step_runner
         if self.decoder.kernels.tiling(14, 2) is not None:
@@ -43,7 +43,7 @@ class Loaded(NamedTuple):
 
 @pytest.fixture(scope="module", params=["cpu", "reference", "recorded"])
 def loaded(request: pytest.FixtureRequest, tiny_checkpoint: Callable[..., Path]) -> Iterator[Loaded]:
-    """Where rounds are recorded, they are launched and planned ahead however few branches go on."""
+    """Recorded rounds are launched and planned ahead even if few branches go on."""
     sets = {"cpu": lambda: select(CPU), "reference": RowByRow, "recorded": TiledRowByRow}
     kernels = cast(Kernels, sets[request.param]())
     if kernels.name == "reference":
@@ -80,7 +80,7 @@ samplings = st.builds(
 
 
 class Act(NamedTuple):
-    """Something that is done to the nodes so far: expand some, cut one, append to one, or score one's path."""
+    """One operation on the existing nodes: expand some, cut one, append to one, score a path, or release one."""
 
     kind: str
     nodes: list[int]
@@ -98,13 +98,13 @@ acts = st.builds(
 
 
 def told(node: Node) -> tuple[Any, ...]:
-    """All that a node says of itself; arrays as their bits."""
+    """Everything a node says about itself; arrays as bytes."""
     arrays = (node.token_ids, node.logprobs, node.top_ids, node.top_logprobs, node.confidences)
     return node.text, node.finish_reason, node.path_ids, *((array.shape, array.tobytes()) for array in arrays)
 
 
 def play(engine: Engine, script: list[Act]) -> list[Any]:
-    """Do everything in `script` and say what came of it."""
+    """Carry out `script` and return everything that the nodes and scores said."""
     nodes, said = [engine.prefill(PROMPT), engine.prefill([5, 6, 7])], []
     for kind, chosen, n, ways in script:
         picked = [nodes[number % len(nodes)] for number in chosen]
@@ -135,13 +135,13 @@ def test_random_scripts(loaded: Loaded, script: list[Act], crowded: bool, reques
     for got in others:
         assert got == expected
     counts = [replace(engine.usage) for engine in engines]
-    if crowded:  # what is evicted and computed again depends on when pages are asked for
+    if crowded:  # what is evicted and recomputed depends on when pages are requested
         counts = [(usage.generated_tokens, usage.full_rows) for usage in counts]
     assert all(count == counts[0] for count in counts)
 
 
 def test_some_end_in_every_round(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where rounds are planned ahead, their rows are still in the plan."""
+    """Branches that have ended still have rows in a plan that was made ahead."""
     ended = 0
     launch = step_runner.StepRunner.launch
 

@@ -1,4 +1,4 @@
-"""What is shared is computed once, and sharing changes no branch."""
+"""Whatever branches share is computed once, and sharing changes no branch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def assert_same(first: Node, second: Node) -> None:
 
 
 def test_branch_of_a_tree_of_64_leaves_and_depth_8_equals_the_branch_alone(folder: str, engine: Engine) -> None:
-    """Depth 8 below the prompt: six levels of two children, then two levels of one."""
+    """Eight levels below the prompt: six with two children each, then two with one child."""
     level = [engine.prefill(PROMPT)]
     paths: dict[int, list[Node]] = {id(level[0]): []}
     for depth, width in enumerate((2, 2, 2, 2, 2, 2, 1, 1)):
@@ -110,7 +110,7 @@ def test_prefix_of_a_branch_is_expanded_without_any_computation(engine: Engine) 
 
 @pytest.mark.parametrize("pages", [9, 12, 20], ids=lambda pages: f"{pages}-pages")
 def test_preemption_and_eviction_change_nothing(folder: str, engine: Engine, pages: int) -> None:
-    """Eight branches of 60 tokens need 34 pages; with fewer, some lose their cache on the way."""
+    """Eight branches of 60 tokens need 34 pages. With fewer, some of them lose their KV cache on the way."""
     expected = engine.expand(engine.prefill(PROMPT), 8, sample(60))
     small = Engine.load(folder, kv_tokens=pages * 16)
     got = small.expand(small.prefill(PROMPT), 8, sample(60))
@@ -154,7 +154,7 @@ def test_results_do_not_depend_on_company_or_order(engine: Engine) -> None:
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_random_searches_in_a_small_pool_equal_branches_alone(folder: str, data: st.DataObject) -> None:
-    """Expand, cut, append and release at random in 24 pages; every branch scores as if it had been alone."""
+    """Expand, cut, append and release at random in 24 pages. Every branch scores as if it were alone."""
     small, large = Engine.load(folder, kv_tokens=24 * 16), Engine.load(folder, kv_tokens=4096)
     nodes = [small.prefill(PROMPT)]
     for _ in range(data.draw(st.integers(2, 6), "rounds")):

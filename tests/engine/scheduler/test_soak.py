@@ -1,4 +1,4 @@
-"""What an engine keeps after many questions: the nodes of its tree, and nothing else."""
+"""After many questions, an engine keeps the nodes of its tree and nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from marcot.engine.scheduler.scheduler import SchedulerLimits
 from support.searches.held_nodes import check_nothing_is_left
 
 SMALL, LARGE = 640, 65_536
-"""KV tokens: with the first every question evicts what others left, with the second none does."""
+"""KV tokens. With the first number, every question evicts what others left; with the second, nothing is evicted."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_three_hundred_questions(engine: Engine) -> None:
 
 @EACH_POOL
 def test_searches_that_are_cut_short(engine: Engine) -> None:
-    """By their deadline, by a budget, and by a caller who has seen enough."""
+    """By their deadline, by a budget, and by a caller who closes the stream."""
     for number in range(60):
         beam = Beam(beams=2, samples=2, rollouts=None, action="token", max_seconds=0.005)
         engine.search(f"How many clips in {number} days?", beam)
@@ -63,7 +63,7 @@ def test_nodes_that_come_and_go(engine: Engine) -> None:
 
 
 def test_a_cached_prompt_again_and_again(engine: Engine) -> None:
-    """There is nothing to compute, and nothing is queued until somebody runs a step."""
+    """Nothing has to be computed, so nothing may be queued for a step that nobody runs."""
     for _ in range(500):
         engine.prefill([5, 6, 7]).release()
 
@@ -87,7 +87,7 @@ def test_a_cached_prompt_counts_as_used(folder: str) -> None:
 def test_an_interrupted_step_leaves_other_branches_as_they_are(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, part: str, at: int, tokens: int
 ) -> None:
-    """A stream that was suspended meanwhile goes on as if nothing had happened."""
+    """A stream that was suspended during the interruption goes on as if nothing had happened."""
     strategy = MCTS(rollouts=3, max_rollout_tokens=16, action="mini-step-4", vote_margin=0)
     expected = [replace(result, stats=None) for result in engine.search(["a", "b"], strategy)]
     stream = engine.stream(["a", "b"], strategy)

@@ -1,4 +1,4 @@
-"""Worlds whose best chain is known by enumeration: who must find it does."""
+"""In worlds whose best chain is known by enumeration, thorough strategies must find it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Chain = tuple[int, ...]
 
 
 def trap(seed: int) -> dict[Chain, float]:
-    """Confidence of every state of a tree, without rhyme or reason: what looks best at first may not be."""
+    """A random confidence for every state of a tree: the best state of a level need not lead to the best chain."""
     dice = random.Random(seed)
     chains = (chain for depth in range(1, DEPTH + 1) for chain in itertools.product(range(1, 4), repeat=depth))
     return {chain: dice.uniform(0.2, 1.0) for chain in chains}
@@ -33,7 +33,7 @@ def honest(seed: int) -> dict[Chain, float]:
 
 
 def best_chain(confidences: dict[Chain, float]) -> tuple[Chain, float]:
-    """Enumerates all; the final end-of-sequence token is certain in each."""
+    """Find the best chain by enumeration. The final end-of-sequence token always has confidence 1."""
     values = {
         chain: (sum(confidences[chain[:end]] for end in range(1, DEPTH + 1)) + 1.0) / (DEPTH + 1)
         for chain in confidences
@@ -45,7 +45,9 @@ def best_chain(confidences: dict[Chain, float]) -> tuple[Chain, float]:
 
 
 def systematic(confidences: dict[Chain, float]) -> Draw:
-    """Sample `n` of a state begins with its `n`-th successor; a chain goes on with the last one. None is greedy."""
+    """Sample `n` of a state begins with its `n`-th successor and continues with the last successors. No sample is
+    greedy.
+    """
 
     def draw(path: Sequence[int], sample: int, position: int) -> tuple[int, float]:
         fork = tuple(path[PROMPT:])
@@ -101,14 +103,14 @@ def test_a_small_search_that_is_guided_well_finds_it_too(name: str, seed: int) -
 
 
 def test_mcts_meets_every_chain_before_it_is_done() -> None:
-    """Each of the last states is visited `width` times before it is given up, and then no state is left."""
+    """Every last state is visited `width` times before it is exhausted, and then no state is left."""
     result = run("mcts", trap(1), **THOROUGH["mcts"])
     assert len({rollout.leaf for rollout in result.rollouts}) == ALL
     assert {node.visits for node in result.tree if node.token_ids == (EOS,)} == {BRANCHES}
 
 
 def test_a_narrow_beam_falls_into_traps() -> None:
-    """So that the tests above mean something."""
+    """Shows that the worlds of the tests above are hard."""
     missed = sum(
         found(run("beam", trap(seed), beams=1, samples=3, rollouts=1)) != best_chain(trap(seed))[0] for seed in SEEDS
     )

@@ -1,4 +1,4 @@
-"""Budgets, and the books of every strategy under them."""
+"""Budgets, and the counts of every strategy under them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_node_budget_is_never_exceeded(name: str, budget: int, parallel: int, 
 @given(rollouts=st.integers(1, 25), parallel=st.integers(1, 5), action=ACTIONS)
 @settings(max_examples=10, deadline=None)
 def test_as_many_rollouts_as_asked_for(name: str, rollouts: int, parallel: int, action: str) -> None:
-    """Chains that end in the same wave as the last one that was asked for are counted: they are paid for."""
+    """Chains that end in the same wave as the last requested one are counted, because they are paid for."""
     result = search(ToyWorld(hashed_draw()), name, rollouts=rollouts, parallel=parallel, action=action)
     if name in SMALL:
         assert len(result.rollouts) >= rollouts

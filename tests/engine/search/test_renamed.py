@@ -1,4 +1,4 @@
-"""Parameters by their earlier names, until the next release."""
+"""Parameters under their earlier names, which work until the next release."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_class_of_a_users_may_have_a_default_by_the_earlier_name(given: dict[s
 
 
 class Earlier(MiniStep):
-    """As a class was written before 0.1 had ended."""
+    """An action class as it was written for early versions of 0.1."""
 
     guided = True
 

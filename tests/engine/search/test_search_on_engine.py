@@ -76,7 +76,7 @@ def test_every_search_ends_and_leaves_nothing_behind(engine: Engine, name: str, 
 
 @EACH
 def test_the_same_search_again_is_the_same(engine: Engine, name: str) -> None:
-    """Also with what the first one left in the cache."""
+    """Also when the cache holds what the first search left."""
     first, second = (without_stats(engine.search(QUESTIONS, quick(name))) for _ in range(2))
     assert first == second
     assert first[0].rollouts == first[2].rollouts

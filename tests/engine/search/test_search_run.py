@@ -1,4 +1,4 @@
-"""What all strategies have from the run below them: reflection, stops, single actions, twins."""
+"""What all strategies get from `SearchRun`: reflection, stop strings, single actions, duplicate samples."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def search(world: ToyWorld, name: str, **options: Any) -> SearchResult:
 
 
 def saying(*tokens: int) -> ToyWorld:
-    """A world where every chain is this one; after it there are only ends."""
+    """A world where every chain consists of these tokens, followed by ends of sequence."""
 
     def draw(path: Sequence[int], sample: int, position: int) -> tuple[int, float]:
         at = len(path) - PROMPT + position
@@ -61,7 +61,7 @@ def test_single_actions_do_not_reflect(name: str) -> None:
 @given(seed=st.integers(0, 999), action=st.sampled_from(["step", "mini-step-3", "token"]))
 @settings(max_examples=15, deadline=None)
 def test_a_stop_of_the_user_s_ends_a_chain(name: str, seed: int, action: str) -> None:
-    """Not the action alone: nothing follows it, and the chain counts as complete."""
+    """It does not only end the action: nothing follows it, and the chain counts as complete."""
     world = ToyWorld(hashed_draw(seed=seed, eos_odds=0.02))
     result = search(world, name, action=action, rollouts=6, sampling=Sampling(stop=(" eight",)))
     for rollout in result.rollouts:
@@ -114,7 +114,7 @@ def test_blank_lines_to_the_very_end(name: str, longest: int) -> None:
 
 @STEPWISE
 def test_samples_that_say_the_same_are_one_node(name: str) -> None:
-    """Each is paid for and each chain counts, but the tree has one chain, and its state is rated once."""
+    """Each sample is paid for and each chain counts, but the tree has one chain, whose state is rated once."""
     rated: list[str] = []
 
     def value(chain: Any) -> float:
@@ -143,7 +143,7 @@ def test_a_chain_of_given_tokens_does_not_count_as_drawn(name: str) -> None:
 
 @EACH
 def test_a_model_that_never_says_what_it_is_told_to_say_comes_to_an_end(name: str) -> None:
-    """An action that is not begun for it, and of which it says nothing, leads nowhere new: it is told the next one."""
+    """An action with nothing in it, neither from its prompt nor from the model, leads nowhere new; the next one is tried."""
     think = Kind("think", followers=(("think", 1), ("answer", 1)))
     actions = GuidedActions("mine", (think, Kind("answer", openings=("It is ",))), start=(("think", 2),))
     result = search(saying(), name, action=actions, rollouts=3)

@@ -24,7 +24,7 @@ def content(*token_ids: int) -> NodeContent:
 
 
 class Grown(SearchTree):
-    """A tree with a walk of its own."""
+    """A tree with a selection rule of its own."""
 
     def __init__(self, width: int, max_depth: int) -> None:
         super().__init__(content(), max_depth)
@@ -46,7 +46,7 @@ def rollout(
 
 
 def check(grown: Grown) -> None:
-    """The books of a tree: what a node has is what its children have."""
+    """Check a tree: a node's visits and values are the sums over its children."""
     for node in grown.nodes:
         assert node.visits > 0
         assert node.pending == 0

@@ -1,4 +1,4 @@
-"""What users write raises errors and returns nonsense: the message names it and the question, and keeps the cause."""
+"""User code that raises errors or returns nonsense: the error names the code and the question, and keeps the cause."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.searches.toy_world import ToyWorld, hashed_draw
 
 
 class OurError(RuntimeError):
-    """What the code of these tests raises."""
+    """The error that the code of these tests raises."""
 
 
 def fails(*_: object, **__: object) -> Any:
@@ -27,7 +27,7 @@ def fails(*_: object, **__: object) -> Any:
 
 
 class Cuts(Action):
-    """An action whose method `method` does what `what` does."""
+    """An action whose method called `method` is replaced by `what`."""
 
     name = "cuts"
 
@@ -184,7 +184,7 @@ def test_nonsense_is_named(case: str) -> None:
 
 @pytest.mark.parametrize("value", [True, 1, np.float32(0.5), np.int64(1), torch.tensor(0.5), 1 + 1e-9, -1e-12])
 def test_numbers_of_any_kind_are_values(value: Any) -> None:
-    """And come out as floats, within their range."""
+    """They come out as floats, within their range."""
     result = ToyWorld(hashed_draw()).run(BestOfN(value=lambda chain: value))
     assert {type(rollout.value) for rollout in result.rollouts} == {float}
     assert all(0 <= rollout.value <= 1 for rollout in result.rollouts)

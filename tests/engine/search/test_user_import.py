@@ -1,4 +1,4 @@
-"""Choices of one's own by their names, `module:attribute`."""
+"""Actions, values and rules of the user's own, named as `module:attribute`."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Growless(Strategy):
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The current folder, with a module of the user's own in it that only this test knows."""
+    """The current folder, with a module of the user's own that only this test knows."""
     (tmp_path / "mine.py").write_text(MINE, encoding="utf-8")
     (tmp_path / "broken.py").write_text("import nothing_of_this_name\n", encoding="utf-8")
     (tmp_path / "failing.py").write_text("1 / 0\n", encoding="utf-8")

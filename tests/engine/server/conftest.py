@@ -1,4 +1,4 @@
-"""Servers of tiny models: one that most tests share, and such as a test asks for."""
+"""Servers of tiny models: one shared by most tests, and others that a test starts itself."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def offline(talker: Path) -> Engine:
 
 @pytest.fixture(scope="module")
 def shared(talker: Path) -> Iterator[LiveServer]:
-    """A server with the usual settings, which leaves no trace of its users; its thread ends with the file."""
+    """A server with the default settings, shared by the tests of a file."""
     with live_server(Engine.load(talker, kv_tokens=32_768)) as server:
         yield server
 
 
 @pytest.fixture
 def server(shared: LiveServer) -> Iterator[LiveServer]:
-    """The shared server, whose books are looked at afterwards."""
+    """The shared server, whose KV tree is checked after the test."""
     yield shared
     assert shared.idle()
     shared.check()
@@ -42,14 +42,14 @@ def server(shared: LiveServer) -> Iterator[LiveServer]:
 
 @pytest.fixture
 def client(server: LiveServer) -> Iterator[httpx2.Client]:
-    """A plain client of it."""
+    """A plain HTTP client of it."""
     with httpx2.Client(base_url=server.url, timeout=60) as client:
         yield client
 
 
 @pytest.fixture
 def start(talker: Path) -> Iterator[Callable[..., LiveServer]]:
-    """`start(**settings)`: a server of the test's own."""
+    """`start(**settings)`: a server for one test."""
     with ExitStack() as running:
 
         def run(kv_tokens: int = 16_384, **settings: Any) -> LiveServer:

@@ -24,7 +24,7 @@ _KEY = "k-3141592653589793"
 
 @contextmanager
 def serving(model: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The program at a free port, and its address."""
+    """The running program on a free port, and its address."""
     words = [sys.executable, "-m", "marcot", "serve", "-m", str(model), "--port", "0", "--threads", "1", *options]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
         try:

@@ -1,4 +1,4 @@
-"""Who may come in, and with how much."""
+"""Which requests may come in, and how large they may be."""
 
 from __future__ import annotations
 

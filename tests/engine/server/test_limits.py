@@ -1,4 +1,4 @@
-"""Requests that are too many or too long, and clients that go away."""
+"""Too many requests, requests that take too long, and clients that disconnect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONG: dict[str, Any] = {"prompt": "So", "max_tokens": 1000, "ignore_eos": True, 
 
 
 def leave(server: LiveServer, path: str, body: dict[str, Any]) -> None:
-    """Send a request, wait until it is at work, and hang up."""
+    """Send a request, wait until it is running, and disconnect."""
     request = httpx2.Request("POST", server.url + path, json=body)
     lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers.items())]
     host, port = server.url.removeprefix("http://").split(":")

@@ -1,4 +1,4 @@
-"""The interfaces of Marco-o1's published clients."""
+"""The routes that Marco-o1's published clients use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def marco(talker: Any) -> Iterator[httpx2.Client]:
 
 
 def ask(client: httpx2.Client, **fields: Any) -> httpx2.Response:
-    """What the client of its search sends."""
+    """The request that its search client sends."""
     body = {
         "user_question": "How many?",
         "model_output": "So she sold ",

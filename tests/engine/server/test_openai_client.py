@@ -40,7 +40,7 @@ def chat(openai_client: openai.OpenAI) -> Any:
 
 
 def greedy(offline: Engine, prompt: str | list[int], tokens: int = 9, **options: Any) -> Any:
-    """What the engine writes without a server."""
+    """The text that the engine draws without a server."""
     with offline.prefill(prompt) as node:
         [child] = offline.expand(node, 1, Sampling(temperature=0, max_tokens=tokens, top_logprobs=7, **options))
         return child

@@ -12,7 +12,7 @@ from support.server.live_server import LiveServer
 
 
 def numbers(client: httpx2.Client) -> dict[str, float]:
-    """All metrics, with those of histograms and labels added up by name."""
+    """All metrics by name; those of histograms and labels are added up."""
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     found: dict[str, float] = {}

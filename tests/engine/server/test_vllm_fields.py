@@ -1,4 +1,4 @@
-"""Fields that vLLM has beside OpenAI's."""
+"""Fields that vLLM has in addition to OpenAI's."""
 
 from __future__ import annotations
 

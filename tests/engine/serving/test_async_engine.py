@@ -1,4 +1,4 @@
-"""One engine for many tasks and threads: all get what the engine alone would give, and nothing is left behind."""
+"""One engine for many tasks and threads: each gets what the engine alone would give, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def engine(folder: str) -> Iterator[Engine]:
 
 
 def served(work: Callable[[AsyncEngine], Coroutine[Any, Any, Any]], engine: Engine, **options: Any) -> Any:
-    """What `work` returns, which is done with an `AsyncEngine` around `engine`."""
+    """Run `work` with an `AsyncEngine` around `engine`; return its result."""
 
     async def main() -> Any:
         async with AsyncEngine(engine, **options) as many:
@@ -49,7 +49,7 @@ def served(work: Callable[[AsyncEngine], Coroutine[Any, Any, Any]], engine: Engi
 
 
 def alone(engine: Engine, prompt: str, sampling: Sampling, n: int) -> list[list[Any]]:
-    """What the engine by itself draws: token ids, log-probabilities, text and reason."""
+    """What the engine itself draws: token ids, log-probabilities, text and finish reason."""
     with engine.prefill(prompt) as node:
         return [drawn(child._completion) for child in engine.expand(node, n, sampling)]
 
@@ -60,7 +60,7 @@ def drawn(completion: Completion) -> list[Any]:
 
 
 async def whole(pieces: AsyncIterator[Any], n: int) -> list[list[Any]]:
-    """All pieces of each choice, put together."""
+    """The pieces of each choice, joined."""
     parts: list[list[Completion]] = [[] for _ in range(n)]
     async for piece in pieces:
         assert all(part.finish_reason is None for part in parts[piece.choice]), "the last one was before"
@@ -79,7 +79,7 @@ async def whole(pieces: AsyncIterator[Any], n: int) -> list[list[Any]]:
 
 
 def test_many_tasks_with_cancels_get_what_each_would_get_alone(engine: Engine) -> None:
-    """And leave nothing: in a pool that holds a few of them at a time, so that some are preempted."""
+    """And nothing is left in the pool, which holds only a few of them at a time, so that some are preempted."""
     samplings = {
         "hot": SAMPLING,
         "greedy": replace(SAMPLING, temperature=0, max_tokens=40),
@@ -158,7 +158,7 @@ def test_many_threads_get_what_each_would_get_alone(engine: Engine) -> None:
 
 
 def test_a_branch_that_is_over_keeps_its_tokens_when_its_node_is_split(engine: Engine) -> None:
-    """As the prompts of a conversation do, while another branch of the same batch runs."""
+    """Nodes are split when prompts of a conversation share a beginning, here while another branch of the batch runs."""
     [short] = alone(engine, PROMPTS[0], replace(SAMPLING, max_tokens=5), 1)
     [long] = alone(engine, PROMPTS[2], replace(SAMPLING, max_tokens=60), 1)
 
@@ -241,7 +241,7 @@ def test_closing_ends_what_is_open(engine: Engine) -> None:
         assert cut.finish_reason == "cancelled"
         with pytest.raises(RequestCancelledError, match="the engine was closed"):
             await searching.result()
-        engine.prefill("How").release()  # which is the caller's again
+        engine.prefill("How").release()  # the caller may use it again
 
     served(work, engine)
 

@@ -1,4 +1,4 @@
-"""Prompts that the checkpoint's chat template makes: transformers' text, one BOS, any number of turns."""
+"""Prompts made by the checkpoint's chat template: the same text as by transformers, one BOS, any number of turns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CONVERSATIONS = {"one turn": [QUESTION], "several": TURNS[1:], "with a system me
 
 @pytest.fixture(scope="module")
 def folder(tiny_checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tokenizer that puts BOS before every text, and a template that writes its own, as Llama 3's do."""
+    """A tokenizer that puts BOS before every text, and a template that also writes it, as in Llama 3."""
     path = Path(shutil.copytree(tiny_checkpoint("smollm2"), tmp_path_factory.mktemp("chat") / "model"))
     backend = train_tokenizer(330)
     backend.post_processor = TemplateProcessing("<|endoftext|> $0", special_tokens=[("<|endoftext|>", 0)])

@@ -16,7 +16,7 @@ def test_control_characters_become_visible_and_nothing_else_changes() -> None:
     [
         "می‌خواهم",  # Persian, with a non-joiner
         "क्‍ष",  # Hindi, with a joiner
-        "ភាសា\u200bខ្មែរ",  # Khmer, with breaks of no width
+        "ភាសា\u200bខ្មែរ",  # Khmer, with zero-width spaces
         "👩‍👩‍👧‍👦 ❤️ 🏴󠁧󠁢󠁥󠁮󠁧󠁿 🏳️‍🌈",
         "שלום, عالم! naïve Donau\u00addampf",
         "half \ud83c of a tree",

@@ -1,4 +1,4 @@
-"""A sample's text while it is drawn."""
+"""The text of a sample while it is drawn."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def engine(tiny_checkpoint: Callable[..., Path]) -> Engine:
 
 
 def streamed(engine: Engine, sampling: Sampling, first: int = 0) -> tuple[list[str], Node]:
-    """The pieces, and the child that ends them."""
+    """The pieces, and the final child node."""
     *pieces, child = engine.stream_text(engine.prefill(PROMPT), sampling, first=first)
     assert isinstance(child, Node)
     assert all(isinstance(piece, str) and piece for piece in pieces)
@@ -43,7 +43,7 @@ def test_nothing_of_a_stop_string_is_told_too_early(engine: Engine, begin: int, 
     free = Sampling(temperature=1.0, max_tokens=60, seed=3, ignore_eos=True)
     _, unstopped = streamed(engine, free)
     stop = unstopped.text[begin : begin + 4]
-    other = stop + "never"  # begins the same, and is never completed
+    other = stop + "never"  # a stop string that begins like the text and is never completed
     sampling = Sampling(temperature=1.0, max_tokens=60, seed=3, ignore_eos=True, stop=(other, stop), include_stop=keep)
     pieces, child = streamed(engine, sampling)
     assert child.finish_reason == "stop"

@@ -8,6 +8,6 @@ from support.programs.headless_browser import Browser
 
 @pytest.fixture
 def no_problems(browser: Browser) -> Iterator[None]:
-    """The browser finds nothing to complain about."""
+    """The browser must report no problem with the page."""
     yield
     assert browser.problems == []

@@ -27,7 +27,7 @@ HOSTILE = (
 
 
 def drawn(source: str) -> dict[str, Any]:
-    """The graph as Graphviz understands it, with its layout."""
+    """The graph as Graphviz parses it, with its layout."""
     if reason := system_tools.missing("dot"):
         pytest.skip(reason)
     finished = subprocess.run(
@@ -39,7 +39,7 @@ def drawn(source: str) -> dict[str, Any]:
 
 
 def words(shape: dict[str, Any]) -> list[str]:
-    """The lines that are painted."""
+    """The painted lines."""
     return [each["text"] for each in shape["_ldraw_"] if each["op"] == "T"]
 
 

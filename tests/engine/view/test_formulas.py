@@ -12,12 +12,12 @@ from marcot.engine.view.mathml import mathml
 
 
 def found(text: str) -> list[str]:
-    """What of a text is taken for formulas."""
+    """The parts of a text that are taken for formulas."""
     return [text[formula.start : formula.end] for formula in find_formulas(text)]
 
 
 def words(markup: str) -> str:
-    """The letters and signs of MathML, in their order."""
+    """The letters and signs of a MathML formula, in order."""
     return "".join(fromstring(markup).itertext())
 
 
@@ -159,7 +159,7 @@ def test_a_formula_brings_nothing_but_mathematics(text: str) -> None:
 def test_hostile_text_takes_no_time(text: str) -> None:
     started = time.process_time()
     assert found(text) == []
-    # Generous: a tenth of a second was seen. A quadratic search would need minutes.
+    # A generous limit: a tenth of a second was measured, and a quadratic search would need minutes.
     assert time.process_time() - started < 10
 
 

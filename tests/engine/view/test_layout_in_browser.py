@@ -1,4 +1,4 @@
-"""The page in windows of all sizes, by day and by night, in a real browser."""
+"""The page in windows of all sizes, in light and dark, in a real browser."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("no_problems")
 
 
 def colour_at(browser: Browser, x: float, y: float) -> list[int]:
-    """The colour of a pixel of the canvas, which is at (x, y) of the window."""
+    """The colour of the pixel of the canvas at the position (x, y) of the window."""
     colour: list[int] = browser.run(
         f"(({{ data, width }}, {{ left, top }}) => "
         f"[...data.slice(4 * (Math.round({y} - top) * width + Math.round({x} - left))).slice(0, 4)])"
@@ -50,7 +50,7 @@ def test_the_root_is_in_view_on_a_phone(browser: Browser, tmp_path: Path, result
     top, bottom = browser.run("(({ top, bottom }) => [top, bottom])(tree.getBoundingClientRect())")
     assert top + 20 < y < bottom - 20
     assert content(browser, "#node-title").startswith("Node")
-    # A box is at least 150 pixels wide here, and the whole of it can be clicked.
+    # A box is at least 150 pixels wide here, and can be clicked anywhere.
     for dx in (0, 70, 140):
         go(browser, f"#node={result.best_path[-1]}")
         browser.open(tmp_path / "page.html")

@@ -1,4 +1,4 @@
-"""What a notebook shows of a result, and the page that it can be saved as."""
+"""What a notebook shows for a result, and the page that the result can be saved as."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESULT = replace(grown_tree(11, 14), answer="60")
 
 
 class Cell(HTMLParser):
-    """The start tags and the text of an output; the page in its frame apart."""
+    """The start tags and the text of an output, and separately the page in its frame."""
 
     def __init__(self, content: str) -> None:
         super().__init__()

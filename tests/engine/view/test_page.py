@@ -74,7 +74,7 @@ def test_formulas_are_in_it_once_however_often_they_occur() -> None:
     nodes = tuple(replace(node, text="🌳 \\(x^2\\)" if node.id else "") for node in tree.tree)
     found = data(to_page(replace(tree, question="\\(x^2\\)?", answer="x^2", rollouts=(), tree=nodes), {}))
     assert len(found["markups"]) == 1
-    # Places are counted in UTF-16 code units, of which the tree has two.
+    # Positions are counted in UTF-16 code units, and the tree emoji has two.
     assert found["formulas"] == {"🌳 \\(x^2\\)": [[3, 10, 0]], "\\(x^2\\)?": [[0, 7, 0]], "x^2": [[0, 3, 0]]}
 
 

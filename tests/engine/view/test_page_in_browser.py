@@ -1,4 +1,4 @@
-"""The page as a reader has it, in a real browser."""
+"""The page as readers use it, in a real browser."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def slide(browser: Browser, count: int) -> None:
 
 
 def centre(browser: Browser) -> tuple[float, float]:
-    """The middle of the canvas, in the window."""
+    """The middle of the canvas, in window coordinates."""
     box = browser.run("(({x, y, width, height}) => [x + width / 2, y + height / 2])(tree.getBoundingClientRect())")
     return box[0], box[1]
 
@@ -48,7 +48,7 @@ def test_two_thousand_nodes_are_quick(browser: Browser, tmp_path: Path) -> None:
     browser.settle()
     zoomed = time.monotonic() - started
     assert ink(browser) > 10_000
-    # Generous: 0.5 s and 1.5 s were seen on a machine with two cores at work.
+    # Generous limits: 0.5 s and 1.5 s were measured on a busy machine with two cores.
     assert opened < 15
     assert zoomed < 20
 
@@ -89,7 +89,7 @@ def test_a_click_selects_what_is_under_it(browser: Browser, tmp_path: Path) -> N
     browser.run("tree.focus()")
     browser.press("ArrowLeft")
     assert content(browser, "#node-title") != title
-    # The arrow moved the picture no further than it had to, which was not at all.
+    # The arrow key scrolls no further than necessary, which here is not at all.
     browser.click(x, y)
     assert content(browser, "#node-title") == title
     assert browser.run("location.hash") == f"#node={leaf}"

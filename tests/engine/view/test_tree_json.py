@@ -18,7 +18,7 @@ NAN = math.nan
 
 
 def same(one: SearchResult, other: SearchResult) -> bool:
-    """Equality in which a NaN equals a NaN."""
+    """Equality where NaN equals NaN."""
     return repr(asdict(one)) == repr(asdict(other))
 
 

@@ -1,4 +1,4 @@
-"""Texts that make patterns try each place with each other, or that are no numbers. A pattern that does hangs here."""
+"""Texts that would make a pattern backtrack for ever, or that are not numbers. A bad pattern hangs here."""
 
 from __future__ import annotations
 

@@ -146,14 +146,14 @@ def test_a_blank_reference_is_none(field: object, reference: str | None) -> None
     assert known_reference(field) == reference
 
 
-logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns of having no timeout
+logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that it has no timeout
 
 
 # --- math-verify (Hugging Face, on sympy) as the judge ------------------------------------------------------------
 
 
 def judged_same(one: str, other: str) -> bool:
-    """What math-verify says; without its timeouts, which need a thread of their own."""
+    """The verdict of math-verify, without its timeouts, which would need a thread."""
     left, right = (parse(f"${each}$", parsing_timeout=None) for each in (one, other))
     return verify(left, right, timeout_seconds=None)
 
@@ -175,7 +175,8 @@ def expressions() -> st.SearchStrategy[str]:
     return st.recursive(leaves, grown, max_leaves=3)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)  # sums of very different size are text
+# Derandomized: a sum whose terms differ much in size is compared as text, which fails for rare examples.
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(expressions(), expressions())
 def test_math_verify_agrees_on_expressions(one: str, other: str) -> None:
     sums = f"{one} + {other}", f"{other} + {one}"
@@ -188,7 +189,7 @@ def test_math_verify_agrees_on_expressions(one: str, other: str) -> None:
 
 
 def collisions() -> Iterator[tuple[str, str]]:
-    """Different values of the list that have one key, and that math-verify can read."""
+    """Pairs of different values in the list that have the same key and that math-verify can read."""
     for at, one in enumerate(VALUES):
         yield from ((one, other) for other in VALUES[at + 1 :] if normalise_answer(one) == normalise_answer(other))
 

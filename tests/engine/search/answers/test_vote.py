@@ -1,4 +1,4 @@
-"""Votes by brute force, and that a vote which is called decided cannot change."""
+"""Votes against brute force; and a vote that counts as decided cannot change any more."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_agreement_is_what_the_chosen_answer_has_of_all_value(rollouts: list[Rol
 
 
 def test_the_best_value_is_that_of_a_way_and_the_best_rollout_that_of_a_chain() -> None:
-    """The best chain may lie behind a state whose other chains are poor."""
+    """The best chain may lie below a state whose other chains are poor."""
     tree = (
         TreeNode(0, None, "", 3, 1.7 / 3, 0),
         TreeNode(1, 0, "a", 2, 0.5, 1),

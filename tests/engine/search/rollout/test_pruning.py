@@ -14,7 +14,7 @@ WINDOW = Pruning.window
 
 
 def quantile(numbers: list[float], share: float) -> float:
-    """Linear between neighbours."""
+    """Quantile with linear interpolation."""
     place = share * (len(numbers) - 1)
     low, high = sorted(numbers)[math.floor(place)], sorted(numbers)[math.ceil(place)]
     return low + (high - low) * (place - math.floor(place))
@@ -42,7 +42,7 @@ def test_a_chain_is_hopeless_below_the_worst_of_the_others(
 
 
 def unsure_from(chain: int) -> ToyWorld:
-    """Chains of 200 tokens; from this one on they lose their way after 70."""
+    """Chains of 200 tokens. From this one on, their confidence drops after 70 tokens."""
 
     def draw(path: list[int], sample: int, position: int) -> tuple[int, float]:
         at = len(path) - len("six plus two?") + position

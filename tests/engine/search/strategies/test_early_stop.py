@@ -1,4 +1,4 @@
-"""Searches that end before their budgets: the answer stands, or nothing more can change it."""
+"""Searches that end before their budgets, because the answer is stable or cannot change any more."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EIGHT, NINE = WORDS.index(" 8"), WORDS.index(" 9")
 
 
 def answers(*numbers: int) -> ToyWorld:
-    """Chains that say these, one after the other; all are worth 0.5."""
+    """A world whose chains say these numbers, one after the other. Every chain has the value 0.5."""
     return ToyWorld(scripted_draw(*[[number, EOS] for number in numbers]))
 
 
@@ -50,7 +50,9 @@ def test_a_window_with_rules_that_look_at_the_tree(name: str, rule: str) -> None
 @CHAINS
 @pytest.mark.parametrize(("rule", "needed"), [("majority", 6), ("confidence-vote", 7), ("best-rollout", 10)])
 def test_a_decided_vote_ends_the_search(name: str, rule: str, needed: int) -> None:
-    """Of 10, 6 for 8 cannot be overtaken by 4; 7 of half weight not by 3; the best rollout may always be the last."""
+    """Of 10 chains, 6 votes for 8 cannot be overtaken by 4, nor 7 of half weight by 3. The last rollout may always be
+    the best.
+    """
     result = search(answers(EIGHT), name, answer_rule=rule, stop_decided=True, rollouts=10)
     assert len(result.rollouts) == needed
 
@@ -85,7 +87,7 @@ def test_without_a_number_of_rollouts_nothing_is_decided() -> None:
     ],
 )
 def test_a_vote_margin_ends_the_search(name: str, numbers: Sequence[int], margin: int, needed: int) -> None:
-    """The first answer of all chains needs `margin` chains more than the next, whichever it is."""
+    """The leading answer, whichever it is, needs `margin` chains more than the next one."""
     result = search(answers(*numbers), name, vote_margin=margin, rollouts=10)
     assert len(result.rollouts) == needed
 
@@ -106,7 +108,9 @@ def test_chains_without_an_answer_or_an_end_give_no_vote_margin(name: str) -> No
 @CHAINS
 @pytest.mark.parametrize("parallel", [1, 2, 3, 8])
 def test_no_chain_is_in_flight_that_may_prove_needless(name: str, parallel: int) -> None:
-    """Two are needed at least; where they disagree, two more are. However wide, nothing is drawn in vain."""
+    """At least two chains are needed, and two more if those disagree. However wide the search, no chain is drawn in
+    vain.
+    """
     agreed = search(answers(EIGHT), name, vote_margin=2, parallel=parallel, rollouts=10)
     assert len(agreed.rollouts) == 2
     contested = search(answers(EIGHT, NINE, NINE, NINE), name, vote_margin=2, parallel=parallel, rollouts=10)

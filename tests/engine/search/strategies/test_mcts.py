@@ -21,7 +21,7 @@ def search(world: ToyWorld, **options: Any) -> SearchResult:
 
 
 def check(world: ToyWorld, result: SearchResult) -> None:
-    """What must hold after any search: no node is left unreleased, and tree and rollouts tell the same story."""
+    """What must hold after any search: all nodes are released, and tree and rollouts agree."""
     assert all(node.released for node in world.nodes[1:])
     assert not world.nodes[0].released, "the prompt is the engine's"
     root, *others = result.tree

@@ -1,4 +1,4 @@
-"""The search on the real engine, with a tiny model."""
+"""MCTS on the real engine, with a tiny model."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_every_kind_of_search_ends_and_leaves_nothing_behind(engine: Engine, opt
     for result in results:
         assert result.rollouts
         assert result.stats is not None
-        # Samples that began alike share nodes, so the tree can hold less than was drawn.
+        # Samples with the same beginning share nodes, so the tree can hold fewer tokens than were drawn.
         assert sum(node.tokens for node in result.tree if REFLECTION not in node.text) <= result.stats.generated_tokens
         assert [rollout.finish_reason == "cancelled" for rollout in result.rollouts].count(True) in (0, 1)
     engine.tree.check_integrity()

@@ -1,4 +1,4 @@
-"""Every strategy against a textbook implementation of itself: random worlds, everything equal to the last bit."""
+"""Every strategy against its textbook implementation in random worlds: everything is equal to the last bit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RULES = ("confidence-vote", "majority", "best-rollout", "best-value", "most-visi
 
 
 class Case(NamedTuple):
-    """A strategy, its textbook form, and how the options that only it has are drawn."""
+    """A strategy, its textbook implementation, and random values of the options that only it has."""
 
     name: str
     textbook: Callable[..., None]
@@ -61,7 +61,7 @@ CASES = {
 
 
 class Told(NamedTuple):
-    """Everything that a search has to say."""
+    """Everything that a search reports."""
 
     nodes: list[tuple[int | None, tuple[int, ...], int, float | None]]
     rollouts: list[tuple[str, int, float, str, str, int, int]]

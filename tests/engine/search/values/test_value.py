@@ -34,7 +34,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 def trace(tokens: int, seed: int, *, text: str = "so 8", complete: bool = True, reference: str | None = None) -> Trace:
-    """A chain of random distributions; the drawn token is any of those in the top-k."""
+    """A chain of random distributions. The drawn token is any of those in the top-k."""
     dice = np.random.default_rng(seed)
     logits = dice.normal(scale=dice.uniform(0.5, 8.0), size=(tokens, 50))
     logprobs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
@@ -58,7 +58,7 @@ def marco(chain: Trace, k: int) -> float:
 
 
 def deepconf(chain: Trace, part: str, window: int, k: int) -> float:
-    """Section 3 of arXiv 2508.15260, as a share of 16."""
+    """Section 3 of arXiv 2508.15260, as a fraction of 16."""
     sure = [-sum(float(each) for each in top[:k]) / k for top in chain.top_logprobs]
     if not sure:
         return 0.0
@@ -144,7 +144,7 @@ def test_a_function_that_leaves_the_range_is_told(said: float) -> None:
 
 
 class Length:
-    """A judge with settings of its own."""
+    """A judge with its own parameter."""
 
     def __init__(self, most: float) -> None:
         self.most = most
