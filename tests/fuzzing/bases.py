@@ -1,4 +1,4 @@
-"""The honest checkpoints that mutants are made of: tiny ones, in every layout that is read."""
+"""The valid checkpoints that mutants are made of: tiny ones, in every layout that marcot reads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WHOLE_K_BLOCKS = {"hidden_size": 256, "intermediate_size": 256, "num_attention_
 
 
 def write_bases(folder: Path) -> None:
-    """Write each into a folder of its own inside `folder`."""
+    """Write each checkpoint into its own folder inside `folder`."""
     for kind, fields in {
         "qwen2": {},
         "qwen2.5-yarn": {"num_hidden_layers": 2},
@@ -34,14 +34,14 @@ def write_bases(folder: Path) -> None:
 
 
 def _with_every_file(folder: Path) -> None:
-    """Add the files that transformers 5 no longer writes and still reads."""
+    """Add the files that transformers 5 no longer writes but still reads."""
     (folder / "special_tokens_map.json").write_text(
         json.dumps({"eos_token": {"content": SPECIAL_TOKENS[2], "lstrip": False}, "pad_token": SPECIAL_TOKENS[0]})
     )
 
 
 def _write_vocabulary(folder: Path) -> None:
-    """A folder with the layout before tokenizer.json."""
+    """A folder with the tokenizer files from before tokenizer.json."""
     write_tiny(folder, "qwen2-untied", num_hidden_layers=1)
     model = json.loads(train_tokenizer(320).to_str())["model"]
     (folder / "vocab.json").write_text(json.dumps(model["vocab"]))
@@ -58,7 +58,7 @@ def _write_vocabulary(folder: Path) -> None:
 
 
 def _write_gguf(folder: Path, kind: str, format: str, **fields: object) -> None:
-    """One .gguf file with a tokenizer, and matrices in `format`."""
+    """A single .gguf file with a tokenizer, and with matrices in `format`."""
     source = write_tiny(folder / "source", kind, num_hidden_layers=1, vocab_size=_VOCABULARY, **fields)
     file = folder / "model.gguf"
     if format in ("Q4_K", "Q6_K"):
@@ -69,7 +69,7 @@ def _write_gguf(folder: Path, kind: str, format: str, **fields: object) -> None:
 
 
 def _use_blocks(writer: GGUFWriter, format: str) -> None:
-    """Put blocks, which the gguf package cannot make, in the place of every matrix."""
+    """Replace the data of every matrix by blocks, which the gguf package cannot quantise itself."""
     random = torch.Generator().manual_seed(0)
     tensors, writer.tensors = writer.tensors, [{} for _ in writer.tensors]
     for name, info in tensors[0].items():

@@ -1,4 +1,4 @@
-"""Damage that knows nothing of a file's format."""
+"""Damage to bytes, without any knowledge of the file format."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from random import Random
 
 
 def mutate(data: bytes, random: Random, head: int | None = None) -> tuple[bytes, str]:
-    """Damage `data`, its first `head` bytes above all; returns it and what was done."""
+    """Damage `data`, mostly in its first `head` bytes; return it and a description of the damage."""
     if not data:
         return random.randbytes(20), "something for nothing"
     size = len(data) if head is None or random.random() < 0.2 else min(head, len(data))

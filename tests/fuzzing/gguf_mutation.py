@@ -1,4 +1,4 @@
-"""GGUF files whose header lies: a reader and a writer that believe everything."""
+"""GGUF files with false headers: a reader and a writer that check nothing, and the changes between them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Entry:
 
 @dataclass
 class Tensor:
-    """A line of the tensor table, dimensions in the order of the file."""
+    """An entry of the tensor table, with dimensions in the order of the file."""
 
     name: bytes
     dimensions: list[int]
@@ -37,7 +37,7 @@ class Tensor:
 
 @dataclass
 class Gguf:
-    """A file in parts that can each be wrong."""
+    """The parts of a file, each of which can be changed."""
 
     version: int
     entries: list[Entry]
@@ -47,7 +47,7 @@ class Gguf:
     counts: dict[str, int] = field(default_factory=dict)
 
     def written(self) -> bytes:
-        """The file."""
+        """The bytes of the file."""
         parts = [self.magic, struct.pack("<I", self.version)]
         parts.append(struct.pack("<Q", self.counts.get("tensors", len(self.tensors))))
         parts.append(struct.pack("<Q", self.counts.get("entries", len(self.entries))))
@@ -63,7 +63,7 @@ class Gguf:
 
 
 def text(value: bytes) -> bytes:
-    """A GGUF string."""
+    """A string in GGUF's encoding."""
     return struct.pack("<Q", len(value)) + value
 
 
@@ -73,7 +73,7 @@ def strings(values: list[bytes]) -> bytes:
 
 
 def parsed(data: bytes) -> Gguf:
-    """The parts of an honest file."""
+    """The parts of a valid file."""
     position = 4
 
     def take(format: str) -> tuple[int, ...]:
@@ -114,7 +114,7 @@ def parsed(data: bytes) -> Gguf:
 
 
 def mutate(data: bytes, random: Random) -> tuple[bytes, str]:
-    """Tell one to three lies in the honest file `data`; returns it and what they are."""
+    """Falsify the valid file `data` in one to three places; return it and a description."""
     file = parsed(data)
     told = [_lie(file, random) for _ in range(random.choice((1, 1, 1, 2, 3)))]
     changed = file.written()
@@ -165,7 +165,7 @@ def _in_entry(file: Gguf, random: Random) -> str:
 
 
 def _odd(kind: int, random: Random) -> tuple[int, bytes]:
-    """A value of type `kind`, most of the time, that makes no sense."""
+    """A value of type `kind` that usually makes no sense."""
     if random.random() < 0.15:
         kind = random.choice((*_FORMATS, _STRING, _ARRAY))
     if kind == _STRING:
@@ -193,7 +193,7 @@ def _odd_name(random: Random) -> bytes:
 
 
 def _in_vocabulary(file: Gguf, random: Random) -> str:
-    """Other tokens, merges and types."""
+    """Change tokens, merges or token types."""
     named = {entry.key: entry for entry in file.entries}
     key = random.choice((b"tokens", b"merges", b"token_type"))
     entry = named.get(b"tokenizer.ggml." + key)

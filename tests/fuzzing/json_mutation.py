@@ -1,4 +1,4 @@
-"""JSON that somebody has tampered with: other values and types in any place, at any depth, and what JSON forbids."""
+"""Mutated JSON: other values and types in any place, at any depth, and constructs that JSON forbids."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 
 class Object(list[list[Any]]):
-    """The `[key, value]` pairs of a JSON object, so that a key may be there twice."""
+    """The `[key, value]` pairs of a JSON object, so that a key can occur twice."""
 
     def get(self, key: str) -> Any:
-        """The first value under `key`, or None."""
+        """The first value of `key`, or None."""
         return next((value for name, value in self if name == key), None)
 
     def put(self, key: str, value: object) -> None:
-        """Let `value` be all there is under `key`."""
+        """Make `value` the only value of `key`."""
         self[:] = [*(pair for pair in self if pair[0] != key), [key, value]]
 
 
 class Raw(str):
-    """A value that is written as it stands."""
+    """A value that is written as it is."""
 
     __slots__ = ()
 
@@ -42,12 +42,12 @@ _RAW = (
 
 
 def parsed(text: bytes) -> Any:
-    """What JSON says, its objects as `Object`s."""
+    """Parse JSON, with objects as `Object`s."""
     return json.loads(text, object_pairs_hook=lambda pairs: Object(map(list, pairs)))
 
 
 def written(value: Any) -> bytes:
-    """The text of `value`, `Raw` and all."""
+    """Write `value` as JSON, with `Raw` values as they are."""
     return "".join(_pieces(value)).encode("utf-8", "surrogatepass")
 
 
@@ -76,7 +76,7 @@ def _scalar(value: Any) -> str:
 
 
 def odd_value(random: Random) -> Any:
-    """A value of any type that hardly any field expects."""
+    """A value of any type, which hardly any field expects."""
     kind = random.randrange(9)
     if kind < 3:
         return random.choice(ODD_NUMBERS)
@@ -88,7 +88,7 @@ def odd_value(random: Random) -> Any:
 
 
 def mutate(value: Any, random: Random) -> tuple[Any, str]:
-    """Change one place of `value`, in place if that can be; returns it and what was done."""
+    """Change one place of `value`, in place where possible; return it and a description."""
     places = list(_places(value))
     if not places:
         return odd_value(random), "everything replaced"

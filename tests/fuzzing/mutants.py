@@ -1,4 +1,4 @@
-"""Mutants: honest checkpoints in which some bytes, fields or files are not what they should be."""
+"""Mutants: valid checkpoints in which some bytes, fields or files have been changed."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _TEMPLATES = (
 _WEIGHTS = {"tokenizer.json": 3, "config.json": 2}
 
 Change = Callable[[Path, Random], str]
-"""Tampers with a file in place; returns what it did."""
+"""Changes a file in place; returns a description."""
 
 
 class Mutant(NamedTuple):
     """A checkpoint to load.
 
     Attributes:
-        path: The folder.
-        told: What was done to which file.
+        path: Its folder.
+        told: What was changed in which file.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class Mutant(NamedTuple):
 
 
 def mutant(bases: Path, path: Path, random: Random, only: str = "*") -> Mutant:
-    """Copy one of the folders in `bases` to `path`, and tamper with one or two of its files that match `only`."""
+    """Copy one of the folders in `bases` to `path`, and change one or two of its files that match `only`."""
     matching = sorted(base for base in bases.iterdir() if any(base.glob(only)))
     ggufs = [base for base in matching if base.name.startswith("gguf-")]
     base = random.choice(random.choice((ggufs, matching)) or matching)
@@ -52,7 +52,7 @@ def mutant(bases: Path, path: Path, random: Random, only: str = "*") -> Mutant:
         change = _as_a_file if random.random() < 0.03 or not _is_small(file) else random.choice(_changes(file.name))
         try:
             told.append(f"{file.name}: {change(file, random)}")
-        except Exception:  # what the change before left has no places for this one
+        except Exception:  # the previous change left nothing that this one can change
             told.append(f"{file.name}: {_damaged(file, random) if _is_small(file) else 'nothing'}")
     return Mutant(path, f"{base.name}: {'; '.join(told)}")
 
@@ -119,7 +119,7 @@ def _damaged(file: Path, random: Random, head: int | None = None) -> str:
 
 
 def _as_a_file(file: Path, random: Random) -> str:
-    """Put something else than a regular file of usual size in its place."""
+    """Replace it by something other than a regular file of normal size."""
     kind = random.choice(
         ("pipe", "endless", "folder", "loop", "dangling", "empty", "sparse", "gone", "null", "elsewhere")
     )

@@ -1,4 +1,4 @@
-"""Safetensors files whose header lies."""
+"""Safetensors files with false headers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, 
 
 
 def mutate(data: bytes, random: Random) -> tuple[bytes, str]:
-    """Tell one to three lies in the honest file `data`; returns it and what they are."""
+    """Falsify the valid file `data` in one to three places; return it and a description."""
     length = int.from_bytes(data[:8], "little")
     header, content = json_mutation.parsed(data[8 : 8 + length]), data[8 + length :]
     told = []
@@ -60,7 +60,7 @@ def _lie(header: Any, random: Random) -> tuple[Any, str]:
     if action in ("dtype", "recast"):
         dtype = random.choice(_DTYPES)
         info.put("dtype", dtype)
-        if action == "recast" and _numbers(offsets) and len(offsets) == 2:  # a shape that fits the bytes that are there
+        if action == "recast" and _numbers(offsets) and len(offsets) == 2:  # a shape that fits the existing bytes
             count = (offsets[1] - offsets[0]) // _SIZES.get(dtype, 1)
             width = shape[-1] if _numbers(shape) and shape and shape[-1] > 0 else 1
             info.put("shape", random.choice(([count], [count // width, width], [1, count])))

@@ -1,4 +1,4 @@
-"""`tokenizer.json` with parts that are valid each for itself, and make no sense, or a trap, together."""
+"""`tokenizer.json` files whose parts are valid by themselves, but make no sense or a trap in combination."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NUMBERS = (0, 1, 2, -1, 10**6, 2**31, 2**63, 2**64 - 1, 1.5)
 
 
 def mutate(value: Object, random: Random) -> tuple[Any, str]:
-    """Change one part of `value`, in place; returns it and what was done."""
+    """Change one part of `value`, in place; return it and a description."""
     part = random.choice(
         ("model", "model", "vocab", "vocab", "merges", "splits", "normalizer", "decoder", "added", "other")
     )
@@ -40,7 +40,7 @@ def mutate(value: Object, random: Random) -> tuple[Any, str]:
 
 
 def object_of(**fields: Any) -> Object:
-    """An object with these fields; a trailing underscore of a name is dropped."""
+    """An object with these fields. A trailing underscore of a name is dropped."""
     return Object([[name.rstrip("_"), value] for name, value in fields.items()])
 
 

@@ -1,4 +1,4 @@
-"""One trial: a checkpoint is loaded and used in every way, and must either work or be refused as it should be."""
+"""One trial: a checkpoint is loaded and used in every way, and must either work or be refused properly."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _MOST_CHARACTERS = 1500
 
 
 class FindingError(Exception):
-    """What must not be."""
+    """The checkpoint neither worked nor was refused properly."""
 
 
 def attempt(path: Path) -> str:
     """Load and use the checkpoint `path`; returns `"works"`, or the class of the error that refused it.
 
     Raises:
-        FindingError: It did neither.
+        FindingError: Neither happened.
     """
     try:
         with load_checkpoint(path) as checkpoint:
@@ -100,7 +100,7 @@ def _check_numbers(node: Node, vocab_size: int) -> None:
 
 
 def _check_message(error: MarcotError, path: str = "") -> None:
-    """A person must be able to read it, and see which file is meant."""
+    """Check that a message is readable and names the file it is about."""
     message = str(error)
     if isinstance(error, IntegrityError):
         raise FindingError(f"raw: {error!r}")

@@ -1,4 +1,4 @@
-"""The process in which mutants are loaded, so that one that aborts or hangs is an outcome like any other."""
+"""The process that loads mutants, so that a crash or a hang is an outcome like any other."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from random import Random
 from typing import NamedTuple
 
 _MEMORY = 2**30
-"""Bytes beyond what the process takes before the first mutant; the honest ones take a hundredth."""
+"""Bytes beyond what the process takes before the first mutant; valid checkpoints take a hundredth of this."""
 
 _CPU_SECONDS = 10.0
 _WALL_SECONDS = 30.0
-"""For what waits without computing."""
+"""Limit for mutants that wait without computing."""
 
 
 class Outcome(NamedTuple):
-    """What became of a mutant.
+    """The outcome of a mutant.
 
     Attributes:
         kind: `"works"`, `"refused: "` and the class of the error, or the finding's first word.
-        told: What the mutant was and, for a finding, what happened.
-        finding: Whether it must not be.
+        told: A description of the mutant and, for a finding, of what happened.
+        finding: Whether this must not happen.
     """
 
     kind: str
@@ -40,12 +40,12 @@ class Worker:
     """Makes mutants of the checkpoints in a folder, and tries them one by one."""
 
     def __init__(self, bases: Path, only: str = "*") -> None:
-        """Begin; only files that match `only` are tampered with."""
+        """Start it; only files that match `only` are changed."""
         self._arguments = (str(bases), only)
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, name: str) -> Outcome:
-        """Try the mutant that follows from `name`."""
+        """Try the mutant that is made from the random seed `name`."""
         if self._process is None:
             self._process = _start(*self._arguments)
         assert self._process.stdin
@@ -90,7 +90,7 @@ def _start(bases: str, only: str) -> subprocess.Popen[bytes]:
         [sys.executable, "-m", "fuzzing.worker", bases, only],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        bufsize=0,  # select would not see what is in a buffer
+        bufsize=0,  # unbuffered, because `select` does not see a buffer
         env=os.environ | {"PYTHONPATH": str(tests), "OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"},
     )
 
@@ -123,14 +123,14 @@ def _serve(bases: Path, only: str) -> None:
                 noise.seek(0)
                 said = noise.read(400)
                 if kind.startswith("refused") and b"panicked at" in said:
-                    kind = f"{kind}, loudly"  # a library in Rust tells stderr of its panic before anybody can catch it
+                    kind = f"{kind}, loudly"  # a library in Rust prints its panic to stderr before anyone can catch it
                 else:
                     kind, detail, finding = "noise", repr(said), True
             print(json.dumps({"kind": kind, "detail": detail, "finding": finding}), file=answers, flush=True)
 
 
 def _used() -> int:
-    """Bytes of address space that this process has."""
+    """The address space of this process, in bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     return pages * resource.getpagesize()
 

@@ -1,4 +1,4 @@
-"""Which kernel set a test runs on, and in what memory."""
+"""The kernel sets that tests run on, and poisoned memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fast_ops(request: pytest.FixtureRequest) -> Kernels:
 
 @pytest.fixture(autouse=True)
 def _poisoned(poison: None) -> None:
-    """Every test of a kernel."""
+    """Poison fresh memory in every test of a kernel."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A row's result is the same to the last bit alone and in any company, on any number of threads."""
+"""A row's result has the same bits alone and in any batch, on any number of threads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def generator(random: Random) -> torch.Generator:
 
 
 def some_rows(rows: int, random: Random) -> Tensor:
-    """Rows that keep each other company, in any order; some may be there twice."""
+    """Rows of one batch, in any order; a row may occur twice."""
     return torch.tensor(random.choices(range(rows), k=random.randint(1, rows)))
 
 
@@ -39,7 +39,7 @@ def some_rows(rows: int, random: Random) -> Tensor:
     threads=threads,
 )
 def test_attention(compiled: Kernels, shape: Shape, group: int, head_dim: int, random: Random, threads: int) -> None:
-    """Of the items of a plan nothing is left in its result: a row knows its own path, token by token."""
+    """A plan's work items leave no trace in the result: a row only depends on its own path, token by token."""
     forest = Forest(compiled, kv_heads=2, head_dim=head_dim, seed=random.getrandbits(31), pages=160)
     queries = shape.grow(forest)
     q = forest.queries(sum(query.rows for query in queries), group)

@@ -1,4 +1,4 @@
-"""Matrix products and the embedding in every format, against fp64, on awkward sizes."""
+"""Matrix products and the embedding in every format, against fp64, with awkward sizes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OUT_FEATURES = (1, 17, 2, 50, 15, 16, 33, 37, 3)
 
 
 def in_features(format: str) -> tuple[int, ...]:
-    """Row lengths around the stretches of 448 columns, or 2048 quantised ones, that a kernel takes at a time."""
+    """Row lengths around the runs of 448 columns, or of 2048 quantised ones, that a kernel sums at a time."""
     if format not in BLOCKS:
         return 1, 3, 31, 63, 100, 448, 449, 897, 1347
     if BLOCKS[format].columns == 32:
@@ -61,10 +61,10 @@ def test_columns_and_outputs_that_divide_nothing(
 def test_errors_of_long_rows_do_not_pile_up(
     ops: Kernels, random: torch.Generator, format: str, compute: Compute
 ) -> None:
-    """As long as the longest of the 1.5B model: one running sum in fp32 would be off by 4e-6 of a row's largest."""
+    """The longest rows of the 1.5B model. One running sum in fp32 would be off by 4e-6 of a row's largest."""
     weight = random_weight(format, 33, 8960, random)
     packed = ops.pack_linear([weight], torch.float32, CPU, compute)
-    for rows in (1, 3, 7):  # each finds its values in another way
+    for rows in (1, 3, 7):  # each number of rows takes another code path
         x = torch.randn(rows, 8960, generator=random)
         expected = product(x, weight, compute)
         off = (ops.linear(x, packed) - expected).abs().amax(dim=1) / expected.abs().amax(dim=1)
@@ -73,7 +73,7 @@ def test_errors_of_long_rows_do_not_pile_up(
 
 @pytest.mark.parametrize("compute", ["exact", "fast"])
 def test_parts_of_different_formats(ops: Kernels, random: torch.Generator, compute: Compute) -> None:
-    """Q, K and V of a file need not have one format; each part decides by itself whether activations are rounded."""
+    """Q, K and V of a file need not have one format. Each part decides by itself whether activations are rounded."""
     rows = {"Q5_0": 37, "Q8_0": 5, "F32": 9, "Q6_K": 16, "BF16": 1, "Q4_K": 20, "F16": 3}
     parts = [random_weight(format, count, 512, random) for format, count in rows.items()]
     packed = ops.pack_linear(parts, torch.float32, CPU, compute)
@@ -98,14 +98,14 @@ def test_embedding_rows_are_decoded_exactly(ops: Kernels, random: torch.Generato
 @pytest.mark.parametrize("byte", [0x00, 0x7F, 0x80, 0xFF], ids=hex)
 @pytest.mark.parametrize("format", BLOCKS)
 def test_the_largest_codes_and_activations_fit_every_sum(ops: Kernels, format: str, byte: int) -> None:
-    """Blocks of 127s and -127s times blocks of the largest codes: no integer on the way may overflow or saturate."""
+    """Blocks of 127s and -127s times blocks of the largest codes: no intermediate integer may overflow or saturate."""
     weight = filled_weight(format, 18, 512, byte)
     packed = ops.pack_linear([weight], torch.float32, CPU, "fast")
     x = torch.ones(4, 512)
     x[1] = -1
     x[2, ::2] = -1
     x[3, 32:64] = -1
-    for rows in (x, x.repeat(2, 1)):  # codes decoded on their way, and unpacked before
+    for rows in (x, x.repeat(2, 1)):  # codes decoded during the product, and unpacked before it
         assert_close(ops.linear(rows, packed), product(rows, weight, "fast"), rows, weight)
 
 
@@ -113,7 +113,7 @@ def test_the_largest_codes_and_activations_fit_every_sum(ops: Kernels, format: s
 def test_zeros_and_the_smallest_and_largest_numbers(
     ops: Kernels, random: torch.Generator, format: str, compute: Compute
 ) -> None:
-    """Also beside each other in one row, and where 127 / largest is more than fp32 can hold."""
+    """Also next to each other in one row, and where 127 / largest is more than fp32 can hold."""
     weight = random_weight(format, 18, 256, random)
     packed = ops.pack_linear([weight], torch.float32, CPU, compute)
     sizes = [0, 1e-45, 1e-40, 2e-38, 1e-36, 1e-33, SMALLEST * 0.99, SMALLEST * 1.01, 1e-20, 1e10, 1e20, 1e32]
@@ -128,7 +128,7 @@ def test_zeros_and_the_smallest_and_largest_numbers(
 
 
 def test_dense_weights_in_any_memory(ops: Kernels, random: torch.Generator) -> None:
-    """Transposed, a slice of columns, and in a dtype that no kernel reads."""
+    """Transposed weights, a slice of columns, and a dtype that no kernel reads."""
     whole = torch.randn(48, 70, generator=random)
     x = torch.randn(3, 48, generator=random)
     for weight in (whole.t(), torch.randn(70, 96, generator=random)[:, 5:53], whole.t().double()):

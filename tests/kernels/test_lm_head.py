@@ -1,4 +1,4 @@
-"""The LM head with its log-sum-exp, top-k, targets and draw, against the whole row of logits in fp64."""
+"""The LM head with its log-sum-exp, top-k, targets and draw, against full rows of logits in fp64."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOLERANCE = {"atol": 2e-5, "rtol": 2e-6}
 
 
 def draw(rows: int, random: torch.Generator) -> Draw:
-    """Draws with every third row at temperature 0; keys and positions have all their bits."""
+    """Draws, with every third row at temperature 0; keys and positions use all their bits."""
     temperature = torch.rand(rows, generator=random) * 2 + 0.2
     temperature[2::3] = 0
     key = torch.randint(-(2**62), 2**62, (rows,), generator=random)
@@ -23,7 +23,7 @@ def draw(rows: int, random: torch.Generator) -> Draw:
 
 
 def check(head: HeadTopK, logits: Tensor, k: int, targets: Tensor | None, asked: Draw | None) -> None:
-    """Compare all that is in `head` with `logits` (`[rows, vocab]` fp64)."""
+    """Compare every field of `head` with `logits` (`[rows, vocab]` fp64)."""
     expected = logits.topk(k, dim=-1).values
     assert (head.top_ids.dtype, head.top_logits.dtype) == (torch.int64, torch.float32)
     torch.testing.assert_close(head.top_logits.double(), expected, **TOLERANCE)
@@ -44,7 +44,7 @@ def check(head: HeadTopK, logits: Tensor, k: int, targets: Tensor | None, asked:
 
 
 def check_draw(head: HeadTopK, logits: Tensor, asked: Draw) -> None:
-    """Another token than the best one may be drawn only where rounding decides between them."""
+    """A token other than the best may be drawn only where rounding decides between them."""
     assert head.drawn_ids is not None
     assert head.drawn_logits is not None
     assert head.scaled_lse is not None
@@ -109,7 +109,7 @@ def test_a_vocabulary_of_several_parts(ops: Kernels, random: torch.Generator, co
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_of_equal_logits_the_lower_token_is_first(compiled: Kernels, random: torch.Generator, threads: int) -> None:
-    """Small integers have exact products, and few values."""
+    """Small integers have exact products, and many of them are equal."""
     hidden = torch.randint(-1, 2, (9, 16), generator=random).float()
     hidden[0] = 0
     weight = torch.randint(-1, 2, (2500, 16), generator=random).float()
@@ -152,7 +152,7 @@ def test_one_token_far_above_the_others(ops: Kernels, random: torch.Generator) -
 
 
 def test_tokens_that_are_stored_alike(ops: Kernels, random: torch.Generator) -> None:
-    """Unused rows of an embedding are often zeros, or all the same."""
+    """Unused rows of an embedding are often zero, or all the same."""
     weight = random_weight("Q8_0", 700, 64, random)
     assert isinstance(weight, BlockTensor)
     weight.data[600:650] = 0

@@ -1,4 +1,4 @@
-"""The noise of a few candidates against the specification's of whole rows."""
+"""The noise of a few candidates against the specification's noise of full rows."""
 
 from __future__ import annotations
 

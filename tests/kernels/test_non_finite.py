@@ -1,4 +1,4 @@
-"""Infinities and NaN: weights that have them are refused; rows that get them keep them, and harm no neighbour."""
+"""Infinities and NaN: weights that contain them are refused; activations that do affect only their own row."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ CPU = torch.device("cpu")
 
 
 def nan_of(payload: int) -> float:
-    """A NaN with bits of its own, which arithmetic takes along."""
+    """A NaN with a payload, which arithmetic carries along."""
     value: float = struct.unpack("<f", struct.pack("<I", 0x7FC00000 | payload))[0]
     return value
 
 
 BAD = (math.inf, -math.inf, math.nan, nan_of(1), nan_of(0x3FFFFF))
 
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of Triton's interpreter, which asks numpy
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of numpy in Triton's interpreter
 
 
 def numbers(ops: Kernels) -> Sequence[float]:
-    """What to put into rows; in the interpreter every launch takes its time."""
+    """Numbers to put into rows; few in the interpreter, where every launch is slow."""
     return BAD[1:3] if ops.name == "triton" else BAD
 
 
@@ -51,7 +51,7 @@ def test_a_weight_is_refused(ops: Kernels, random: torch.Generator, format: str)
 
 @pytest.mark.parametrize(("format", "compute"), MODES, ids=MODE_IDS)
 def test_a_product_keeps_to_its_row(ops: Kernels, random: torch.Generator, format: str, compute: Compute) -> None:
-    """Of one row and of many, which go different ways."""
+    """For one row and for many, which take different code paths."""
     packed = ops.pack_linear([random_weight(format, 21, 256, random)], torch.float32, CPU, compute)
     for rows in (1, 2, 7):
         x = torch.randn(rows, 256, generator=random)
@@ -100,7 +100,7 @@ def test_the_head_says_so_and_stays_in_the_vocabulary(ops: Kernels, random: torc
     packed = ops.pack_linear([torch.randn(1003, 32, generator=random)], torch.float32, CPU)
     sound = torch.randn(4, 32, generator=random)
     some = torch.ones(4, dtype=torch.int64)
-    # What Triton's interpreter draws from nothing is what was in the memory, and it checks sums for overflows.
+    # For a row without valid logits, Triton's interpreter draws from uninitialised memory, and it checks for overflow.
     asked = None if ops.name == "triton" else Draw(torch.tensor([0.0, 1.0, 1.0, 0.7]), some, some)
     expected = ops.lm_head_topk(sound, packed, k, some, asked).select(slice(0, 4, 3))
     for bad in numbers(ops):
@@ -118,7 +118,7 @@ def test_the_head_says_so_and_stays_in_the_vocabulary(ops: Kernels, random: torc
 
 
 def test_attention_keeps_to_the_path(compiled: Kernels) -> None:
-    """Two branches below a node, of which one has a key or a value that is not finite."""
+    """Two branches below a node, one of which has a key or a value that is not finite."""
     forest = Forest(compiled, kv_heads=1, head_dim=16, seed=5, pages=8)
     for segment in ((37, 0, None), (5, 0, 0), (7, 0, 0)):
         forest.add(*segment)

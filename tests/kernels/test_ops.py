@@ -47,7 +47,7 @@ def test_silu_mul_of_any_size(ops: Kernels) -> None:
     expected = (gate.double() * gate.double().sigmoid()) * up.double()
     relative = torch.full_like(expected, 1e-6)
     if ops.name == "triton":
-        # A GPU takes exp(x) as a power of two of the product x log2(e), rounded to fp32: |x| / 2²⁴ of the result.
+        # A GPU computes exp(x) as 2 to the power x log2(e), rounded to fp32: a relative error of |x| / 2²⁴.
         relative += gate.double().abs() * 2.0**-24
     assert ((y - expected).abs() <= 1e-30 + relative * expected.abs()).all()
 

@@ -1,6 +1,6 @@
-"""The engine's plans on every kernel set, from the first token of a round to its last, against dense attention.
+"""The engine's plans on every kernel set, from the first token of a round to the last, against dense attention.
 
-One plan serves the whole round: rows see one token more with every step, and what lies behind them is NaN until then.
+One plan serves the whole round: rows see one more token with every step, and the slots beyond are NaN until then.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROOM, GROUP, KV_HEADS, HEAD_DIM = 4, 3, 2, 16
 
 
 class Caches:
-    """K and V of every slot, and a cache that is NaN where nothing was written yet."""
+    """K and V of every slot, and a cache that is NaN where nothing has been written yet."""
 
     def __init__(self, ops: Kernels, pages: int, seed: int) -> None:
         random = torch.Generator().manual_seed(seed)
@@ -31,7 +31,7 @@ class Caches:
         self._keys = tokens_of_keys(ops, self.k_pages)
 
     def write(self, slots: Sequence[int]) -> None:
-        """Write the K and V of `slots`."""
+        """Write K and V of `slots` to the cache."""
         at = torch.tensor(slots)
         self._keys[at // PAGE_SIZE, :, at % PAGE_SIZE] = self.k[at]
         self.v_pages[at // PAGE_SIZE, :, at % PAGE_SIZE] = self.v[at]
@@ -42,7 +42,7 @@ class Caches:
 
 
 def path_slots(reader: Reader, more: int) -> list[int]:
-    """Slots down to the last row of `reader`, and of so many tokens more."""
+    """The slots of a path down to the last row of `reader`, and of `more` tokens after it."""
     slots = []
     for node in reader.leaf.path():
         count = reader.first + reader.rows + more if node is reader.leaf else len(node.tokens)
@@ -51,7 +51,7 @@ def path_slots(reader: Reader, more: int) -> list[int]:
 
 
 def check_round(ops: Kernels, planner: Planner, history: ReadingHistory, seed: int) -> int:
-    """Plan one round of `history` and follow it to its end; returns how many rows went on."""
+    """Plan one round of `history` and follow it to its end; return how many rows went on."""
     given = history.readers(ROOM)
     if not given:
         return 0
@@ -76,7 +76,7 @@ def check_round(ops: Kernels, planner: Planner, history: ReadingHistory, seed: i
 
 
 def history_of(seed: int) -> ReadingHistory:
-    """Some branches below a prompt that is cached."""
+    """Some branches below a cached prompt."""
     history = ReadingHistory(seed, pages=40)
     history.prompt(21)
     while not history.frozen:

@@ -82,4 +82,4 @@ def test_what_has_not_ended_is_killed_and_its_files_removed(tmp_path: Path) -> N
         child = int(process.stdout.readline())
     assert process.returncode == 137
     assert not folder.exists()
-    wait_until(lambda: not is_running(child))  # a signal that was sent takes its time
+    wait_until(lambda: not is_running(child))  # a signal takes a moment

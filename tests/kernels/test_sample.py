@@ -1,4 +1,4 @@
-"""The choice of the next token on every kernel set: the same tokens everywhere, and those that the definition says."""
+"""The choice of the next token on every kernel set: the same tokens everywhere, as the specification defines them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from support.kernels import interpreted, kernel_sets
 from support.kernels.sampling_cases import CONFIGURATIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* encountered:RuntimeWarning")
-"""Triton's interpreter computes in numpy, which warns of the numbers that a row without a choice has."""
+"""Triton's interpreter computes in numpy, which warns about the numbers of rows that have no candidates."""
 
 DRAWS = 10_000
-"""Of each configuration."""
+"""Per configuration."""
 
 STEPS = 5
 
@@ -31,13 +31,13 @@ def fast_ops(request: pytest.FixtureRequest) -> Kernels:
 
 @pytest.fixture(autouse=True)
 def _interpreted_in_large_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One row at a time, as on a GPU, the interpreter of Triton would take minutes."""
+    """One row per program, as on a GPU, would take minutes in Triton's interpreter."""
     if interpreted.DEVICE == "cpu":
         monkeypatch.setattr(triton_sample, "_ROWS", 4096)
 
 
 class HeadAndParams(NamedTuple):
-    """What `sample` takes."""
+    """The arguments of `sample`."""
 
     head: HeadTopK
     params: SampleParams
@@ -45,7 +45,7 @@ class HeadAndParams(NamedTuple):
 
 @cache
 def specified(name: str, rows: int, k: int, drawn: bool) -> tuple[HeadAndParams, Sampled]:
-    """Some rows of one configuration, and what is chosen for them."""
+    """Some rows of one configuration, and the tokens that the specification chooses."""
     fields = CONFIGURATIONS[name]
     head = cases.head(rows, k, rows + k, fields.get("temperature", 1.0), drawn)
     chosen_from = HeadAndParams(head, cases.params(rows, rows + k, **fields))
@@ -53,7 +53,7 @@ def specified(name: str, rows: int, k: int, drawn: bool) -> tuple[HeadAndParams,
 
 
 def assert_same(got: Sampled, expected: Sampled) -> None:
-    """The same rows are settled, on the same tokens."""
+    """The same rows are settled, with the same tokens."""
     assert torch.equal(got.settled, expected.settled)
     for field, other in zip(got, expected, strict=True):
         assert field.dtype == other.dtype
@@ -95,7 +95,7 @@ def clone(state: RoundState) -> RoundState:
 
 
 def moved(state: RoundState, head: HeadTopK, sampled: Sampled) -> RoundState:
-    """What `advance` is to do, a row at a time."""
+    """What `advance` has to do, one row at a time."""
     state = clone(state)
     for row in (state.ended == 0).nonzero()[:, 0].tolist():
         settled, token, number = bool(sampled.settled[row]), int(sampled.ids[row]), int(state.drawn[row])
@@ -118,7 +118,7 @@ def test_a_round_moves_what_is_settled_and_has_not_ended(ops: Kernels, rows: int
     for step in range(STEPS + 1):
         head = cases.head(rows, k, step, 0.5, False)
         params = cases.params(rows, step, temperature=0.5, top_k=20, top_p=0.95)._replace(position=state.draw_position)
-        state.ends[::4, step % 3] = head.top_ids[::4, 0]  # the likeliest token
+        state.ends[::4, step % 3] = head.top_ids[::4, 0]  # the most probable token
         expected = moved(state, head, reference.sample(head, params))
         ops.advance(state, head, params)
         for name, got, want in zip(RoundState._fields, state, expected, strict=True):

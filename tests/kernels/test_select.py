@@ -1,4 +1,4 @@
-"""Which kernel set a device gets, and what a person is told about it."""
+"""Which kernel set a device gets, and what the user is told about it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def no_override(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def select_twice(dtype: str = "float32", device: str = "cpu", missing: Sequence[str] = ()) -> tuple[str, str]:
-    """The names of two sets that a fresh process without the modules `missing` selects, and what it says about them."""
+    """The two sets that a new process without the modules `missing` selects, and its messages about them."""
     command = [sys.executable, "-c", TWICE.format(dtype=dtype, device=device, missing=list(missing))]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     return ended.stdout.strip(), ended.stderr

@@ -38,7 +38,7 @@ def check(
 @pytest.mark.parametrize("head_dim", [4, 8, 32, 64, 80, 128])
 @pytest.mark.parametrize("group", [1, 3, 6, 7])
 def test_shapes_of_heads(ops: Kernels, group: int, head_dim: int) -> None:
-    """Two branches below one of two children of a root, one below the other, and a reader of the root's middle."""
+    """Readers of nested branches below a root, and one that ends in the middle of the root."""
     forest = Forest(ops, kv_heads=2, head_dim=head_dim, seed=group)
     for segment in ((70, 3, None), (33, 0, 0), (5, 15, 1), (1, 9, 1), (18, 7, 0)):
         forest.add(*segment)
@@ -83,7 +83,7 @@ def test_a_long_path(fast_ops: Kernels) -> None:
 
 
 def test_items_behind_a_reader_s_last_token(ops: Kernels) -> None:
-    """A token in the middle of a segment that was cut into items is run again: most of them have nothing for it."""
+    """The rows of a token in the middle of a segment see nothing of most work items of that segment."""
     forest = Forest(ops, kv_heads=1, head_dim=16, seed=3)
     forest.add(300, first_slot=4)
     queries = [Query(0, 1, 1), Query(0, 20, 2), Query(0, 150, 1)]

@@ -20,7 +20,7 @@ def fingerprint(path: Path) -> str:
 
 @pytest.fixture
 def folder(tiny_checkpoint: Callable[..., Path], tmp_path: Path) -> Path:
-    """A checkpoint to change."""
+    """A checkpoint that tests may change."""
     return Path(shutil.copytree(tiny_checkpoint("qwen2", tokenizer=True, num_hidden_layers=1), tmp_path / "talker"))
 
 

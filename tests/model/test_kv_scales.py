@@ -1,4 +1,4 @@
-"""Scales of a KV cache in fp8: no row can exceed what they leave room for, and the worst one comes near."""
+"""Scales of an fp8 KV cache: no row can exceed the range, and the worst row comes close to it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ KINDS = ("qwen2", "qwen2.5-yarn", "smollm2", "qwen3", "smollm3")
 
 
 class Projection(NamedTuple):
-    """Of K or V of one layer: outputs are `matrix @ normed + bias`."""
+    """The bias and matrix of K or V of one layer: outputs are `matrix @ normed + bias`."""
 
     matrix: Tensor
     bias: Tensor
 
     def worst_row(self, output: int, norm: Tensor) -> Tensor:
-        """The normed row that makes `output` as large as it can be."""
+        """The normed row that makes `output` as large as possible."""
         row = self.matrix[output] * norm
         sign = 1.0 if self.bias[output] >= 0 else -1.0
         return sign * row / row.norm() * len(norm) ** 0.5 * norm
@@ -41,7 +41,7 @@ def projection(checkpoint: Checkpoint, layer: int, part: str, weights: str = "st
 
 
 def rotated(checkpoint: Checkpoint, layer: int, keys: Tensor, position: int) -> Tensor:
-    """Keys of one row by head, `[kv_heads, head_dim]`, normed and turned as far as `position` turns them."""
+    """Keys of one row by head, `[kv_heads, head_dim]`, normed and rotated to `position`."""
     config = checkpoint.config
     keys = keys.view(-1, config.head_dim)
     if config.head_norms:
@@ -54,7 +54,7 @@ def rotated(checkpoint: Checkpoint, layer: int, keys: Tensor, position: int) -> 
 
 
 def worst_normed_row(checkpoint: Checkpoint, layer: int, output: int, matrix: Tensor) -> Tensor:
-    """The row of which a head of K has nothing but `output`, which is then as large as a norm can make it."""
+    """The row in which a head of K has nothing but `output`, which is then as large as a norm can make it."""
     head_dim = checkpoint.config.head_dim
     head = matrix.view(-1, head_dim, matrix.shape[1])[output // head_dim]
     alone = torch.eye(head_dim, dtype=torch.float64)[output % head_dim]
@@ -64,7 +64,7 @@ def worst_normed_row(checkpoint: Checkpoint, layer: int, output: int, matrix: Te
 @pytest.mark.parametrize("pages", FP8, ids=["e4m3", "e5m2"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_row_is_too_large(tiny_checkpoint: Callable[..., Path], kind: str, pages: torch.dtype) -> None:
-    """Not even those that are as large as they can be in one output; they take a quarter of the room at least."""
+    """Even rows that are as large as possible in one output fit, and they use at least a quarter of the range."""
     with load_checkpoint(str(tiny_checkpoint(kind))) as checkpoint:
         config, room = checkpoint.config, torch.finfo(pages).max
         for layer, scales in enumerate(kv_scales(checkpoint, "stored", pages, CPU)):
@@ -86,7 +86,7 @@ def test_no_row_is_too_large(tiny_checkpoint: Callable[..., Path], kind: str, pa
 
 @pytest.mark.parametrize("weights", ["stored", "int4"])
 def test_they_are_those_of_the_weights_as_they_are_kept(tiny_checkpoint: Callable[..., Path], weights: str) -> None:
-    """V of the row that is worst for the rounded matrix: its largest output meets the bound before powers of two."""
+    """The scale is the largest output of the worst row over the maximum of fp8, rounded up to a power of two."""
     with load_checkpoint(str(tiny_checkpoint("llama3.2", num_hidden_layers=1))) as checkpoint:
         config, room = checkpoint.config, torch.finfo(torch.float8_e4m3fn).max
         [scales] = kv_scales(checkpoint, weights, torch.float8_e4m3fn, CPU)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A minute's worth less of what `tests/attack/checkpoints.py` does: mutants are refused with typed errors, or work."""
+"""A small part of `tests/attack/checkpoints.py`: mutants are refused with typed errors, or work."""
 
 from __future__ import annotations
 

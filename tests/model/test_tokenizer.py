@@ -36,7 +36,7 @@ def test_streamed_text_equals_the_whole(text):
 
 @given(IDS, st.booleans())
 def test_streamed_text_of_any_tokens_equals_the_whole(ids, keep_special):
-    """Broken UTF-8, special tokens in the middle of a character and all."""
+    """Also broken UTF-8, and special tokens in the middle of a character."""
     assert streamed(ids, keep_special=keep_special) == TOKENIZER.decode(ids, keep_special=keep_special)
 
 
@@ -49,7 +49,7 @@ def test_streamed_text_of_any_tokens_equals_the_whole(ids, keep_special):
     ids=["metaspace", "strip"],
 )
 def test_the_space_in_front_is_kept_where_a_decoder_of_sentencepiece_drops_it(decoder):
-    """Texts of branches, steps and tokens add up to the text of the whole."""
+    """The texts of branches, steps and tokens add up to the text of the whole."""
     words = {"\u2581": 0, "\u2581so": 1, "\u2581it": 2, "s": 3}
     backend = Backend(BPE(words, []))
     backend.decoder = decoder
@@ -88,7 +88,7 @@ def test_bos_only_when_told():
 
 
 def test_a_text_that_begins_with_bos_gets_no_second_one():
-    """As a rendered chat of Llama 3 does."""
+    """As in a rendered chat of Llama 3."""
     assert TOKENIZER.encode("<|endoftext|>hi", bos=True) == [0, *TOKENIZER.encode("hi")]
 
 

@@ -1,4 +1,4 @@
-"""What lies where marcot is started is not run by it."""
+"""Files in the current folder are not imported by marcot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MODULES = ("torch", "numpy", "typer", "rich", "click", "tokenizers", "safetensor
 
 @pytest.fixture
 def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with modules in it that leave a trace."""
+    """The current folder, with modules that leave a trace if they are imported."""
     for name in (*MODULES, "sitecustomize", "usercustomize"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""What is published: an sdist, and a wheel that is built from it and installed where no checkout is."""
+"""What is published: an sdist, and a wheel that is built from it and installed away from the checkout."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Distribution(NamedTuple):
 
 
 def ran(*command: object, **options: object) -> str:
-    """Run `command`, which must succeed, and return all that it printed."""
+    """Run `command`, which must succeed, and return everything it printed."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     ended = subprocess.run(
         list(map(str, command)), env=environment, capture_output=True, text=True, check=False, **options
@@ -73,13 +73,13 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
 
 @pytest.fixture(scope="module")
 def installed(published: Distribution, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` of a fresh environment with the wheel; its dependencies are those of the tests."""
+    """The `bin` of a new environment with the wheel; its dependencies are those of the tests."""
     folder = tmp_path_factory.mktemp("installed")
     ran(sys.executable, "-m", "venv", "--without-pip", folder)
     python = folder / "bin" / "python"
     ran(sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", published.wheel)
     own = ran(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-    # Named by a .pth file, a folder's own .pth files are not read: the checkout stays out of sight.
+    # The .pth files inside a folder that a .pth file names are not read, so the checkout stays invisible.
     (Path(own) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return folder / "bin"
 

@@ -1,4 +1,4 @@
-"""The shape of the code: what a reader may take for granted when they look for something."""
+"""The shape of the code: rules that a reader can rely on when looking for something."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PRODUCT = ("engine", "model", "kernels")
 FOLDERS = (*PRODUCT, "bench", "tests", "docs")
 
 LONGEST_FUNCTION = 80
-"""Lines, docstring included: what fits on a screen."""
+"""In lines, with the docstring: a function fits on a screen."""
 
 MOST_PARAMETERS = 15
 MOST_FILES = 20
@@ -27,7 +27,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @cache
 def modules() -> Mapping[str, ast.Module]:
-    """The product's modules, parsed, by their names below `marcot`: `engine.search.strategy`."""
+    """The product's modules, parsed, by their names below `marcot`, such as `engine.search.strategy`."""
     found = {}
     for folder in PRODUCT:
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -37,7 +37,7 @@ def modules() -> Mapping[str, ast.Module]:
 
 
 def functions() -> Iterator[tuple[str, Function]]:
-    """Every function and method of the product, with where it is."""
+    """Every function and method of the product, with its location."""
     for name, module in modules().items():
         for node in ast.walk(module):
             if isinstance(node, Function):
@@ -50,7 +50,7 @@ def is_kernel(function: Function) -> bool:
 
 
 def parameters(function: Function) -> int:
-    """How many parameters it has, `self` included."""
+    """The number of its parameters, `self` included."""
     arguments = function.args
     starred = [each for each in (arguments.vararg, arguments.kwarg) if each is not None]
     return len([*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *starred])
@@ -58,7 +58,7 @@ def parameters(function: Function) -> int:
 
 @cache
 def imports(name: str) -> frozenset[str]:
-    """The product's modules that `name` imports when it runs, in functions too; not for types alone."""
+    """The product's modules that `name` imports at run time, also inside functions; imports for types do not count."""
     return frozenset(_imports(name)) - {name}
 
 
@@ -118,7 +118,7 @@ def test_imports_point_from_engine_to_model_to_kernels() -> None:
 
 
 def test_functions_fit_on_a_screen() -> None:
-    """Kernels excepted: a tile stays in registers from its first line to its last."""
+    """Kernels excepted: a tile stays in registers from the first line to the last."""
     lengths = {where: each.end_lineno - each.lineno + 1 for where, each in functions() if not is_kernel(each)}
     assert not {where: lines for where, lines in lengths.items() if lines > LONGEST_FUNCTION}
 

@@ -1,4 +1,4 @@
-"""On the CPU kernels a branch has the same bits alone and in any batch, on any number of threads, in steps of any size."""
+"""On the CPU kernels a branch has the same bits alone and in any batch, with any number of threads and step size."""
 
 from __future__ import annotations
 

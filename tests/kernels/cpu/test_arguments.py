@@ -1,4 +1,4 @@
-"""Calls of the CPU kernels that do not fit together: each is a typed error, and nothing is read or written beyond."""
+"""Inconsistent calls of the CPU kernels: each is a typed error, and no memory is accessed out of bounds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ops(request: pytest.FixtureRequest) -> Kernels:
 
 
 class Good:
-    """What every call takes when it is as it should be."""
+    """Valid arguments of every call."""
 
     def __init__(self, ops: Kernels) -> None:
         self.ops = ops
@@ -242,7 +242,7 @@ def test_a_bad_call(good: Good, call: Callable[[Good], object]) -> None:
 
 
 def test_arguments_with_gaps_are_taken(good: Good) -> None:
-    """What is only read may lie in memory as it likes."""
+    """Arguments that are only read may have any strides."""
     wide = torch.stack((good.x, good.x), dim=2)[:, :, 0]
     assert not wide.is_contiguous()
     assert torch.equal(good.ops.linear(wide, good.weight), good.ops.linear(good.x, good.weight))

@@ -1,4 +1,4 @@
-"""Building the CPU kernels with this machine's compiler, on a library of a few lines."""
+"""Building the CPU kernels with this machine's compiler, with a library of a few lines."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def sources(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that libraries are kept in, empty."""
+    """The cache folder of built libraries, empty."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("CXX", raising=False)
     return tmp_path / "cache" / "marcot" / "kernels"
@@ -57,14 +57,14 @@ def number(library: Path) -> int:
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the user has been told since the last time."""
+    """The messages to the user since the last call."""
     messages = list(caplog.messages)
     caplog.clear()
     return messages
 
 
 def lone_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Make `script` the only program on PATH that is called like a compiler; the real one is in `$REAL`."""
+    """Make `script` the only compiler on PATH; the path of the real one is in `$REAL`."""
     monkeypatch.setenv("REAL", shutil.which("c++") or shutil.which("g++") or shutil.which("clang++") or "")
     folder.mkdir()
     program = folder / "c++"
@@ -198,7 +198,7 @@ def test_what_was_built_before_the_cache_became_read_only_is_used(
 def test_a_library_that_was_cut_short_is_built_anew(
     sources: Path, cache: Path, size: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Loading what is left would end the process by a signal."""
+    """Loading the rest of the file would kill the process."""
     library = built_library(sources)
     library.write_bytes(library.read_bytes()[:size])
     caplog.clear()
@@ -246,7 +246,7 @@ mv "$last.half" "$last"
 def test_a_mishap_while_trying_flags_costs_no_flag(
     sources: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A compiler that has no memory for a moment would otherwise leave a slow library for ever."""
+    """Otherwise, a compiler that is out of memory for a moment would leave a slow library for ever."""
     calls = tmp_path / "call"
     script = f"""\
 case "$1" in --version) exec "$REAL" "$@";; esac
@@ -279,7 +279,7 @@ exit 1
 def test_a_compiler_that_cannot_work_does_not_refuse_a_flag(
     sources: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, reason: str
 ) -> None:
-    """Even where it goes on like that for this flag alone."""
+    """Even if it fails like this for this flag only."""
     lone_compiler(tmp_path / "bin", monkeypatch, f'case "$*" in *-fopenmp*) {end};; esac\nexec "$REAL" "$@"\n')
     with pytest.raises(CompilerMishapError, match=reason):
         built_library(sources)
@@ -317,7 +317,7 @@ except MarcotError as error:
 
 @needs_compiler
 def test_a_full_disk_leaves_nothing_and_says_so(sources: Path, cache: Path) -> None:
-    """No file may grow beyond a few bytes, here or elsewhere."""
+    """No file may grow beyond a few bytes, in the cache or elsewhere."""
     code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)); "
     ended = subprocess.run(
         [sys.executable, "-c", code + BUILD, str(sources)], capture_output=True, text=True, timeout=120, check=False
@@ -335,12 +335,12 @@ sleep 1000 &
 echo $! > "$PID_FILE"
 wait
 """
-"""A compiler that stays with half a library written and a child of its own at work."""
+"""A compiler that stops with half of the library written and a child of its own running."""
 
 
 @pytest.fixture
 def pid_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the compiler, which does half its work, writes the number of its child."""
+    """The file in which this half-done compiler writes the id of its child."""
     lone_compiler(tmp_path / "bin", monkeypatch, HALF_DONE)
     monkeypatch.setenv("PID_FILE", str(tmp_path / "pid"))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
@@ -390,7 +390,7 @@ def test_what_killed_builders_left_goes_with_the_next_build(sources: Path, cache
 
 
 def test_a_spare_folder_lasts_as_long_as_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a killed one has left goes when another is made; what is not a folder of this user's stays."""
+    """What a killed process left is removed when the next one makes a folder; other people's folders and links stay."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     code = "import runpy, sys; print(runpy.run_path(sys.argv[1])['temporary_folder'](), flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", code, build_folder_module.__file__]

@@ -1,4 +1,4 @@
-"""The fast mode: its specification against arithmetic in integers, and every kernel set against it, bit for bit."""
+"""The fast mode: its specification against integer arithmetic, and every kernel set against it, bit for bit."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def test_only_block_quantised_parts_are_fast(random: torch.Generator) -> None:
 
 
 ROWS = (1, 3, 7, 26)
-"""Few rows, whose weights are decoded on their way, and rows whose weights are unpacked before."""
+"""Few rows, for which weights are decoded during the product, and more rows, for which they are unpacked first."""
 
 
 @pytest.mark.parametrize("rows", ROWS)
 def test_activations_are_rounded_as_specified(ops: Kernels, random: torch.Generator, rows: int) -> None:
-    """A weight that picks one column each shows what became of them: codes and scales, to the last bit."""
+    """A weight that picks one column each shows the rounded activations: codes and scales, to the last bit."""
     columns = 160
     picks = torch.zeros(columns, columns // BLOCK, 2 + BLOCK, dtype=torch.uint8)
     picks[..., :2] = torch.ones(1, dtype=torch.float16).view(torch.uint8)
@@ -79,7 +79,7 @@ def test_activations_are_rounded_as_specified(ops: Kernels, random: torch.Genera
         picks[column, column // BLOCK, 2 + column % BLOCK] = 1
     weight = ops.pack_linear([BlockTensor(picks.flatten(1), "Q8_0", columns)], torch.float32, CPU, "fast")
     x = torch.randn(200, columns, generator=random) * 10 ** torch.linspace(-20, 20, 200)[:, None]
-    x[1::7, 32:64] = torch.randint(-126, 126, (29, 32), generator=random) + 0.5  # ties, once the largest is 127
+    x[1::7, 32:64] = torch.randint(-126, 126, (29, 32), generator=random) + 0.5  # ties, as the largest is 127
     x[1::7, 40] = 127
     x[2::7, 64:96] = SMALLEST * 0.99
     for some in x.split(rows):
@@ -89,7 +89,7 @@ def test_activations_are_rounded_as_specified(ops: Kernels, random: torch.Genera
 @pytest.mark.parametrize("rows", ROWS)
 @pytest.mark.parametrize("format", BLOCKS)
 def test_sums_of_integers_are_exact(ops: Kernels, random: torch.Generator, format: str, rows: int) -> None:
-    """Where every number on the way is an integer that fp32 holds there is only one right result."""
+    """If every intermediate result is an integer that fp32 can hold, there is only one right result."""
     columns = 512
     weight = integer_weight(format, 37, columns, random)
     x = torch.randint(-10, 11, (rows, columns), generator=random).float()

@@ -1,4 +1,4 @@
-"""A stack of layers in one call: bit for bit what the single ops make of it, and close to the reference."""
+"""A stack of layers in one call: the same bits as the single ops, and close to the reference."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_one_call_is_the_ops_one_by_one(compiled: Kernels, model: Model, compute
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
 def test_layers_are_those_of_the_reference(compiled: Kernels, model: Model) -> None:
-    """The fast mode has no such test: the last bit of a sum may tip the rounding of an activation. See test_widths."""
+    """Not in the fast mode, where the last bit of a sum can change how an activation is rounded. See test_widths."""
     fused = compiled.fuse([model.layer(compiled, "exact", seed) for seed in range(3)], EPS, model.head_dim)
     assert fused is not None
     ours, theirs = step(compiled, model, 3), step(reference, model, 3)

@@ -1,4 +1,4 @@
-"""What is loaded from the cache of built libraries, and what is not."""
+"""Which files of the library cache are loaded, and which are not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def kept(folder: Path) -> Path:
 
 @pytest.fixture
 def give_away(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
-    """Make a file somebody else's: root can, others become somebody else themselves."""
+    """Make a file somebody else's: root gives it away; other users pretend to be somebody else."""
 
     def give(path: Path) -> None:
         if os.geteuid() == 0:
@@ -126,7 +126,7 @@ def test_others_must_not_be_able_to_exchange_a_folder(tmp_path: Path, levels: in
 def test_a_group_may_write_above_if_it_is_the_users_own(
     folder: Path, kept: Path, monkeypatch: pytest.MonkeyPatch, private: bool
 ) -> None:
-    """Many systems give each user a group, and let it write to all that the user makes."""
+    """Many systems give each user a group, which may write to all of the user's files."""
     user = pwd.struct_passwd(("me", "x", os.geteuid(), 0, "", "/", "/bin/sh"))
     members = [] if private else ["somebody"]
     monkeypatch.setattr(pwd, "getpwuid", lambda _: user)

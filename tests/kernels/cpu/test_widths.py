@@ -1,4 +1,4 @@
-"""The builds for other machines are what their names say."""
+"""The builds for other machines use the instructions that their names say."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ALIKE = {
     "fused": ("16-bytes", "avx2", "avx2-vnni", "quad-dots", "avx512", "avx512-vnni", "neon", "neon-quad-dots"),
     "unfused": ("sse2", "sse4", "avx2-without-fma", "64-bytes"),
 }
-"""Sets that multiply and add in one rounding, and those that do so in two."""
+"""Sets that multiply and add with one rounding, and sets that use two."""
 
 _DOTS = """
 #include "simd/vectors.h"
@@ -63,7 +63,7 @@ def test_vectors_have_the_width_of_the_set(request: pytest.FixtureRequest, name:
 def test_every_width_gives_the_same_bits(
     request: pytest.FixtureRequest, name: str, first: str, model: Model, compute: Compute
 ) -> None:
-    """Whatever a processor has for integer products, and in whatever lanes sums are kept."""
+    """Whatever integer products a processor has, and in however many lanes sums are kept."""
     if name not in kernel_sets.NAMES or first not in kernel_sets.NAMES:
         pytest.skip("KERNEL_SETS leaves one of the two out")
     results = []

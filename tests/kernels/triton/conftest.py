@@ -1,4 +1,4 @@
-"""Where the tests of the GPU kernels run, and in which number formats."""
+"""The device of the GPU kernel tests, and its number formats."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from support.kernels import interpreted
 
 @pytest.fixture(scope="session")
 def device() -> torch.device:
-    """The CPU, on which Triton interprets kernels, or the GPU of `MARCOT_TEST_DEVICE`."""
+    """The CPU, where Triton interprets kernels, or the GPU that `MARCOT_TEST_DEVICE` names."""
     return torch.device(interpreted.DEVICE)
 
 
 @pytest.fixture(scope="session")
 def dtypes(device: torch.device) -> tuple[torch.dtype, ...]:
-    """What kernels can be tested in: the interpreter multiplies bfloat16 wrongly."""
+    """The dtypes that kernels are tested in; the interpreter multiplies bfloat16 wrongly."""
     return (torch.float32, torch.float16, *((torch.bfloat16,) if device.type != "cpu" else ()))
 
 
 @pytest.fixture(scope="session")
 def triton_ops(device: torch.device) -> Kernels:
-    """The Triton kernels on `device`; their tensors live there."""
+    """The Triton kernels on `device`; their tensors are there."""
     return load(device)

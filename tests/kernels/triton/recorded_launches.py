@@ -1,7 +1,8 @@
-"""Launches calls of one kernel twice, by Triton and by `launched`, on a driver that only writes down what it gets.
+"""Launch a kernel twice, through Triton and through `launched`, on a driver that only records what it gets.
 
-A program, as kernels are compiled here, which Triton does not do in a process of its interpreter. It reads a list of
-calls from standard input and writes what the driver got, for each call and way, to standard output; see `main`.
+This is a separate program because it compiles kernels, which Triton cannot do in a process that interprets them. It
+reads a list of calls from standard input and writes what the driver got, for each call and way, to standard output; see
+`main`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def copy_rows(y, x, bias, rows, stride, scale, WIDTH: tl.constexpr, DOUBLE: tl.c
 
 
 class RecordingDriver:
-    """A driver of an H100 that no kernel runs on."""
+    """A driver for an H100 that no kernel runs on."""
 
     def __init__(self) -> None:
         """Nothing has been launched."""
@@ -47,15 +48,15 @@ class RecordingDriver:
         return GPUTarget("cuda", 90, 32)
 
     def get_current_device(self) -> int:
-        """What a call says."""
+        """The arguments that a call describes."""
         return self.device
 
     def get_current_stream(self, device: int) -> int:
-        """One for each device."""
+        """One stream for each device."""
         return 100 + device
 
     def launcher_cls(self, source: Any, metadata: Any) -> Any:
-        """Notes with what kernel, compiled for what, a launch is made."""
+        """Records the kernel of a launch, and what it was compiled for."""
         kernel = {
             "signature": dict(source.signature),
             "constants": {str(place): str(value) for place, value in source.constants.items()},
@@ -72,7 +73,7 @@ class RecordingDriver:
 
 
 def main() -> None:
-    """Make each call of standard input, `{offsets, dtypes, bias, numbers, constants, warps, grid, device}`."""
+    """Make each call from standard input, `{offsets, dtypes, bias, numbers, constants, warps, grid, device}`."""
     recording = RecordingDriver()
     driver.set_active(recording)
     by_triton = triton.jit(do_not_specialize=["rows"])(copy_rows)

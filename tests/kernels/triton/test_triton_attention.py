@@ -25,14 +25,14 @@ from torch import Tensor
 
 
 def dense_rows(forest: Forest, q: Tensor, queries: Sequence[Query]) -> Tensor:
-    """`dense` of all rows; numbers are those of the dtype of `q`."""
+    """`dense` for all rows, with numbers rounded to the dtype of `q`."""
     ends = [query._replace(end=end) for query in queries for end in range(query.end - query.rows + 1, query.end + 1)]
     tokens = [[forest.tokens(cache, query).to(q.dtype) for cache in (forest.k, forest.v)] for query in ends]
     return torch.stack([dense(row, *kv) for row, kv in zip(q, tokens, strict=True)])
 
 
 def tree(head_dim: int, kv_heads: int = 1) -> tuple[Forest, list[Query]]:
-    """Readers of a root's middle, of what is below it, and a prefill chunk."""
+    """Readers of the middle of a root and of the nodes below it, and a prefill chunk."""
     forest = Forest(reference, kv_heads, head_dim, seed=head_dim, pages=90)
     for segment in ((181, 3, None), (70, 0, 0), (5, 15, 1), (1, 9, 1), (19, 7, 0)):
         forest.add(*segment)
@@ -51,7 +51,7 @@ def test_every_block_of_rows(
     workers: int,
     block_m: int,
 ) -> None:
-    """Many workers make tiles of 128 tokens, one makes them as long as can be."""
+    """With many workers tiles have 128 tokens; with one, they are as long as possible."""
     forest, queries = tree(head_dim)
     plan = forest.plan(queries)
     tiles = cut(plan, PAGE_SIZE, group, Tiling((block_m // group,), workers))
@@ -79,7 +79,7 @@ def test_pages_in_fp8(
 
 @triton.jit
 def pairs_by_hand(pairs: Any) -> Any:
-    """`fp8.halves_of_pairs` for the interpreter, which has no assembler."""
+    """`fp8.halves_of_pairs` for the interpreter, which cannot run assembly."""
     first, second = (pairs & 255).to(tl.uint8), (pairs >> 8 & 255).to(tl.uint8)
     return (
         first.to(tl.float8e4nv, bitcast=True).to(tl.float16),
@@ -100,7 +100,7 @@ def words_by_hand(words: Any, rows: tl.constexpr, columns: tl.constexpr) -> Any:
 def test_several_fp8_at_a_time(
     triton_ops: Kernels, device: torch.device, monkeypatch: pytest.MonkeyPatch, head_dim: int, block_m: int
 ) -> None:
-    """E4M3 in whole blocks is read in pairs and words; in the interpreter, what would be assembly is done by hand."""
+    """Whole blocks of E4M3 are read in pairs and words. The interpreter gets functions in place of the assembly."""
     if device.type == "cpu":
         if head_dim == 128:
             pytest.skip("is like 64 there")
@@ -121,7 +121,7 @@ def test_several_fp8_at_a_time(
 
 
 def test_room_that_is_not_used(triton_ops: Kernels, device: torch.device) -> None:
-    """Padded tables change no bit, and padded rows are not written."""
+    """Padding of the tables changes no bit, and padded rows are not written."""
     forest, queries = tree(16)
     plan = forest.plan(queries)
     tiles = cut(plan, PAGE_SIZE, 7, Tiling((4,), 10))
@@ -130,12 +130,12 @@ def test_room_that_is_not_used(triton_ops: Kernels, device: torch.device) -> Non
     exact = attend(triton_ops, device, q[:rows], forest.k_pages, forest.v, plan._replace(tiles=tiles))
     out = attend(triton_ops, device, q, forest.k_pages, forest.v, padded(plan, tiles, 3))
     assert torch.equal(out[:rows], exact)
-    if device.type == "cpu":  # where memory is poisoned
+    if device.type == "cpu":  # only there is memory poisoned
         assert out[rows:].isnan().all()
 
 
 def test_only_empty_tiles(triton_ops: Kernels, device: torch.device) -> None:
-    """A graph is captured before there is anything to do."""
+    """Graphs are captured with empty tiles."""
     nothing = Tiles(4, int32([0] * 3), int32([Tile(*[0] * 6)] * 8), int32([0] * 64), int32([0] * 20), int32([0] * 4))
     plan = Plan(int32([0] * 3), int32([]).reshape(0, 6), int32([]), nothing)
     pages = torch.full((2, 1, PAGE_SIZE, 8), torch.nan)
@@ -145,7 +145,7 @@ def test_only_empty_tiles(triton_ops: Kernels, device: torch.device) -> None:
 
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 130])
 def test_tokens_anywhere(triton_ops: Kernels, device: torch.device, length: int) -> None:
-    """Neither neighbours nor in order, in one tile."""
+    """One tile of tokens in any slots, in any order."""
     cache = Cache(30, 2, 8, torch.float32, seed=length)
     path = cache.new(length)
     tile = Tile(0, 0, length, 0, 1, -1)
@@ -156,7 +156,7 @@ def test_tokens_anywhere(triton_ops: Kernels, device: torch.device, length: int)
 
 
 def test_a_row_that_sees_nothing_of_a_tile(triton_ops: Kernels, device: torch.device) -> None:
-    """Two rows of one branch, and a tile that begins behind the first one."""
+    """Two rows of one branch, and a tile that begins behind the first row."""
     cache = Cache(20, 1, 16, torch.float32, seed=0)
     path = cache.new(101)
     tiles = Tiles(
@@ -175,7 +175,7 @@ def test_a_row_that_sees_nothing_of_a_tile(triton_ops: Kernels, device: torch.de
 
 @pytest.mark.parametrize("order", [0, 1, 2])
 def test_who_comes_last_changes_no_bit(triton_ops: Kernels, device: torch.device, order: int) -> None:
-    """Tiles in any order: their partial results are merged by another tile, but in the order of their positions."""
+    """Tiles in any order: another tile merges their partial results, but in the order of positions."""
     forest, queries = tree(16, kv_heads=2)
     plan = forest.plan(queries)
     tiles = cut(plan, PAGE_SIZE, 7, Tiling((4,), 1000))
@@ -188,7 +188,7 @@ def test_who_comes_last_changes_no_bit(triton_ops: Kernels, device: torch.device
 
 
 def test_tickets_are_left_as_they_were(device: torch.device) -> None:
-    """One launch after the other takes the same ones."""
+    """Consecutive launches use the same tickets."""
     forest, queries = tree(16)
     plan = forest.plan(queries)
     q = forest.queries(len(plan.positions), 3).to(device)
@@ -204,7 +204,7 @@ def test_tickets_are_left_as_they_were(device: torch.device) -> None:
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-6, 1e4])
 def test_queries_of_any_size_meet_fp8(triton_ops: Kernels, device: torch.device, scale: float) -> None:
-    """Beyond what fp16 takes, where they come in bf16."""
+    """Also with queries that only bf16 can hold, not fp16."""
     forest, queries = tree(16)
     plan = forest.plan(queries)
     stored = forest.k_pages.to(torch.float8_e5m2), forest.v.to(torch.float8_e5m2)
@@ -222,12 +222,12 @@ CHUNK = 64
 
 
 def fixed_tiles(rows: int, paths: Sequence[Sequence[int]], shared: int) -> Tiles:
-    """Tiles at multiples of `CHUNK`: one for all rows while all paths are the same, then one for each row.
+    """Tiles at multiples of `CHUNK`: common ones while all paths are the same, then one for each row.
 
     Args:
         rows: Most rows of a tile.
         paths: The slots of each row's path.
-        shared: How many chunks all paths have in common.
+        shared: Number of chunks that all paths have in common.
     """
     tiles: list[Tile] = []
     slots: list[int] = []
@@ -258,7 +258,7 @@ def test_a_row_is_the_same_bits_in_any_company(
     monkeypatch: pytest.MonkeyPatch,
     length: int,
 ) -> None:
-    """Alone and among neighbours that are longer and shorter, wherever its tokens are stored."""
+    """Alone and among longer and shorter neighbours, wherever its tokens are stored."""
     multiply_rows_apart(monkeypatch)
     for dtype in dtypes:
         cache = Cache(100, 1, 40, dtype, seed=length)

@@ -1,4 +1,4 @@
-"""How a plan's items are cut into tiles, against a walk over every row's tokens."""
+"""How work items are cut into tiles, against a walk over the tokens of every row."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def paths(plan: Plan) -> list[dict[int, int]]:
 
 
 def check(plan: Plan, tiles: Tiles, tiling: Tiling) -> None:
-    """All that `Tiles` and `Tile` promise."""
+    """Check everything that the docstrings of `Tiles` and `Tile` promise."""
     rows, slots = len(plan.positions), tiles.slots.tolist()
     seen: list[dict[int, int]] = [{} for _ in range(rows)]
     direct, partial = defaultdict(int), defaultdict(dict)
@@ -89,7 +89,7 @@ def test_random_trees(shape: Shape, random: Random | None, group: int, tiling: T
 
 
 def test_nodes_of_one_branch_are_one_run() -> None:
-    """A branch below five short nodes of its own path reads them as one tile, and writes its result itself."""
+    """A branch below five short nodes of its path reads them as one tile, and writes its result directly."""
     forest = Forest(reference, kv_heads=1, head_dim=2, seed=0)
     for number in range(5):
         forest.add(20, first_slot=number, parent=number - 1 if number else None)
@@ -110,7 +110,7 @@ def test_a_long_run_keeps_all_workers_busy() -> None:
 
 
 def test_tiles_of_the_same_tokens_are_neighbours() -> None:
-    """So that the second one finds them in the cache."""
+    """So that the second tile finds the tokens in the cache."""
     forest = Forest(reference, kv_heads=1, head_dim=2, seed=0, pages=104)
     forest.add(1024, first_slot=0)
     for _ in range(40):

@@ -1,4 +1,4 @@
-"""What the driver gets of a launch, beside what Triton gives it of the same call."""
+"""What `launched` passes to the driver, compared with what Triton passes for the same call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def launches_of(calls: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def call(**changes: Any) -> dict[str, Any]:
-    """A call, with other values for some of its parts."""
+    """A call with default values, except for `changes`."""
     usual = {
         "offsets": (0, 256, 512),
         "dtypes": ("float16",) * 3,

@@ -26,13 +26,13 @@ def random() -> torch.Generator:
 
 
 def check(y: Tensor, expected: Tensor, scale: Tensor) -> None:
-    """Compare with an fp64 product: a rounding to the dtype, and sums in fp32 with terms of the size of `scale`."""
+    """Compare with an fp64 product, allowing one rounding to the dtype, and fp32 sums of terms of the size `scale`."""
     off = (y.double().cpu() - expected).abs()
     assert (off <= 1.01 * HALF_ULP[y.dtype] * expected.abs() + 5e-7 * scale).all()
 
 
 def check_rounded(y: Tensor, expected: Tensor, x: Tensor, weight: Tensor) -> None:
-    """As `check`, of weights that are rounded to the dtype before."""
+    """Like `check`, for weights that are rounded to the dtype first."""
     off = (y.double().cpu() - expected).abs()
     half_ulp = 1.01 * HALF_ULP[y.dtype]
     rounding = half_ulp * (x.double().abs() @ weight.double().abs().t())
@@ -59,7 +59,7 @@ def test_quantised_weights_are_multiplied_unrounded(
 
 @pytest.mark.parametrize("format", ["Q4_1", "Q8_0", "Q4_K"])
 def test_several_tiles_share_the_activations(device: torch.device, random: torch.Generator, format: str) -> None:
-    """With one processor the weight is large; the last tiles have no outputs."""
+    """For one processor this weight counts as large; the last tiles have no outputs."""
     ops = TritonKernels(detect_arch(device)._replace(processors=1))
     weight = random_weight(format, 273, 512, random)
     packed = ops.pack_linear([weight], torch.float16, device)
@@ -81,7 +81,7 @@ def test_many_rows_multiply_weights_that_are_rounded_once(
 
 @pytest.mark.parametrize("format", ["Q4_K", "Q8_0"])
 def test_many_rows(triton_ops: Kernels, device: torch.device, random: torch.Generator, format: str) -> None:
-    """Several tiles of rows, then so many that the weight is decoded."""
+    """Several tiles of rows, then so many rows that the weight is decoded first."""
     weight = random_weight(format, 45, 512, random)
     packed = triton_ops.pack_linear([weight], torch.float32, device)
     x = torch.randn(300, 512, generator=random)
@@ -93,7 +93,7 @@ def test_many_rows(triton_ops: Kernels, device: torch.device, random: torch.Gene
 def test_columns_are_split_where_outputs_are_few(
     triton_ops: Kernels, device: torch.device, random: torch.Generator
 ) -> None:
-    """A last split that is shorter than the others, and columns that end inside a turn of the loop."""
+    """The last split is shorter than the others, and columns end inside an iteration of the loop."""
     for columns in (1056, 2240):
         weight = random_weight("Q4_1", 70, columns, random)
         packed = triton_ops.pack_linear([weight], torch.float16, device)
@@ -133,7 +133,7 @@ def test_embedding_rows_are_rounded_once(
 
 
 def test_packed_weights_are_hardly_larger_than_those_of_the_file(random: torch.Generator) -> None:
-    """Five and six bits take eight, and odd scales are spread to bytes."""
+    """Codes of five and six bits take eight, and scales of odd sizes are stored as bytes."""
     ops, cpu = TritonKernels(INTERPRETED), torch.device("cpu")
     most = {"Q5_0": 34 / 22, "Q5_1": 36 / 24, "Q4_K": 148 / 144, "Q5_K": 276 / 176, "Q6_K": 274 / 210}
     for format in BLOCKS:

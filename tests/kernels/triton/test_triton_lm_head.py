@@ -1,4 +1,4 @@
-"""The LM head of the GPU kernels: its noise, its keys, its merge, its bytes, and the whole against fp64."""
+"""The LM head of the GPU kernels: its noise, keys, merge and memory traffic, and its results against fp64."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def random() -> torch.Generator:
 
 @pytest.fixture(params=["whole", "sampled"])
 def written(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Whether all logits are written out or a bound decides, which otherwise takes a large vocabulary."""
+    """Whether all logits are written, or only those above a bound, as otherwise only for a large vocabulary."""
     if request.param == "sampled":
         sample_only(monkeypatch)
     return str(request.param)
 
 
 def sample_only(monkeypatch: pytest.MonkeyPatch, room: int | None = None) -> None:
-    """Write logits of at most one row out without asking; above the bound of a sample those of `room` tiles."""
+    """Write all logits for at most one row; otherwise those above the bound of a sample, in at most `room` tiles."""
     monkeypatch.setattr(lm_head_shape, "_LOGITS", 1)
     if room is not None:
         real = lm_head_topk.sample_of
@@ -123,7 +123,7 @@ def test_the_head(
 def test_tiles_that_a_bound_decides_about(
     monkeypatch: pytest.MonkeyPatch, device: torch.device, random: torch.Generator, room: int | None
 ) -> None:
-    """Rows of tiles that there is no room for are computed again; the best tokens are in the last third."""
+    """Rows whose tiles do not fit are computed again. The best tokens are in the last third."""
     sample_only(monkeypatch, room)
     ops = TritonKernels(detect_arch(device)._replace(processors=3))
     rows, vocab, k = 18, 2060, 5
@@ -136,7 +136,7 @@ def test_tiles_that_a_bound_decides_about(
 
 
 def test_a_vocabulary_of_several_formats(triton_ops: Kernels, device: torch.device, random: torch.Generator) -> None:
-    """Sections begin and end inside of tiles, one is smaller than a tile."""
+    """Sections begin and end inside tiles, and one is smaller than a tile."""
     formats = {"Q4_K": 200, "F16": 3, "Q6_K": 150, "Q8_0": 300, "Q4_1": 61}
     parts = [random_weight(format, rows, 256, random) for format, rows in formats.items()]
     hidden = torch.randn(18, 256, generator=random).half()
@@ -151,7 +151,7 @@ def test_a_vocabulary_of_several_formats(triton_ops: Kernels, device: torch.devi
 def test_of_equal_logits_the_lower_token_is_first(
     triton_ops: Kernels, device: torch.device, random: torch.Generator, written: str, k: int
 ) -> None:
-    """Small integers have exact products, and few values; zeros come with either sign."""
+    """Small integers have exact products, many of them equal; zeros have either sign."""
     hidden = torch.randint(-1, 2, (9, 16), generator=random).float()
     hidden[0] = 0
     weight = torch.randint(-1, 2, (1500, 16), generator=random).float()
@@ -165,7 +165,7 @@ def test_of_equal_logits_the_lower_token_is_first(
 def test_a_vocabulary_in_the_worst_order(
     triton_ops: Kernels, device: torch.device, random: torch.Generator, written: str, order: str
 ) -> None:
-    """Every tile has a better token than the last, the first has them all, or another one has."""
+    """Every tile has a better token than the one before, or the first or another tile has all the best tokens."""
     logits = torch.linspace(-5, 5, 2000)
     if order == "descending":
         logits = logits.flip(0)
@@ -221,7 +221,7 @@ _KERNELS = [(lm_head_tiles, "_tiles"), (lm_head_bound, "_bound"), (lm_head_merge
 
 
 class Sizes(TorchDispatchMode):
-    """Notes how many values every new tensor has, but for what the interpreter copies back and forth."""
+    """Records the largest number of values in a new tensor, except for copies that the interpreter makes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -259,7 +259,7 @@ def test_a_product_that_writes_its_logits_would_be_seen(random: torch.Generator)
 
 @pytest.mark.parametrize("rows", [34, 35, 64, 256, 1000])
 def test_no_tensor_has_the_size_of_the_logits(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
-    """For few rows all logits are written out, which are 20 MB at most."""
+    """For few rows, all logits are written, at most 20 MB."""
     noted(monkeypatch, _KERNELS)
     vocab = 151_936
     weight = TritonLinear((DenseSection(torch.zeros(vocab, 16, dtype=torch.float16), fast=False),), 16, torch.float16)
@@ -272,7 +272,7 @@ def test_no_tensor_has_the_size_of_the_logits(monkeypatch: pytest.MonkeyPatch, r
 @pytest.mark.parametrize("vocab", [49_152, 151_936])
 @pytest.mark.parametrize("columns", [576, 896, 3584])
 def test_bytes_are_fewer_than_with_logits_in_memory(vocab: int, columns: int) -> None:
-    """For many rows only a part of the logits is written."""
+    """For many rows, only a part of the logits is written."""
     for rows in (1, 2, 15, 16, 17, 33, 64, 65, 100, 128, 129, 200, 256):
         for k in (1, 5, 20):
             moved = lm_head_bytes(H100, rows, columns, vocab, k, torch.bfloat16)
@@ -311,7 +311,7 @@ def _draw_of_tile(promises, scores, winners, drawn, logits, keys, positions, fir
 
 @pytest.mark.parametrize("first", [0, 128, 151_936 - 128, 2**31 - 128])
 def test_draw_of_a_tile_is_that_of_the_reference(device: torch.device, random: torch.Generator, first: int) -> None:
-    """It is what no score is above, and the largest one."""
+    """No score exceeds the tile's bound, and its draw is the token with the largest score."""
     rows = 16
     draw = some_draw(rows, random)
     position = draw.position.clone()
@@ -351,7 +351,7 @@ def _bounds(out, bound, word, COUNT: tl.constexpr):
 
 
 def test_noise_is_not_above_its_bound(device: torch.device, random: torch.Generator) -> None:
-    """Where noise is large, and may win, the bound is close."""
+    """Where the noise is large and may win, the bound is close."""
     edges = torch.tensor([0, 1, 511, 512, 513, 1023, 1024, 2**31, 2**32 - 2**9, 2**32 - 1])
     word = torch.cat([edges, torch.randint(0, 2**32, (1014,), generator=random) >> torch.arange(1014) % 32])
     out, bound = torch.empty(1024, device=device), torch.empty(1024, device=device)

@@ -20,10 +20,10 @@ ULP = {
     torch.float8_e4m3fn: 2.0**-4,
     torch.float8_e5m2: 2.0**-3,
 }
-"""How far rounding to nearest takes a number, as a part of it; of fp32 a few times that, for the products."""
+"""Largest relative error of rounding to nearest; for fp32 a few times that, because of the products."""
 
 SMALLEST = {torch.float8_e4m3fn: 2.0**-10, torch.float8_e5m2: 2.0**-17}
-"""Half the distance of the numbers next to 0."""
+"""Half the distance between 0 and the next number."""
 
 
 def rotated(x: Tensor, angles: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ def test_pages_in_fp8(
 
 @pytest.mark.parametrize("pages", [torch.float8_e4m3fn, torch.float8_e5m2], ids=["e4m3", "e5m2"])
 def test_what_is_too_large_for_fp8(triton_ops: Kernels, device: torch.device, pages: torch.dtype) -> None:
-    """It becomes the largest number, not infinity or NaN."""
+    """It becomes the largest finite number, not infinity or NaN."""
     qkv = torch.tensor([[1.0, 1.0, 3.0, -3.0, 3.0, -3.0]], device=device) * 1e6
     k, v = (torch.zeros(1, 1, PAGE_SIZE, 2, device=device).to(pages) for _ in range(2))
     ones, zeros = torch.ones(1, 1, device=device), torch.zeros(1, 1, device=device)

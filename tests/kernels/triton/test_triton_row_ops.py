@@ -11,7 +11,7 @@ from marcot.kernels.triton.silu_mul import silu_mul_variants
 from torch import Tensor
 
 ULP = {torch.float32: 1e-6, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}
-"""Distance of neighbouring numbers, as a part of them; of fp32 a few of them."""
+"""Relative distance of neighbouring numbers; for fp32 a few times that."""
 
 
 @pytest.fixture
@@ -40,14 +40,14 @@ def test_rms_norm(
         y, h = triton_ops.rms_norm(x, weight, 1e-6, residual if with_residual else None)
         assert (y.dtype, h.dtype) == (dtype, dtype)
         assert torch.equal(h, x + residual if with_residual else x)
-        # Rounded before and after the weight.
+        # Rounded before and after the multiplication by the weight.
         torch.testing.assert_close(y.double(), normed(h, weight, 1e-6), atol=1e-7, rtol=1.1 * ULP[dtype])
         expected, _ = reference.rms_norm(x, weight, 1e-6, residual if with_residual else None)
         assert (y == expected).double().mean() > 0.99 or dtype == torch.float32
 
 
 def test_rms_norm_of_rows_in_a_wider_matrix(triton_ops: Kernels, device: torch.device, random: torch.Generator) -> None:
-    """Also of every second column, which the kernel does not read as they lie."""
+    """Also with every second column, which the kernel reads from a copy."""
     whole = torch.randn(9, 200, generator=random).to(device)
     weight = torch.ones(80, device=device)
     for x in (whole[:, 7:87], whole[:, 1:161:2], whole[::2, :80]):

@@ -1,4 +1,4 @@
-"""What `sample` and `advance` launch; what they compute is tested in `tests/kernels/test_sample.py`."""
+"""The launches of `sample` and `advance`. Their results are tested in `tests/kernels/test_sample.py`."""
 
 from __future__ import annotations
 

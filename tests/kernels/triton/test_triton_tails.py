@@ -1,4 +1,4 @@
-"""Tiles of tails on the GPU kernels: each row has tokens of its own in them, and sees no others."""
+"""Tiles of tails on the GPU kernels: each row has its own tokens in a tile, and sees no others."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import Tensor
 
 
 def sharing(prefix: Sequence[int], tails: Sequence[Sequence[int]], width: int, most: int) -> Plan:
-    """A row for each of `tails`, all of which read `prefix` in one tile and their own tail in tiles of `most` rows.
+    """One row for each of `tails`. All rows read `prefix` in one tile, and their own tails in tiles of `most` rows.
 
-    The places that are left over repeat the last slot of their row. Rows that read no prefix have nothing to merge.
+    Unused places repeat the last slot of their row. Rows without a prefix have nothing to merge.
     """
     rows, start = len(tails), len(prefix)
     slots, tiles, partials = list(prefix), [], 0
@@ -46,7 +46,7 @@ def expected(q: Tensor, prefix: Scattered, tails: Sequence[Scattered]) -> Tensor
 def test_every_row_sees_its_own_tail(
     triton_ops: Kernels, device: torch.device, dtypes: tuple[torch.dtype, ...], group: int, most: int, width: int
 ) -> None:
-    """Tails of one token, of any number, and as long as there are places, behind a prefix and without one."""
+    """Tails of one token, of any length, and as long as possible, with and without a prefix."""
     for dtype, shared in product(dtypes, (0, 70)):
         cache = Cache(90, 2, 24, dtype, seed=width + group)
         prefix = cache.new(shared)
@@ -58,7 +58,7 @@ def test_every_row_sees_its_own_tail(
 
 
 def test_rows_that_start_at_different_positions(triton_ops: Kernels, device: torch.device) -> None:
-    """The whole path of each row is its tail, or only what is behind a prefix of its own length."""
+    """A row's path is only its tail, or a prefix of its own length and then its tail."""
     cache = Cache(40, 1, 16, torch.float32, seed=1)
     lengths, own = (5, 40, 23), (5, 9, 16)
     paths = [cache.new(length) for length in lengths]
@@ -83,9 +83,9 @@ def test_rows_that_start_at_different_positions(triton_ops: Kernels, device: tor
 
 @pytest.mark.parametrize(("width", "most"), [(32, 4), (32, 1), (0, 1)])
 def test_rows_that_grow_in_place(triton_ops: Kernels, device: torch.device, width: int, most: int) -> None:
-    """Steps in which nothing changes but positions: slots are there from the start, and hold NaN until they are read.
+    """Steps in which only positions change: slots are in the table from the start, and hold NaN until they are read.
 
-    A row has places in a tile of tails, or a tile of its own.
+    Rows have places in a tile of tails, or each has a tile of its own.
     """
     steps = (0, 1, 2, 14)
     cache = Cache(60, 1, 40, torch.float16, seed=5)
@@ -116,7 +116,7 @@ def test_rows_that_grow_in_place(triton_ops: Kernels, device: torch.device, widt
 
 
 def test_padded_tables(triton_ops: Kernels, device: torch.device) -> None:
-    """Room in every table and rows that do nothing change no bit."""
+    """Padding of every table and rows that do nothing change no bit."""
     cache = Cache(40, 2, 16, torch.float32, seed=9)
     prefix, tails = cache.new(20), [cache.new(length) for length in (3, 16, 8)]
     plan = sharing(prefix.slots, [tail.slots for tail in tails], 16, 2)
@@ -126,5 +126,5 @@ def test_padded_tables(triton_ops: Kernels, device: torch.device) -> None:
     near(exact, expected(q[:3], prefix, tails))
     out = attend(triton_ops, device, q, cache.k, cache.v, padded(plan, plan.tiles, 2))
     assert torch.equal(out[:3], exact)
-    if device.type == "cpu":  # where memory is poisoned
+    if device.type == "cpu":  # only there is memory poisoned
         assert out[3:].isnan().all()

@@ -1,4 +1,4 @@
-"""Tables of measured shapes, and what launchers get from them."""
+"""Tables of measured kernel shapes, and which shapes launchers get from them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def entry(rows: int, columns: int, **fields: int) -> TunedShape:
 
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[..., Path]:
-    """`written(name, arch, *shapes)`: a folder that has this table too."""
+    """`written(name, arch, *shapes)`: a folder of tables that also has this one."""
 
     def write(card: str, arch: str, *shapes: dict[str, Any]) -> Path:
         content = {"card": card, "arch": arch, "versions": {}, "shapes": shapes}
@@ -52,11 +52,11 @@ def written(tmp_path: Path) -> Callable[..., Path]:
         (1, 900, 1),
         (8, 900, 1),
         (9, 900, 2),
-        (9, 1999, 2),  # between 1000 and 4000, the ratio counts
+        (9, 1999, 2),  # the ratio to 1000 and to 4000 decides
         (9, 2001, 3),
         (9, 99_999, 3),
         (16, 4000, 3),
-        (17, 4000, 3),  # more rows than were measured
+        (17, 4000, 3),  # more rows than measured
     ],
 )
 def test_the_nearest_size_is_taken(rows: int, columns: int, warps: int) -> None:

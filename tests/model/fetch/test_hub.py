@@ -1,4 +1,4 @@
-"""Names of checkpoints on the hub, and what a repository gives, from a stand-in over HTTP."""
+"""Checkpoint names on the hub, and what a repository provides, with a stand-in server over HTTP."""
 
 import json
 import os
@@ -92,7 +92,7 @@ def ask(address: str, cache: str, **environment: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
-    """With the hub in reach, and then without it."""
+    """First with the hub reachable, and then without it."""
     cache = str(tmp_path_factory.mktemp("hub"))
     with hub_server(REPOSITORIES) as address:
         online = ask(address, cache)

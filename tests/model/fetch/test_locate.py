@@ -44,7 +44,7 @@ def test_hub_out_of_reach(monkeypatch):
 
 
 def test_hub_model_that_is_already_here(monkeypatch, tmp_path):
-    """As `hf download` leaves it: a snapshot, and a reference from its branch."""
+    """A folder as `hf download` leaves it: a snapshot, and a reference to it from its branch."""
     from huggingface_hub import constants
 
     commit = "0" * 40

@@ -1,4 +1,4 @@
-"""Folders and files that people give in place of a checkpoint: one line that says what they are and what to do."""
+"""Folders and files given in place of a checkpoint: one line says what they are and what to do."""
 
 import json
 import os
@@ -121,7 +121,7 @@ def test_quantised_safetensors(fields, message, folder):
 
 
 def test_gemma3_is_called_gemma3(folder):
-    """Its tensors have norms that a Qwen2 does not have; the architecture comes first."""
+    """Its tensors have norms that a Qwen2 does not have; the message is about the architecture."""
     file = folder / "config.json"
     fields = {"architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3"}
     file.write_text(json.dumps(json.loads(file.read_text()) | fields))

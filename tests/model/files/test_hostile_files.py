@@ -1,4 +1,4 @@
-"""Files of a checkpoint that are something else, lie about themselves or change while they are read."""
+"""Checkpoint files that are of another kind, have false contents, or change while they are read."""
 
 import json
 import os
@@ -26,7 +26,7 @@ READ = (
 
 @pytest.fixture(autouse=True)
 def _no_waiting() -> Iterator[None]:
-    """A test that waits for a pipe ends the run with a traceback."""
+    """If a test waits for a pipe, end the run with a traceback."""
     signal.alarm(60)
     yield
     signal.alarm(0)
@@ -71,7 +71,7 @@ def test_what_is_no_gguf_file_is_refused_at_once(kind, gguf_file):
 
 
 def test_links_to_files_are_followed(folder):
-    """As in the hub's cache."""
+    """Files are symbolic links in the hub's cache."""
     (folder / "config.json").rename(folder / "blob")
     (folder / "config.json").symlink_to("blob")
     assert open_checkpoint(folder).config.num_layers == 1
@@ -94,7 +94,7 @@ def test_a_file_that_grows_is_read_no_further_than_its_bound(tmp_path):
 
 @pytest.mark.parametrize("kind", ["safetensors", "gguf"])
 def test_a_file_that_is_cut_while_it_is_open(kind, folder, gguf_file):
-    """Reading the mapping of what is gone would end the process with SIGBUS."""
+    """Reading a truncated mapping would kill the process with SIGBUS."""
     path, file = (folder, folder / "model.safetensors") if kind == "safetensors" else (gguf_file, gguf_file)
     with open_checkpoint(path) as checkpoint:
         os.truncate(file, 4096)

@@ -1,4 +1,4 @@
-"""What the one reader of JSON takes, and in which words it refuses the rest."""
+"""What the strict JSON reader accepts, and how it words its refusals."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def real_tokenizers(real_model):
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["smollm2-135m", "qwen2.5-coder-0.5b"])
 def test_same_ids_as_llama_cpp(name, real_tokenizers):
-    # Qwen2's own tokenizer composes characters first (NFC), llama.cpp does not.
+    # Qwen2's own tokenizer normalises text to NFC first; llama.cpp does not.
     skipped = COMPOSED if name.startswith("qwen") else None
     for case in LLAMA_CPP:
         if case["text"] != skipped:
@@ -79,7 +79,7 @@ TEKKEN = (
     r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""What Mistral's tekken.json says in `config.pattern` (mistral-common 1.13.1)."""
+"""The field `config.pattern` of Mistral's tekken.json (mistral-common 1.13.1)."""
 
 
 def test_tekken_splits_as_mistral_says():
@@ -125,7 +125,7 @@ def test_the_end_of_a_turn_is_a_control_token_however_it_is_typed(kind):
 
 
 def test_an_ordinary_word_that_looks_like_an_end_stays_one():
-    """`</s>` is one of Qwen2's words: it ends a stroke in HTML."""
+    """`</s>` is a word of Qwen2's vocabulary: it ends struck-through text in HTML."""
     changes = {"tokenizer.ggml.tokens": ["a", "b", "ab", "</s>"], "tokenizer.ggml.token_type": [1] * 4}
     assert tokenizer_from_gguf(MINIMAL | changes, "file").decode([0, 3]) == "a</s>"
 

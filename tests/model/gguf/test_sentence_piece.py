@@ -1,4 +1,4 @@
-"""The tokenizer of GGUF files with SentencePiece's words, against its algorithm in a few plain lines."""
+"""The SentencePiece tokenizer of GGUF files against a few plain lines of its algorithm."""
 
 import random
 from collections import Counter
@@ -18,7 +18,7 @@ CORPUS = (
 
 
 def words() -> list[str]:
-    """Frequent pieces of the corpus and all of its characters, the best first."""
+    """Frequent pieces of the corpus and all of its characters, best first."""
     text = SPACE + CORPUS.replace(" ", SPACE)
     pieces = Counter(text[i : i + length] for length in range(2, 7) for i in range(len(text) - length + 1))
     return [piece for piece, count in pieces.most_common(400) if count > 1] + sorted(set(text))
@@ -35,7 +35,9 @@ METADATA = {
 
 
 def textbook(text: str) -> list[int]:
-    """Join the neighbours that make the best word, the first of equals, until none do; other pieces become bytes."""
+    """Join the pair of neighbours that makes the best word, the first of equals, until no pair does. The rest become
+    bytes.
+    """
     tokens = METADATA["tokenizer.ggml.tokens"]
     ids = {token: id for id, token in enumerate(tokens)}
     pieces = list(SPACE + text.replace(" ", SPACE))

@@ -1,4 +1,4 @@
-"""A config that says a thing twice, or in one of several ways: what transformers makes of it, or a refusal."""
+"""Configs that say something twice, or in one of several ways: read as by transformers, or refused."""
 
 import itertools
 import json
@@ -79,7 +79,7 @@ SPELLINGS: dict[str, list[object]] = {
 
 
 def combinations() -> list[dict[str, object]]:
-    """Every value alone, every pair of ways to say something about RoPE, and random mixtures."""
+    """Every value alone, every pair of ways to say something about RoPE, and random combinations."""
     single = [{name: value} for name, values in SPELLINGS.items() for value in values]
     rope = ("rope_theta", "rope_scaling", "rope_parameters")
     pairs = [

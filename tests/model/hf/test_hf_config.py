@@ -98,7 +98,7 @@ def test_a_field_left_out_means_what_it_means_in_transformers(kind, field, tiny_
 
 @pytest.mark.parametrize(("window", "positions"), [(4096, 4096), (65_536, 32_768), (None, 32_768), ("", 4096)])
 def test_mistral_sees_no_further_than_its_window(window, positions):
-    """Left out it is 4096, as in transformers."""
+    """If it is missing it is 4096, as in transformers."""
     changes = {"architectures": ["MistralForCausalLM"], "sliding_window": window}
     values = {name: value for name, value in (QWEN2 | changes).items() if value != ""}
     config = config_from_hf(values, {}, "")
@@ -144,7 +144,7 @@ def test_end_tokens_of_both_files_are_merged(config_eos, generation_eos, expecte
 
 
 def test_the_end_token_that_llama_has_by_default():
-    """Where neither file names one, as in transformers; a null names none."""
+    """If neither file names one, as in transformers; null counts as none."""
     without = {name: value for name, value in QWEN2.items() if name != "eos_token_id"}
     llama = without | {"architectures": ["LlamaForCausalLM"]}
     assert config_from_hf(llama, {}, "").eos_token_ids == (LlamaConfig().eos_token_id,) == (2,)

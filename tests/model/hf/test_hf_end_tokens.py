@@ -1,4 +1,4 @@
-"""The end of a generation, from wherever a folder declares it. The weights' own config says 2, `<|im_end|>`."""
+"""The end-of-sequence token, from wherever a folder declares it. The config of the weights says 2, `<|im_end|>`."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ DECODER = {"0": {"content": "<|endoftext|>"}, "1": {"content": "<|im_start|>"}, 
 
 @pytest.fixture
 def folder(tiny_checkpoint, tmp_path):
-    """A checkpoint with tokenizer.json, whose config.json names no end, and no other file of the tokenizer."""
+    """A checkpoint with tokenizer.json, whose config.json names no end token, and no other tokenizer file."""
     path = Path(shutil.copytree(tiny_checkpoint("qwen2", tokenizer=True), tmp_path / "copy"))
     for name in ("tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
         (path / name).unlink(missing_ok=True)
@@ -74,7 +74,7 @@ def test_without_tokenizer_json(folder):
 
 
 def test_a_branch_ends_there(folder):
-    """The end token of tokenizer_config.json alone: whichever token comes third, made the end, is the last."""
+    """The end token of tokenizer_config.json decides: a text ends at the third token if that is declared the end."""
     sampling = Sampling(temperature=0, max_tokens=6)
     engine = Engine.load(str(folder), threads=1, kv_tokens=256)
     [free] = engine.expand(engine.prefill([5, 6, 7]), 1, sampling)

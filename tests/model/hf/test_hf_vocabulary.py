@@ -1,4 +1,4 @@
-"""Tokenizers without tokenizer.json: the ids that transformers makes of the same files, or a refusal."""
+"""Tokenizers without tokenizer.json: the same ids as transformers reads from these files, or a refusal."""
 
 import json
 import re
@@ -100,7 +100,7 @@ def test_same_ids_as_transformers(kind, config, files, vocabulary_folder):
 
 @pytest.mark.parametrize("with_decoder", [True, False])
 def test_tokens_beside_tokenizer_json(with_decoder, tiny_checkpoint, tmp_path):
-    """A fine-tune that writes its new tokens to tokenizer_config.json and leaves tokenizer.json as it was."""
+    """A fine-tune that adds its tokens to tokenizer_config.json and leaves tokenizer.json unchanged."""
     folder = Path(shutil.copytree(tiny_checkpoint("smollm2", tokenizer=True), tmp_path / "tuned"))
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>", "pad_token": "[PAD]"}
     if with_decoder:

@@ -16,7 +16,7 @@ Q_PROJ = "model.layers.1.self_attn.q_proj.weight"
 
 @pytest.fixture
 def folder(tiny_checkpoint, tmp_path) -> Path:
-    """A checkpoint of one file that a test may break."""
+    """A checkpoint of one file that tests may damage."""
     return Path(shutil.copytree(tiny_checkpoint("qwen2"), tmp_path / "broken"))
 
 
@@ -45,7 +45,7 @@ def test_shards_hold_the_same_weights_as_one_file(folder, sharded):
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks at the mappings of a Linux process")
 def test_tensors_are_views_of_the_mapped_file(folder):
-    """Reading maps: the whole file appears in the process's mappings, and the tensor lies inside one of them."""
+    """Reading maps the file: it appears in the process's mappings, and the tensor lies inside one of them."""
     tensor = open_checkpoint(folder).tensor(Q_PROJ)
     assert isinstance(tensor, torch.Tensor)
     maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if "model.safetensors" in line]

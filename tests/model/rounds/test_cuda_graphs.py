@@ -1,4 +1,4 @@
-"""The order of calls by which steps are captured, on a stand-in for CUDA."""
+"""The order of calls that capture a step, on a stand-in for CUDA."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is done, in order."""
+    """The calls, in order."""
     done: list[str] = []
 
     class Stream:

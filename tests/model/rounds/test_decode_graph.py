@@ -1,4 +1,4 @@
-"""Recorded rounds against the same rounds run as they are: padded, cut, repeated on other input, grown."""
+"""Recorded rounds against the same rounds without recording: padded, cut short, repeated on other input, grown."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def decoder(tiny_checkpoint: Callable[..., Path]) -> Decoder:
 
 @pytest.fixture
 def cache(decoder: Decoder) -> KVCache:
-    """A prefix of `PREFIX` tokens in the first pages; NaN in all others."""
+    """A prefix of `PREFIX` tokens in the first pages, and NaN in all others."""
     cache = KVCache(decoder.config, PAGES, torch.float32, CPU)
     cache.k.fill_(torch.nan)
     cache.v.fill_(torch.nan)
@@ -59,7 +59,7 @@ def int32(values: object) -> Tensor:
 
 
 def first_tokens(rows: int, seed: int, *, prefix: int = PREFIX, tokens: int = 1) -> StepInput:
-    """Every row is the first token of a branch, in a page of its own with room for `tokens`, behind a common prefix."""
+    """Every row is the first token of a branch below a common prefix, on its own page with room for `tokens`."""
     first_page = -(-PREFIX // PAGE_SIZE)
     own = range(first_page, first_page + rows)
     pages = [*range(first_page), *own]
@@ -81,7 +81,7 @@ def tiled(step: StepInput, decoder: Decoder, tokens: int = 1) -> StepInput:
 
 
 def round_of(step: StepInput, decoder: Decoder, drawing: bool, k: int, tokens: int = 1, seed: int = 0) -> Round:
-    """Rows that sample in every way, end at different tokens or lengths, or wait for the host."""
+    """Rows that sample in different ways, end at different tokens or lengths, or wait for the host."""
     rows, random = len(step.token_ids), torch.Generator().manual_seed(seed)
     number = torch.arange(rows)
     temperature = (torch.rand(rows, generator=random) + 0.5).where(number % 3 != 1, 0)
@@ -110,7 +110,9 @@ def copy_of(cache: KVCache, decoder: Decoder) -> KVCache:
 
 
 def check(graphs: DecodeGraphs, decoder: Decoder, cache: KVCache, round: Round) -> Drawn:
-    """`graphs`, which writes to `cache`, gives what the plain round gives, and writes what it writes."""
+    """Check that `graphs`, which writes to `cache`, gives the same results as the plain round, and writes the same K
+    and V.
+    """
     other = copy_of(cache, decoder)
     expected = run_round(decoder, other, deepcopy(round))
     assert graphs.takes(round)
@@ -139,7 +141,7 @@ def test_padded_equals_plain(decoder: Decoder, cache: KVCache, rows: int, drawin
 
 
 def test_a_whole_page(decoder: Decoder, cache: KVCache) -> None:
-    """Some rows draw all of the tokens, some end before, and some wait for the host from the first one on."""
+    """Some rows draw all of the tokens, some end before, and some wait for the host from the first token on."""
     graphs = DecodeGraphs(decoder, cache, Tape(), most_rows=48)
     round = round_of(first_tokens(40, seed=1, tokens=PAGE_SIZE), decoder, True, 20, PAGE_SIZE)
     limit = torch.where(torch.arange(40) < 20, PAGE_SIZE, round.limit).int()
@@ -193,7 +195,7 @@ def test_recorded_anew_where_tables_grow(decoder: Decoder, cache: KVCache) -> No
 
 
 def test_the_largest_graph_writes_nothing_before_its_time(decoder: Decoder, cache: KVCache) -> None:
-    """It is recorded on input that is all padding."""
+    """It is recorded with padding as its only input."""
     before = copy_of(cache, decoder)
     graphs = DecodeGraphs(decoder, cache, Tape(), most_rows=8)
     step = first_tokens(1, seed=0)

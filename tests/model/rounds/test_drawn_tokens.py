@@ -1,4 +1,4 @@
-"""Drawn tokens in one table against their columns."""
+"""Drawn tokens in one table, against their columns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COLUMNS = ("ids", "logits", "lse", "top_ids", "top_logits")
 
 
 def columns(tokens: int, k: int, seed: int) -> list[NDArray[np.generic]]:
-    """Random tokens; the last logit is that of a candidate which is none."""
+    """Random tokens; the last logit belongs to a token that is no candidate."""
     random = np.random.default_rng(seed)
     ids, top_ids = random.integers(0, 2**31 - 1, tokens), random.integers(0, 2**31 - 1, (tokens, k))
     logits, lse, top_logits = (random.normal(size=shape).astype(np.float32) for shape in (tokens, tokens, (tokens, k)))
@@ -37,7 +37,7 @@ def test_columns_may_be_views_in_any_order() -> None:
 
 @pytest.mark.parametrize("widths", [(4, 4), (9, 4), (4, 64, 5)])
 def test_joined_tables_have_as_many_candidates_as_were_asked_for(widths: tuple[int, ...]) -> None:
-    """The neighbours of a branch may ask for more."""
+    """The neighbours of a branch may ask for more candidates."""
     given = [columns(1 + number, width, seed=number) for number, width in enumerate(widths)]
     drawn = DrawnTokens.joined([DrawnTokens.of(*each).table for each in given], 4)
     for name, of_each in zip(COLUMNS, zip(*given, strict=True), strict=True):

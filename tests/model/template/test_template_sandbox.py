@@ -25,7 +25,7 @@ NESTED = "{% set n = namespace(y=1) %}{% for a in range(9999) %}{% set n.y = [n.
 # So deep that hashing it would overflow the stack.
 DEEP = "{% set n = namespace(y=1) %}{% for a in range(30000) %}{% set n.y = (n.y,) %}{% endfor %}"
 
-# What takes too much work or memory, whichever operation it is done with.
+# Templates that take too much work or memory, with every operation.
 TOO_MUCH = {
     "loop in a loop": FOREVER + END,
     "loop with a test that nothing passes": "{% for a in range(99999) %}{% for b in range(99999) if false %}" + END,
@@ -169,7 +169,7 @@ TOO_MUCH = {
     "keys that are kept": N + FOREVER + "{% set n.y = {'a': n.y} %}" + END,
 }  # fmt: skip
 
-# What is refused for what it is: the text, and whether already when the template is loaded.
+# Templates that are refused, each with a word of the error.
 REFUSED = {
     "squares": (doubling("n.z = n.z * n.z"), "integer"),
     "sums that double": (doubling("n.z = n.z + n.z"), "integer"),
@@ -292,7 +292,7 @@ REFUSED_WHEN_LOADED = {
     "jump": ("{% break %}", "outside loop"),
 }  # fmt: skip
 
-# What does no harm, and only looks as if it might.
+# Harmless templates that look suspicious.
 HARMLESS = {
     "long text": ("x" * 2**19, "x"),
     "many comments": ("{# #}" * 99999 + "ok", "ok"),
@@ -317,7 +317,7 @@ HARMLESS = {
 
 @pytest.fixture(scope="module")
 def victim() -> Iterator[Victim]:
-    """With a sixteenth of the usual budget; `attack/templates.py` takes the time for all of it."""
+    """With a sixteenth of the normal budget; `attack/templates.py` uses all of it."""
     victim = Victim(STEPS // 16)
     yield victim
     victim.close()

@@ -175,7 +175,7 @@ def expressions() -> st.SearchStrategy[str]:
     return st.recursive(leaves, grown, max_leaves=3)
 
 
-# Derandomized: a sum whose terms differ much in size is compared as text, which fails for rare examples.
+# Derandomized: sums with terms of very different sizes are compared as text, where order matters.
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(expressions(), expressions())
 def test_math_verify_agrees_on_expressions(one: str, other: str) -> None:
