@@ -1,4 +1,4 @@
-"""README and docs: what they tell a reader to type runs as it stands, on a tiny model under the names of real ones."""
+"""README and docs: every command and example runs as printed, with tiny models under the names of real ones."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ PLACEHOLDERS = {
     "RESULTS": "results.jsonl",
     "T": "'some text'",
 }
-"""What stands in README's table of commands for something of the reader's own."""
+"""Placeholders in README's table of commands, and real values for them."""
 
 OTHER_OPTIONS = {"--help", "--install-completion", "--show-completion", "--index-url"}
-"""Options that typer adds, and those of other programs that the pages speak of."""
+"""Options that typer adds, and options of other programs that the pages mention."""
 
 
 def pages_with(language: str) -> list[Path]:
@@ -59,7 +59,7 @@ def page_id(page: Path) -> str:
 def inputs(
     tmp_path_factory: pytest.TempPathFactory, real_model: Callable[[str], Path], tiny_checkpoint: Callable[..., Path]
 ) -> Path:
-    """A folder with every file that the pages and the examples of `--help` speak of."""
+    """A folder with every file that the pages and the examples of `--help` use."""
     place = tmp_path_factory.mktemp("documented")
     write_built_in_models(real_model("smollm2-135m"), place / "models")
     shutil.copy(ROOT / "tests" / "engine" / "dataset" / "data" / "marco_cot_demo.json", place / "cot_demo.json")
@@ -77,7 +77,7 @@ def inputs(
 
 @pytest.fixture
 def folder(inputs: Path, tmp_path: Path) -> Path:
-    """A folder of one test's own with `inputs` and a copy of bench/results."""
+    """A folder for one test, with `inputs` and a copy of bench/results."""
     for each in inputs.iterdir():
         (tmp_path / each.name).symlink_to(each)
     shutil.copytree(ROOT / "bench" / "results", tmp_path / "bench" / "results")
@@ -86,7 +86,7 @@ def folder(inputs: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bash(folder: Path) -> Callable[[str], str]:
-    """Run a script in the folder, `marcot` being this one; returns what it printed."""
+    """Run a script in the folder, with this `marcot` on the path; return its standard output."""
     programs = Path(sys.executable).parent
     environment = {
         **os.environ,
@@ -116,7 +116,7 @@ def test_every_block_says_what_it_is(page: Path) -> None:
 def test_the_commands_of_a_page_run_one_after_the_other(page: Path, folder: Path, bash: Callable[[str], str]) -> None:
     blocks = [block for block in code_blocks(page) if block.language == "sh" and not block.excuse]
     bash("".join(f"echo '--- {block.page}, line {block.line}' >&2\n{block.text}" for block in blocks))
-    # Those that repeat a recorded measurement find all of it done, and make the reports that are there.
+    # Commands that repeat a recorded measurement find all of it done, and make the same reports as recorded.
     for recorded in RECORDED_REPORTS:
         assert (folder / recorded).read_text() == (ROOT / recorded).read_text(), recorded
 
@@ -162,7 +162,7 @@ def test_the_examples_of_serve_start(bash: Callable[[str], str], folder: Path) -
 
 
 def examples(name: str) -> list[str]:
-    """The lines that the help of a command shows."""
+    """The example commands in the help of a command."""
     text = re.sub(r"\\\n\s*", "", COMMANDS[name].help or "")
     lines = re.findall(r"^\s*(marcot .+)$", text, re.MULTILINE)
     assert lines
@@ -189,7 +189,7 @@ def test_what_the_text_calls_an_option_is_one(page: Path) -> None:
 
 
 def filled(command: str, folder: str) -> str:
-    """A command of README's table with something real for each placeholder, and `folder` for a new folder."""
+    """A command of README's table with real values for the placeholders, and `folder` as the name of a new folder."""
     for placeholder, value in (PLACEHOLDERS | {"DIR": folder}).items():
         command = re.sub(rf"(?<=\s){placeholder}(?=\s|$)", value, command)
     return command

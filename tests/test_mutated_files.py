@@ -1,4 +1,4 @@
-"""Files that somebody changed: read, or refused in one line. `tests/attack/readers.py` does the same for hours."""
+"""Damaged files are read or refused in one line. `tests/attack/readers.py` does the same for hours."""
 
 from __future__ import annotations
 

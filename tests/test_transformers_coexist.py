@@ -37,7 +37,7 @@ assert not taken, taken
 
 
 def run(code: str, *arguments: str, cwd: Path) -> None:
-    """Run `code` in a fresh interpreter that looks for modules in `cwd` first."""
+    """Run `code` in a new interpreter that looks for modules in `cwd` first."""
     finished = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=cwd, capture_output=True, text=True, check=False
     )

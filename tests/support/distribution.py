@@ -1,4 +1,4 @@
-"""Which tests go to the same process, and when, where `make test` runs several."""
+"""Which tests `make test` runs in the same process, and in which order."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ _LONG: Final = (
     "tests/engine/test_deterministic_engine.py",
     "tests/bench/kernel_report/test_kernel_report.py",
 )
-"""Files with few tests that take long. At the end, with one process at work on them, the others would have nothing."""
+"""Files with few but long tests. If one process ran them at the end, the others would be idle."""
 
 
 class Distribution(LoadFileScheduling):
-    """The tests of a file go to one process, as they share models; those of CPU kernels, the tests of a kernel set.
+    """Tests of a file go to one process, because they share models; tests of the CPU kernels, by kernel set.
 
-    A set is compiled for a quarter of a minute by the first test that wants it. Processes that run files would all want
-    it at the same time.
+    The first test that uses a set compiles it for a quarter of a minute. If processes shared these files, all would
+    compile it at the same time.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        """The name of what `nodeid` is dealt out with."""
+        """The name of the group that `nodeid` belongs to."""
         file, _, test = nodeid.partition("::")
         found = _SET.search(test) if file.startswith(_KERNELS) and file != _OF_TWO_SETS else None
         return found[1] if found else file
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        """Give a process what takes long, then what has most tests."""
+        """Give a process one of the long files, or else the group with the most tests."""
         for file in _LONG:
             if file in self.workqueue:
                 self.workqueue.move_to_end(file, last=False)

@@ -1,4 +1,5 @@
-"""The strategies once more, as a textbook has them: for scripted worlds, in plain Python, without a line of the engine.
+"""A second implementation of the strategies, from the textbook: plain Python for toy worlds, sharing no code with the
+engine.
 
-A test asks both for the same search and compares visits, values, answers and tokens.
+Tests run the same search with both and compare visits, values, answers and tokens.
 """

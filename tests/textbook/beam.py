@@ -11,7 +11,7 @@ def beam(story: Story, beams: int, samples: int) -> None:
 
 
 def level(story: Story, states: list[State], beams: int, samples: int) -> None:
-    """Continue each of `states` by `samples` actions, and go on with the best `beams` of what comes out."""
+    """Continue each of `states` by `samples` actions, and go on with the best `beams` of the new states."""
     if not states or story.told:
         return
     ranked: list[State] = []

@@ -6,7 +6,7 @@ from .story import State, Story
 
 
 def dvts(story: Story, subtrees: int, samples: int) -> None:
-    """All trees take a step at the same time."""
+    """All subtrees take a step at the same time."""
     while not story.told:
         tips: list[State] = [story.root] * subtrees
         while tips and not story.told:
@@ -16,7 +16,7 @@ def dvts(story: Story, subtrees: int, samples: int) -> None:
 
 
 def leader(states: list[State | None]) -> State | None:
-    """The surest, the first of equals."""
+    """The state with the highest confidence, the first of equals."""
     best = None
     for state in states:
         if state and (best is None or state.confidence > best.confidence):

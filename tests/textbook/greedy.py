@@ -1,4 +1,4 @@
-"""One chain."""
+"""One chain of the most probable tokens."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def mcts(story: Story, width: int, exploration: float, greedy_first: bool) -> No
 
 
 def select(state: State, flying: Counter[State], width: int, exploration: float) -> State | None:
-    """Where the next chain starts; chains in flight count as visits that found nothing."""
+    """Where the next chain starts; chains in flight count as visits of value 0."""
     seen = state.visits + flying[state]
     if seen < width:
         return state
@@ -40,7 +40,7 @@ def bound(state: State, visits: int, seen: int, exploration: float) -> float:
 
 
 def exhausted(state: State, width: int) -> bool:
-    """Whether there is nothing new to find at `state` or below."""
+    """Whether nothing new can be found at `state` or below."""
     if state.over:
         return True
     return state.visits >= width and bool(state.after) and all(exhausted(child, width) for child in state.after)

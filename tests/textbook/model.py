@@ -1,4 +1,4 @@
-"""A language model: a function that is asked for one token after the other."""
+"""A language model: a function that returns one token at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Draw = Callable[[Sequence[int], int, int], tuple[int, float]]
 
 
 class Model:
-    """Counts how often each state was continued, and all tokens."""
+    """Counts how often each state was continued, and how many tokens were drawn."""
 
     def __init__(self, draw: Draw, prompt: str) -> None:
         self._draw = draw
@@ -25,7 +25,7 @@ class Model:
     def write(
         self, state: tuple[int, ...], most: int, stop: int | None, greedy: bool = False
     ) -> tuple[list[int], list[float]]:
-        """Go on after `state` to the end of the sequence, to the token `stop`, or for `most` tokens."""
+        """Continue `state` up to the end of sequence, the token `stop`, or `most` tokens."""
         sample = GREEDY if greedy else self._asked[state]
         self._asked[state] += 1
         tokens: list[int] = []
@@ -43,12 +43,12 @@ def told(tokens: Sequence[int]) -> str:
 
 
 def last_number(text: str) -> str:
-    """The last number of a text; of two at the same place, as in "8 8", any."""
+    """The last number of a text. If two share a place, as in "8 8", it makes no difference which."""
     return max((word for word in ("six", "two", "eight", "8", "9") if word in text), key=text.rfind, default="")
 
 
 def steps(tokens: list[int]) -> list[list[int]]:
-    """Cut after blank lines, and after a mark that is not the first thing said; blanks alone are no step."""
+    """Cut after blank lines, and before every step mark but the first; blank text alone is no step."""
     for at in range(len(tokens)):
         if tokens[at] not in (BLANK, MARK) or not told(tokens[:at]).strip():
             continue
@@ -62,7 +62,7 @@ def steps(tokens: list[int]) -> list[list[int]]:
 
 
 def cut(tokens: list[int], action: str) -> list[list[int]]:
-    """Cut what was written into actions: `"step"`, `"token"` or `"mini-step-N"`."""
+    """Cut tokens into actions: `"step"`, `"token"` or `"mini-step-N"`."""
     if action == "step":
         return steps(tokens)
     length = size(action) or 1
@@ -70,5 +70,5 @@ def cut(tokens: list[int], action: str) -> list[list[int]]:
 
 
 def size(action: str) -> int | None:
-    """Tokens of an action; None if it has no fixed number."""
+    """The number of tokens of an action; None if it varies."""
     return None if action == "step" else 1 if action == "token" else int(action.removeprefix("mini-step-"))

@@ -23,7 +23,7 @@ def rebase(story: Story, samples: int, balance: float) -> None:
 
 
 def hamilton(seats: int, votes: list[float]) -> list[int]:
-    """Hamilton's apportionment: everybody has the whole part of the quota, the rest goes by the largest remainders."""
+    """Hamilton's apportionment: everyone gets the whole part of the quota; the rest goes to the largest remainders."""
     quotas = [seats * each / sum(votes) for each in votes]
     given = [int(quota) for quota in quotas]
     while votes and sum(given) < seats:

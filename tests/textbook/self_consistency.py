@@ -1,4 +1,4 @@
-"""Chains from the prompt; only the vote differs from best-of-n, so this one is written one chain after the other."""
+"""Chains from the prompt. Only the vote differs from best-of-n, so the chains come simply one after the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has been written for a question: a trie of states, and the chains that ended."""
+"""The search of one question: a trie of states, and the finished chains."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .model import BLANK, Model, cut, last_number, size, told
 
 @dataclass(eq=False)
 class State:
-    """A place in the trie: what was said there, and the values of the chains that came through."""
+    """A node of the trie: its own tokens, and the values of the chains through it."""
 
     before: State | None
     said: tuple[int, ...]
@@ -41,7 +41,7 @@ class State:
 
 
 class Ending(NamedTuple):
-    """A chain that has ended."""
+    """A finished chain."""
 
     state: State
     value: float
@@ -85,7 +85,7 @@ class Story:
 
     @property
     def wanting(self) -> int:
-        """Chains that the leading answer still needs to be far enough ahead of the next."""
+        """The number of further votes that the leading answer needs to reach the vote margin."""
         if not self.limits.vote_margin:
             return 10**9
         votes = Counter(end.answer for end in self.endings if end.reason in ("eos", "stop") and end.answer)
@@ -93,16 +93,16 @@ class Story:
         return self.limits.vote_margin - (counts[0] if counts else 0) + (counts[1] if len(counts) > 1 else 0)
 
     def fits(self, forks: Sequence[State]) -> bool:
-        """Whether another chain may be written at the same time: all could reach their full length."""
+        """Whether another chain may run at the same time: all of them could still reach their full length."""
         if len(forks) >= min(self.limits.parallel, self.chains_left, self.wanting):
             return False
         needed = sum(self.limits.chain - len(fork.tokens) for fork in forks) + self.limits.chain
         return not forks or needed <= self.left
 
     def finish(self, forks: Sequence[State], greedy: int = 0) -> list[State | None]:
-        """Write a chain from each fork to its end, the first `greedy` of them from the most probable tokens.
+        """Continue each fork to the end of its chain, the first `greedy` of them with the most probable tokens.
 
-        As a wave may use no more tokens than are left, first come is first served.
+        A wave may use no more tokens than are left, so earlier forks come first.
         """
         promised = 0
         ends: list[State | None] = []
@@ -120,7 +120,7 @@ class Story:
         return ends
 
     def step(self, forks: Sequence[State]) -> list[State | None]:
-        """Write an action after each fork, all with the same share of the tokens that are left."""
+        """Draw an action after each fork, with equal shares of the tokens that are left."""
         reached: list[State | None] = []
         reasons: list[str] = []
         left = self.left
@@ -140,7 +140,7 @@ class Story:
         return reached
 
     def _action(self, fork: State, most: int) -> tuple[list[int], list[float]]:
-        """A step goes to a blank line that does not stand at its beginning."""
+        """A step ends at a blank line, except at one before its first text."""
         length = size(self.action)
         if length is not None and most:
             return self.model.write(fork.tokens, min(length, most), None)
@@ -153,7 +153,7 @@ class Story:
         return tokens, confidences
 
     def _put(self, fork: State, tokens: list[int], confidences: list[float], ended: bool) -> State:
-        """Add actions to the trie. What is below the greatest depth is part of the action there."""
+        """Add actions to the trie. At the greatest depth, all further tokens belong to one action."""
         actions = cut(tokens, self.action)
         room = self.limits.depth - len(fork.way) + 1
         if len(actions) > room:
@@ -178,7 +178,7 @@ class Story:
         self.endings.append(Ending(state, value, last_number(told(state.tokens)), reason, spent))
 
     def close(self) -> None:
-        """If nothing has ended, the longest way is all there is."""
+        """If no chain has ended, the longest path is the result."""
         if not self.endings:
             longest = max(self.states, key=lambda state: len(state.tokens))
             self._end(longest, longest.confidence if longest.tokens else 0.0, "length", self.model.drawn)

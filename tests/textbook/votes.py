@@ -1,4 +1,4 @@
-"""Which answer stands."""
+"""Which answer wins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .story import Ending, State
 
 
 def chosen(rule: str, endings: Sequence[Ending], root: State) -> Ending:
-    """The chain whose answer stands, by the rule of this name."""
+    """The chain whose answer wins by the rule of this name."""
     able = [ending for ending in endings if ending.reason in ("eos", "stop") and ending.answer] or list(endings)
     if rule == "best-rollout":
         return best(able)

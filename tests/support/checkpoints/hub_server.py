@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face hub: the few routes that a download takes, over real HTTP."""
+"""A stand-in for the Hugging Face hub: the few routes that a download needs, over real HTTP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Repositories = Mapping[str, Mapping[str, Mapping[str, bytes]]]
 
 @contextmanager
 def hub_server(repositories: Repositories) -> Iterator[str]:
-    """Serve `repositories` on a free port of this machine and yield the address; `main` is the default revision."""
+    """Serve `repositories` on a free local port and yield the address; `main` is the default revision."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -1,7 +1,6 @@
 """Tiny random models whose chains end after a few tokens.
 
-Under the names of the built-in models, and as checkpoint folders, they let documented commands run as they stand, in
-seconds.
+Under the names of the built-in models, or as checkpoint folders, they let documented commands run unchanged in seconds.
 """
 
 from __future__ import annotations
@@ -20,12 +19,13 @@ from torch import Tensor
 
 _CONTEXT = 4096
 _END_LOGIT = 4.2
-"""Of the end token, whatever came before; the other logits are normal with a deviation of 1. Of 20 candidates among
-50,000 tokens it has a chance of about 0.1, and it is the most probable one every other time."""
+"""The logit of the end token, after any token; other logits are normal with a deviation of 1. Among 20 candidates of
+50,000 tokens it has a probability of about 0.1, and it is the most probable token half of the time.
+"""
 
 
 def write_talking_folder(path: Path, vocabulary: int = 331, end: int = 2) -> Path:
-    """Write a checkpoint folder of one layer whose state is the last token's embedding, with a tokenizer."""
+    """Write a checkpoint folder with a tokenizer and a single layer, whose state is the last token's embedding."""
     write_tiny(
         path, "qwen2", tokenizer=True, vocab_size=vocabulary, eos_token_id=end, num_hidden_layers=1,
         tie_word_embeddings=False, max_position_embeddings=_CONTEXT,
@@ -40,11 +40,11 @@ def write_talking_folder(path: Path, vocabulary: int = 331, end: int = 2) -> Pat
 
 
 def write_built_in_models(vocabulary_of: Path, models: Path) -> None:
-    """Put such a model into the folder `models` under every built-in name, and of the size that it is known by.
+    """Write such a model to the folder `models` under every built-in name, with the file size that is expected of it.
 
     Args:
-        vocabulary_of: A GGUF file whose tokenizer and chat template it gets.
-        models: The folder; made if missing.
+        vocabulary_of: A GGUF file to copy the tokenizer and chat template from.
+        models: The folder; created if missing.
     """
     models.mkdir(parents=True, exist_ok=True)
     tokenizer = [field for field in GGUFReader(vocabulary_of).fields.values() if field.name.startswith("tokenizer.")]
@@ -62,14 +62,15 @@ def write_built_in_models(vocabulary_of: Path, models: Path) -> None:
     for model in BUILT_IN_MODELS.values():
         path = models / f"{model.name}.gguf"
         path.write_bytes(written)
-        os.truncate(path, model.size)  # a hole that takes no room on the disk
+        os.truncate(path, model.size)  # a hole, which takes no disk space
         note_verified(path, model.sha256)
 
 
 def _let_it_end(embeddings: Tensor, head: Tensor, end: int) -> None:
     """Fill `embeddings` and `head`, `[vocabulary, hidden]`, so that token `end` has its logit in every state.
 
-    The first dimension of every state is a constant, half of the state's square; only the end token looks at it.
+    The first dimension of every state is a constant that makes up half of the state's square. Only the end token uses
+    it.
     """
     hidden = embeddings.shape[1]
     draw = torch.Generator().manual_seed(0)

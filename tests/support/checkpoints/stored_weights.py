@@ -1,4 +1,4 @@
-"""Weights in every format that a checkpoint stores, with any bits in their blocks."""
+"""Weights in every format that checkpoints use, with arbitrary bits in their blocks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 class Layout(NamedTuple):
-    """A block of a GGUF format.
+    """The layout of a block of a GGUF format.
 
     Attributes:
-        columns: Values in it.
-        bytes: Its size.
-        scales: Where its fp16 numbers begin; every other byte may have any value.
+        columns: Values in a block.
+        bytes: Size of a block.
+        scales: Offsets of its fp16 numbers; every other byte may have any value.
     """
 
     columns: int
@@ -43,7 +43,7 @@ MODES: Final[list[tuple[str, Compute]]] = [
     *((format, "exact") for format in FORMATS),
     *((format, "fast") for format in BLOCKS),
 ]
-"""Every format in every mode that it knows."""
+"""Every format, in every compute mode that supports it."""
 
 MODE_IDS: Final = ["-".join(mode) for mode in MODES]
 
@@ -58,14 +58,14 @@ def random_weight(format: str, rows: int, columns: int, random: torch.Generator)
 
 
 def integer_weight(format: str, rows: int, columns: int, random: torch.Generator) -> BlockTensor:
-    """A matrix of this block format with any codes and inner scales below scales of 1: its values are integers."""
+    """A matrix with any codes and inner scales, and block scales of 1, so that its values are integers."""
     blocks = rows * columns // BLOCKS[format].columns
     data = torch.randint(0, 256, (blocks, BLOCKS[format].bytes), generator=random, dtype=torch.uint8)
     return _with_scales(data, format, rows, columns, torch.ones(blocks, 2))
 
 
 def filled_weight(format: str, rows: int, columns: int, byte: int) -> BlockTensor:
-    """A matrix of this block format whose codes and inner scales consist of one byte, below scales of 1/64."""
+    """A matrix whose codes and inner scales are all made of one byte, with block scales of 1/64."""
     blocks = rows * columns // BLOCKS[format].columns
     data = torch.full((blocks, BLOCKS[format].bytes), byte, dtype=torch.uint8)
     return _with_scales(data, format, rows, columns, torch.full((blocks, 2), 1 / 64))
@@ -79,12 +79,12 @@ def _with_scales(data: Tensor, format: str, rows: int, columns: int, scales: Ten
 
 
 def values(weight: Weight) -> Tensor:
-    """What a weight stands for, in fp32."""
+    """The values of a weight, in fp32."""
     return weight.dequantize() if isinstance(weight, BlockTensor) else weight.float()
 
 
 def product(x: Tensor, weight: Weight, compute: Compute) -> Tensor:
-    """`x weightᵀ` in fp64; in the fast mode of the rounded `x`, where the weight is quantised."""
+    """`x weightᵀ` in fp64. In the fast mode, if the weight is quantised, `x` is rounded first."""
     wide = x.double()
     if compute == "fast" and isinstance(weight, BlockTensor):
         codes, scales = quantize(x)
@@ -93,9 +93,9 @@ def product(x: Tensor, weight: Weight, compute: Compute) -> Tensor:
 
 
 def assert_close(y: Tensor, expected: Tensor, x: Tensor, weight: Weight) -> None:
-    """Compare a product with its fp64 value, in units of the lengths of the row and the weight's row.
+    """Compare a product with its fp64 value, relative to the lengths of its two rows.
 
-    That is how large a product of random rows is, and what its rounding errors are proportional to.
+    Products of random rows are about that large, and their rounding errors are proportional to it.
     """
     lengths = torch.outer(x.double().norm(dim=1), values(weight).double().norm(dim=1))
     assert y.dtype == torch.float32

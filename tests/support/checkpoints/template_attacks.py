@@ -1,6 +1,6 @@
-"""Where chat templates that mean harm are tried: a process with limits on its time and memory.
+"""A process with limits on time and memory, in which malicious chat templates are tried.
 
-Run as a program it takes templates as lines of JSON and writes what became of each as another line.
+As a program, it reads templates as lines of JSON and writes the outcome of each as another line.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import time
 from typing import NamedTuple
 
 SECONDS = 4.0
-"""CPU time that loading and rendering a template may take together, a quarter of it on a machine that does nothing
-else; what takes longer kills the process."""
+"""CPU time for loading and rendering a template. An idle machine needs a quarter of it; a template that exceeds it
+kills the process.
+"""
 
 MEGABYTES = 500
-"""Memory that a template may take beyond what the process has when it begins."""
+"""Memory for a template, in addition to what the process takes at the start."""
 
 MESSAGES = [
     {"role": "system", "content": "Think step by step."},
@@ -29,12 +30,12 @@ MESSAGES = [
 
 
 class Outcome(NamedTuple):
-    """What became of a template.
+    """The outcome of a template.
 
     Attributes:
-        kind: "refused" when it was loaded, "stopped" when it was rendered, "rendered", "raw" for any other error, or
+        kind: "refused" while loading, "stopped" while rendering, "rendered", "raw" for an unexpected error, or
             "killed" by a limit.
-        text: The error's, or the end of the prompt.
+        text: The text of the error, or the end of the prompt.
         seconds: CPU time.
     """
 
@@ -44,17 +45,17 @@ class Outcome(NamedTuple):
 
     @property
     def is_clean(self) -> bool:
-        """Whether it is a prompt or an error that a user can read."""
+        """Whether it is a prompt, or an error that a user can read."""
         if self.kind in ("refused", "stopped"):
             return self.text.isprintable() and 15 < len(self.text) < 400
         return self.kind == "rendered"
 
 
 class Victim:
-    """A process that tries templates; one that a template kills is followed by another.
+    """A process that tries templates. If a template kills it, another one is started.
 
     Args:
-        steps: Steps of a rendering instead of the usual number.
+        steps: Limit on the steps of a rendering, instead of the usual one.
     """
 
     def __init__(self, steps: int | None = None) -> None:
@@ -62,7 +63,7 @@ class Victim:
         self._process: subprocess.Popen[str] | None = None
 
     def attack(self, source: str) -> Outcome:
-        """Load and render a template there."""
+        """Load and render a template in the process."""
         if self._process is None:
             pipe = subprocess.PIPE
             self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
@@ -109,14 +110,14 @@ def _limit_memory() -> None:
 
 
 def main() -> None:
-    """Try what is on the input."""
+    """Try the templates on standard input."""
     import marcot.model.template.chat_template as module
 
     if sys.argv[1:]:
         module.STEPS = int(sys.argv[1])
     _limit_memory()
     for line in sys.stdin:
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # kills, even in the middle of an operation
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # the limit kills even in the middle of an operation
         print(json.dumps(_try(json.loads(line))), flush=True)
 
 

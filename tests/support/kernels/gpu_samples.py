@@ -15,7 +15,9 @@ TINY = Shape("tiny", 64, 6, 2, 16, 32, 100)
 
 
 class OnceClock:
-    """Calls what is timed once, and keeps all results. Times grow, so that no two are alike: 1 ms, 2 ms and so on."""
+    """Calls each function once and keeps its result. Every time it reports is longer than the one before: 1 ms, 2 ms
+    and so on.
+    """
 
     def __init__(self) -> None:
         self.results: list[Any] = []

@@ -1,6 +1,6 @@
-"""Decides where Triton's kernels run in the tests. To be imported before Triton is.
+"""Decides where the tests run Triton's kernels; must be imported before Triton.
 
-That is Triton's interpreter on the CPU, or with `MARCOT_TEST_DEVICE=cuda` a GPU, which `make gpu-check` asks for.
+They run on the CPU in Triton's interpreter, or with `MARCOT_TEST_DEVICE=cuda` on a GPU, as `make gpu-check` does.
 """
 
 from __future__ import annotations
@@ -15,4 +15,4 @@ if DEVICE == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"
 else:
     os.environ.pop("TRITON_INTERPRET", None)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch's deterministic mode, which the tests use
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for torch's deterministic mode, which the tests use

@@ -1,4 +1,4 @@
-"""Arithmetic that Triton's interpreter does not do as a GPU does, put right for a test."""
+"""Arithmetic that Triton's interpreter does differently from a GPU, corrected for a test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from triton.runtime import interpreter
 
 
 def round_fp8(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Conversions from fp32 to fp8 round to nearest. The interpreter's lose the carry from mantissa to exponent."""
+    """Make conversions from fp32 to fp8 round to nearest. The interpreter's lose carries into the exponent."""
     convert = interpreter._convert_float
     kinds = {"fp8e4nv": torch.float8_e4m3fn, "fp8e5": torch.float8_e5m2}
 
@@ -24,7 +24,7 @@ def round_fp8(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def multiply_rows_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row of a product has the same bits wherever it is in its tile, as on tensor cores; BLAS does not promise it."""
+    """Give a row of a product the same bits anywhere in its tile, as on tensor cores; BLAS does not promise that."""
 
     def product(self: Any, a: Any, b: Any, acc: Any, *options: Any) -> Any:
         values = np.einsum("mk,kn->mn", a.data.astype(np.float32), b.data.astype(np.float32))

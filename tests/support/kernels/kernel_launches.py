@@ -1,4 +1,4 @@
-"""Launches of GPU kernels that are noted instead of made, and looked for among the variants that an op lists."""
+"""GPU kernel launches that are recorded instead of made, and looked up among the variants that an op lists."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Launch = dict[str, Any]
 
 
 def noted(monkeypatch: pytest.MonkeyPatch, places: Iterable[tuple[ModuleType, str]]) -> list[Launch]:
-    """What becomes of launches of the kernels with these names in these modules, from now on."""
+    """A list to which launches of these kernels, `(module, name)`, are appended instead of being made."""
     launches: list[Launch] = []
     for module, name in places:
         monkeypatch.setattr(module, name, _Notes(getattr(module, name), launches))
@@ -61,7 +61,7 @@ def _is_of(launch: Launch, variant: Variant) -> bool:
 
 
 def weights(dtype: torch.dtype, rows: int = 80, columns: int = 256) -> Iterator[TritonLinear]:
-    """One of each kind that there are kernels for; all zeros."""
+    """A weight of zeros for each of the formats that have different kernels."""
     sections: list[DenseSection | QuantizedSection] = [
         DenseSection(torch.zeros(rows, columns, dtype=dtype), fast=False)
     ]

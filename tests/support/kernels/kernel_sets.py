@@ -1,8 +1,8 @@
 """The kernel sets that the tests of `tests/kernels` run on, by name.
 
-Beside those that a user gets there are builds of the CPU kernels for other machines: other widths of vectors, other
-instruction sets, and some under sanitizers, which take too long to be part of every run. `KERNEL_SETS` in the
-environment chooses by patterns such as `sanitized*`, separated by commas.
+In addition to the sets that users get, there are builds of the CPU kernels for other machines: other vector widths,
+other instruction sets, and some under sanitizers, which take too long for every run. `KERNEL_SETS` in the environment
+selects sets by patterns such as `sanitized*`, separated by commas.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NEON_COMPILER, _NEON_EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
 
 
 def _triton(folder: Path) -> Kernels:
-    """The GPU kernels, in Triton's interpreter or on the device that `interpreted.py` has found."""
+    """The GPU kernels, in Triton's interpreter or on the device that `interpreted.py` has chosen."""
     from marcot.kernels.triton import load as load_triton
 
     device = torch.device(interpreted.DEVICE)
@@ -62,9 +62,9 @@ def _neon(flags: Sequence[str], folder: Path) -> Kernels:
 
 
 def _sanitized(sanitizers: str, flags: Sequence[str], folder: Path) -> Kernels:
-    """A driver that ends at the first byte out of bounds, the first undefined operation, or the first race of threads.
+    """A driver that ends at the first access out of bounds, undefined operation or data race.
 
-    Fresh memory is filled with 0xff, which as a float is NaN, so that what is read before it is written shows as well.
+    Fresh memory is filled with 0xff, which is NaN as a float, so that reading before writing shows as well.
     """
     usual = (f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-O1", "-g", _NATIVE)
     filled = f"malloc_fill_byte=255:max_malloc_fill_size={1 << 30}"
@@ -106,14 +106,14 @@ def _chosen() -> list[str]:
 
 NAMES: Final = _chosen()
 COMPILED: Final = [name for name in NAMES if name not in ("reference", "triton")]
-"""Those that are batch-invariant."""
+"""Sets that are batch-invariant."""
 FAST: Final = [name for name in NAMES if name in ("reference", "cpu", "sanitized")]
-"""Those for which large sizes are worth their time."""
+"""Sets that are fast enough for large sizes."""
 
 
 @cache
 def kernel_set(name: str, folder: Path) -> Kernels:
-    """The set `name`; what must be built for it goes to `folder`. Skips the test where this machine cannot have it."""
+    """Return the set `name`, building it in `folder` if needed. Skips the test if this machine cannot run it."""
     try:
         return _SETS[name](folder)
     except NoCompilerError:
@@ -121,7 +121,9 @@ def kernel_set(name: str, folder: Path) -> Kernels:
 
 
 def tokens_of_keys(ops: Kernels, k_pages: Tensor) -> Tensor:
-    """K pages by token, `[..., kv_heads, page_size, head_dim]`, as a view of the memory that `ops` reads and writes."""
+    """K pages with the head dimension last, `[..., kv_heads, page_size, head_dim]`, as a view of the memory that `ops`
+    uses.
+    """
     if not ops.keys_by_dim:
         return k_pages
     *_, page_size, head_dim = k_pages.shape

@@ -15,7 +15,7 @@ EPS = 1e-5
 
 
 class Model(NamedTuple):
-    """Sizes of a stack of layers, the formats of its matrices, norms of heads, and how many tables of cosines."""
+    """Sizes of a stack of layers, formats of its matrices, norms of heads, and the number of cosine tables."""
 
     hidden: int
     width: int
@@ -68,7 +68,7 @@ class Step(NamedTuple):
     plan: Plan
 
     def by_ops(self, ops: Kernels, layers: list[LayerWeights]) -> tuple[Tensor, Tensor]:
-        """What a fused call returns, op by op."""
+        """The results of a fused call, computed op by op."""
         x, residual = self.x, None
         scale = self.v_cache.shape[-1] ** -0.5
         for layer, k, v in zip(layers, self.k_cache, self.v_cache, strict=True):
@@ -85,7 +85,7 @@ class Step(NamedTuple):
 
 
 def step(ops: Kernels, model: Model, layers: int) -> Step:
-    """A prefill chunk, three decoding branches and a row that is run again, which writes nothing."""
+    """A prefill chunk, three decoding branches, and a repeated row, which writes nothing."""
     forest = Forest(ops, model.kv_heads, model.head_dim, seed=5, pages=12)
     for segment in ((37, 3, None), (20, 0, 0), (9, 0, 0), (4, 0, 0)):
         forest.add(*segment)

@@ -1,4 +1,4 @@
-"""What an LM head reads from memory and writes to it, counted from the parameters of the launch."""
+"""What an LM head reads from memory and writes to it, counted from the launch parameters."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from marcot.kernels.triton.lm_head.shape import DENSE, TILE, rows_at_once, sampl
 
 
 class HeadBytes(NamedTuple):
-    """Bytes of one call.
+    """Bytes that one call moves.
 
     Attributes:
-        weights: Of the vocabulary, read once: where several blocks of rows read them side by side, from the L2 cache.
-        hidden: Read once; all further reads are served by the L2 cache.
+        weights: The vocabulary, read from memory once; if several blocks of rows read it, the others use the L2 cache.
+        hidden: Hidden states, read from memory once; all further reads use the L2 cache.
         inputs: Targets, temperatures, keys and positions.
-        results: Everything that is in `HeadTopK`.
-        partials: Whatever is written for another thread block or kernel, and its reads; counted as memory traffic,
-            though it is so little that it hardly leaves the cache.
+        results: Everything in `HeadTopK`.
+        partials: What is written for another thread block or kernel, and read by it. It counts as memory traffic,
+            although so little hardly leaves the cache.
     """
 
     weights: int
@@ -34,7 +34,7 @@ class HeadBytes(NamedTuple):
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Everything that is moved."""
         return self.least + self.partials
 
 
@@ -51,12 +51,12 @@ def lm_head_bytes(
     """Bytes of `lm_head_topk` with a dense weight.
 
     Args:
-        arch: Whose launch it is.
-        rows: Hidden states, at most as many as are multiplied at once.
+        arch: The GPU of the launch.
+        rows: Number of hidden states, at most as many as are multiplied at once.
         columns: Width of a hidden state.
-        vocab: Tokens.
-        k: Best tokens that are wanted.
-        dtype: Of hidden states and weight.
+        vocab: Size of the vocabulary.
+        k: Number of best tokens wanted.
+        dtype: Dtype of hidden states and weight.
         has_targets: Whether there are targets.
         has_draw: Whether there is a draw.
     """
@@ -73,7 +73,7 @@ def lm_head_bytes(
         hidden=rows * columns * dtype.itemsize,
         inputs=rows * (8 * has_targets + (4 + 8 + 8) * has_draw),
         results=rows * ((8 + 4) * k + 4 + 4 * has_targets + (8 + 4 + 4) * has_draw),
-        # Tiles are written as far as there is reason to, and `k` of a row read; the others written and read.
+        # Some tiles of logits are written, and `k` of them read for each row; the small tables are written and read.
         partials=rows * (4 * TILE * (written + k) + 2 * ((8 + 4 * has_draw) * tiles + (4 + 4 * has_draw) * all_shards)),
     )
 
@@ -81,7 +81,7 @@ def lm_head_bytes(
 def unfused_bytes(
     rows: int, columns: int, vocab: int, k: int, dtype: torch.dtype, has_targets: bool = True, has_draw: bool = True
 ) -> int:
-    """Bytes of a product that writes its logits, and of the log-softmax, top-k and draw that each read them once."""
+    """Bytes of a product that writes its logits, and of a log-softmax, top-k and draw that read them once each."""
     logits = rows * vocab * dtype.itemsize
     inputs = rows * (8 * has_targets + (4 + 8 + 8) * has_draw)
     results = rows * ((8 + 4) * k + 4 + 4 * has_targets + (8 + 4 + 4) * has_draw)

@@ -1,4 +1,4 @@
-"""Spares Triton's interpreter, where most of our time goes, what it does over and over. Results are the same."""
+"""Makes Triton's interpreter, where these tests spend most of their time, faster by not repeating work."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from triton.runtime import interpreter
 
 
 def install() -> None:
-    """Make kernels that run from now on quicker.
+    """Speed up all kernels that are interpreted from now on. Results stay the same.
 
-    At each launch, and each time that a kernel calls a function, the interpreter replaces all of `triton.language` by
-    its own. As nothing is compiled in its process, once is enough. For each sum or product of integers it works out
-    whether they overflow, and then, unless it is told to debug, asserts nothing. And it describes the same few shapes
-    for every value.
+    At each launch and each call of a device function, the interpreter replaces all of `triton.language` by its own
+    functions; once is enough, because nothing is compiled in this process. For sums and products of integers it checks
+    for overflow even when it does not debug and so ignores the result. It also describes the same few shapes anew for
+    every value.
     """
     interpreter._patch_lang = _for_each_module(interpreter._patch_lang)
     interpreter._get_np_dtype = _remembered(interpreter._get_np_dtype)
@@ -30,7 +30,7 @@ def install() -> None:
 
 
 def _for_each_module(patch: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """`patch`, once for the functions of a module; what it returns would undo that."""
+    """Call `patch` only once for the functions of a module. The object it returns, which would undo it, is not used."""
     patched = set()
 
     def patch_once(function: Any) -> Any:
@@ -43,7 +43,7 @@ def _for_each_module(patch: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _remembered(numpy_dtype: Callable[[Any], np.dtype[Any]]) -> Callable[[Any], np.dtype[Any]]:
-    """`numpy_dtype`, which makes a table of all formats at each call; pointers and blocks have no hash."""
+    """Cache `numpy_dtype`, which builds a table of all formats in each call; pointers and blocks are not hashable."""
     of_scalar = cache(numpy_dtype)
     return lambda dtype: numpy_dtype(dtype) if dtype.is_ptr() or dtype.is_block() else of_scalar(dtype)
 
@@ -55,13 +55,13 @@ def _shape(sizes: tuple[int, ...]) -> tuple[Any, Any]:
 
 
 def _tensor(self: Any, handle: Any, type: Any) -> None:
-    """What `tensor.__init__` does, with a description of the shape that tensors share."""
+    """Like `tensor.__init__`, but tensors of one shape share its description."""
     self.handle, self.type, self.dtype = handle, type, type.scalar
     self.shape, self.numel = _shape(type.shape if type.is_block() else ())
 
 
 def _block_type(init: Callable[[Any, Any, Any], None]) -> Callable[[Any, Any, Any], None]:
-    """`init`, once for a shape and a number format."""
+    """Call `init` only once for each shape and dtype."""
     known: dict[tuple[str, tuple[int, ...]], tuple[Any, ...]] = {}
 
     def init_once(self: Any, element_ty: Any, shape: Sequence[Any]) -> None:

@@ -1,4 +1,4 @@
-"""The specification, each row by itself: it is batch-invariant."""
+"""The specification, applied to each row separately, so that it is batch-invariant."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class RowByRow:
-    """`reference`, whose products of many rows and of one are summed in different orders, one row at a time."""
+    """`reference`, one row at a time: products of many rows would be summed in another order than those of one."""
 
     name = "reference, row by row"
     deterministic = True
@@ -40,7 +40,7 @@ class RowByRow:
 
 
 class TiledRowByRow(TiledReference):
-    """The same on plans in tiles, which are cut so that those of a row depend on its path alone."""
+    """The same for plans in tiles; how tiles are cut depends only on each row's path."""
 
     name = "tiled reference, row by row"
     deterministic = True
@@ -60,7 +60,7 @@ def _attention(q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, *scales:
 
 
 def _of(plan: Plan, row: int) -> Plan:
-    """The part of `plan` that is a row's own, in the order of positions."""
+    """The part of `plan` for one row, in the order of positions."""
     first, rows = plan.items[:, 4], plan.items[:, 5]
     items = plan.items[(first <= row) & (row < first + rows)]
     items = items[items[:, 2].argsort(stable=True)].clone()

@@ -1,4 +1,4 @@
-"""Rows of candidates and ways to sample from them, awkward ones included."""
+"""Rows of candidates and ways to sample from them, including awkward ones."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ CONFIGURATIONS: Final[dict[str, dict[str, Any]]] = {
     "top-k-min-p": {"temperature": 2.0, "top_k": 33, "min_p": 0.3},
     "top-k-top-p": {"temperature": 1.0, "top_k": 64, "top_p": 0.999},
 }
-"""Fields of `SampleParams` that are not at their neutral values: temperature 1 and no truncation."""
+"""Fields of `SampleParams` that differ from their neutral values: temperature 1 and no truncation."""
 
 _SPREADS = (0.3, 1.0, 3.0, 8.0)
 """Standard deviations of logits."""
 
 
 def params(rows: int, seed: int, **fields: Any) -> SampleParams:
-    """The same way to sample for `rows` rows, with keys, positions and widths of their own."""
+    """The same sampling for `rows` rows, each with its own key, position and number of candidates."""
     random = np.random.default_rng(seed)
 
     def every(name: str, neutral: float, dtype: torch.dtype) -> torch.Tensor:
@@ -59,19 +59,19 @@ def params(rows: int, seed: int, **fields: Any) -> SampleParams:
 
 
 def head(rows: int, k: int, seed: int, temperature: float, drawn: bool = True, vocab: int = 151_936) -> HeadTopK:
-    """Candidates of a made-up vocabulary: rows of every spread, with ties, huge and tiny logits, some not finite."""
+    """Candidates of an imaginary vocabulary: rows of every spread, with ties, huge and tiny logits, some not finite."""
     random = np.random.default_rng(seed)
     spread = random.choice(_SPREADS, (rows, 1))
     logits = (random.normal(0, spread, (rows, 2 * k)) + random.normal(0, 20, (rows, 1))).astype(np.float32)
     kind = random.integers(0, 20, rows)
     logits[kind < 5] = np.round(logits[kind < 5] * 2) / 2  # ties
-    logits[kind == 5] = 1.5  # nothing but ties
+    logits[kind == 5] = 1.5  # only ties
     logits[kind == 6] *= 1e18
     logits[kind == 7] *= 1e-30
-    logits[kind == 8] = logits[kind == 8].astype(np.float16)  # as a head in 16 bits has them
+    logits[kind == 8] = logits[kind == 8].astype(np.float16)  # as from a 16-bit head
     logits = -np.sort(-logits, axis=1)
     wide = logits.astype(np.float64)
-    tail = random.exponential(0.05, rows)  # what all other tokens weigh, in units of the candidates
+    tail = random.exponential(0.05, rows)  # weight of all other tokens, relative to the candidates
 
     def lse(values: np.ndarray) -> torch.Tensor:
         best = values[:, :1]
@@ -84,7 +84,7 @@ def head(rows: int, k: int, seed: int, temperature: float, drawn: bool = True, v
     numbers[broken == 0], numbers[broken == 1] = torch.nan, torch.inf
     logits[(broken == 1).numpy(), 0] = np.inf
     logits[(broken == 2).numpy(), -1] = -np.inf
-    part = vocab // k  # of the vocabulary that one candidate comes from
+    part = vocab // k  # each candidate comes from its own part of the vocabulary
     ids = np.argsort(random.random((rows, k)), axis=1) * part + random.integers(0, part, (rows, k))
     drawn_ids = torch.from_numpy(random.integers(0, vocab, rows)) if drawn else None
     drawn_logits = torch.from_numpy(random.normal(size=rows).astype(np.float32)) if drawn else None
@@ -93,7 +93,7 @@ def head(rows: int, k: int, seed: int, temperature: float, drawn: bool = True, v
 
 
 def round_state(rows: int, k: int, tokens: int) -> RoundState:
-    """A round's first state, with some rows that have ended, and results that nothing was written to."""
+    """The initial state of a round, in which some rows have ended and no results have been written."""
     random = torch.Generator().manual_seed(rows)
 
     def some(most: int, *shape: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:

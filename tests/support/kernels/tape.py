@@ -1,4 +1,4 @@
-"""What stands for CUDA graphs where there is no GPU."""
+"""A stand-in for CUDA graphs where there is no GPU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Tape:
-    """Records like a GPU: outputs lie at fixed addresses, and every repetition makes those of all others invalid.
+    """Records like a GPU: outputs are at fixed addresses, and every replay invalidates the outputs of all others.
 
     Attributes:
         rows: The buckets that were recorded, in order.

@@ -1,4 +1,4 @@
-"""LM heads whose draws are decided by the last bits of a score, and whose best tokens by their numbers."""
+"""LM heads whose draws are decided by the last bits of a score, and whose best tokens by token id."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _TIED = 6
 
 
 class TiedDraws(NamedTuple):
-    """Rows that draw among tokens whose scores are equal but for a few units of the last place.
+    """Rows that draw among tokens whose scores are equal up to a few units in the last place.
 
     Attributes:
         hidden: `[rows, rows]` fp32, one-hot, so that a product is one weight and has no rounding.
         weight: `[vocab, rows]` fp32.
-        draw: Of the rows.
+        draw: The draws of the rows.
     """
 
     hidden: Tensor
@@ -27,7 +27,7 @@ class TiedDraws(NamedTuple):
     draw: Draw
 
     def check_company(self, ops: Kernels, device: torch.device, widths: Sequence[int]) -> None:
-        """See that rows are the same alone, in part and in reverse, with every one of `widths` best tokens."""
+        """Check that rows give the same alone, in part and in reverse, with each of these numbers of best tokens."""
         packed = ops.pack_linear([self.weight], torch.float32, device)
 
         def head(rows: Tensor, k: int) -> HeadTopK:
@@ -47,13 +47,13 @@ class TiedDraws(NamedTuple):
 
 
 def tied_draws(rows: int, vocab: int) -> TiedDraws:
-    """Make `rows` rows. In each some tokens, in any places of the vocabulary, have about the largest score."""
+    """Make `rows` rows, in each of which some tokens of the vocabulary have about the largest score."""
     random = torch.Generator().manual_seed(rows * vocab)
     temperature = torch.tensor([0.5, 1.0, 1.3]).repeat(rows)[:rows]
     key = torch.randint(-(2**62), 2**62, (rows,), generator=random)
     position = torch.randint(0, 2**17, (rows,), generator=random)
     noise = gumbel(key, position, torch.arange(vocab)[None])
-    logits = (torch.randn(rows, vocab, generator=random) * 4).round() / 4  # many are equal
+    logits = (torch.randn(rows, vocab, generator=random) * 4).round() / 4  # so that many are equal
     score = logits / temperature[:, None] + noise
     for row in range(rows):
         tied = torch.randperm(vocab, generator=random)[:_TIED]

@@ -1,4 +1,4 @@
-"""The specification as a kernel set that reads plans in tiles: what a GPU set is to the model, in plain torch."""
+"""The specification as a kernel set that reads plans in tiles, as GPU kernels do, in plain torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def _items(tile: Tile, tails: list[int]) -> list[WorkItem]:
-    """The same work, each page a token."""
+    """The work of a tile, on pages of one token."""
     first, position, length, first_row, rows, _, width = tile
     if not width:
         return [WorkItem(first, 0, position, length, first_row, rows)] if length else []
@@ -19,7 +19,7 @@ def _items(tile: Tile, tails: list[int]) -> list[WorkItem]:
 
 
 class TiledReference:
-    """`reference`, but its attention follows tiles: those of the plan, or where it has none, its items cut here."""
+    """`reference`, but its attention follows the plan's tiles; if there are none, it cuts the work items itself."""
 
     name = "tiled reference"
 
@@ -32,7 +32,9 @@ class TiledReference:
     def tree_attention(
         self, q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: Plan, scale: float, scales: KVScales | None = None
     ) -> Tensor:
-        """A tile is an item on pages of one token, each row of a tile of tails another; what no tile covers is NaN."""
+        """A tile is a work item on pages of one token; each row of a tile of tails is one, too. Uncovered tokens are
+        NaN.
+        """
         kv_heads, page_size = k_pages.shape[1:3]
         tiling = self.tiling(q.shape[1], kv_heads)
         tiles = plan.tiles or cut(plan, page_size, q.shape[1] // kv_heads, tiling)
@@ -46,6 +48,6 @@ class TiledReference:
     _attention = staticmethod(reference.tree_attention)
 
     def lm_head_topk(self, hidden: Tensor, *arguments: Any, **options: Any) -> HeadTopK:
-        """The LM head, which does not take NaN as a set on a GPU does not."""
+        """The LM head refuses NaN, like the head of a GPU set."""
         assert hidden.isfinite().all()
         return reference.lm_head_topk(hidden, *arguments, **options)

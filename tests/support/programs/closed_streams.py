@@ -1,8 +1,8 @@
-"""Run `search` with every choice of standard streams closed, and every other command without any; a JSON line per run.
+"""Run `search` with any of the standard streams closed, and other commands with all closed; print JSON lines.
 
     python closed_streams.py MODEL FOLDER
 
-Forks of one process that has imported everything: a program of its own for each would take minutes.
+Each run is a fork of a process that has imported everything; new programs would take minutes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def commands(model: str, searches: str) -> dict[str, Sequence[str]]:
 
 
 def run(words: Sequence[str], closed: Sequence[int], folder: Path) -> int:
-    """Run a command in a fork, in `folder`; what it prints goes to the files `stdout` and `stderr` there."""
+    """Run a command in a fork, in `folder`; its output goes to the files `stdout` and `stderr` there."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -51,7 +51,7 @@ def run(words: Sequence[str], closed: Sequence[int], folder: Path) -> int:
                 os.close(opened) if opened != number else None
                 stream = os.fdopen(number, "w" if number else "r", closefd=False)
             setattr(sys, name, stream)
-        for number in closed:  # taken by the lower of two while they were opened
+        for number in closed:  # opening the other streams may have reused this number
             os.close(number) if os.path.exists(f"/proc/self/fd/{number}") else None
         sys.argv = ["marcot", *words]
         from marcot.engine.cli.program import main
@@ -67,7 +67,7 @@ def run(words: Sequence[str], closed: Sequence[int], folder: Path) -> int:
 
 
 def main() -> None:
-    """Run them all."""
+    """Run all commands."""
     import marcot.engine
     import marcot.engine.cli.app
     import marcot.engine.engine  # noqa: F401

@@ -13,13 +13,13 @@ _FENCED = re.compile(
 
 
 class CodeBlock(NamedTuple):
-    """What stands between two fences.
+    """The text between two fences.
 
     Attributes:
         page: File name of the page.
-        line: Where its text begins, from 1.
-        language: What the opening fence says: `sh`, `python`, `json`, or `text` for what is no code.
-        text: The lines, each with its end.
+        line: Number of its first line of text, from 1.
+        language: The word after the opening fence: `sh`, `python`, `json`, or `text` for anything but code.
+        text: The lines, with their line ends.
         excuse: Why no test runs it, from the comment above it; None if one does.
     """
 
@@ -42,6 +42,6 @@ def code_blocks(page: Path) -> list[CodeBlock]:
 
 
 def inline_code(page: Path) -> list[str]:
-    """What stands between backticks in the text around the blocks, each on one line."""
+    """The text between backticks outside of the blocks; each is on one line."""
     prose = _FENCED.sub("", page.read_text(encoding="utf-8"))
     return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", prose)]

@@ -1,4 +1,4 @@
-"""A real Chromium without a window, driven over a pipe by the DevTools protocol; nothing but the binary is needed."""
+"""A real Chromium without a window, controlled by the DevTools protocol over a pipe; only the binary is needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 
 def find_chromium() -> str | None:
-    """The browser's path: that of the environment variable CHROMIUM, or of the first usual name that is installed."""
+    """The browser's path: from the environment variable CHROMIUM, or the first installed program with a usual name."""
     return next(filter(None, map(shutil.which, [os.environ.get("CHROMIUM", ""), *NAMES])), None)
 
 
@@ -28,7 +28,7 @@ class Browser:
     def __init__(self, binary: str, profile: Path) -> None:
         to_read, self._to_write = os.pipe()
         self._from_read, from_write = os.pipe()
-        # Chromium reads commands from descriptor 3 and writes to 4; the shell puts them there from higher numbers.
+        # Chromium reads commands from descriptor 3 and writes to 4; the shell moves the pipes there.
         given = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_read, from_write)]
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe"]
         flags += ["--no-first-run", "--disable-dev-shm-usage", "--mute-audio", f"--user-data-dir={profile}"]
@@ -45,7 +45,7 @@ class Browser:
         self._count = 0
         self._session: str | None = None
         self.problems: list[str] = []
-        """Errors and warnings of the page's console, exceptions, and requests for anything but files on disk."""
+        """Errors and warnings in the page's console, exceptions, and requests for anything but files on disk."""
         target = next(each for each in self.call("Target.getTargets")["targetInfos"] if each["type"] == "page")
         attached = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         self._session = attached["sessionId"]
@@ -60,7 +60,7 @@ class Browser:
         return result
 
     def _answer(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send a command and return what comes back, with `result` or `error`."""
+        """Send a command and return the reply, with `result` or `error`."""
         self._count += 1
         message = {"id": self._count, "method": method, "params": parameters}
         if self._session:
@@ -72,7 +72,7 @@ class Browser:
                 return received
 
     def open(self, path: Path, fragment: str = "") -> None:
-        """Load a file and wait until it has been shown."""
+        """Load a file and wait until it is displayed."""
         self.problems.clear()
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=path.as_uri() + fragment)
@@ -80,17 +80,17 @@ class Browser:
         self.settle()
 
     def wait_for(self, condition: str) -> None:
-        """Wait until a JavaScript expression is true; the page may be another by then."""
+        """Wait until a JavaScript expression is true, even if another page is loaded in the meantime."""
         deadline = time.monotonic() + 60
         while True:
             answer = self._answer("Runtime.evaluate", expression=condition, returnByValue=True)
-            # An error means that the page went while it was asked.
+            # An error means that the page was replaced during the call.
             if "error" not in answer and answer["result"]["result"].get("value"):
                 return
             assert time.monotonic() < deadline, (condition, answer)
 
     def run(self, expression: str) -> Any:
-        """The value of a JavaScript expression, awaited."""
+        """The value of a JavaScript expression, awaited if it is a promise."""
         answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
@@ -104,7 +104,7 @@ class Browser:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def prefer(self, scheme: str) -> None:
-        """Prefer `"light"` or `"dark"` colours."""
+        """Set the preferred colour scheme, `"light"` or `"dark"`."""
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def mouse(self, kind: str, x: float, y: float, **more: Any) -> None:
@@ -126,7 +126,7 @@ class Browser:
         self.call("Input.insertText", text=text)
 
     def screenshot(self) -> bytes:
-        """What the window shows, as PNG."""
+        """A screenshot of the window, as PNG."""
         return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
 
     def __enter__(self) -> Self:

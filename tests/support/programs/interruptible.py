@@ -1,4 +1,4 @@
-"""Processes that signals can reach."""
+"""Processes that receive signals as programs on a terminal do."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Programs that are started here get signals as a terminal gives them.
+    """Programs started in this context get signals as from a terminal.
 
-    Shells start background jobs with SIGINT ignored, and `nohup` does so with SIGHUP; children inherit that, and Python
-    then does not listen. Signals that have a handler are as by default in a new program.
+    Shells start background jobs with SIGINT ignored, and `nohup` does the same with SIGHUP. Children inherit that, and
+    Python then installs no handler. A signal that has a handler here is reset to the default in a new program.
     """
     ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     ignored = [number for number in ends if signal.getsignal(number) is signal.SIG_IGN]
@@ -27,6 +27,6 @@ def reachable() -> Iterator[None]:
 
 
 def start(command: Sequence[str], stdout: int | None = None) -> subprocess.Popen[str]:
-    """Run `command`, to be reached by signals; its stderr is a pipe."""
+    """Run `command` so that signals reach it; its stderr is a pipe."""
     with reachable():
         return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""A process as a full disk, or a low limit, leaves it."""
+"""Resource limits, such as those that imitate a full disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def limited(kind: int, value: int) -> Iterator[None]:
-    """With a soft limit on a resource; RLIMIT_FSIZE, in bytes of a file, fails as a full disk does (with EFBIG)."""
+    """Set a soft limit on a resource. RLIMIT_FSIZE, in bytes per file, makes writes fail (with EFBIG) as on a full
+    disk.
+    """
     before, most = resource.getrlimit(kind)
     resource.setrlimit(kind, (value, most))
     try:

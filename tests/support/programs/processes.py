@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def wait_until(done: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait until another process has done something.
+    """Wait until another process has done something, as `done` tells.
 
     Raises:
-        AssertionError: It has not after `seconds`.
+        AssertionError: It has not done so after `seconds`.
     """
     deadline = time.monotonic() + seconds
     while not done():
@@ -20,7 +20,7 @@ def wait_until(done: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is such a process; one that has ended and is not waited for yet does not count."""
+    """Whether there is such a process; zombies do not count."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):

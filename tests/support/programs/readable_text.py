@@ -1,4 +1,4 @@
-"""Whether the text of a page can be read."""
+"""Whether the text of a page has enough contrast."""
 
 from __future__ import annotations
 
@@ -31,4 +31,4 @@ UNREADABLE = """
   return found;
 })()
 """
-"""What text is on a page with a contrast below 4.5 to 1 (WCAG 2.2, AA): a script for a browser."""
+"""A browser script that returns all text on the page with a contrast below 4.5 to 1 (WCAG 2.2, AA)."""

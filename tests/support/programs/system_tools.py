@@ -1,6 +1,6 @@
-"""Programs that some tests need and pip cannot install: run this file to print their Debian packages.
+"""Programs that some tests need and pip cannot install. Run this file to print their Debian packages.
 
-Only the standard library is imported, so that this runs before anything is installed.
+It imports only the standard library, so that it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ PACKAGES = {
     "dot": "graphviz",
     "chromium": "chromium",
 }
-"""Programs, and the packages of Debian and Ubuntu that hold them."""
+"""Programs, and the Debian and Ubuntu packages that contain them."""
 
 
 def why_skipped(*programs: str) -> str:
-    """The reason of a test that is skipped because of `programs`; `summary` reads it."""
+    """The reason for skipping a test because `programs` are missing; `summary` reads it."""
     return f"needs {', '.join(programs)}"
 
 
 def missing(*programs: str) -> str | None:
-    """Why a test that needs all of `programs` is skipped, or None if they are here."""
+    """Why a test that needs all of `programs` is skipped, or None if they are installed."""
     absent = [program for program in programs if not shutil.which(program)]
     return why_skipped(*absent) if absent else None
 
 
 def summary(reasons: Iterable[str]) -> list[str]:
-    """A line for each program that skipped tests needed, with what to install.
+    """A line for each program that skipped tests needed, with the package to install.
 
     Args:
         reasons: Why tests were skipped, one for each test.

@@ -1,4 +1,4 @@
-"""Runs of a `DatasetBuilder`, and searches that it makes a data set of."""
+"""Runs of a `DatasetBuilder`, and searches to make a data set of."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ WORDS = ("eggs", "pens", "cups", "keys", "hats")
 
 
 def encode(text: str) -> list[int]:
-    """A tokenizer: a token for each word."""
+    """A tokenizer with one token per word."""
     return [int.from_bytes(hashlib.sha1(word.encode()).digest()[:4], "little") for word in text.split(" ")]
 
 
 def searches(count: int, wrong_every: int = 2) -> list[dict[str, Any]]:
-    """Searches of different questions, each with two right traces, a wrong one and a cut one."""
+    """Searches of different questions, each with two right traces, a wrong one and a truncated one."""
     entries = []
     for number in range(count):
         thing = WORDS[number % len(WORDS)]
@@ -39,11 +39,11 @@ def searches(count: int, wrong_every: int = 2) -> list[dict[str, Any]]:
 
 
 def make(paths: list[Path], out: Path, options: DatasetOptions | None = None, **more: Any) -> dict[str, bytes]:
-    """The files of the data set that is made of `paths` at `out`."""
+    """Make a data set of `paths` at `out`; return its files."""
     DatasetBuilder(paths, out, options or DatasetOptions(), encode).run(**more)
     return contents(out)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All files below a folder, by their paths in it."""
+    """All files below a folder, by relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

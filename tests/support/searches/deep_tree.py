@@ -6,7 +6,7 @@ from marcot.engine.search import Rollout, SearchResult, TreeNode
 
 
 def deep_tree(depth: int, *, branches: bool = True) -> SearchResult:
-    """A chain of `depth` nodes below the root, each but the last of two visits and with a sibling if it `branches`."""
+    """A chain of `depth` nodes below the root. Each but the last has two visits, and a sibling if it `branches`."""
     nodes = [TreeNode(0, None, "", 2, 0.5, 1, token_ids=(1,), confidences=(None,), token_ends=(0,))]
     path = [0]
     for level in range(depth):

@@ -1,4 +1,4 @@
-"""Result lines as `marcot search --out` writes them, made by hand."""
+"""Results as `marcot search --out` writes them, made by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Told(NamedTuple):
-    """A rollout: its steps, and what is said of it."""
+    """A rollout: its steps, answer, value and finish reason."""
 
     steps: Sequence[str]
     answer: str
@@ -18,7 +18,7 @@ class Told(NamedTuple):
 
 
 def result_line(question: str, rollouts: Sequence[Told], *, reference: object = None, **more: Any) -> dict[str, Any]:
-    """A search whose rollouts share the nodes of the steps that they start with in common."""
+    """A result whose rollouts share the nodes of their common first steps."""
     nodes: list[dict[str, Any]] = [{"id": 0, "parent": None, "text": "", "visits": 0, "value": None, "tokens": 0}]
     ids: dict[tuple[str, ...], int] = {(): 0}
     through: dict[int, list[float]] = {}
@@ -63,5 +63,5 @@ def write_lines(path: Path, entries: Sequence[Any]) -> Path:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read JSON lines; none if there is no file."""
+    """Read JSON lines; an empty list if there is no file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []

@@ -1,4 +1,4 @@
-"""Random search results of any size, without a model: their tokens are pieces of UTF-8."""
+"""Random search results of any size, without a model; tokens are pieces of UTF-8."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from marcot.engine.search import Rollout, SearchResult, SearchStats, TreeNode, w
 LATIN = ("We", " add", " six", " and", " two", ".", "\n\n", " is", " not", " <b>", " \\boxed{8}")
 WORDS = (*LATIN, " 答案", "是", " é", " שלום", " 🌳")
 BYTES = 1000
-"""Tokens from here on are single bytes."""
+"""Token ids from here on are single bytes."""
 
 
 def decode(token_ids: Sequence[int]) -> str:
-    """The text of tokens, with U+FFFD for what is not UTF-8."""
+    """The text of tokens, with U+FFFD in place of invalid UTF-8."""
     return b"".join(map(_bytes, token_ids)).decode(errors="replace")
 
 
 def grown_tree(
     seed: int, rollouts: int, *, steps: int = 4, tokens: int = 6, split: float = 0.3, words: Sequence[str] = WORDS
 ) -> SearchResult:
-    """A result as a search leaves it: each rollout forks somewhere and adds a chain of nodes.
+    """A random result: each rollout forks from some node and adds a chain of nodes.
 
     Args:
-        seed: Same seed, same result.
-        rollouts: How many.
-        steps: At most so many nodes per rollout.
-        tokens: At most so many tokens per node.
-        split: Probability that a word comes as single bytes, which the end of a node may separate.
-        words: What texts are made of.
+        seed: The same seed gives the same result.
+        rollouts: Number of rollouts.
+        steps: Most nodes of a rollout.
+        tokens: Most tokens of a node.
+        split: Probability that a word is made of single bytes, which the end of a node may separate.
+        words: The words of texts.
     """
     chance = random.Random(seed)
     nodes = [TreeNode(0, None, "", 0, None, 0)]
@@ -84,7 +84,7 @@ def chain(tree: Sequence[TreeNode], leaf: int) -> list[int]:
 
 
 def replayed(tree: Sequence[TreeNode], rollouts: Sequence[Rollout], count: int) -> tuple[list[int], list[float | None]]:
-    """Visits and mean values of all nodes after the first `count` rollouts, by definition."""
+    """Visits and mean values of all nodes after the first `count` rollouts, computed from the definition."""
     through: list[list[float]] = [[] for _ in tree]
     for rollout in rollouts[:count]:
         for id in chain(tree, rollout.leaf):

@@ -1,4 +1,4 @@
-"""What a search or a call has forgotten to let go of."""
+"""Nodes that a search or a call has forgotten to release."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def held_nodes(engine: Engine) -> int:
 
 
 def check_nothing_is_left(engine: Engine) -> None:
-    """Every node that is alive is in the tree, every node of the tree has pages, and nothing waits or is held."""
+    """Check that every living node is in the tree, every node of the tree has pages, and nothing waits or is held."""
     engine.tree.check_integrity()
     assert held_nodes(engine) == 0
     roots = engine.tree.roots

@@ -1,4 +1,4 @@
-"""Text that could be taken for something else, and search results made of it."""
+"""Text that could be mistaken for markup or control sequences, and search results made of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOSTILE = (
 
 
 def everywhere(text: str) -> SearchResult:
-    """A result that has `text` wherever a model's or a user's text can be."""
+    """A result that has `text` wherever a model's or a user's text can occur."""
     result = grown_tree(1, 3)
     tree = with_token_ends((replace(node, text=text + node.text, kind=text) for node in result.tree), decode)
     rollouts = tuple(replace(rollout, text=text, answer=text) for rollout in result.rollouts)

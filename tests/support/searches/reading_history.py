@@ -1,4 +1,4 @@
-"""Random histories of a KV tree, step by step as a scheduler would go through them."""
+"""Random histories of a KV tree, in steps like a scheduler's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _START = attrgetter("start", "serial")
 
 
 class Growing(Request):
-    """A branch, as far as a planner knows it."""
+    """A branch, as far as the planner needs it."""
 
     def __init__(self, node: KVNode) -> None:
         super().__init__(node.parent or node, node, Usage())
@@ -31,7 +31,7 @@ class Growing(Request):
 
 
 class ReadingHistory:
-    """Branches that grow, fork and end, prompts that are computed in chunks, nodes that are split, evicted, read again.
+    """Branches that grow, fork and end, prompts computed in chunks, nodes that are split, evicted and read again.
 
     Attributes:
         tree: The KV tree.
@@ -52,7 +52,7 @@ class ReadingHistory:
         return [self.random.randrange(VOCABULARY) for _ in range(count)]
 
     def prompt(self, length: int, below: KVNode | None = None) -> bool:
-        """Ask for a prompt to be computed; False if it does not fit."""
+        """Insert a prompt to be computed; False if it does not fit."""
         node = self.tree.insert(below or self.tree.root, self.tokens(length))
         return self._compute(node)
 
@@ -77,7 +77,7 @@ class ReadingHistory:
         return False
 
     def end(self, branch: KVNode, *, keep: bool) -> None:
-        """End a branch; `keep` freezes it, its last token still to be computed."""
+        """End a branch. With `keep` it is frozen, and its last token is still to be computed."""
         self.growing.remove(branch)
         self.tree.unpin(branch)
         if keep:
@@ -88,7 +88,7 @@ class ReadingHistory:
             self.tree.discard(branch)
 
     def stop(self, branch: KVNode) -> None:
-        """Take a branch's pages away; its tokens are computed again when it goes on."""
+        """Take away a branch's pages; its tokens are recomputed when it goes on."""
         self.growing.remove(branch)
         self.tree.unpin(branch)
         self.tree.drop(branch)
@@ -106,7 +106,7 @@ class ReadingHistory:
             self.frozen.append(self.tree.ancestor_at(node, node.start + self.random.randrange(1, len(node.tokens))))
 
     def readers(self, room: int = 1) -> list[Reader]:
-        """The rows of the next round; pages are there for all of them, and for some of what the round will add."""
+        """The readers of the next round. There are pages for their rows, and for some of the tokens of the round."""
         readers = []
         for branch in list(self.growing):
             if self.random.random() < 0.02:
@@ -131,7 +131,7 @@ class ReadingHistory:
         return readers
 
     def computed(self, readers: list[Reader]) -> None:
-        """What a step leaves behind; every branch that computed its last token draws the next one."""
+        """Finish a step: every branch whose last token was computed draws the next one."""
         for _, leaf, _, rows, writes in readers:
             leaf.computed += rows * writes
             leaf.ever_computed = max(leaf.ever_computed, leaf.computed)
@@ -146,7 +146,7 @@ class ReadingHistory:
                 self.tree.unpin(node)
 
     def event(self) -> None:
-        """Something happens between two steps."""
+        """Change something at random between two steps."""
         dice = self.random.random()
         ready = [node for node in self.frozen if all(part.computed == len(part.tokens) for part in node.path())]
         if dice < 0.15:

@@ -1,4 +1,4 @@
-"""What must hold after any search, whatever its strategy."""
+"""What must hold after any search with any strategy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 def check(world: ToyWorld, result: SearchResult) -> None:
-    """What must hold after any search: nothing is left unreleased, and tree and rollouts tell the same story."""
+    """Check what must hold after any search: all nodes are released, and tree and rollouts agree."""
     assert all(node.released for node in world.nodes[1:])
     assert not world.nodes[0].released, "the prompt is the engine's"
     assert result.tree[0].parent is None

@@ -1,4 +1,4 @@
-"""The page of a search in a browser."""
+"""The page of a search, open in a browser."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RESULT = grown_tree(11, 14)
 
 
 def show(browser: Browser, folder: Path, result: SearchResult = RESULT, fragment: str = "") -> None:
-    """Open the page of `result` in a window of usual size."""
+    """Open the page of `result` in a window of normal size."""
     path = folder / "page.html"
     path.write_text(to_page(result, {"model": "toy", "sampling": {"seed": 1}}), encoding="utf-8")
     browser.resize(1300, 800)
@@ -24,7 +24,7 @@ def show(browser: Browser, folder: Path, result: SearchResult = RESULT, fragment
 
 
 def content(browser: Browser, selector: str) -> str:
-    """The text of an element."""
+    """The text of the element that `selector` finds."""
     text: str = browser.run(f"document.querySelector({json.dumps(selector)}).textContent")
     return text
 
@@ -35,7 +35,7 @@ def go(browser: Browser, fragment: str) -> None:
 
 
 def ink(browser: Browser) -> int:
-    """How many pixels of the canvas are painted."""
+    """The number of painted pixels of the canvas."""
     pixels: int = browser.run(
         "(() => { const { data } = tree.getContext('2d').getImageData(0, 0, tree.width, tree.height);"
         "let count = 0; for (let at = 3; at < data.length; at += 4) count += data[at] > 0; return count; })()"
@@ -44,7 +44,7 @@ def ink(browser: Browser) -> int:
 
 
 def one_node(text: str, answer: str = "", value: float = 0.9, other: float = 0.9) -> SearchResult:
-    """A root with two children: one with `text` and `value` that is chosen, and one with the value `other`."""
+    """A root with two children: the chosen one with `text` and `value`, and one with the value `other`."""
     tree = (
         TreeNode(0, None, "", 2, value, 0),
         TreeNode(1, 0, text, 1, value, 1, "step"),
@@ -59,11 +59,11 @@ PIXELS = """(() => {
   pen.drawImage(tree, 0, 0);
   return pen.getImageData(0, 0, tree.width, tree.height);
 })()"""
-"""A copy of what the canvas shows."""
+"""The pixels that the canvas shows."""
 
 
 def root_place(browser: Browser) -> tuple[float, float]:
-    """A place on the root's box, the first from the left: near its left edge, in the middle of its height."""
+    """A point on the root's box, the leftmost box: near its left edge, at half its height."""
     browser.settle()
     left, top, column, middle = browser.run(
         f"""(() => {{

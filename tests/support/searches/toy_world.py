@@ -1,4 +1,4 @@
-"""A language model small enough to enumerate, behind the parts of a node that a search uses."""
+"""A language model small enough to enumerate, with those parts of a node that a search uses."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from marcot.engine.search.result import SearchResult
 
 EOS = 0
 WORDS = ("", " six", " plus", " two", " is", " eight", ".", "\n\n", "\nStep 2:", " 8", " 9")
-"""Text of each token; the end-of-sequence token has none. Text that is not one of them becomes bytes: 100 and up."""
+"""The text of each token; that of the end-of-sequence token is empty. Other text becomes bytes: ids from 100."""
 
 Draw = Callable[[Sequence[int], int, int], tuple[int, float]]
-"""(tokens of the state that was forked, index of the sample, position on the branch) -> (token, its confidence)."""
+"""`(tokens of the forked state, index of the sample, position on the branch) -> (token, its confidence)`."""
 
 GREEDY = -1
-"""The index under which the most probable tokens are found."""
+"""The sample index that stands for the most probable tokens."""
 
 
 def decode(token_ids: Sequence[int]) -> str:
@@ -31,9 +31,10 @@ def decode(token_ids: Sequence[int]) -> str:
 def hashed_draw(
     *, eos_odds: float = 0.05, seed: int = 0, words: Sequence[int] = range(1, len(WORDS)), levels: int = 256
 ) -> Draw:
-    """One of `words`, the same for the same arguments; ends a branch with probability `eos_odds` at each position.
+    """Draw one of `words`, always the same for the same arguments. A branch ends with probability `eos_odds` at each
+    position.
 
-    Confidences have so many `levels`: with few there are ties.
+    Confidences have this many `levels`; few levels give ties.
     """
 
     def draw(path: Sequence[int], sample: int, position: int) -> tuple[int, float]:
@@ -45,7 +46,7 @@ def hashed_draw(
 
 
 def scripted_draw(*scripts: Sequence[int]) -> Draw:
-    """The n-th script for the n-th branch that is asked for, with confidence 0.5; then the first again."""
+    """The n-th requested branch draws the n-th script, with confidence 0.5; after the last script, the first again."""
     order: dict[tuple[tuple[int, ...], int], Sequence[int]] = {}
     supply = itertools.cycle(scripts)
 
@@ -103,7 +104,9 @@ class ToyNode:
 
 @dataclass
 class ToyWorld:
-    """Drives a search. After a run: `waves` that it asked for, `generated` tokens, and all `nodes` ever made."""
+    """Runs a search. Afterwards it has the `waves` that were requested, the `generated` tokens, and all `nodes` ever
+    made.
+    """
 
     draw: Draw
     context: int = 1000

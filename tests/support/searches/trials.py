@@ -1,4 +1,4 @@
-"""Trials and series made by hand or by searches of a toy world."""
+"""Trials and series, made by hand or by searches of a toy world."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def searched(strategy: Strategy, draw: Any = None) -> SearchResult:
 
 
 def trial(index: int, answers: Sequence[str], reference: str = "1", spent: Sequence[int] | None = None) -> Trial:
-    """A search whose chains are children of the root, of equal value; its answer is the first."""
+    """A search whose chains are children of the root with equal values; its answer is the first chain's."""
     costs = spent or [10 * (place + 1) for place in range(len(answers))]
     rollouts = tuple(
         Rollout("", 0.5, answer, 10, "eos", leaf, cost)

@@ -1,4 +1,4 @@
-"""A server on a free port of this machine, in a thread of the test's process."""
+"""A server on a free local port, in a thread of the test's process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from marcot.engine.serving.async_engine import AsyncEngine
 
 @dataclass
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that only moves when a test moves it."""
 
     now: float = 0.0
 
@@ -30,12 +30,12 @@ class Clock:
 
 @dataclass(frozen=True)
 class LiveServer:
-    """A server that runs.
+    """A running server.
 
     Attributes:
         url: Its address.
-        engine: What it serves.
-        clock: By which its leases end.
+        engine: The engine that it serves.
+        clock: The clock of its leases.
     """
 
     url: str
@@ -43,7 +43,7 @@ class LiveServer:
     clock: Clock
 
     def wait_for(self, holds: Callable[[], bool], seconds: float = 20.0) -> bool:
-        """Whether something holds within that time; after every look the engine does a step."""
+        """Whether `holds()` becomes true within `seconds`. The engine runs a step after every check."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if holds():
@@ -53,11 +53,11 @@ class LiveServer:
         return False
 
     def idle(self) -> bool:
-        """Whether all that was asked for has ended soon."""
+        """Whether all requests end soon."""
         return self.wait_for(lambda: self.engine.stats()[:3] == (0, 0, 0))
 
     def check(self) -> None:
-        """See that the books of the KV tree add up."""
+        """Check the integrity of the KV tree."""
         asyncio.run(self.engine.call(self.engine.engine.tree.check_integrity))
 
 
