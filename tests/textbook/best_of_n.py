@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .story import Story
+from .search import Search
 
 
-def best_of_n(story: Story) -> None:
-    while not story.told:
-        wave = [story.root]
-        while story.fits(wave):
-            wave.append(story.root)
-        story.finish(wave)
+def best_of_n(search: Search) -> None:
+    while not search.finished:
+        wave = [search.root]
+        while search.fits(wave):
+            wave.append(search.root)
+        search.finish(wave)

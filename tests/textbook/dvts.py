@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from .story import State, Story
+from .search import Search, State
 
 
-def dvts(story: Story, subtrees: int, samples: int) -> None:
+def dvts(search: Search, subtrees: int, samples: int) -> None:
     """All subtrees take a step at the same time."""
-    while not story.told:
-        tips: list[State] = [story.root] * subtrees
-        while tips and not story.told:
-            found = story.step([tip for tip in tips for _ in range(samples)])
+    while not search.finished:
+        tips: list[State] = [search.root] * subtrees
+        while tips and not search.finished:
+            found = search.step([tip for tip in tips for _ in range(samples)])
             leaders = [leader(found[first : first + samples]) for first in range(0, len(found), samples)]
-            tips = [state for state in leaders if state and not state.over]
+            tips = [state for state in leaders if state and not state.ended]
 
 
 def leader(states: list[State | None]) -> State | None:

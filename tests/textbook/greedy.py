@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .story import Story
+from .search import Search
 
 
-def greedy(story: Story) -> None:
-    story.finish([story.root], greedy=1)
+def greedy(search: Search) -> None:
+    search.finish([search.root], greedy=1)

@@ -38,7 +38,7 @@ class Model:
         return tokens, confidences
 
 
-def told(tokens: Sequence[int]) -> str:
+def text_of(tokens: Sequence[int]) -> str:
     return "".join(WORDS[token] for token in tokens)
 
 
@@ -50,12 +50,12 @@ def last_number(text: str) -> str:
 def steps(tokens: list[int]) -> list[list[int]]:
     """Cut after blank lines, and before every step mark but the first; blank text alone is no step."""
     for at in range(len(tokens)):
-        if tokens[at] not in (BLANK, MARK) or not told(tokens[:at]).strip():
+        if tokens[at] not in (BLANK, MARK) or not text_of(tokens[:at]).strip():
             continue
         end = at + 1
         while tokens[end - 1] == BLANK and end < len(tokens) and tokens[end] in (BLANK, MARK):
             end += 1
-        if tokens[end - 1] != MARK and not told(tokens[end:]).strip():
+        if tokens[end - 1] != MARK and not text_of(tokens[end:]).strip():
             return [tokens]
         return [tokens[:end], *steps(tokens[end:])]
     return [tokens] if tokens else []

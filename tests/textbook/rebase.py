@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 
-from .story import State, Story
+from .search import Search, State
 
 
-def rebase(story: Story, samples: int, balance: float) -> None:
-    while not story.told:
+def rebase(search: Search, samples: int, balance: float) -> None:
+    while not search.finished:
         budget = samples
-        forks: list[State] = [story.root] * budget
-        while forks and not story.told:
-            reached = [state for state in story.step(forks) if state]
-            budget -= len([state for state in reached if state.over])
+        forks: list[State] = [search.root] * budget
+        while forks and not search.finished:
+            reached = [state for state in search.step(forks) if state]
+            budget -= len([state for state in reached if state.ended])
             unfinished: list[State] = []
             for state in reached:
-                if not state.over and state not in unfinished:
+                if not state.ended and state not in unfinished:
                     unfinished.append(state)
             seats = hamilton(budget, [math.exp(state.confidence / balance) for state in unfinished])
             forks = [state for state, number in zip(unfinished, seats, strict=True) for _ in range(number)]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .story import Story
+from .search import Search
 
 
-def self_consistency(story: Story) -> None:
-    while not story.told:
-        story.finish([story.root])
+def self_consistency(search: Search) -> None:
+    while not search.finished:
+        search.finish([search.root])

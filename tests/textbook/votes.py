@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from .story import Ending, State
+from .search import Ending, State
 
 
 def chosen(rule: str, endings: Sequence[Ending], root: State) -> Ending:
     """The chain whose answer wins by the rule of this name."""
-    able = [ending for ending in endings if ending.reason in ("eos", "stop") and ending.answer] or list(endings)
+    able = [ending for ending in endings if ending.finish_reason in ("eos", "stop") and ending.answer] or list(endings)
     if rule == "best-rollout":
         return best(able)
     if rule == "majority":
@@ -17,8 +17,8 @@ def chosen(rule: str, endings: Sequence[Ending], root: State) -> Ending:
     if rule == "confidence-vote":
         return vote(able, lambda ending: ending.value)
     state = root
-    while any(child.visits for child in state.after):
-        state = favourite([child for child in state.after if child.visits], rule == "most-visits")
+    while any(child.visits for child in state.children):
+        state = favourite([child for child in state.children if child.visits], rule == "most-visits")
     return best([ending for ending in endings if ending.state is state])
 
 

@@ -14,10 +14,10 @@ from textbook.best_of_n import best_of_n
 from textbook.dvts import dvts
 from textbook.greedy import greedy
 from textbook.mcts import mcts
-from textbook.model import Model, last_number, told
+from textbook.model import Model, last_number, text_of
 from textbook.rebase import rebase
+from textbook.search import Limits, Search
 from textbook.self_consistency import self_consistency
-from textbook.story import Limits, Story
 from textbook.votes import chosen
 
 WORLDS = 100
@@ -60,7 +60,7 @@ CASES = {
 }
 
 
-class Told(NamedTuple):
+class Report(NamedTuple):
     """Everything that a search reports."""
 
     nodes: list[tuple[int | None, tuple[int, ...], int, float | None]]
@@ -70,8 +70,8 @@ class Told(NamedTuple):
     generated: int
 
 
-def by_engine(result: SearchResult, generated: int) -> Told:
-    return Told(
+def by_engine(result: SearchResult, generated: int) -> Report:
+    return Report(
         [(node.parent, node.token_ids, node.visits, node.value) for node in result.tree],
         [
             (each.text, each.tokens, each.value, each.answer, each.finish_reason, each.leaf, each.spent)
@@ -83,39 +83,39 @@ def by_engine(result: SearchResult, generated: int) -> Told:
     )
 
 
-def by_textbook(story: Story, rule: str) -> Told:
-    story.close()
-    ids = {state: id for id, state in enumerate(story.states)}
-    best = chosen(rule, story.endings, story.root)
-    return Told(
+def by_textbook(search: Search, rule: str) -> Report:
+    search.close()
+    ids = {state: id for id, state in enumerate(search.states)}
+    best = chosen(rule, search.endings, search.root)
+    return Report(
         [
             (
-                ids[state.before] if state.before else None,
-                state.said,
+                ids[state.parent] if state.parent else None,
+                state.own_tokens,
                 state.visits,
                 state.total / state.visits if state.visits else state.rating,
             )
-            for state in story.states
+            for state in search.states
         ],
         [
             (
-                told(end.state.tokens),
+                text_of(end.state.tokens),
                 len(end.state.tokens),
                 end.value,
                 end.answer,
-                end.reason,
+                end.finish_reason,
                 ids[end.state],
                 end.spent,
             )
-            for end in story.endings
+            for end in search.endings
         ],
-        (best.answer, told(best.state.tokens), best.value),
-        [ids[state] for state in best.state.way],
-        story.model.drawn,
+        (best.answer, text_of(best.state.tokens), best.value),
+        [ids[state] for state in best.state.path],
+        search.model.drawn,
     )
 
 
-def both(case: Case, seed: int, parallel: int, budget: str) -> tuple[Told, Told]:
+def both(case: Case, seed: int, parallel: int, budget: str) -> tuple[Report, Report]:
     """The same search of the same random world, by the engine and by the textbook."""
     dice = random.Random(f"{case.name}-{seed}-{parallel}-{budget}")
     draw = hashed_draw(
@@ -154,14 +154,14 @@ def both(case: Case, seed: int, parallel: int, budget: str) -> tuple[Told, Told]
         "vote_margin": margin,
     }
     result = world.run(STRATEGIES[case.name](**options, **own))
-    story = Story(Model(draw, QUESTION), action, limits)
-    case.textbook(story, **own)
-    return by_engine(result, world.generated), by_textbook(story, rule)
+    search = Search(Model(draw, QUESTION), action, limits)
+    case.textbook(search, **own)
+    return by_engine(result, world.generated), by_textbook(search, rule)
 
 
 def agree(case: Case, seed: int, parallel: int, budget: str) -> None:
     ours, theirs = both(case, seed, parallel, budget)
-    for part in Told._fields:
+    for part in Report._fields:
         assert getattr(ours, part) == getattr(theirs, part), (part, case.name, seed, parallel, budget)
 
 

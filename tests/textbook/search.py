@@ -9,35 +9,35 @@ from typing import NamedTuple
 
 from support.searches.toy_world import EOS
 
-from .model import BLANK, Model, cut, last_number, size, told
+from .model import BLANK, Model, cut, last_number, size, text_of
 
 
 @dataclass(eq=False)
 class State:
     """A node of the trie: its own tokens, and the values of the chains through it."""
 
-    before: State | None
-    said: tuple[int, ...]
-    heard: tuple[float, ...]
-    over: bool
-    after: list[State] = field(default_factory=list)
+    parent: State | None
+    own_tokens: tuple[int, ...]
+    own_confidences: tuple[float, ...]
+    ended: bool
+    children: list[State] = field(default_factory=list)
     visits: int = 0
     total: float = 0.0
     rating: float | None = None
 
     @property
-    def way(self) -> list[State]:
-        return [*(self.before.way if self.before else []), self]
+    def path(self) -> list[State]:
+        return [*(self.parent.path if self.parent else []), self]
 
     @property
     def tokens(self) -> tuple[int, ...]:
-        return tuple(token for state in self.way for token in state.said)
+        return tuple(token for state in self.path for token in state.own_tokens)
 
     @property
     def confidence(self) -> float:
         """Marco-o1's value: the mean over all tokens from the prompt to here."""
-        heard = [confidence for state in self.way for confidence in state.heard]
-        return sum(heard) / len(heard)
+        confidences = [confidence for state in self.path for confidence in state.own_confidences]
+        return sum(confidences) / len(confidences)
 
 
 class Ending(NamedTuple):
@@ -46,7 +46,7 @@ class Ending(NamedTuple):
     state: State
     value: float
     answer: str
-    reason: str
+    finish_reason: str
     spent: int
 
 
@@ -62,7 +62,7 @@ class Limits:
     vote_margin: int = 0
 
 
-class Story:
+class Search:
     def __init__(self, model: Model, action: str, limits: Limits) -> None:
         self.model = model
         self.action = action
@@ -80,21 +80,21 @@ class Story:
         return 10**9 if self.limits.rollouts is None else self.limits.rollouts - len(self.endings)
 
     @property
-    def told(self) -> bool:
-        return self.left < 1 or self.chains_left < 1 or self.wanting < 1
+    def finished(self) -> bool:
+        return self.left < 1 or self.chains_left < 1 or self.votes_missing < 1
 
     @property
-    def wanting(self) -> int:
+    def votes_missing(self) -> int:
         """The number of further votes that the leading answer needs to reach the vote margin."""
         if not self.limits.vote_margin:
             return 10**9
-        votes = Counter(end.answer for end in self.endings if end.reason in ("eos", "stop") and end.answer)
+        votes = Counter(end.answer for end in self.endings if end.finish_reason in ("eos", "stop") and end.answer)
         counts = [count for _, count in votes.most_common(2)]
         return self.limits.vote_margin - (counts[0] if counts else 0) + (counts[1] if len(counts) > 1 else 0)
 
     def fits(self, forks: Sequence[State]) -> bool:
         """Whether another chain may run at the same time: all of them could still reach their full length."""
-        if len(forks) >= min(self.limits.parallel, self.chains_left, self.wanting):
+        if len(forks) >= min(self.limits.parallel, self.chains_left, self.votes_missing):
             return False
         needed = sum(self.limits.chain - len(fork.tokens) for fork in forks) + self.limits.chain
         return not forks or needed <= self.left
@@ -132,7 +132,7 @@ class Story:
             reached.append(self._put(fork, tokens, confidences, bool(reason)) if most else None)
             reasons.append(reason)
         for state, reason in zip(reached, reasons, strict=True):
-            if state and state.over:
+            if state and state.ended:
                 self._end(state, state.confidence, reason or "length", self.model.drawn)
         for state in reached:
             if state:
@@ -146,7 +146,7 @@ class Story:
             return self.model.write(fork.tokens, min(length, most), None)
         tokens: list[int] = []
         confidences: list[float] = []
-        while len(tokens) < most and EOS not in tokens and not (told(tokens).strip() and tokens[-1] == BLANK):
+        while len(tokens) < most and EOS not in tokens and not (text_of(tokens).strip() and tokens[-1] == BLANK):
             more, surer = self.model.write((*fork.tokens, *tokens), most - len(tokens), BLANK)
             tokens += more
             confidences += surer
@@ -155,27 +155,27 @@ class Story:
     def _put(self, fork: State, tokens: list[int], confidences: list[float], ended: bool) -> State:
         """Add actions to the trie. At the greatest depth, all further tokens belong to one action."""
         actions = cut(tokens, self.action)
-        room = self.limits.depth - len(fork.way) + 1
+        room = self.limits.depth - len(fork.path) + 1
         if len(actions) > room:
             actions = [*actions[: room - 1], [token for action in actions[room - 1 :] for token in action]]
         state, first = fork, 0
         for number, action in enumerate(actions, start=1):
-            over = number == len(actions) and (ended or number == room)
-            same = [child for child in state.after if (child.said, child.over) == (tuple(action), over)]
+            is_end = number == len(actions) and (ended or number == room)
+            same = [child for child in state.children if (child.own_tokens, child.ended) == (tuple(action), is_end)]
             if not same:
-                heard = tuple(confidences[first : first + len(action)])
-                same = [State(state, tuple(action), heard, over)]
-                state.after += same
+                own_confidences = tuple(confidences[first : first + len(action)])
+                same = [State(state, tuple(action), own_confidences, is_end)]
+                state.children += same
                 self.states += same
             state = same[0]
             first += len(action)
         return state
 
     def _end(self, state: State, value: float, reason: str, spent: int) -> None:
-        for passed in state.way:
+        for passed in state.path:
             passed.visits += 1
             passed.total += value
-        self.endings.append(Ending(state, value, last_number(told(state.tokens)), reason, spent))
+        self.endings.append(Ending(state, value, last_number(text_of(state.tokens)), reason, spent))
 
     def close(self) -> None:
         """If no chain has ended, the longest path is the result."""
