@@ -31,7 +31,10 @@ class Distribution(NamedTuple):
 
 
 class KVNode:
-    """A run of tokens below its parent. Only the node itself and `KVTree` write its attributes.
+    """A run of tokens below its parent.
+
+    Every attribute is written in one file: here what the node holds (its tokens, pages and the states after them), by
+    `KVTree` where it hangs (`children`, `growing`) and who uses it (`handles`, `pins`, `readers`, `last_used`).
 
     Token `i` of the node is in slot `first_slot + i` of the concatenated `pages`. After a split in the middle of a
     page, both halves list that page. It belongs to the upper half, which cannot lose it before the lower one does.
@@ -110,6 +113,42 @@ class KVNode:
         """Record that K and V of the node's first `tokens` tokens are in its pages."""
         self.computed = tokens
         self.ever_computed = max(self.ever_computed, tokens)
+
+    def add_pages(self, pages: Iterable[int]) -> None:
+        """Append pages; at least one if the node has none."""
+        if not self.pages and self.parent is not None:
+            self.parent.resident_children += 1
+        self.pages.extend(pages)
+
+    def cut_pages(self) -> list[int]:
+        """Remove and return the pages after the computed tokens, but not the first page."""
+        used = max(-(-(self.first_slot + self.computed) // PAGE_SIZE), 1)
+        unused = self.pages[used:]
+        del self.pages[used:]
+        return unused
+
+    def drop_pages(self) -> list[int]:
+        """Remove all pages, of which there is at least one, and return those that belong to the node."""
+        owned = self.owned_pages
+        self.pages, self.first_slot, self.borrowed, self.computed = [], 0, False, 0
+        if self.parent is not None:
+            self.parent.resident_children -= 1
+        return owned
+
+    def move_head(self, upper: KVNode, at: int) -> None:
+        """Move the first `at` tokens and their pages to `upper`, a new node with the same parent; go on below it."""
+        full_pages, cut_slot = divmod(self.first_slot + at, PAGE_SIZE)
+        upper.tokens = self.tokens[:at]
+        upper.first_slot, upper.borrowed = self.first_slot, self.borrowed
+        upper.pages = self.pages[: full_pages + (cut_slot > 0)]
+        upper.computed, upper.ever_computed = min(self.computed, at), min(self.ever_computed, at)
+
+        self.parent, self.start, self.tokens = upper, self.start + at, self.tokens[at:]
+        self.pages = self.pages[full_pages:]
+        self.borrowed = cut_slot > 0 and bool(self.pages)
+        self.first_slot = cut_slot if self.pages else 0
+        self.computed, self.ever_computed = max(self.computed - at, 0), max(self.ever_computed - at, 0)
+        upper.resident_children = int(bool(self.pages))
 
     def keep_hidden(self, state: Tensor) -> None:
         """Store the hidden state of the last token, `[hidden]`, from which the next token is drawn."""

@@ -125,23 +125,12 @@ class KVTree:
     def _split(self, lower: KVNode, at: int) -> KVNode:
         """Move the first `at` tokens of a frozen node into a new node above it; `lower` keeps the rest."""
         parent = _parent(lower)
-        upper = self._new(parent, lower.tokens[:at])
-        siblings = parent.children[lower.tokens[0]]
+        upper = self._new(parent, [])
+        lower.move_head(upper, at)
+        siblings = parent.children[upper.tokens[0]]
         siblings[siblings.index(lower)] = upper
-        upper.children[lower.tokens[at]] = [lower]
+        upper.children[lower.tokens[0]] = [lower]
         upper.readers, upper.last_used = lower.readers, lower.last_used
-
-        full_pages, cut_slot = divmod(lower.first_slot + at, PAGE_SIZE)
-        upper.first_slot, upper.borrowed = lower.first_slot, lower.borrowed
-        upper.pages = lower.pages[: full_pages + (cut_slot > 0)]
-        upper.computed, upper.ever_computed = min(lower.computed, at), min(lower.ever_computed, at)
-
-        lower.parent, lower.start, lower.tokens = upper, lower.start + at, lower.tokens[at:]
-        lower.pages = lower.pages[full_pages:]
-        lower.borrowed = cut_slot > 0 and bool(lower.pages)
-        lower.first_slot = cut_slot if lower.pages else 0
-        lower.computed, lower.ever_computed = max(lower.computed - at, 0), max(lower.ever_computed - at, 0)
-        upper.resident_children = int(bool(lower.pages))
         return upper
 
     # --- handles and pins --------------------------------------------------------------------------------------
@@ -195,9 +184,7 @@ class KVTree:
             return True
         if not self.vacate(missing):
             return False
-        if not node.pages:
-            _parent(node).resident_children += 1
-        node.pages.extend(self.pool.take(missing))
+        node.add_pages(self.pool.take(missing))
         return True
 
     def reserve_ahead(self, nodes: Sequence[KVNode], tokens: Sequence[int]) -> bool:
@@ -214,7 +201,7 @@ class KVTree:
             return False
         taken = iter(self.pool.take(int(lacking.sum())))
         for node, pages in zip(nodes, lacking.tolist(), strict=True):
-            node.pages.extend(islice(taken, pages))
+            node.add_pages(islice(taken, pages))
         return True
 
     def vacate(self, pages: int) -> bool:
@@ -226,18 +213,12 @@ class KVTree:
 
     def trim(self, node: KVNode) -> None:
         """Free the pages after a node's computed tokens; its first page always stays."""
-        used = max(-(-(node.first_slot + node.computed) // PAGE_SIZE), 1)
-        self.pool.give(node.pages[used:])
-        del node.pages[used:]
+        self.pool.give(node.cut_pages())
 
     def drop(self, node: KVNode) -> None:
         """Free the pages of a node whose children have none; its tokens stay, so K and V can be recomputed."""
-        self.pool.give(node.owned_pages)
-        node.pages = []
-        node.first_slot, node.borrowed, node.computed = 0, False, 0
-        parent = _parent(node)
-        parent.resident_children -= 1
-        self._offer(parent)
+        self.pool.give(node.drop_pages())
+        self._offer(_parent(node))
 
     def _evictable(self, node: KVNode) -> bool:
         return bool(node.pages) and node.readers == 0 and node.resident_children == 0
@@ -316,8 +297,7 @@ class KVTree:
             tier = _HELD if node.handles else _RELEASED
             for rule, holds in {
                 "a borrowed page is the parent's last": not node.borrowed or node.pages[0] == parent_pages[-1],
-                "computed tokens have slots": node.computed <= len(node.pages) * PAGE_SIZE - node.first_slot
-                or node.computed == 0,
+                "computed tokens have slots": node.computed <= node.capacity or node.computed == 0,
                 "computed tokens exist": 0 <= node.computed <= len(node.tokens),
                 "pages stand on a parent's pages": not node.pages or is_first or bool(parent_pages),
                 "computed tokens follow computed ones": not node.computed

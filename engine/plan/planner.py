@@ -44,7 +44,7 @@ class Reader(NamedTuple):
         request, leaf, first, rows, writes = self
         if tokens <= 1 or rows != 1 or leaf is not request.node or not writes or first + 1 < len(leaf.tokens):
             return 0
-        return min(tokens - 1, len(leaf.pages) * PAGE_SIZE - leaf.first_slot - first - 1)
+        return min(tokens - 1, leaf.capacity - first - 1)
 
 
 class Planner(Protocol):
