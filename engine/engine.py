@@ -47,7 +47,8 @@ from .routines.routine import Routine
 from .routines.routines import Routines
 from .sampling.sampling import Sampling
 from .scheduler.expansion_batch import parse_expansion
-from .scheduler.scheduler import Scheduler, SchedulerLimits
+from .scheduler.limits import SchedulerLimits
+from .scheduler.scheduler import Scheduler
 from .scoring import Score
 from .search.protocol import Progress, Searcher
 from .search.question import Question, QuestionLike, one_or_many

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Self
 
-from ...model import PAGE_SIZE, ROUND_TOKENS, DecodeGraphs, Decoder, KVCache, Tokenizer
+from ...model import PAGE_SIZE, DecodeGraphs, Decoder, KVCache, Tokenizer
 from ..errors import ContextOverflowError, IntegrityError, PoolTooSmallError
 from ..kv.node import KVNode
 from ..kv.tree import KVTree
@@ -17,15 +16,9 @@ from ..sampling.special_stops import with_special_stops
 from ..scoring import Scoring
 from ..usage import Usage
 from .branch import Branch
+from .limits import SchedulerLimits
 from .request import Prefill, Request
 from .step_runner import Flight, Prepared, StepRunner
-
-_GPU_STEP_TOKENS = 8192
-"""Maximum rows of a step on a GPU: enough to make matrix products compute-bound and launch overhead negligible."""
-
-_SHARE_OF_ACTIVATIONS = 0.5
-"""Share of the memory left by weights and KV cache that activations may use; recorded CUDA graphs and plans need the
-rest."""
 
 _FEW = 8
 """A round may have more than one token only if at most one in this many branches needs the host for every token."""
@@ -34,47 +27,8 @@ _MANY = 32
 """With at least this many running requests, the next round is launched even if some requests have just ended; waiting
 requests then take their places one round later."""
 
-
 _PRIORITY = 2**40
 """Weight of one priority level against age, in requests: more than are ever submitted, so priority always wins."""
-
-
-class SchedulerLimits(NamedTuple):
-    """How much one step may hold.
-
-    Attributes:
-        step_tokens: Maximum rows of a forward pass; decoding branches come first, prefill chunks get what is left.
-        prefill_tokens: Maximum rows of prompts and scores in a step in which branches also decode, because the
-            branches wait for the whole step. On a CPU, chunks of 64 to 256 rows take less time per row than chunks of
-            512 (7 % less on the 0.5B).
-        requests: Maximum requests that run at the same time; further ones wait.
-        round_tokens: Maximum tokens that a branch draws in one round, when all requests only decode; at most
-            `ROUND_TOKENS`.
-    """
-
-    step_tokens: int = 512
-    prefill_tokens: int = 128
-    requests: int = 256
-    round_tokens: int = 1
-
-    @classmethod
-    def of(cls, decoder: Decoder, memory: int) -> Self:
-        """The default limits for the device of `decoder`.
-
-        Long rounds keep a GPU busy. On a CPU they do not pay off, because a row that has ended costs as much as any
-        other: with rounds of 16 tokens, plain decoding takes 2 to 11 % less time on the 135M, but a search takes 2 to
-        15 % more.
-
-        Args:
-            decoder: The model.
-            memory: Free memory of the device, in bytes, after weights and KV cache.
-        """
-        config = decoder.config
-        if decoder.kernels.tiling(config.num_heads, config.num_kv_heads) is None:
-            return cls()
-        fitting = int(memory * _SHARE_OF_ACTIVATIONS) // decoder.row_bytes
-        step_tokens = min(max(fitting, cls().step_tokens), _GPU_STEP_TOKENS)
-        return cls(step_tokens=step_tokens, prefill_tokens=step_tokens, round_tokens=ROUND_TOKENS)
 
 
 class Scheduler:

@@ -24,7 +24,7 @@ from attack.campaign import Campaign
 from marcot.engine import Engine, Expansion, Node, Sampling
 from marcot.engine.errors import PoolTooSmallError
 from marcot.engine.sampling.branch_key import branch_key
-from marcot.engine.scheduler.scheduler import SchedulerLimits
+from marcot.engine.scheduler.limits import SchedulerLimits
 from marcot.kernels import Compute, select
 from marcot.kernels.reference.pick import gumbel
 from marcot.model import PAGE_SIZE, Decoder, Tokenizer, WeightFormat, load_checkpoint

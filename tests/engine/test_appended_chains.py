@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from marcot.engine import Engine, Expansion, Node, Sampling
 from marcot.engine.plan.planner import Reader
-from marcot.engine.scheduler.scheduler import SchedulerLimits
+from marcot.engine.scheduler.limits import SchedulerLimits
 from marcot.engine.scheduler.step_runner import Decoded
 from marcot.kernels import select
 from torch import device

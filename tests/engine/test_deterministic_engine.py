@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from marcot.engine import Engine, Expansion, Node, Sampling
 from marcot.engine.plan import tile_planner
-from marcot.engine.scheduler.scheduler import SchedulerLimits
+from marcot.engine.scheduler.limits import SchedulerLimits
 from marcot.model import DecodeGraphs
 from support.kernels import interpreted
 from support.kernels.interpreter_arithmetic import multiply_rows_apart

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from marcot.engine import MCTS, Engine, Expansion, Node, Sampling
-from marcot.engine.scheduler.scheduler import SchedulerLimits
+from marcot.engine.scheduler.limits import SchedulerLimits
 from marcot.model import DecodeGraphs
 from support.kernels import interpreted
 from support.kernels.tape import Tape

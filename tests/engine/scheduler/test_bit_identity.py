@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from marcot.engine import Engine, Expansion, Node, Sampling
-from marcot.engine.scheduler.scheduler import SchedulerLimits
+from marcot.engine.scheduler.limits import SchedulerLimits
 from marcot.kernels import Compute, select
 from marcot.kernels.cpu import CpuKernels
 from marcot.model import Decoder, WeightFormat, load_checkpoint

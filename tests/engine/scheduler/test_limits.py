@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from marcot.engine.scheduler.scheduler import SchedulerLimits
+from marcot.engine.scheduler.limits import SchedulerLimits
 from marcot.kernels import Kernels, reference
 from marcot.model import Decoder, load_checkpoint
 from support.kernels.tiled_reference import TiledReference

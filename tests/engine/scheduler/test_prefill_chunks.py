@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from marcot import Engine, Expansion, Sampling
 from marcot.engine.scheduler.expansion_batch import ExpansionBatch
-from marcot.engine.scheduler.scheduler import SchedulerLimits
+from marcot.engine.scheduler.limits import SchedulerLimits
 from marcot.engine.usage import Usage
 
 SAMPLING = Sampling(max_tokens=200, ignore_eos=True)

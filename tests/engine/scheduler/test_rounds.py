@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from marcot.engine import MCTS, Beam, BestOfN, Engine, Expansion, Node, Sampling
 from marcot.engine.scheduler import scheduler, step_runner
-from marcot.engine.scheduler.scheduler import SchedulerLimits
+from marcot.engine.scheduler.limits import SchedulerLimits
 from marcot.kernels import Kernels, select
 from marcot.model import DecodeGraphs, Decoder, Tokenizer, load_checkpoint
 from support.kernels.row_by_row import RowByRow, TiledRowByRow

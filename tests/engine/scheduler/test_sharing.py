@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from marcot.engine import Engine, Expansion, Node, Sampling
 from marcot.engine.errors import ContextOverflowError, PoolTooSmallError
-from marcot.engine.scheduler.scheduler import SchedulerLimits
+from marcot.engine.scheduler.limits import SchedulerLimits
 
 PROMPT = [5, 17, 3, 99, 4, 250, 8, 8, 31, 7, 120, 64, 300, 12, 13, 14, 15, 16, 200, 201]
 TOLERANCE = 1e-4

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from marcot.engine import MCTS, Beam, Engine, Outcome, Sampling
-from marcot.engine.scheduler.scheduler import SchedulerLimits
+from marcot.engine.scheduler.limits import SchedulerLimits
 from support.searches.held_nodes import check_nothing_is_left
 
 SMALL, LARGE = 640, 65_536

@@ -17,7 +17,7 @@ from marcot import AsyncEngine, BlockingEngine, Engine, Expansion, Question, Sam
 from marcot.engine import MCTS, EngineBusyError, EngineClosedError, QueueFullError, RequestCancelledError
 from marcot.engine.completion import Completion
 from marcot.engine.errors import ContextOverflowError, EngineStepError, InputError
-from marcot.engine.scheduler.scheduler import SchedulerLimits
+from marcot.engine.scheduler.limits import SchedulerLimits
 from marcot.engine.search import Trace
 from support.searches.held_nodes import check_nothing_is_left
 
