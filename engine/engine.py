@@ -31,6 +31,7 @@ from ..model import (
 from .checking import check_flag, check_integer, shown
 from .errors import InputError
 from .expansion import Expansion
+from .kv.pool_size import check_kv_tokens, free_memory, pool_pages
 from .kv.tree import KVTree
 from .load_options import (
     check_compute,
@@ -68,17 +69,8 @@ if TYPE_CHECKING:
 E = TypeVar("E")
 T = TypeVar("T")
 
-_KV_SHARE_OF_MEMORY = {"cpu": 0.25, "cuda": 0.8}
-"""The default pool takes at most this share of the machine's memory, or of a GPU's free memory after the weights."""
-
 MAX_THREADS = 1024
 """Maximum CPU threads: OpenMP starts this many without trouble, but several thousand crash the process."""
-
-_PAGE_BOOKS = 48
-"""Bytes that the list of free pages takes per page: an integer and its entry (measured: 40), and room to grow."""
-
-_DEFAULT_KV_TOKENS = 131_072
-"""Maximum size of the default pool in tokens: enough for dozens of trees of a few thousand tokens each."""
 
 
 class Engine:
@@ -122,7 +114,7 @@ class Engine:
         """
         dtype = decoder.dtype if scales is None else decoder.kernels.fp8_dtype
         assert dtype is not None, "scales need an op set with fp8 pages"
-        pages = _pages(decoder, dtype, kv_tokens)
+        pages = pool_pages(decoder, dtype, kv_tokens)
         self.config: ModelConfig = decoder.config
         self.compute: Compute = decoder.compute
         self._device = decoder.device
@@ -135,7 +127,7 @@ class Engine:
             cache = KVCache(decoder.config, pages, dtype, decoder.device, scales)
         except (MemoryError, RuntimeError) as error:  # a limit of the process, or other programs have taken it
             raise InputError(f"kv_tokens={pages * PAGE_SIZE}: there is not enough memory: ask for fewer") from error
-        limits = limits or SchedulerLimits.of(decoder, _memory(decoder))
+        limits = limits or SchedulerLimits.of(decoder, free_memory(decoder.device))
         repeated = decode_graphs(decoder, cache, limits.requests) if graphs else None
         self._scheduler = Scheduler(decoder, cache, self.tree, tokenizer, limits, repeated)
         codec = TokenCodec(tokenizer, decoder.config.vocab_size)
@@ -190,7 +182,7 @@ class Engine:
             raise InputError(f"model={model!r:.100}: must be the name of a model or the path of a checkpoint")
         model = os.fspath(model)
         if kv_tokens is not None:
-            kv_tokens = check_integer("kv_tokens", kv_tokens, "an integer or None")
+            kv_tokens = check_kv_tokens(kv_tokens)
         deterministic, graphs = check_flag("deterministic", deterministic), check_flag("graphs", graphs)
         if threads is not None:
             threads = check_integer("threads", threads, "at least 1", least=1)
@@ -467,40 +459,3 @@ class Engine:
                         self._scheduler.step()
 
         return Stream(self.tree.turn, events())
-
-
-def _memory(decoder: Decoder) -> int:
-    """Bytes of the machine's memory, or of a GPU's free memory."""
-    if decoder.device.type == "cuda":
-        return torch.cuda.mem_get_info(decoder.device)[0]
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _pages(decoder: Decoder, dtype: torch.dtype, kv_tokens: int | None) -> int:
-    """Number of pages of the pool.
-
-    Raises:
-        InputError: `kv_tokens` is less than a page, or more than the memory holds.
-    """
-    if kv_tokens is None:
-        tokens = _default_kv_tokens(decoder, dtype)
-    else:
-        tokens = check_integer("kv_tokens", kv_tokens, "an integer or None")
-    if tokens < PAGE_SIZE:
-        raise InputError(f"kv_tokens={shown(tokens)}: the KV pool must hold at least one page of {PAGE_SIZE} tokens")
-    each, memory = KVCache.token_bytes(decoder.config, dtype), _memory(decoder)
-    books = _PAGE_BOOKS // PAGE_SIZE if decoder.device.type == "cpu" else 0
-    most = memory // (each + books)
-    if tokens > most:
-        raise InputError(
-            f"kv_tokens={shown(tokens)}: they need {shown(tokens * (each + books) // 10**9)} GB, but there are only "
-            f"{memory / 1e9:,.1f} GB: ask for at most {most}, or fewer to leave room for the weights"
-        )
-    return tokens // PAGE_SIZE
-
-
-def _default_kv_tokens(decoder: Decoder, dtype: torch.dtype) -> int:
-    """Tokens whose K and V in `dtype` fit in a share of the memory."""
-    share = int(_memory(decoder) * _KV_SHARE_OF_MEMORY[decoder.device.type])
-    fitting = share // KVCache.token_bytes(decoder.config, dtype)
-    return max(min(fitting, _DEFAULT_KV_TOKENS), PAGE_SIZE)

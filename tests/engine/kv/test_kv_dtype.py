@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from marcot.engine import Engine, Expansion, InputError, Node, Sampling, engine
+from marcot.engine import Engine, Expansion, InputError, Node, Sampling
+from marcot.engine.kv import pool_size
 from marcot.kernels import reference, select
 from marcot.model import KVCache
 from support.kernels import interpreted
@@ -102,7 +103,7 @@ def test_a_token_takes_half_of_16_bits(load: Load, monkeypatch: pytest.MonkeyPat
 
 def test_twice_as_many_tokens_fit(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    monkeypatch.setattr(engine, "_KV_SHARE_OF_MEMORY", {"cpu": 3e6 / memory})
+    monkeypatch.setattr(pool_size, "_KV_SHARE_OF_MEMORY", {"cpu": 3e6 / memory})
     half, small = (load("reference", dtype="float16", kv_tokens=None, kv_dtype=kind) for kind in ("auto", "fp8"))
     for loaded in (half, small):
         cache = cache_of(loaded)
