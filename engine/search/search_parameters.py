@@ -160,25 +160,22 @@ class SearchParameters(metaclass=RenamingMeta):
         return {"strategy": self.name} | plain | ({"code": code} if code else {})
 
 
-_LATER_SAMPLING = frozenset(
+_NAMED_SAMPLING = frozenset(
     {
-        *("frequency_penalty", "presence_penalty", "logit_bias", "allowed_token_ids", "bad_words", "min_tokens"),
-        "logprobs",
+        *("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "stop", "include_stop", "stop_token_ids"),
+        *("ignore_eos", "seed", "top_logprobs"),
     }
 )
-"""Fields of `Sampling` that results of earlier versions do not have. Their defaults are left out of the settings, so
-that such results can be resumed."""
+"""Fields of `Sampling` that settings always have. Any other was added later and is left out at its default, so that
+results from before can be resumed."""
 
 
 def _plain(choice: object) -> object:
     """A parameter as a JSON value."""
     if isinstance(choice, Sampling):
-        options = {field.name: (getattr(choice, field.name), field.default) for field in fields(choice)}
-        return {
-            name: value
-            for name, (value, default) in options.items()
-            if name != "max_tokens" and not (name in _LATER_SAMPLING and value == default)
-        }
+        named = {field.name: (getattr(choice, field.name), field.default) for field in fields(choice)}
+        del named["max_tokens"]  # a search sets its own
+        return {name: value for name, (value, default) in named.items() if name in _NAMED_SAMPLING or value != default}
     if isinstance(choice, Action | Value):
         return choice.name
     if callable(choice):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marcot.engine.sampling.sampling import Sampling
-from marcot.engine.search import STRATEGIES, SearchResult
+from marcot.engine.search import MCTS, STRATEGIES, SearchResult
 from marcot.engine.search.actions import GuidedActions, Kind
 from marcot.engine.search.rollout.reflection import REFLECTION
 from support.searches.search_books import SMALL, check
@@ -154,3 +154,15 @@ def test_a_model_that_never_says_what_it_is_told_to_say_comes_to_an_end(name: st
 def test_settings_are_plain(name: str) -> None:
     settings = STRATEGIES[name](value=max, action="token").settings()
     assert (settings["strategy"], settings["action"], settings["value"]) == (name, "token", "builtins:max")
+
+
+def test_settings_have_a_later_sampling_parameter_only_if_it_is_set() -> None:
+    """These are the fields that results of 0.1 have; another one would keep them from being resumed."""
+    first = {
+        *("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "stop", "include_stop", "stop_token_ids"),
+        *("ignore_eos", "seed", "top_logprobs"),
+    }
+    assert MCTS().settings()["sampling"].keys() == first
+    biased = MCTS(sampling=Sampling(logit_bias={7: -1}, max_tokens=9)).settings()["sampling"]
+    assert biased.keys() == first | {"logit_bias"}
+    assert biased["logit_bias"] == ((7, -1),)
