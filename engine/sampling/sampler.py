@@ -37,37 +37,20 @@ class Candidates(NamedTuple):
 
 
 class SamplingRows(NamedTuple):
-    """The sampling parameters of each row, as arrays of `[rows]`.
+    """How each row samples.
 
     Attributes:
-        temperature: fp32; 0 is greedy.
-        top_k: int64; 0 keeps all.
-        top_p: fp64.
-        min_p: fp32.
+        params: The parameters, with fp32 `temperature` (0 is greedy) and int64 `top_k` (0 keeps all).
         rules: Logit rules of each row, or None.
-        key: int64, Philox key.
-        position: int64, absolute position of the token to be drawn.
     """
 
-    temperature: NDArray[np.float32]
-    top_k: NDArray[np.int64]
-    top_p: NDArray[np.float64]
-    min_p: NDArray[np.float32]
+    params: PickParams
     rules: Sequence[LogitRules | None]
-    key: NDArray[np.int64]
-    position: NDArray[np.int64]
 
     def select(self, rows: NDArray[np.int64]) -> SamplingRows:
         """The rows with indices `rows`."""
-        return SamplingRows(
-            self.temperature[rows],
-            self.top_k[rows],
-            self.top_p[rows],
-            self.min_p[rows],
-            [self.rules[row] for row in rows.tolist()],
-            self.key[rows],
-            self.position[rows],
-        )
+        params = PickParams(*(column[rows] for column in self.params))
+        return SamplingRows(params, [self.rules[row] for row in rows.tolist()])
 
 
 class TokenChoice(NamedTuple):
@@ -124,7 +107,7 @@ def processed(candidates: Candidates, rows: SamplingRows, columns: int) -> list[
     ids, _, logits, certain = _ruled(candidates, rows)
     column, _, kept = _pick(ids, logits, certain, candidates, rows)
     found = []
-    for row, temperature in enumerate(rows.temperature):
+    for row, temperature in enumerate(rows.params.temperature):
         scaled = logits[row] / (temperature or np.float32(1))
         if temperature > 0:
             scaled[kept[row] :] = -np.inf
@@ -143,8 +126,7 @@ def _pick(
     is_ruled = [rules is not None for rules in rows.rules]
     # The LM head's log-sum-exp is not valid where rules have changed logits.
     scaled_lse = np.where(is_ruled, np.float32(np.nan), candidates.scaled_lse)
-    limits = PickParams(rows.temperature, rows.top_k, rows.top_p, rows.min_p, rows.key, rows.position)
-    return pick(ids, logits, certain, scaled_lse, limits, candidates.complete)
+    return pick(ids, logits, certain, scaled_lse, rows.params, candidates.complete)
 
 
 def _ruled(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...kernels import MOST_LOGIT, Draw, HeadTopK, SampleParams
+from ...kernels.reference.pick import PickParams
 from ...model import Decoder, DrawnTokens
 from ..errors import SamplingError
 from ..kv.node import Distribution
@@ -196,15 +197,15 @@ def _widths(branches: Sequence[Branch], ids: NDArray[np.int64]) -> NDArray[np.in
 def _sampling_rows(branches: Sequence[Branch]) -> SamplingRows:
     """Collect the sampling parameters of `branches`, one row each."""
     samplings = [branch.sampling for branch in branches]
-    return SamplingRows(
+    params = PickParams(
         np.array([s.temperature for s in samplings], np.float32),
         np.array([s.top_k for s in samplings], np.int64),
         np.array([s.top_p for s in samplings], np.float64),
         np.array([s.min_p for s in samplings], np.float32),
-        [branch.rules for branch in branches],
         np.array([branch.key for branch in branches], np.int64),
         np.array([branch.node.end for branch in branches], np.int64),
     )
+    return SamplingRows(params, [branch.rules for branch in branches])
 
 
 def _table_of(token: int, told: Processed) -> NDArray[np.int32]:

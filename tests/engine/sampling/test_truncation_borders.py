@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from marcot.engine import Engine, Expansion, Sampling
 from marcot.engine.sampling.logit_rules import LogitRules
 from marcot.engine.sampling.sampler import Candidates, SamplingRows, TokenChoice, choose
-from marcot.kernels.reference.pick import gumbel
+from marcot.kernels.reference.pick import PickParams, gumbel
 from numpy.typing import NDArray
 
 VOCAB = 150
@@ -59,18 +59,16 @@ def decide(rows: Sequence[Row], *, complete: bool = False) -> TokenChoice:
         order, np.take_along_axis(logits, order, axis=1), widths, np.where(streamed, lse, np.nan).astype(np.float32),
         complete,
     )  # fmt: skip
-    return choose(
-        candidates,
-        SamplingRows(
-            temperature,
-            np.array([s.top_k for s in samplings]),
-            np.array([s.top_p for s in samplings]),
-            np.array([s.min_p for s in samplings], np.float32),
-            [LogitRules.of(row.sampling, sorted(row.seen), (), ()) for row in rows],
-            np.array([row.key for row in rows]),
-            np.full(len(rows), POSITION),
-        ),
+    params = PickParams(
+        temperature,
+        np.array([s.top_k for s in samplings]),
+        np.array([s.top_p for s in samplings]),
+        np.array([s.min_p for s in samplings], np.float32),
+        np.array([row.key for row in rows]),
+        np.full(len(rows), POSITION),
     )
+    rules = [LogitRules.of(row.sampling, sorted(row.seen), (), ()) for row in rows]
+    return choose(candidates, SamplingRows(params, rules))
 
 
 def ranked(row: Row) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
