@@ -68,30 +68,18 @@ class Completion:
 
     def head(self, tokens: int, text: str) -> Completion:
         """A completion with the first `tokens` tokens, whose text is `text`, and no finish reason."""
-        return Completion(
-            self.token_ids[:tokens],
-            self.logits[:tokens],
-            self.lse[:tokens],
-            self.top_ids[:tokens],
-            self.top_logits[:tokens],
-            text,
-            None,
-            self.is_raw,
-        )
+        return self._part(slice(tokens), text)
 
     def tail(self, tokens: int, text: str) -> Completion:
         """A completion without the first `tokens` tokens; `text` is the text of the remaining ones."""
-        return Completion(
-            self.token_ids[tokens:],
-            self.logits[tokens:],
-            self.lse[tokens:],
-            self.top_ids[tokens:],
-            self.top_logits[tokens:],
-            text,
-            self.finish_reason,
-            self.is_raw,
-            self.stop_reason,
-        )
+        return self._part(slice(tokens, None), text, self.finish_reason, self.stop_reason)
+
+    def _part(
+        self, part: slice, text: str, finish_reason: FinishReason | None = None, stop_reason: str | int | None = None
+    ) -> Completion:
+        ids, logits, lse = self.token_ids[part], self.logits[part], self.lse[part]
+        top_ids, top_logits = self.top_ids[part], self.top_logits[part]
+        return Completion(ids, logits, lse, top_ids, top_logits, text, finish_reason, self.is_raw, stop_reason)
 
     @staticmethod
     def given(token_ids: list[int], text: str) -> Completion:
