@@ -296,7 +296,7 @@ def test_kinds_of_actions_take_one_text_for_several() -> None:
         ({"close": ("",)}, "kind 'think': close=.*: must be"),
         ({"tags": "<>"}, "kind 'think': tags='<>': must be two texts, before and after"),
         ({"tags": ("<t>",)}, "tags=.*: must be two texts"),
-        ({"max_tokens": 2.5}, "kind 'think': max_tokens=2.5: must be an integer >= 0"),
+        ({"max_tokens": 2.5}, "kind 'think': max_tokens=2.5: must be an integer >= 1"),
     ):
         with pytest.raises(InputError, match=message):
             Kind("think", **fields)  # type: ignore[arg-type]

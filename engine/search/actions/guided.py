@@ -49,7 +49,7 @@ class Kind:
         object.__setattr__(self, "close", check_texts(where + "close", self.close))
         if self.tags is not None and len(check_texts(where + "tags", self.tags, may_be_empty=True)) != 2:
             raise InputError(f"{where}tags={self.tags!r}: must be two texts, before and after")
-        check_count(where + "max_tokens", self.max_tokens, "an integer >= 0", least=0)
+        check_count(where + "max_tokens", self.max_tokens, "an integer >= 1", least=1)
 
     @property
     def final(self) -> bool:
@@ -112,7 +112,7 @@ class GuidedActions(Action):
         if not any(kind.final for kind in kinds):
             raise InputError(f"action {name}: at least one kind must have no followers, so that chains can end")
         if back_off > 0:
-            if retry is None or retry not in self._kinds:
+            if not isinstance(retry, str) or retry not in self._kinds:
                 raise InputError(f"action {name}: back_off={back_off} needs a declared kind as retry, not {retry!r}")
             self._backtrack = back_off, self._kinds[retry].prompt(0)
 

@@ -14,6 +14,9 @@ from .action import Action, Decode
 _NEAREST = 4
 """Minimum number of tokens between two forks, because uncertain tokens come in clusters about the same decision."""
 
+_SURE = 0.95
+"""Tokens with at least this confidence are not worth a fork."""
+
 
 @dataclass(frozen=True, slots=True)
 class Uncertain(Action):
@@ -57,7 +60,3 @@ class Uncertain(Action):
             if place >= 1 and all(abs(place - other) >= _NEAREST for other in chosen):
                 chosen.append(place)
         return [*sorted(chosen), total] if total else []
-
-
-_SURE = 0.95
-"""Tokens with at least this confidence are not worth a fork."""

@@ -52,8 +52,10 @@ def test_a_file_declares_an_action(tmp_path: Path) -> None:
         ("[kinds.a]\nopening = 'x'", "kinds.a has unknown keys: opening; use close"),
         ("[kinds.a]\ntags = ['<a>']", "kinds.a.tags must be two texts"),
         ("[kinds.a]\nopenings = 'x'", "kinds.a.openings must be a list of texts"),
+        ("[kinds.a]\nmax_tokens = 0", "kind 'a': max_tokens=0: must be an integer >= 1"),
         ("[kinds.a]\nmax_tokens = -1", "kinds.a.max_tokens must be a whole number, not -1"),
         ("start = 1\n[kinds.a]", "start must be a table"),
+        ("back_off = 1\nretry = ['a']\nstart = { a = 1 }\n[kinds.a]", r"as retry, not \['a'\]"),
         ("start = { b = 1 }\n[kinds.a]", "'b', which is not declared"),
     ],
 )
