@@ -68,9 +68,9 @@ class GrowingTree:
 
     def readers(self) -> list[Reader]:
         """Return readers for the last token of every branch."""
-        return [Reader(self._job(branch), branch, branch.computed, 1) for branch in self.branches]
+        return [Reader(self._branch(branch), branch, branch.computed, 1) for branch in self.branches]
 
-    def _job(self, node: KVNode) -> Branch:
+    def _branch(self, node: KVNode) -> Branch:
         assert node.parent is not None
         return Branch(node.parent, node, Sampling(), 0, Usage(), _PIECE, frozenset(), None, {})
 
@@ -78,13 +78,13 @@ class GrowingTree:
         node = self._tree.insert(parent, [self.random.randrange(50_000) for _ in range(length)])
         self._tree.pin(node)
         assert self._tree.reserve(node, length)
-        node.computed = length
+        node.count_computed(length)
         return node
 
     def _fork(self, parent: KVNode) -> KVNode:
         branch = self._tree.fork(parent)
         self._tree.pin(branch)
-        branch.tokens += [1] * self.random.randint(1, _PIECE)
-        branch.computed = len(branch.tokens) - 1
+        branch.extend([1] * self.random.randint(1, _PIECE))
+        branch.count_computed(len(branch.tokens) - 1)
         assert self._tree.reserve(branch, len(branch.tokens) + _ROOM)
         return branch

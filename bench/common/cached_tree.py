@@ -22,6 +22,6 @@ def cached_tree(parents: Sequence[int | None], tokens: Sequence[int]) -> list[KV
         node = cache.insert(cache.root if parent is None else nodes[parent], [number] * count)
         cache.pin(node)
         assert cache.reserve(node, count)
-        node.computed = count
+        node.count_computed(count)
         nodes.append(node)
     return nodes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final
+from unittest import mock
 
 import torch
 from marcot.engine import Sampling
@@ -22,6 +23,9 @@ from .counted_step import META, Counts, counted
 
 PREFIX_TOKENS, NEW_TOKENS = 512, 64
 """Tokens of the shared prefix, and of each branch at most."""
+
+_RUN: Final = "launch" if hasattr(DecodeGraphs, "launch") else "run"
+"""The method that runs a round or, in checkouts without rounds, a step."""
 
 _H100: Final = Arch("cuda", "sm_90", 32, 132)
 
@@ -44,7 +48,7 @@ class Counting:
             cache = KVCache(model, KV_TOKENS // PAGE_SIZE, torch.bfloat16, META)
             record = _Record(counts)
             graphs = DecodeGraphs(decoder, cache, record, branches)
-            run = getattr(graphs, _name_of_run(graphs))
+            run = getattr(graphs, _RUN)
             run(*given)  # the first run also allocates buffers, so it is not counted
             record.runs, copies, copied_bytes = 0, counts.copies, counts.copied_bytes
             run(*given)
@@ -56,26 +60,21 @@ class Counting:
         }
 
 
-def _name_of_run(graphs: DecodeGraphs) -> str:
-    """Return the name of the method that runs a round or, in checkouts without rounds, a step."""
-    return "launch" if hasattr(graphs, "launch") else "run"
-
-
 def _last_run(config: ModelConfig, branches: int) -> tuple[tuple[Any, ...], int, int]:
     """Return the arguments of the last run of `DecodeGraphs`, the tokens it draws per row, and those its tiles read."""
     engine = canned_engine(DeviceClock(), config)
-    graphs: Any = engine._scheduler._step_runner._graphs
     runs: list[tuple[Any, ...]] = []
-    name = _name_of_run(graphs)
-    run = getattr(graphs, name)
+    run = getattr(DecodeGraphs, _RUN)
 
-    def noted(*arguments: Any) -> Any:  # noqa: ANN401
+    def noted(graphs: DecodeGraphs, *arguments: Any) -> Any:  # noqa: ANN401
         runs.append(arguments)
-        return run(*arguments)
+        return run(graphs, *arguments)
 
-    setattr(graphs, name, noted)
     sampling = Sampling(max_tokens=NEW_TOKENS + 1, ignore_eos=True)
-    with engine.prefill([1 + token % 500 for token in range(PREFIX_TOKENS)]) as node:
+    with (
+        mock.patch.object(DecodeGraphs, _RUN, noted),
+        engine.prefill([1 + token % 500 for token in range(PREFIX_TOKENS)]) as node,
+    ):
         for child in engine.expand(node, branches, sampling):
             child.release()
     first = runs[-1][0]
@@ -84,7 +83,7 @@ def _last_run(config: ModelConfig, branches: int) -> tuple[tuple[Any, ...], int,
 
 
 class _Record:
-    """Calls the function instead of replaying a graph, and counts what it does. See `model.decode_graph.Record`."""
+    """A `Record` (`model.rounds.decode_graph`) that counts what the function does, and calls it instead of a graph."""
 
     def __init__(self, counts: Counts) -> None:
         self.runs = 0
