@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -46,19 +45,11 @@ def canned_engine(clock: DeviceClock, heads_of: ModelConfig = CONFIGS["0.5b"]) -
     engine_module: Any = __import__("marcot.engine.engine", fromlist=["decode_graphs"])
 
     def graphs(decoder: Decoder, cache: Any, most_rows: int, *more: Any) -> DecodeGraphs:  # noqa: ANN401
-        return DecodeGraphs(decoder, cache, _recorder(clock), most_rows, *more)
+        # Instead of a recorded graph, the function is called again.
+        return DecodeGraphs(decoder, cache, clock.timed, most_rows, *more)
 
     made, engine_module.decode_graphs = engine_module.decode_graphs, graphs
     try:
         return Engine(decoder, checkpoint.tokenizer(), KV_TOKENS)
     finally:
         engine_module.decode_graphs = made
-
-
-def _recorder(clock: DeviceClock) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
-    """Return a recorder that calls the function again instead of replaying a graph."""
-
-    def record(run: Callable[[], Any]) -> Callable[[], Any]:
-        return clock.timed(run)
-
-    return record
