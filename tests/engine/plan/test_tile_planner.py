@@ -234,6 +234,20 @@ def test_a_choice_holds_until_something_else_is_read() -> None:
         assert tables(kept.plan(others, ROOM)[1]) == tables(planner().plan(others, ROOM)[1])
 
 
+def test_a_choice_is_for_a_tree_of_about_this_size() -> None:
+    """However slowly the tree changes: sizes are compared with those for which the choice was made."""
+    tree = KVTree(pages=900)
+    readers = branches(tree, cached(tree, 300), *range(10, 50))
+    steady, chosen_for, choices = planner(), 0, 0
+    for count in range(len(readers), 3, -1):
+        last = steady._last
+        steady.plan(readers[:count], ROOM)
+        if steady._last is not last:
+            chosen_for, choices = count, choices + 1
+        assert (chosen_for - count) * 8 <= chosen_for
+    assert 8 < choices < 30
+
+
 # --- deterministic ----------------------------------------------------------------------------------------------------
 
 
