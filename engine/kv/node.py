@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
@@ -33,8 +33,8 @@ class Distribution(NamedTuple):
 class KVNode:
     """A run of tokens below its parent.
 
-    Every attribute is written in one file: here what the node holds (its tokens, pages and the states after them), by
-    `KVTree` where it hangs (`children`, `growing`) and who uses it (`handles`, `pins`, `readers`, `last_used`).
+    Only the methods below write its attributes; `KVTree` and the scheduler call them. `pin` and `unpin` count on the
+    whole path; every other method changes this node, and `resident_children` of its parent.
 
     Token `i` of the node is in slot `first_slot + i` of the concatenated `pages`. After a split in the middle of a
     page, both halves list that page. It belongs to the upper half, which cannot lose it before the lower one does.
@@ -83,8 +83,8 @@ class KVNode:
         "tokens",
     )
 
-    def __init__(self, parent: KVNode | None, tokens: list[int], serial: int) -> None:
-        """Make a node without pages below `parent`. The caller adds it to the children of `parent`."""
+    def __init__(self, parent: KVNode | None, tokens: list[int], serial: int, tick: int = 0) -> None:
+        """Make a node without pages below `parent`, last used at `tick`. The caller adds it to those of `parent`."""
         self.parent = parent
         self.children: dict[int, list[KVNode]] = {}
         self.growing: set[KVNode] = set()
@@ -99,11 +99,55 @@ class KVNode:
         self.pins = 0
         self.readers = 0
         self.resident_children = 0
-        self.last_used = 0
+        self.last_used = tick
         self.serial = serial
         self.hidden: Tensor | None = None
         self.distribution: Distribution | None = None
         self._hash: int | None = None
+
+    # --- where it hangs, and who uses it ---------------------------------------------------------------------------
+
+    def add_child(self, child: KVNode) -> None:
+        """File a frozen child, which has at least one token."""
+        self.children.setdefault(child.tokens[0], []).append(child)
+
+    def remove_child(self, child: KVNode) -> None:
+        """Remove a frozen child."""
+        siblings = self.children[child.tokens[0]]
+        siblings.remove(child)
+        if not siblings:
+            del self.children[child.tokens[0]]
+
+    def add_growing(self, child: KVNode) -> None:
+        """Add a child that is still being appended to."""
+        self.growing.add(child)
+
+    def remove_growing(self, child: KVNode) -> None:
+        """Remove a child that is still being appended to."""
+        self.growing.remove(child)
+
+    def add_handle(self) -> None:
+        """Count one more handle."""
+        self.handles += 1
+
+    def remove_handle(self) -> None:
+        """Count one handle less."""
+        self.handles -= 1
+
+    def pin(self, tick: int) -> None:
+        """Count a running request whose path ends here: a use of the whole path at `tick`."""
+        self.pins += 1
+        for node in self.chain():
+            node.readers += 1
+            node.last_used = tick
+
+    def unpin(self) -> None:
+        """Undo one `pin`, but not the use."""
+        self.pins -= 1
+        for node in self.chain():
+            node.readers -= 1
+
+    # --- what it holds -----------------------------------------------------------------------------------------------
 
     def extend(self, tokens: Iterable[int]) -> None:
         """Append tokens to a growing node; their K and V are not computed."""
@@ -136,8 +180,14 @@ class KVNode:
         return owned
 
     def move_head(self, upper: KVNode, at: int) -> None:
-        """Move the first `at` tokens and their pages to `upper`, a new node with the same parent; go on below it."""
+        """Move the first `at` tokens of a frozen node and their pages to `upper`, a new node that takes its place.
+
+        This node goes on below it. Whoever uses this node uses `upper` too.
+        """
+        assert self.parent is not None, "the root is not split"
         full_pages, cut_slot = divmod(self.first_slot + at, PAGE_SIZE)
+        siblings = self.parent.children[self.tokens[0]]
+        siblings[siblings.index(self)] = upper
         upper.tokens = self.tokens[:at]
         upper.first_slot, upper.borrowed = self.first_slot, self.borrowed
         upper.pages = self.pages[: full_pages + (cut_slot > 0)]
@@ -149,6 +199,8 @@ class KVNode:
         self.first_slot = cut_slot if self.pages else 0
         self.computed, self.ever_computed = max(self.computed - at, 0), max(self.ever_computed - at, 0)
         upper.resident_children = int(bool(self.pages))
+        upper.children = {self.tokens[0]: [self]}
+        upper.readers, upper.last_used = self.readers, self.last_used
 
     def keep_hidden(self, state: Tensor) -> None:
         """Store the hidden state of the last token, `[hidden]`, from which the next token is drawn."""
@@ -182,6 +234,13 @@ class KVNode:
         """Cache slots of `count` tokens from token `first` on, as `page * PAGE_SIZE + offset`."""
         begin = self.first_slot + first
         return [self.pages[i // PAGE_SIZE] * PAGE_SIZE + i % PAGE_SIZE for i in range(begin, begin + count)]
+
+    def chain(self) -> Iterator[KVNode]:
+        """This node and all nodes above it, up to the root."""
+        node: KVNode | None = self
+        while node is not None:
+            yield node
+            node = node.parent
 
     def path(self) -> list[KVNode]:
         """The nodes from the first one below the root down to this one."""

@@ -72,7 +72,7 @@ class KVTree:
             child, common = _longest_match(node, tokens, matched)
             if child is None:
                 created = self._new(node, tokens[matched:])
-                node.children.setdefault(tokens[matched], []).append(created)
+                node.add_child(created)
                 return created
             node = self._split(child, common) if common < len(child.tokens) else child
             matched += common
@@ -92,21 +92,21 @@ class KVTree:
     def fork(self, parent: KVNode) -> KVNode:
         """An empty growing child of `parent`, for a branch to append to."""
         child = self._new(parent, [])
-        parent.growing.add(child)
+        parent.add_growing(child)
         return child
 
     def freeze(self, node: KVNode) -> None:
         """End the growth of `node`, which has at least one token; from now on it can be matched, split and forked."""
         parent = _parent(node)
-        parent.growing.remove(node)
-        parent.children.setdefault(node.tokens[0], []).append(node)
+        parent.remove_growing(node)
+        parent.add_child(node)
 
     def discard(self, node: KVNode) -> None:
         """Remove a growing, unpinned node and its pages for good."""
         if node.pages:
             self.drop(node)
         parent = _parent(node)
-        parent.growing.remove(node)
+        parent.remove_growing(node)
         self._leave_queues(node)
         self._prune(parent)
 
@@ -118,31 +118,24 @@ class KVTree:
 
     def _new(self, parent: KVNode, tokens: list[int]) -> KVNode:
         self._serial += 1
-        node = KVNode(parent, tokens, self._serial)
-        node.last_used = self._tick
-        return node
+        return KVNode(parent, tokens, self._serial, self._tick)
 
     def _split(self, lower: KVNode, at: int) -> KVNode:
         """Move the first `at` tokens of a frozen node into a new node above it; `lower` keeps the rest."""
-        parent = _parent(lower)
-        upper = self._new(parent, [])
+        upper = self._new(_parent(lower), [])
         lower.move_head(upper, at)
-        siblings = parent.children[upper.tokens[0]]
-        siblings[siblings.index(lower)] = upper
-        upper.children[lower.tokens[0]] = [lower]
-        upper.readers, upper.last_used = lower.readers, lower.last_used
         return upper
 
     # --- handles and pins --------------------------------------------------------------------------------------
 
     def hold(self, node: KVNode) -> None:
         """Add a handle to `node`, so that its tokens stay."""
-        node.handles += 1
+        node.add_handle()
         self._offer(node)
 
     def release(self, node: KVNode) -> None:
         """Remove a handle. The pages stay cached until they are needed."""
-        node.handles -= 1
+        node.remove_handle()
         self._offer(node)
         self._prune(node)
 
@@ -159,17 +152,13 @@ class KVTree:
     def pin(self, node: KVNode) -> None:
         """Protect the whole path of `node` from eviction while a request runs there."""
         self._tick += 1
-        node.pins += 1
-        for ancestor in _to_root(node):
-            ancestor.readers += 1
-            ancestor.last_used = self._tick
+        node.pin(self._tick)
 
     def unpin(self, node: KVNode) -> None:
         """Undo one `pin`."""
-        node.pins -= 1
-        for ancestor in _to_root(node):
-            ancestor.readers -= 1
-            self._offer(ancestor)
+        node.unpin()
+        for each in node.chain():
+            self._offer(each)
 
     # --- pages -------------------------------------------------------------------------------------------------
 
@@ -251,10 +240,7 @@ class KVTree:
             if node.handles or node.readers or node.pages or not node.childless:
                 return
             parent = node.parent
-            siblings = parent.children[node.tokens[0]]
-            siblings.remove(node)
-            if not siblings:
-                del parent.children[node.tokens[0]]
+            parent.remove_child(node)
             self._leave_queues(node)
             node = parent
 
@@ -322,12 +308,6 @@ class KVTree:
 def _parent(node: KVNode) -> KVNode:
     assert node.parent is not None, "the root has no parent"
     return node.parent
-
-
-def _to_root(node: KVNode | None) -> Iterator[KVNode]:
-    while node is not None:
-        yield node
-        node = node.parent
 
 
 def _longest_match(node: KVNode, tokens: list[int], start: int) -> tuple[KVNode | None, int]:

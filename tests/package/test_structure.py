@@ -22,6 +22,13 @@ LONGEST_FUNCTION = 80
 MOST_PARAMETERS = 15
 MOST_FILES = 20
 
+KV_NODE = "engine.kv.node"
+MUTATING = frozenset(
+    {"add", "append", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "reverse", "setdefault"}
+    | {"sort", "update"}
+)
+"""Methods of lists, sets and dicts that change them."""
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -82,6 +89,47 @@ def _imports(name: str) -> Iterator[str]:
                     break
 
 
+def kv_fields() -> frozenset[str]:
+    """The attributes of `KVNode`."""
+    [node] = [each for each in ast.walk(modules()[KV_NODE]) if isinstance(each, ast.ClassDef) and each.name == "KVNode"]
+    [slots] = [
+        each for each in node.body if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "__slots__"
+    ]
+    return frozenset(ast.literal_eval(slots.value))
+
+
+def kv_writes(module: ast.Module) -> Iterator[str]:
+    """The lines of `module` that write a field of a `KVNode`, or change a list, set or dict in one.
+
+    Also through a variable that holds such a container. `self.pages = ...` is a field of the class that it is in.
+    """
+    aliases: set[str] = set()
+
+    def is_field(node: ast.AST) -> bool:
+        """Whether `node` is a field, an item of one, or a variable for either."""
+        if isinstance(node, ast.Subscript):
+            return is_field(node.value)
+        if isinstance(node, ast.Name):
+            return node.id in aliases
+        is_own = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
+        return isinstance(node, ast.Attribute) and node.attr in kv_fields() and not is_own
+
+    for node in sorted(ast.walk(module), key=lambda each: getattr(each, "lineno", 0)):
+        targets: list[ast.AST] = []
+        if isinstance(node, ast.Assign):
+            targets = [part for each in node.targets for part in getattr(each, "elts", [each])]
+        elif isinstance(node, ast.AugAssign | ast.AnnAssign):
+            targets = [node.target]
+        elif isinstance(node, ast.Delete):
+            targets = [*node.targets]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATING:
+            targets = [node.func.value]
+        if any(is_field(each) and (not isinstance(each, ast.Name) or isinstance(node, ast.Call)) for each in targets):
+            yield f"{node.lineno}: {ast.unparse(node)}"
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            (aliases.add if is_field(node.value) else aliases.discard)(node.targets[0].id)
+
+
 def test_a_class_name_stands_for_one_thing() -> None:
     homes = defaultdict(list)
     for name, module in modules().items():
@@ -115,6 +163,30 @@ def test_imports_point_from_engine_to_model_to_kernels() -> None:
         for target in imports(name):
             below = layers.index(target.partition(".")[0]) <= layers.index(name.partition(".")[0])
             assert below, f"{name} imports {target}"
+
+
+def test_the_fields_of_a_kv_node_are_written_by_one_file() -> None:
+    users = {name for name in modules() if re.match(r"engine\.(kv|scheduler|plan|routines|node|scoring)\b", name)}
+    assert {KV_NODE, "engine.kv.tree", "engine.scheduler.step_runner", "engine.node"} <= users
+    assert any(kv_writes(modules()[KV_NODE])), "the file itself writes them"
+    assert not {name: writes for name in users - {KV_NODE} if (writes := [*kv_writes(modules()[name])])}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "node.computed = 3",
+        "request.leaf.pins += 1",
+        "node.parent.children[5] = []",
+        "node.start, left = 3, 4",
+        "del node.pages[2:]",
+        "branch.node.tokens.append(7)",
+        "siblings = parent.children[5]\nsiblings.remove(node)",
+    ],
+)
+def test_a_write_of_a_kv_node_elsewhere_is_noticed(line: str) -> None:
+    assert [*kv_writes(ast.parse(line))]
+    assert not [*kv_writes(ast.parse("self.pages = node.pages\nids = [*node.tokens]\nids.append(1)\nnode.extend(ids)"))]
 
 
 def test_functions_fit_on_a_screen() -> None:
