@@ -49,8 +49,7 @@ class SamplingRows(NamedTuple):
 
     def select(self, rows: NDArray[np.int64]) -> SamplingRows:
         """The rows with indices `rows`."""
-        params = PickParams(*(column[rows] for column in self.params))
-        return SamplingRows(params, [self.rules[row] for row in rows.tolist()])
+        return SamplingRows(self.params.select(rows), [self.rules[row] for row in rows.tolist()])
 
 
 class TokenChoice(NamedTuple):

@@ -37,6 +37,11 @@ class PickParams(NamedTuple):
     key: NDArray[np.int64]
     position: NDArray[np.int64]
 
+    def select(self, rows: NDArray[np.int64]) -> PickParams:
+        """The rows with indices `rows`."""
+        temperature, top_k, top_p, min_p, key, position = self
+        return PickParams(temperature[rows], top_k[rows], top_p[rows], min_p[rows], key[rows], position[rows])
+
 
 class Pick(NamedTuple):
     """The drawn candidate of each row.
