@@ -43,7 +43,7 @@ def gguf_architecture(header: GgufHeader, source: str) -> Architecture:
     name = fields.text("general.architecture")
     if name not in BY_GGUF_NAME:
         known = ", ".join(f"{name} ({_models(architecture)})" for name, architecture in BY_GGUF_NAME.items())
-        raise fields.refuse("general.architecture", f"these are supported: {known}")
+        raise fields.refuse("general.architecture", f"choose a model of a supported architecture: {known}")
     return BY_GGUF_NAME[name]
 
 
@@ -164,7 +164,7 @@ def _llama3(theta: float, head_dim: int, divisors: tuple[float, ...], source: st
         rotations = rope.original_positions / (2 * math.pi * theta ** (2 * pair / head_dim))
         kept = (rotations - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor)
         kept = min(max(kept, 0.0), 1.0)
-        expected.append(1 / (kept + (1 - kept) / rope.factor) if rope.factor >= 1 else math.nan)
+        expected.append(1 / (kept + (1 - kept) / rope.factor) if 1 <= rope.factor < math.inf else math.nan)
     if len(divisors) != len(expected) or not np.allclose(divisors, expected, rtol=1e-4):
         raise UnsupportedConfigError(
             f"{source}: tensor rope_freqs.weight is not the llama3 scaling of Llama 3.1 to 3.3"

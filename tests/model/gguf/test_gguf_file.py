@@ -55,10 +55,12 @@ def test_llama3_scaling_is_recognised_from_its_divisors(tiny_checkpoint, tmp_pat
     divisors = (plain / inverse).numpy().astype(np.float32)
     path = convert(folder, tmp_path / "a.gguf", edit=lambda writer: writer.add_tensor("rope_freqs.weight", divisors))
     assert open_checkpoint(path).config.rope == open_checkpoint(folder).config.rope
-    other = divisors * np.linspace(1.0, 1.1, len(divisors), dtype=np.float32)
-    path = convert(folder, tmp_path / "b.gguf", edit=lambda writer: writer.add_tensor("rope_freqs.weight", other))
-    with pytest.raises(UnsupportedConfigError, match=r"tensor rope_freqs\.weight is not the llama3 scaling"):
-        open_checkpoint(path)
+    path = tmp_path / "b.gguf"
+    stretched = divisors * np.linspace(1.0, 1.1, len(divisors), dtype=np.float32)
+    for other in (stretched, np.append(divisors[:-1], np.float32(np.inf))):
+        convert(folder, path, edit=lambda writer, other=other: writer.add_tensor("rope_freqs.weight", other))
+        with pytest.raises(UnsupportedConfigError, match=r"tensor rope_freqs\.weight is not the llama3 scaling"):
+            open_checkpoint(path)
 
 
 @pytest.mark.parametrize("original", [64, None], ids=["original context", "context length is the original"])
