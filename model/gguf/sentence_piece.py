@@ -15,6 +15,10 @@ _NORMAL, _UNKNOWN, _BYTE = 1, 2, 6
 _LONGEST_WORD = 256
 """Maximum length of a word made by merges; the limit bounds the time that a malicious file can take."""
 
+_MOST_MERGES = 1 << 21
+"""Maximum number of merges; the limit bounds the memory that a malicious file can take. A real vocabulary has about two
+for each word; one that has every word of twenty letters, be they only a and b, has nineteen."""
+
 
 def sentence_piece_bpe(
     words: Sequence[str], scores: Sequence[float], types: Sequence[object], *, leading_space: bool, source: str
@@ -36,10 +40,15 @@ def sentence_piece_bpe(
     """
     vocabulary = {word: id for id, word in enumerate(words)}
     unknown = next((words[id] for id, type in enumerate(types) if type == _UNKNOWN), None)
+    merges = _merges(vocabulary, words, scores, types)
+    if merges is None:
+        raise TokenizerError(
+            f"{source}: tokenizer.ggml.tokens need more than {_MOST_MERGES} merges: no real vocabulary does"
+        )
     try:
         model = models.BPE(
             vocab=vocabulary,
-            merges=_merges(vocabulary, words, scores, types),
+            merges=merges,
             unk_token=unknown,
             fuse_unk=True,
             byte_fallback=_BYTE in types,
@@ -55,8 +64,12 @@ def sentence_piece_bpe(
 
 def _merges(
     vocabulary: dict[str, int], words: Sequence[str], scores: Sequence[float], types: Sequence[object]
-) -> list[tuple[str, str]]:
-    """Every pair of words that makes a word, best first; pairs that make the same one by the ids of their parts."""
+) -> list[tuple[str, str]] | None:
+    """Every pair of words that makes a word, best first; pairs that make the same one by the ids of their parts.
+
+    Returns:
+        The pairs; None if there are more than `_MOST_MERGES`.
+    """
     found = []
     for id, word in enumerate(words):
         if types[id] != _NORMAL or not 1 < len(word) <= _LONGEST_WORD:
@@ -65,4 +78,6 @@ def _merges(
             left, right = vocabulary.get(word[:cut]), vocabulary.get(word[cut:])
             if left is not None and right is not None:
                 found.append((-scores[id], id, left, right))
+        if len(found) > _MOST_MERGES:
+            return None
     return [(words[left], words[right]) for _, _, left, right in sorted(found)]

@@ -2,9 +2,11 @@
 
 import random
 from collections import Counter
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
+from marcot.model import TokenizerError
+from marcot.model.gguf import sentence_piece
 from marcot.model.gguf.tokenizer import tokenizer_from_gguf
 
 SPACE = "\u2581"
@@ -71,3 +73,19 @@ def test_special_tokens_are_matched_whole_and_begin_a_text_anew() -> None:
 def test_the_space_in_front_of_a_text_is_as_the_file_says(leading: bool) -> None:
     tokenizer = tokenizer_from_gguf(METADATA | {"tokenizer.ggml.add_space_prefix": leading}, "file")
     assert tokenizer.decode(tokenizer.encode("clips")) == (" clips" if leading else "clips")
+
+
+def test_a_vocabulary_that_needs_far_too_many_merges_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["".join(letters) for length in (1, 2, 3) for letters in product("ab", repeat=length)]
+    merges = sum(len(word) - 1 for word in words)
+    metadata = {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.tokens": words,
+        "tokenizer.ggml.scores": [0.0] * len(words),
+        "tokenizer.ggml.token_type": [1] * len(words),
+    }
+    monkeypatch.setattr(sentence_piece, "_MOST_MERGES", merges)
+    assert tokenizer_from_gguf(metadata, "file").vocab_size == len(words)
+    monkeypatch.setattr(sentence_piece, "_MOST_MERGES", merges - 1)
+    with pytest.raises(TokenizerError, match=rf"^file: tokenizer\.ggml\.tokens need more than {merges - 1} merges"):
+        tokenizer_from_gguf(metadata, "file")
