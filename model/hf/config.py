@@ -86,7 +86,7 @@ def _architecture(fields: Fields) -> Architecture:
     name = names[0] if isinstance(names, list) and len(names) == 1 else None
     if not isinstance(name, str) or name not in BY_CLASS:
         known = ", ".join(f"{name} ({architecture.models})" for name, architecture in BY_CLASS.items())
-        raise fields.refuse("architectures", f"these are supported: {known}")
+        raise fields.refuse("architectures", f"choose a model of a supported architecture: {known}")
     architecture = BY_CLASS[name]
     if kind is not None and kind != architecture.name:
         wanted = architecture.name
@@ -119,7 +119,12 @@ def _unrotated_layers(fields: Fields, architecture: Architecture, layers: int) -
 def _refuse_variants(fields: Fields) -> None:
     """Refuse fields that would change the forward pass in ways that are not implemented."""
     fields.require("hidden_act", "silu")
-    fields.require("use_sliding_window", False)
+    if fields.flag("use_sliding_window"):
+        raise fields.refuse(
+            "use_sliding_window",
+            "attention over a sliding window is not implemented; for texts that fit in the window, set this to false, "
+            "layer_types to null and max_position_embeddings to the size of the window",
+        )
     fields.require("attention_bias", False)
     fields.require("mlp_bias", False)
     fields.require("pretraining_tp", 1)

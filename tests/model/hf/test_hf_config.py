@@ -185,7 +185,7 @@ REFUSED = {
     ),
     "yarn half truncated": ({"rope_scaling": YARN | {"truncate": None}}, "rope_scaling.truncate is None"),
     "theta null": ({"rope_theta": None}, "rope_theta is None"),
-    "sliding window": ({"use_sliding_window": True}, "use_sliding_window is True"),
+    "sliding window": ({"use_sliding_window": True}, "use_sliding_window is True: attention over a sliding window"),
     "sliding layer": ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types"),
     "activation": ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
     "attention bias": ({"attention_bias": True}, "attention_bias"),
