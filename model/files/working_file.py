@@ -34,9 +34,8 @@ def working_names(finals: Collection[Path]) -> Iterator[list[Path]]:
                     for final in finals:
                         if final.parent == folder:
                             _remove_left(final)
-                fcntl.flock(
-                    lock, fcntl.LOCK_SH | fcntl.LOCK_NB
-                )  # without waiting: `flock . marcot ...` would wait forever
+                # Without waiting: `flock . marcot ...` would wait forever.
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         yield [final.with_name(f".{_short(final)}.{secrets.token_hex(_BYTES)}") for final in finals]
 
 
