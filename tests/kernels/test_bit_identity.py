@@ -84,6 +84,16 @@ def test_linear(
     )
 
 
+@pytest.mark.parametrize("format", ["Q4_0", "Q6_K", "Q8_0"])
+def test_a_long_prompt_in_parts(compiled: Kernels, format: str) -> None:
+    """101 rows of int8 activations do not fit in half of an L2 cache, so they are multiplied in two parts."""
+    random = torch.Generator().manual_seed(3)
+    weight = compiled.pack_linear([random_weight(format, 37, 6144, random)], torch.float32, CPU, "fast")
+    x = torch.randn(101, 6144, generator=random)
+    alone = torch.cat([compiled.linear(row, weight) for row in x.split(1)])
+    assert torch.equal(compiled.linear(x, weight), alone)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     mode=modes,

@@ -65,8 +65,11 @@ def test_only_block_quantised_parts_are_fast(random: torch.Generator) -> None:
         assert (fast[:, rows] - exact[:, rows]).abs().min() > 1e-5
 
 
-ROWS = (1, 3, 7, 26)
-"""Few rows, for which weights are decoded during the product, and more rows, for which they are unpacked first."""
+ROWS = (1, 3, 7, 26, 40)
+"""Few rows, for which weights are decoded during the product, and more, for which they are unpacked first.
+
+On AVX-512 that is 40 alone.
+"""
 
 
 @pytest.mark.parametrize("rows", ROWS)
