@@ -1,5 +1,6 @@
 """Checkpoints (config, weights and tokenizer, from a name or a path), and the forward pass of a model."""
 
+from ..kernels import PAGE_SIZE
 from .checkpoint import Checkpoint
 from .config import ModelConfig, RopeConfig
 from .decoder import Decoder, StepInput
@@ -15,7 +16,7 @@ from .fetch.cache import cached_model, models_folder
 from .fetch.catalog import BUILT_IN_MODELS, BuiltInModel
 from .fetch.locate import find_here, load_checkpoint, locate
 from .formats import open_checkpoint
-from .kv_cache import PAGE_SIZE, KVCache
+from .kv_cache import KVCache
 from .kv_scales import kv_scales
 from .rounds.cuda_graphs import decode_graphs
 from .rounds.decode_graph import DecodeGraphs

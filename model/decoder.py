@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..kernels import Compute, HeadNorms, Kernels, LayerWeights, NonFiniteError, PackedLinear, Plan, Tiles
+from ..kernels import Compute, HeadNorms, Kernels, LayerWeights, NonFiniteError, PackedLinear, Plan
 from ..kernels.blocks import BlockFormatError
 from .checkpoint import Checkpoint
 from .config import ModelConfig
@@ -37,11 +37,8 @@ class StepInput(NamedTuple):
 
     def to(self, device: torch.device) -> StepInput:
         """The same step with its tensors on `device`."""
-        positions, items, pages, tiles = self.plan
-        if tiles is not None:
-            tiles = Tiles(tiles.rows, *(table.to(device) for table in tiles[1:]))
-        plan = Plan(positions.to(device), items.to(device), pages.to(device), tiles)
-        return StepInput(self.token_ids.to(device), self.slots.to(device), plan, self.outputs.to(device))
+        ids, slots, outputs = (part.to(device) for part in (self.token_ids, self.slots, self.outputs))
+        return StepInput(ids, slots, self.plan.to(device), outputs)
 
 
 class Decoder:

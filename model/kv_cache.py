@@ -6,12 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from ..kernels import KVScales
+from ..kernels import PAGE_SIZE, KVScales
 from .config import ModelConfig
-
-PAGE_SIZE = 16
-"""Tokens per page: small enough that a fork, which wastes half a page on average, costs little; large enough that a
-page of one head is a long contiguous read."""
 
 
 class KVCache:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Final, NamedTuple
 
 import typer
-from marcot.engine.plan.tile_cost import tile_cost
 from marcot.engine.plan.tile_planner import TilePlanner
 from marcot.kernels import Tiling
+from marcot.kernels.plan.tile_cost import tile_cost
 from marcot.model.files.atomic_file import write_atomically
 from rich.console import Console
 from rich.table import Table

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-from marcot.engine.plan.tile_cost import MEASURED, Prices, TileCost, Work, modelled_us, tile_cost, work_of
 from marcot.engine.plan.tile_planner import TilePlanner
 from marcot.kernels import Tiling
+from marcot.kernels.plan.tile_cost import MEASURED, Prices, TileCost, Work, modelled_us, tile_cost, work_of
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table

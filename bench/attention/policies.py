@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from marcot.engine.plan.tile_cost import BLOCK_TOKENS, TileCost
+from marcot.kernels.plan.tile_cost import BLOCK_TOKENS, TileCost
 
 from .workloads import AttentionTree
 

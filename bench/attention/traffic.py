@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from marcot.engine.plan.tile_cost import BLOCK_TOKENS, Work, modelled_us
+from marcot.kernels.plan.tile_cost import BLOCK_TOKENS, Work, modelled_us
 
 from .policies import Device, Piece
 

@@ -6,16 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-import numpy as np
-import torch
-
-from ...kernels import Plan, WorkItem
+from ...kernels import Plan
+from ...kernels.plan.item_table import ItemTable
 from ...model import PAGE_SIZE
 from ..kv.node import KVNode
 from ..scheduler.request import Request
-
-_SEGMENT_TOKENS = 2048
-"""Maximum tokens of a work item; this bounds how many scores an attention kernel holds at once."""
 
 
 class Reader(NamedTuple):
@@ -67,7 +62,7 @@ class ItemPlanner:
     def plan(self, readers: Sequence[Reader], room: int = 1) -> tuple[list[Reader], Plan]:
         """See `Planner.plan`."""
         ordered = depth_first(readers)
-        return ordered, make_plan(ordered, torch.device("cpu"), room)
+        return ordered, make_plan(ordered, room)
 
 
 def depth_first(readers: Sequence[Reader]) -> list[Reader]:
@@ -91,7 +86,7 @@ def depth_first(readers: Sequence[Reader]) -> list[Reader]:
     return ordered
 
 
-def make_plan(readers: Sequence[Reader], device: torch.device, room: int = 1) -> Plan:
+def make_plan(readers: Sequence[Reader], room: int = 1) -> Plan:
     """The attention plan of `readers`, which are in depth-first order: one work item per node and run of pages.
 
     A node that several readers share is one item, loaded once for all of them. See `Planner.plan` for `room`.
@@ -117,17 +112,7 @@ def make_plan(readers: Sequence[Reader], device: torch.device, room: int = 1) ->
         if node.parent in rows:
             rows[node.parent] += rows[node]
 
-    items: list[int] = []
-    pages: list[int] = []
+    items = ItemTable()
     for node, length in cached.items():
-        for start in range(0, length, _SEGMENT_TOKENS):
-            run = min(_SEGMENT_TOKENS, length - start)
-            page, slot = divmod(node.first_slot + start, PAGE_SIZE)
-            last = (node.first_slot + start + run - 1) // PAGE_SIZE
-            items.extend(WorkItem(len(pages), slot, node.start + start, run, first_row[node], rows[node]))
-            pages.extend(node.pages[page : last + 1])
-    return Plan(
-        torch.from_numpy(np.array(positions, np.int32)).to(device),
-        torch.from_numpy(np.array(items, np.int32).reshape(-1, len(WorkItem._fields))).to(device),
-        torch.from_numpy(np.array(pages, np.int32)).to(device),
-    )
+        items.add(node.pages, node.first_slot, (node.start, length), (first_row[node], rows[node]))
+    return items.plan(positions)

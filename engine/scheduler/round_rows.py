@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...kernels import Plan, SampleParams
-from ...kernels.tile_tables import Ints
+from ...kernels.plan.tile_tables import Ints
 from ...model import PAGE_SIZE, ROUND_ENDS, Round, StepInput
 from ..plan.planner import Reader
 from ..sampling.row_sampling import RowSampling, sample_params

@@ -8,12 +8,10 @@ import torch
 from torch import Tensor
 
 from ..errors import KernelArgumentError
-from ..ops import MAX_TOP_K, HeadNorms, HeadTopK, RoundState, SampleParams
+from ..layer_weights import HeadNorms
 from ..plan import Plan, WorkItem
+from ..sampling import MAX_TOP_K, HeadTopK, RoundState, SampleParams
 from .packed_linear import CpuLinear
-
-PAGE_SIZE: Final = 16
-"""Tokens per KV page. The micro-kernel reads a page of K as one panel, so it must be the panel width."""
 
 _ITEM_COLUMNS: Final = len(WorkItem._fields)
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ..errors import KernelArgumentError
-from ..ops import HeadNorms, LayerWeights, PackedLinear
-from ..plan import Plan
-from .arguments import PAGE_SIZE, done, fp32, gqa_group, head_norms, int64, packed, planned, same, written
+from ..layer_weights import HeadNorms, LayerWeights, PackedLinear
+from ..plan import PAGE_SIZE, Plan
+from .arguments import done, fp32, gqa_group, head_norms, int64, packed, planned, same, written
 from .library import Library
 
 

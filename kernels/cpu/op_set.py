@@ -9,22 +9,11 @@ from torch import Tensor
 
 from ..blocks import Weight
 from ..errors import KernelArgumentError
-from ..ops import (
-    MAX_TOP_K,
-    Compute,
-    Draw,
-    HeadNorms,
-    HeadTopK,
-    KVScales,
-    LayerWeights,
-    RoundState,
-    Sampled,
-    SampleParams,
-)
-from ..plan import Plan
+from ..layer_weights import Compute, HeadNorms, KVScales, LayerWeights
+from ..plan import PAGE_SIZE, Plan
+from ..sampling import MAX_TOP_K, Draw, HeadTopK, RoundState, Sampled, SampleParams
 from .arena import Arena
 from .arguments import (
-    PAGE_SIZE,
     candidates,
     done,
     fp32,

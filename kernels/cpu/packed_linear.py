@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..blocks import BlockTensor, Weight
 from ..errors import KernelArgumentError, NonFiniteError
-from ..ops import Compute
+from ..layer_weights import Compute
 from .arena import Arena
 from .library import Library
 

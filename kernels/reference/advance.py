@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..ops import HeadTopK, RoundState, SampleParams
+from ..sampling import HeadTopK, RoundState, SampleParams
 from .sample import sample
 
 

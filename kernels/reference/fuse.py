@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ops import LayerWeights
+from ..layer_weights import LayerWeights
 
 
 def fuse(layers: Sequence[LayerWeights], eps: float, head_dim: int) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..blocks import BlockTensor, Weight
 from ..errors import KernelArgumentError
 from ..finite import check_finite
-from ..ops import Compute
+from ..layer_weights import Compute
 from .quantize import round_trip
 
 _ROWS_AT_ONCE = 8192

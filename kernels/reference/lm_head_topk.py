@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..ops import Draw, HeadTopK
+from ..sampling import Draw, HeadTopK
 from .linear import DenseLinear, linear
 from .philox import gumbel
 

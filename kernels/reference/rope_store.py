@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..ops import HeadNorms, KVScales
+from ..layer_weights import HeadNorms, KVScales
 from .rms_norm import rms_norm
 
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..ops import MOST_LOGIT, HeadTopK, Sampled, SampleParams
+from ..sampling import MOST_LOGIT, HeadTopK, Sampled, SampleParams
 from .pick import PickParams, pick
 
 

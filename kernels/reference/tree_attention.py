@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..ops import KVScales
+from ..layer_weights import KVScales
 from ..plan import Plan, WorkItem
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ..blocks import Weight
-from ..ops import Compute, Draw, HeadNorms, HeadTopK, KVScales, LayerWeights, RoundState, Sampled, SampleParams
+from ..layer_weights import Compute, HeadNorms, KVScales, LayerWeights
 from ..plan import Plan, Tiling
+from ..sampling import Draw, HeadTopK, RoundState, Sampled, SampleParams
 from .arch import Arch, detect_arch
 from .attention.merge import Tickets
 from .attention.shape import fp8_dtype, tiling

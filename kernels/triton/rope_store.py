@@ -11,9 +11,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..ops import HeadNorms, KVScales
+from ..layer_weights import HeadNorms, KVScales
+from ..plan import PAGE_SIZE
 from .arch import Arch
-from .attention.shape import PAGE_SIZE, fp8_dtype
+from .attention.shape import fp8_dtype
 from .launch import launched
 from .variant import Variant, pointer_to
 

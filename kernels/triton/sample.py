@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..ops import MAX_TOP_K, MOST_LOGIT, HeadTopK, RoundState, Sampled, SampleParams
+from ..sampling import MAX_TOP_K, MOST_LOGIT, HeadTopK, RoundState, Sampled, SampleParams
 from .arch import Arch
 from .launch import launched
 from .philox import philox

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from marcot.engine import Engine, Expansion, Node, Sampling
-from marcot.engine.plan import tile_planner
+from marcot.engine.plan.tile_planner import TilePlanner
 from marcot.engine.scheduler.limits import SchedulerLimits
+from marcot.kernels.plan import tiler
 from marcot.model import DecodeGraphs
 from support.kernels import interpreted
 from support.kernels.interpreter_arithmetic import multiply_rows_apart
@@ -33,7 +34,7 @@ Load = Callable[..., Engine]
 def load(monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Callable[..., Path]) -> Load:
     """`load(dtype, ...)`: an engine with tiles of 16 tokens, so that short paths have several."""
     monkeypatch.setenv("MARCOT_KERNELS", "triton")
-    monkeypatch.setattr(tile_planner, "CHUNK", 16)
+    monkeypatch.setattr(tiler, "CHUNK", 16)
     if interpreted.DEVICE == "cpu":
         multiply_rows_apart(monkeypatch)
     folder = tiny_checkpoint("qwen2", num_hidden_layers=1)
@@ -107,10 +108,7 @@ def test_without_it_attention_is_cut_by_its_cost(load: Load) -> None:
         engine = load("float32", deterministic=deterministic)
         step_runner = engine._scheduler._step_runner
         planner = step_runner._planner
-        assert isinstance(planner, tile_planner.TilePlanner)
+        assert isinstance(planner, TilePlanner)
         assert (
-            planner._deterministic
-            == step_runner._decoder.kernels.deterministic
-            == engine.deterministic
-            == deterministic
+            planner.deterministic == step_runner._decoder.kernels.deterministic == engine.deterministic == deterministic
         )

@@ -11,9 +11,6 @@ import torch
 from ...plan import Tiling
 from ..arch import Arch
 
-PAGE_SIZE = 16
-"""Tokens per page of the engine's caches. Kernels are compiled for a page size; another one takes other binaries."""
-
 BLOCKS_OF_ROWS = (16, 32, 64, 128)
 """(Row, head) pairs per tile. Tensor cores need at least 16; at 128 the products take about as long as the reads."""
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...plan import Plan, Tiles, Tiling, WorkItem
-from ...tile_tables import Ints, Runs, counted, tile_tables
+from ...plan.tile_tables import Ints, Runs, counted, tile_tables
 
 _SHORTEST = 128
 """Least tokens of a piece of a long run: in shorter pieces, partial results cost as much traffic as the tokens."""

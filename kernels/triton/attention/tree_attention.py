@@ -27,15 +27,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ...ops import KVScales
-from ...plan import Plan, Tile
+from ...layer_weights import KVScales
+from ...plan import PAGE_SIZE, Plan, Tile
 from ..arch import Arch
 from ..launch import launched
 from ..variant import Variant, pointer_to
 from .fp8 import as_half, halves_of_words, held_in, joined_columns, scores_of, split_columns, with_values
 from .merge import LEAST, Tickets, merge_in_place, merge_shape
 from .places import row_and_head, slots_of
-from .shape import BLOCKS_OF_ROWS, PAGE_SIZE, attention_shape, block_of_rows, fp8_dtype, tiling
+from .shape import BLOCKS_OF_ROWS, attention_shape, block_of_rows, fp8_dtype, tiling
 from .tiles import cut
 
 _LOG2_E = tl.constexpr(1.4426950408889634)

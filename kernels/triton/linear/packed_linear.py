@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ...blocks import BlockTensor, Weight
 from ...finite import check_finite
-from ...ops import Compute
+from ...layer_weights import Compute
 from .block_codes import FORMATS, SUPER, CodeFormat, Codes, codes_of
 
 _ROWS_AT_ONCE = 4096

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import triton
 import triton.language as tl
 
-from ...ops import Draw
+from ...sampling import Draw
 from ..variant import Variant
 from .draw import best_of_tile, token_of_column
 from .key import next_best

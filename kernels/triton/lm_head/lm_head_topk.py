@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...ops import MAX_TOP_K, Draw, HeadTopK
+from ...sampling import MAX_TOP_K, Draw, HeadTopK
 from ..arch import Arch
 from ..linear.linear import activations
 from ..linear.packed_linear import DenseSection, QuantizedSection, TritonLinear

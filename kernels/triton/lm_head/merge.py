@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ...ops import Draw, HeadTopK
+from ...sampling import Draw, HeadTopK
 from ..arch import Arch
 from ..linear.weight_tile import dense_tile
 from ..variant import Variant, pointer_to

@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ...ops import Draw
+from ...sampling import Draw
 from ..arch import Arch
 from ..linear.block_codes import CodeFormat
 from ..linear.code_variants import code_formats, code_name, word_arguments

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from marcot.engine.plan.tile_cost import MEASURED, Prices, Work, modelled_us
+from marcot.kernels.plan.tile_cost import MEASURED, Prices, Work, modelled_us
 
 from bench.attention.fit_tile_cost import Timed, counting, errors, fitted, read
 

@@ -55,7 +55,7 @@ def test_items_give_every_row_its_path_once(seed: int) -> None:
     given = some_readers(random, random_tree(random, random.randint(1, 30)))
     readers = depth_first(given)
     assert sorted(map(id, given)) == sorted(map(id, readers))
-    plan = make_plan(readers, torch.device("cpu"))
+    plan = make_plan(readers)
     assert {tensor.dtype for tensor in plan[:3]} == {torch.int32}
     items, pages = [WorkItem(*item) for item in plan.items.tolist()], plan.pages.tolist()
     assert len(items) == len({node for reader in readers for node in reader.leaf.path()}), "a shared run is one item"
@@ -108,7 +108,7 @@ def test_long_runs_are_cut() -> None:
     node = tree.insert(tree.root, list(range(5000)))
     tree.pin(node)
     assert tree.reserve(node, 5000)
-    plan = make_plan([Reader(Prefill(node, Usage()), node, 0, 5000)], torch.device("cpu"))
+    plan = make_plan([Reader(Prefill(node, Usage()), node, 0, 5000)])
     items = [WorkItem(*item) for item in plan.items.tolist()]
     assert [item.length for item in items] == [2048, 2048, 904]
     assert [item.position for item in items] == [0, 2048, 4096]

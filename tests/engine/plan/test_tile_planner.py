@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from marcot.engine.kv.node import KVNode
 from marcot.engine.kv.tree import KVTree
 from marcot.engine.plan.planner import Reader
-from marcot.engine.plan.segments import read_tree
-from marcot.engine.plan.tile_choice import choose
-from marcot.engine.plan.tile_cost import BLOCK_TOKENS, modelled_us, tile_cost, work_of
-from marcot.engine.plan.tile_planner import CHUNK, TilePlanner
+from marcot.engine.plan.read_tree import read_tree
+from marcot.engine.plan.tile_planner import TilePlanner
 from marcot.kernels import Plan, Tile, Tiling
+from marcot.kernels.plan.tile_choice import choose
+from marcot.kernels.plan.tile_cost import BLOCK_TOKENS, modelled_us, tile_cost, work_of
+from marcot.kernels.plan.tiler import CHUNK
 from support.searches.reading_history import Growing, ReadingHistory
 
 ROOM = 16
@@ -168,7 +169,7 @@ def test_the_modelled_time_is_that_of_the_tables(seed: int) -> None:
     ]
     tiling = Tiling((2, 4, 9, 18), (3, 66, 132)[seed % 3])
     costs = [tile_cost(tiling.workers, rows, 7, 128) for rows in tiling.rows]
-    read = read_tree(given, ROOM)
+    _, read = read_tree(given, ROOM)
     choice = choose(read.segments, costs, len(given))
     _, plan = planner(tiling.rows, tiling.workers).plan(given, ROOM)
     assert plan.tiles is not None

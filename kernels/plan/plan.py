@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+PAGE_SIZE = 16
+"""Tokens per page: small enough that a fork, which wastes half a page on average, costs little; large enough that a
+page of one head is a long contiguous read. The CPU kernels read a page of K as one panel of this width, and GPU
+binaries are compiled for it."""
 
 
 class WorkItem(NamedTuple):
@@ -113,3 +119,10 @@ class Plan(NamedTuple):
     items: Tensor
     pages: Tensor
     tiles: Tiles | None = None
+
+    def to(self, device: torch.device) -> Plan:
+        """Return the plan with its tables on `device`."""
+        positions, items, pages, tiles = self
+        if tiles is not None:
+            tiles = Tiles(tiles.rows, *(table.to(device) for table in tiles[1:]))
+        return Plan(positions.to(device), items.to(device), pages.to(device), tiles)

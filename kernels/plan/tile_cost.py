@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...kernels import Tiles
-from ...kernels.tile_tables import Ints
+from .plan import Tiles
+from .tile_tables import Ints
 
 BLOCK_TOKENS = 64
 """How many tokens a thread block processes at a time."""

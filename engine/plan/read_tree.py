@@ -1,4 +1,4 @@
-"""The tree of tokens that a round reads, cut into segments where it branches."""
+"""Finds the tree of tokens that readers read."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import chain
 from operator import attrgetter
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.tile_tables import Ints, counted
+from ...kernels.plan.segments import ReadTree, Segments
+from ...kernels.plan.tile_tables import Ints, counted
 from ...model import PAGE_SIZE
 from ..kv.node import KVNode
 from .planner import Reader
@@ -21,52 +21,10 @@ _PAGES, _FIRST_SLOT = attrgetter("pages"), attrgetter("first_slot")
 _IN_PAGE = np.arange(PAGE_SIZE, dtype=np.int32)
 
 
-class Segments(NamedTuple):
-    """Runs of tokens that are read by the same rows from end to end; a run may span several nodes. Upper ones first.
+def read_tree(readers: Sequence[Reader], room: int) -> tuple[list[Reader], ReadTree]:
+    """The tree that `readers` read, and `readers` in the order of its rows; visits every node once.
 
-    A shared segment has several rows, a private suffix has one.
-
-    Attributes:
-        above: `[segments]`, index of the segment that this one continues; -1 where a path begins.
-        first: `[segments]`, index in `ReadTree.slots` of its first token; the others follow.
-        length: `[segments]`, number of tokens, including those that the round will add.
-        position: `[segments]`, absolute position of its first token.
-        first_row: `[segments]`, the first row that reads the segment.
-        rows: `[segments]`, number of consecutive rows that read the segment.
-        ends: `[segments]`, number of rows whose path ends in the segment.
-        end_row: `[segments]`, the first of these rows, if any; the others follow it.
-    """
-
-    above: Ints
-    first: Ints
-    length: Ints
-    position: Ints
-    first_row: Ints
-    rows: Ints
-    ends: Ints
-    end_row: Ints
-
-
-class ReadTree(NamedTuple):
-    """What a round reads.
-
-    Attributes:
-        readers: In the order of their rows, which makes the readers of every segment neighbours.
-        positions: `[query rows]` int32, absolute position of each row.
-        last: `[query rows]`, each row's position at the end of the round.
-        slots: `[tokens]` int32, `page * PAGE_SIZE + slot` in the cache.
-        segments: The segments, as ranges of `slots`.
-    """
-
-    readers: list[Reader]
-    positions: NDArray[np.int32]
-    last: Ints
-    slots: NDArray[np.int32]
-    segments: Segments
-
-
-def read_tree(readers: Sequence[Reader], room: int) -> ReadTree:
-    """The tree that `readers` read; visits every node once. See `Planner.plan` for `room`.
+    That order makes the readers of every segment neighbours. See `Planner.plan` for `room`.
 
     A reader's *stretch* is the part of its path that no earlier reader shares; its nodes are numbered from the leaf
     upwards. A stretch is cut into segments where later stretches branch off.
@@ -105,7 +63,7 @@ def read_tree(readers: Sequence[Reader], room: int) -> ReadTree:
     order = np.argsort(first_rows)
     positions, last = _positions(starts[leaves] + firsts, np.array(own), np.array(rooms), order)
     slots = _slots(nodes[::-1], lengths[::-1])
-    return ReadTree([readers[i] for i in order.tolist()], positions, last, slots, segments)
+    return [readers[i] for i in order.tolist()], ReadTree(positions, last, slots, segments)
 
 
 def _segments(begins: list[int], behind: list[int], own: list[int], nodes: int) -> tuple[list[int], list[list[int]]]:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.tile_tables import Ints, counted, readings
 from .segments import Segments
 from .tile_cost import BLOCK_TOKENS, TileCost, Work, modelled_us
+from .tile_tables import Ints, counted, readings
 
 _WIDEST = 256
 """The longest private suffix, in tokens, that may share a tile with others."""
