@@ -8,7 +8,6 @@ from typing import NamedTuple, Protocol
 
 from ...kernels import Plan
 from ...kernels.plan.item_table import ItemTable
-from ...model import PAGE_SIZE
 from ..kv.node import KVNode
 from ..scheduler.request import Request
 

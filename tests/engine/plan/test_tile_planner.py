@@ -241,9 +241,9 @@ def test_a_choice_is_for_a_tree_of_about_this_size() -> None:
     readers = branches(tree, cached(tree, 300), *range(10, 50))
     steady, chosen_for, choices = planner(), 0, 0
     for count in range(len(readers), 3, -1):
-        last = steady._last
+        last = steady._tiler._last
         steady.plan(readers[:count], ROOM)
-        if steady._last is not last:
+        if steady._tiler._last is not last:
             chosen_for, choices = count, choices + 1
         assert (chosen_for - count) * 8 <= chosen_for
     assert 8 < choices < 30
