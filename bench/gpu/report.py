@@ -34,7 +34,7 @@ class Section(NamedTuple):
         findings: The numbers that it measured, up to its end or its error.
         notes: Notes for the reader.
         error: The traceback that ended it, or None.
-        skipped: Why it was skipped, or None.
+        skipped: Why it was skipped, or stopped before its end; or None.
         seconds: How long it took.
     """
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import NamedTuple, Protocol
 
 from .findings import Finding
@@ -18,6 +21,10 @@ OPTIONAL_PACKAGES = ("gguf", "huggingface_hub", "pytest", "safetensors", "transf
 
 class SkippedError(Exception):
     """Raised if a section cannot run here; the message says what is missing."""
+
+
+class OutOfTimeError(BaseException):
+    """Raised in a section when its time is over; no `Exception`, so that code that goes on after errors ends too."""
 
 
 class Clock(Protocol):
@@ -71,19 +78,43 @@ class Task(NamedTuple):
     build: PeerBuild | None = None
 
 
-def run_section(name: str, required: bool, run: Callable[[Notebook], None], tell: Callable[[str], None]) -> Section:
-    """Run a section until it ends or fails.
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `OutOfTimeError` in the `with` block after `seconds`, whatever the block is doing. Main thread only."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise OutOfTimeError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def run_section(
+    name: str, required: bool, run: Callable[[Notebook], None], tell: Callable[[str], None], seconds: float
+) -> Section:
+    """Run a section until it ends or fails, or its time is over; what it has found until then is kept.
 
     Args:
         name: Name of the section.
         required: Whether an error in the section counts as an error of marcot.
         run: Does the work.
         tell: Called with each line as soon as it is added.
+        seconds: Seconds that are left; the section is skipped if there are none.
     """
     notebook, started = Notebook(tell), time.monotonic()
     error = skipped = None
     try:
-        run(notebook)
+        if seconds <= 0:
+            raise SkippedError(f"no time is left; SECTIONS={name} runs it alone")
+        with time_limit(seconds):
+            run(notebook)
+    except OutOfTimeError:
+        skipped = f"stopped after {seconds:.0f} s, when no time was left; SECTIONS={name} runs it alone"
     except SkippedError as reason:
         skipped = str(reason)
     except ModuleNotFoundError as missing:

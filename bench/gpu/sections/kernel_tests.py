@@ -127,11 +127,13 @@ def run_tests(arguments: Sequence[str], report: Path, timeout_s: float) -> Run:
         return Run(process.communicate(timeout=timeout_s)[0], True)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGINT)
-    try:
-        printed = process.communicate(timeout=_LAST_WORDS_S)[0]
-    except subprocess.TimeoutExpired:
+        try:
+            printed = process.communicate(timeout=_LAST_WORDS_S)[0]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            printed = process.communicate()[0]
+    finally:
         process.kill()
-        printed = process.communicate()[0]
     return Run(f"{printed}\nno end after {timeout_s:.0f} s; what is compiled is kept: another run comes further", False)
 
 

@@ -24,7 +24,7 @@ def test_without_peers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "find_spec", lambda name: None)
     told: list[str] = []
     task = Task([Model("0.5b", True)], "cuda", OnceClock(), Notebook())
-    ended = run_section("peers", False, lambda notebook: peers.run(task._replace(notebook=notebook)), told.append)
+    ended = run_section("peers", False, lambda notebook: peers.run(task._replace(notebook=notebook)), told.append, 600)
     assert ended.skipped == "no peer is installed"
     assert ended.notes == ["vllm is not installed", "sglang is not installed"]
     assert told == [*ended.notes, ended.skipped]

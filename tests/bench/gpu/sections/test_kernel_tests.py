@@ -47,7 +47,7 @@ def section(
     monkeypatch.setattr(kernel_tests, "run_tests", fake)
     task = Task([], "cuda", OnceClock(), None)  # type: ignore[arg-type]
     return run_section(
-        "tests", True, lambda notebook: kernel_tests.run(task._replace(notebook=notebook)), lambda line: None
+        "tests", True, lambda notebook: kernel_tests.run(task._replace(notebook=notebook)), lambda line: None, 600
     )
 
 
