@@ -58,6 +58,8 @@ _POWER = re.compile(r"(?<=[\w)])\*\*(?=[\w(-])")
 
 def without_emphasis(text: str) -> str:
     """`text` without Markdown's bold marks; `2**3` stays."""
+    if "**" not in text:
+        return text
     return _POWER.sub("^", _BOLD.sub(r"\1", text)).replace("**", "")
 
 
