@@ -127,7 +127,7 @@ def joined_ends(token_ids: Sequence[int], text: str, decode: Decode) -> list[int
 
     They add up unless a character spans several tokens or the tokenizer's decoder depends on neighbouring tokens.
     """
-    texts = [decode((token,)) for token in token_ids]
+    texts = list(map(decode, zip(token_ids)))
     if UNFINISHED in text or "".join(texts) != text:
         return None
     return list(accumulate(map(len, texts)))

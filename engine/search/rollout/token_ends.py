@@ -65,14 +65,16 @@ def _joined(node: TreeNode, state: _State, decode: Decode) -> tuple[list[int], _
     """The result of `_decoded` if the texts of the tokens add up to the node's text, as they usually do; else None."""
     if not node.token_ids or state.pending:
         return None
-    text = decode(state.context + node.token_ids)
-    if not text.startswith(state.known):
-        return None
-    text = text[len(state.known) :]
+    ahead = state.decoded - state.shown
+    text = node.text
+    if ahead:
+        text = decode(state.context + node.token_ids)
+        if not text.startswith(state.known):
+            return None
+        text = text[len(state.known) :]
     characters = joined_ends(node.token_ids, text, decode)
     if characters is None:
         return None
-    ahead = state.decoded - state.shown
     last = node.token_ids[-1:]
     after = _State(last, decode(last), (), state.decoded + len(text), state.shown + len(node.text))
     return [end + ahead for end in characters] if ahead else characters, after
