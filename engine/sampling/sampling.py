@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from ...kernels import MAX_TOP_K
@@ -123,7 +123,9 @@ class Sampling:
                 raise SamplingError(f"{name}={shown(getattr(self, name))}: must be {allowed}")
 
     def _check(self, check: Callable[..., object], name: str, **rules: object) -> None:
-        object.__setattr__(self, name, check(name, getattr(self, name), error=SamplingError, **rules))
+        value = getattr(self, name)
+        if value is not _DEFAULTS[name]:  # most are; a search makes hundreds of samplings per second
+            object.__setattr__(self, name, check(name, value, error=SamplingError, **rules))
 
     def __repr__(self) -> str:
         return brief_changes(self)
@@ -180,6 +182,9 @@ class Sampling:
     def columns(self) -> int:
         """How many of the most probable tokens a branch records per drawn token."""
         return max(self.candidates, self.top_logprobs)
+
+
+_DEFAULTS = {field.name: field.default for field in fields(Sampling)}
 
 
 def _biases(name: str, value: object, *, error: type[InputError]) -> tuple[tuple[int, float], ...]:
