@@ -37,6 +37,7 @@ class ExpansionBatch:
         self.branches: list[list[Branch]] = []
         self._scheduler = scheduler
         self._tree = tree
+        self._unfinished: list[Branch] = []
         try:
             total = 0
             for expansion in expansions:
@@ -47,6 +48,7 @@ class ExpansionBatch:
                 self.branches.append(samples)
                 for sample in range(first, first + n):
                     samples.append(scheduler.expand(node.kv, sampling, sample, usage, priority, is_over=is_over))
+            self._unfinished.extend(self._all())
         except BaseException:
             self.cancel()
             raise
@@ -54,7 +56,9 @@ class ExpansionBatch:
     @property
     def finished(self) -> bool:
         """Whether every branch has ended."""
-        return all(branch.finished for branch in self._all())
+        while self._unfinished and self._unfinished[-1].finished:
+            self._unfinished.pop()
+        return not self._unfinished
 
     @property
     def error(self) -> MarcotError | None:

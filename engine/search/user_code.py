@@ -53,7 +53,11 @@ class UserCode:
 
     def __init__(self, question: str) -> None:
         """Name the question with this text in errors."""
-        self._where = f" (question: {shorten(question, _EXCERPT, placeholder=' ...')})"
+        self._question = question
+
+    @property
+    def _where(self) -> str:
+        return f" (question: {shorten(self._question, _EXCERPT, placeholder=' ...')})"
 
     @contextmanager
     def running(self, name: str) -> Iterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -126,11 +126,11 @@ class PartialRollout:
     def contents(self, action: Action, decode: Decode) -> list[NodeContent]:
         """Cut everything after `fork` into nodes."""
         before = list(chain.from_iterable(node.content.token_ids for node in self.fork.path))
-        text = decode(before + self.token_ids)
+        written = [section.token_ids for section in self.sections]
+        text = decode([*before, *chain.from_iterable(written)])
         begin = _settled_length(before, text, decode)
         contents: list[NodeContent] = []
-        for section in self.sections:
-            token_ids = section.token_ids
+        for section, token_ids in zip(self.sections, written, strict=True):
             if not token_ids:  # nothing was drawn before the chain ended, and no text was given
                 continue
             stats = TokenStats.joined([TokenStats.of(prefix) for prefix in section.prefixes])
@@ -156,9 +156,11 @@ class PartialRollout:
 
 def _origin(prefixes: Sequence[BranchPrefix], end: int) -> BranchPrefix:
     """The branch prefix that ends after the first `end` tokens of `prefixes`."""
-    ends = list(accumulate(prefix.end for prefix in prefixes))
-    index = next(index for index, stop in enumerate(ends) if stop >= end)
-    return BranchPrefix(prefixes[index].branch, end - (ends[index] - prefixes[index].end))
+    index = 0
+    while end > prefixes[index].end:
+        end -= prefixes[index].end
+        index += 1
+    return BranchPrefix(prefixes[index].branch, end)
 
 
 def _end_of_text(token_ids: Sequence[int], text: str, begin: int, decode: Decode) -> int | None:
