@@ -53,6 +53,11 @@ class Tokenizer:
         """Number of tokens that have a text, including added ones; the model's embedding may have more rows."""
         return self._backend.get_vocab_size(with_added_tokens=True)
 
+    @property
+    def backend(self) -> tokenizers.Tokenizer:
+        """The tokenizer of the `tokenizers` library, for libraries that wrap one; do not change it."""
+        return self._backend
+
     def fingerprint(self) -> str:
         """32 hexadecimal digits that identify the tokenizer's encoding."""
         return hashlib.sha256(self._backend.to_str().encode()).hexdigest()[:32]
