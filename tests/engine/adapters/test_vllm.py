@@ -17,7 +17,7 @@ from marcot.engine import Engine, InputError, Sampling
 from marcot.engine.adapters.vllm import LLM, RequestOutput, SamplingParams, TextPrompt, TokensPrompt, register
 from marcot.engine.adapters.vllm.__main__ import main
 from marcot.engine.errors import ContextOverflowError, SamplingError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 TEXT = "Natalia sold 48 clips in April."
 GREEDY = SamplingParams(temperature=0, max_tokens=12, ignore_eos=True)
@@ -41,7 +41,7 @@ def one(outputs: list[RequestOutput]) -> RequestOutput:
 
 
 def test_greedy_samples_are_those_of_transformers(llm: LLM, path: Path) -> None:
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(path), AutoTokenizer.from_pretrained(path)
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(path), PreTrainedTokenizerFast.from_pretrained(path)
     prompts = [TEXT, "So she sold", "<|im_start|>user\nHello<|im_end|>\n"]
     for prompt, output in zip(prompts, llm.generate(prompts, GREEDY, use_tqdm=False), strict=True):
         given = tokenizer(prompt, return_tensors="pt").input_ids
@@ -172,7 +172,7 @@ def test_conversations_go_through_the_template(llm: LLM) -> None:
 
 
 def test_the_tokenizer_is_the_engines(llm: LLM, path: Path) -> None:
-    tokenizer, theirs = llm.get_tokenizer(), AutoTokenizer.from_pretrained(path)
+    tokenizer, theirs = llm.get_tokenizer(), PreTrainedTokenizerFast.from_pretrained(path)
     assert llm.get_tokenizer() is tokenizer
     for text in (TEXT, "<|im_start|>user\n你好 <|im_end|>", "  x\n\n"):
         assert tokenizer(text).input_ids == theirs(text).input_ids == llm.engine.tokenizer.encode(text)
