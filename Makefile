@@ -50,8 +50,10 @@ test: $(VENV)/.dev     ## install and run every test
 test-sanitized: $(VENV)/.dev  ## test the C++ under AddressSanitizer, UBSan and, for threaded code, ThreadSanitizer (needs g++)
 	KERNEL_SETS='sanitized*' $(PYTEST) tests/kernels -k sanitized
 
-test-adapters: $(VENV)/.dev  ## test the adapters against the tools that they are for, which it installs (about 300 MB)
-	$(BIN)/python -m pip install -q --disable-pip-version-check lm_eval==0.4.13
+test-adapters: $(VENV)/.dev  ## test the adapters against the tools that they are for, which it installs (about 700 MB)
+	$(BIN)/python -m pip install -q --disable-pip-version-check lm_eval==0.4.13 treequest==0.3.3 trl==1.16.0 \
+	  litellm==1.110.2 dspy==3.4.1 inspect-ai==0.3.285
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps llm-reasoners==1.0.2  # its models need more
 	$(PYTEST) tests/engine/adapters
 
 # Links to the folders under their installed names: mypy follows relative imports only inside a package.

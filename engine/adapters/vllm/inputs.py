@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NotRequired, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 from ...checking import shown
 from ...errors import InputError
@@ -25,10 +25,17 @@ class TokensPrompt(TypedDict):
 Prompt = str | Sequence[int] | TextPrompt | TokensPrompt
 
 
+class ParsedPrompt(NamedTuple):
+    """A prompt: `text`, `token_ids`, or both, of which the token ids count."""
+
+    text: str | None
+    token_ids: Sequence[int] | None
+
+
 def parse_prompts(
     prompts: Prompt | Sequence[Prompt] | None, token_ids: Sequence[int] | Sequence[Sequence[int]] | None
-) -> list[TextPrompt | TokensPrompt]:
-    """The prompts of a call as a list of dictionaries.
+) -> list[ParsedPrompt]:
+    """The prompts of a call.
 
     Args:
         prompts: One prompt or several: texts, token ids, or dictionaries.
@@ -37,30 +44,25 @@ def parse_prompts(
     Raises:
         InputError: They are something else.
     """
-    if token_ids is not None:
-        prompts = token_ids
-    if prompts is None:
+    given = prompts if token_ids is None else token_ids
+    if given is None:
         raise InputError("generate needs prompts: pass a text, token ids, or a list of them")
-    if isinstance(prompts, str | Mapping) or _are_ids(prompts):
-        return [_parse_prompt(prompts)]
-    return [_parse_prompt(each) for each in prompts]
+    if isinstance(given, str | Mapping) or _are_ids(given):
+        return [_parse_prompt(given)]
+    return [_parse_prompt(each) for each in given]
 
 
-def _parse_prompt(prompt: object) -> TextPrompt | TokensPrompt:
+def _parse_prompt(prompt: object) -> ParsedPrompt:
     if isinstance(prompt, str):
-        return TextPrompt(prompt=prompt)
+        return ParsedPrompt(prompt, None)
+    if isinstance(prompt, Sequence) and _are_ids(prompt):
+        return ParsedPrompt(None, prompt)
     if isinstance(prompt, Mapping):
-        if extra := sorted(
-            prompt.keys() - {"prompt", "prompt_token_ids"} - {k for k, v in prompt.items() if v is None}
-        ):
-            raise InputError(f"prompt with {', '.join(map(str, extra))}: marcot reads text and token ids only")
-        if prompt.get("prompt_token_ids") is not None:
-            told = {"prompt": prompt["prompt"]} if isinstance(prompt.get("prompt"), str) else {}
-            return TokensPrompt(prompt_token_ids=prompt["prompt_token_ids"], **told)
-        if isinstance(prompt.get("prompt"), str):
-            return TextPrompt(prompt=prompt["prompt"])
-    elif isinstance(prompt, Sequence) and _are_ids(prompt):
-        return TokensPrompt(prompt_token_ids=prompt)
+        fields = {name: value for name, value in prompt.items() if value is not None}
+        if other := sorted(fields.keys() - {"prompt", "prompt_token_ids"}):
+            raise InputError(f"a prompt with {', '.join(other)}: marcot reads text and token ids only")
+        if fields:
+            return ParsedPrompt(fields.get("prompt"), fields.get("prompt_token_ids"))
     raise InputError(f"prompt {shown(prompt)}: must be text, token ids, a TextPrompt or a TokensPrompt")
 
 

@@ -7,7 +7,7 @@ import logging
 import random
 import weakref
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,7 +22,7 @@ from ...errors import ContextOverflowError, InputError
 from ...sampling.sampling import Sampling
 from ...serving.blocking_engine import BlockingEngine
 from ...serving.blocking_request import BlockingGeneration
-from .inputs import Prompt, TextPrompt, TokensPrompt, parse_prompts
+from .inputs import ParsedPrompt, Prompt, parse_prompts
 from .loading import load_engine
 from .outputs import LogprobRow, RequestOutput, completion_output, prompt_rows
 from .sampling_params import SamplingParams, columns
@@ -157,7 +157,7 @@ class LLM:
     ) -> list[RequestOutput]:
         """Continue a conversation or a list of them; see `generate` and transformers' `apply_chat_template`."""
         conversations = [messages] if messages and isinstance(messages[0], Mapping) else list(messages)
-        render = self.get_tokenizer().apply_chat_template
+        render: Callable[..., Any] = self.get_tokenizer().apply_chat_template
         texts = [
             render(
                 conversation,
@@ -203,7 +203,7 @@ class LLM:
 
     def _requests(
         self,
-        prompts: Sequence[TextPrompt | TokensPrompt],
+        prompts: Sequence[ParsedPrompt],
         params: SamplingParams | Sequence[SamplingParams] | None,
     ) -> list[_PromptRequest]:
         """Encode and check the prompts of a call."""
@@ -213,8 +213,9 @@ class LLM:
         seed = self._seeds.getrandbits(_SEED_BITS)
         return [self._request(prompt, params, seed) for prompt, params in zip(prompts, each, strict=True)]
 
-    def _request(self, prompt: TextPrompt | TokensPrompt, params: SamplingParams, seed: int) -> _PromptRequest:
-        given = prompt["prompt_token_ids"] if "prompt_token_ids" in prompt else prompt["prompt"]
+    def _request(self, prompt: ParsedPrompt, params: SamplingParams, seed: int) -> _PromptRequest:
+        given = prompt.text if prompt.token_ids is None else prompt.token_ids
+        assert given is not None, "one of them is there"
         ids = self.engine.routines.codec.encode(given, bos=True)
         if params.truncate_prompt_tokens is not None:
             ids = ids[-params.truncate_prompt_tokens :]
@@ -227,7 +228,7 @@ class LLM:
             max_tokens=min(sampling.max_tokens, room),
             seed=seed if sampling.seed is None else sampling.seed,
         )
-        return _PromptRequest(prompt.get("prompt"), tuple(ids), params, sampling)
+        return _PromptRequest(prompt.text, tuple(ids), params, sampling)
 
     def _prompt_logprobs(self, asked: Sequence[_PromptRequest]) -> dict[int, list[LogprobRow | None]]:
         """The rows of `RequestOutput.prompt_logprobs` for the prompts that ask for them, by their numbers.
@@ -239,7 +240,7 @@ class LLM:
             if request.params.prompt_logprobs is not None:
                 equal = places.setdefault(request.params.prompt_logprobs, {})
                 equal.setdefault(request.token_ids, []).append(at)
-        rows = {}
+        rows: dict[int, list[LogprobRow | None]] = {}
         for wanted, equal in places.items():
             top = columns("prompt_logprobs", wanted, self.engine.config.vocab_size)
             for score, members in zip(self._serving.score(list(equal), top, keep=True), equal.values(), strict=True):
