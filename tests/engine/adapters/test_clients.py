@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,13 @@ def path(tiny_checkpoint: Callable[..., Path]) -> Path:
     return tiny_checkpoint("qwen2", tokenizer=True)
 
 
+def needs(module: str, package: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(find_spec(module) is None, reason=f"needs {package}: make test-adapters")
+
+
 @pytest.fixture
-def server(path: Path) -> Iterator[LiveServer]:
+def server(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveServer]:
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else it asks the network for prices
     with live_server(Engine.load(str(path), kv_tokens=8192)) as server:
         yield server
         assert server.idle()
@@ -34,8 +40,10 @@ def greedy(path: Path) -> str:
     return node.text
 
 
+@needs("litellm", "litellm")
 def test_litellm(server: LiveServer, greedy: str) -> None:
-    litellm = pytest.importorskip("litellm", reason="needs litellm: make test-adapters")
+    import litellm
+
     answer = litellm.completion(
         model="openai/tiny", api_base=f"{server.url}/v1", api_key="none", messages=MESSAGES, n=3, temperature=0,
         max_tokens=8, logprobs=True, top_logprobs=2,
@@ -53,8 +61,10 @@ def test_litellm(server: LiveServer, greedy: str) -> None:
         )
 
 
+@needs("dspy", "dspy")
 def test_dspy(server: LiveServer, greedy: str) -> None:
-    dspy = pytest.importorskip("dspy", reason="needs dspy: make test-adapters")
+    import dspy
+
     lm = dspy.LM("openai/tiny", api_base=f"{server.url}/v1", api_key="none", cache=False, max_tokens=8, temperature=0)
     assert lm(messages=MESSAGES) == [greedy]
     before = server.engine.stats()
@@ -64,8 +74,9 @@ def test_dspy(server: LiveServer, greedy: str) -> None:
     assert after.cached_tokens - before.cached_tokens == after.prompt_tokens - before.prompt_tokens
 
 
+@needs("inspect_ai", "inspect-ai")
 def test_inspect_ai(server: LiveServer, greedy: str, tmp_path: Path) -> None:
-    inspect_ai = pytest.importorskip("inspect_ai", reason="needs inspect-ai: make test-adapters")
+    import inspect_ai
     from inspect_ai.dataset import Sample
     from inspect_ai.model import GenerateConfig, get_model
     from inspect_ai.scorer import match
