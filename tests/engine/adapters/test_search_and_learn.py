@@ -25,7 +25,28 @@ pytestmark = [
 ]
 pytest.importorskip("latex2sympy2", reason="needs search-and-learn's requirements: docs/vllm.md")
 
+MOST_TOKENS = 48
+"""Of a call: DVTS asks for 2,048, whatever its configuration says."""
+
 PROBLEMS = ["What is 17 + 25?", "Tom has 3 boxes of 12 pencils. He gives 7 away. How many pencils are left?"]
+
+
+class Capped:
+    """An `LLM` whose calls draw at most `MOST_TOKENS`; counts the prompt tokens that it is given."""
+
+    def __init__(self, llm: Any) -> None:
+        self.get_tokenizer = llm.get_tokenizer
+        self.given = 0
+        self._generate = llm.generate
+
+    def generate(
+        self, prompts: Sequence[str], sampling_params: SamplingParams, use_tqdm: bool = True
+    ) -> list[RequestOutput]:
+        params = sampling_params.clone()
+        params.max_tokens = min(params.max_tokens, MOST_TOKENS)
+        outputs = self._generate(prompts, params, use_tqdm=use_tqdm)
+        self.given += sum(len(output.prompt_token_ids) for output in outputs)
+        return outputs
 
 
 class GreedyTransformers:
@@ -117,12 +138,13 @@ def test_it_finds_what_it_finds_on_transformers(
     from sal.config import Config
 
     config = Config(
-        approach=approach, n=4, temperature=0.0, max_tokens=48, custom_chat_template=None,
+        approach=approach, n=4, temperature=0.0, max_tokens=MOST_TOKENS, custom_chat_template=None,
         system_prompt="Answer in steps, with an empty line after each.", **options,
     )  # fmt: skip
 
     def found(llm: Any) -> list[dict[str, Any]]:
-        return [dict(getattr(search, approach)({"problem": [each]}, config, llm, Judge())) for each in PROBLEMS]
+        grow, capped = getattr(search, approach), Capped(llm)
+        return [dict(grow({"problem": [each]}, config, capped, Judge())) for each in PROBLEMS]
 
     assert found(ours) == found(theirs)
 
@@ -131,21 +153,11 @@ def test_prefixes_are_computed_once(search: Any, path: Path) -> None:
     from sal.config import Config
 
     llm = LLM(str(path), kv_tokens=16_384)
-    given = 0
-
-    class Counting:
-        get_tokenizer = llm.get_tokenizer
-
-        def generate(self, *args: Any, **options: Any) -> list[RequestOutput]:
-            nonlocal given
-            outputs = llm.generate(*args, **options)
-            given += sum(len(output.prompt_token_ids) for output in outputs)
-            return outputs
-
+    capped = Capped(llm)
     config = Config(
-        approach="beam_search", n=4, temperature=0.8, max_tokens=48, custom_chat_template=None, search_batch_size=1,
-        beam_width=2, num_iterations=4,
+        approach="beam_search", n=4, temperature=0.8, max_tokens=MOST_TOKENS, custom_chat_template=None,
+        search_batch_size=1, beam_width=2, num_iterations=4,
     )  # fmt: skip
-    search.beam_search({"problem": PROBLEMS[:1]}, config, Counting(), Judge())
-    assert llm.engine.usage.prefill_tokens < given / 4
+    search.beam_search({"problem": PROBLEMS[:1]}, config, capped, Judge())
+    assert llm.engine.usage.prefill_tokens < capped.given / 4
     llm.engine.tree.check_integrity()
