@@ -35,8 +35,8 @@ def test_its_python_runs_on_every_set(op_set: str, monkeypatch: pytest.MonkeyPat
     assert names["drawn"].shape == (9,)
 
 
-def test_the_example_has_about_thirty_lines() -> None:
-    assert len([line for line in blocks("python")[0].text.splitlines() if line]) <= 36
+def test_the_example_has_thirty_lines_at_most() -> None:
+    assert len([line for line in blocks("python")[0].text.splitlines() if line]) <= 30
 
 
 def test_the_signatures_are_these() -> None:
