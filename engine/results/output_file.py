@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 
 from ...model.files import atomic_file
@@ -61,6 +64,25 @@ def write_outputs(files: Mapping[Path, bytes | Iterable[bytes]]) -> None:
         raise OutputError(f"{error.filename}: cannot be written: {error.strerror}") from error
 
 
+def append_all(file: FileIO, data: bytes, *, sync: bool = False) -> None:
+    """Append `data` to an open file, all of it or nothing; with `sync`, wait until it is on disk.
+
+    Raises:
+        OSError: It cannot be written. A file on disk is as it was before.
+    """
+    end = file.seek(0, os.SEEK_END) if file.seekable() else None
+    try:
+        while data:
+            data = data[file.write(data) :]
+        if sync:
+            os.fsync(file.fileno())
+    except OSError:
+        if end is not None:
+            with suppress(OSError):  # a device cannot be cut back
+                file.truncate(end)
+        raise
+
+
 def is_same_file(one: Path, other: Path | None) -> bool:
     """Whether two paths name the same file, also through links, or would if it existed."""
     if other is None:
@@ -68,4 +90,4 @@ def is_same_file(one: Path, other: Path | None) -> bool:
     try:
         return one.samefile(other)
     except OSError:
-        return one.absolute() == other.absolute()
+        return os.path.realpath(one) == os.path.realpath(other)

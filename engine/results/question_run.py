@@ -17,11 +17,12 @@ from ..search.rollout.instruction import AUTO
 from ..usage import Usage
 from .json_form import JsonObject, failure_object, search_object
 from .outcome_tally import OutcomeTally
+from .output_file import is_same_file
 from .pace import Pace
 from .provenance import Provenance, find_provenance, run_date
 from .question_file import InputQuestion, read_questions
 from .results_file import ResultsFile
-from .run_statistics import RunStatistics
+from .run_statistics import RunStatistics, check_statistics_file
 
 
 class EventStream(Protocol):
@@ -86,6 +87,7 @@ class QuestionRun:
         strategy: Strategy,
         settings: Mapping[str, Any],
         out: Path | None = None,
+        stats_out: Path | None = None,
     ) -> None:
         """Open the results file and find the questions that are left.
 
@@ -94,11 +96,17 @@ class QuestionRun:
             strategy: How to search.
             settings: The user's options that results depend on.
             out: The file that results are appended to; None for none.
+            stats_out: The file that statistics are appended to, see `RunStatistics`; None for none.
 
         Raises:
-            InputError: `out` cannot be resumed; see `ResultsFile`.
+            InputError: `out` cannot be resumed (see `ResultsFile`), or `stats_out` is `out` or a file of another kind.
         """
+        if stats_out is not None:
+            if is_same_file(stats_out, out):
+                raise InputError(f"{stats_out}: results go there; give --stats-out another file")
+            check_statistics_file(stats_out)
         self._strategy = strategy
+        self._stats_out = stats_out
         self.settings = dict(settings)
         self.file = None if out is None else ResultsFile(out, settings)
         self.todo = [each for each in questions if self.file is None or not self.file.has(each)]
@@ -113,7 +121,6 @@ class QuestionRun:
         concurrency: int,
         day: Date | None,
         different: int = 0,
-        stats_out: Path | None = None,
     ) -> Generator[RunEvent]:
         """Search the questions that are left; each outcome is on disk before it is yielded.
 
@@ -124,7 +131,6 @@ class QuestionRun:
             concurrency: Questions searched at a time.
             day: The date that chat templates show as today's; None for the date in the results file, else today.
             different: How many different solutions to include in a result.
-            stats_out: A file for statistics, see `RunStatistics`.
 
         Raises:
             InputError: The results file was made with another checkpoint or on another date.
@@ -142,8 +148,8 @@ class QuestionRun:
         with ExitStack() as stack:
             events = stack.enter_context(closing(stream))
             statistics = None
-            if stats_out is not None:
-                statistics = stack.enter_context(closing(RunStatistics(stats_out, pace, engine)))
+            if self._stats_out is not None:
+                statistics = stack.enter_context(closing(RunStatistics(self._stats_out, pace, engine)))
             for event in events:
                 question, entry = self.todo[event.index], None
                 pace.take(event)
@@ -222,16 +228,16 @@ def run_questions(
     asked = read_questions(questions) if isinstance(questions, Path) else number_questions(questions)
     own = {name: value for name, value in searcher.settings.items() if name != "checkpoint"}
     system, instruction = options.get("system"), options.get("instruction", AUTO)
-    out, stats_out, show = options.get("out"), options.get("stats_out"), options.get("show")
+    out, stats_out = (None if path is None else Path(path) for path in (options.get("out"), options.get("stats_out")))
+    show = options.get("show")
     settings = {**own, "system": system, "instruction": instruction, **strategy.settings()}
-    with QuestionRun(asked, strategy, settings, None if out is None else Path(out)) as run:
+    with QuestionRun(asked, strategy, settings, out, stats_out) as run:
         events = run.events(
             searcher,
             system=system,
             instruction=instruction,
             concurrency=options.get("concurrency", 8),
             day=options.get("date"),
-            stats_out=None if stats_out is None else Path(stats_out),
         )
         with closing(events):
             for event in events:

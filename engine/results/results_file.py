@@ -16,6 +16,7 @@ from ..search.answers import known_reference
 from .added_settings import changes, select_provenance
 from .file_lock import lock
 from .json_form import JsonObject, to_line
+from .output_file import append_all
 from .question_file import InputQuestion, QuestionKey, question_key
 
 _TEXT = rb'"(?:[^"\\]|\\.)*"'
@@ -107,12 +108,9 @@ class ResultsFile:
         Raises:
             OutputError: It cannot be written completely. The file is as it was before.
         """
-        end = self._file.seek(0, os.SEEK_END)
         try:
-            self._write(to_line(entry).encode(errors="backslashreplace") + b"\n")
-            os.fsync(self._file.fileno())
+            append_all(self._file, to_line(entry).encode(errors="backslashreplace") + b"\n", sync=True)
         except OSError as error:
-            self._file.truncate(end)
             raise OutputError(
                 f"{self._path}: {error.strerror}; fix this and run the same command again to resume"
             ) from error
@@ -153,11 +151,7 @@ class ResultsFile:
             whole, complete = whole + len(line), line.endswith(b"\n")
         lines.detach()
         if not complete:
-            self._write(b"\n")
-
-    def _write(self, data: bytes) -> None:
-        while data:
-            data = data[self._file.write(data) :]
+            append_all(self._file, b"\n")
 
 
 def _is_stdout(number: int) -> bool:

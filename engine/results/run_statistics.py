@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import stat
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from ..errors import OutputError
 from .json_form import JsonObject, to_line
+from .output_file import append_all, check_replaceable
 from .pace import Pace
 
 if TYPE_CHECKING:
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN = 10.0
 """Seconds between two lines: often enough to notice that a run stalls; 360 lines per hour."""
+
+_BEGINNING = b'{"seconds": '
 
 
 class RunStatistics:
@@ -30,7 +35,7 @@ class RunStatistics:
         """Open `path` to append to.
 
         Args:
-            path: The file.
+            path: The file, see `check_statistics_file`.
             pace: The progress of the run; the caller updates it.
             engine: The engine whose work is counted, from now on.
 
@@ -43,7 +48,7 @@ class RunStatistics:
         self._before = engine.usage.copy()
         self._last = time.monotonic()
         try:
-            self._file: IO[str] = path.open("a", encoding="utf-8")
+            self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
@@ -62,16 +67,18 @@ class RunStatistics:
         Raises:
             OutputError: The file cannot be written any more.
         """
-        self._write()
-        self._file.close()
+        with self._file:
+            self._write()
 
     def _write(self) -> None:
         self._last = time.monotonic()
+        line = to_line(self._line()).encode() + b"\n"
         try:
-            self._file.write(to_line(self._line()) + "\n")
-            self._file.flush()
+            append_all(self._file, line)
         except OSError as error:
-            raise OutputError(f"{self._path}: cannot be written: {error.strerror}") from error
+            raise OutputError(
+                f"{self._path}: {error.strerror}; fix this and run the same command again to resume"
+            ) from error
 
     def _line(self) -> JsonObject:
         pace, (pages, capacity) = self._pace, self._engine.kv_pages
@@ -94,3 +101,18 @@ class RunStatistics:
             "kv_capacity": capacity,
             "seconds_left": pace.seconds_left,
         }
+
+
+def check_statistics_file(path: Path) -> None:
+    """Check that appending statistics to `path` would not spoil a file of another kind.
+
+    Raises:
+        InputError: It would, or the file cannot be read.
+    """
+    with suppress(OSError):
+        mode = path.stat().st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+            return  # there is nothing in it to spoil
+    check_replaceable(
+        path, lambda head: head.startswith(_BEGINNING), "statistics of marcot search", "give --stats-out another file"
+    )

@@ -74,7 +74,7 @@ def search(
     if solutions and given["vote_margin"] is None:
         given["vote_margin"] = 0
     chosen = chosen_strategy(strategy, given, sampling.sampling())
-    _check_files(file.input, file.out, tree)
+    _check_files(file, tree)
     asked = file.read()
     if question is not None:
         asked = [InputQuestion(0, options.read_text(question, "question"))]
@@ -109,7 +109,7 @@ def _tree_file(path: Path, numbered: bool, asked: Sequence[InputQuestion]) -> Tr
     return file
 
 
-def _check_files(input: Path | None, out: Path | None, tree: Path | None) -> None:
+def _check_files(file: QuestionOptions, tree: Path | None) -> None:
     """Check that no output file is the file of another option.
 
     Raises:
@@ -118,7 +118,10 @@ def _check_files(input: Path | None, out: Path | None, tree: Path | None) -> Non
     from ...errors import InputError
     from ...results.output_file import is_same_file
 
-    if out is not None and is_same_file(out, input):
-        raise InputError(f"--out {out}: is the file of the questions; give --out another file")
-    if tree is not None and (is_same_file(tree, input) or is_same_file(tree, out)):
-        raise InputError(f"--tree {tree}: is also the file of another option; give --tree another one")
+    if file.out is not None and is_same_file(file.out, file.input):
+        raise InputError(f"--out {file.out}: is the file of the questions; give --out another file")
+    others = [file.input, file.out]
+    for name, path in (("--stats-out", file.stats_out), ("--tree", tree)):
+        if path is not None and any(is_same_file(path, other) for other in others):
+            raise InputError(f"{name} {path}: is also the file of another option; give {name} another one")
+        others.append(path)

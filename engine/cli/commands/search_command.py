@@ -72,7 +72,7 @@ class SearchCommand:
         Args:
             load: Loads a model; called only if there is something to search.
         """
-        with QuestionRun(self.questions, self.strategy, self.settings, self.out) as run:
+        with QuestionRun(self.questions, self.strategy, self.settings, self.out, self.stats_out) as run:
             tally = run.tally
             if tally.skipped:
                 no_tree = "; no tree is written for them" if self.tree is not None else ""
@@ -106,7 +106,6 @@ class SearchCommand:
             concurrency=self.concurrency,
             day=self.date,
             different=self.solutions,
-            stats_out=self.stats_out,
         )
         with closing(events), LiveView(run.todo, self.strategy.rollouts) as view:
             for question, event, entry in events:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from marcot.engine import MCTS, Engine, InputError, SearchResult
+from marcot.engine.errors import OutputError
 from marcot.engine.results import run_statistics
 from marcot.engine.results.question_run import number_questions
 from marcot.engine.results.shard import Shard
@@ -76,6 +78,39 @@ def test_statistics_are_lines_that_add_up(engine: Engine, tmp_path: Path, monkey
     assert last["tokens"] == sum(entry["stats"]["generated_tokens"] for entry in lines(tmp_path / "out.jsonl"))
     assert 0 < last["hit_rate"] < 1
     assert last["kv_capacity"] == engine.tree.pool.capacity
+
+
+def test_statistics_never_go_into_another_file(engine: Engine, tmp_path: Path) -> None:
+    diary, out, link = tmp_path / "diary.txt", tmp_path / "out.jsonl", tmp_path / "link.jsonl"
+    diary.write_text("dear diary")
+    link.symlink_to(out)
+    with pytest.raises(InputError, match=r"diary\.txt: exists and is not statistics of marcot search"):
+        engine.run(["One?"], QUICK, out=out, stats_out=diary)
+    for stats in (out, link, tmp_path / "folder" / ".." / "out.jsonl"):
+        with pytest.raises(InputError, match="results go there; give --stats-out another file"):
+            engine.run(["One?"], QUICK, out=out, stats_out=stats)
+    assert diary.read_text() == "dear diary"
+    assert not out.exists()
+    engine.run(["One?"], QUICK, out=out, stats_out=tmp_path / "stats.jsonl")
+    engine.run(["Two?"], QUICK, stats_out=tmp_path / "stats.jsonl")
+    assert [entry["finished"] for entry in lines(tmp_path / "stats.jsonl")] == [1, 1]
+
+
+def test_a_full_disk_keeps_the_results_and_whole_lines(engine: Engine, tmp_path: Path) -> None:
+    out, stats = tmp_path / "out.jsonl", tmp_path / "stats.jsonl"
+    engine.run(["One?"], QUICK, stats_out=stats)
+    before = stats.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 50, hard))
+    try:
+        with pytest.raises(OutputError, match=r"stats\.jsonl: File too large; fix this and run the same command again"):
+            engine.run(["Two?"], QUICK, stats_out=stats)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert stats.read_bytes() == before
+    with pytest.raises(OutputError, match="/dev/full: No space left on device"):
+        engine.run(["One?"], QUICK, out=out, stats_out="/dev/full")
+    assert [entry["question"] for entry in lines(out)] == ["One?"]
 
 
 def test_what_cannot_be_run_is_refused(engine: Engine, tmp_path: Path) -> None:

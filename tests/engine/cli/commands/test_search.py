@@ -181,6 +181,18 @@ def test_a_tree_is_never_the_file_of_results(search: Callable, tmp_path: Path) -
     assert out.read_bytes() == before
 
 
+@pytest.mark.parametrize("other", ["--input", "--out", "--tree"])
+def test_statistics_are_never_the_file_of_another_option(search: Callable, tmp_path: Path, other: str) -> None:
+    questions, path = tmp_path / "q.txt", tmp_path / "new" / ".." / "s.json"
+    questions.write_text("One?\n", encoding="utf-8")
+    given = [] if other == "--input" else [other, tmp_path / "s.json"]
+    ended = search("--input", questions, *given, "--stats-out", questions if other == "--input" else path)
+    assert ended.code == 2
+    assert "is also the file of another option; give --" in ended.err
+    assert questions.read_text(encoding="utf-8") == "One?\n"
+    assert not (tmp_path / "s.json").exists()
+
+
 def test_a_tree_that_is_somebody_elses_is_refused_before_anything_is_loaded(
     search: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
