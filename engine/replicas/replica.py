@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Mapping
-from contextlib import suppress
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from typing import Any
 
 from ..usage import Usage
 from .messages import Abandon, Assignment, LoadFailure, Ready, ReplicaEvent
-from .worker import work
+from .replica_device import ReplicaDevice
+from .worker import IGNORED_SIGNALS, work
 
 _CONTEXT = multiprocessing.get_context("spawn")  # forking breaks the threads of torch and OpenMP
 
@@ -28,14 +31,13 @@ class Replica:
         kv_pages: Pages in use, as of its last report.
     """
 
-    def __init__(self, model: str, device: str, options: Mapping[str, Any]) -> None:
-        """Start a process that loads `model` on `device`, such as `"cuda:1"`; see `Engine.load` for the options."""
+    def __init__(self, model: str, device: ReplicaDevice, options: Mapping[str, Any]) -> None:
+        """Start a process that loads `model` on `device`; see `Engine.load` for the options."""
         self.connection, theirs = _CONTEXT.Pipe()
-        kind, _, number = device.partition(":")
-        variables = {"CUDA_VISIBLE_DEVICES": number} if number else {}
-        arguments = (theirs, model, {**options, "device": kind}, variables)
+        arguments = (theirs, model, {**options, "device": device.kind}, device.variables)
         self._process = _CONTEXT.Process(target=work, args=arguments, daemon=True)
-        self._process.start()
+        with _signals_blocked():
+            self._process.start()
         theirs.close()
         self._alone: int | None = None
         self.is_ready = False
@@ -91,3 +93,14 @@ class Replica:
         self._process.join()
         code = self._process.exitcode or 0
         return f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Block the signals that a worker ignores, so that a process started now never dies of one while it imports."""
+    resource_tracker.ensure_running()  # else it would be started with the process, and unblock them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

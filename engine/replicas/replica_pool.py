@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import pickle
-from collections import Counter, deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import replace
 from datetime import date as Date
 from itertools import count
 from multiprocessing.connection import wait
@@ -18,18 +19,17 @@ from ..errors import InputError, WorkerLostError
 from ..outcome import Outcome
 from ..results.outcome_tally import OutcomeTally
 from ..results.question_run import RunOptions, run_questions
-from ..search.protocol import Progress, Searcher
+from ..search.protocol import Progress, Searcher, check_strategy
 from ..search.question import Question, QuestionLike, one_or_many
 from ..search.rollout.instruction import AUTO
 from ..search.strategy import Strategy
 from ..usage import Usage
+from .assignment_queue import AssignmentQueue
 from .messages import Assignment, LoadFailure, Ready, ReplicaEvent
 from .replica import Replica
+from .replica_device import ReplicaDevice
 
 MAX_REPLICAS = 64
-
-_MOST_LOSSES = 2
-"""How many workers must die while they search one question alone before that question counts as failed."""
 
 
 class ReplicaPool:
@@ -49,26 +49,34 @@ class ReplicaPool:
 
         Args:
             model: Its name or path.
-            devices: For example `["cuda:0", "cuda:1"]`, or `["cpu"] * 4`, whose cores are divided among the replicas.
+            devices: For example `["cuda:0", "cuda:1"]`, or `["cpu"] * 4`, whose cores (or `threads`) are divided among
+                the replicas.
             options: Options of `Engine.load`; `kv_tokens` applies to each replica.
 
         Raises:
-            InputError: There are too few devices, or too many.
+            InputError: A device does not exist, or there are too few or too many.
             MarcotError: The model cannot be loaded.
         """
+        if isinstance(devices, str):
+            raise InputError(f"devices={devices!r:.100}: must be a list, such as [{devices!r:.100}] * 2")
         check_integer("devices", len(devices), f"1 to {MAX_REPLICAS}", least=1, most=MAX_REPLICAS)
-        on_cpu = sum(device == "cpu" for device in devices)
-        if on_cpu:
-            options["threads"] = max(1, (options.get("threads") or len(os.sched_getaffinity(0))) // on_cpu)
         self._model = model
-        self._devices = devices
+        self._devices = [ReplicaDevice.parse(device) for device in devices]
+        on_cpu = sum(device.kind == "cpu" for device in self._devices)
+        if on_cpu:
+            cores, threads = len(os.sched_getaffinity(0)), options.get("threads")
+            threads = cores if threads is None else check_integer("threads", threads, "at least 1", least=1)
+            options["threads"] = max(1, threads // on_cpu)
         self._options = options
         self._lost = Usage()
         self._tickets = count()
         self.settings: Mapping[str, str] = {}
         self.shows_date = False
-        self._replicas = [Replica(model, device, options) for device in devices]
+        self._replicas: list[Replica] = []
+        atexit.register(self.close)  # or the process would wait for the workers, and they for questions
         try:
+            for device in self._devices:
+                self._replicas.append(Replica(model, device, options))
             while not all(replica.is_ready for replica in self._replicas):
                 for number in self._heard():
                     self._load(number)
@@ -107,34 +115,33 @@ class ReplicaPool:
             MarcotError: A replacement worker cannot load the model.
         """
         check_integer("concurrency", concurrency, "at least 1", least=1)
+        check_strategy(strategy)
         try:
             pickled = pickle.dumps(strategy)
         except Exception as error:
             raise InputError(f"strategy: cannot be sent to another process: {error}") from error
         day = date or Date.today()
-        asked = enumerate(Question.of(each) for each in one_or_many(questions))
-        tickets = self._tickets
-        waiting = (Assignment(next(tickets), at, each, pickled, system, instruction, day) for at, each in asked)
-        again: deque[Assignment] = deque()
-        losses: Counter[int] = Counter()
+        asked = one_or_many(questions)
+        total = len(asked) if isinstance(asked, Sized) else None
+        finished = 0
+
+        def assign(ticket: int, position: int, question: Question) -> Assignment:
+            return Assignment(ticket, position, question, pickled, system, instruction, day)
+
+        queue = AssignmentQueue(asked, self._tickets, assign)
         try:
-            while self._feed(again, waiting, concurrency):
-                for number in self._heard():
-                    replica = self._replicas[number]
-                    try:
-                        message = replica.receive()
-                    except EOFError:
-                        yield from self._replace(number, again, losses)
-                        continue
-                    if not isinstance(message, ReplicaEvent):
-                        self._take(message)
-                    elif message.ticket in replica.assigned:
-                        if isinstance(message.event, Outcome):
-                            del replica.assigned[message.ticket]
-                        yield message.event
+            for event in self._events(queue, concurrency):
+                if isinstance(event, Outcome):
+                    finished += 1
+                    yield event
+                else:
+                    running = sum(len(each.assigned) for each in self._replicas)
+                    yield replace(event, finished=finished, running=running, total=total)
         finally:
             for replica in self._replicas:
                 replica.abandon()
+        if queue.error is not None:
+            raise queue.error
 
     def run(
         self, questions: Path | Iterable[QuestionLike], strategy: Strategy, **options: Unpack[RunOptions]
@@ -144,6 +151,7 @@ class ReplicaPool:
 
     def close(self) -> None:
         """End all worker processes. Closing twice is harmless."""
+        atexit.unregister(self.close)
         for replica in self._replicas:
             replica.stop()
         self._replicas = []
@@ -156,18 +164,40 @@ class ReplicaPool:
     ) -> None:
         self.close()
 
-    def _feed(self, again: deque[Assignment], waiting: Iterator[Assignment], concurrency: int) -> bool:
+    def _events(self, queue: AssignmentQueue, concurrency: int) -> Iterator[Progress | Outcome]:
+        """Have all questions of `queue` searched, and yield what the replicas report."""
+        while True:
+            goes_on = self._feed(queue, concurrency)
+            while queue.outcomes:
+                yield queue.outcomes.popleft()
+            if not goes_on:
+                return
+            for number in self._heard():
+                replica = self._replicas[number]
+                try:
+                    message = replica.receive()
+                except EOFError:
+                    self._replace(number, queue)
+                    continue
+                if not isinstance(message, ReplicaEvent):
+                    self._take(message)
+                elif message.ticket in replica.assigned:
+                    if isinstance(message.event, Outcome):
+                        del replica.assigned[message.ticket]
+                    yield message.event
+
+    def _feed(self, queue: AssignmentQueue, concurrency: int) -> bool:
         """Hand out questions until every replica is full; return False if no questions are left or being searched.
 
-        Questions to be searched `again` go first, each to an idle replica; the others wait until all of these have one.
+        Questions whose worker has died go first, each to an idle replica; the others wait until all of these have one.
         """
         while True:
-            alone = bool(again)
+            alone = queue.has_lost
             free = [each for each in self._replicas if each.has_room(1 if alone else concurrency)]
             if not free:
                 return True
             replica = min(free, key=lambda each: len(each.assigned))
-            assignment = again.popleft() if alone else next(waiting, None)
+            assignment = queue.next()
             if assignment is None:
                 return any(each.assigned for each in self._replicas)
             try:
@@ -198,8 +228,8 @@ class ReplicaPool:
         if isinstance(message, Ready):
             self.settings, self.shows_date = message.settings, message.shows_date
 
-    def _replace(self, number: int, again: deque[Assignment], losses: Counter[int]) -> Iterator[Outcome]:
-        """Replace a dead worker and queue its questions `again`; yield the outcome of those that have now failed.
+    def _replace(self, number: int, queue: AssignmentQueue) -> None:
+        """Replace a dead worker and give its questions back to `queue`.
 
         Raises:
             WorkerLostError: The worker died before it had loaded its model.
@@ -210,10 +240,4 @@ class ReplicaPool:
             raise WorkerLostError(f"replica {number + 1} {ended} while it loaded {self._model}")
         self._lost.add(gone.usage)
         self._replicas[number] = Replica(self._model, self._devices[number], self._options)
-        for assignment in gone.assigned.values():
-            losses[assignment.position] += len(gone.assigned) == 1
-            if losses[assignment.position] < _MOST_LOSSES:
-                again.append(assignment)
-                continue
-            told = f"{_MOST_LOSSES} workers died while they searched it; the last {ended}"
-            yield Outcome(assignment.position, assignment.question.text, None, WorkerLostError(told))
+        queue.lose(gone.assigned.values(), ended)

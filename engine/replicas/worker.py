@@ -6,6 +6,7 @@ import asyncio
 import os
 import pickle
 import signal
+import traceback
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -21,11 +22,14 @@ from ..serving.async_engine import AsyncEngine
 from ..startup import freeze_imports
 from .messages import Abandon, Assignment, LoadFailure, Ready, ReplicaEvent
 
+IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that reach all processes of a terminal or a job; the parent handles them for its workers."""
+
 
 def work(connection: Connection, model: str, options: Mapping[str, Any], variables: Mapping[str, str]) -> None:
     """Load `model` and search questions until the parent process closes the connection.
 
-    Ignores Ctrl-C: the parent handles it and then closes its end.
+    Ignores Ctrl-C: the parent handles it and then closes its end. Any error but a `MarcotError` ends the process.
 
     Args:
         connection: The pipe to the parent, which assigns questions.
@@ -34,15 +38,15 @@ def work(connection: Connection, model: str, options: Mapping[str, Any], variabl
         variables: Environment variables to set before CUDA starts.
     """
     os.environ |= variables
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     freeze_imports()
     try:
         engine = Engine.load(model, **options)
     except MarcotError as error:
-        connection.send(LoadFailure(_portable(error)))
+        _send(connection, LoadFailure(_portable(error)))
         return
-    connection.send(Ready(dict(engine.settings), engine.shows_date, engine.kv_pages[1]))
+    _send(connection, Ready(dict(engine.settings), engine.shows_date, engine.kv_pages[1]))
     asyncio.run(_serve(connection, engine))
     os._exit(0)  # nobody waits for the searches that still run
 
@@ -70,7 +74,7 @@ async def _search(connection: Connection, serving: AsyncEngine, assignment: Assi
     ticket, position, question, pickled, system, instruction, day = assignment
 
     def report(event: Any) -> None:  # noqa: ANN401  (Progress or Outcome)
-        connection.send(ReplicaEvent(ticket, event, serving.engine.usage.copy(), serving.engine.kv_pages[0]))
+        _send(connection, ReplicaEvent(ticket, event, serving.engine.usage.copy(), serving.engine.kv_pages[0]))
 
     try:
         strategy = _load_strategy(pickled)
@@ -80,6 +84,18 @@ async def _search(connection: Connection, serving: AsyncEngine, assignment: Assi
         report(Outcome(position, question.text, await searching.result(), None))
     except MarcotError as error:
         report(Outcome(position, question.text, None, _portable(error)))
+    except Exception:
+        # Left to the task, nobody would see it, and the parent would wait for this question for ever.
+        traceback.print_exc()
+        os._exit(1)
+
+
+def _send(connection: Connection, message: Ready | ReplicaEvent | LoadFailure) -> None:
+    """Send `message` to the parent; end this process if the parent is gone."""
+    try:
+        connection.send(message)
+    except OSError:
+        os._exit(0)
 
 
 @lru_cache(1)  # all questions of a run have the same strategy

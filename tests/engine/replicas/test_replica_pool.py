@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from marcot.engine import MCTS, Engine, InputError, Outcome, SearchResult
 from marcot.engine.errors import WorkerLostError
+from marcot.engine.replicas.replica_device import ReplicaDevice
 from marcot.engine.replicas.replica_pool import ReplicaPool
+from marcot.engine.search import Progress
 
 QUICK = MCTS(rollouts=2, max_rollout_tokens=5, action="mini-step-2", width=2)
 QUESTIONS = [f"Is it {number}?" for number in range(12)]
@@ -21,7 +25,17 @@ import os
 def value(trace):
     if "deadly" in trace.question:
         os.kill(os.getpid(), 9)
+    if "odd" in trace.question:
+        from marcot.engine.replicas import worker
+        worker.ReplicaEvent = None
     return 0.5
+"""
+LEFT_OPEN = """
+import sys
+from marcot import MCTS, ReplicaPool
+if __name__ == "__main__":
+    pool = ReplicaPool(sys.argv[1], ["cpu"], kv_tokens=2048)
+    print(next(pool.stream(["One?"], MCTS(rollouts=1, max_rollout_tokens=4))).index)
 """
 
 
@@ -98,11 +112,68 @@ def test_a_question_that_kills_its_workers_fails_alone(pool: ReplicaPool) -> Non
     assert ended[2].result is not None
 
 
+def test_an_error_that_nobody_foresaw_ends_the_worker_and_not_the_run(pool: ReplicaPool) -> None:
+    value = sys.modules["deadly_value"].value
+    strategy = MCTS(rollouts=1, max_rollout_tokens=4, action="mini-step-2", width=1, value=value)
+    ended = outcomes(pool, ["One?", "An odd question?"], strategy, concurrency=1)
+    assert str(ended[1].error) == "2 workers died while they searched it; the last exited with code 1"
+    assert ended[0].result is not None
+
+
+def test_progress_counts_the_questions_of_the_call(pool: ReplicaPool) -> None:
+    finished = 0
+    for event in pool.stream(QUESTIONS, QUICK, concurrency=2):
+        if isinstance(event, Outcome):
+            finished += 1
+        else:
+            assert (event.finished, event.total) == (finished, len(QUESTIONS))
+            assert 1 <= event.running <= 4
+    assert finished == len(QUESTIONS)
+
+
+def test_a_question_that_is_none_fails_alone_and_an_iterator_that_fails_ends_the_others_first(
+    pool: ReplicaPool, model: str
+) -> None:
+    def asked() -> Iterator[Any]:
+        yield from ("One?", 2)
+        raise ZeroDivisionError
+
+    engine = Engine.load(model, kv_tokens=2048)
+    for searcher in (engine, pool):
+        events: list[Progress | Outcome] = []
+        with pytest.raises(ZeroDivisionError):
+            events.extend(searcher.stream(asked(), QUICK))
+        ended = [event for event in events if isinstance(event, Outcome)]
+        assert sorted((each.index, each.question, each.error is None) for each in ended) == [
+            (0, "One?", True),
+            (1, "2", False),
+        ]
+
+
+def test_a_pool_that_nobody_closes_ends_with_its_program(model: str, tmp_path: Path) -> None:
+    (tmp_path / "left_open.py").write_text(LEFT_OPEN)
+    command = [sys.executable, "left_open.py", model]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "0\n", "")
+
+
 def test_what_is_abandoned_does_not_reach_the_next_stream(pool: ReplicaPool) -> None:
     stream = pool.stream(QUESTIONS, QUICK)
     next(stream)
     stream.close()
     assert set(outcomes(pool, ["One?", "Two?"])) == {0, 1}
+
+
+def test_a_gpu_is_counted_among_those_that_this_process_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert ReplicaDevice.parse("cuda:1") == ("cuda", {"CUDA_VISIBLE_DEVICES": "1"})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, GPU-7")
+    assert ReplicaDevice.parse("cuda:1") == ("cuda", {"CUDA_VISIBLE_DEVICES": "GPU-7"})
+    assert ReplicaDevice.parse("auto") == ReplicaDevice.parse("cuda") == ("cuda", {})
+    with pytest.raises(InputError, match="one of the 2 GPUs"):
+        ReplicaDevice.parse("cuda:2")
 
 
 def test_errors_come_through(pool: ReplicaPool, model: str) -> None:
@@ -114,5 +185,16 @@ def test_errors_come_through(pool: ReplicaPool, model: str) -> None:
         next(pool.stream(["One?"], MCTS(value=lambda trace: 0.5)))
     with pytest.raises(InputError, match="devices=0: must be 1 to 64"):
         ReplicaPool(model, [])
+    for devices, message in (
+        ("cpu", r"devices='cpu': must be a list, such as \['cpu'\] \* 2"),
+        (["cpu:1"], "device='cpu:1': must be auto, cpu, cuda, or one of the 0 GPUs"),
+        (["tpu"], "device='tpu': must be auto, cpu or cuda"),
+    ):
+        with pytest.raises(InputError, match=message):
+            ReplicaPool(model, devices)
+    with pytest.raises(InputError, match="threads=0: must be at least 1"):
+        ReplicaPool(model, ["cpu", "cpu"], threads=0)
+    with pytest.raises(InputError, match="this is a class, not an instance"):
+        next(pool.stream(["One?"], MCTS))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="kv_dtype='fp8': the"):
         ReplicaPool(model, ["cpu"], kv_dtype="fp8")
