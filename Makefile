@@ -50,11 +50,11 @@ test: $(VENV)/.dev     ## install and run every test
 test-sanitized: $(VENV)/.dev  ## test the C++ under AddressSanitizer, UBSan and, for threaded code, ThreadSanitizer (needs g++)
 	KERNEL_SETS='sanitized*' $(PYTEST) tests/kernels -k sanitized
 
-test-adapters: $(VENV)/.dev  ## test the adapters against the tools that they are for, which it installs (about 700 MB)
+test-adapters: $(VENV)/.dev  ## test what works with other tools against them, which it installs (about 800 MB)
 	$(BIN)/python -m pip install -q --disable-pip-version-check lm_eval==0.4.13 treequest==0.3.3 trl==1.16.0 \
-	  litellm==1.110.2 dspy==3.4.1 inspect-ai==0.3.285
+	  litellm==1.110.2 dspy==3.4.1 inspect-ai==0.3.285 'ray[data]==2.60.0'
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps llm-reasoners==1.0.2  # its models need more
-	$(PYTEST) tests/engine/adapters
+	$(PYTEST) tests/engine/adapters tests/engine/replicas/test_ray_pool.py
 
 # Links to the folders under their installed names: mypy follows relative imports only inside a package.
 $(VENV)/typing/marcot/__init__.py:

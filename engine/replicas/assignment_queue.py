@@ -65,16 +65,16 @@ class AssignmentQueue:
                 self.outcomes.append(Outcome(position, text, None, error))
         return None
 
-    def lose(self, assignments: Iterable[Assignment], ended: str) -> None:
+    def lose(self, assignments: Iterable[Assignment], ended: str, *, alone: bool) -> None:
         """Queue again what a worker was searching when it died.
 
         Args:
-            assignments: The questions. If there is only one, it may have killed the worker; the second time, it fails.
+            assignments: The questions.
             ended: How the worker ended, in words.
+            alone: Whether it had one question only, which may have killed it; the second time, that question fails.
         """
-        lost = list(assignments)
-        for assignment in lost:
-            self._losses[assignment.position] += len(lost) == 1
+        for assignment in assignments:
+            self._losses[assignment.position] += alone
             if self._losses[assignment.position] < _MOST_LOSSES:
                 self._again.append(assignment)
                 continue

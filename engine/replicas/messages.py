@@ -1,4 +1,4 @@
-"""Messages between a replica's worker process and the parent process that assigns its questions."""
+"""Messages between a replica's worker and the pool that assigns its questions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,13 @@ class Assignment(NamedTuple):
 
 
 class Abandon(NamedTuple):
-    """To the worker: cancel all earlier assignments."""
+    """To the worker: cancel these assignments.
+
+    Attributes:
+        tickets: Their tickets.
+    """
+
+    tickets: frozenset[int]
 
 
 class Ready(NamedTuple):
@@ -67,3 +73,10 @@ class LoadFailure(NamedTuple):
     """From the worker: the model cannot be loaded."""
 
     error: MarcotError
+
+
+Request = Assignment | Abandon
+"""What a worker is told."""
+
+Report = Ready | LoadFailure | ReplicaEvent
+"""What a worker tells."""

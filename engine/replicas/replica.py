@@ -1,50 +1,46 @@
-"""The parent's side of a replica: one engine in its own process."""
+"""The pool's side of a replica, whatever carries the messages."""
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Self
 
 from ..usage import Usage
-from .messages import Abandon, Assignment, LoadFailure, Ready, ReplicaEvent
-from .replica_device import ReplicaDevice
-from .worker import IGNORED_SIGNALS, work
-
-_CONTEXT = multiprocessing.get_context("spawn")  # forking breaks the threads of torch and OpenMP
-
-_SECONDS_TO_EXIT = 5.0
+from .messages import Abandon, Assignment, Ready, ReplicaEvent, Report, Request
 
 
-class Replica:
-    """A worker process and the questions assigned to it.
+class Replica(ABC):
+    """A worker, which has an engine, and the questions assigned to it.
 
     Attributes:
-        connection: The pipe to the worker; it reads end of file once the worker is gone.
+        number: Its place in the pool, from 1.
         is_ready: Whether the worker has loaded its model.
         assigned: The questions that it searches, by ticket.
+        copies: Tickets of those that another replica began earlier.
         kv_capacity: Number of pages of its KV cache.
         usage: All work that it has done, as of its last report.
         kv_pages: Pages in use, as of its last report.
+        failed_loads: How many workers in a row have died in its place before they had loaded the model.
     """
 
-    def __init__(self, model: str, device: ReplicaDevice, options: Mapping[str, Any]) -> None:
-        """Start a process that loads `model` on `device`; see `Engine.load` for the options."""
-        self.connection, theirs = _CONTEXT.Pipe()
-        arguments = (theirs, model, {**options, "device": device.kind}, device.variables)
-        self._process = _CONTEXT.Process(target=work, args=arguments, daemon=True)
-        with _signals_blocked():
-            self._process.start()
-        theirs.close()
-        self._alone: int | None = None
+    def __init__(self, number: int) -> None:
+        """Begin with a worker that is loading its model."""
+        self.number = number
         self.is_ready = False
         self.assigned: dict[int, Assignment] = {}
+        self.copies: set[int] = set()
         self.usage = Usage()
         self.kv_pages = 0
         self.kv_capacity = 0
+        self.failed_loads = 0
+        self._alone: int | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it could search a question and has none."""
+        return self.is_ready and not self.assigned
 
     def has_room(self, most: int) -> bool:
         """Whether it can take another question if it may search at most `most` at a time."""
@@ -53,54 +49,71 @@ class Replica:
     def assign(self, assignment: Assignment, *, alone: bool) -> None:
         """Send a question to the worker; with `alone`, it gets no other question until this one has ended.
 
-        Raises:
-            OSError: The worker is gone.
+        If the worker is gone, the question counts as assigned to it, and is lost when `receive` raises the error.
         """
         if alone:
             self._alone = assignment.ticket
         self.assigned[assignment.ticket] = assignment
-        self.connection.send(assignment)
+        with suppress(OSError):
+            self._send(assignment)
 
-    def abandon(self) -> None:
-        """Cancel all questions that the worker searches."""
-        if self.assigned:
-            self.assigned.clear()
-            with suppress(OSError):  # the worker is gone, so there is nothing to cancel
-                self.connection.send(Abandon())
+    def drop(self, ticket: int) -> None:
+        """Forget a question that has ended, or is to be abandoned."""
+        del self.assigned[ticket]
+        self.copies.discard(ticket)
 
-    def receive(self) -> Ready | ReplicaEvent | LoadFailure:
-        """Receive the worker's next message; blocks.
+    def abandon(self, tickets: Sequence[int]) -> None:
+        """Cancel questions that the worker searches."""
+        if not tickets:
+            return
+        for ticket in tickets:
+            self.drop(ticket)
+        with suppress(OSError):  # the worker is gone, so there is nothing to cancel
+            self._send(Abandon(frozenset(tickets)))
+
+    def receive(self) -> Sequence[Report]:
+        """Receive the worker's next messages; blocks.
 
         Raises:
             EOFError: The worker is gone.
         """
-        try:
-            message: Ready | ReplicaEvent | LoadFailure = self.connection.recv()
-        except OSError as error:
-            raise EOFError from error
-        if isinstance(message, Ready):
-            self.is_ready, self.kv_capacity = True, message.kv_capacity
-        elif isinstance(message, ReplicaEvent):
-            self.usage, self.kv_pages = message.usage, message.kv_pages
-        return message
+        reports = self._receive()
+        for report in reports:
+            if isinstance(report, Ready):
+                self.is_ready, self.kv_capacity, self.failed_loads = True, report.kv_capacity, 0
+            elif isinstance(report, ReplicaEvent):
+                self.usage, self.kv_pages = report.usage, report.kv_pages
+        return reports
 
-    def stop(self) -> str:
-        """End the process if it still runs, and return how it ended, in words."""
-        self.connection.close()
-        self._process.join(_SECONDS_TO_EXIT if self.is_ready and not self.assigned else 0.0)
-        if self._process.is_alive():
-            self._process.kill()
-        self._process.join()
-        code = self._process.exitcode or 0
-        return f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
+    def replace(self) -> Self:
+        """Start a worker in place of this one, which is gone."""
+        following = self._successor()
+        following.failed_loads = self.failed_loads + (not self.is_ready)
+        return following
 
+    @abstractmethod
+    def stop(self) -> None:
+        """End the worker if it still runs."""
 
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Block the signals that a worker ignores, so that a process started now never dies of one while it imports."""
-    resource_tracker.ensure_running()  # else it would be started with the process, and unblock them
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    @abstractmethod
+    def farewell(self) -> str:
+        """How the worker, which is gone, ended, in words."""
+
+    @abstractmethod
+    def _successor(self) -> Self: ...
+
+    @abstractmethod
+    def _send(self, request: Request) -> None:
+        """Send a message to the worker.
+
+        Raises:
+            OSError: The worker is gone.
+        """
+
+    @abstractmethod
+    def _receive(self) -> Sequence[Report]:
+        """Wait for messages of the worker.
+
+        Raises:
+            EOFError: The worker is gone.
+        """

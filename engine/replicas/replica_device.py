@@ -14,6 +14,27 @@ from ..load_options import parse_device
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
+def name_devices(device: str, replicas: int | None) -> list[str]:
+    """The device of each replica, for what a user wrote: `cuda:0,cuda:1`, or one kind for all.
+
+    Raises:
+        InputError: The number of devices is another than that of replicas.
+    """
+    names = device.split(",")
+    if len(names) > 1:
+        if replicas not in (None, len(names)):
+            raise InputError(f"--replicas {replicas}: --device names {len(names)}; leave --replicas out")
+        return names
+    count = replicas or 1
+    if names[0] not in ("auto", "cpu", "cuda"):
+        raise InputError(f"--replicas {count}: name a device for each, such as --device cuda:0,cuda:1")
+    if parse_device(names[0]).type == "cpu":
+        return ["cpu"] * count
+    if count > torch.cuda.device_count():
+        raise InputError(f"--replicas {count}: this machine has {torch.cuda.device_count()} GPUs; ask for as many")
+    return [f"cuda:{number}" for number in range(count)]
+
+
 class ReplicaDevice(NamedTuple):
     """A kind of device, and the environment in which a process sees only the chosen one of that kind.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,7 +28,7 @@ import matplotlib.figure  # noqa: F401 - this and others here so that no fork ha
 import torch
 from attack.campaign import Campaign, Trial
 from attack.killed_process import Ended, Process
-from marcot.engine.cli import live_view, loading, main, strategy  # noqa: F401
+from marcot.engine.cli import live_view, main, strategy  # noqa: F401
 from marcot.engine.cli.commands import compare_run, dataset_view, search_command  # noqa: F401
 from marcot.engine.dataset import DatasetBuilder  # noqa: F401
 from marcot.kernels import select
@@ -41,6 +42,9 @@ STRATEGIES = ("mcts:rollouts=4", "beam:beams=2,samples=2", "best-of-n", "self-co
 SIGNALS = (signal.SIGKILL,) * 7 + (signal.SIGTERM,) * 2 + (signal.SIGINT,)
 CHANGING = {"seconds", "stats", "tokens_per_s", "wall_s"}
 """Fields that hold times, or say which work was shared with other questions."""
+
+_COST = re.compile(r'"stats": \{[^}]*\}, ')
+"""The part of a result line that holds times. All else of merged results is the same to the byte."""
 
 CODE = 'extern "C" __attribute__((visibility("default"))) int number() { return 7; }\n'
 PIECES = (b"first " * 50_000, b"second" * 70_000, b"third.")
@@ -88,6 +92,20 @@ def command(words: str) -> Callable[[], None]:
         tempfile.tempdir = None  # so that TMPDIR is read again
         sys.argv = ["marcot", *words.split()]
         main()
+
+    return run
+
+
+def commands(*lines: str) -> Callable[[], None]:
+    """What several `marcot` commands do, one after the other, until one fails."""
+
+    def run() -> None:
+        for words in lines:
+            try:
+                command(words)()
+            except SystemExit as end:
+                if end.code:
+                    raise
 
     return run
 
@@ -148,6 +166,8 @@ def jobs(home: Path) -> Sequence[Job]:
     def made(name: str, words: str, given: Mapping[str, str | Path] = questions, alone: bool = True) -> Job:
         return Job(name, command(words), given, alone=alone)
 
+    shards = [f"search {asked} --rollouts 4 --vote-margin 0 --shard {n}/3 --out part-{n}.jsonl" for n in (1, 2, 3)]
+    merging = "merge part-1.jsonl part-2.jsonl part-3.jsonl --out merged.jsonl"
     compared = "--questions 1-3 --strategy greedy,mcts:rollouts=3 --out c.html --out c.md --out c.json"
     return [
         *(
@@ -155,6 +175,7 @@ def jobs(home: Path) -> Sequence[Job]:
             for name in STRATEGIES
         ),
         made("search --tree", f"search {asked} --vote-margin 0 --rollouts 4 --tree t.html", alone=False),
+        Job("shards", commands(*shards, merging), questions),
         made("eval", f"eval {asked} --strategy greedy,best-of-n:rollouts=4 --out results"),
         made("eval --full", f"eval {asked} --strategy mcts:rollouts=3 --full --out results"),
         made("eval --report", "eval --report results --out results", {"results": evaluated / "results"}, alone=False),
@@ -181,6 +202,8 @@ def contents(place: Path) -> dict[str, object]:
         name = path.relative_to(place).as_posix()
         if path.is_dir():
             found[name] = "a folder"
+        elif name == "merged.jsonl":
+            found[name] = _COST.sub("", path.read_text())
         elif path.suffix == ".jsonl" and "data/" not in name:
             lines = [unchanging(json.loads(line)) for line in path.read_text().splitlines()]
             found[name] = sorted(json.dumps(line, sort_keys=True) for line in lines)

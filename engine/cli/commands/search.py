@@ -13,6 +13,7 @@ from ..options import common as options
 from ..options.groups import grouped
 from ..options.model import ModelOptions
 from ..options.questions import QuestionOptions
+from ..options.replicas import ReplicaOptions
 from ..options.sampling import SamplingOptions
 from ..options.strategy import StrategyOptions
 from ..options.template import TemplateOptions
@@ -33,9 +34,7 @@ def search(
     instruction: options.InstructionOption = "auto",
     template: TemplateOptions,
     concurrency: Annotated[int, typer.Option(help="Questions searched at a time.")] = 8,
-    replicas: Annotated[
-        int, typer.Option(min=1, help="Processes that share the questions; --device cpu divides its cores among them.")
-    ] = 1,
+    replicas: ReplicaOptions,
     strategy: options.StrategyOption = "mcts",
     parameters: StrategyOptions,
     solutions: options.SolutionsOption = 0,
@@ -93,7 +92,7 @@ def search(
         stats_out=file.stats_out,
         date=template.day,
     )
-    raise typer.Exit(command.run(partial(loading.open, replicas=replicas)))
+    raise typer.Exit(command.run(partial(replicas.open, loading=loading)))
 
 
 def _tree_file(path: Path, numbered: bool, asked: Sequence[InputQuestion]) -> TreeFile:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +13,6 @@ from ..streams import say
 
 if TYPE_CHECKING:
     from ...engine import Engine
-    from ...results.question_run import QuestionSearcher
 
 _MODEL = "Model"
 
@@ -97,38 +94,17 @@ class ModelOptions:
         from ...startup import freeze_imports
 
         started = time.monotonic()
-        arguments = asdict(self)
-        graphs = not arguments.pop("no_graphs")
         freeze_imports()
-        engine = Engine.load(model, **arguments, graphs=graphs)
+        engine = Engine.load(model, device=self.device, **self.engine_options())
         if sys.stderr.isatty():
             say(f"loaded {model} in {time.monotonic() - started:.1f} s")
         return engine
 
-    @contextmanager
-    def open(self, model: str, replicas: int) -> Iterator[QuestionSearcher]:
-        """Load `model`, once per device or `replicas` times; processes of replicas end with the `with` block.
-
-        Raises:
-            InputError: The options contradict each other.
-        """
-        from ...errors import InputError
-        from ...replicas.replica_pool import ReplicaPool
-
-        devices = self.device.split(",")
-        if replicas == 1 and len(devices) == 1:
-            yield self.load(model)
-            return
-        if len(devices) == 1 and devices != ["cpu"]:
-            raise InputError(
-                f"--replicas {replicas}: name their devices, such as --device cuda:0,cuda:1 or --device cpu"
-            )
-        if replicas not in (1, len(devices)) and len(devices) > 1:
-            raise InputError(f"--replicas {replicas}: --device names {len(devices)}; leave --replicas out")
+    def engine_options(self) -> dict[str, Any]:
+        """The options of `Engine.load`, but for the device."""
         options = asdict(self) | {"graphs": not self.no_graphs}
         del options["device"], options["no_graphs"]
-        with ReplicaPool(model, devices * replicas if len(devices) == 1 else devices, **options) as pool:
-            yield pool
+        return options
 
     @property
     def numbers(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -39,13 +39,15 @@ def value(trace):
 """
 
 
-def ended_by(talker: Path, folder: Path, first: int, act: str, rest: str = "") -> subprocess.CompletedProcess[str]:
-    """Search two questions, and run `act` during the search of the second."""
+def ended_by(
+    talker: Path, folder: Path, first: int, act: str, rest: str = "", more: Sequence[str] = (), questions: int = 2
+) -> subprocess.CompletedProcess[str]:
+    """Search some questions, and run `act` when the first has a result."""
     (folder / "stopping.py").write_text(_MODULE.format(first=int(first), act=act))
-    (folder / "q.txt").write_text("One?\nTwo?\n")
+    (folder / "q.txt").write_text("One?\nTwo?\n" + "Three?\n" * (questions - 2))
     options = ("--rollouts", "2", "--max-rollout-tokens", "4", "--threads", "1", "--concurrency", "1", "--value")
     words = [sys.executable, "-m", "marcot", "search", "-m", str(talker), *options, "stopping:value"]
-    words += ["--input", "q.txt", "--out", "out.jsonl"]
+    words += ["--input", "q.txt", "--out", "out.jsonl", *more]
     with reachable():
         return subprocess.run(
             ["bash", "-c", f'{rest} exec "$@"', "bash", *words],
@@ -55,6 +57,7 @@ def ended_by(talker: Path, folder: Path, first: int, act: str, rest: str = "") -
             text=True,
             check=False,
             timeout=120,
+            process_group=0,
         )
 
 
@@ -74,6 +77,18 @@ def test_an_interruption_that_a_destructor_swallows_comes_again(talker: Path, tm
     ended = ended_by(talker, tmp_path, signal.SIGTERM, "ENDED or ENDED.append(1) or Lost()\n        while True: pass")
     told = "interrupted: finished 1 of 2 questions; run the same command again to resume from out.jsonl\n"
     assert (ended.returncode, ended.stderr) == (143, told)
+
+
+def test_an_interruption_of_replicas_keeps_what_is_finished(talker: Path, tmp_path: Path) -> None:
+    act = f"os.killpg(0, {int(signal.SIGINT)})"
+    ended = ended_by(talker, tmp_path, signal.SIGINT, act, more=("--replicas", "2"), questions=6)
+    lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    told = [
+        f"interrupted: finished {number} of 6 questions; run the same command again to resume from out.jsonl\n"
+        for number in (len(lines), len(lines) - 1)  # the last line may have been written, and not counted yet
+    ]
+    assert (ended.returncode, ended.stderr in told) == (130, True), ended.stderr
+    assert len({json.loads(line)["index"] for line in lines}) == len(lines) > 0
 
 
 def test_a_signal_that_is_ignored_stays_so(talker: Path, tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from marcot.engine import MCTS, Engine, InputError, Outcome, SearchResult
 from marcot.engine.errors import WorkerLostError
-from marcot.engine.replicas.replica_device import ReplicaDevice
+from marcot.engine.replicas import replica_pool, stragglers
+from marcot.engine.replicas.process_replica import ProcessReplica
+from marcot.engine.replicas.replica_device import ReplicaDevice, name_devices
 from marcot.engine.replicas.replica_pool import ReplicaPool
 from marcot.engine.search import Progress
 
@@ -25,9 +27,15 @@ import os
 def value(trace):
     if "deadly" in trace.question:
         os.kill(os.getpid(), 9)
+    if "slow" in trace.question:
+        try:
+            os.close(os.open(os.environ["SLOW"] + ".begun", os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return 0.5
+        open(os.environ["SLOW"]).close()  # until somebody writes to this pipe
     if "odd" in trace.question:
-        from marcot.engine.replicas import worker
-        worker.ReplicaEvent = None
+        from marcot.engine.replicas import question_worker
+        question_worker.ReplicaEvent = None
     return 0.5
 """
 LEFT_OPEN = """
@@ -45,12 +53,21 @@ def model(tiny_checkpoint: Callable[..., Path]) -> str:
 
 
 @pytest.fixture(scope="module")
-def pool(model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicaPool]:
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipe that holds up the first worker that rates a slow question until it is written to."""
+    pipe = tmp_path_factory.mktemp("slow") / "pipe"
+    os.mkfifo(pipe)
+    return pipe
+
+
+@pytest.fixture(scope="module")
+def pool(model: str, tmp_path_factory: pytest.TempPathFactory, slow: Path) -> Iterator[ReplicaPool]:
     """Two replicas, which can import the module `deadly_value`."""
     folder = tmp_path_factory.mktemp("modules")
     (folder / "deadly_value.py").write_text(DEADLY)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
+        patch.setenv("SLOW", str(slow))
         importlib.import_module("deadly_value")
         with ReplicaPool(model, ["cpu", "cpu"], kv_tokens=2048) as pool:
             yield pool
@@ -120,6 +137,46 @@ def test_an_error_that_nobody_foresaw_ends_the_worker_and_not_the_run(pool: Repl
     assert ended[0].result is not None
 
 
+def test_an_idle_replica_takes_over_a_question_that_does_not_end(
+    pool: ReplicaPool, slow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stragglers, "_LEAST_SECONDS", 0.0)
+    value = sys.modules["deadly_value"].value
+    strategy = MCTS(rollouts=1, max_rollout_tokens=4, action="mini-step-2", width=1, value=value)
+    ended = outcomes(pool, ["A slow question?", "Two?", "Three?"], strategy, concurrency=1)
+    assert Path(f"{slow}.begun").exists()
+    assert [ended[index].error for index in range(3)] == [None] * 3
+    with slow.open("w"):  # the other replica goes on, and what it finds is nobody's
+        pass
+    assert set(outcomes(pool, QUESTIONS, concurrency=1)) == set(range(len(QUESTIONS)))
+
+
+def test_a_worker_that_dies_while_it_loads_is_replaced_but_not_for_ever(
+    pool: ReplicaPool, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deaths = iter(range(2))
+
+    def kill(replica: ProcessReplica) -> None:
+        os.kill(replica._process.pid, signal.SIGKILL)
+
+    class Dying(ProcessReplica):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            if next(deaths, None) is not None:
+                kill(self)
+
+    monkeypatch.setattr(pool._replicas[0], "_successor", lambda: Dying(*pool._replicas[0]._made_of))
+    kill(pool._replicas[0])
+    assert len(outcomes(pool, QUESTIONS, concurrency=2)) == len(QUESTIONS)
+    pool._load(least=2)
+    assert next(deaths, None) is None
+    deaths = iter(range(3))
+    monkeypatch.setattr(replica_pool, "ProcessReplica", Dying)
+    told = "replica 1 was ended by signal 9 while it loaded .*, 3 times in a row"
+    with pytest.raises(WorkerLostError, match=told):
+        ReplicaPool(model, ["cpu"], kv_tokens=2048)
+
+
 def test_progress_counts_the_questions_of_the_call(pool: ReplicaPool) -> None:
     finished = 0
     for event in pool.stream(QUESTIONS, QUICK, concurrency=2):
@@ -174,6 +231,17 @@ def test_a_gpu_is_counted_among_those_that_this_process_sees(monkeypatch: pytest
     assert ReplicaDevice.parse("auto") == ReplicaDevice.parse("cuda") == ("cuda", {})
     with pytest.raises(InputError, match="one of the 2 GPUs"):
         ReplicaDevice.parse("cuda:2")
+    assert name_devices("auto", 2) == name_devices("cuda", 2) == name_devices("cuda:0,cuda:1", None)
+    assert name_devices("cpu", 3) == ["cpu"] * 3
+    for device, replicas, message in (
+        ("auto", 3, "this machine has 2 GPUs"),
+        ("cuda:1", 2, "name a device for each, such as --device cuda:0,cuda:1"),
+        ("cuda:0,cuda:1", 3, "--device names 2; leave --replicas out"),
+    ):
+        with pytest.raises(InputError, match=message):
+            name_devices(device, replicas)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert name_devices("auto", 2) == ["cpu", "cpu"]
 
 
 def test_errors_come_through(pool: ReplicaPool, model: str) -> None:

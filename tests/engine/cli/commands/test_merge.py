@@ -60,7 +60,7 @@ def test_bad_input(marcot: Callable, talker: Path, questions: Path, tmp_path: Pa
         (["merge", diary, "--out", diary], "exists and is not a results file of marcot search"),
         (["search", "-m", talker, "How?", "--shard", "1/2"], "--shard 1/2: needs --input FILE"),
         (["search", "-m", talker, "--input", questions, "--shard", "3/2"], "must be NUMBER/COUNT"),
-        (["search", "-m", talker, "How?", "--replicas", "2"], "name their devices, such as --device cuda:0,cuda:1"),
+        (["search", "-m", talker, "How?", "--replicas", "2", "--device", "cuda:0"], "name a device for each"),
         (["search", "-m", talker, "How?", "--replicas", "3", "--device", "cpu,cpu"], "--device names 2"),
         (["search", "-m", talker, "--input", questions], 'must have a text under "question"'),
     ):

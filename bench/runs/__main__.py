@@ -1,0 +1,116 @@
+"""Watches a run of very many questions, and weighs a question's cost for the driver of a pool: `make bench-runs`."""
+
+from __future__ import annotations
+
+import gc
+import json
+import platform
+import statistics
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import cpuinfo
+import torch
+import typer
+from marcot.model.files.atomic_file import write_atomically
+from rich.console import Console
+from rich.table import Table
+
+from .. import RESULTS
+from .driver_cost import DriverCost, driver_cost
+from .long_run import Stretch, watch_run
+
+_RESULTS = RESULTS / "runs.json"
+
+MOST_GROWTH = 1.05
+"""Limit: memory at the end relative to memory after a fifth of the questions, when caches are full."""
+
+MOST_SLOWDOWN = 1.10
+"""Limit: CPU time of a question in the last tenth of the run, relative to the second tenth (medians)."""
+
+_STRETCHES = 100
+_REPLICAS = (1, 64, 1000)
+_DRIVEN = 3000
+
+
+def faults_of(parts: list[Stretch]) -> list[str]:
+    """What went wrong in a long run, as messages."""
+    faults = [f"{part.live_nodes} live nodes, {part.tree_nodes} in the tree" for part in parts if _leaks(part)][:1]
+    settled, last = parts[len(parts) // 5], parts[-1]
+    if last.memory_mb > MOST_GROWTH * settled.memory_mb:
+        faults.append(f"memory grew from {settled.memory_mb:.0f} to {last.memory_mb:.0f} MB")
+    if slowdown(parts) > MOST_SLOWDOWN:
+        faults.append(f"the last tenth is {slowdown(parts):.2f}x as slow as the second")
+    return faults
+
+
+def slowdown(parts: list[Stretch]) -> float:
+    """CPU time of a question in the last tenth, relative to the second tenth."""
+    tenth = max(1, len(parts) // 10)
+    early, late = parts[tenth : 2 * tenth], parts[-tenth:]
+    return statistics.median(part.cpu_ms for part in late) / statistics.median(part.cpu_ms for part in early)
+
+
+def _leaks(part: Stretch) -> bool:
+    return part.live_nodes != part.tree_nodes
+
+
+def main(
+    questions: Annotated[int, typer.Option(help="Questions of the long run.")] = 100_000,
+    check: Annotated[bool, typer.Option("--check", help="Fail if a limit is missed.")] = False,
+    update: Annotated[bool, typer.Option("--update", help=f"Write {_RESULTS.name}.")] = False,
+) -> None:
+    """Measure, and print tables."""
+    torch.set_num_threads(1)
+    gc.freeze()
+    console = Console()
+    costs = [driver_cost(replicas, _DRIVEN) for replicas in _REPLICAS]
+    console.print(_cost_table(costs))
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "results.jsonl"
+        parts = watch_run(questions, max(1, questions // _STRETCHES), out)
+        megabytes = out.stat().st_size / 1e6
+    console.print(_run_table(parts))
+    console.print(
+        f"{questions:,} questions, {megabytes:,.0f} MB of results; last tenth to second: {slowdown(parts):.3f}"
+    )
+    if update:
+        report = {
+            "machine": {"cpu": cpuinfo.get_cpu_info().get("brand_raw", platform.machine()), "threads": 1},
+            "driver": [asdict(cost) for cost in costs],
+            "long_run": [asdict(part) for part in parts],
+        }
+        write_atomically(_RESULTS, json.dumps(report, indent=1).encode() + b"\n")
+    faults = faults_of(parts)
+    for fault in faults:
+        console.print(f"[red]{fault}")
+    sys.exit(1 if check and faults else 0)
+
+
+def _cost_table(costs: list[DriverCost]) -> Table:
+    table = Table(title="A question's cost for the driver (MCTS with default parameters)")
+    for name in ("replicas", "tokens", "bytes out", "bytes in", "bytes written", "CPU ms", "wall ms"):
+        table.add_column(name, justify="right")
+    for cost in costs:
+        sizes = (cost.replicas, cost.tokens, cost.bytes_out, cost.bytes_in, cost.bytes_written)
+        table.add_row(*(f"{size:,}" for size in sizes), f"{cost.cpu_ms:.2f}", f"{cost.wall_ms:.2f}")
+    return table
+
+
+def _run_table(parts: list[Stretch]) -> Table:
+    table = Table(title="A long run with one engine")
+    for name in ("questions", "CPU ms per question", "memory MB", "live nodes", "tree nodes"):
+        table.add_column(name, justify="right")
+    for part in parts[max(1, len(parts) // 10) - 1 :: max(1, len(parts) // 10)]:
+        table.add_row(
+            f"{part.questions:,}", f"{part.cpu_ms:.2f}", f"{part.memory_mb:,.0f}", f"{part.live_nodes:,}",
+            f"{part.tree_nodes:,}",
+        )  # fmt: skip
+    return table
+
+
+if __name__ == "__main__":
+    typer.run(main)
