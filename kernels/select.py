@@ -39,8 +39,9 @@ def select(device: torch.device, dtype: torch.dtype = torch.float32, determinist
     kernels = _fitting(device, dtype, deterministic)
     if deterministic and not kernels.deterministic:
         raise KernelsUnavailableError(
-            f"the {kernels.name} kernels are not deterministic, as torch's products are not: the last bits of a "
-            "branch may depend on what else is in the batch. On the CPU, use the C++ kernels in float32; or do without"
+            f"the {kernels.name} kernels are not deterministic, because torch's products are not: the last bits of "
+            "a branch may depend on the rest of the batch. On the CPU, use the C++ kernels in float32, or omit "
+            "the option"
         )
     return kernels
 

@@ -190,7 +190,7 @@ class MarcotLM(TemplateLM):  # type: ignore[misc]  # if the harness is not insta
         options = normalize_gen_kwargs(wanted, _DEFAULT_TOKENS)
         unknown = options.keys() - _IGNORED - _SAMPLING
         if unknown or options.get("num_beams", 1) != 1:
-            raise InputError(f"generation options {', '.join(sorted(unknown)) or 'num_beams'}: marcot has none")
+            raise InputError(f"generation options {', '.join(sorted(unknown)) or 'num_beams'}: not supported by marcot")
         stop = options["until"] or []
         room = self.max_length - options["max_gen_toks"]
         if room < 1:

@@ -132,12 +132,11 @@ class DatasetBuilder:
         except (OSError, ValueError):
             summary = None
         if not isinstance(summary, dict) or not {*facts, "questions", "tally"} - {"tokenizer"} <= summary.keys():
-            raise InputError(f"{self._out}: is there already and no data set of ours; give another --out")
+            raise InputError(f"{self._out}: already exists and is not a data set of marcot; give another --out")
         # Earlier versions did not record the tokenizer.
         if any(summary.get(key, value) != value for key, value in facts.items()):
             raise InputError(
-                f"{self._out}: was made with other options or sources, or another tokenizer; remove it, or give "
-                "another --out"
+                f"{self._out}: was made with other options, sources or tokenizer; remove it, or give another --out"
             )
         fields = Fields(summary, str(path), error=InputError)
         questions = fields.integer("questions", low=0, high=MAX_COUNT)

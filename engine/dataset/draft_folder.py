@@ -33,7 +33,7 @@ class DraftFolder:
 
     A checkpoint records what each file held at one moment, and the state that the writer needs to continue from there.
     Opening the folder again truncates every file to the checkpoint: what a killed run wrote after it is written again.
-    A folder is left untouched if it is no draft of ours, holds anything else, or does not match its checkpoint.
+    A folder is left untouched if it is not a draft of marcot, holds anything else, or does not match its checkpoint.
 
     Attributes:
         state: The state saved in the last checkpoint; None if there is no checkpoint yet.
@@ -48,8 +48,8 @@ class DraftFolder:
             names: The files that may be written, as relative paths.
 
         Raises:
-            InputError: The folder is no draft of ours, is damaged or cannot be written, another run is writing to it,
-                or it was begun with a different identity.
+            InputError: The folder is not a draft of marcot, is damaged or cannot be written, another run is writing to
+                it, or it was started with a different identity.
         """
         self._final = final
         self._folder = _folder(final)
@@ -61,7 +61,7 @@ class DraftFolder:
                 _make(self._folder)
             if not _is_draft(self._folder):
                 raise InputError(
-                    f"{self._folder}: is there already and is no draft of ours; move it, or give another --out"
+                    f"{self._folder}: already exists and is not a draft of marcot; move it, or give another --out"
                 )
             self._lock = (self._folder / _LOCK).open("ab")
         except OSError as error:
@@ -72,7 +72,7 @@ class DraftFolder:
             self.state = self._restore()
         except OSError as error:
             self._close()
-            raise InputError(f"{self._folder}: cannot be resumed from: {error.strerror}") from error
+            raise InputError(f"{self._folder}: a run cannot resume from it: {error.strerror}") from error
         except BaseException:
             self._close()
             raise
@@ -164,7 +164,7 @@ class DraftFolder:
             entry = path.relative_to(self._folder)
             known = entry in folders if path.is_dir() else entry in files and path.is_file()
             if not known or path.is_symlink():
-                raise InputError(f"{path}: is no part of a draft of ours; move it, or give another --out")
+                raise InputError(f"{path}: is not part of a draft of marcot; move it, or give another --out")
 
     def _restore(self) -> State | None:
         """Truncate the files to the last checkpoint, and return its state."""
@@ -179,7 +179,7 @@ class DraftFolder:
                 )
             if saved.text("identity") != self._identity:
                 raise InputError(
-                    f"{self._folder}: was begun with other options or sources, or another tokenizer; use the same, "
+                    f"{self._folder}: was started with other options, sources or tokenizer; use the same,  "
                     "remove it, or give another --out"
                 )
             for name, mark in saved.sections("files"):
@@ -187,7 +187,7 @@ class DraftFolder:
                 file = AppendOnlyFile.cut_back(paths[name], held) if name in paths and paths[name].exists() else None
                 if file is None:
                     raise InputError(
-                        f"{self._folder}: {name} is not as the checkpoint has it; remove the folder, or give another "
+                        f"{self._folder}: {name} does not match the checkpoint; remove the folder, or give another "
                         "--out"
                     )
                 self._files[name] = file

@@ -68,4 +68,4 @@ def _check_end(rest: bytes, file: BinaryIO) -> None:
         rest = file.read(_CHUNK)
         if not rest:
             return
-    raise ValueError("has more behind the end of the array")
+    raise ValueError("has more text after the end of the array")

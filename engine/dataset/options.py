@@ -75,9 +75,9 @@ class DatasetOptions:
         """
         unknown = [kind for kind in self.kinds if kind not in KINDS]
         if unknown or not self.kinds:
-            raise InputError(f"--make {','.join(unknown)}: there are {', '.join(KINDS)}")
+            raise InputError(f"--make {','.join(unknown)}: the kinds are {', '.join(KINDS)}")
         if self.form not in FORMS:
-            raise InputError(f"--form {self.form}: there are {', '.join(FORMS)}")
+            raise InputError(f"--form {self.form}: the forms are {', '.join(FORMS)}")
         for name, least in _COUNTS.items():
             self._check(check_integer, name, f"an integer >= {least}", least=least)
         self._check(check_integer, "seed", "a 64-bit integer", least=-(2**63), most=2**63 - 1)
@@ -88,7 +88,7 @@ class DatasetOptions:
                 self._check(check_number, name, f"a number from {low} to {high}", least=low, most=high)
         check_flag("--keep-wrong", self.keep_wrong), check_flag("--skip-bad", self.skip_bad)
         if self.validation + self.test > 1:
-            raise InputError("--validation and --test are more than all questions together")
+            raise InputError("--validation and --test add up to more than all questions")
 
     def _check(self, check: Callable[..., object], name: str, allowed: str, **rules: float) -> None:
         value = getattr(self, name)

@@ -78,7 +78,7 @@ class DataSet:
         if match := _MGSM_NAME.fullmatch(name):
             language = match[1]
             if language not in INSTRUCTIONS:
-                raise InputError(f"data {text!r}: there are {known}")
+                raise InputError(f"data {text!r}: the data sets are {known}")
             questions = [
                 InputQuestion(each.number, each.question, {"answer": each.answer}) for each in problems(language)
             ]
@@ -109,5 +109,5 @@ class DataSet:
         wrong = {key for each in series for key, trial in each.trials.items() if not trial.correct}
         questions = [question for question in self.questions if self.identity(question) in wrong]
         if not questions:
-            raise InputError(f"--only-wrong: none of the chosen questions of {self.name} is wrong there")
+            raise InputError(f"--only-wrong: none of the chosen questions of {self.name} has a wrong answer there")
         return DataSet(self.name, self.instruction, questions)

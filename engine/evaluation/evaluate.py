@@ -122,7 +122,7 @@ def _specs(strategies: Strategies) -> list[StrategySpec]:
             raise InputError("strategies: two have the same name; give them labels: {'label': strategy, ...}")
     for label, strategy in strategies.items():
         if not isinstance(label, str) or not isinstance(strategy, Strategy):
-            raise InputError(f"strategies: {strategy!r:.80} is none; give one such as MCTS(rollouts=8)")
+            raise InputError(f"strategies: {strategy!r:.80} is not a strategy; give one such as MCTS(rollouts=8)")
     if not strategies:
         raise InputError("strategies: give at least one, such as MCTS(rollouts=8)")
     return [StrategySpec(label, strategy) for label, strategy in strategies.items()]

@@ -25,7 +25,7 @@ class QuestionRange:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse numbers and runs of numbers separated by commas; `65-` means 65 and all later ones.
+        """Parse numbers and ranges separated by commas; `65-` means 65 and all later ones.
 
         Raises:
             InputError: The text is something else.
@@ -34,7 +34,7 @@ class QuestionRange:
         for part in text.split(","):
             match = _RUN.fullmatch(part)
             if match is None or int(match[1]) < 1 or (match[3] and int(match[3]) < int(match[1])):
-                raise InputError(f"questions {text!r}: must be numbers and runs of numbers from 1, such as 1-64,100")
+                raise InputError(f"questions {text!r}: must be numbers and ranges, counted from 1, such as 1-64,100")
             first = int(match[1])
             runs.append((first, (int(match[3]) if match[3] else None) if match[2] else first))
         return cls(text, tuple(runs))
@@ -51,4 +51,4 @@ class QuestionRange:
             InputError: A number is larger than `count`.
         """
         if any(max(first, last or 0) > count for first, last in self.runs):
-            raise InputError(f"questions {self.text}: there are 1 to {count}")
+            raise InputError(f"questions {self.text}: must be from 1 to {count}")

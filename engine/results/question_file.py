@@ -100,7 +100,7 @@ def read_questions(path: Path, names: FieldNames = _USUAL) -> list[InputQuestion
     """
     read = _READERS.get(path.suffix.lower())
     if read is None:
-        raise InputError(f"{path}: questions come from {', '.join(_READERS)} files")
+        raise InputError(f"{path}: question files end in {', '.join(_READERS)}")
     if names != _USUAL and path.suffix.lower() in _WITHOUT_FIELDS:
         raise InputError(f"{path}: has no named fields; use a .jsonl, .csv or .parquet file for those")
     questions: list[InputQuestion] = []
@@ -114,7 +114,7 @@ def read_questions(path: Path, names: FieldNames = _USUAL) -> list[InputQuestion
             raise InputError(f"{where}: the question is empty")
         own = None if names.id is None else _parse_id(fields, names.id, where)
         if own is not None and ids.setdefault(own, where) is not where:
-            raise InputError(f"{where}: has the same id as {ids[own]}: {own!r}; give every question its own")
+            raise InputError(f"{where}: has the same id as {ids[own]}: {own!r}; give every question its own id")
         questions.append(InputQuestion(len(questions), text.strip(), fields, own))
     if not questions:
         raise InputError(f"{path}: has no questions; put one on each line")
@@ -187,7 +187,7 @@ def _read_csv(path: Path) -> Iterator[_Record]:
             else:
                 yield _Record(where, dict(zip(header, row, strict=True)))
     except csv.Error as error:
-        raise InputError(f"{path}, line {rows.line_num}: is no CSV: {error}") from None
+        raise InputError(f"{path}, line {rows.line_num}: is not CSV: {error}") from None
 
 
 def _read_parquet(path: Path) -> Iterator[_Record]:

@@ -224,7 +224,7 @@ def run_questions(
         OutputError: A file cannot be written; its earlier content is unchanged.
     """
     if not isinstance(strategy, Strategy):
-        raise InputError(f"strategy={strategy!r:.100}: must derive from Strategy, whose settings go into results")
+        raise InputError(f"strategy={strategy!r:.100}: must derive from Strategy, because results record its settings")
     asked = read_questions(questions) if isinstance(questions, Path) else number_questions(questions)
     own = {name: value for name, value in searcher.settings.items() if name != "checkpoint"}
     system, instruction = options.get("system"), options.get("instruction", AUTO)

@@ -84,7 +84,7 @@ class ResultsFile:
             self._read(settings)
         except OSError as error:
             self._file.close()
-            raise InputError(f"{path}: cannot be resumed from: {error.strerror}") from error
+            raise InputError(f"{path}: a run cannot resume from it: {error.strerror}") from error
         except BaseException:
             self._file.close()
             raise

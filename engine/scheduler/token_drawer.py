@@ -93,7 +93,7 @@ class TokenDrawer:
                 branch.take(ids[row : row + 1], drawn[row : row + 1])
             else:
                 branch.error = SamplingError(
-                    f"after {branch.node.end} tokens no token is left to be drawn: allow more of them "
+                    f"no token may be drawn after {branch.node.end} tokens: allow more of them "
                     "(allowed_token_ids, bad_words, min_tokens)"
                 )
         return [branches[row] for row in np.flatnonzero(~finite).tolist()]

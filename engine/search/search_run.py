@@ -331,8 +331,8 @@ class SearchRun:
         if not self.rollouts:
             if not (self._generator.generated or self._cancelled):
                 raise self.code.error(
-                    f"strategy {self._options.name!r} has written nothing: its grow must yield from run.roll_out(...) "
-                    "or run.extend(...)"
+                    f"strategy {self._options.name!r} has generated nothing: its grow must yield from "
+                    "run.roll_out(...) or run.extend(...)"
                 )
             self._count_longest()
         tree = self.tree.export()

@@ -168,6 +168,6 @@ def _cpu_features() -> str:
 def _temporary_folder(reason: str) -> Path:
     """Return a folder that is deleted when the process ends, and warn the user once."""
     _LOGGER.warning(
-        "%s; so what is built is lost at the end; set XDG_CACHE_HOME to a folder of yours that keeps it", reason
+        "%s; so the built library will be deleted at the end; set XDG_CACHE_HOME to a folder that keeps it", reason
     )
     return temporary_folder()

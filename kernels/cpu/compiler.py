@@ -126,8 +126,8 @@ def find_compiler() -> Compiler:
             return Compiler((program, *arguments), version)
     if chosen:
         raise NoCompilerError(
-            f"{ENVIRONMENT_VARIABLE}={' '.join(chosen)} is no compiler that answers; correct it, or unset it for the "
-            f"first of {', '.join(_USUAL_NAMES)}"
+            f"{ENVIRONMENT_VARIABLE}={' '.join(chosen)} does not run; correct it, or unset it to use the first of "
+            f"{', '.join(_USUAL_NAMES)}"
         )
     raise NoCompilerError("no C++ compiler found; install g++ (Debian, Ubuntu: apt install g++) or name one in CXX")
 

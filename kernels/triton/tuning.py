@@ -140,7 +140,7 @@ def _read(path: Path) -> _Stored:
     for one in shapes:
         _check(one, path)
         if one[:4] in seen:
-            raise TableError(f"{path}: {one.op}, {one.kind}, {one.rows} rows, {one.columns} columns: there are two")
+            raise TableError(f"{path}: {one.op}, {one.kind}, {one.rows} rows, {one.columns} columns: occurs twice")
         seen.add(one[:4])
     return _Stored(arch, TuningTable(card, shapes))
 

@@ -102,7 +102,7 @@ class ChatTemplate:
     def _strftime_now(self, format: str) -> str:
         """The date and time of this rendering, or now, for templates that show it to the model."""
         if len(format) > MAX_DATE_CHARACTERS:
-            raise ValueError(f"asks for a date in more than {MAX_DATE_CHARACTERS} characters")
+            raise ValueError(f"asks for a date of more than {MAX_DATE_CHARACTERS} characters")
         return (self._now or datetime.now()).strftime(format)
 
 

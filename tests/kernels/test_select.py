@@ -66,7 +66,7 @@ def test_a_gpu_gets_the_triton_set(monkeypatch: pytest.MonkeyPatch, dtype: torch
 
 def test_a_set_that_is_not_deterministic_is_refused_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MARCOT_KERNELS", "reference")
-    with pytest.raises(KernelsUnavailableError, match="the reference kernels are not deterministic, as torch's"):
+    with pytest.raises(KernelsUnavailableError, match="the reference kernels are not deterministic, because torch's"):
         select(CPU, deterministic=True)
 
 

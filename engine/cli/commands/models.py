@@ -48,7 +48,7 @@ def models(
     if not json:
         print(f"\nFetched models are kept in {models_folder()}")
         families = ", ".join(architecture.models for architecture in BY_CLASS.values())
-        print(f"Checkpoint folders, .gguf files and hub ids may be of any size of {families}")
+        print(f"Checkpoint folders, .gguf files and hub ids work for all sizes of {families}")
 
 
 def _entry(model: BuiltInModel) -> dict[str, Any]:

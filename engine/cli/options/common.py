@@ -17,8 +17,8 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="A checkpoint folder, a .gguf file, a hub id (organisation/model, @revision and :file.gguf after it), "
-        "or a name from marcot models.",
+        help="A checkpoint folder, a .gguf file, a hub id (organisation/model, optionally with @revision or "
+        ":file.gguf), or a name from marcot models.",
         rich_help_panel=_MODEL,
     ),
 ]
@@ -129,7 +129,7 @@ def parse_logit_bias(text: str) -> dict[int, float]:
             [token_id] = parse_token_ids(token, "--logit-bias")
             biases[token_id] = float(bias)
         except ValueError:
-            raise InputError(f'--logit-bias: {pair!r} is no token id with a bias; write such as "13:-100"') from None
+            raise InputError(f'--logit-bias: {pair!r} is not a token id with a bias, such as "13:-100"') from None
     return biases
 
 

@@ -37,7 +37,7 @@ class ContestOptions:
             "--strategy",
             metavar="A,B",
             help="Strategies, separated by commas, each with parameters if wanted: "
-            "greedy,mcts:action=token,rollouts=4. label=NAME is what tables call one; module:Class is one of your own.",
+            "greedy,mcts:action=token,rollouts=4. label=NAME names one in tables; module:Class is your own class.",
             rich_help_panel=_SEARCH,
         ),
     ] = "greedy,mcts"

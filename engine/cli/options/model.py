@@ -45,8 +45,8 @@ class ModelOptions:
     weights: Annotated[
         str,
         typer.Option(
-            help="What weights are kept as in memory: stored (as in the checkpoint), or the unquantised ones rounded "
-            "to bf16 (half of fp32), int8 (a quarter) or int4 (a sixth).",
+            help="Format of the weights in memory: stored (as in the checkpoint), or unquantised weights rounded to "
+            "bf16 (half the size of fp32), int8 (a quarter) or int4 (a sixth).",
             rich_help_panel=_MODEL,
         ),
     ] = "stored"
@@ -61,10 +61,9 @@ class ModelOptions:
         str,
         typer.Option(
             "--kv-dtype",
-            help="What the KV cache holds. auto: K and V as they are computed. fp8: 8 bits each with a scale per "
-            "layer and head, so that twice as many tokens fit as in 16 bits and attention reads half, for a change of "
-            "every log-probability: small with E4M3, larger with E5M2, which AMD's GPUs and older ones use. On a GPU "
-            "only.",
+            help="Format of the KV cache. auto: as computed. fp8: 8 bits, with a scale per layer and head. Twice as "
+            "many tokens fit as with 16 bits and attention reads half as much, but every log-probability changes: "
+            "a little with E4M3, more with E5M2, which AMD's and older GPUs use. On a GPU only.",
             rich_help_panel=_MODEL,
         ),
     ] = "auto"
@@ -72,9 +71,9 @@ class ModelOptions:
         bool,
         typer.Option(
             "--deterministic",
-            help="A branch has the same bits alone and beside any others. On the CPU it always has. A GPU then cuts "
-            "attention at fixed places and multiplies with kernels that take every number of rows alike, which are "
-            "slower than those that are chosen for a step's size.",
+            help="Give a branch the same bits alone and in any batch, as a CPU always does. A GPU then cuts attention "
+            "at fixed places, and multiplies with kernels that treat any number of rows alike, which are slower than "
+            "those chosen for the size of a step.",
             rich_help_panel=_MODEL,
         ),
     ] = False
@@ -82,7 +81,7 @@ class ModelOptions:
         bool,
         typer.Option(
             "--no-graphs",
-            help="On a GPU, launch every kernel of a decode step by itself instead of all in one CUDA graph: slower, "
+            help="On a GPU, launch the kernels of a decode step one by one instead of as a CUDA graph: slower, "
             "but errors and profiles name the kernel.",
             rich_help_panel=_MODEL,
         ),

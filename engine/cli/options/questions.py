@@ -21,8 +21,8 @@ class QuestionOptions:
     input: Annotated[
         Path | None,
         typer.Option(
-            help="A file of questions: .jsonl, .csv or .parquet (under --text-field; an answer under answer is "
-            "compared), .txt (one per line), or .tsv (question, then reference answer).",
+            help="A file of questions: .jsonl, .csv or .parquet (questions under --text-field, optional right answers "
+            "under answer), .txt (one per line), or .tsv (question, then optional right answer).",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -33,7 +33,7 @@ class QuestionOptions:
         str | None,
         typer.Option(
             metavar="NAME",
-            help="The field that holds an id of your own; results carry it, and resuming goes by it.",
+            help="The field that holds your own id; results contain it, and resuming uses it.",
             rich_help_panel=_PANEL,
         ),
     ] = None

@@ -52,7 +52,7 @@ class SamplingOptions:
         str,
         typer.Option(
             metavar="ID:BIAS ...",
-            help='What is added to the logits of tokens, such as "13:-100 198:2.5".',
+            help='Numbers to add to the logits of tokens, such as "13:-100 198:2.5".',
             rich_help_panel=_SAMPLING,
         ),
     ] = ""
@@ -64,10 +64,10 @@ class SamplingOptions:
     ] = ""
     bad_words: Annotated[
         list[str] | None,
-        typer.Option("--bad-word", help="Text that must not come; may be given again.", rich_help_panel=_SAMPLING),
+        typer.Option("--bad-word", help="Text that must not be generated; repeatable.", rich_help_panel=_SAMPLING),
     ] = None
     min_tokens: Annotated[
-        int, typer.Option(help="Tokens before anything may end a sample.", rich_help_panel=_SAMPLING)
+        int, typer.Option(help="Fewest tokens of a sample; nothing ends it earlier.", rich_help_panel=_SAMPLING)
     ] = 0
     stop: Annotated[
         list[str] | None,

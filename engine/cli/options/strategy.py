@@ -25,15 +25,15 @@ class StrategyOptions:
         str | None,
         typer.Option(
             help="What a node adds: step (the default), mini-step-64, mini-step-32, token, uncertain-8 (forks where "
-            "the model hesitated), marco-v2 (kinds of action that it is told), a .toml file with kinds of your own, "
-            "or your own class as module:Class.",
+            "the model hesitated), marco-v2 (kinds of action that begin with a prompt), a .toml file with your own "
+            "kinds, or your own class as module:Class.",
             rich_help_panel=_SEARCH,
         ),
     ] = None
     value: Annotated[
         str | None,
         typer.Option(
-            help="What a chain is worth: marco (the default), marco-kN, deepconf-group, deepconf-lowest, "
+            help="Value of a chain: marco (the default), marco-kN, deepconf-group, deepconf-lowest, "
             "deepconf-tail, logprob, ground-truth, your own as module:name, or a mixture such as "
             "0.7*marco+0.3*logprob.",
             rich_help_panel=_SEARCH,

@@ -20,8 +20,7 @@ class TemplateOptions:
         str | None,
         typer.Option(
             metavar="YYYY-MM-DD",
-            help="What a chat template that shows today's date shows; by default that of the results in --out, or "
-            "today's.",
+            help="The date in a chat template that shows one; by default that of the results in --out, or today's.",
         ),
     ] = None
 

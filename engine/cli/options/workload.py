@@ -19,10 +19,12 @@ class WorkloadOptions:
     branches: Annotated[
         str, typer.Option(metavar="N,...", help="Branches decoded at once, below one prefix.", rich_help_panel=_PANEL)
     ] = "1,8,32"
-    prefix: Annotated[str, typer.Option(metavar="N,...", help="Tokens of that prefix.", rich_help_panel=_PANEL)] = "512"
+    prefix: Annotated[
+        str, typer.Option(metavar="N,...", help="Lengths of the prefix, in tokens.", rich_help_panel=_PANEL)
+    ] = "512"
     tokens: Annotated[int, typer.Option(min=1, help="Tokens decoded on each branch.", rich_help_panel=_PANEL)] = 32
     prefill: Annotated[
-        str, typer.Option(metavar="N,...", help="Tokens of prompts that are computed.", rich_help_panel=_PANEL)
+        str, typer.Option(metavar="N,...", help="Lengths of the prompts to compute, in tokens.", rich_help_panel=_PANEL)
     ] = "512"
     tree: Annotated[
         Path | None,
@@ -44,12 +46,12 @@ class WorkloadOptions:
         ),
     ] = False
     repeat: Annotated[
-        int, typer.Option(min=1, help="How often each is timed; the median counts.", rich_help_panel=_PANEL)
+        int, typer.Option(min=1, help="How often each is timed; the median is reported.", rich_help_panel=_PANEL)
     ] = 5
 
     @property
     def prompts(self) -> list[int]:
-        """Lengths of the prompts that are computed."""
+        """Lengths of the prompts to compute."""
         return _numbers("--prefill", self.prefill)
 
     @property

@@ -94,7 +94,7 @@ def _chain(rollout: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> li
     node = _field(rollout, "leaf", int)
     while True:
         if not 0 <= node < len(nodes):
-            raise InputError(f"a rollout or a node refers to node {node}, and there are {len(nodes)}")
+            raise InputError(f"a rollout or a node refers to node {node}, but there are only {len(nodes)} nodes")
         parent = nodes[node].get("parent")
         if parent is None:
             return chain[::-1]
@@ -107,13 +107,13 @@ def _chain(rollout: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> li
 def _field(entry: Mapping[str, Any], name: str, kind: type[Kind]) -> Kind:
     value = entry.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise InputError(f'"{name}" must be {_NAMES[kind]}, and is {"missing" if value is None else repr(value)[:40]}')
+        raise InputError(f'"{name}" must be {_NAMES[kind]}, but is {"missing" if value is None else repr(value)[:40]}')
     return value
 
 
 def _object(value: object, name: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise InputError(f'"{name}" must hold objects, and holds {value!r:.40}')
+        raise InputError(f'"{name}" must hold objects, but holds {value!r:.40}')
     return value
 
 
@@ -122,7 +122,7 @@ def _number(entry: Mapping[str, Any], name: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MAX_NUMBER:
-        raise InputError(f'"{name}" must be a number or null, and is {value!r:.40}')
+        raise InputError(f'"{name}" must be a number or null, but is {value!r:.40}')
     return float(value)
 
 

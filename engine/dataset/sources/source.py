@@ -100,7 +100,7 @@ class Source:
                         f"{self.path}: the array ends in the middle, after {number} elements; fetch the file again"
                     ) from None
                 except ValueError as error:
-                    raise InputError(f"{self.path}: {error}; cut it off there") from None
+                    raise InputError(f"{self.path}: {error}; remove what follows the array") from None
                 return
             offset = self._start
             for number, line in enumerate(file, 1):
@@ -121,7 +121,7 @@ class Source:
         except InputError as error:
             kind = "element" if self._is_array else "line"
             raise InputError(
-                f"{self.path}, {kind} {span.number}: {error}; correct it, take it out, or leave out what is like it "
+                f"{self.path}, {kind} {span.number}: {error}; correct it, remove it, or skip every invalid entry "
                 "with --skip-bad"
             ) from None
 

@@ -28,7 +28,7 @@ class ComparisonTrees:
         """
         self._folder = page.with_name(f"{page.stem}-trees")
         if self._folder.exists() and not self._folder.is_dir():
-            raise InputError(f"{self._folder}: is no folder, and trees would go into it; give --out another name")
+            raise InputError(f"{self._folder}: is not a folder, but trees are written to it; give --out another name")
         for path in sorted(self._folder.glob("*.html")):
             self._check(path)
 

@@ -122,11 +122,11 @@ class Report:
         if failed:
             parts.append("Failed: " + ", ".join(f"{label} {count}" for label, count in failed.items()) + ".")
         if group.others:
-            parts.append(f"Beside {group.baseline.label}, on the same questions:")
-            head = ("strategy", "questions", "only it right", f"only {group.baseline.label} right")
+            parts.append(f"Compared with {group.baseline.label}, on the same questions:")
+            head = ("strategy", "questions", "only this right", f"only {group.baseline.label} right")
             rows = [_paired(each, each.pairs(group.baseline)) for each in group.others]
             parts.append(Table((*head, "difference [95 %]", "p (McNemar)"), rows))
-        parts.append("Accuracy when questions cost so many tokens, on average:")
+        parts.append("Accuracy at these mean costs of a question, in tokens:")
         shown = self.budgets[::4][-4:] if len(self.budgets) > 4 else self.budgets
         rows = [[each.label, *(_share(each.point(budget).accuracy) for budget in shown)] for each in group.series]
         parts.append(Table(("strategy", *map(str, shown)), rows))

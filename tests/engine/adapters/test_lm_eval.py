@@ -104,8 +104,8 @@ def test_a_task_of_the_harness_has_the_same_accuracy(ours: MarcotLM, theirs: HFL
 
 def test_what_there_is_not_is_refused(ours: MarcotLM) -> None:
     for wish, message in (
-        ({"max_gen_toks": 4, "num_beams": 3}, "num_beams: marcot has none"),
-        ({"max_gen_toks": 4, "typical_p": 0.5}, "typical_p: marcot has none"),
+        ({"max_gen_toks": 4, "num_beams": 3}, "num_beams: not supported by marcot"),
+        ({"max_gen_toks": 4, "typical_p": 0.5}, "typical_p: not supported by marcot"),
         ({"max_gen_toks": 128}, "leaves no room in a context of 128"),
     ):
         with pytest.raises(InputError, match=message):

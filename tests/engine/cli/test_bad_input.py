@@ -36,7 +36,7 @@ SEARCH = {
     "empty stdin": (["-"], 2, "the question is empty"),
     "missing input file": (["--input", "missing.txt"], 2, "missing.txt: there is no such file"),
     "input is a folder": (["--input", "folder.txt"], 2, "folder.txt: cannot be read"),
-    "input of another kind": (["--input", "questions.xml"], 2, "questions come from .txt, .jsonl, .csv, .parquet"),
+    "input of another kind": (["--input", "questions.xml"], 2, "question files end in .txt, .jsonl, .csv, .parquet"),
     "input without questions": (["--input", "empty.txt"], 2, "has no questions"),
     "broken JSON": (["--input", "broken.jsonl"], 2, "broken.jsonl, line 2: is not JSON"),
     "JSON that is no object": (
@@ -81,8 +81,12 @@ SEARCH = {
     "negative top-k": (["How many?", "--top-k", -1], 2, "top_k=-1: must be"),
     "empty stop": (["How many?", "--stop", ""], 2, "stop=('',): must be a tuple of non-empty strings"),
     "stop token that is no number": (["How many?", "--stop-token-ids", "1 x"], 2, "--stop-token-ids: 'x' is not"),
-    "bias without a token": (["How many?", "--logit-bias", ":3"], 2, "--logit-bias: ':3' is no token id with a bias"),
-    "bias that is no number": (["How many?", "--logit-bias", "5:x"], 2, "--logit-bias: '5:x' is no token id with a"),
+    "bias without a token": (
+        ["How many?", "--logit-bias", ":3"],
+        2,
+        "--logit-bias: ':3' is not a token id with a bias",
+    ),
+    "bias that is no number": (["How many?", "--logit-bias", "5:x"], 2, "--logit-bias: '5:x' is not a token id with a"),
     "allowed token that is none": (["How many?", "--allowed-token-ids", "-1"], 2, "--allowed-token-ids: '-1' is not"),
     "frequency penalty of 3": (["How many?", "--frequency-penalty", 3], 2, "frequency_penalty=3.0: must be from -2"),
     "bias of a token beyond": (["How many?", "--logit-bias", "9999:1"], 2, "logit_bias: token id 9999: the model's"),

@@ -216,10 +216,10 @@ def test_a_finished_folder_is_left_alone(results: Path, tmp_path: Path) -> None:
     again = DatasetBuilder([results], tmp_path / "data", DatasetOptions(), encode).run()
     assert again.was_there
     assert contents(tmp_path / "data") == made
-    with pytest.raises(InputError, match="was made with other options or sources"):
+    with pytest.raises(InputError, match="was made with other options, sources or tokenizer"):
         DatasetBuilder([results], tmp_path / "data", DatasetOptions(seed=1), encode).run()
     (tmp_path / "mine").mkdir()
-    with pytest.raises(InputError, match="no data set of ours"):
+    with pytest.raises(InputError, match="is not a data set of marcot"):
         DatasetBuilder([results], tmp_path / "mine", DatasetOptions(), encode).run()
 
 
@@ -234,7 +234,7 @@ def test_a_data_set_of_a_version_that_did_not_name_the_tokenizer_is_finished(res
 def test_a_folder_with_another_summary_is_none_of_ours(results: Path, tmp_path: Path, summary: str) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "dataset.json").write_text(summary)
-    with pytest.raises(InputError, match="is there already and no data set of ours"):
+    with pytest.raises(InputError, match="already exists and is not a data set of marcot"):
         make([results], tmp_path / "data")
 
 
@@ -260,7 +260,7 @@ def test_nothing_to_read_is_an_error_and_nothing_that_passes_is_none(tmp_path: P
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"kinds": ("sft", "cake")}, "--make cake: there are sft, steps, pairs"),
+        ({"kinds": ("sft", "cake")}, "--make cake: the kinds are sft, steps, pairs"),
         ({"form": "prose"}, "--form prose"),
         ({"min_characters": 9, "max_characters": 8}, "no text has 9 to 8"),
         ({"validation": 0.6, "test": 0.6}, "more than all questions"),

@@ -105,11 +105,11 @@ def test_a_draft_with_other_options_is_refused(results: Path, tmp_path: Path) ->
 
     with pytest.raises(Stopped):
         run_until(stop, lambda: DatasetBuilder([results], tmp_path / "data", DatasetOptions(), encode).run(0))
-    with pytest.raises(InputError, match="begun with other options or sources"):
+    with pytest.raises(InputError, match="started with other options, sources or tokenizer"):
         DatasetBuilder([results], tmp_path / "data", DatasetOptions(seed=1), encode).run()
     with results.open("a") as file:
         file.write("\n")
-    with pytest.raises(InputError, match="begun with other options or sources"):
+    with pytest.raises(InputError, match="started with other options, sources or tokenizer"):
         DatasetBuilder([results], tmp_path / "data", DatasetOptions(), encode).run()
 
 
@@ -123,10 +123,10 @@ def test_another_tokenizer_is_noticed(results: Path, tmp_path: Path) -> None:
 
     with pytest.raises(Stopped):
         run_until(stop, lambda: builder("one").run(0))
-    with pytest.raises(InputError, match="begun with other options or sources, or another tokenizer"):
+    with pytest.raises(InputError, match="started with other options, sources or tokenizer"):
         builder("two").run()
     builder("one").run()
-    with pytest.raises(InputError, match="made with other options or sources, or another tokenizer"):
+    with pytest.raises(InputError, match="made with other options, sources or tokenizer"):
         builder("two").run()
 
 
@@ -163,7 +163,7 @@ def test_a_folder_of_somebody_else_is_not_taken_for_a_draft(results: Path, tmp_p
     mine = tmp_path / "data.partial" / thesis
     mine.parent.mkdir(parents=True)
     mine.write_text('{"mine": 1}\n')
-    with pytest.raises(InputError, match=r"data\.partial: is there already and is no draft of ours; move it"):
+    with pytest.raises(InputError, match=r"data\.partial: already exists and is not a draft of marcot; move it"):
         make([results], tmp_path / "data")
     assert contents(tmp_path / "data.partial") == {thesis: b'{"mine": 1}\n'}
     finished = make([results], tmp_path / "other")
@@ -183,7 +183,7 @@ def test_what_is_no_folder_of_ours_stays(results: Path, tmp_path: Path, kind: st
         partial.write_text("mine")
     else:
         partial.symlink_to(draft if kind == "a link to a draft" else tmp_path / "nowhere")
-    with pytest.raises(InputError, match="is no draft of ours"):
+    with pytest.raises(InputError, match="is not a draft of marcot"):
         make([results], tmp_path / "data")
     assert os.path.lexists(partial)
     assert contents(draft) == before
@@ -196,7 +196,7 @@ def test_what_somebody_put_into_a_draft_stays(results: Path, tmp_path: Path, the
     (draft / thesis).parent.mkdir(exist_ok=True)
     (draft / thesis).write_text("mine")
     before = contents(draft)
-    with pytest.raises(InputError, match="is no part of a draft of ours; move it"):
+    with pytest.raises(InputError, match="is not part of a draft of marcot; move it"):
         make([results], tmp_path / "data")
     assert contents(draft) == before
 
@@ -207,7 +207,7 @@ def test_a_draft_does_not_write_through_links(results: Path, tmp_path: Path, lin
     (draft / link).rename(tmp_path / "mine")
     (draft / link).symlink_to(tmp_path / "mine")
     before = contents(tmp_path)
-    with pytest.raises(InputError, match="is no part of a draft of ours; move it"):
+    with pytest.raises(InputError, match="is not part of a draft of marcot; move it"):
         make([results], tmp_path / "data")
     assert contents(tmp_path) == before
 
@@ -237,7 +237,7 @@ def test_a_checkpoint_that_does_not_fit_its_files_is_refused(results: Path, tmp_
         checkpoint.write_text(good)
         forged(checkpoint, lambda saved, name=name: saved["files"].update({name: mark}))  # type: ignore[misc]
         before = contents(tmp_path)
-        with pytest.raises(InputError, match=f"{name} is not as the checkpoint has it; remove the folder"):
+        with pytest.raises(InputError, match=f"{name} does not match the checkpoint; remove the folder"):
             make([results], tmp_path / "data")
         assert contents(tmp_path) == before
     for damaged in (

@@ -96,7 +96,7 @@ REFUSED = {
         FieldNames(),
         "line 1: two columns have the same name",
     ),
-    "a torn quote": ("q.csv", 'question\n"One?\n', NO_ID, "line 2: is no CSV: unexpected end of data"),
+    "a torn quote": ("q.csv", 'question\n"One?\n', NO_ID, "line 2: is not CSV: unexpected end of data"),
     "a header alone": ("q.csv", "question,answer\n", NO_ID, "has no questions"),
 }
 

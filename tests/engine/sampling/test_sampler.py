@@ -296,7 +296,7 @@ def test_without_a_seed_every_branch_is_another(folder: Path) -> None:
         ({"logit_bias": {1003: 1.0}}, "logit_bias: token id 1003: the model's vocabulary is 0 to 1002"),
         ({"allowed_token_ids": (5, 2000)}, "allowed_token_ids: token id 2000"),
         ({"bad_words": ("no",)}, "bad_words: this checkpoint has no tokenizer"),
-        ({"allowed_token_ids": (5,), "min_tokens": 3, "stop_token_ids": (5,)}, "no token is left to be drawn"),
+        ({"allowed_token_ids": (5,), "min_tokens": 3, "stop_token_ids": (5,)}, "no token may be drawn after"),
     ],
 )
 def test_rules_that_fit_no_token_are_refused(folder: Path, fields: dict[str, Any], message: str) -> None:

@@ -165,8 +165,11 @@ NONSENSE: dict[str, tuple[Strategy, str]] = {
     "prompt-length": (BestOfN(action=Guided("prompt", prompt(max_tokens=0))), "max_tokens=0: must be an integer"),
     "grow-returns-none": (Grows(way=lambda run: None), "strategy 'grows': grow returned None: must be a generator"),
     "grow-returns-a-list": (Grows(way=lambda run: []), "strategy 'grows': grow returned []: must be a generator"),
-    "grow-yields-nothing": (Grows(way=lazy), "strategy 'grows' has written nothing: its grow must yield from run.roll"),
-    "grow-asks-for-nothing": (Grows(way=idle), "strategy 'grows' has written nothing"),
+    "grow-yields-nothing": (
+        Grows(way=lazy),
+        "strategy 'grows' has generated nothing: its grow must yield from run.roll",
+    ),
+    "grow-asks-for-nothing": (Grows(way=idle), "strategy 'grows' has generated nothing"),
     "grow-on-nothing": (Grows(way=on_nothing), "strategy 'grows' raised AttributeError"),
 }
 

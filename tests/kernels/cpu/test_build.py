@@ -127,7 +127,7 @@ def test_without_a_compiler_the_message_says_what_to_install(
 @pytest.mark.parametrize("name", ["no-such-compiler", "false", "no-such-compiler -m32"])
 def test_a_wrong_cxx_is_named(sources: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("CXX", name)
-    with pytest.raises(NoCompilerError, match=f"CXX={name} is no compiler that answers"):
+    with pytest.raises(NoCompilerError, match=f"CXX={name} does not run; correct it"):
         built_library(sources)
 
 
@@ -215,7 +215,7 @@ def test_a_folder_in_the_librarys_place_is_left_alone(sources: Path, caplog: pyt
     library.unlink()
     (library / "somebody's").mkdir(parents=True)
     assert number(built_library(sources)) == 7
-    assert "so what is built is lost at the end" in "\n".join(told(caplog))
+    assert "so the built library will be deleted at the end" in "\n".join(told(caplog))
     assert (library / "somebody's").is_dir()
 
 

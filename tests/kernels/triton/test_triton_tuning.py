@@ -123,7 +123,7 @@ def test_a_broken_table_is_named(written: Callable[..., Path], shape: Any) -> No
 
 def test_a_size_has_one_shape(written: Callable[..., Path]) -> None:
     same = entry(8, 1000, warps=1)._asdict()
-    with pytest.raises(TableError, match="there are two"):
+    with pytest.raises(TableError, match="occurs twice"):
         load_tuning("A card", "sm_90", written("A card", "sm_90", same, same))
 
 

@@ -153,7 +153,7 @@ ERRORS = {
     "a page of another kind": (["--model", "m", "--out", "report.pdf"], "must end in .html, .md, .json"),
     "a page in no folder": (["--model", "m", "--out", "nowhere/report.md"], "there is no folder nowhere"),
     "no such prompts": (["--model", "m", "--input", "p.jsonl"], "p.jsonl: there is no such file"),
-    "too many prompts": (["--model", "m", "--questions", "17"], "questions 17: there are 1 to 16"),
+    "too many prompts": (["--model", "m", "--questions", "17"], "questions 17: must be from 1 to 16"),
     "unknown strategy": (["--model", "m", "--strategy", "luck"], "no strategy is called 'luck'"),
 }
 

@@ -104,7 +104,7 @@ def test_every_strategy_answers_every_question(evaluate: Callable, tmp_path: Pat
     assert "| best of 2 | 4 |" in markdown
     assert cells(ended.out) == cells(markdown)
     assert ended.out.startswith("q.jsonl, qwen2\n")
-    assert "\nBeside greedy, on the same questions:\n" in ended.out
+    assert "\nCompared with greedy, on the same questions:\n" in ended.out
     curve = list(csv.DictReader((out / "curve.csv").open(encoding="utf-8")))
     assert {row["strategy"] for row in curve} >= {"greedy", "best of 2"}
 
@@ -368,15 +368,15 @@ ERRORS = {
         ["--strategy", "greedy:label=a b,mcts:label=a_b"],
         "the labels of two strategies",
     ),
-    "unknown language": (["--input", "mgsm:de"], "there are mgsm:en, mgsm:zh"),
+    "unknown language": (["--input", "mgsm:de"], "the data sets are mgsm:en, mgsm:zh"),
     "data of no kind": (["--input", "gsm8k"], "must be mgsm:en, mgsm:zh or a .jsonl or .tsv file"),
     "missing file": (["--input", "missing.tsv"], "missing.tsv: there is no such file"),
     "no answers": (["--input", "bare.txt"], "question 1 has no answer to compare with"),
-    "too many questions": (["--input", "mgsm:en:240-260"], "questions 240-260: there are 1 to 250"),
-    "no range": (["--questions", "first"], "must be numbers and runs of numbers"),
-    "backward range": (["--questions", "5-2"], "must be numbers and runs of numbers"),
-    "a question of many digits": (["--questions", "1-" + "9" * 5000], "must be numbers and runs of numbers"),
-    "question 0": (["--questions", "0"], "must be numbers and runs of numbers"),
+    "too many questions": (["--input", "mgsm:en:240-260"], "questions 240-260: must be from 1 to 250"),
+    "no range": (["--questions", "first"], "must be numbers and ranges, counted from 1"),
+    "backward range": (["--questions", "5-2"], "must be numbers and ranges, counted from 1"),
+    "a question of many digits": (["--questions", "1-" + "9" * 5000], "must be numbers and ranges, counted from 1"),
+    "question 0": (["--questions", "0"], "must be numbers and ranges, counted from 1"),
     "two ranges": (["--input", "mgsm:en:1-2", "--questions", "1"], "either in --input mgsm:en:1-2 or in --questions 1"),
     "parameter without value": (["--set", "seed"], "'seed' is not of the form parameter=value"),
     "no concurrency": (["--concurrency", 0], "concurrency=0"),

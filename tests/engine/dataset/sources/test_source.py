@@ -101,13 +101,13 @@ def broken(**fields: Any) -> dict[str, Any]:
         (b'{"question": "\xff", "rollouts": []}', "is not UTF-8 text"),
         (b"[" * 100_000, "nested too deeply"),
         (broken(question="  "), "the question is empty"),
-        (broken(question=5), '"question" must be a string, and is 5'),
+        (broken(question=5), '"question" must be a string, but is 5'),
         (broken(rollouts={}), '"rollouts" must be a list'),
         (broken(rollouts=[3]), '"rollouts" must hold objects'),
-        (broken(tree=None), '"tree" must be an object, and is missing'),
+        (broken(tree=None), '"tree" must be an object, but is missing'),
         (broken(settings=[]), '"settings" must be an object'),
         (broken(confidence="high"), '"confidence" must be a number or null'),
-        (broken(rollouts=[{**GOOD["rollouts"][0], "leaf": 7}]), "refers to node 7, and there are 3"),
+        (broken(rollouts=[{**GOOD["rollouts"][0], "leaf": 7}]), "refers to node 7, but there are only 3 nodes"),
         (broken(rollouts=[{**GOOD["rollouts"][0], "leaf": True}]), '"leaf" must be a whole number'),
         (broken(tree={"nodes": [{"parent": None}, {"parent": 2}, {"parent": 1}]}), "it must be an earlier node"),
         (broken(label="mcts"), "marcot eval was run without --full"),
@@ -122,7 +122,7 @@ def test_a_bad_line_is_named_with_what_to_do(tmp_path: Path, line: Any, complain
     source = Source(path)
     first, second = source.spans()
     assert isinstance(source.read(first), Entry)
-    with pytest.raises(InputError, match=r"bad\.jsonl, line 3: .*; correct it, take it out, or .*--skip-bad") as raised:
+    with pytest.raises(InputError, match=r"bad\.jsonl, line 3: .*; correct it, remove it, or .*--skip-bad") as raised:
         source.read(second)
     assert complaint in str(raised.value)
 
@@ -158,7 +158,7 @@ def test_what_follows_an_array_is_not_left_out(tmp_path: Path, more: bytes) -> N
     path.write_bytes(json.dumps([GOOD]).encode() + b" \n" * 2**20)
     assert len(list(Source(path).spans())) == 1
     path.write_bytes(json.dumps([GOOD]).encode() + more)
-    with pytest.raises(InputError, match=r"a\.json: has more behind the end of the array"):
+    with pytest.raises(InputError, match=r"a\.json: has more text after the end of the array"):
         list(Source(path).spans())
 
 
@@ -166,5 +166,5 @@ def test_a_number_of_hundreds_of_digits_is_none(tmp_path: Path) -> None:
     entry = result_line("Q?", [Told(("It is 5.",), "5")])
     entry["rollouts"][0]["value"] = 10**400
     path = write_lines(tmp_path / "r.jsonl", [entry])
-    with pytest.raises(InputError, match=r'line 1: "value" must be a number or null, and is 1000'):
+    with pytest.raises(InputError, match=r'line 1: "value" must be a number or null, but is 1000'):
         Source(path).read(next(Source(path).spans()))
