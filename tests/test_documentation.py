@@ -25,6 +25,9 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "bench" / "results" / "dataset_card.md",
 ]
+MOST_WORDS = 1300
+"""Of README: everything else is in docs/."""
+
 PROGRAM = typer.main.get_group(app)
 COMMANDS = PROGRAM.commands
 
@@ -104,6 +107,10 @@ def bash(folder: Path) -> Callable[[str], str]:
         return ended.stdout
 
     return run
+
+
+def test_readme_is_read_in_minutes() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= MOST_WORDS
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)

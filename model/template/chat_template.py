@@ -34,13 +34,13 @@ Message = Mapping[str, Any]
 class ChatTemplate:
     """A Jinja template in a sandbox: no attribute tricks, no files, no endless loops.
 
-    Templates see what they see in transformers: `messages`, `add_generation_prompt`, the special tokens by name,
+    Templates have what transformers gives them: `messages`, `add_generation_prompt`, the special tokens by name,
     `raise_exception`, `strftime_now`, a `tojson` that does not escape HTML, and loop controls.
 
     Attributes:
         source: The Jinja text.
-        reasons: Whether it speaks of the model's reasoning, which then needs no request.
-        shows_date: Whether it may tell the model what day it is, so that a prompt is another one tomorrow.
+        reasons: Whether it mentions reasoning, so that prompts need not ask for it.
+        shows_date: Whether it may show today's date, so that prompts differ from day to day.
     """
 
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:

@@ -61,8 +61,8 @@ class Sandbox(SandboxedEnvironment):
     """The language of chat templates, in which every operation is paid from `budget`.
 
     A template can use text, numbers, lists, dicts, ranges, namespaces, macros and loops, and the attributes, methods,
-    filters, tests and functions that are listed here and in the modules beside; nothing else exists. Compiling a
-    template computes nothing.
+    filters, tests and functions that the modules of this package list; nothing else exists. Compiling a template
+    computes nothing.
 
     Attributes:
         budget: The budget of the current rendering; set `budget.left` before each.
@@ -174,7 +174,7 @@ class Sandbox(SandboxedEnvironment):
         return super().call_filter(name, *args, **kwargs)
 
     def call_test(self, name: Any, *args: Any, **kwargs: Any) -> Any:
-        """Apply the test that a template names in `select` and its kin."""
+        """Apply the test that a template names in `select` or a similar filter."""
         self.budget.spend(_STEPS_OF_A_FILTER)
         if type(name) is not str:
             raise TypeError("a test must be given by its name")

@@ -43,12 +43,15 @@ def modules() -> Mapping[str, ast.Module]:
     return found
 
 
-def functions() -> Iterator[tuple[str, Function]]:
-    """Every function and method of the product, with its location."""
-    for name, module in modules().items():
-        for node in ast.walk(module):
+@cache
+def functions() -> Mapping[str, Function]:
+    """Every function and method by its location, those of benchmarks and tests included."""
+    found = {}
+    for path in sorted(path for folder in (*PRODUCT, "bench", "tests") for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
             if isinstance(node, Function):
-                yield f"{name}:{node.lineno} {node.name}", node
+                found[f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"] = node
+    return found
 
 
 def is_kernel(function: Function) -> bool:
@@ -191,13 +194,14 @@ def test_a_write_of_a_kv_node_elsewhere_is_noticed(line: str) -> None:
 
 def test_functions_fit_on_a_screen() -> None:
     """Kernels excepted: a tile stays in registers from the first line to the last."""
-    lengths = {where: each.end_lineno - each.lineno + 1 for where, each in functions() if not is_kernel(each)}
+    lengths = {where: each.end_lineno - each.lineno + 1 for where, each in functions().items() if not is_kernel(each)}
     assert not {where: lines for where, lines in lengths.items() if lines > LONGEST_FUNCTION}
 
 
 def test_signatures_are_short() -> None:
     """Kernels and their launchers excepted: a launch passes every tensor, stride and size."""
-    counts = {where: parameters(function) for where, function in functions() if not where.startswith("kernels.")}
+    launchers = ("kernels/", "tests/kernels/")
+    counts = {where: parameters(each) for where, each in functions().items() if not where.startswith(launchers)}
     assert not {where: count for where, count in counts.items() if count > MOST_PARAMETERS}
 
 
