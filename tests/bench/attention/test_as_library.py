@@ -1,0 +1,13 @@
+"""The library beside torch's attention: three ways that have to give the same."""
+
+from __future__ import annotations
+
+from bench.attention import as_library
+
+
+def test_all_ways_are_timed() -> None:
+    """`measure` compares their results."""
+    times = as_library.measure(3, rounds=2)
+    assert times.branches == 3
+    assert min(times[1:]) > 0
+    assert as_library.table([times]).row_count == 1
