@@ -61,7 +61,7 @@ class Case:
         self.queries = [(number, 1) for number in range(1, branches + 1)]
         self.pages = torch.zeros(2, pages + branches * own, KV_HEADS, kernels.PAGE_SIZE, HEAD_DIM)
         slots = [slot for segment in self.segments for slot in segment.slots]
-        kernels.store_kv(self.k, self.v, slots, *self.pages)
+        kernels.store_kv(self.k, self.v, slots, self.pages[0], self.pages[1])
         self.tree_plan = self.plan()
         self.mask = torch.zeros(branches, tokens, dtype=torch.bool)
         self.mask[:, :PREFIX] = True
@@ -78,16 +78,18 @@ class Case:
 
     def by_tree(self) -> Tensor:
         """`tree_attention`."""
-        return kernels.tree_attention(self.q, *self.pages, self.tree_plan)
+        return kernels.tree_attention(self.q, self.pages[0], self.pages[1], self.tree_plan)
 
     def by_copies(self) -> Tensor:
         """A batch of branches, each with a copy of the prefix."""
-        return scaled_dot_product_attention(self.q[:, :, None], *self.copied, enable_gqa=True)[:, :, 0]
+        return scaled_dot_product_attention(self.q[:, :, None], self.copied[0], self.copied[1], enable_gqa=True)[
+            :, :, 0
+        ]
 
     def by_mask(self) -> Tensor:
         """One batch entry with all tokens, and a mask."""
-        q = self.q.transpose(0, 1)[None]
-        return scaled_dot_product_attention(q, *self.whole, attn_mask=self.mask, enable_gqa=True)[0].transpose(0, 1)
+        q, (k, v) = self.q.transpose(0, 1)[None], self.whole
+        return scaled_dot_product_attention(q, k, v, attn_mask=self.mask, enable_gqa=True)[0].transpose(0, 1)
 
 
 def measure(branches: int, rounds: int) -> Times:
