@@ -22,6 +22,7 @@ from ...errors import ContextOverflowError, InputError
 from ...sampling.sampling import Sampling
 from ...serving.blocking_engine import BlockingEngine
 from ...serving.blocking_request import BlockingGeneration
+from ...usage import Usage
 from .inputs import ParsedPrompt, Prompt, parse_prompts
 from .loading import load_engine
 from .outputs import LogprobRow, RequestOutput, completion_output, prompt_rows
@@ -95,7 +96,7 @@ class LLM:
         self._given = Counter[str]()
         # Its limit of requests is for servers: here every caller waits for its own.
         self._serving = BlockingEngine(engine, max_requests=2**31)
-        weakref.finalize(self, _close, self._serving, self._given)
+        weakref.finalize(self, _close, self._serving, self._given, engine.usage.copy())
 
     def generate(
         self,
@@ -272,8 +273,9 @@ class LLM:
             bar = Console(stderr=True)
             hidden = not (progress and bar.is_terminal)
             for group in track(range(len(groups)), "Prompts", console=bar, disable=hidden):
-                generation = running.pop(group)
+                generation = running[group]
                 samples = iter(generation.completions())
+                del running[group]
                 if group + _OPEN_PROMPTS < len(groups):
                     start(group + _OPEN_PROMPTS)
                 members = groups[group][1]
@@ -287,10 +289,10 @@ class LLM:
         return drawn, cached
 
 
-def _close(serving: BlockingEngine, given: Counter[str]) -> None:
-    """Give the engine back, and report how many prompt tokens were shared."""
+def _close(serving: BlockingEngine, given: Counter[str], before: Usage) -> None:
+    """Give the engine back, and report how many of the `given` prompt tokens were shared."""
     serving.close()
-    usage, tokens = serving.engine.usage, given["tokens"]
+    usage, tokens = serving.engine.usage.since(before), given["tokens"]
     if tokens:
         logger.info(
             "%s prompt tokens, %s of them computed (%.0f %% shared or cached); %s tokens drawn",

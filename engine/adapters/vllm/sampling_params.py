@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from ...checking import check_integer, shown
+from ...checking import check_integer, check_number, shown
 from ...errors import SamplingError
 from ...sampling.sampling import Sampling
 
@@ -15,7 +15,7 @@ _GREEDY_BELOW = 1e-5
 """Temperatures below this are greedy, as in vLLM."""
 
 _ALL = -1
-"""Instead of a number of log-probabilities: those of the whole vocabulary."""
+"""Instead of a number of tokens: all of the vocabulary."""
 
 
 @dataclass
@@ -101,10 +101,17 @@ class SamplingParams:
         for name in ("logits_processors", "structured_outputs"):
             if getattr(self, name):
                 raise SamplingError(f"{name}: marcot has none; leave it out")
+        if self.truncate_prompt_tokens is not None:
+            check_integer(
+                "truncate_prompt_tokens", self.truncate_prompt_tokens, "an integer >= 1", least=1, error=SamplingError
+            )
         stop = () if self.stop is None else self.stop
+        temperature = check_number(
+            "temperature", self.temperature, "a finite number >= 0", least=0, error=SamplingError
+        )
         return Sampling(
-            temperature=0.0 if 0 <= self.temperature < _GREEDY_BELOW else self.temperature,
-            top_k=max(self.top_k, 0),
+            temperature=0.0 if temperature < _GREEDY_BELOW else temperature,
+            top_k=0 if self.top_k == _ALL else self.top_k,
             top_p=self.top_p,
             min_p=self.min_p,
             repetition_penalty=self.repetition_penalty,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -77,9 +78,17 @@ def test_beginnings_are_drawn_once(engine: Engine) -> None:
     assert engine.usage.generated_tokens == drawn < sum(len(completion.token_ids) for completion in tree)
 
 
-def test_roots_are_checked() -> None:
+def test_what_cannot_be_drawn_is_refused() -> None:
     with pytest.raises(InputError, match="roots=0: must be an integer >= 1"):
         TreeRollouts(roots=0)
+    adapted = SimpleNamespace(merge_adapter=None)
+    trainer = SimpleNamespace(
+        model=adapted,
+        accelerator=SimpleNamespace(unwrap_model=lambda model: model),
+        state=SimpleNamespace(global_step=0),
+    )
+    with pytest.raises(InputError, match="is a PEFT model"):
+        TreeRollouts()(["So"], trainer)
 
 
 @pytest.fixture
@@ -156,9 +165,10 @@ def test_trl_trains_on_them(trainer: Callable[..., Any]) -> None:
 def test_other_distributions_are_recorded_as_drawn(trainer: Callable[..., Any]) -> None:
     rollouts = TreeRollouts(kv_tokens=4096, sync=False)
     training = trainer(rollouts, temperature=0.5, top_k=5)
-    prompts = PROMPTS * 4
+    prompts = [*PROMPTS * 3, "Two and two is", "Two and two is"]
     output = rollouts(prompts, training)
     loaded = rollouts.engine
+    assert output["prompt_ids"][-1] == training.processing_class("Two and two is").input_ids
     for prompt, ids, logprobs in zip(output["prompt_ids"], output["completion_ids"], output["logprobs"], strict=True):
         [score] = loaded.score([[*prompt, *ids]], 5)
         best = score.top_logprobs[len(prompt) :] / 0.5

@@ -16,7 +16,7 @@ import torch
 from marcot.engine import Engine, InputError, Sampling
 from marcot.engine.adapters.vllm import LLM, RequestOutput, SamplingParams, TextPrompt, TokensPrompt, register
 from marcot.engine.adapters.vllm.__main__ import main
-from marcot.engine.errors import ContextOverflowError, SamplingError
+from marcot.engine.errors import ContextOverflowError, PoolTooSmallError, SamplingError
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 TEXT = "Natalia sold 48 clips in April."
@@ -233,6 +233,9 @@ def test_what_there_is_not_is_refused(llm: LLM, path: Path) -> None:
         ({"logits_processors": [print]}, "logits_processors: marcot has none"),
         ({"structured_outputs": {"regex": "a"}}, "structured_outputs: marcot has none"),
         ({"temperature": -1.0}, "temperature=-1"),
+        ({"temperature": "hot"}, "temperature='hot'"),
+        ({"top_k": -3}, "top_k=-3"),
+        ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens=0"),
     ):
         with pytest.raises(SamplingError, match=message):
             SamplingParams(**changes)
@@ -257,6 +260,24 @@ def test_what_there_is_not_is_refused(llm: LLM, path: Path) -> None:
         llm.generate("a", lora_request="adapter")
 
 
+def test_any_number_of_prompts_is_answered_in_order(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = [f"{TEXT} {number % 5}" for number in range(9)]
+    expected = [one(llm.generate(prompt, GREEDY)).outputs[0].token_ids for prompt in prompts]
+    monkeypatch.setattr("marcot.engine.adapters.vllm.llm._OPEN_PROMPTS", 2)
+    outputs = llm.generate(prompts, GREEDY)
+    assert [output.outputs[0].token_ids for output in outputs] == expected
+    assert [output.prompt for output in outputs] == prompts
+    assert llm.generate([], GREEDY) == []
+
+
+def test_a_prompt_that_fails_ends_the_call_and_nothing_else(path: Path) -> None:
+    llm = LLM(str(path), kv_tokens=64)
+    with pytest.raises(PoolTooSmallError):
+        llm.generate([TEXT, TEXT + " word" * 40, "So"], GREEDY)
+    assert one(llm.generate(TEXT, GREEDY)).finished
+    llm.engine.tree.check_integrity()
+
+
 def test_threads_share_an_llm(llm: LLM) -> None:
     prompts = [f"{TEXT} {number}" for number in range(6)]
     expected = [output.outputs[0].token_ids for output in llm.generate(prompts, GREEDY)]
@@ -275,6 +296,7 @@ def test_threads_share_an_llm(llm: LLM) -> None:
 
 def test_an_engine_is_given_back(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     engine = Engine.load(str(path), kv_tokens=2048)
+    engine.prefill("Something else that this engine has done before " * 9).release()
     llm = LLM(engine)
     with caplog.at_level(logging.INFO, "marcot.engine.adapters.vllm"):
         llm.generate([TEXT] * 10, SamplingParams(max_tokens=2))
