@@ -46,9 +46,10 @@ class Bystanders:
         """Return the seconds of processor time that other programs have used since the machine started."""
         columns = Path("/proc/stat").read_text().partition("\n")[0].split()[1:]
         busy = sum(int(columns[column]) for column in _BUSY)
-        return (busy - sum(_ticks(process) for process in (os.getpid(), *self._ours()))) / _TICKS_PER_S
+        return busy / _TICKS_PER_S - sum(processor_seconds(process) for process in (os.getpid(), *self._ours()))
 
 
-def _ticks(process: int) -> int:
+def processor_seconds(process: int) -> float:
+    """Return the seconds of processor time that a process has used, its children that ended included."""
     columns = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return sum(int(columns[column]) for column in _OWN)
+    return sum(int(columns[column]) for column in _OWN) / _TICKS_PER_S

@@ -28,19 +28,24 @@ class LlamaCpp(Peer):
         llama_cpp.llama_log_set(self._quiet, None)
         llama_cpp.llama_backend_init()
         self._model = llama_cpp.llama_model_load_from_file(str(model).encode(), llama_cpp.llama_model_default_params())
+        self._vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
+        self._threads = threads
+        self._open_context(_CONTEXT, _MAX_BRANCHES)
+        self._prefix: list[int] = []
+
+    def _open_context(self, tokens: int, sequences: int) -> None:
+        """Make an empty context for `tokens` tokens of at most `sequences` sequences."""
         params = llama_cpp.llama_context_default_params()
-        params.n_ctx, params.n_seq_max, params.kv_unified = _CONTEXT, _MAX_BRANCHES, True
+        params.n_ctx, params.n_seq_max, params.kv_unified = tokens, sequences, True
         params.n_batch, params.n_ubatch = 2048, 512
-        params.n_threads = params.n_threads_batch = threads
+        params.n_threads = params.n_threads_batch = self._threads
         params.flash_attn_type = _FLASH_ATTENTION_ON
         params.no_perf = True
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._context:
             raise RuntimeError("llama.cpp cannot create a context with flash attention for this model")
         self._memory = llama_cpp.llama_get_memory(self._context)
-        self._vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
-        self._batch = llama_cpp.llama_batch_init(_CONTEXT, 0, 1)
-        self._prefix: list[int] = []
+        self._batch = llama_cpp.llama_batch_init(tokens, 0, 1)
 
     def prefill(self, ids: list[int]) -> None:
         self._prefix = []

@@ -26,9 +26,14 @@ class Marcot(Peer):
     """marcot. K and V of the prefix are stored once and read once per step."""
 
     def __init__(self, model: Path, threads: int, compute: str) -> None:
-        self._engine = Engine.load(str(model), compute=compute, threads=threads, kv_tokens=_KV_TOKENS)
+        self._model, self._threads, self._compute = str(model), threads, compute
+        self._engine = self._loaded(_KV_TOKENS)
         self._forks: list[tuple[Node, int]] = []
         self._rounds = count()
+
+    def _loaded(self, kv_tokens: int | None) -> Engine:
+        """Load an engine with an empty cache."""
+        return Engine.load(self._model, compute=self._compute, threads=self._threads, kv_tokens=kv_tokens)
 
     def prefill(self, ids: list[int]) -> None:
         self._engine.prefill(ids).release()

@@ -24,12 +24,17 @@ class OpenVinoInt8(Peer):
     """
 
     def __init__(self, model: Path, threads: int) -> None:
+        self._model, self._threads = model, threads
+        self._open_pipeline()
+
+    def _open_pipeline(self) -> None:
+        """Make a pipeline with an empty cache."""
         scheduling = openvino_genai.SchedulerConfig()
         scheduling.max_num_batched_tokens = _STEP_TOKENS
         scheduling.cache_size = _CACHE_GB
         scheduling.enable_prefix_caching = True
         self._pipeline = openvino_genai.ContinuousBatchingPipeline(
-            model, scheduling, "CPU", {"INFERENCE_NUM_THREADS": threads}
+            self._model, scheduling, "CPU", {"INFERENCE_NUM_THREADS": self._threads}
         )
         self._requests = count()
 

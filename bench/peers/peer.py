@@ -5,7 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 TOP_K = 20
-"""Tokens are drawn from the `TOP_K` most probable ones; the five best also give the token confidence."""
+"""Tokens are drawn from the `TOP_K` most probable ones."""
+
+CONFIDENCE_K = 5
+"""A token's confidence is its probability, divided by that of the `CONFIDENCE_K` most probable tokens together."""
 
 
 class Peer(ABC):

@@ -13,11 +13,16 @@ from .peer import Peer
 
 
 class TransformersFp32(Peer):
-    """transformers with the GGUF file that marcot loads, decoded to fp32."""
+    """transformers in fp32 with the checkpoint that marcot loads, a folder or a GGUF file.
+
+    Attributes:
+        model: The model.
+    """
 
     def __init__(self, model: Path, threads: int) -> None:
         torch.set_num_threads(threads)
-        self._model = AutoModelForCausalLM.from_pretrained(model.parent, gguf_file=model.name, dtype=torch.float32)
+        folder, file = (model, None) if model.is_dir() else (model.parent, model.name)
+        self.model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
         self._known: list[int] = []
 
     @torch.inference_mode()
@@ -41,9 +46,9 @@ class TransformersFp32(Peer):
     def decode(self) -> None:
         drawn = draw(self._logits)
         for _ in range(self._passes):
-            drawn = draw(self._model(drawn[:, None], past_key_values=self._cache).logits[:, -1])
+            drawn = draw(self.model(drawn[:, None], past_key_values=self._cache).logits[:, -1])
 
     def _compute(self, ids: list[int]) -> tuple[DynamicCache, torch.Tensor]:
-        cache = DynamicCache(config=self._model.config)
-        output = self._model(torch.tensor([ids]), past_key_values=cache, logits_to_keep=1)
+        cache = DynamicCache(config=self.model.config)
+        output = self.model(torch.tensor([ids]), past_key_values=cache, logits_to_keep=1)
         return cache, output.logits[:, -1]

@@ -1,0 +1,44 @@
+"""A whole run on a tiny model: contestants in child processes, and one that is not to be had."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.programs import stand_in_llama_server
+
+from bench.common.machine import Machine
+from bench.search.lineup import MARCOT
+from bench.search.run import SearchRun
+from bench.search.workload import QUICK
+
+
+def test_contestants_do_the_same_work(tiny_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLAMA_SERVER", f"{sys.executable} {stand_in_llama_server.__file__}")
+    monkeypatch.setenv("BENCH_PYTHON", "")
+    folder = tiny_checkpoint("qwen2", tokenizer=True, vocab_size=2048)
+    said: list[str] = []
+    machine = Machine("a processor", 1, 0.0, {}, 1e9, 1e9)
+    workload = QUICK._replace(rollout_tokens=16, in_flight=(2,), in_flight_s=0.2, rounds=2)
+    run = SearchRun(folder, "tiny", machine, workload, said.append)
+    results = run.measure(["llama-server"])
+    assert [entry.contestant for entry in results.entries] == [MARCOT, "llama-server"]
+    for entry in results.entries:
+        assert len(entry.seconds) == len(entry.processor_s) == 2
+        assert entry.scale == 1
+    assert results.entries[1].tables == 1
+    assert results.counts.branches == 4
+    assert 0 < results.counts.drawn <= 4 * 16
+    assert results.in_flight[0].questions == 2
+    assert results.notes == []
+    assert [line for line in said if "round 2 of 2" in line]
+
+
+def test_without_marcot_there_is_nothing_to_compare_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LLAMA_SERVER", raising=False)
+    run = SearchRun(Path("missing"), "tiny", Machine("a processor", 1, 0.0, {}, 1e9, 1e9), QUICK, print)
+    with pytest.raises(RuntimeError, match="marcot: load: ModelNotFoundError"):
+        run.measure(["llama-server"])
+    assert run.notes[-1] == "llama-server: set LLAMA_SERVER to its command, flags included"
