@@ -29,18 +29,19 @@ def segments_of_pages(
     Raises:
         KernelArgumentError: A sequence has no token, or too few pages for its tokens.
     """
-    ends = [int(length) for length in lengths]
-    if len(page_table) != len(ends):
-        raise KernelArgumentError(f"segments_of_pages: {len(page_table)} rows of pages, but {len(ends)} lengths")
+    listed = page_table.tolist() if isinstance(page_table, Tensor) else page_table
+    ends = [int(length) for length in (lengths.tolist() if isinstance(lengths, Tensor) else lengths)]
+    if len(listed) != len(ends):
+        raise KernelArgumentError(f"segments_of_pages: {len(listed)} rows of pages, but {len(ends)} lengths")
     used = [-(-end // PAGE_SIZE) for end in ends]
     table = np.full((len(ends), max(used, default=0)), -1, np.int64)
-    for number, (pages, end) in enumerate(zip(page_table, ends, strict=True)):
+    for number, (pages, end) in enumerate(zip(listed, ends, strict=True)):
         if end < 1 or len(pages) < used[number]:
             raise KernelArgumentError(
                 f"segments_of_pages: sequence {number} has {end} tokens and {len(pages)} pages of {PAGE_SIZE} tokens: "
                 "it needs at least one token, and pages for all of them"
             )
-        table[number, : used[number]] = [int(page) for page in pages[: used[number]]]
+        table[number, : used[number]] = pages[: used[number]]
     return _Search(table, np.array(ends, np.int64)).found()
 
 
