@@ -43,7 +43,7 @@ demo: $(VENV)/.engine  ## install, download a small real model, search a questio
 # The tests of a file, or of a build of the CPU kernels, stay in one process, because they share models and compilations
 # (tests/support/distribution.py). Two processes need 8 GB, for the tests that compare checkpoints with transformers.
 # make test WORKERS=0 runs all tests in one process, in order.
-PYTEST := $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile -p no:benchmark
+PYTEST := $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile -p no:benchmark --durations=20
 test: $(VENV)/.dev     ## install and run every test
 	$(PYTEST)
 

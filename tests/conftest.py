@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from support.kernels import interpreted  # first: it decides how Triton runs kernels, before Triton is loaded
+from support.kernels import triton_device  # first: it decides how Triton runs kernels, before Triton is loaded
 
 # isort: split
 import marcot.engine  # noqa: F401 - first: it decides how OpenMP waits, before torch loads it
@@ -55,7 +55,7 @@ def _kernels() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _quick_interpreter() -> None:
     """Speed up Triton's interpreter, where it is used."""
-    if interpreted.DEVICE == "cpu" and find_spec("triton") is not None:
+    if triton_device.DEVICE == "cpu" and find_spec("triton") is not None:
         from support.kernels import quick_interpreter
 
         quick_interpreter.install()
@@ -95,7 +95,7 @@ def real_model() -> Callable[[str], Path]:
 def poison() -> Iterator[None]:
     """Fill new tensors with NaN and the largest integers, so that memory a kernel forgets to write is noticed."""
     assert torch.utils.deterministic.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True, warn_only=interpreted.DEVICE != "cpu")
+    torch.use_deterministic_algorithms(True, warn_only=triton_device.DEVICE != "cpu")
     yield
     torch.use_deterministic_algorithms(False)
 

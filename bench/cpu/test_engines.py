@@ -24,11 +24,11 @@ from ..common.recorded_trees import recorded_trees
 from ..common.remote import Remote
 from ..common.workload import PREFIX_TOKENS
 from .batched_bench import run_batched_bench
-from .bystanders import Bystanders
+from .engine_processes import EngineProcesses, UnavailableError, load
 from .lineup import BATCHED_BENCH, FAST, LINEUP, MIDDLE, Contestant
+from .other_programs import OtherPrograms
 from .results import Measure, Metric, Results
 from .step import Step
-from .team import Team, UnavailableError, load
 
 PROMPTS = (512, 2048)
 ROUNDS = 5
@@ -70,7 +70,7 @@ class Model(NamedTuple):
     name: str
     path: Path
     config: ModelConfig
-    team: Team
+    engines: EngineProcesses
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -91,15 +91,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def model(request: pytest.FixtureRequest, machine: Machine, results: Results) -> Iterator[Model]:
     """Provide a model and its engines; end the engines afterwards."""
     path = locate(request.param)
-    team = Team(request.param, path, machine.threads, results)
-    yield Model(request.param, path, load_checkpoint(path).config, team)
-    team.close()
+    engines = EngineProcesses(request.param, path, machine.threads, results)
+    yield Model(request.param, path, load_checkpoint(path).config, engines)
+    engines.close()
 
 
 @pytest.fixture(autouse=True)
-def bystanders(request: pytest.FixtureRequest, model: Model, results: Results) -> Iterator[None]:
+def other_programs(request: pytest.FixtureRequest, model: Model, results: Results) -> Iterator[None]:
     """Record tests during which other programs used the processors."""
-    with Bystanders(model.team.processes) as others:
+    with OtherPrograms(model.engines.processes) as others:
         yield
     if others.cores > DISTURBING_CORES and others.seconds > SHORTEST_S:
         results.disturbed[request.node.name] = others.cores
@@ -237,7 +237,7 @@ def _remote(model: Model, contestant: Contestant) -> Remote:
     if model.name not in contestant.models:
         pytest.skip(f"not measured with {model.name}")
     try:
-        return model.team.member(contestant)
+        return model.engines.member(contestant)
     except UnavailableError as error:
         pytest.skip(str(error))
 

@@ -16,9 +16,9 @@ from marcot.engine.plan.tile_planner import TilePlanner
 from marcot.engine.scheduler.limits import SchedulerLimits
 from marcot.kernels.plan import tiler
 from marcot.model import DecodeGraphs
-from support.kernels import interpreted
+from support.kernels import triton_device
+from support.kernels.graph_recorder import GraphRecorder
 from support.kernels.interpreter_arithmetic import multiply_rows_apart
-from support.kernels.tape import Tape
 
 pytestmark = pytest.mark.usefixtures("poison")
 
@@ -35,12 +35,12 @@ def load(monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Callable[..., Path]) 
     """`load(dtype, ...)`: an engine with tiles of 16 tokens, so that short paths have several."""
     monkeypatch.setenv("MARCOT_KERNELS", "triton")
     monkeypatch.setattr(tiler, "CHUNK", 16)
-    if interpreted.DEVICE == "cpu":
+    if triton_device.DEVICE == "cpu":
         multiply_rows_apart(monkeypatch)
     folder = tiny_checkpoint("qwen2", num_hidden_layers=1)
 
     def load(dtype: str, **options: Any) -> Engine:
-        options = {"device": interpreted.DEVICE, "kv_tokens": 2048, "deterministic": True} | options
+        options = {"device": triton_device.DEVICE, "kv_tokens": 2048, "deterministic": True} | options
         return Engine.load(str(folder), dtype=dtype, **options)
 
     return load
@@ -96,9 +96,9 @@ def test_alone_and_in_company(load: Load, dtype: str) -> None:
     for number, each in enumerate(grown[::2]):
         alone = load(dtype)
         assert alone.deterministic
-        if number % 2 and interpreted.DEVICE == "cpu":
+        if number % 2 and triton_device.DEVICE == "cpu":
             step_runner = alone._scheduler._step_runner
-            step_runner._graphs = DecodeGraphs(step_runner._decoder, step_runner._cache, Tape(), most_rows=2)
+            step_runner._graphs = DecodeGraphs(step_runner._decoder, step_runner._cache, GraphRecorder(), most_rows=2)
         assert_same_bits(each.again(alone), each.node)
 
 

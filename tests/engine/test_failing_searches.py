@@ -15,7 +15,7 @@ from marcot.engine.expansion import Expansion
 from marcot.engine.search import STRATEGIES, Action, Step, Task, Trace
 from marcot.engine.search.protocol import Progress, Wave
 from support.searches.held_nodes import check_nothing_is_left
-from support.searches.search_books import SMALL
+from support.searches.search_invariants import SMALL
 
 GOOD, BAD = "How many clips?", "How many bad clips?"
 QUESTIONS = [GOOD, BAD, "How many clips in May?", BAD, "小明有三个苹果？"]

@@ -14,8 +14,8 @@ import pytest
 from marcot.engine import MCTS, Engine, Expansion, Node, Sampling
 from marcot.engine.scheduler.limits import SchedulerLimits
 from marcot.model import DecodeGraphs
-from support.kernels import interpreted
-from support.kernels.tape import Tape
+from support.kernels import triton_device
+from support.kernels.graph_recorder import GraphRecorder
 
 pytestmark = pytest.mark.usefixtures("poison")
 
@@ -39,7 +39,7 @@ CHECKPOINTS: dict[str, tuple[str, dict[str, Any]]] = {
 TOLERANCE = 1e-4
 """Difference of log-probabilities in fp32, whose sums have another order."""
 
-HALVES = ("float16",) if interpreted.DEVICE == "cpu" else ("float16", "bfloat16")
+HALVES = ("float16",) if triton_device.DEVICE == "cpu" else ("float16", "bfloat16")
 """Triton's interpreter computes bfloat16 products wrongly."""
 
 Load = Callable[..., Engine]
@@ -51,7 +51,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Load:
 
     def load(kernels: str, checkpoint: Path, **options: Any) -> Engine:
         monkeypatch.setenv("MARCOT_KERNELS", kernels)
-        device = interpreted.DEVICE if kernels == "triton" else "cpu"
+        device = triton_device.DEVICE if kernels == "triton" else "cpu"
         engine = Engine.load(str(checkpoint), device=device, **({"kv_tokens": 2048, "dtype": "float32"} | options))
         if kernels == "triton":
             engine._scheduler._limits = SchedulerLimits(round_tokens=16)
@@ -112,7 +112,7 @@ def test_a_search(load: Load, tiny_checkpoint: Callable[..., Path]) -> None:
     reference, triton = load("reference", folder), load("triton", folder)
     step_runner = triton._scheduler._step_runner
     if step_runner._graphs is None:
-        step_runner._graphs = DecodeGraphs(step_runner._decoder, step_runner._cache, Tape(), most_rows=2)
+        step_runner._graphs = DecodeGraphs(step_runner._decoder, step_runner._cache, GraphRecorder(), most_rows=2)
     [expected], [got] = (engine.search("How?", strategy, instruction=None) for engine in (reference, triton))
     assert step_runner._graphs.works
     assert list(map(shape, got.tree)) == list(map(shape, expected.tree))

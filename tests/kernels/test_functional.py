@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from marcot import kernels
 from marcot.kernels import PAGE_SIZE, Draw, KernelArgumentError, KVSegment, TreePlan
-from support.kernels import interpreted
+from support.kernels import triton_device
 from support.kernels.attention_cases import TOLERANCE, dense
 from torch import Tensor
 
@@ -37,7 +37,7 @@ assert not {"triton", "gguf", "transformers"} & sys.modules.keys()
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.device:
     """Where the set of this test keeps its tensors; functions choose that set."""
     monkeypatch.setenv("MARCOT_KERNELS", request.param)
-    return torch.device(interpreted.DEVICE if request.param == "triton" else "cpu")
+    return torch.device(triton_device.DEVICE if request.param == "triton" else "cpu")
 
 
 class Tree(NamedTuple):

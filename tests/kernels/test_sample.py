@@ -11,7 +11,7 @@ import pytest
 import support.kernels.sampling_cases as cases
 import torch
 from marcot.kernels import HeadTopK, Kernels, RoundState, Sampled, SampleParams, reference
-from support.kernels import interpreted, kernel_sets
+from support.kernels import kernel_sets, triton_device
 from support.kernels.sampling_cases import CONFIGURATIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* encountered:RuntimeWarning")
@@ -32,7 +32,7 @@ def fast_ops(request: pytest.FixtureRequest) -> Kernels:
 @pytest.fixture(autouse=True)
 def _interpreted_in_large_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """One row per program, as on a GPU, would take minutes in Triton's interpreter."""
-    if interpreted.DEVICE == "cpu":
+    if triton_device.DEVICE == "cpu":
         monkeypatch.setattr(triton_sample, "_ROWS", 4096)
 
 

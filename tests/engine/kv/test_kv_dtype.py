@@ -14,7 +14,7 @@ from marcot.engine import Engine, Expansion, InputError, Node, Sampling
 from marcot.engine.kv import pool_size
 from marcot.kernels import reference, select
 from marcot.model import KVCache
-from support.kernels import interpreted
+from support.kernels import triton_device
 from support.kernels.interpreter_arithmetic import round_fp8
 from support.programs import system_tools
 
@@ -32,7 +32,7 @@ def load(monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Callable[..., Path]) 
 
     def load(kernels: str, **options: Any) -> Engine:
         monkeypatch.setenv("MARCOT_KERNELS", kernels)
-        device = interpreted.DEVICE if kernels == "triton" else "cpu"
+        device = triton_device.DEVICE if kernels == "triton" else "cpu"
         folder = str(tiny_checkpoint("qwen2", num_hidden_layers=2))
         return Engine.load(folder, device=device, **({"kv_tokens": 2048, "dtype": "float32"} | options))
 
@@ -84,7 +84,7 @@ def test_log_probabilities_stay_close(load: Load, monkeypatch: pytest.MonkeyPatc
 
 def test_the_gpu_kernels_agree_with_the_reference(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the same cached numbers, which every layer and head scales by its own factors."""
-    if interpreted.DEVICE == "cpu":
+    if triton_device.DEVICE == "cpu":
         round_fp8(monkeypatch)
     triton = load("triton", kv_dtype="fp8")
     monkeypatch.setattr(reference, "fp8_dtype", cache_of(triton).k.dtype)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from marcot.engine import Engine, Expansion, Node, Sampling
 from marcot.kernels import Kernels, reference
 from marcot.model import DecodeGraphs, Decoder, load_checkpoint
-from support.kernels.tape import Tape
+from support.kernels.graph_recorder import GraphRecorder
 from support.kernels.tiled_reference import TiledReference
 
 CPU = torch.device("cpu")
@@ -78,17 +78,17 @@ def assert_same(nodes: list[Node], others: list[Node]) -> None:
 @pytest.mark.parametrize("kv_tokens", [4096, 21 * 16], ids=["roomy", "crowded"])
 def test_branches_are_the_same(decoder: Decoder, by_items: Decoder, kv_tokens: int) -> None:
     """In a crowded pool, requests are preempted and come back, so that pure decode steps alternate with mixed ones."""
-    tape = Tape()
+    recorder = GraphRecorder()
     recorded, tiled, plain = (
-        *(graphed(decoder, kv_tokens, tape), Engine(decoder, None, kv_tokens)),
+        *(graphed(decoder, kv_tokens, recorder), Engine(decoder, None, kv_tokens)),
         Engine(by_items, None, kv_tokens),
     )
     expected = grow(plain)
     assert_same(grow(tiled), expected)
     assert_same(grow(recorded), expected)
     assert recorded.usage == tiled.usage == plain.usage
-    assert tape.rows[0] == 16
-    assert len(set(tape.rows)) > 2
+    assert recorder.rows[0] == 16
+    assert len(set(recorder.rows)) > 2
 
 
 def test_an_engine_that_cannot_record_goes_on_without(decoder: Decoder, caplog: pytest.LogCaptureFixture) -> None:
@@ -103,7 +103,7 @@ def test_an_engine_that_cannot_record_goes_on_without(decoder: Decoder, caplog: 
 @given(data=st.data())
 def test_random_searches(decoder: Decoder, by_items: Decoder, data: st.DataObject) -> None:
     """Expand, cut, append and release at random in 26 pages. Every drawn token scores as with plans in work items."""
-    small, large = graphed(decoder, 26 * 16, Tape()), Engine(by_items, None, 4096)
+    small, large = graphed(decoder, 26 * 16, GraphRecorder()), Engine(by_items, None, 4096)
     nodes = [small.prefill(PROMPT)]
     for _ in range(data.draw(st.integers(2, 7), "rounds")):
         node = data.draw(st.sampled_from(nodes), "node")

@@ -16,8 +16,8 @@ from marcot.engine.scheduler import scheduler, step_runner
 from marcot.engine.scheduler.limits import SchedulerLimits
 from marcot.kernels import Kernels, select
 from marcot.model import DecodeGraphs, Decoder, Tokenizer, load_checkpoint
+from support.kernels.graph_recorder import GraphRecorder
 from support.kernels.row_by_row import RowByRow, TiledRowByRow
-from support.kernels.tape import Tape
 
 CPU = torch.device("cpu")
 LENGTHS = (1, 2, 5, 16)
@@ -37,7 +37,7 @@ class Loaded(NamedTuple):
         engine = Engine(self.decoder, self.tokenizer, pages * 16, SchedulerLimits(round_tokens=tokens, **limits))
         passes = engine._scheduler._step_runner
         if self.decoder.kernels.tiling(14, 2) is not None:
-            passes._graphs = DecodeGraphs(self.decoder, passes._cache, Tape(), most_rows=8)
+            passes._graphs = DecodeGraphs(self.decoder, passes._cache, GraphRecorder(), most_rows=8)
         return engine
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marcot.engine.search import STRATEGIES, SearchResult
-from support.searches.search_books import SMALL, check, way
+from support.searches.search_invariants import SMALL, check, way
 from support.searches.toy_world import EOS, ToyWorld, hashed_draw
 
 EACH = pytest.mark.parametrize("name", STRATEGIES)

@@ -11,7 +11,7 @@ import pytest
 from marcot.engine import Engine, Outcome, Progress, Sampling
 from marcot.engine.search import STRATEGIES, SearchResult, Strategy
 from support.searches.held_nodes import held_nodes
-from support.searches.search_books import SMALL
+from support.searches.search_invariants import SMALL
 
 QUESTIONS = ["How many clips?", "小明有三个苹果，又买了五个？", "How many clips?"]
 EACH = pytest.mark.parametrize("name", STRATEGIES)

@@ -12,7 +12,7 @@ from marcot.engine.sampling.sampling import Sampling
 from marcot.engine.search import MCTS, STRATEGIES, SearchResult
 from marcot.engine.search.actions import GuidedActions, Kind
 from marcot.engine.search.rollout.reflection import REFLECTION
-from support.searches.search_books import SMALL, check
+from support.searches.search_invariants import SMALL, check
 from support.searches.toy_world import EOS, WORDS, ToyWorld, hashed_draw
 
 EACH = pytest.mark.parametrize("name", STRATEGIES)

@@ -6,13 +6,13 @@ import pytest
 import torch
 from marcot.kernels import Kernels
 from marcot.kernels.triton import load
-from support.kernels import interpreted
+from support.kernels import triton_device
 
 
 @pytest.fixture(scope="session")
 def device() -> torch.device:
     """The CPU, where Triton interprets kernels, or the GPU that `MARCOT_TEST_DEVICE` names."""
-    return torch.device(interpreted.DEVICE)
+    return torch.device(triton_device.DEVICE)
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ from marcot.model import (
     run_round,
 )
 from marcot.model.rounds.decode_graph import BUCKETS, Run
-from support.kernels.tape import Tape
+from support.kernels.graph_recorder import GraphRecorder
 from support.kernels.tiled_reference import TiledReference
 from torch import Tensor
 
@@ -134,7 +134,7 @@ def check(graphs: DecodeGraphs, decoder: Decoder, cache: KVCache, round: Round) 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 8, 9, 17, 25, 33, 49, 65])
 @pytest.mark.parametrize("drawing", [False, True], ids=["top-k", "draw"])
 def test_padded_equals_plain(decoder: Decoder, cache: KVCache, rows: int, drawing: bool) -> None:
-    graphs = DecodeGraphs(decoder, cache, Tape(), most_rows=65)
+    graphs = DecodeGraphs(decoder, cache, GraphRecorder(), most_rows=65)
     tokens = 1 + rows % 4
     step = first_tokens(rows, seed=rows, tokens=tokens)
     check(graphs, decoder, cache, round_of(step, decoder, drawing, 5, tokens, seed=rows))
@@ -142,7 +142,7 @@ def test_padded_equals_plain(decoder: Decoder, cache: KVCache, rows: int, drawin
 
 def test_a_whole_page(decoder: Decoder, cache: KVCache) -> None:
     """Some rows draw all of the tokens, some end before, and some wait for the host from the first token on."""
-    graphs = DecodeGraphs(decoder, cache, Tape(), most_rows=48)
+    graphs = DecodeGraphs(decoder, cache, GraphRecorder(), most_rows=48)
     round = round_of(first_tokens(40, seed=1, tokens=PAGE_SIZE), decoder, True, 20, PAGE_SIZE)
     limit = torch.where(torch.arange(40) < 20, PAGE_SIZE, round.limit).int()
     got = check(graphs, decoder, cache, round._replace(limit=limit))
@@ -159,7 +159,7 @@ def test_any_number_of_candidates(decoder: Decoder, cache: KVCache, k: int) -> N
 
 def test_rounds_of_any_kind_one_after_the_other(decoder: Decoder, cache: KVCache) -> None:
     """What an earlier, larger step has left in the buffers changes nothing."""
-    random, graphs = Random(0), DecodeGraphs(decoder, cache, Tape(), most_rows=32)
+    random, graphs = Random(0), DecodeGraphs(decoder, cache, GraphRecorder(), most_rows=32)
     for seed in range(30):
         rows = random.randint(1, 32)
         tokens = random.randint(1, 4)
@@ -168,19 +168,19 @@ def test_rounds_of_any_kind_one_after_the_other(decoder: Decoder, cache: KVCache
 
 
 def test_recorded_once_and_the_largest_first(decoder: Decoder, cache: KVCache) -> None:
-    tape = Tape()
-    graphs = DecodeGraphs(decoder, cache, tape, most_rows=20)
+    recorder = GraphRecorder()
+    graphs = DecodeGraphs(decoder, cache, recorder, most_rows=20)
     for rows in (3, 4, 3, 12, 9, 1, 20):
         check(graphs, decoder, cache, round_of(first_tokens(rows, seed=rows), decoder, False, 5))
-    assert tape.rows == [24, 4, 16, 1]
+    assert recorder.rows == [24, 4, 16, 1]
     check(graphs, decoder, cache, round_of(first_tokens(3, seed=0), decoder, False, 20))
     check(graphs, decoder, cache, round_of(first_tokens(3, seed=0), decoder, True, 3))
-    assert tape.rows == [24, 4, 16, 1, 4, 4], "other candidates and draws are other graphs"
+    assert recorder.rows == [24, 4, 16, 1, 4, 4], "other candidates and draws are other graphs"
 
 
 def test_recorded_anew_where_tables_grow(decoder: Decoder, cache: KVCache) -> None:
-    tape = Tape()
-    graphs = DecodeGraphs(decoder, cache, tape, most_rows=1)
+    recorder = GraphRecorder()
+    graphs = DecodeGraphs(decoder, cache, recorder, most_rows=1)
     for holes in (0, 20, 30, 10, 60, 100, 70):
         step = tiled(first_tokens(1, seed=holes), decoder)
         tiles = step.plan.tiles
@@ -191,13 +191,13 @@ def test_recorded_anew_where_tables_grow(decoder: Decoder, cache: KVCache) -> No
         plan = step.plan._replace(tiles=tiles._replace(tiles=moved, slots=slots))
         round = round_of(step, decoder, False, 5)
         check(graphs, decoder, cache, round._replace(step=step._replace(plan=plan)))
-    assert tape.rows == [1, 1, 1], "once more for 68 slots and for 138, never for fewer"
+    assert recorder.rows == [1, 1, 1], "once more for 68 slots and for 138, never for fewer"
 
 
 def test_the_largest_graph_writes_nothing_before_its_time(decoder: Decoder, cache: KVCache) -> None:
     """It is recorded with padding as its only input."""
     before = copy_of(cache, decoder)
-    graphs = DecodeGraphs(decoder, cache, Tape(), most_rows=8)
+    graphs = DecodeGraphs(decoder, cache, GraphRecorder(), most_rows=8)
     step = first_tokens(1, seed=0)
     check(graphs, decoder, cache, round_of(step, decoder, False, 5))
     page = int(step.slots) // PAGE_SIZE
@@ -219,7 +219,7 @@ def test_what_cannot_be_recorded(decoder: Decoder, cache: KVCache, caplog: pytes
 
 
 def test_what_is_not_taken(decoder: Decoder, cache: KVCache) -> None:
-    graphs = DecodeGraphs(decoder, cache, Tape(), most_rows=10)
+    graphs = DecodeGraphs(decoder, cache, GraphRecorder(), most_rows=10)
     small, large = (round_of(first_tokens(rows, seed=0), decoder, False, 5) for rows in (16, 17))
     assert graphs.takes(small)
     assert not graphs.takes(large)

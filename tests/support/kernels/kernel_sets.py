@@ -21,7 +21,7 @@ from marcot.kernels import Kernels, reference
 from marcot.kernels.cpu import CpuKernels, Library, load
 from marcot.kernels.cpu.build import _NATIVE, _cpu_features, built_library
 from marcot.kernels.errors import NoCompilerError
-from support.kernels import interpreted
+from support.kernels import triton_device
 from support.kernels.device_kernels import DeviceKernels
 from support.kernels.driver_library import DriverLibrary, built_driver
 from support.programs import system_tools
@@ -33,10 +33,10 @@ _NEON_COMPILER, _NEON_EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
 
 
 def _triton(folder: Path) -> Kernels:
-    """The GPU kernels, in Triton's interpreter or on the device that `interpreted.py` has chosen."""
+    """The GPU kernels, in Triton's interpreter or on the device that `triton_device.py` has chosen."""
     from marcot.kernels.triton import load as load_triton
 
-    device = torch.device(interpreted.DEVICE)
+    device = torch.device(triton_device.DEVICE)
     kernels = load_triton(device)
     return kernels if device.type == "cpu" else cast(Kernels, DeviceKernels(kernels, device))
 

@@ -14,11 +14,11 @@ class UnavailableError(Exception):
     """An engine cannot be measured; the message says why."""
 
 
-class Team:
+class EngineProcesses:
     """Starts engines and keeps them running; an engine that is not being measured sleeps."""
 
     def __init__(self, model: str, path: Path, threads: int, results: Results) -> None:
-        """Set up a team without loading anything.
+        """Set up the engines without loading anything.
 
         Args:
             model: Name of the model.

@@ -7,7 +7,7 @@ from marcot.model.rounds.decode_graph import Run
 from torch import Tensor
 
 
-class Tape:
+class GraphRecorder:
     """Records like a GPU: outputs are at fixed addresses, and every replay invalidates the outputs of all others.
 
     Attributes:

@@ -18,7 +18,7 @@ _OWN = (11, 12, 13, 14)
 """Columns of /proc/PID/stat after the name: user and system time of the process, and of its children that ended."""
 
 
-class Bystanders:
+class OtherPrograms:
     """Context manager that measures the processor time used by programs other than the benchmark.
 
     Attributes:
