@@ -46,12 +46,16 @@ def modules() -> Mapping[str, ast.Module]:
 @cache
 def functions() -> Mapping[str, Function]:
     """Every function and method by its location, those of benchmarks and tests included."""
-    found = {}
-    for path in sorted(path for folder in (*PRODUCT, "bench", "tests") for path in (ROOT / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
-            if isinstance(node, Function):
-                found[f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"] = node
-    return found
+    trees = {name.replace(".", "/"): module for name, module in modules().items()}
+    for folder in ("bench", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            trees[str(path.relative_to(ROOT))] = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return {
+        f"{place}:{node.lineno} {node.name}": node
+        for place, tree in sorted(trees.items())
+        for node in ast.walk(tree)
+        if isinstance(node, Function)
+    }
 
 
 def is_kernel(function: Function) -> bool:
