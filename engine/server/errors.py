@@ -46,7 +46,7 @@ _TYPES: Mapping[int, str] = {
     HTTPStatus.GATEWAY_TIMEOUT: "timeout_error",
 }
 
-_RETRY_AFTER = {"Retry-After": "1"}
+RETRY_AFTER = {"Retry-After": "1"}
 """In seconds. An open request may end at any moment, so a longer wait would be pointless."""
 
 CLIENT_CLOSED = 499
@@ -81,7 +81,7 @@ def error_response(
     """An error answer with `status`, with the headers that tell a client how to retry."""
     added = dict(headers or {})
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-        added |= _RETRY_AFTER
+        added |= RETRY_AFTER
     if status == HTTPStatus.UNAUTHORIZED:
         added["WWW-Authenticate"] = "Bearer"
     return JSONResponse(error_answer(message, status, param).model_dump(), status, added)

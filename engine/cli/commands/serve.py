@@ -35,6 +35,7 @@ def serve(
     from ...errors import InputError
 
     try:
+        from ...server.placeholder import Placeholder
         from ...server.serve import listening_socket
         from ...server.serve import serve as serve_engine
     except ModuleNotFoundError as error:
@@ -44,5 +45,6 @@ def serve(
     settings = server.settings(model)
     at = listening_socket(server.host, server.port)
     with at:
-        engine = loading.load(model)
+        with Placeholder(at):
+            engine = loading.load(model)
         serve_engine(engine, settings, at, lambda address: say(f"serving {settings.names[0]} at {address}/v1"))
