@@ -12,7 +12,7 @@ PINS   := transformers==5.23.0 accelerate==1.15.0 tokenizers==0.23.3 safetensors
           huggingface_hub==2.4.0 jinja2==3.1.6 typer==0.29.2 rich==15.0.0 setuptools==80.9.0 hypothesis==6.170.15 math-verify==0.9.0 \
           triton==3.7.1 matplotlib==3.11.2 pytest==9.2.0 pytest-xdist==3.8.0 pytest-benchmark==5.3.1 ruff==0.17.6 mypy==2.4.1 clang-format==23.1.5 \
           build==1.6.1 pyarrow==26.0.1 twine==7.0.0 pyelftools==0.33 msgpack==1.2.4 \
-          fastapi==0.165.0 uvicorn==0.54.0 pydantic==2.14.4 prometheus-client==0.26.0 openai==3.57.0 schemathesis==4.32.5
+          fastapi==0.165.0 uvicorn==0.54.0 httptools==0.9.0 uvloop==0.23.0 pydantic==2.14.4 prometheus-client==0.26.0 openai==3.57.0 schemathesis==4.32.5
 
 .PHONY: help demo test test-sanitized lint bench bench-cpu clean
 help:            ## show this list

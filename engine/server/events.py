@@ -8,7 +8,7 @@ from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any
 
-from fastapi.sse import EventSourceResponse, format_sse_event
+from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel
 
 from .errors import RequestError, told
@@ -35,13 +35,18 @@ async def _events(pieces: Any, end: float, timeout: float) -> AsyncIterator[byte
         try:
             async with asyncio.timeout_at(end):
                 async for piece in pieces:
-                    yield format_sse_event(data_str=piece.model_dump_json())
+                    yield _event(piece.model_dump_json())
         except TimeoutError:
             yield _error(RequestError(too_long(timeout), HTTPStatus.GATEWAY_TIMEOUT))
         except Exception as error:
             yield _error(error)
-        yield format_sse_event(data_str="[DONE]")
+        yield _event("[DONE]")
 
 
 def _error(error: Exception) -> bytes:
-    return format_sse_event(data_str=told(error).model_dump_json())
+    return _event(told(error).model_dump_json())
+
+
+def _event(data: str) -> bytes:
+    """An event with `data` of one line, as all JSON of pydantic is."""
+    return f"data: {data}\n\n".encode()

@@ -31,11 +31,9 @@ class Metrics:
         self.registry = CollectorRegistry()
         names = ("model_name",)
         self._model = model
-        self._first = _histogram(
-            "time_to_first_token_seconds", "Seconds from a request to its first text", self.registry
-        )
-        self._gap = _histogram("inter_token_latency_seconds", "Seconds between two texts of a stream", self.registry)
-        self._whole = _histogram("e2e_request_latency_seconds", "Seconds from a request to its end", self.registry)
+        self._first = self._histogram("time_to_first_token_seconds", "Seconds from a request to its first text")
+        self._gap = self._histogram("inter_token_latency_seconds", "Seconds between two texts of a stream")
+        self._whole = self._histogram("e2e_request_latency_seconds", "Seconds from a request to its end")
         self._success = Counter(
             "vllm:request_success",
             "Samples that ended, by finish reason",
@@ -52,15 +50,15 @@ class Metrics:
 
     def first_token(self, seconds: float) -> None:
         """Record the time to a request's first text."""
-        self._first.labels(self._model).observe(seconds)
+        self._first.observe(seconds)
 
     def gap(self, seconds: float) -> None:
         """Record the time between two texts of a stream."""
-        self._gap.labels(self._model).observe(seconds)
+        self._gap.observe(seconds)
 
     def ended(self, seconds: float, reasons: list[str]) -> None:
         """Record the end of a request, with the finish reason of each sample."""
-        self._whole.labels(self._model).observe(seconds)
+        self._whole.observe(seconds)
         for reason in reasons:
             self._success.labels(self._model, reason).inc()
 
@@ -72,9 +70,9 @@ class Metrics:
         """All metrics in Prometheus text format."""
         return generate_latest(self.registry)
 
-
-def _histogram(name: str, help: str, registry: CollectorRegistry) -> Histogram:
-    return Histogram(f"vllm:{name}", help, ("model_name",), buckets=_SECONDS, registry=registry)
+    def _histogram(self, name: str, help: str) -> Histogram:
+        histogram = Histogram(f"vllm:{name}", help, ("model_name",), buckets=_SECONDS, registry=self.registry)
+        return histogram.labels(self._model)
 
 
 @dataclass(frozen=True, slots=True)

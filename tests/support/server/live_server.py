@@ -13,7 +13,7 @@ from typing import Any
 from marcot.engine import Engine
 from marcot.engine.errors import QueueFullError
 from marcot.engine.server.app import create_app
-from marcot.engine.server.serve import address_of, http_server, listening_socket
+from marcot.engine.server.serve import address_of, http_server, listening_socket, run_in_loop
 from marcot.engine.server.settings import ServerSettings
 from marcot.engine.serving.async_engine import AsyncEngine
 
@@ -70,7 +70,7 @@ def live_server(engine: Engine, **settings: Any) -> Iterator[LiveServer]:
     served = AsyncEngine(engine, max_requests=behaviour.max_requests)
     started = threading.Event()
     server = http_server(create_app(served, behaviour, clock), behaviour, started.set)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve([at])), daemon=True)
+    thread = threading.Thread(target=lambda: run_in_loop(server.serve([at])), daemon=True)
     thread.start()
     try:
         assert started.wait(30), "the server did not start"
