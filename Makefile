@@ -51,7 +51,7 @@ test-sanitized: $(VENV)/.dev  ## test the C++ under AddressSanitizer, UBSan and,
 	KERNEL_SETS='sanitized*' $(PYTEST) tests/kernels -k sanitized
 
 test-adapters: $(VENV)/.dev  ## test what works with other tools against them, which it installs (about 800 MB)
-	$(BIN)/python -m pip install -q --disable-pip-version-check lm_eval==0.4.13 treequest==0.3.3 trl==1.16.0 \
+	$(BIN)/python -m pip install -q --disable-pip-version-check 'lm_eval[api]==0.4.13' treequest==0.3.3 trl==1.16.0 \
 	  litellm==1.110.2 dspy==3.4.1 inspect-ai==0.3.285 'ray[data]==2.60.0'
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps llm-reasoners==1.0.2  # its models need more
 	$(PYTEST) tests/engine/adapters tests/engine/replicas/test_ray_pool.py
@@ -151,11 +151,13 @@ bench-planner: $(VENV)/.dev  ## time the planner
 bench-host: $(VENV)/.dev  ## time the engine's host side alone, on kernels that answer at once
 	$(BIN)/python -m bench.host $(if $(BESIDE),--beside="$(BESIDE)") $(if $(CHECK),--check) $(if $(UPDATE),--update)
 
-# Less of it: make bench-server CLIENTS=50 SECONDS=60, or PART=load or PART=beside. CHECK=1 fails if a bar is missed,
-# UPDATE=1 writes what was measured to bench/results/server.json.
+# To run a part: make bench-server CLIENTS=50 SECONDS=60, or PART=load, restart, beside or peers.
+# LLAMA_SERVER="/path/to/llama-server -fa on" adds the part peers. CHECK=1 fails if a limit is exceeded, UPDATE=1 writes
+# what was measured to bench/results/server.json.
 .PHONY: bench-server
-bench-server: $(VENV)/.dev  ## load a server with many clients, and time it beside the Python API
+bench-server: $(VENV)/.dev  ## load a server, kill and restart it, and time it beside others
 	$(BIN)/python -m bench.server $(if $(CLIENTS),--clients=$(CLIENTS)) $(if $(SECONDS),--seconds=$(SECONDS)) \
+	  $(if $(LLAMA_SERVER),--llama-server="$(LLAMA_SERVER)") \
 	  $(if $(PART),--part=$(PART)) $(if $(CHECK),--check) $(if $(UPDATE),--update)
 
 # BESIDE and UPDATE=1 work as in bench-host.

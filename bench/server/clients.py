@@ -14,8 +14,7 @@ from typing import Any
 
 import httpx2
 
-TOKENS = 24
-"""Tokens of each greedy answer that is compared."""
+from .greedy import TOKENS
 
 _KINDS = ("stream", "leave", "chat", "hang up", "branches", "malformed")
 _WEIGHTS = (50, 15, 10, 5, 10, 10)
