@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
-import uvloop
+from marcot.engine.server.serve import run_in_loop
 
 from .. import ROOT
 from .child import served
@@ -34,7 +34,7 @@ def beside(model: str, threads: int, streams: int) -> dict[str, Any]:
         python.stdout.readline()
         for turn in range(TURNS + 1):
             before = server.cpu_s
-            through = uvloop.run(through_server(server.url, prompts(streams, turn)))
+            through = run_in_loop(through_server(server.url, prompts(streams, turn)))
             server_turns.append(through._replace(cpu_s=server.cpu_s - before))
             print(turn, file=python.stdin, flush=True)
             python_turns.append(Streams(*json.loads(python.stdout.readline())))

@@ -9,7 +9,7 @@ import shlex
 from collections import defaultdict
 from typing import Any
 
-import uvloop
+from marcot.engine.server.serve import run_in_loop
 from marcot.kernels.programs import find_program
 
 from .child import free_port, served, started
@@ -35,7 +35,7 @@ def peers(command: str, model: str, threads: int, streams: int) -> dict[str, Any
             for kind, shared in _KINDS.items():
                 for name, server in (("marcot", ours), ("llama-server", theirs)):
                     before = server.cpu_s
-                    through = uvloop.run(through_server(server.url, prompts(streams, turn, shared=shared)))
+                    through = run_in_loop(through_server(server.url, prompts(streams, turn, shared=shared)))
                     turns[kind, name].append(through._replace(cpu_s=server.cpu_s - before))
         ours.end()
     found: dict[str, Any] = {"command": command.replace(shlex.split(command)[0], "llama-server")}

@@ -6,8 +6,8 @@ import asyncio
 import json
 import sys
 
-import uvloop
 from marcot.engine import Engine
+from marcot.engine.server.serve import run_in_loop
 from marcot.engine.serving.async_engine import AsyncEngine
 
 from .streams import in_python, prompts
@@ -16,7 +16,7 @@ from .streams import in_python, prompts
 def main() -> None:
     """Run a turn for each input line, its number, and print its times; arguments are MODEL, THREADS and STREAMS."""
     model, threads, streams = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    uvloop.run(_answer(Engine.load(model, threads=threads), streams))
+    run_in_loop(_answer(Engine.load(model, threads=threads), streams))
 
 
 async def _answer(engine: Engine, streams: int) -> None:

@@ -60,7 +60,7 @@ def prompts(streams: int, turn: int, *, shared: bool = False) -> list[list[int]]
 
 async def through_server(url: str, asked: Sequence[list[int]]) -> Streams:
     """Send the prompts as concurrent requests to a server; `cpu_s` of the result is 0."""
-    fields = {"max_tokens": TOKENS, "temperature": 0, "ignore_eos": True, "stream": True}
+    fields: dict[str, Any] = {"max_tokens": TOKENS, "temperature": 0, "ignore_eos": True, "stream": True}
     fields["stream_options"] = {"include_usage": True}
     times = await _together([_events(url, {"prompt": ids} | fields) for ids in asked])
     return times._replace(cpu_s=0.0, client_cpu_s=times.cpu_s)

@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 from fastapi import FastAPI
@@ -18,6 +18,8 @@ from ..errors import InputError
 from ..serving.async_engine import AsyncEngine
 from .app import create_app
 from .settings import ServerSettings
+
+T = TypeVar("T")
 
 _BACKLOG = 2048
 """Most connections that wait to be accepted."""
@@ -63,10 +65,10 @@ async def _served(engine: Engine, settings: ServerSettings, at: socket.socket, r
         await server.serve([at])
 
 
-def run_in_loop(serving: Coroutine[Any, Any, None]) -> None:
-    """Run a server to its end, in uvloop's event loop where that is installed: it takes a third less time."""
+def run_in_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of `work`, run in uvloop's event loop where that is installed: streams take a third less time."""
     with asyncio.Runner(loop_factory=uvicorn.Config("", log_config=None).get_loop_factory()) as runner:
-        runner.run(serving)
+        return runner.run(work)
 
 
 def http_server(app: FastAPI, settings: ServerSettings, ready: Callable[[], None]) -> uvicorn.Server:
