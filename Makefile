@@ -151,14 +151,14 @@ bench-planner: $(VENV)/.dev  ## time the planner
 bench-host: $(VENV)/.dev  ## time the engine's host side alone, on kernels that answer at once
 	$(BIN)/python -m bench.host $(if $(BESIDE),--beside="$(BESIDE)") $(if $(CHECK),--check) $(if $(UPDATE),--update)
 
-# To run a part: make bench-server CLIENTS=50 SECONDS=60, or PART=load, restart, beside or peers.
+# Less of it: make bench-server CLIENTS=50 SECONDS=60, or PART="restart beside" (of load, restart, beside and peers).
 # LLAMA_SERVER="/path/to/llama-server -fa on" adds the part peers. CHECK=1 fails if a limit is exceeded, UPDATE=1 writes
 # what was measured to bench/results/server.json.
 .PHONY: bench-server
 bench-server: $(VENV)/.dev  ## load a server, kill and restart it, and time it beside others
 	$(BIN)/python -m bench.server $(if $(CLIENTS),--clients=$(CLIENTS)) $(if $(SECONDS),--seconds=$(SECONDS)) \
 	  $(if $(LLAMA_SERVER),--llama-server="$(LLAMA_SERVER)") \
-	  $(if $(PART),--part=$(PART)) $(if $(CHECK),--check) $(if $(UPDATE),--update)
+	  $(addprefix --part=,$(PART)) $(if $(CHECK),--check) $(if $(UPDATE),--update)
 
 # BESIDE and UPDATE=1 work as in bench-host.
 .PHONY: bench-counts

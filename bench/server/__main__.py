@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
-from typing import Annotated, Any, Literal
+from enum import StrEnum
+from typing import Annotated, Any
 
 import cpuinfo
 import typer
@@ -20,7 +21,14 @@ from . import beside, load, peers, restart
 
 _RESULTS = RESULTS / "server.json"
 
-Part = Literal["load", "restart", "beside", "peers"]
+
+class Part(StrEnum):
+    """What can be measured."""
+
+    LOAD = "load"
+    RESTART = "restart"
+    BESIDE = "beside"
+    PEERS = "peers"
 
 
 def main(
@@ -33,12 +41,12 @@ def main(
     llama_server: Annotated[
         str, typer.Option(help="Command of a llama-server to compare with, flags included.", envvar="LLAMA_SERVER")
     ] = "",
-    part: Annotated[Part | None, typer.Option(help="Run only this part; by default all that can run.")] = None,
+    part: Annotated[list[Part] | None, typer.Option(help="Run only these parts; by default all that can run.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Fail if a limit is exceeded.")] = False,
     update: Annotated[bool, typer.Option("--update", help="Write the results to bench/results/server.json.")] = False,
 ) -> None:
     """Load-test a server (load), kill and restart it (restart), and time it beside the Python API and llama-server."""
-    if part == "peers" and not llama_server:
+    if part and Part.PEERS in part and not llama_server:
         raise typer.BadParameter("peers needs LLAMA_SERVER, the command of a llama-server")
     console = Console()
     faults: list[str] = []
@@ -66,14 +74,18 @@ def main(
         console.print(*peers.sentences(found), sep="\n", soft_wrap=True)
         return {"model": beside_model, **found}
 
-    parts: dict[Part, Callable[[], dict[str, Any]]] = {"load": loaded, "restart": restarted, "beside": compared}
+    parts: dict[Part, Callable[[], dict[str, Any]]] = {
+        Part.LOAD: loaded,
+        Part.RESTART: restarted,
+        Part.BESIDE: compared,
+    }
     if llama_server:
-        parts["peers"] = among_peers
-    for name in parts if part is None else [part]:
+        parts[Part.PEERS] = among_peers
+    for name in part or parts:
         found = parts[name]()
-        console.print_json(data={name: found})
+        console.print_json(data={name.value: found})
         if update:
-            _write(name, threads, found)
+            _write(name.value, threads, found)
     for fault in faults:
         console.print(f"[red]{fault}[/red]")
     if check and faults:
