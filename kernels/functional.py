@@ -206,7 +206,7 @@ def pack_head(
 def lm_head_topk(
     hidden: Tensor, head: PackedHead, k: int, targets: Tensor | None = None, draw: Draw | None = None
 ) -> HeadTopK:
-    """LM head fused with log-sum-exp and top-k: what is wanted of each row of logits, without the logits.
+    """LM head fused with log-sum-exp and top-k: returns the needed values of each row of logits, without the logits.
 
     It has no gradient.
 

@@ -1,4 +1,4 @@
-"""What the LM head returns of each row, how a token is chosen from it, and what a round of tokens keeps."""
+"""Results of the LM head, parameters for choosing a token from them, and the state of a round."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 BRANCHES: Final = (1, 8, 32, 128)
 PREFIX, OWN = 1024, 32
-"""Tokens that all branches share, and further tokens of each."""
+"""Number of tokens that all branches share, and of further tokens of each branch."""
 
 HEADS, KV_HEADS, HEAD_DIM = 14, 2, 64
 """Qwen2.5-0.5B."""
@@ -93,7 +93,7 @@ class Case:
 
 
 def measure(branches: int, rounds: int) -> Times:
-    """Time all ways in turns, on one thread, and check that they give the same."""
+    """Time all methods in turns, on one thread, and check that their results agree."""
     torch.set_num_threads(1)
     case = Case(branches, seed=branches)
     ways: Sequence[Callable[[], object]] = (case.plan, case.by_tree, case.by_copies, case.by_mask)

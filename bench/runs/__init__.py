@@ -1,1 +1,1 @@
-"""Runs of many questions: whether the last are as cheap as the first, and what a question costs the pool's driver."""
+"""Runs of many questions: whether the last cost no more than the first, and what a question costs a pool's driver."""

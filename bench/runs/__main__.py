@@ -1,4 +1,4 @@
-"""Watches a run of very many questions, and weighs a question's cost for the driver of a pool: `make bench-runs`."""
+"""Measures a run of very many questions, and what a question costs the driver of a pool: `make bench-runs`."""
 
 from __future__ import annotations
 

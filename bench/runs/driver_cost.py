@@ -1,4 +1,4 @@
-"""What a question costs the process that hands it out and writes its result: bytes and CPU time."""
+"""Measures what a question costs the process that hands it out and writes its result: bytes and CPU time."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class DriverCost:
 
 
 class EchoReplica(Replica):
-    """A replica that answers at once with a result that is known beforehand, as bytes that have to be read."""
+    """A replica that answers at once with a prepared result, as bytes that have to be read."""
 
     def __init__(self, number: int, reports: Sequence[bytes], ready: deque[Replica]) -> None:
         """Answer with `reports`, and enter `ready` with each."""
@@ -90,7 +90,7 @@ class EchoPool(ReplicaDriver):
     """A pool of replicas that answer at once."""
 
     def __init__(self, replicas: int, reports: Sequence[bytes]) -> None:
-        """Make them."""
+        """Make the replicas."""
         super().__init__("echo")
         self._ready: deque[Replica] = deque()
         self._replicas += [EchoReplica(number, reports, self._ready) for number in range(replicas)]

@@ -1,4 +1,4 @@
-"""A run over very many short questions with one engine, watched."""
+"""Measures memory and time during a run of very many short questions with one engine."""
 
 from __future__ import annotations
 

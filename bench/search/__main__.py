@@ -1,4 +1,4 @@
-"""Times a whole search beside other ways of doing it: `make bench-search`, or `python -m bench.search --help`."""
+"""Times a whole search and other ways of doing it: `make bench-search`, or `python -m bench.search --help`."""
 
 from __future__ import annotations
 

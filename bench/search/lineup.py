@@ -1,4 +1,4 @@
-"""The contestants of `make bench-search`, and what each must be beaten by."""
+"""The contestants of `make bench-search`, and the factor by which marcot must beat each."""
 
 from __future__ import annotations
 

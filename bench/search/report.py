@@ -26,7 +26,7 @@ def update_page(path: Path, results: SearchResults) -> None:
 
 
 def text(results: SearchResults) -> str:
-    """Return all tables, with what they mean."""
+    """Return all tables, with explanations."""
     return "\n".join(_lines(results)) + "\n"
 
 

@@ -73,7 +73,7 @@ class SearchRun:
         )
 
     def _loaded(self, one: Contestant, held: ExitStack) -> Remote | None:
-        """Load a contestant in a process that ends with `held`; None, and a note, if it is not to be had."""
+        """Load a contestant in a process that ends with `held`; None, and a note, if it is not available."""
         if one.variable is not None and not os.environ.get(one.variable):
             self.notes.append(f"{one.name}: set {one.variable} to its command, flags included")
             return None
@@ -155,7 +155,7 @@ def _part(one: Contestant, schedules: Sequence[Schedule]) -> list[Schedule]:
 
 
 def _work(one: Contestant, schedules: Sequence[Schedule]) -> int:
-    """Return what the time of a contestant is taken to be proportional to."""
+    """Return the amount of work that a contestant's time is assumed to be proportional to."""
     return sum(schedule.whole_positions if one.whole_sequences else schedule.drawn for schedule in schedules)
 
 

@@ -38,7 +38,7 @@ class Schedule(NamedTuple):
 
     @classmethod
     def of(cls, plain: Sequence[Any]) -> Self:
-        """Return the schedule that JSON has made lists of."""
+        """Convert a schedule back from the lists of its JSON form."""
         prompt, branches = plain
         return cls(prompt, [Branch(*branch) for branch in branches])
 

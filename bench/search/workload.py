@@ -1,4 +1,4 @@
-"""What is searched, and how much of it."""
+"""The work of a run of `make bench-search`."""
 
 from __future__ import annotations
 
@@ -27,4 +27,4 @@ class Workload(NamedTuple):
 
 FULL: Final = Workload(8, 8, 256, 3, (1, 4, 16, 64), 40.0)
 QUICK: Final = Workload(1, 4, 48, 1, (1, 4), 5.0)
-"""To try out changes: a few minutes, most of which is loading."""
+"""A small run to try out changes: a few minutes, most of which is loading."""

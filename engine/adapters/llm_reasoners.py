@@ -210,6 +210,6 @@ class ReasonersModel(LanguageModel):  # type: ignore[misc]  # if the library is 
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens at the beginning are the same."""
+    """The number of tokens that two sequences have in common at the beginning."""
     pairs = zip(first, second, strict=False)
     return next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(first), len(second)))

@@ -51,7 +51,7 @@ class BranchState:
     sample: int
 
     def __deepcopy__(self, memo: object) -> Self:
-        return self  # nothing in it can change, and TreeQuest copies its whole tree at every step
+        return self  # immutable, and TreeQuest copies its whole tree at every step
 
 
 class BranchGenerator:

@@ -126,7 +126,7 @@ class TreeRollouts:
         return self.engine
 
     def _sampling(self, trainer: GRPOTrainer) -> Sampling:
-        """How the trainer's arguments say to sample, with a seed of this call's own."""
+        """The sampling parameters in the trainer's arguments, with a new seed for each call."""
         args = trainer.args
         self._calls += 1
         sampling = Sampling(
@@ -173,7 +173,7 @@ def draw_trees(
 
 
 class _Fork(NamedTuple):
-    """Where a completion leaves a chain: after `tokens` tokens of chain number `chain`."""
+    """A fork: a completion leaves chain number `chain` after its first `tokens` tokens."""
 
     chain: int
     tokens: int
@@ -197,7 +197,7 @@ def _forks(prompt: Node, chains: Sequence[Node], count: int, sampling: Sampling)
 
 
 def _ranked(chain: Node) -> list[int]:
-    """The places at which to leave a chain, best first; the one before its first token only if there is no other."""
+    """The places to fork from a chain, best first. The one before its first token counts only if there is no other."""
     places = np.argsort(chain.confidences, kind="stable").tolist()
     return [place for place in places if place] or [0]
 

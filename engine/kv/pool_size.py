@@ -1,4 +1,4 @@
-"""How many pages the KV pool gets."""
+"""Chooses the size of the KV pool."""
 
 from __future__ import annotations
 

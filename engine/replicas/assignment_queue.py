@@ -1,4 +1,4 @@
-"""The questions of a stream that no replica searches: those not begun yet, and those whose worker has died."""
+"""The questions of a stream that wait for a replica: new ones, and those whose worker has died."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..search.question import Question
 from .messages import Assignment
 
 _MOST_LOSSES = 2
-"""How many workers must die while they search one question alone before that question counts as failed."""
+"""A question fails when this many workers have died while searching it alone."""
 
 
 class AssignmentQueue:
@@ -43,7 +43,7 @@ class AssignmentQueue:
 
     @property
     def has_lost(self) -> bool:
-        """Whether the next assignment is one whose worker has died, which is to be searched alone."""
+        """Whether the next question is one whose worker has died, so that it must be searched alone."""
         return bool(self._again)
 
     def next(self) -> Assignment | None:

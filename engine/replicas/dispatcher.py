@@ -1,4 +1,4 @@
-"""Hands the questions of a stream to replicas, and takes what these report."""
+"""Hands the questions of a stream to replicas, and processes their reports."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ class Dispatcher:
         return assignment is not None
 
     def take(self, replica: Replica, report: ReplicaEvent) -> Iterator[Progress | Outcome]:
-        """Yield the event that a replica reports, if it counts."""
+        """Yield the event that a replica reports, unless it is outdated."""
         ticket, event = report.ticket, report.event
         if ticket not in replica.assigned:
-            return  # it has been abandoned meanwhile
+            return  # it has been abandoned in the meantime
         if not isinstance(event, Outcome):
             if ticket not in replica.copies:
                 yield event

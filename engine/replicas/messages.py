@@ -76,7 +76,7 @@ class LoadFailure(NamedTuple):
 
 
 Request = Assignment | Abandon
-"""What a worker is told."""
+"""Messages to a worker."""
 
 Report = Ready | LoadFailure | ReplicaEvent
 """What a worker tells."""

@@ -66,7 +66,7 @@ class ProcessReplica(Replica):
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
     """Block the signals that a worker ignores, so that a process started now never dies of one while it imports."""
-    resource_tracker.ensure_running()  # else it would be started with the process, and unblock them
+    resource_tracker.ensure_running()  # otherwise it would start with the process, and unblock them
     before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_SIGNALS)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The worker's side of a replica, whatever carries the messages."""
+"""The worker's side of a replica, for any kind of connection."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..startup import freeze_imports
 from .messages import Abandon, Assignment, LoadFailure, Ready, ReplicaEvent, Request
 
 _MAX_REQUESTS = 2**31
-"""Open questions of a worker: its pool limits them."""
+"""Maximum open requests of a worker's engine; in fact, its pool limits them."""
 
 
 class QuestionWorker:
@@ -68,7 +68,7 @@ class QuestionWorker:
 
 
 def load_engine(model: str, options: Mapping[str, Any]) -> tuple[Engine, Ready] | LoadFailure:
-    """Load the engine of a worker, and say so, or why not."""
+    """Load the engine of a worker, and report that, or the error."""
     freeze_imports()
     try:
         engine = Engine.load(model, **options)

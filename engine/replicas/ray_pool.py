@@ -98,7 +98,7 @@ class RayPool(ReplicaDriver):
 
 
 class _ClusterSize(NamedTuple):
-    """How many actors there are to be, and what each needs.
+    """The number of actors, and the resources of each.
 
     Attributes:
         actors: Number of actors.
@@ -112,7 +112,7 @@ class _ClusterSize(NamedTuple):
 
     @classmethod
     def of(cls, replicas: int | None, device: str, threads: int | None) -> _ClusterSize:
-        """Divide the cluster.
+        """Divide the cluster among actors.
 
         Raises:
             InputError: It is too small.

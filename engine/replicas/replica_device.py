@@ -15,10 +15,10 @@ _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def name_devices(device: str, replicas: int | None) -> list[str]:
-    """The device of each replica, for what a user wrote: `cuda:0,cuda:1`, or one kind for all.
+    """The device of each replica, from the user's `cuda:0,cuda:1`, or one kind for all.
 
     Raises:
-        InputError: The number of devices is another than that of replicas.
+        InputError: The number of devices differs from the number of replicas.
     """
     names = device.split(",")
     if len(names) > 1:

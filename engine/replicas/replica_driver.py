@@ -1,4 +1,4 @@
-"""What pools of replicas have in common, whatever carries their messages."""
+"""The common part of all pools of replicas, for any kind of connection."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ class ReplicaDriver(ABC):
         self._tickets = count()
         self.settings: Mapping[str, str] = {}
         self.shows_date = False
-        atexit.register(self.close)  # or the process would wait for the workers, and they for questions
+        atexit.register(self.close)  # otherwise the process would wait for the workers, and they for questions
 
     @property
     def usage(self) -> Usage:
-        """The work of all replicas, as far as they have reported it."""
+        """The work that all replicas have reported."""
         total = self._lost.copy()
         for replica in self._replicas:
             total.add(replica.usage)
@@ -162,7 +162,7 @@ class ReplicaDriver(ABC):
             raise
 
     def _events(self, queue: AssignmentQueue, dispatcher: Dispatcher) -> Iterator[Progress | Outcome]:
-        """Have all questions of `queue` searched, and yield what the replicas report."""
+        """Search all questions of `queue` with the replicas, and yield their reports."""
         has_room, fed = True, 0.0
         while True:
             if has_room or time.monotonic() - fed >= _SPARE_SECONDS:
@@ -196,7 +196,7 @@ class ReplicaDriver(ABC):
         return reports
 
     def _welcome(self, replica: Replica, report: Report) -> None:
-        """Take what a worker says after it has loaded the model."""
+        """Process a worker's message that it has loaded the model."""
         if isinstance(report, LoadFailure):
             self._leave_out(replica, report.error)
         elif isinstance(report, Ready):
@@ -207,7 +207,7 @@ class ReplicaDriver(ABC):
             self.settings, self.shows_date = report.settings, report.shows_date
 
     def _replace(self, gone: Replica, dispatcher: Dispatcher | None) -> None:
-        """Replace a replica whose worker has died, and have its questions searched again."""
+        """Replace a replica whose worker has died, and queue its questions again."""
         ended = gone.farewell()
         self._lost.add(gone.usage)
         following = gone.replace()
@@ -220,7 +220,7 @@ class ReplicaDriver(ABC):
             self._leave_out(following, WorkerLostError(told))
 
     def _leave_out(self, replica: Replica, error: MarcotError) -> None:
-        """Go on without a replica that cannot work, if the pool may.
+        """Go on without a replica that cannot work, if the pool allows that.
 
         Raises:
             MarcotError: `error`, if it may not.
@@ -232,7 +232,7 @@ class ReplicaDriver(ABC):
         replica.stop()
 
     def _does_without(self, replica: Replica) -> bool:
-        """Whether the pool may go on without a replica."""
+        """Whether the pool can go on without a replica."""
         return False
 
 

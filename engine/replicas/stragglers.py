@@ -14,7 +14,7 @@ _LEAST_SECONDS = 2.0
 
 
 class Stragglers:
-    """Keeps the time of the questions of a stream that are being searched, by ticket."""
+    """Measures how long questions have been searched, by ticket."""
 
     def __init__(self) -> None:
         """Begin without questions."""

@@ -1,4 +1,4 @@
-"""How much one step of the scheduler may hold."""
+"""Limits on the size of a step of the scheduler."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ rest."""
 
 
 class SchedulerLimits(NamedTuple):
-    """How much one step may hold.
+    """Limits on the size of a step.
 
     Attributes:
         step_tokens: Maximum rows of a forward pass; decoding branches come first, prefill chunks get what is left.

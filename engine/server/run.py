@@ -15,7 +15,7 @@ from .waiting import while_connected
 
 
 class Run(Protocol):
-    """The work of one request, which has been checked and queued. One of the two methods is called, once."""
+    """The work of one checked and queued request. One of the two methods is called, once."""
 
     async def whole(self) -> BaseModel:
         """The whole answer, once the work has ended."""

@@ -69,7 +69,7 @@ class Service:
         return most if asked is None else asked
 
     def check_requests(self, count: int, param: str) -> None:
-        """Refuse a request that needs `count` places in the queue if there are not so many, even in an empty one.
+        """Refuse a request that needs `count` places in the queue, if even an empty queue has fewer.
 
         Raises:
             RequestError: There are not.

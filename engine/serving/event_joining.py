@@ -1,4 +1,4 @@
-"""How the events that a slow reader has not read yet are joined."""
+"""Joins the events that a slow reader has not read yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tree of cached tokens, as a caller describes it, and what queries read of it."""
+"""A tree of cached tokens, as a caller describes it, and what its queries read."""
 
 from __future__ import annotations
 

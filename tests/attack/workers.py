@@ -1,4 +1,4 @@
-"""Kills the workers of a run again and again, and compares its results with those of one engine.
+"""Kill the workers of a run again and again, and compare its results with those of one engine.
 
 A trial is a run over many questions with two workers, which ends when a worker has been killed ten times, at random
 moments, also while it loads the model. No question may be lost or have two results, and every result must be the one
@@ -29,19 +29,19 @@ KILLS = 10
 WORKERS = 2
 STRATEGY = MCTS(rollouts=6, max_rollout_tokens=48, width=2, vote_margin=0)
 MOST_SECONDS_BETWEEN = 8.0
-"""About as long as a worker takes to start and to work a while, so that some are killed while they load the model."""
+"""About as long as a worker takes to start and to work for a while. So some are killed while they load the model."""
 
 
 def found(result: SearchResult | None) -> tuple[object, ...] | None:
-    """All but what it cost."""
+    """A result without its cost."""
     return None if result is None else (result.answer, result.value, result.rollouts, result.tree, result.best_path)
 
 
 class Killer(Thread):
-    """Kills one of the workers from time to time.
+    """A thread that kills one of the workers from time to time.
 
     Attributes:
-        kills: How many it has killed.
+        kills: Number of workers killed so far.
     """
 
     def __init__(self, victims: Callable[[], list[int]], random: Random) -> None:
@@ -61,7 +61,7 @@ class Killer(Thread):
 
 
 def questions(killer: Killer) -> Iterator[str]:
-    """Questions as long as there is somebody to kill."""
+    """Questions until enough workers have been killed."""
     for number in count():
         if killer.kills == KILLS and number % 50 == 0:
             return
@@ -74,7 +74,7 @@ def workers_of_pool(pool: ReplicaPool) -> list[int]:
 
 
 def workers_of_ray(pool: Any) -> list[int]:
-    """The process ids of actors that answer."""
+    """The process ids of the actors that answer."""
     import ray
 
     found = []
@@ -85,7 +85,7 @@ def workers_of_ray(pool: Any) -> list[int]:
 
 
 def attack(pool: ReplicaDriver, victims: Callable[[Any], list[int]], engine: Engine, random: Random) -> Iterator[str]:
-    """Run a trial and yield what went wrong."""
+    """Run a trial; yield everything that went wrong."""
     killer = Killer(lambda: victims(pool), random)
     asked: list[str] = []
 

@@ -1,4 +1,4 @@
-"""The kernels as a library: each function on every set that a user can get, against attention and logits in fp64."""
+"""The kernels as a library: each function on every set available to users, against attention and logits in fp64."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ assert not {"triton", "gguf", "transformers"} & sys.modules.keys()
 
 @pytest.fixture(params=["reference", "cpu", "triton"])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.device:
-    """Where the set of this test keeps its tensors; functions choose that set."""
+    """The device of this test's kernel set, which the functions then choose."""
     monkeypatch.setenv("MARCOT_KERNELS", request.param)
     return torch.device(triton_device.DEVICE if request.param == "triton" else "cpu")
 
@@ -63,7 +63,7 @@ class Tree(NamedTuple):
         return [*(self.path(parent) if parent >= 0 else []), *self.segments[number].slots]
 
     def attend(self, queries: list[tuple[int, int]], q: Tensor) -> tuple[TreePlan, Tensor]:
-        """Plan, and attend on the device of the cache."""
+        """Plan, and compute attention on the device of the cache."""
         plan = kernels.plan_tree(self.segments, queries, self.k_pages, HEADS)
         return plan, kernels.tree_attention(q.to(self.k_pages.device), self.k_pages, self.v_pages, plan, 0.3).cpu()
 
@@ -90,7 +90,7 @@ def tree_of(segments: list[KVSegment], device: torch.device, dtype: torch.dtype 
 
 
 def grown(random: Random) -> list[KVSegment]:
-    """Segments in any slot of pages of their own, some of them empty."""
+    """Segments that begin in any slot of their own pages, some of them empty."""
     free = random.sample(range(PAGES), PAGES)
     segments = []
     for number in range(random.randint(1, 9)):
@@ -103,7 +103,7 @@ def grown(random: Random) -> list[KVSegment]:
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_random_trees(device: torch.device, seed: int) -> None:
-    """Queries in any order, in inner segments too, and several in one."""
+    """Queries in any order, also in inner segments, and several in one segment."""
     random = Random(seed)
     segments = grown(random)
     with_tokens = [number for number, segment in enumerate(segments) if segment.length]
@@ -120,7 +120,7 @@ def test_half_precision(device: torch.device) -> None:
 
 
 def test_many_branches_of_a_prefix(device: torch.device) -> None:
-    """As many as a search has: they share tiles, and some tiles hold short suffixes of several."""
+    """As many rows as in a search: they share tiles, and some tiles hold short suffixes of several rows."""
     segments = [KVSegment(-1, 100, range(7)), *(KVSegment(0, 1 + i % 16, [7 + i]) for i in range(40))]
     tree_of(segments, device).check([(i, 1) for i in range(1, 41)])
 
@@ -146,7 +146,7 @@ def slots_of_pages(pages: list[int], length: int) -> list[int]:
     random=st.randoms(use_true_random=False),
 )
 def test_a_table_of_pages_becomes_a_tree(tables: list[list[int]], random: Random) -> None:
-    """A page is named by what stands before it in the table, so that equal beginnings are the same pages."""
+    """Pages are numbered by what precedes them in the table, so that equal beginnings have the same pages."""
     names: dict[tuple[int, ...], int] = {}
     pages = [[names.setdefault(tuple(table[: i + 1]), len(names)) for i in range(len(table))] for table in tables]
     lengths = [random.randint(1, len(table) * PAGE_SIZE) for table in tables]

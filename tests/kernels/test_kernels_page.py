@@ -1,4 +1,4 @@
-"""docs/kernels.md: its code runs, and what it lists is what there is."""
+"""docs/kernels.md: its code runs, and its list of functions matches the code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def blocks(language: str) -> list[CodeBlock]:
 
 
 def signature(name: str) -> str:
-    """A call of `name` as the page writes it: parameters with their defaults, and what a function returns."""
+    """The signature of `name` as the page prints it: parameters with defaults, and the return type."""
     found = inspect.signature(getattr(kernels, name))
     parameters = [each.replace(annotation=each.empty) for each in found.parameters.values()]
     returns = f" -> {found.return_annotation}" if inspect.isfunction(getattr(kernels, name)) else ""

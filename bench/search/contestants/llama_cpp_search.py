@@ -16,7 +16,7 @@ from .searcher import Delivered, Searcher, Tally
 
 @dataclass
 class _Branch:
-    """A branch that is being drawn: its sequence, and what it has drawn."""
+    """A running branch: its sequence, and the tokens drawn so far."""
 
     start: Start
     sequence: int

@@ -10,7 +10,7 @@ from ..schedule import Schedule
 
 
 class Delivered(NamedTuple):
-    """What a contestant has delivered.
+    """The results that a contestant has delivered.
 
     Attributes:
         tokens: Number of tokens drawn.
@@ -45,7 +45,7 @@ class Searcher(ABC):
 
 
 class Tally:
-    """Counts what was delivered."""
+    """Counts tokens and tables."""
 
     def __init__(self) -> None:
         self._tokens = self._tables = 0

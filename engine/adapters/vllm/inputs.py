@@ -26,7 +26,7 @@ Prompt = str | Sequence[int] | TextPrompt | TokensPrompt
 
 
 class ParsedPrompt(NamedTuple):
-    """A prompt: `text`, `token_ids`, or both, of which the token ids count."""
+    """A prompt: `text`, `token_ids`, or both; if it has both, the token ids are used."""
 
     text: str | None
     token_ids: Sequence[int] | None

@@ -40,7 +40,7 @@ _SEED_BITS = 63
 
 
 class _PromptRequest(NamedTuple):
-    """A prompt of a call, and how it is continued."""
+    """A prompt of a call, and how to continue it."""
 
     prompt: str | None
     token_ids: tuple[int, ...]
@@ -94,7 +94,7 @@ class LLM:
         self._numbers = itertools.count()
         self._tokenizer: PreTrainedTokenizerFast | None = None
         self._given = Counter[str]()
-        # Its limit of requests is for servers: here every caller waits for its own.
+        # The limit on requests is for servers; here, every caller waits for its own requests.
         self._serving = BlockingEngine(engine, max_requests=2**31)
         weakref.finalize(self, _close, self._serving, self._given, engine.usage.copy())
 

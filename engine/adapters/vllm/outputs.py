@@ -1,4 +1,4 @@
-"""What `LLM.generate` returns, with vLLM's names. All of it can be changed, copied and pickled."""
+"""The results of `LLM.generate`, with vLLM's names. They can be changed, copied and pickled."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _row(
     top: int,
     tokenizer: Tokenizer | None,
 ) -> LogprobRow:
-    """The row of `token`; `top` is how many of the most probable tokens it has (-1: all)."""
+    """The row for `token`, with the `top` most probable tokens (-1: all)."""
 
     def entry(token: int, logprob: float, rank: int | None) -> Logprob:
         return Logprob(logprob, rank, tokenizer.decode([token], keep_special=True) if tokenizer else None)
@@ -149,7 +149,7 @@ def _text(drawn: Completion, params: SamplingParams, tokenizer: Tokenizer | None
     text = tokenizer.decode(ids, keep_special=keep_special)
     if not isinstance(stop, str):
         return text
-    # Only the last token can complete it: with min_tokens, earlier occurrences do not count.
+    # Only the last token can complete the stop string: with min_tokens, earlier occurrences do not count.
     before = len(tokenizer.decode(ids[:-1], keep_special=keep_special))
     at = text.find(stop, max(before - len(stop) + 1, 0))
     return text[: at + len(stop) if includes else at]

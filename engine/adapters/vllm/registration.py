@@ -8,11 +8,11 @@ from importlib import import_module
 from ...errors import InputError
 
 _MODULES = ("", ".inputs", ".outputs", ".sampling_params")
-"""Modules of this package that vLLM has under the same names."""
+"""Modules of this package that also exist in vLLM, under the same names."""
 
 
 def register() -> None:
-    """Make this package what `import vllm` finds in this process.
+    """Let `import vllm` find this package in this process.
 
     Raises:
         InputError: The real vLLM has been imported already.

@@ -15,7 +15,7 @@ _GREEDY_BELOW = 1e-5
 """Temperatures below this are greedy, as in vLLM."""
 
 _ALL = -1
-"""Instead of a number of tokens: all of the vocabulary."""
+"""Stands for the whole vocabulary instead of a number of tokens."""
 
 
 @dataclass
@@ -83,7 +83,7 @@ class SamplingParams:
         return copy.deepcopy(self)
 
     def sampling(self, room: int, vocab_size: int) -> Sampling:
-        """The same as marcot's `Sampling`, for a model of `vocab_size` tokens.
+        """Convert to marcot's `Sampling`, for a model of `vocab_size` tokens.
 
         Args:
             room: Most new tokens if `max_tokens` is None.

@@ -1,4 +1,4 @@
-"""The options that say how many engines share the questions of a run."""
+"""Options for several engines that share the questions of a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PANEL = "Replicas"
 
 @dataclass(frozen=True, slots=True)
 class ReplicaOptions:
-    """Several engines for one run, each in a process of its own."""
+    """Several engines for one run, each in its own process."""
 
     replicas: Annotated[
         int | None,
@@ -42,7 +42,7 @@ class ReplicaOptions:
 
     @contextmanager
     def open(self, model: str, loading: ModelOptions) -> Iterator[QuestionSearcher]:
-        """Load `model` as `loading` says, as often as asked for; processes end with the `with` block.
+        """Load `model` with the options `loading`, once or several times; processes end with the `with` block.
 
         Raises:
             InputError: The options contradict each other.

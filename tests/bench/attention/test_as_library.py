@@ -1,4 +1,4 @@
-"""The library beside torch's attention: three ways that have to give the same."""
+"""The benchmark of the kernels as a library: its three methods must agree."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from bench.attention import as_library
 
 
 def test_all_ways_are_timed() -> None:
-    """`measure` compares their results."""
+    """`measure` itself compares their results."""
     times = as_library.measure(3, rounds=2)
     assert times.branches == 3
     assert min(times[1:]) > 0

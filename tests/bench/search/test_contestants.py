@@ -35,7 +35,7 @@ SCHEDULES = [
 
 
 def chains_of(module: object, searcher: object, monkeypatch: pytest.MonkeyPatch) -> dict[tuple[int, int], list[int]]:
-    """Run a contestant that uses `Replay` as its module `module` imports it; its chains by question and branch."""
+    """Run a contestant whose `module` imports `Replay`; return its chains by question and branch."""
     chains = {}
 
     class Watched(Replay):
@@ -52,13 +52,13 @@ def chains_of(module: object, searcher: object, monkeypatch: pytest.MonkeyPatch)
 
 
 def most_probable(logits: torch.Tensor) -> DrawnRows:
-    """A draw that always takes the most probable token."""
+    """Always draw the most probable token."""
     logprobs, ids = logits.log_softmax(dim=-1).topk(5, dim=-1)
     return DrawnRows(ids[:, 0], ids, logprobs, logprobs[:, 0].exp() / logprobs.exp().sum(dim=1))
 
 
 def greedy_chains(model: torch.nn.Module) -> dict[tuple[int, int], list[int]]:
-    """What the schedules' branches are when each token is the most probable one, without any cache."""
+    """The branches of the schedules, drawn greedily and without any cache."""
     chains = {}
     for question, schedule in enumerate(SCHEDULES):
         for index, branch in enumerate(schedule.branches):

@@ -1,4 +1,4 @@
-"""What a run measured is written, read back, and put into the page of benchmarks."""
+"""Measurements are written, read back, and inserted into the page of benchmarks."""
 
 from __future__ import annotations
 

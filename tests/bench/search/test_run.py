@@ -1,4 +1,4 @@
-"""A whole run on a tiny model: contestants in child processes, and one that is not to be had."""
+"""A whole run on a tiny model: contestants in child processes, and one that is not available."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A schedule has every expansion of the search that it was recorded from, and a replay asks for them in order."""
+"""A schedule has every expansion of the recorded search, and a replay requests them in order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORKED = Schedule([7, 8, 9], [Branch(0, None, 0, 4), Branch(0, None, 0, 2), Bran
 
 
 def drawn_in_turn(schedules: list[Schedule]) -> list[tuple[Start, list[int]]]:
-    """Replay schedules, with new numbers for tokens; what was asked for, and what was drawn there."""
+    """Replay schedules, with increasing numbers as tokens; return the requests, and the tokens drawn for them."""
     replay, numbers, found = Replay(schedules), count(1000), []
     waiting = replay.begin()
     while waiting:

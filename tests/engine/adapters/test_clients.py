@@ -25,7 +25,7 @@ def needs(module: str, package: str) -> pytest.MarkDecorator:
 
 @pytest.fixture
 def server(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveServer]:
-    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else it asks the network for prices
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # otherwise it looks up prices on the network
     with live_server(Engine.load(str(path), kv_tokens=8192)) as server:
         yield server
         assert server.idle()

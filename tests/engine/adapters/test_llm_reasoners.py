@@ -20,7 +20,7 @@ TEXT = "Natalia sold 48 clips in April."
 
 
 class TransformersModel(reasoners.LanguageModel):
-    """The same interface in plain transformers, as the library's own `HFModel` does it."""
+    """The same interface in plain transformers, like the library's own `HFModel`."""
 
     def __init__(self, path: Path) -> None:
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(path)

@@ -1,4 +1,4 @@
-"""The Python examples of docs/integrations run as they stand, on tiny models under the names of real ones."""
+"""The Python examples of docs/integrations run as printed, with tiny models under the names of real ones."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PAGES = Path(__file__).parents[3] / "docs" / "integrations"
 HUB_MODEL = "Qwen/Qwen2.5-0.5B-Instruct"
 
 WITHOUT_GPU = ("max_steps=10", "max_steps=3, use_cpu=True, bf16=False")
-"""What TRL has to be told where there is no GPU, and fewer steps."""
+"""Arguments that TRL needs without a GPU, and fewer steps."""
 
 pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory, real_model: Callable[[str], Path]) -> Path:
-    """A cache of models, and a checkpoint folder beside it."""
+    """A model cache, and a checkpoint folder next to it."""
     place = tmp_path_factory.mktemp("pages")
     write_built_in_models(real_model("smollm2-135m"), place / "models")
     write_talking_folder(place / "folder")

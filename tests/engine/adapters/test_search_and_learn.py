@@ -1,4 +1,4 @@
-"""search-and-learn's own best-of-n, beam search and DVTS: on our vLLM adapter they find what they find on transformers.
+"""search-and-learn's own best-of-n, beam search and DVTS give the same on our vLLM adapter as on transformers.
 
 SEARCH_AND_LEARN must name a checkout of https://github.com/huggingface/search-and-learn.
 """
@@ -26,7 +26,7 @@ pytestmark = [
 pytest.importorskip("latex2sympy2", reason="needs search-and-learn's requirements: docs/vllm.md")
 
 MOST_TOKENS = 48
-"""Of a call: DVTS asks for 2,048, whatever its configuration says."""
+"""Limit per call; DVTS asks for 2,048 tokens, whatever its configuration says."""
 
 PROBLEMS = ["What is 17 + 25?", "Tom has 3 boxes of 12 pencils. He gives 7 away. How many pencils are left?"]
 
@@ -50,7 +50,7 @@ class Capped:
 
 
 class GreedyTransformers:
-    """What search-and-learn calls of an `LLM`, by transformers' own greedy decoding."""
+    """The methods of `LLM` that search-and-learn calls, with transformers' own greedy decoding."""
 
     def __init__(self, path: Path, tokenizer: Any) -> None:
         self._model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)

@@ -61,7 +61,7 @@ def test_shared_chains_are_computed_once(engine: Engine) -> None:
     state, _ = generator(None)
     before = engine.usage.copy()
     generator.draw([pickle.loads(pickle.dumps(state))] * 5)
-    assert engine.usage.since(before).prefill_tokens <= 1  # a branch's last token has not been run yet
+    assert engine.usage.since(before).prefill_tokens <= 1  # the last token of a branch is not computed yet
     engine.tree.check_integrity()
 
 

@@ -93,7 +93,7 @@ def test_what_cannot_be_drawn_is_refused() -> None:
 
 @pytest.fixture
 def trainer(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Makes a trainer on the tiny checkpoint; what its reward function was told is in its `seen`."""
+    """Make a trainer on the tiny checkpoint; its `seen` has the arguments of its reward function."""
     trl = pytest.importorskip("trl", reason="needs trl: make test-adapters")
     monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
     from datasets import Dataset
@@ -125,7 +125,7 @@ def trainer(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
 
 
 def test_trl_trains_on_them(trainer: Callable[..., Any]) -> None:
-    """Two steps: the weights change, the second step's completions come from the changed weights."""
+    """Two steps: the weights change, and the second step's completions come from the changed weights."""
     rollouts = TreeRollouts(kv_tokens=4096)
     training = trainer(rollouts)
     drawn: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""The classes that scripts import from vLLM: what they accept, and what comes back."""
+"""The classes that scripts import from vLLM: what they accept, and what they return."""
 
 from __future__ import annotations
 
@@ -307,7 +307,7 @@ def test_an_engine_is_given_back(path: Path, caplog: pytest.LogCaptureFixture) -
 
 @pytest.fixture
 def unregistered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Puts everything back that a script's run changes in this process."""
+    """Restore everything that running a script changes in this process."""
     for name in ("vllm", "vllm.inputs", "vllm.outputs", "vllm.sampling_params"):
         monkeypatch.setitem(sys.modules, name, None)
         del sys.modules[name]

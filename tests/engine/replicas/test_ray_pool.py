@@ -41,7 +41,7 @@ def pool(cluster: None, model: str) -> Iterator[RayPool]:
 
 
 def found(path: Path) -> list[dict[str, Any]]:
-    """The results in a file in the order of their questions, without what they cost."""
+    """The results in a file in the order of their questions, without their costs."""
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for line in lines:
         del line["stats"]

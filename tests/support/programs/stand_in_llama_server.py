@@ -1,4 +1,4 @@
-"""Stands in for llama-server: answers its `/completion` with token ids that tell which prompt they continue."""
+"""A stand-in for llama-server, whose `/completion` answers with token ids that show which prompt they continue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 PROBABILITIES = (0.5, 0.2, 0.1, 0.1, 0.05)
-"""Of the five best tokens at every position; the best one is always drawn."""
+"""Probabilities of the five best tokens at every position; the best one is always drawn."""
 
 
 class Handler(BaseHTTPRequestHandler):
