@@ -57,8 +57,8 @@ class BranchState:
 class BranchGenerator:
     """A generate function of TreeQuest whose states are branches of one engine's KV tree.
 
-    One thread may use it at a time, like the engine. Generators for the same prompt need samplings with different seeds,
-    or they draw the same tokens.
+    One thread may use it at a time, like the engine. Generators for the same prompt need samplings with different
+    seeds, or they draw the same tokens.
     """
 
     def __init__(
