@@ -88,14 +88,15 @@ def assert_same_bits(node: Node, other: Node) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_alone_and_in_company(load: Load, dtype: str) -> None:
-    """Alone, the path of the branch is a prompt that is computed in one piece; it is decoded with recorded steps or
-    without.
+    """Alone, the path of the branch is a prompt that is computed in one piece; it is decoded in single steps, or in
+    rounds of up to 16 tokens, which are recorded.
     """
     grown = grow(load(dtype))
     assert len({tuple(each.node.path_ids) for each in grown}) == len(grown)
     for number, each in enumerate(grown[::2]):
         alone = load(dtype)
         assert alone.deterministic
+        alone._scheduler._limits = SchedulerLimits(round_tokens=16 if number % 2 else 1)
         if number % 2 and triton_device.DEVICE == "cpu":
             step_runner = alone._scheduler._step_runner
             step_runner._graphs = DecodeGraphs(step_runner._decoder, step_runner._cache, GraphRecorder(), most_rows=2)
