@@ -68,6 +68,7 @@ class SearchRun:
                 f"value {self._value.name!r} needs the right answer of every question: pass Question(text, reference), "
                 "or a file with questions and answers"
             )
+        self._value.prepare()
         self._rule = resolve_answer_rule(options.answer_rule)
         self._parse = resolve_answer_parser(options.answer_from)
         self._pruning = Pruning(options.prune)

@@ -41,7 +41,10 @@ VALUES: dict[str, Value] = {
         GroundTruth(),
     )
 }
-"""Values by name. There are also `marco-kN`, your own as `module:name`, and mixtures: `0.7*marco+0.3*logprob`."""
+"""Values by name. There are also `marco-kN`, your own as `module:name`, mixtures such as `0.7*marco+0.3*logprob`, and
+`judge:MODEL`, which asks a second model."""
+
+_BY_MODEL = "judge:"
 
 _MARCO = re.compile(r"marco-k([1-9]\d?)")
 _PART = re.compile(r"\s*(\d*\.?\d+)\s*\*\s*(.+?)\s*")
@@ -66,11 +69,11 @@ def resolve_value(choice: str | Value | Callable[[Trace], float]) -> Value:
         return VALUES[choice]
     if (match := _MARCO.fullmatch(choice)) and int(match[1]) <= 64:
         return MarcoConfidence(int(match[1]))
-    if is_import_path(choice):
-        return _own(choice)
+    if choice.startswith(_BY_MODEL) or is_import_path(choice):
+        return _imported(choice)
     raise InputError(
         f"value {choice!r}: must be one of {', '.join(VALUES)}, marco-kN (N up to 64), your own value as module:name, "
-        "or a mixture such as 0.7*marco+0.3*logprob"
+        "judge:MODEL for a second model, or a mixture such as 0.7*marco+0.3*logprob"
     )
 
 
@@ -81,7 +84,10 @@ def _weighted(part: str, choice: str) -> tuple[float, Value]:
     return float(match[1]), resolve_value(match[2])
 
 
-def _own(path: str) -> Value:
+def _imported(path: str) -> Value:
+    if path.startswith(_BY_MODEL):  # imported by name, because judges need an engine, and engines import this package
+        judge: Value = import_attribute("marcot.engine.judging:parse_judge", "value")(path)  # type: ignore[operator]
+        return judge
     found = instantiate(import_attribute(path, "value"), path, "value")
     if isinstance(found, Value):
         return found

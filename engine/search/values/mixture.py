@@ -49,6 +49,11 @@ class Mixture(Value):
         """A name such as `"0.7*marco+0.3*logprob"`."""
         return "+".join(f"{weight:g}*{value.name}" for weight, value in self.parts)
 
+    def prepare(self) -> None:
+        """Prepare all parts."""
+        for _, value in self.parts:
+            value.prepare()
+
     def rate(self, traces: Sequence[Trace]) -> list[float]:
         """The weighted mean of the parts' ratings."""
         total = sum(weight for weight, _ in self.parts)

@@ -36,6 +36,9 @@ class Value(ABC):
     def name(self) -> str:
         """Its name in options and results."""
 
+    def prepare(self) -> None:  # noqa: B027  (most values need not)
+        """Get ready to rate, such as by loading a model; called before the first chain of a question is drawn."""
+
     def of(self, trace: Trace) -> float:
         """The value of one chain."""
         raise NotImplementedError(f"{type(self).__name__} needs a method of or rate")
