@@ -34,8 +34,8 @@ class StrategyOptions:
         str | None,
         typer.Option(
             help="Value of a chain: marco (the default), marco-kN, deepconf-group, deepconf-lowest, "
-            "deepconf-tail, logprob, ground-truth, your own as module:name, or a mixture such as "
-            "0.7*marco+0.3*logprob.",
+            "deepconf-tail, logprob, ground-truth, your own as module:name, judge:MODEL (a second model "
+            "rates), or a mixture such as 0.7*marco+0.3*logprob.",
             rich_help_panel=_SEARCH,
         ),
     ] = None
