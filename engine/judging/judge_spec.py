@@ -43,7 +43,7 @@ def parse_judge(spec: str) -> Value:
         return EndpointJudge(spec, target, model)
     if mode and mode not in MODES:
         raise InputError(f"value {spec!r}: mode={mode}: must be {' or '.join(MODES)}")
-    load = {name: options.pop(name) for name in _LOAD_OPTIONS if name in options}
+    load: dict[str, str] = {name: options.pop(name) for name in _LOAD_OPTIONS if name in options}
     _refuse(spec, options, f"mode, {', '.join(_LOAD_OPTIONS)}")
     if not load.get("kv_tokens", "1").isdecimal():
         raise InputError(f"value {spec!r}: kv_tokens={load['kv_tokens']}: must be an integer")
