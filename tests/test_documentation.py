@@ -46,7 +46,7 @@ PLACEHOLDERS = {
 }
 """Placeholders in README's table of commands, and real values for them."""
 
-OTHER_OPTIONS = {"--help", "--install-completion", "--show-completion", "--index-url"}
+OTHER_OPTIONS = {"--help", "--install-completion", "--show-completion", "--index-url", "--rounds"}
 """Options that typer adds, and options of other programs that the pages mention."""
 
 
