@@ -59,7 +59,7 @@ class EchoReplica(Replica):
         self._reports = reports
         self._ready = ready
         self._waiting: deque[Report] = deque([Ready({}, False, 1)])
-        self.bytes_out = 0
+        self.sizes: list[int] = []
         ready.append(self)
 
     def stop(self) -> None:
@@ -69,13 +69,14 @@ class EchoReplica(Replica):
         """It never ends."""
         raise NotImplementedError
 
-    def _successor(self) -> Self:
+    def replace(self) -> Self:
+        """It never has to be."""
         raise NotImplementedError
 
     def _send(self, request: Request) -> None:
         if isinstance(request, Abandon):
             return
-        self.bytes_out += len(pickle.dumps(request))
+        self.sizes.append(len(pickle.dumps(request)))
         for each in self._reports:
             report: ReplicaEvent = pickle.loads(each)
             event = replace(report.event, index=request.position)
@@ -114,12 +115,12 @@ def driver_cost(replicas: int, questions: int) -> DriverCost:
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         assert tally.finished == questions, str(tally)
         written = out.stat().st_size
-        sent = sum(each.bytes_out for each in pool._replicas if isinstance(each, EchoReplica))
+        sizes = [size for each in pool._replicas if isinstance(each, EchoReplica) for size in each.sizes]
     return DriverCost(
         replicas=replicas,
         questions=questions,
         tokens=result.stats.generated_tokens if result.stats else 0,
-        bytes_out=sent // questions,
+        bytes_out=sum(sizes) // len(sizes),
         bytes_in=sum(map(len, reports)),
         bytes_written=written // questions,
         cpu_ms=1e3 * cpu / questions,

@@ -49,7 +49,7 @@ class ProcessReplica(Replica):
         code = self._process.exitcode or 0
         return f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
 
-    def _successor(self) -> Self:
+    def replace(self) -> Self:  # noqa: D102
         return type(self)(*self._made_of)
 
     def _send(self, request: Request) -> None:

@@ -37,7 +37,7 @@ class RayReplica(Replica):
     def farewell(self) -> str:  # noqa: D102
         return self._ended
 
-    def _successor(self) -> Self:
+    def replace(self) -> Self:  # noqa: D102
         return type(self)(self.number, self._actor)
 
     def _send(self, request: Request) -> None:

@@ -22,7 +22,6 @@ class Replica(ABC):
         kv_capacity: Number of pages of its KV cache.
         usage: All work that it has done, as of its last report.
         kv_pages: Pages in use, as of its last report.
-        failed_loads: How many workers in a row have died in its place before they had loaded the model.
     """
 
     def __init__(self, number: int) -> None:
@@ -34,7 +33,6 @@ class Replica(ABC):
         self.usage = Usage()
         self.kv_pages = 0
         self.kv_capacity = 0
-        self.failed_loads = 0
         self._alone: int | None = None
 
     @property
@@ -80,16 +78,10 @@ class Replica(ABC):
         reports = self._receive()
         for report in reports:
             if isinstance(report, Ready):
-                self.is_ready, self.kv_capacity, self.failed_loads = True, report.kv_capacity, 0
+                self.is_ready, self.kv_capacity = True, report.kv_capacity
             elif isinstance(report, ReplicaEvent):
                 self.usage, self.kv_pages = report.usage, report.kv_pages
         return reports
-
-    def replace(self) -> Self:
-        """Start a worker in place of this one, which is gone."""
-        following = self._successor()
-        following.failed_loads = self.failed_loads + (not self.is_ready)
-        return following
 
     @abstractmethod
     def stop(self) -> None:
@@ -100,7 +92,8 @@ class Replica(ABC):
         """How the worker, which is gone, ended, in words."""
 
     @abstractmethod
-    def _successor(self) -> Self: ...
+    def replace(self) -> Self:
+        """Start a worker in place of this one, which is gone."""
 
     @abstractmethod
     def _send(self, request: Request) -> None:

@@ -7,6 +7,7 @@ import logging
 import pickle
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
 from datetime import date as Date
@@ -32,7 +33,7 @@ from .messages import Assignment, LoadFailure, Ready, ReplicaEvent, Report
 from .replica import Replica
 
 _MOST_FAILED_LOADS = 3
-"""How many workers in a row may die in one place before they have loaded the model."""
+"""How many workers in a row may die in one place before they have loaded the model, while no question ends anywhere."""
 
 _SPARE_SECONDS = 0.5
 """How often an idle replica looks for stragglers."""
@@ -59,6 +60,7 @@ class ReplicaDriver(ABC):
         self._replicas: list[Replica] = []
         self._lost = Usage()
         self._tickets = count()
+        self._failed_loads: Counter[int] = Counter()
         self.settings: Mapping[str, str] = {}
         self.shows_date = False
         atexit.register(self.close)  # otherwise the process would wait for the workers, and they for questions
@@ -114,6 +116,7 @@ class ReplicaDriver(ABC):
             for event in self._events(queue, dispatcher):
                 if isinstance(event, Outcome):
                     finished += 1
+                    self._failed_loads.clear()
                     yield event
                 else:
                     yield replace(event, finished=finished, running=dispatcher.running, total=total)
@@ -205,6 +208,7 @@ class ReplicaDriver(ABC):
                 self._leave_out(replica, InputError(f"replica {replica.number} {told}"))
                 return
             self.settings, self.shows_date = report.settings, report.shows_date
+            del self._failed_loads[replica.number]
 
     def _replace(self, gone: Replica, dispatcher: Dispatcher | None) -> None:
         """Replace a replica whose worker has died, and queue its questions again."""
@@ -214,9 +218,9 @@ class ReplicaDriver(ABC):
         self._replicas[self._replicas.index(gone)] = following
         if dispatcher is not None:
             dispatcher.lose(gone, ended)
-        if following.failed_loads >= _MOST_FAILED_LOADS:
-            times = f"{following.failed_loads} times in a row"
-            told = f"replica {gone.number} {ended} while it loaded {self._model}, {times}"
+        self._failed_loads[gone.number] += not gone.is_ready
+        if self._failed_loads[gone.number] >= _MOST_FAILED_LOADS:
+            told = f"replica {gone.number} {ended} while it loaded {self._model}, {_MOST_FAILED_LOADS} times in a row"
             self._leave_out(following, WorkerLostError(told))
 
     def _leave_out(self, replica: Replica, error: MarcotError) -> None:

@@ -64,8 +64,8 @@ def write_outputs(files: Mapping[Path, bytes | Iterable[bytes]]) -> None:
         raise OutputError(f"{error.filename}: cannot be written: {error.strerror}") from error
 
 
-def append_all(file: FileIO, data: bytes, *, sync: bool = False) -> None:
-    """Append `data` to an open file, all of it or nothing; with `sync`, wait until it is on disk.
+def append_all(file: FileIO, data: bytes) -> None:
+    """Append `data` to an open file, all of it or nothing.
 
     Raises:
         OSError: It cannot be written. A file on disk is as it was before.
@@ -74,8 +74,6 @@ def append_all(file: FileIO, data: bytes, *, sync: bool = False) -> None:
     try:
         while data:
             data = data[file.write(data) :]
-        if sync:
-            os.fsync(file.fileno())
     except OSError:
         if end is not None:
             with suppress(OSError):  # a device cannot be cut back

@@ -122,7 +122,7 @@ class QuestionRun:
         day: Date | None,
         different: int = 0,
     ) -> Generator[RunEvent]:
-        """Search the questions that are left; each outcome is on disk before it is yielded.
+        """Search the questions that are left; each outcome is in the file before it is yielded.
 
         Args:
             engine: The model.

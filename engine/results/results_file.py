@@ -14,6 +14,7 @@ from ...model.files.strict_json import RefusedError, parse
 from ..errors import InputError, OutputError
 from ..search.answers import known_reference
 from .added_settings import changes, select_provenance
+from .background_sync import BackgroundSync
 from .file_lock import lock
 from .json_form import JsonObject, to_line
 from .output_file import append_all
@@ -39,7 +40,7 @@ _STDOUT = 1
 
 
 class ResultsFile:
-    """One JSON line per question, written at once and synced to disk, so that a crash loses at most the last line.
+    """One JSON line per question, written and synced at once, so that a crash loses at most the last line.
 
     Opening the file cuts off an incomplete last line and finds the questions that are done: those with a result under
     the same id (or position, if they have no id) and text. Questions that failed are tried again. Of two lines about a
@@ -88,6 +89,7 @@ class ResultsFile:
         except BaseException:
             self._file.close()
             raise
+        self._sync = BackgroundSync(self._file)
 
     def has(self, question: InputQuestion) -> bool:
         """Whether the file has a result of `question` that was compared with its current reference."""
@@ -103,17 +105,17 @@ class ResultsFile:
         _check_settings(self.provenance, select_provenance(settings), str(self._path))
 
     def append(self, entry: JsonObject) -> None:
-        """Write `entry` and wait until it is on disk.
+        """Write `entry`, and have it synced to disk while the run goes on.
 
         Raises:
-            OutputError: It cannot be written completely. The file is as it was before.
+            OutputError: It cannot be written completely, and the file is as it was before; or an earlier one cannot be
+                synced.
         """
         try:
-            append_all(self._file, to_line(entry).encode(errors="backslashreplace") + b"\n", sync=True)
+            append_all(self._file, to_line(entry).encode(errors="backslashreplace") + b"\n")
+            self._sync.request()
         except OSError as error:
-            raise OutputError(
-                f"{self._path}: {error.strerror}; fix this and run the same command again to resume"
-            ) from error
+            raise self._failed(error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -121,7 +123,15 @@ class ResultsFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._file.close()
+        try:
+            self._sync.close()
+        except OSError as failed:
+            raise self._failed(failed) from failed
+        finally:
+            self._file.close()
+
+    def _failed(self, error: OSError) -> OutputError:
+        return OutputError(f"{self._path}: {error.strerror}; fix this and run the same command again to resume")
 
     def _read(self, settings: Mapping[str, Any]) -> None:
         # Through JSON and back, like the settings in the file.

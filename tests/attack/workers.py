@@ -1,8 +1,8 @@
 """Kill the workers of a run again and again, and compare its results with those of one engine.
 
 A trial is a run over many questions with two workers, which ends when a worker has been killed ten times, at random
-moments, also while it loads the model. No question may be lost or have two results, and every result must be the one
-that an engine finds that nobody disturbs.
+moments, also while it loads the model, but not while none has loaded it. No question may be lost or have two results,
+and every result must be the one that an engine finds that nobody disturbs.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ class Killer(Thread):
         kills: Number of workers killed so far.
     """
 
-    def __init__(self, victims: Callable[[], list[int]], random: Random) -> None:
+    def __init__(self, victims: Callable[[], list[int]], is_working: Callable[[], bool], random: Random) -> None:
         super().__init__(daemon=True)
+        self._is_working = is_working
         self._victims = victims
         self._random = random
         self.over = Event()
@@ -54,7 +55,7 @@ class Killer(Thread):
     def run(self) -> None:
         while self.kills < KILLS and not self.over.wait(self._random.uniform(0.0, MOST_SECONDS_BETWEEN)):
             victims = self._victims()
-            if victims:
+            if self._is_working() and victims:
                 with suppress(ProcessLookupError):
                     os.kill(self._random.choice(victims), signal.SIGKILL)
                     self.kills += 1
@@ -86,7 +87,7 @@ def workers_of_ray(pool: Any) -> list[int]:
 
 def attack(pool: ReplicaDriver, victims: Callable[[Any], list[int]], engine: Engine, random: Random) -> Iterator[str]:
     """Run a trial; yield everything that went wrong."""
-    killer = Killer(lambda: victims(pool), random)
+    killer = Killer(lambda: victims(pool), lambda: any(each.is_ready for each in pool._replicas), random)
     asked: list[str] = []
 
     def ask() -> Iterator[str]:

@@ -15,6 +15,8 @@ from marcot.engine import MCTS, Engine, InputError, Outcome
 ray = pytest.importorskip("ray", reason="needs Ray: make test-adapters")
 
 from marcot.engine.adapters.ray_data import SearchBatches  # noqa: E402
+from marcot.engine.cli.options.model import ModelOptions  # noqa: E402
+from marcot.engine.cli.options.replicas import ReplicaOptions  # noqa: E402
 from marcot.engine.replicas.ray_pool import RayPool  # noqa: E402
 
 QUICK = MCTS(rollouts=2, max_rollout_tokens=5, action="mini-step-2", width=2)
@@ -96,6 +98,13 @@ def test_a_model_that_no_actor_can_load_is_an_error(cluster: None, pool: RayPool
     pool.close()
     with pytest.raises(InputError, match="kv_dtype='fp8': the"):
         RayPool(str(pool._model), 1, kv_dtype="fp8")
+
+
+def test_the_command_line_opens_a_pool_on_ray(cluster: None, pool: RayPool) -> None:
+    pool.close()
+    with ReplicaOptions(replicas=1, ray="local").open(str(pool._model), ModelOptions(kv_tokens=2048)) as opened:
+        assert isinstance(opened, RayPool)
+        assert sum(isinstance(event, Outcome) for event in opened.stream(QUESTIONS, QUICK)) == len(QUESTIONS)
 
 
 def test_batches_of_ray_data_get_columns(cluster: None, pool: RayPool, model: str) -> None:

@@ -165,7 +165,7 @@ def test_a_worker_that_dies_while_it_loads_is_replaced_but_not_for_ever(
             if next(deaths, None) is not None:
                 kill(self)
 
-    monkeypatch.setattr(pool._replicas[0], "_successor", lambda: Dying(*pool._replicas[0]._made_of))
+    monkeypatch.setattr(pool._replicas[0], "replace", lambda: Dying(*pool._replicas[0]._made_of))
     kill(pool._replicas[0])
     assert len(outcomes(pool, QUESTIONS, concurrency=2)) == len(QUESTIONS)
     pool._load(least=2)

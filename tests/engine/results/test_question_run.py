@@ -12,6 +12,8 @@ from marcot.engine.errors import OutputError
 from marcot.engine.results import run_statistics
 from marcot.engine.results.question_run import number_questions
 from marcot.engine.results.shard import Shard
+from marcot.engine.search.trace import Trace
+from marcot.model import PAGE_SIZE
 
 QUICK = MCTS(rollouts=2, max_rollout_tokens=5, action="mini-step-2", width=2)
 QUESTIONS = [
@@ -37,6 +39,11 @@ def searched(entry: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in entry.items() if name != "stats"}
 
 
+def in_order(path: Path) -> list[dict[str, Any]]:
+    """The results in a file in the order of their questions."""
+    return sorted(map(searched, lines(path)), key=lambda entry: entry["index"])
+
+
 def test_a_run_goes_on_where_it_was_left_and_ends_as_if_it_had_not_been(engine: Engine, tmp_path: Path) -> None:
     whole, part = tmp_path / "whole.jsonl", tmp_path / "part.jsonl"
     tally = engine.run(QUESTIONS, QUICK, out=whole)
@@ -46,9 +53,6 @@ def test_a_run_goes_on_where_it_was_left_and_ends_as_if_it_had_not_been(engine: 
     assert len(lines(part)) == 1, "what is shown is on the disk already"
     tally = engine.run(QUESTIONS, QUICK, out=part)
     assert (tally.skipped, tally.finished) == (1, 4)
-
-    def in_order(path: Path) -> list[dict[str, Any]]:
-        return sorted(map(searched, lines(path)), key=lambda entry: entry["index"])
 
     assert in_order(part) == in_order(whole)
     assert [(entry.get("id"), entry.get("input")) for entry in in_order(whole)][:2] == [
@@ -64,6 +68,37 @@ def test_a_question_that_fails_is_counted_and_the_others_go_on(engine: Engine, t
     assert (tally.finished, tally.failed) == (2, 1)
     [failed] = [entry for entry in lines(tmp_path / "out.jsonl") if "error" in entry]
     assert failed["index"] == 1
+
+
+def test_a_value_that_raises_fails_its_question_alone(engine: Engine, tmp_path: Path) -> None:
+    def value(trace: Trace) -> float:
+        if "odd" in trace.question:
+            raise ZeroDivisionError("no such number")
+        return 0.5
+
+    out = tmp_path / "out.jsonl"
+    strategy = MCTS(rollouts=2, max_rollout_tokens=5, action="mini-step-2", width=2, value=value)
+    tally = engine.run(["One?", "An odd one?", "Three?"], strategy, out=out)
+    assert (tally.finished, tally.failed) == (2, 1)
+    [failed] = [entry for entry in lines(out) if "error" in entry]
+    assert "value" in failed["error"]
+    assert "ZeroDivisionError: no such number" in failed["error"]
+
+
+def test_the_smallest_pool_finds_the_same_and_a_smaller_one_says_so(engine: Engine, tmp_path: Path) -> None:
+    folder = engine.settings["model"]
+    engine.run(QUESTIONS, QUICK, out=tmp_path / "large.jsonl")
+    for pages in range(1, 40):
+        small = Engine.load(folder, kv_tokens=pages * PAGE_SIZE)
+        tally = small.run(QUESTIONS, QUICK, out=tmp_path / f"{pages}.jsonl")
+        small.tree.check_integrity()
+        if not tally.failed:
+            break
+        errors = [entry["error"] for entry in lines(tmp_path / f"{pages}.jsonl") if "error" in entry]
+        assert len(errors) == tally.failed
+        assert all("KV" in error for error in errors), errors
+    assert 1 < pages < 39
+    assert in_order(tmp_path / f"{pages}.jsonl") == in_order(tmp_path / "large.jsonl")
 
 
 def test_statistics_are_lines_that_add_up(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

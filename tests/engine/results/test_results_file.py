@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -36,6 +38,33 @@ def test_what_was_appended_is_found_again(path: Path) -> None:
         assert not file.has(InputQuestion(1, "One?"))
     assert "小明?" in path.read_text(encoding="utf-8")
     assert json.loads(path.read_text(encoding="utf-8").splitlines()[1])["value"] is None
+
+
+def test_a_slow_disk_holds_nobody_up_until_the_file_is_closed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    released, synced = Event(), []
+
+    def sync(_: int) -> None:
+        released.wait()
+        synced.append(path.read_bytes().count(b"\n"))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with ResultsFile(path, SETTINGS) as file:
+        for index in range(5):
+            file.append(entry(InputQuestion(index, "Why?")))
+        assert path.read_bytes().count(b"\n") == 5
+        released.set()
+    assert synced[-1] == 5
+    assert len(synced) <= 2, "the last one is for all that was written while the first ran"
+
+
+def test_a_disk_that_fails_later_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sync(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", sync)
+    told = r"out\.jsonl: Input/output error; fix this and run the same command again"
+    with pytest.raises(OutputError, match=told), ResultsFile(path, SETTINGS) as file:
+        file.append(entry(ONE))
 
 
 def test_a_question_that_failed_is_not_done(path: Path) -> None:

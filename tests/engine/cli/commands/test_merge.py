@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,15 @@ def test_replicas_write_what_one_engine_writes(marcot: Callable, talker: Path, q
         sorted(searched(tmp_path / f"{replicas}.jsonl"), key=lambda entry: entry["index"]) for replicas in (1, 2)
     )
     assert one == two
+
+
+def test_without_ray_an_error_says_what_to_install(
+    marcot: Callable, talker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "marcot.engine.replicas.ray_pool", raising=False)
+    ended = marcot("search", "-m", talker, "How?", "--ray", "local")
+    assert (ended.code, ended.err) == (2, "error: Ray is not installed: pip install 'marcot[ray]'\n")
 
 
 def test_bad_input(marcot: Callable, talker: Path, questions: Path, tmp_path: Path) -> None:
