@@ -85,7 +85,7 @@ class Request(NamedTuple):
         return sum(-(-len(piece) // PAGE_SIZE) + 1 for piece in self.pieces) + self.sampling.max_tokens // PAGE_SIZE + 2
 
 
-class Company(NamedTuple):
+class Comparison(NamedTuple):
     """The results of one trial.
 
     Attributes:
@@ -180,7 +180,7 @@ def at_a_border(random: Random, setting: Setting, request: Request) -> Request:
     return request._replace(sampling=sampling, n=1, first=int(drawing.argmax()))
 
 
-def attack(random: Random) -> Company:
+def attack(random: Random) -> Comparison:
     """Run one trial."""
     setting = random.choice(SETTINGS)
     prompts = [some_tokens(random, 50) for _ in range(random.randint(1, 3))]
@@ -209,7 +209,7 @@ def attack(random: Random) -> Company:
         asked = [Expansion(everyone[i].node(engine), *everyone[i][1:]) for i in order]
         families = dict(zip(order, engine.expand(asked), strict=True))
     except PoolTooSmallError:  # splits have given the nodes of a path more pages than expected
-        return Company(0, 0, 0, [])
+        return Comparison(0, 0, 0, [])
     engine.tree.check_integrity()
     differences = [
         f"{setting}, {request}: sample {sample}: {difference}"
@@ -217,7 +217,7 @@ def attack(random: Random) -> Company:
         for sample, (node, alone) in enumerate(zip(families[number], expected[number], strict=True))
         for difference in _differences(node, alone, engine, random)
     ]
-    return Company(sum(map(len, expected)), engine.usage.preemptions, engine.usage.recomputed_tokens, differences)
+    return Comparison(sum(map(len, expected)), engine.usage.preemptions, engine.usage.recomputed_tokens, differences)
 
 
 def _alone(setting: Setting, request: Request) -> list[Node]:

@@ -109,7 +109,7 @@ def _refused(call: Call, value: object) -> str | None:
     return "accepted"
 
 
-def test_what_is_no_integer_or_out_of_range_is_refused_by_a_typed_error(engine: Engine) -> None:
+def test_values_that_are_no_integers_or_out_of_range_are_typed_errors(engine: Engine) -> None:
     wrong = []
     for name, call in _calls(engine):
         several = name in ("Sampling-stop_token_ids",)
@@ -137,7 +137,7 @@ def test_integers_of_numpy_and_torch_are_welcome(engine: Engine, number: Any) ->
     assert len(engine.expand(node, number, Sampling(max_tokens=1))) == 2
 
 
-def test_what_is_no_finite_number_is_refused_by_a_typed_error() -> None:
+def test_values_that_are_no_finite_numbers_are_typed_errors() -> None:
     calls: dict[str, Call] = {
         name: lambda x, name=name: Sampling(**{name: x})
         for name in ("temperature", "top_p", "min_p", "repetition_penalty")

@@ -87,7 +87,7 @@ def assert_same_bits(node: Node, other: Node) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_alone_and_in_company(load: Load, dtype: str) -> None:
+def test_alone_and_in_a_batch(load: Load, dtype: str) -> None:
     """Alone, the path of the branch is a prompt that is computed in one piece; it is decoded in single steps, or in
     rounds of up to 16 tokens, which are recorded.
     """

@@ -191,7 +191,7 @@ def in_a_fork(work: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "at-work"])
-def test_a_fork_is_told(engine: Engine, busy: bool) -> None:
+def test_a_fork_gets_an_error(engine: Engine, busy: bool) -> None:
     with engine.prefill("How many clips?") as node:
         stream = engine.stream(["How?", "When?"], QUICK)
         events = [next(stream)]

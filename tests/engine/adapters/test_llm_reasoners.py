@@ -130,7 +130,7 @@ def test_texts_are_rated_as_by_transformers(ours: ReasonersModel, theirs: Transf
             ours.get_loglikelihood(prefix, texts)
 
 
-def test_what_there_is_not_is_refused(ours: ReasonersModel) -> None:
+def test_unsupported_options_are_refused(ours: ReasonersModel) -> None:
     with pytest.raises(InputError, match="stop, stopping_criteria"):
         ours.generate([TEXT], stopping_criteria=[print], stop="x")
     with pytest.raises(InputError, match="postprocess='logit'"):

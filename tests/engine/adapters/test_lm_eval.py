@@ -102,7 +102,7 @@ def test_a_task_of_the_harness_has_the_same_accuracy(ours: MarcotLM, theirs: HFL
     assert ours_found["results"]["sums"]["acc,none"] == theirs_found["results"]["sums"]["acc,none"]
 
 
-def test_what_there_is_not_is_refused(ours: MarcotLM) -> None:
+def test_unsupported_options_are_refused(ours: MarcotLM) -> None:
     for wish, message in (
         ({"max_gen_toks": 4, "num_beams": 3}, "num_beams: not supported by marcot"),
         ({"max_gen_toks": 4, "typical_p": 0.5}, "typical_p: not supported by marcot"),

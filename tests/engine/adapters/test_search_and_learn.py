@@ -132,7 +132,7 @@ def theirs(path: Path, ours: LLM) -> GreedyTransformers:
     ],
     ids=["best-of-n", "beam", "beam-lookahead", "dvts"],
 )
-def test_it_finds_what_it_finds_on_transformers(
+def test_results_equal_those_with_transformers(
     approach: str, options: dict[str, Any], search: Any, ours: LLM, theirs: GreedyTransformers
 ) -> None:
     from sal.config import Config

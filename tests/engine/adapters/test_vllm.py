@@ -225,7 +225,7 @@ def test_parameters_mean_what_they_mean_in_vllm() -> None:
     assert SamplingParams(max_tokens=None).sampling(100, 331).max_tokens == 100
 
 
-def test_what_there_is_not_is_refused(llm: LLM, path: Path) -> None:
+def test_unsupported_options_are_refused(llm: LLM, path: Path) -> None:
     for changes, message in (
         ({"best_of": 4}, "best_of=4: marcot returns every sample"),
         ({"n": 0}, "n=0"),

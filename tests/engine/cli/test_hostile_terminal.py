@@ -218,7 +218,7 @@ def test_a_tensor_of_a_file_is_quoted_as_it_is(on_terminal: Callable, talker: Pa
     assert code == 4
 
 
-def test_an_interrupted_run_is_told_as_it_is(
+def test_an_interruption_is_reported(
     on_terminal: Callable, talker: Path, questions: Path, ctrl_c_after_an_answer: None
 ) -> None:
     results = questions.with_name(f"results {questions.name}")
@@ -244,7 +244,7 @@ _CONSOLES = {
 _STREAMS = {"engine/cli/streams.py": "wraps them"}
 
 
-def test_nothing_goes_round_the_places_that_make_text_printable() -> None:
+def test_no_output_bypasses_the_filters_of_text() -> None:
     """Rich consoles of their own, raw file descriptors, buffers and Python's `__stdout__` would bypass the filters."""
     found = set()
     for path in sorted(ROOT.glob("[ekm]*/**/*.py")):

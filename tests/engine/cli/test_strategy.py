@@ -32,6 +32,6 @@ def test_tokens_alone_end_a_search_that_is_given_no_number_of_chains() -> None:
         ("mcts:width=0", {}, "width=0"),
     ],
 )
-def test_what_makes_no_sense_is_refused(spec: str, given: dict[str, object], message: str) -> None:
+def test_invalid_values_are_refused(spec: str, given: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         chosen_strategy(spec, given, Sampling())

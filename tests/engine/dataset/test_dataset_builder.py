@@ -231,7 +231,7 @@ def test_a_data_set_of_a_version_that_did_not_name_the_tokenizer_is_finished(res
 @pytest.mark.parametrize(
     "summary", ["[]", "{}", '{"questions": 1}', "[" * 100_000], ids=["list", "empty", "part", "deep"]
 )
-def test_a_folder_with_another_summary_is_none_of_ours(results: Path, tmp_path: Path, summary: str) -> None:
+def test_a_folder_with_another_summary_is_not_a_data_set(results: Path, tmp_path: Path, summary: str) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "dataset.json").write_text(summary)
     with pytest.raises(InputError, match="already exists and is not a data set of marcot"):

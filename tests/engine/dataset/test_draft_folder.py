@@ -173,7 +173,7 @@ def test_a_folder_of_somebody_else_is_not_taken_for_a_draft(results: Path, tmp_p
 
 
 @pytest.mark.parametrize("kind", ["an empty folder", "a file", "a link to a draft", "a link to nothing"])
-def test_what_is_no_folder_of_ours_stays(results: Path, tmp_path: Path, kind: str) -> None:
+def test_foreign_files_in_place_of_a_draft_stay(results: Path, tmp_path: Path, kind: str) -> None:
     draft = stopped_draft(results, tmp_path / "away" / "data")
     before = contents(draft)
     partial = tmp_path / "data.partial"
@@ -212,7 +212,7 @@ def test_a_draft_does_not_write_through_links(results: Path, tmp_path: Path, lin
     assert contents(tmp_path) == before
 
 
-def test_a_draft_from_before_it_had_a_mark_is_gone_on_with(results: Path, tmp_path: Path) -> None:
+def test_a_draft_without_a_mark_is_resumed(results: Path, tmp_path: Path) -> None:
     whole = make([results], tmp_path / "whole" / "data")
     (stopped_draft(results, tmp_path / "data") / "lock").write_bytes(b"")
     assert make([results], tmp_path / "data") == whole
@@ -267,7 +267,7 @@ FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
-def test_a_checkpoint_that_says_what_none_can_say_is_refused(results: Path, tmp_path: Path, forgery: str) -> None:
+def test_a_checkpoint_with_impossible_values_is_refused(results: Path, tmp_path: Path, forgery: str) -> None:
     draft = stopped_draft(results, tmp_path / "data")
     forged(draft / "checkpoint.json", FORGERIES[forgery])
     with pytest.raises(InputError, match=r"must be|required"):
@@ -307,7 +307,7 @@ def test_a_changed_draft_gives_the_same_bytes_or_is_refused(tmp_path: Path) -> N
                 assert made == whole, (name, change)
 
 
-def test_what_a_run_left_that_was_killed_after_its_last_step_goes(results: Path, tmp_path: Path) -> None:
+def test_leftovers_of_a_run_killed_after_its_last_step_are_removed(results: Path, tmp_path: Path) -> None:
     draft = stopped_draft(results, tmp_path / "data")
     files = draft / "files"
     files.rename(tmp_path / "away")

@@ -26,7 +26,7 @@ STRATEGIES = [
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.name)
 @pytest.mark.parametrize("odds", [0.05, 0.3])
-def test_at_all_its_tokens_a_search_stands_where_it_ended(strategy: object, odds: float) -> None:
+def test_at_its_full_cost_a_search_has_its_final_answer(strategy: object, odds: float) -> None:
     result = searched(strategy, hashed_draw(eos_odds=odds))
     found = Trial.of(0, "toy:1", result.answer, result, 1.0)
     standing = Anytime(found, strategy.answer_rule).at(found.tokens)
@@ -41,7 +41,7 @@ def test_at_all_its_tokens_a_search_stands_where_it_ended(strategy: object, odds
 
 
 @pytest.mark.parametrize("rule", ANSWER_RULES)
-def test_after_some_rollouts_it_stands_where_a_search_of_so_many_ends(rule: str) -> None:
+def test_after_some_rollouts_it_has_the_answer_of_a_search_with_as_many(rule: str) -> None:
     whole = MCTS(
         action="mini-step-3",
         rollouts=12,
@@ -110,7 +110,7 @@ def test_the_limit_is_the_largest_that_keeps_to_the_budget_on_average(costs: lis
     assert mean(limit + 1) > budget or limit == max(costs)
 
 
-def test_what_a_search_saves_where_it_stops_is_there_where_it_does_not() -> None:
+def test_tokens_saved_by_short_searches_are_left_for_long_ones() -> None:
     """Two questions cost 10 tokens and one 100, which is 40 on average. For an average of 30 the third may cost 70."""
     assert limit_for([10, 10, 100], 30) == 70
     assert limit_for([10, 10, 100], 40) == 100

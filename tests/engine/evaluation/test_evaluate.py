@@ -164,7 +164,7 @@ def test_strategies_come_in_several_forms(engine: Engine) -> None:
     assert list(evaluate(engine, one, "greedy:max_rollout_tokens=4,label=short")) == ["short"]
 
 
-def test_what_fails_is_told_and_does_not_stop_the_others(engine: Engine) -> None:
+def test_a_failure_is_reported_and_does_not_stop_the_others(engine: Engine) -> None:
     long = Question("word " * 5000, "1")
     found = evaluate(engine, [QUESTIONS[0], long], Greedy(**QUICK))
     [failure] = found.failures

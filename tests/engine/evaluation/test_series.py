@@ -169,7 +169,7 @@ def test_a_head_of_another_type_is_refused(tmp_path: Path, name: str) -> None:
             read_series([tmp_path / "a.jsonl"])
 
 
-def test_what_is_odd_is_named(tmp_path: Path) -> None:
+def test_invalid_lines_are_named(tmp_path: Path) -> None:
     entry = json.loads(line(trial(0, ["1", "2"])))
     entry["rollouts"]["leaf"][1] = 7
     (tmp_path / "a.jsonl").write_text(json.dumps(entry) + "\n")

@@ -12,7 +12,7 @@ from support.programs import system_tools
 
 
 @pytest.mark.parametrize("trial", range(12))
-def test_branches_alone_and_in_company(trial: int) -> None:
+def test_branches_alone_and_in_a_batch(trial: int) -> None:
     if not select(torch.device("cpu")).deterministic:
         pytest.skip(system_tools.why_skipped("g++"))
     assert attack(Random(f"test:{trial}")).differences == []

@@ -121,7 +121,7 @@ def assert_same(nodes: Sequence[Node], others: Sequence[Node]) -> None:
             np.testing.assert_array_equal(getattr(node, field), getattr(other, field))
 
 
-def test_alone_and_in_company(load: Loader) -> None:
+def test_alone_and_in_a_batch(load: Loader) -> None:
     """Each branch is drawn again alone, below a prompt that is its whole path, and scored in one chunk of tokens."""
     nodes = load.grown
     assert len({tuple(node.path_ids) for node in nodes}) > 20

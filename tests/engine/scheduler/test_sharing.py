@@ -140,7 +140,7 @@ def test_step_size_and_batch_limit_change_nothing(folder: str, engine: Engine) -
         assert_same(one, other)
 
 
-def test_results_do_not_depend_on_company_or_order(engine: Engine) -> None:
+def test_results_do_not_depend_on_neighbours_or_order(engine: Engine) -> None:
     first, second = engine.prefill(PROMPT), engine.prefill([7, 7, 7])
     together = engine.expand([Expansion(second, 3, sample(9)), Expansion(first, 4, sample(13, top_k=0, top_p=0.9))])
     alone = engine.expand(first, 4, sample(13, top_k=0, top_p=0.9))

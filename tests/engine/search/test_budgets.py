@@ -137,7 +137,7 @@ def test_an_abandoned_search_releases_its_nodes(name: str) -> None:
 
 
 @EACH
-def test_a_model_that_says_nothing_is_told_what_to_do_until_the_chain_may_end(name: str) -> None:
+def test_a_silent_model_is_prompted_until_the_chain_may_end(name: str) -> None:
     world = ToyWorld(lambda path, sample, position: (EOS, 0.75))
     result = search(world, name, action="marco-v2", rollouts=3, max_rollout_tokens=100)
     assert all("the final answer is" in rollout.text for rollout in result.rollouts)

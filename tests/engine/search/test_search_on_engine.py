@@ -83,7 +83,7 @@ def test_the_same_search_again_is_the_same(engine: Engine, name: str) -> None:
 
 
 @EACH
-def test_a_search_does_not_depend_on_its_company(engine: Engine, name: str) -> None:
+def test_a_search_does_not_depend_on_other_searches(engine: Engine, name: str) -> None:
     together = engine.search(QUESTIONS, quick(name))
     for question, one in zip(QUESTIONS, together, strict=True):
         [alone] = engine.search(question, quick(name))

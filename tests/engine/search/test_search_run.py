@@ -142,7 +142,7 @@ def test_a_chain_of_given_tokens_does_not_count_as_drawn(name: str) -> None:
 
 
 @EACH
-def test_a_model_that_never_says_what_it_is_told_to_say_comes_to_an_end(name: str) -> None:
+def test_a_model_that_ignores_its_prompts_comes_to_an_end(name: str) -> None:
     """An action that stays empty, as neither prompt nor model begins it, leads nowhere new; the next one is tried."""
     think = Kind("think", followers=(("think", 1), ("answer", 1)))
     actions = GuidedActions("mine", (think, Kind("answer", openings=("It is ",))), start=(("think", 2),))

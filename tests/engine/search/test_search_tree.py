@@ -132,13 +132,13 @@ def test_finished_parts_are_left_alone_until_everything_is_finished() -> None:
     check(grown)
 
 
-def test_what_is_too_deep_is_joined_into_a_leaf() -> None:
+def test_actions_that_are_too_deep_are_joined_into_a_leaf() -> None:
     grown = tree(max_depth=2)
     leaf = rollout(grown, grown.root, content(1), content(2), content(3), content(4))
     assert (leaf.content.text, leaf.depth, leaf.terminal) == ("234", 2, True)
 
 
-def test_what_finds_no_room_is_joined_into_a_leaf() -> None:
+def test_actions_beyond_the_largest_tree_are_joined_into_a_leaf() -> None:
     grown = tree()
     leaf = rollout(grown, grown.root, content(1), content(2), content(3), max_new=2)
     assert leaf.content.text == "23"

@@ -140,7 +140,7 @@ def test_a_branch_nobody_uses_expires(server: LiveServer, client: httpx2.Client)
         ("/release", {"branches": ["all"]}),
     ],
 )
-def test_what_makes_no_sense_is_refused(client: httpx2.Client, path: str, fields: dict[str, Any]) -> None:
+def test_invalid_values_are_refused(client: httpx2.Client, path: str, fields: dict[str, Any]) -> None:
     assert client.post(f"/v1/branches{path}", json=fields).status_code == 400
 
 

@@ -47,7 +47,7 @@ def test_a_key_opens_every_route(guarded: LiveServer, headers: dict[str, str]) -
     ids=["none", "wrong", "basic", "bare", "empty"],
 )
 @pytest.mark.parametrize("path", ["/v1/models", "/metrics", "/openapi.json", "/version", "/nothing"])
-def test_without_a_key_nothing_is_told(guarded: LiveServer, headers: dict[str, str], path: str) -> None:
+def test_without_a_key_nothing_is_revealed(guarded: LiveServer, headers: dict[str, str], path: str) -> None:
     with connect(guarded, **headers) as client:
         answer = client.get(path)
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
@@ -116,7 +116,7 @@ def test_other_names_are_refused(server: LiveServer, host: str) -> None:
     ],
     ids=lambda body: body[:34].decode(errors="replace") or "empty",
 )
-def test_what_is_no_request(client: httpx2.Client, body: bytes) -> None:
+def test_bodies_that_are_no_request_are_refused(client: httpx2.Client, body: bytes) -> None:
     answer = client.post("/v1/completions", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["type"] == "invalid_request_error"

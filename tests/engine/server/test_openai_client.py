@@ -357,7 +357,7 @@ def test_streamed_answers_come_by_their_index(chat: Any) -> None:
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else value,
 )
-def test_what_makes_no_sense_is_refused(complete: Any, options: dict[str, Any], word: str) -> None:
+def test_invalid_values_are_refused(complete: Any, options: dict[str, Any], word: str) -> None:
     with pytest.raises(openai.BadRequestError, match=word) as refused:
         complete(**options)
     assert refused.value.type == "invalid_request_error"

@@ -34,7 +34,7 @@ def test_a_conversation_becomes_tokens(client: httpx2.Client, offline: Engine) -
         ("/detokenize", {"tokens": "all"}),
     ],
 )
-def test_what_has_no_tokens(client: httpx2.Client, path: str, fields: dict[str, Any]) -> None:
+def test_invalid_token_requests_are_refused(client: httpx2.Client, path: str, fields: dict[str, Any]) -> None:
     assert client.post(path, json=fields).status_code in (400, 404)
 
 

@@ -191,7 +191,7 @@ def test_lower_priorities_go_first(start: Callable[..., LiveServer]) -> None:
         assert last.result() == first
 
 
-def test_an_error_in_a_stream_is_told_in_it(
+def test_an_error_in_a_stream_is_an_event(
     client: httpx2.Client, monkeypatch: pytest.MonkeyPatch, server: LiveServer
 ) -> None:
     scheduler = server.engine.engine.routines.scheduler

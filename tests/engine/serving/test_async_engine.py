@@ -259,7 +259,7 @@ def test_the_engine_belongs_to_one_thread(engine: Engine) -> None:
     served(work, engine)
 
 
-def test_what_fails_fails_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_does_not_affect_other_requests(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = alone(engine, "How", replace(SAMPLING, max_tokens=200), 1)
 
     def broken(chain: Trace) -> float:

@@ -39,7 +39,7 @@ def test_pieces_make_up_the_text_of_the_same_sample(engine: Engine, seed: int, f
 
 @pytest.mark.parametrize("keep", [False, True], ids=["cut", "kept"])
 @pytest.mark.parametrize("begin", range(2, 40, 3))
-def test_nothing_of_a_stop_string_is_told_too_early(engine: Engine, begin: int, keep: bool) -> None:
+def test_no_part_of_a_stop_string_is_streamed(engine: Engine, begin: int, keep: bool) -> None:
     free = Sampling(temperature=1.0, max_tokens=60, seed=3, ignore_eos=True)
     _, unstopped = streamed(engine, free)
     stop = unstopped.text[begin : begin + 4]

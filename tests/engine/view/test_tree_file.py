@@ -46,7 +46,7 @@ def test_a_place_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> No
             TreeFile(path, numbered=False)
 
 
-def test_a_place_that_vanishes_meanwhile_is_an_error_of_ours(tmp_path: Path) -> None:
+def test_a_folder_that_vanishes_is_a_typed_error(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     file = TreeFile(folder / "out.html", numbered=False)

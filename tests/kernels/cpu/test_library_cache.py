@@ -142,7 +142,7 @@ def test_a_link_to_a_cache_is_followed_once(tmp_path: Path, monkeypatch: pytest.
     assert cache_folder() == tmp_path / "real" / "marcot" / "kernels"
 
 
-def test_whoever_has_no_home_has_a_cache_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_user_without_a_home_has_a_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

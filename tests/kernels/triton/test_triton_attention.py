@@ -251,7 +251,7 @@ def fixed_tiles(rows: int, paths: Sequence[Sequence[int]], shared: int) -> Tiles
 
 
 @pytest.mark.parametrize("length", [129, 192, 300])
-def test_a_row_is_the_same_bits_in_any_company(
+def test_a_row_has_the_same_bits_beside_any_neighbours(
     triton_ops: Kernels,
     device: torch.device,
     dtypes: tuple[torch.dtype, ...],

@@ -166,7 +166,7 @@ def test_a_format_that_no_kernel_reads_is_decoded(device: torch.device, random: 
 
 
 @pytest.mark.parametrize("format", ["F16", "Q4_K", "Q8_0"])
-def test_a_row_has_the_same_bits_in_every_company(
+def test_a_row_has_the_same_bits_in_any_batch(
     monkeypatch: pytest.MonkeyPatch, device: torch.device, random: torch.Generator, format: str
 ) -> None:
     multiply_rows_apart(monkeypatch)
@@ -181,7 +181,7 @@ def test_a_row_has_the_same_bits_in_every_company(
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_what_is_launched_are_the_variants(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+def test_launches_are_listed_as_variants(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
     variants = [*linear_variants(INTERPRETED), *embed_variants(INTERPRETED)]
     names = ("_quantized_linear", "_dense_linear")
     launches = noted(monkeypatch, [*((linear, name) for name in names), (embed, "_decode")])

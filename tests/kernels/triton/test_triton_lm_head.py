@@ -197,7 +197,7 @@ def test_rows_without_a_draw_disturb_nobody(triton_ops: Kernels, device: torch.d
 
 
 @pytest.mark.parametrize("format", ["F16", "Q8_0"])
-def test_a_row_has_the_same_bits_in_every_company(
+def test_a_row_has_the_same_bits_in_any_batch(
     monkeypatch: pytest.MonkeyPatch, device: torch.device, random: torch.Generator, format: str
 ) -> None:
     multiply_rows_apart(monkeypatch)
@@ -214,7 +214,7 @@ def test_a_row_has_the_same_bits_in_every_company(
 def test_draws_that_the_last_bit_decides(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
     multiply_rows_apart(monkeypatch)
     ops = TritonKernels(detect_arch(device), deterministic=True)
-    tied_draws(rows=17, vocab=150).check_company(ops, device, (1, 5, 20))
+    tied_draws(rows=17, vocab=150).check_in_batches(ops, device, (1, 5, 20))
 
 
 _KERNELS = [(lm_head_tiles, "_tiles"), (lm_head_bound, "_bound"), (lm_head_merge, "_merge")]
@@ -404,7 +404,7 @@ def test_keys_order_as_logits_do_and_hold_them(device: torch.device, random: tor
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_what_is_launched_are_the_variants(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+def test_launches_are_listed_as_variants(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
     variants = list(lm_head_variants(INTERPRETED))
     launches = noted(monkeypatch, _KERNELS)
     targets, longs = torch.zeros(2, 100, dtype=torch.int64)

@@ -323,7 +323,7 @@ def test_two_processes_wait_for_each_other(index):
     assert other.communicate(timeout=60)[0] == "tiny.gguf\n"
 
 
-def test_what_comes_while_it_waits_is_checked_too(index, monkeypatch):
+def test_a_file_that_appears_while_it_waits_is_checked(index, monkeypatch):
     """A model is never returned without a check of its hash. Here another process has written a wrong file."""
     models_folder().mkdir()
     (models_folder() / "tiny.gguf").write_bytes(WHOLE.swapcase())

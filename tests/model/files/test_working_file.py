@@ -16,7 +16,7 @@ def test_what_killed_processes_left_goes(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["report.md"]
 
 
-def test_what_somebody_writes_now_stays(tmp_path: Path) -> None:
+def test_a_file_that_is_being_written_stays(tmp_path: Path) -> None:
     with working_names([tmp_path / "report.md"]) as [first]:
         first.write_bytes(b"so far")
         write_output(tmp_path / "report.md", b"of another process")

@@ -218,7 +218,7 @@ def test_what_cannot_be_recorded(decoder: Decoder, cache: KVCache, caplog: pytes
     assert caplog.messages == ["decoding without CUDA graphs: operation not permitted when stream is capturing"]
 
 
-def test_what_is_not_taken(decoder: Decoder, cache: KVCache) -> None:
+def test_steps_that_are_not_recorded(decoder: Decoder, cache: KVCache) -> None:
     graphs = DecodeGraphs(decoder, cache, GraphRecorder(), most_rows=10)
     small, large = (round_of(first_tokens(rows, seed=0), decoder, False, 5) for rows in (16, 17))
     assert graphs.takes(small)

@@ -26,7 +26,7 @@ class TiedDraws(NamedTuple):
     weight: Tensor
     draw: Draw
 
-    def check_company(self, ops: Kernels, device: torch.device, widths: Sequence[int]) -> None:
+    def check_in_batches(self, ops: Kernels, device: torch.device, widths: Sequence[int]) -> None:
         """Check that rows give the same alone, in part and in reverse, with each of these numbers of best tokens."""
         packed = ops.pack_linear([self.weight], torch.float32, device)
 

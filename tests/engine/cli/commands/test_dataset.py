@@ -31,7 +31,7 @@ def results(tmp_path: Path) -> Path:
     return write_lines(tmp_path / "results.jsonl", ENTRIES)
 
 
-def test_it_says_what_became_of_the_searches(marcot: Callable, results: Path, tmp_path: Path) -> None:
+def test_it_reports_the_outcome_of_every_search(marcot: Callable, results: Path, tmp_path: Path) -> None:
     ended = marcot("dataset", results, "--out", tmp_path / "data", "--max-similarity", 1.1, "--validation", 0)
     assert ended.code == 0
     assert "12 questions, 24 traces, 12 of them pass all filters" in ended.out

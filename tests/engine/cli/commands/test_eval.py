@@ -140,7 +140,7 @@ def test_full_results_are_sources_of_training_data(evaluate: Callable, tmp_path:
         assert [trace.correct for trace in entry.traces] == right
 
 
-def test_what_is_there_is_not_done_again(evaluate: Callable, tmp_path: Path) -> None:
+def test_recorded_answers_are_not_repeated(evaluate: Callable, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert evaluate("--out", out, "--questions", "1-2").code == 0
     before = lines(out)

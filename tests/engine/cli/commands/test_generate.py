@@ -121,7 +121,7 @@ def test_a_stream_without_a_tokenizer_ends_in_ids(marcot: Callable, mute: Path) 
     assert len(marcot("generate", "-m", mute, "--stream", *options).out.split()) == 3
 
 
-def test_what_was_told_stays_after_ctrl_c(marcot: Callable, talker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_printed_text_stays_after_ctrl_c(marcot: Callable, talker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stream_text = Engine.stream_text
 
     def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:

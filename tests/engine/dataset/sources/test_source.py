@@ -153,7 +153,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("more", [b"[]", b"  x", b" " * 2**21 + b"{}"])
-def test_what_follows_an_array_is_not_left_out(tmp_path: Path, more: bytes) -> None:
+def test_text_after_an_array_is_not_ignored(tmp_path: Path, more: bytes) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(json.dumps([GOOD]).encode() + b" \n" * 2**20)
     assert len(list(Source(path).spans())) == 1

@@ -44,7 +44,7 @@ def test_every_action_begins_with_a_prompt_of_its_kind() -> None:
     assert seen == set(beginnings)
 
 
-def test_only_what_may_follow_follows() -> None:
+def test_only_declared_followers_follow() -> None:
     result = ToyWorld(hashed_draw()).run(MCTS(vote_margin=0, rollouts=40, action=actions(), max_rollout_tokens=60))
     followers = {"plan": {"work", "end"}, "work": {"end"}, "end": set()}
     for node in result.tree[1:]:

@@ -52,7 +52,7 @@ def test_an_answer_in_another_place_is_not_asked_into_a_box(answer_from: Any) ->
 
 
 @pytest.mark.parametrize(("wanted", "follows"), [(None, ""), ("", ""), (" \n", ""), ("Be brief.\n", "Be brief.")])
-def test_what_is_given_is_taken(wanted: str | None, follows: str) -> None:
+def test_a_given_instruction_is_used(wanted: str | None, follows: str) -> None:
     assert instruction_for(template(PLAIN), MCTS(), wanted) == follows
 
 

@@ -51,7 +51,7 @@ def test_every_kind_of_search_ends_and_leaves_nothing_behind(engine: Engine, opt
     assert held_nodes(engine) == 0
 
 
-def test_a_search_does_not_depend_on_its_company(engine: Engine) -> None:
+def test_a_search_does_not_depend_on_other_searches(engine: Engine) -> None:
     together = engine.search(QUESTIONS, quick())
     alone = [engine.search(question, quick())[0] for question in QUESTIONS]
     for one, other in zip(together, alone, strict=True):

@@ -160,7 +160,7 @@ def test_an_object_that_is_called() -> None:
         resolve_value(Length(2)).of(trace(2, 0, text="so 8"))
 
 
-def test_a_search_is_told_so_too() -> None:
+def test_a_search_gets_the_same_error() -> None:
     world = ToyWorld(hashed_draw())
     with pytest.raises(InputError, match=r"rated a chain 7\.0"):
         world.run(MCTS(value=lambda chain: 7.0))
@@ -221,7 +221,7 @@ def test_mixtures_are_read_as_they_are_written(parts: list[tuple[int, str]], spa
     ["", "marko", "marco-k0", "marco-k65", "marco-k", "0*marco", "-1*marco", "1*", "*marco", "1*marco+", "nan*marco",
      "1*marco+logprob", "nowhere_to_be_found:f", "math:nothing", "math:pi", ":", ":f", "math:", ".math:f", "a\0b:f"],
 )  # fmt: skip
-def test_what_is_no_value_is_refused(name: str) -> None:
+def test_invalid_names_of_values_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="value "):
         resolve_value(name)
 
