@@ -66,7 +66,7 @@ def watch_run(questions: int, stretch: int, out: Path) -> list[Stretch]:
         gc.collect()
         live = sum(isinstance(each, KVNode) for each in gc.get_objects())
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        tree = sum(1 for _ in engine.tree.nodes())
+        tree = 1 + sum(1 for _ in engine.tree.nodes())  # and the root
         parts.append(Stretch(ended, cpu_ms, pages * _PAGE_BYTES / 1e6, live, tree))
         began = time.process_time()
 
