@@ -34,12 +34,12 @@ class Counts(TorchDispatchMode):  # type: ignore[no-untyped-call]
         copies: Number of these copies.
     """
 
-    def __init__(self, whole: Callable[[Tensor], int]) -> None:
-        """Start at zero; `whole(tensor)` returns how many bytes of a tensor argument a kernel reads or writes."""
+    def __init__(self, moved: Callable[[str, Tensor], int]) -> None:
+        """Start at zero; `moved(kernel, tensor)` returns how many bytes of a tensor argument a kernel moves."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.kernels: Counter[str] = Counter()
         self.device_bytes = self.copied_bytes = self.copies = 0
-        self._whole = whole
+        self._moved = moved
 
     def launch(self, kernel: JITFunction[Any], *arguments: Any, **_: Any) -> None:  # noqa: ANN401
         """Count a launch of a Triton kernel."""
@@ -47,7 +47,7 @@ class Counts(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _note(self, name: str, arguments: Any) -> None:  # noqa: ANN401
         self.kernels[name] += 1
-        self.device_bytes += sum(map(self._whole, _tensors(arguments)))
+        self.device_bytes += sum(self._moved(name, tensor) for tensor in _tensors(arguments))
 
     def __torch_dispatch__(
         self,
@@ -84,9 +84,9 @@ class Counts(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 @contextmanager
-def counted(whole: Callable[[Tensor], int]) -> Iterator[Counts]:
+def counted(moved: Callable[[str, Tensor], int]) -> Iterator[Counts]:
     """Context manager that counts all kernels and copies; Triton kernels do not run."""
-    counts = Counts(whole)
+    counts = Counts(moved)
 
     def launching(kernel: JITFunction[Any], grid: object) -> Callable[..., None]:
         return partial(counts.launch, kernel)

@@ -44,7 +44,7 @@ class Counting:
         known = {field.name: config[field.name] for field in fields(ModelConfig)}  # older checkouts have fewer fields
         model = ModelConfig(**known | {"rope": RopeConfig(**config["rope"])})
         given, tokens, read = _last_run(model, branches)
-        with counted(lambda tensor: _moved(tensor, read, model)) as counts:
+        with counted(lambda kernel, tensor: _moved(kernel, tensor, branches, read, model)) as counts:
             kernels: Any = TritonKernels(_H100)
             decoder = Decoder(_Shapes("shapes", model), kernels, torch.bfloat16, META)
             cache = KVCache(model, KV_TOKENS // PAGE_SIZE, torch.bfloat16, META)
@@ -111,10 +111,22 @@ _COUNTERS: Final = 1 << 20
 """An int32 tensor with at least this many elements is the counters for the largest launch; it counts as no bytes."""
 
 
-def _moved(tensor: Tensor, read: int, config: ModelConfig) -> int:
-    """Return the bytes of a tensor that a kernel moves: of K or V pages, only the tokens that tiles read; else all."""
+_SAMPLED_ROWS: Final = 35
+"""From this many rows on, two launches of the LM head's `_tiles` multiply its matrix, a part each."""
+
+
+def _moved(kernel: str, tensor: Tensor, rows: int, read: int, config: ModelConfig) -> int:
+    """Return the bytes of a tensor that `kernel` moves: all of them, unless it gets more than it needs.
+
+    Of K or V pages, attention reads only the tokens of its tiles, and the others write only those of the `rows`.
+    """
     if tensor.dim() >= 4 and tensor.shape[-2:] == (PAGE_SIZE, config.head_dim):
-        return read * config.num_kv_heads * config.head_dim * tensor.itemsize
+        tokens = read if kernel == "_attend" else rows
+        return tokens * config.num_kv_heads * config.head_dim * tensor.itemsize
+    if tensor.shape == (config.vocab_size, config.hidden_size):
+        if kernel == "_merge":  # it reads a tile only if the memory for logits was too small
+            return 0
+        return tensor.nbytes // 2 if kernel == "_tiles" and rows >= _SAMPLED_ROWS else tensor.nbytes
     return 0 if tensor.dtype == torch.int32 and tensor.numel() >= _COUNTERS else tensor.nbytes
 
 
