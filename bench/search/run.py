@@ -12,8 +12,8 @@ from marcot.engine.evaluation.mgsm import problems
 
 from ..common.machine import Machine
 from ..common.remote import MissingPackageError, Remote, RemoteError
-from ..cpu.bystanders import Bystanders, processor_seconds
 from ..cpu.conversion import converted
+from ..cpu.other_programs import OtherPrograms, processor_seconds
 from .lineup import LINEUP, MARCOT, Contestant
 from .results import Counts, Entry, InFlight, SearchResults
 from .schedule import Schedule
@@ -110,7 +110,7 @@ class SearchRun:
         try:
             remote.call("prepare", schedules=schedules)
             before = sum(map(processor_seconds, _family(remote.process)))
-            with Bystanders(lambda: _family(remote.process)) as bystanders:
+            with OtherPrograms(lambda: _family(remote.process)) as others:
                 found: dict[str, float] = remote.call("search")
             found["processor_s"] = sum(map(processor_seconds, _family(remote.process))) - before
         except RemoteError as error:
@@ -119,10 +119,10 @@ class SearchRun:
         drawn = sum(schedule.drawn for schedule in schedules)
         assert found["tokens"] == drawn, f"{one.name} drew {found['tokens']} tokens instead of {drawn}"
         self._rounds.setdefault(one.name, []).append(found)
-        self._disturbed.setdefault(one.name, []).append(bystanders.cores)
+        self._disturbed.setdefault(one.name, []).append(others.cores)
         self._say(
             f"{one.name}, round {number + 1} of {self._workload.rounds}: {found['seconds']:.1f} s for {drawn} tokens"
-            f" ({found['processor_s']:.1f} s of processor time; others used {bystanders.cores:.1f} processors)"
+            f" ({found['processor_s']:.1f} s of processor time; others used {others.cores:.1f} processors)"
         )
 
     def _entry(self, one: Contestant, schedules: Sequence[Schedule]) -> Entry:
