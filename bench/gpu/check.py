@@ -169,7 +169,7 @@ def _among(names: str, known: Mapping[str, object]) -> list[str]:
     chosen = names.split()
     for name in chosen:
         if name not in known:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
     return chosen
 
 

@@ -196,7 +196,7 @@ def _ops(names: str) -> list[str]:
     chosen = names.split()
     for name in chosen:
         if name not in OPS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(OPS)}")
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(OPS)}")
     return chosen
 
 

@@ -131,7 +131,9 @@ def bench_host(
     """Time the host side of the engine, with kernels that cost almost no time."""
     names = [name for name in WORKLOADS if any(name.startswith(pattern.strip()) for pattern in workloads.split(","))]
     if not names:
-        raise typer.BadParameter(f"--workloads {workloads}: none begins so; there are {'; '.join(WORKLOADS)}")
+        raise typer.BadParameter(
+            f"--workloads {workloads}: no workload begins like this; there are {'; '.join(WORKLOADS)}"
+        )
     checkouts = {"this": this.resolve()} | ({} if beside is None else {"beside": beside.resolve()})
     console = Console(width=max(Console().width, 120))
     with ExitStack() as held:

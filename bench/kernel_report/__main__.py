@@ -160,7 +160,7 @@ def _worse(table: Rows, rows: Rows) -> Iterator[str]:
     yield from (f"worse: {line}" for line in regressions(table, rows))
     differ = sum(row._replace(source="") != table[key]._replace(source="") for key, row in rows.items() if key in table)
     if differ:
-        print(f"{differ} of {len(rows)} rows are not as in the table; make kernel-report UPDATE=1 refreshes it")
+        print(f"{differ} of {len(rows)} rows differ from the table; make kernel-report UPDATE=1 refreshes it")
 
 
 def _updated(table: Rows, rows: Rows, sources: dict[Key, str]) -> Rows:

@@ -31,7 +31,9 @@ def name_devices(device: str, replicas: int | None) -> list[str]:
     if parse_device(names[0]).type == "cpu":
         return ["cpu"] * count
     if count > torch.cuda.device_count():
-        raise InputError(f"--replicas {count}: this machine has {torch.cuda.device_count()} GPUs; ask for as many")
+        raise InputError(
+            f"--replicas {count}: this machine has {torch.cuda.device_count()} GPUs; ask for at most that many"
+        )
     return [f"cuda:{number}" for number in range(count)]
 
 

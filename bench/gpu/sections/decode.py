@@ -34,7 +34,7 @@ def run(task: Task) -> None:
             for branches in reversed(BRANCHES):
                 _time(task.notebook, engine, model.name, [node] * branches)
         if engine._scheduler._step_runner._graphs is None and task.device == "cuda":
-            task.notebook.add(Check(f"{model.name}: decoding has no CUDA graphs", 1, 0, "a GPU is to have them"))
+            task.notebook.add(Check(f"{model.name}: decoding has no CUDA graphs", 1, 0, "a GPU must have them"))
         del engine
         torch.cuda.empty_cache()
 

@@ -92,7 +92,7 @@ def run(task: Task) -> None:
             task.notebook.note(f"failed beside others, passes alone: {name}")
     passed = outcome.passed + len(outcome.failed) - len(failed)
     task.notebook.note(f"{passed} tests passed, {outcome.skipped} were skipped")
-    task.notebook.add(Check("tests that failed", len(failed), 0, "every test is to pass"))
+    task.notebook.add(Check("tests that failed", len(failed), 0, "every test must pass"))
     if failed:
         task.notebook.note(ran.printed[-_TAIL:])
     if not ran.in_time or not passed + len(failed):
@@ -134,7 +134,10 @@ def run_tests(arguments: Sequence[str], report: Path, timeout_s: float) -> Run:
             printed = process.communicate()[0]
     finally:
         process.kill()
-    return Run(f"{printed}\nno end after {timeout_s:.0f} s; what is compiled is kept: another run comes further", False)
+    return Run(
+        f"{printed}\nnot finished after {timeout_s:.0f} s; compiled kernels are kept, so another run gets further",
+        False,
+    )
 
 
 def _alone(names: Sequence[str], folder: Path) -> dict[str, Run]:

@@ -107,7 +107,7 @@ def _decoding(engine: Engine, truth: Engine, ids: Sequence[int], graphs: bool, n
     if not graphs:
         step_runner._graphs = None
     elif kept is None:
-        notebook.add(Check("decoding has no CUDA graphs", 1, 0, "a GPU is to have them"))
+        notebook.add(Check("decoding has no CUDA graphs", 1, 0, "a GPU must have them"))
     sampling = Sampling(temperature=1.0, top_k=20, top_p=1.0, max_tokens=_NEW_TOKENS, ignore_eos=True, seed=1)
     try:
         children = engine.expand(engine.prefill(ids), _BRANCHES, sampling)
@@ -115,7 +115,7 @@ def _decoding(engine: Engine, truth: Engine, ids: Sequence[int], graphs: bool, n
     finally:
         step_runner._graphs = kept
     if graphs and kept is not None and not kept.works:
-        notebook.add(Check("recording CUDA graphs fails", 1, 0, "see what was said on stderr"))
+        notebook.add(Check("recording CUDA graphs fails", 1, 0, "see the messages on stderr"))
     leaves: list[Node] = [*children, *(node for family in below for node in family)]
     scores = truth.score([leaf.path_ids for leaf in leaves])
     pairs = zip(leaves, scores, strict=True)

@@ -148,5 +148,5 @@ def test_pytest_is_run_and_its_file_is_read(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(subprocess, "Popen", Impatient)
     ran = kernel_tests.run_tests(["tests/test_it.py"], report, 3600)
     assert not ran.in_time
-    assert "no end after 3600 s" in ran.printed
+    assert "not finished after 3600 s" in ran.printed
     assert kernel_tests.read_outcome(report.read_text()).passed == 1, "it reports what it has"
