@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "bench" / "results" / "dataset_card.md",
 ]
@@ -46,7 +47,10 @@ PLACEHOLDERS = {
 }
 """Placeholders in README's table of commands, and real values for them."""
 
-OTHER_OPTIONS = {"--help", "--install-completion", "--show-completion", "--index-url", "--rounds"}
+OTHER_OPTIONS = {
+    *("--help", "--install-completion", "--show-completion"),
+    *("--index-url", "--no-deps", "--only-binary", "--rounds"),
+}
 """Options that typer adds, and options of other programs that the pages mention."""
 
 
@@ -116,6 +120,16 @@ def test_readme_is_read_in_minutes() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_every_block_says_what_it_is(page: Path) -> None:
     assert {block.language for block in code_blocks(page)} <= {"sh", "python", "json", "text"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for file, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")):
+        target = page.parent / file if file else page
+        assert target.exists(), file
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in [re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings], file
 
 
 @pytest.mark.real
