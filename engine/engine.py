@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import date as Date
 from pathlib import Path
+from queue import Empty
 from typing import TYPE_CHECKING, Never, Self, TypeVar, Unpack, overload
 
 import torch
@@ -44,7 +45,7 @@ from .load_options import (
 )
 from .node import Node
 from .outcome import Outcome
-from .routines.routine import Routine
+from .routines.routine import IDLE_S, Routine
 from .routines.routines import Routines
 from .sampling.sampling import Sampling
 from .scheduler.expansion_batch import parse_expansion
@@ -457,5 +458,8 @@ class Engine:
                         yield event
                     elif not self._scheduler.idle:
                         self._scheduler.step()
+                    else:
+                        with suppress(Empty):
+                            self.routines.news.get(timeout=IDLE_S)
 
         return Stream(self.tree.turn, events())

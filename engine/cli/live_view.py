@@ -106,7 +106,8 @@ class LiveView:
 
     def _state(self, progress: Progress) -> str:
         best = f", best {progress.best_value:.3f} ({_best(progress)})" if progress.rollouts else ""
-        return f"{self._counted(progress)} rollouts, {progress.nodes} nodes{best}"
+        waiting = f", waiting for {printable(progress.waiting_for)}" if progress.waiting_for else ""
+        return f"{self._counted(progress)} rollouts, {progress.nodes} nodes{best}{waiting}"
 
     def _counted(self, progress: Progress) -> str:
         return f"{progress.rollouts}" if self._rollouts is None else f"{progress.rollouts}/{self._rollouts}"
@@ -129,10 +130,15 @@ class LiveView:
                 "tokens": str(progress.generated_tokens),
                 "best value": f"{progress.best_value:.3f}" if progress.rollouts else "",
                 "best answer": Text(_best(progress)),
-                "question": Text(printable(" ".join(question.text.split()))),
+                "question": Text(printable(_doing(progress) or " ".join(question.text.split()))),
             }
             rows.add_row(*(cells[name] for name in columns))
         return Group(rows, Text(self._state_of_all()))
+
+
+def _doing(progress: Progress) -> str:
+    """What the search waits for, if not for the model."""
+    return f"waiting for {progress.waiting_for}" if progress.waiting_for else ""
 
 
 def _best(progress: Progress) -> str:

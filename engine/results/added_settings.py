@@ -19,6 +19,7 @@ AS_BEFORE: Mapping[str, Any] = MappingProxyType(
         "lead": 0,
         "kv_dtype": "auto",
         "instruction": "",
+        "asynchronous": False,
     }
 )
 """For each setting that was added later, the value with which marcot behaves as before it was added.

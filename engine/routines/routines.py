@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence, Sized
 from contextlib import closing
 from datetime import date as Date
 from functools import partial
+from queue import SimpleQueue
 from typing import Never, TypeVar
 
 from ..checking import check_integer, shown
@@ -19,6 +20,7 @@ from ..outcome import Outcome
 from ..sampling.sampling import Sampling
 from ..scheduler.expansion_batch import ExpansionBatch
 from ..scheduler.request import Request
+from ..scheduler.running_calls import RunningCalls
 from ..scheduler.scheduler import Scheduler
 from ..scheduler.search_driver import SearchDriver
 from ..scoring import Score, Scoring
@@ -49,6 +51,8 @@ class Routines:
         codec: Converts text to token ids and back.
         prompt_tokens: Tokens of all prompts so far.
         cached_tokens: How many of them were in the cache.
+        news: Gets a None whenever slow code of a search has ended in another thread; whoever runs routines waits for
+            one while the scheduler is idle.
     """
 
     def __init__(self, scheduler: Scheduler, tree: KVTree, codec: TokenCodec, usage: Usage, context: int) -> None:
@@ -60,7 +64,8 @@ class Routines:
         self._tree = tree
         self._usage = usage
         self._context = context
-        self._driver = SearchDriver(scheduler, tree, codec)
+        self.news: SimpleQueue[None] = SimpleQueue()
+        self._driver = SearchDriver(scheduler, tree, codec, RunningCalls(self.news))
 
     def open(self, tokens: str | Sequence[int], cache_salt: str | None = None) -> Node:
         """Open a node for a prompt, reusing its cached tokens; computes nothing.

@@ -43,6 +43,7 @@ class Branch(Request):
         row_ends: `[ROUND_ENDS]` int64, the tokens of `ends` that the device checks for, padded with -1.
         finish_reason: Why it ended; None while it runs.
         stop_reason: The stop string or stop token that ended it, if one did.
+        count: How many tokens it has drawn.
         kept: Whether its node was frozen when it ended. The branch then has a handle on the node until a public `Node`
             takes over.
     """
@@ -76,6 +77,7 @@ class Branch(Request):
         self.finish_reason: FinishReason | None = None
         self.stop_reason: str | int | None = None
         self._special_stops = special_stops
+        self.count = 0
         self.kept = False
         self._max_tokens = max_tokens
         self._eos_token_ids = frozenset() if sampling.ignore_eos else eos_token_ids
@@ -155,6 +157,7 @@ class Branch(Request):
         kept = len(ids)
         self.node.extend(ids)
         self._drawn.append(drawn if kept == len(drawn) else drawn[:kept])
+        self.count += kept
         self.usage.generated_tokens += kept
         if self.rules is not None:
             self.rules.take(ids)
@@ -162,7 +165,7 @@ class Branch(Request):
 
     def drawn_since(self, tokens: int, text: str) -> Completion:
         """The tokens drawn after the first `tokens` ones, at least one; `text` is their text."""
-        new = sum(map(len, self._drawn)) - tokens
+        new = self.count - tokens
         tables: list[NDArray[np.int32]] = []
         count = 0
         for table in reversed(self._drawn):

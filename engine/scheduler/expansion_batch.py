@@ -21,7 +21,7 @@ class ExpansionBatch:
     """The branches of a list of expansions, from their submission until they become nodes.
 
     Attributes:
-        branches: One list per expansion, in sample order; empty after `nodes` or `cancel`.
+        branches: One list per expansion, in sample order; empty after `nodes`, `nodes_of` or `cancel`.
     """
 
     def __init__(
@@ -76,21 +76,32 @@ class ExpansionBatch:
 
     def nodes(self, codec: TokenCodec) -> list[list[Node]]:
         """Turn the finished branches into public nodes. A branch without tokens becomes a node at its fork."""
-        nodes = [
-            [
-                Node(self._tree, branch.node if branch.kept else branch.fork, branch.completion(), codec)
-                for branch in samples
-            ]
-            for samples in self.branches
-        ]
+        nodes = [self._as_nodes(samples, codec) for samples in self.branches]
         self._let_go()
         return nodes
 
+    def nodes_of(self, index: int, codec: TokenCodec) -> list[Node]:
+        """The same for the branches of one expansion."""
+        samples = self.branches[index]
+        nodes = self._as_nodes(samples, codec)
+        self._release(samples)
+        self.branches[index] = []
+        return nodes
+
+    def _as_nodes(self, samples: list[Branch], codec: TokenCodec) -> list[Node]:
+        return [
+            Node(self._tree, branch.node if branch.kept else branch.fork, branch.completion(), codec)
+            for branch in samples
+        ]
+
     def _let_go(self) -> None:
-        for branch in self._all():
+        self._release(self._all())
+        self.branches = []
+
+    def _release(self, branches: Iterable[Branch]) -> None:
+        for branch in branches:
             if branch.kept:
                 self._tree.release(branch.node)
-        self.branches = []
 
     def _all(self) -> Iterator[Branch]:
         return (branch for samples in self.branches for branch in samples)

@@ -2,7 +2,7 @@
 
 from .actions import Action, ActionPrompt, MiniStep, Opening, Step
 from .answers import ANSWER_RULES, AnswerRule, answers_agree, extract_answer, normalise_answer, reference_answer
-from .protocol import Growing, Progress, Search, Searcher, Task, Wave
+from .protocol import Call, Growing, Progress, Search, Searcher, Task, Wave
 from .question import Question
 from .result import Rollout, SearchResult, SearchStats, TreeNode
 from .rollout.token_ends import with_token_ends
@@ -26,6 +26,7 @@ __all__ = [
     "AnswerRule",
     "Beam",
     "BestOfN",
+    "Call",
     "Greedy",
     "GroundTruth",
     "GroupConfidence",

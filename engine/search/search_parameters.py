@@ -14,6 +14,7 @@ from ..text.brief import brief_changes
 from .actions import Action, resolve_action
 from .answers import AnswerParser, AnswerRule, resolve_answer_parser, resolve_answer_rule
 from .renamed import RENAMED, RenamingMeta, present_name
+from .slow_code import is_slow
 from .trace import Trace
 from .user_code import name_of, source_hashes
 from .values import Value, resolve_value
@@ -95,7 +96,12 @@ class SearchParameters(metaclass=RenamingMeta):
                 self._check_count(name, least, " or None")
         resolve_action(self.action)
         resolve_value(self.value)
-        resolve_answer_rule(self.answer_rule)
+        rule = resolve_answer_rule(self.answer_rule)
+        if self.convergence_window is not None and is_slow(rule):
+            raise InputError(
+                "convergence_window asks the answer rule after every chain, so the rule must not be slow: "
+                "set convergence_window=None, or use a rule that is not slow"
+            )
         resolve_answer_parser(self.answer_from)
         refuse_class("sampling", self.sampling, Sampling)
         if not isinstance(self.sampling, Sampling):

@@ -8,44 +8,34 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from ..errors import InputError
 from .actions import CheckedAction, resolve_action
-from .answers import (
-    Vote,
-    agreement,
-    answers_agree,
-    normalise_answer,
-    resolve_answer_parser,
-    resolve_answer_rule,
-    vote_margin,
-    votes,
-)
+from .answers import agreement, answers_agree, normalise_answer, vote_margin, votes
+from .assessor import Assessor
 from .protocol import Growing, Progress, Task
-from .result import Rollout, SearchResult, TreeNode
+from .result import Rollout, SearchResult
 from .rollout.branch_prefix import BranchPrefix
 from .rollout.node_content import NodeContent
 from .rollout.partial_rollout import PartialRollout
 from .rollout.pruning import Pruning
-from .rollout.reflection import REFLECTION, conclusion
+from .rollout.reflection import REFLECTION
 from .rollout.rollout_generator import RolloutGenerator
-from .rollout.token_stats import TokenStats
 from .search_parameters import SearchParameters
 from .search_tree import SearchNode, SearchTree
-from .trace import Trace
-from .user_code import UserCode, name_of
-from .values import rating, resolve_value
+from .user_code import UserCode
 
 
 class SearchRun:
-    """The running search of one question: its tree, its budgets, and two ways to grow the tree.
+    """The running search of one question: its tree, its budgets, and three ways to grow the tree.
 
     `roll_out` generates whole chains, `extend` single actions. The chains of a call are inserted in the order of its
-    forks, so the tree does not depend on which chain ends first.
+    forks, so the tree does not depend on which chain ends first. `advance` generates whole chains too, but returns as
+    soon as one has ended; which one that is depends only on their tokens.
 
     Attributes:
         task: The question.
         tree: The tree so far.
         rollouts: Finished chains, in the order in which they were counted.
+        in_flight: Chains that `advance` has started and that have not ended.
         action: What a node adds.
         code: Runs the user's own code for this search, with errors that name it.
     """
@@ -61,21 +51,15 @@ class SearchRun:
         self.rollouts: list[Rollout] = []
         self.code = UserCode(task.question)
         self.action = CheckedAction(resolve_action(options.action), self.code)
+        self.in_flight: list[PartialRollout] = []
         self._options = options
-        self._value = resolve_value(options.value)
-        if self._value.needs_reference and task.reference is None:
-            raise InputError(
-                f"value {self._value.name!r} needs the right answer of every question: pass Question(text, reference), "
-                "or a file with questions and answers"
-            )
-        self._value.prepare()
-        self._rule = resolve_answer_rule(options.answer_rule)
-        self._parse = resolve_answer_parser(options.answer_from)
+        self._assessor = Assessor(options, task, self.code, self._progress)
+        self._followers: list[PartialRollout] = []
         self._pruning = Pruning(options.prune)
         self._cancelled: list[PartialRollout] = []
         self._is_stuck = False
         self._deadline = None if options.max_seconds is None else time.monotonic() + options.max_seconds
-        columns = max(options.sampling.top_logprobs, self._value.width)
+        columns = max(options.sampling.top_logprobs, self._assessor.columns)
         sampling = replace(options.sampling, top_logprobs=columns)
         self._generator = RolloutGenerator(
             task, self.action, sampling, self._pruning, self._deadline, self._progress, held
@@ -110,36 +94,44 @@ class SearchRun:
         return sys.maxsize if most is None else most - len(self.tree.nodes)
 
     def admits(self, forks: Sequence[SearchNode]) -> bool:
-        """Whether another chain may start while those from `forks` are in flight.
+        """Whether another chain may start while those from `forks`, and those of `in_flight`, are in flight.
 
         A chain that the token budget might cut short is worth little, so it waits until no other is in flight. A chain
         that may turn out to be unnecessary waits too.
         """
-        if len(forks) >= min(self._options.parallel, self.rollouts_left, self.nodes_left, self._votes_needed):
+        count = len(self.in_flight) + len(forks)
+        if count >= min(self._options.parallel, self.rollouts_left, self.nodes_left, self._votes_needed):
             return False
         longest = self._options.max_rollout_tokens
-        return not forks or self.tokens_left - sum(longest - fork.drawn for fork in forks) >= longest
+        return not count or self._tokens_free - sum(longest - fork.drawn for fork in forks) >= longest
+
+    @property
+    def _tokens_free(self) -> int:
+        """How many tokens neither are drawn nor may be drawn by chains in flight."""
+        return self.tokens_left - sum(partial.allowance for partial in self.in_flight)
 
     @property
     def _votes_needed(self) -> int:
         """How many more chains would reach the `vote_margin`, if all of them gave the most frequent answer."""
-        if not self._options.vote_margin or not isinstance(self._rule, Vote):
+        if not self._options.vote_margin or self._assessor.vote is None:
             return sys.maxsize
         return self._options.vote_margin - vote_margin(self.rollouts)
 
     def _is_decided(self) -> bool:
         most = self._options.rollouts
-        if not self._options.stop_decided or most is None or not isinstance(self._rule, Vote):
+        vote = self._assessor.vote
+        if not self._options.stop_decided or most is None or vote is None:
             return False
-        return self._rule.is_decided(self.rollouts, self.rollouts_left)
+        return vote.is_decided(self.rollouts, self.rollouts_left)
 
     def _has_converged(self) -> bool:
         window = self._options.convergence_window
         if window is None or len(self.rollouts) <= window:
             return False
-        tree = () if isinstance(self._rule, Vote) else self.tree.export()
+        tree = () if self._assessor.vote else self.tree.export()
         counts = range(len(self.rollouts) - window, len(self.rollouts) + 1)
-        answers = {normalise_answer(self._chosen(self.rollouts[:count], tree).answer) for count in counts}
+        chosen = [self._assessor.choose_now(self.rollouts[:count], tree) for count in counts]
+        answers = {normalise_answer(rollout.answer) for rollout in chosen}
         return len(answers) == 1
 
     # --- growing -----------------------------------------------------------------------------------------------
@@ -160,13 +152,51 @@ class SearchRun:
             partial.greedy = greedy_first
         yield from self._generator.generate(partials)
         self._is_stuck = self._generator.generated == before
-        if self._options.reflection and not self.action.guided:
-            yield from self._reflect(partials)
+        yield from self._reflect(partials)
         leaves = self._inserted(partials)
-        self._count(leaves, partials, before)
-        if self.action.backtrack() is not None:
-            yield from self._backtrack([leaf for leaf in leaves if leaf is not None])
+        yield from self._count(leaves, partials, before)
+        before = self._generator.generated
+        backtracking = self._backtracking(leaves)
+        yield from self._generator.generate(backtracking)
+        yield from self._count(self._inserted(backtracking), backtracking, before)
         return leaves
+
+    def advance(self, forks: Sequence[SearchNode], greedy_first: bool = False) -> Growing[list[SearchNode]]:
+        """Start a chain from each of `forks` beside those in flight, go on until a chain has ended, and back it up.
+
+        Chains that end within the same `WINDOW` tokens are counted together, in the order in which they were started.
+
+        Args:
+            forks: The nodes where new chains start.
+            greedy_first: Whether the first of them consists of the most probable tokens.
+
+        Returns:
+            The forks of the chains that have ended.
+        """
+        before = self._generator.generated
+        started = self._partials(forks, shared=False)
+        for partial in started[:1]:
+            partial.greedy = greedy_first
+        self.in_flight += started
+        started, self._followers = [*self._followers, *started], []
+        ended: list[PartialRollout] = []
+        while self.in_flight and not ended:
+            landed = yield from self._generator.advance(started)
+            started = []
+            for partial in landed:
+                self.in_flight.remove(partial)
+                if (reflection := self._reflection(partial, self._tokens_free)) is not None:
+                    self.in_flight.append(reflection)
+                    started.append(reflection)
+                else:
+                    ended.append(partial.reflected())
+        self._is_stuck = self._generator.generated == before and not self.in_flight
+        leaves = self._inserted(ended)
+        yield from self._count(leaves, ended, self._generator.drawn)
+        backtracking = self._backtracking(leaves)
+        self.in_flight += backtracking
+        self._followers = started + backtracking
+        return [partial.fork for partial in ended if not partial.extra]
 
     def extend(self, forks: Sequence[SearchNode]) -> Growing[list[SearchNode | None]]:
         """Generate one action after each of `forks`, and rate the new nodes.
@@ -182,9 +212,11 @@ class SearchRun:
         yield from self._generator.generate(partials, single=True)
         self._is_stuck = self._generator.generated == before
         reached = self._inserted(partials)
-        self._count([node if node and node.terminal else None for node in reached], partials, self._generator.generated)
+        ended = [node if node and node.terminal else None for node in reached]
+        yield from self._count(ended, partials, self._generator.generated)
         unrated = [node for node in dict.fromkeys(reached) if node is not None and node.rating is None]
-        for node, value in zip(unrated, self._rate([(node, node.terminal) for node in unrated]), strict=True):
+        ratings = yield from self._assessor.rate([(node, node.terminal) for node in unrated])
+        for node, value in zip(unrated, ratings, strict=True):
             node.rating = value
         return reached + [None] * (len(forks) - len(reached))
 
@@ -192,7 +224,7 @@ class SearchRun:
 
     def _partials(self, forks: Sequence[SearchNode], shared: bool) -> list[PartialRollout]:
         """Make a partial rollout for each fork. The tokens left are shared equally, or go to the first forks first."""
-        tokens = self.tokens_left
+        tokens = self._tokens_free
         partials = []
         for index, fork in enumerate(forks):
             most = tokens // (len(forks) - index) if shared else tokens
@@ -204,42 +236,46 @@ class SearchRun:
     def _reflect(self, partials: Sequence[PartialRollout]) -> Growing[None]:
         """Append the reflection to each finished thought, and let the model continue from there."""
         tokens = self.tokens_left
-        reflections: list[tuple[PartialRollout, PartialRollout]] = []
+        reflections: list[PartialRollout] = []
         for partial in partials:
-            if not partial.complete or REFLECTION in partial.fork.text:
-                continue
-            reflection = self._generator.reflection(partial)
-            room = self.task.context - reflection.last.length
-            reflection.allowance = min(tokens, room, self._options.max_rollout_tokens - reflection.drawn)
-            if reflection.allowance >= 1:
+            if (reflection := self._reflection(partial, tokens)) is not None:
                 tokens -= reflection.allowance
-                reflections.append((partial, reflection))
-        yield from self._generator.generate([reflection for _, reflection in reflections])
-        for partial, reflection in reflections:
-            if reflection.ended != "cancelled":
-                partial.sections, partial.ended = reflection.sections, reflection.ended
-            partial.spent += reflection.spent
+                reflections.append(reflection)
+        yield from self._generator.generate(reflections)
+        for reflection in reflections:
+            reflection.reflected()
 
-    def _backtrack(self, leaves: Sequence[SearchNode]) -> Growing[None]:
-        """For each chain with a wrong answer (by the reference), go back some actions and continue from there, once."""
+    def _reflection(self, partial: PartialRollout, tokens: int) -> PartialRollout | None:
+        """A rollout that reflects on `partial`, with at most `tokens` tokens; None if unwanted or without room."""
+        wanted = self._options.reflection and not self.action.guided and partial.reflects_on is None
+        if not (wanted and partial.complete) or REFLECTION in partial.fork.text:
+            return None
+        reflection = self._generator.reflection(partial)
+        room = self.task.context - reflection.last.length
+        reflection.allowance = min(tokens, room, self._options.max_rollout_tokens - reflection.drawn)
+        reflection.extra = partial.extra
+        return reflection if reflection.allowance >= 1 else None
+
+    def _backtracking(self, leaves: Sequence[SearchNode | None]) -> list[PartialRollout]:
+        """A rollout for each chain with a wrong answer (by the reference), from some actions before; once per chain."""
         backtrack = self.action.backtrack()
-        assert backtrack is not None
+        if backtrack is None:
+            return []
         levels, prompt = backtrack
         forks = []
         for leaf in leaves:
-            trace = self._trace(leaf, True)
+            if leaf is None:
+                continue
+            trace = self._assessor.trace(leaf, True)
             is_wrong = trace.reference is not None and not answers_agree(trace.answer, trace.reference)
             if is_wrong and leaf.depth > levels and prompt.kind not in leaf.kinds:
                 forks.append(leaf.path[-1 - levels])
-        before = self._generator.generated
-        room = min(self.rollouts_left, self.nodes_left)
-        partials = [
-            partial for partial in self._partials(forks[: max(0, room)], shared=False) if partial.allowance >= 1
-        ]
+        room = max(0, min(self.rollouts_left, self.nodes_left) - len(self.in_flight))
+        partials = [partial for partial in self._partials(forks[:room], shared=False) if partial.allowance >= 1]
         for partial in partials:
+            partial.extra = True
             self._generator.begin_action(partial, prompt)
-        yield from self._generator.generate(partials)
-        self._count(self._inserted(partials), partials, before)
+        return partials
 
     # --- the tree ----------------------------------------------------------------------------------------------
 
@@ -251,7 +287,7 @@ class SearchRun:
         """
         ends: list[SearchNode | None] = []
         for index, partial in enumerate(partials):
-            later = len(partials) - index - 1
+            later = len(self.in_flight) + len(partials) - index - 1
             if partial.ended == "cancelled":
                 self._cancelled.append(partial)
             is_cut_off = partial.ended == "cancelled" or not (partial.ended or partial.paused)
@@ -262,52 +298,20 @@ class SearchRun:
         contents = partial.contents(self.action, self.task.decode)
         return self.tree.insert(partial.fork, contents, max_new, ended=partial.ended is not None)
 
-    def _count(self, leaves: Sequence[SearchNode | None], partials: Sequence[PartialRollout], spent: int) -> None:
+    def _count(
+        self, leaves: Sequence[SearchNode | None], partials: Sequence[PartialRollout], spent: int
+    ) -> Growing[None]:
         """Count the chains that have ended in `leaves`; `spent` tokens were drawn before them."""
         ended = [(leaf, partial) for leaf, partial in zip(leaves, partials, strict=True) if leaf is not None]
-        values = self._rate([(leaf, partial.complete) for leaf, partial in ended])
+        values = yield from self._assessor.rate([(leaf, partial.complete) for leaf, partial in ended])
         for (leaf, partial), value in zip(ended, values, strict=True):
-            spent = min(spent + partial.spent, self._generator.generated)
+            spent = min(spent + partial.spent, self._generator.drawn)
             self.tree.backup(leaf, value)
             reason = partial.ended or "length"
-            answer = self._answer(leaf.text)
+            answer = self._assessor.answer(leaf.text)
             self.rollouts.append(Rollout(leaf.text, value, answer, leaf.drawn, reason, leaf.id, spent))
             if partial.complete:
                 self._pruning.observe(partial.stats.confidences)
-
-    def _rate(self, ends: Sequence[tuple[SearchNode, bool]]) -> list[float]:
-        """Values of the chains that end in these nodes; each node comes with whether its chain is complete."""
-        if not ends:
-            return []
-        traces = [self._trace(node, complete) for node, complete in ends]
-        with self.code.calling(f"value {self._value.name!r}"):
-            values = [rating(self._value.name, value) for value in self._value.rate(traces)]
-            if len(values) != len(traces):
-                raise InputError(f"rated {len(traces)} chains by {len(values)} values")
-        return values
-
-    def _trace(self, node: SearchNode, complete: bool) -> Trace:
-        stats = TokenStats.joined([each.content.stats for each in node.path[1:]]).drawn()
-        return Trace(
-            self.task.question, self.task.reference, node.text, complete, *stats,
-            parse=self._answer,
-        )  # fmt: skip
-
-    def _answer(self, text: str) -> str:
-        """The answer in the text of a chain, or of a part of one."""
-        with self.code.calling(f"answer_from {_name(self._options.answer_from)}"):
-            answer = self._parse(conclusion(text))
-            if not isinstance(answer, str):
-                raise InputError(f"found {answer!r}: an answer must be a string, empty if there is none")
-        return answer
-
-    def _chosen(self, rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollout:
-        """The rollout whose answer wins."""
-        with self.code.calling(f"answer rule {_name(self._options.answer_rule)}"):
-            chosen = self._rule(rollouts, tree)
-            if chosen not in rollouts:
-                raise InputError(f"chose {chosen!r:.100}: must be one of the rollouts that it was given")
-        return chosen
 
     # --- the outcome -------------------------------------------------------------------------------------------
 
@@ -323,7 +327,7 @@ class SearchRun:
             votes=votes(best.answer if best else "", self.rollouts),
         )
 
-    def result(self) -> SearchResult:
+    def result(self) -> Growing[SearchResult]:
         """Choose the answer and return the result. If no chain was finished, the longest unfinished one is used.
 
         Raises:
@@ -335,9 +339,9 @@ class SearchRun:
                     f"strategy {self._options.name!r} has generated nothing: its grow must yield from "
                     "run.roll_out(...) or run.extend(...)"
                 )
-            self._count_longest()
+            yield from self._count_longest()
         tree = self.tree.export()
-        chosen = self._chosen(self.rollouts, tree)
+        chosen = yield from self._assessor.choose(self.rollouts, tree)
         return SearchResult(
             question=self.task.question,
             answer=chosen.answer,
@@ -350,16 +354,11 @@ class SearchRun:
             instruction=self.task.instruction,
         )
 
-    def _count_longest(self) -> None:
+    def _count_longest(self) -> Growing[None]:
         partial = max(self._cancelled, key=lambda partial: partial.drawn, default=None)
         deepest = max(self.tree.nodes, key=lambda node: node.drawn)
         if partial is None or partial.drawn < deepest.drawn:
             partial, leaf = PartialRollout(deepest, 0, ended="length"), deepest
         else:
             leaf = self._insert(partial, max(1, self.nodes_left))
-        self._count([leaf], [partial], self._generator.generated)
-
-
-def _name(choice: object) -> str:
-    """The name of a choice, or of its function, for messages."""
-    return repr(choice if isinstance(choice, str) else name_of(choice))
+        yield from self._count([leaf], [partial], self._generator.generated)

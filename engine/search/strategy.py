@@ -21,7 +21,7 @@ class Strategy(SearchParameters, ABC):
         """Grow the tree of `run` until `run.finished`: a generator that uses `yield from` on the methods of `run`."""
 
     def search(self, task: Task) -> Search:
-        """Return a generator that searches `task`; the caller runs it and sends it the nodes of its waves."""
+        """Return a generator that searches `task`; the caller runs it and answers its waves and calls."""
         with ExitStack() as held:
             run = SearchRun(self, task, held)
             with run.code.running(f"strategy {self.name!r}"):
@@ -32,7 +32,7 @@ class Strategy(SearchParameters, ABC):
                         "run.roll_out(...))"
                     )
                 yield from growing
-            return run.result()
+            return (yield from run.result())
 
 
 SearchOptions = Strategy

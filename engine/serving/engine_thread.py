@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import torch
@@ -24,7 +25,7 @@ from ..errors import (
     QueueFullError,
     RequestCancelledError,
 )
-from ..routines.routine import Routine
+from ..routines.routine import IDLE_S, Routine
 from .engine_stats import EngineStats
 from .submission import Submission
 
@@ -60,7 +61,7 @@ class EngineThread:
         self._max_requests = check_integer("max_requests", max_requests, "an integer >= 1", least=1)
         self._threads = torch.get_num_threads()
         self._lock = threading.Lock()
-        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()  # a finalizer may put into it at any moment
+        self._news = engine.routines.news  # a finalizer may put into it at any moment
         self._open: dict[str, Submission[Any, Any]] = {}
         self._arrived: list[Submission[Any, Any]] = []
         self._is_draining = False
@@ -192,11 +193,14 @@ class EngineThread:
         return self._without([submission for submission in running if submission.advance()], running)
 
     def _stepped(self, running: list[Submission[Any, Any]]) -> list[Submission[Any, Any]]:
-        """Run a step, if there is work; return the submissions of `running` that have not ended."""
+        """Run a step, or wait for news if there is no work; return the submissions of `running` that have not ended."""
         scheduler = self._engine.routines.scheduler
         try:
             if not scheduler.idle:
                 scheduler.step()
+            elif running:
+                with suppress(queue.Empty):
+                    self._news.get(timeout=IDLE_S)
         except Exception as error:
             cause = error
             return self._failed(running, lambda: _step_error(cause))

@@ -65,6 +65,14 @@ class StrategyOptions:
             rich_help_panel=_SEARCH,
         ),
     ] = None
+    asynchronous: Annotated[
+        bool | None,
+        typer.Option(
+            "--asynchronous/--no-asynchronous",
+            help="mcts: whether a new rollout starts as soon as one ends, not when all in flight have ended (off).",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None
     max_depth: Annotated[int | None, typer.Option(help="Most levels of the tree (64).", rich_help_panel=_SEARCH)] = None
     max_rollout_tokens: Annotated[
         int | None, typer.Option(help="Most tokens of a chain (1024).", rich_help_panel=_SEARCH)

@@ -50,6 +50,9 @@ class PartialRollout:
         ended: Why the chain has ended; None while it has not.
         paused: Whether a single action was requested and is finished, but the chain has not ended.
         greedy: Whether it takes the most probable tokens.
+        drawing: Tokens that a branch in flight is known to have drawn for it, which are not in `sections` yet.
+        reflects_on: The finished rollout that it continues with a reflection, or None.
+        extra: Whether it is one more than the strategy has asked for.
     """
 
     fork: SearchNode
@@ -60,6 +63,9 @@ class PartialRollout:
     ended: FinishReason | None = None
     paused: bool = False
     greedy: bool = False
+    drawing: int = 0
+    reflects_on: PartialRollout | None = None
+    extra: bool = False
 
     @property
     def complete(self) -> bool:
@@ -100,6 +106,7 @@ class PartialRollout:
     def add(self, prefix: BranchPrefix) -> None:
         """Append the drawn tokens of `prefix` to the current section."""
         self.sections[-1].prefixes.append(prefix)
+        self.drawing = 0
         self.allowance -= prefix.drawn
         self.spent += prefix.drawn
 
@@ -122,6 +129,16 @@ class PartialRollout:
             if prefixes:
                 sections.append(RolloutSection(section.kind, section.whole, prefixes))
         return sections
+
+    def reflected(self) -> PartialRollout:
+        """The rollout that this one, which has ended, reflects on, with what it adds; itself if it is no reflection."""
+        partial = self.reflects_on
+        if partial is None:
+            return self
+        if self.ended != "cancelled":
+            partial.sections, partial.ended = self.sections, self.ended
+        partial.spent += self.spent
+        return partial
 
     def contents(self, action: Action, decode: Decode) -> list[NodeContent]:
         """Cut everything after `fork` into nodes."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ...expansion import Expansion
 from ...sampling.sampling import Sampling
@@ -15,6 +16,14 @@ from .branch_prefix import BranchPrefix
 from .partial_rollout import PartialRollout
 from .pruning import Pruning
 from .reflection import REFLECTION, separated, thought_length
+
+if TYPE_CHECKING:
+    from ...node import Node
+
+
+WINDOW = 8
+"""Tokens between two looks at the rollouts in flight. On average, the place of a rollout stays empty for half of them
+after its end; it has taken a hundred tokens or more before."""
 
 
 class RolloutGenerator:
@@ -54,6 +63,8 @@ class RolloutGenerator:
         self._deadline = deadline
         self._progress = progress
         self._held = held
+        self._flying: list[PartialRollout] = []
+        self._queued: list[tuple[BranchPrefix, Sampling]] = []
         self._samples: Counter[tuple[int, ...]] = Counter()
         self._prompts: Counter[tuple[tuple[int, ...], int]] = Counter()
 
@@ -61,19 +72,67 @@ class RolloutGenerator:
         """Generate each partial rollout to its end, or by one action if `single`, wave by wave."""
         writing = [partial for partial in partials if partial.allowance >= 1]
         while writing:
-            starts = [self._begun(partial, single) for partial in writing]
-            for partial in writing:
-                if partial.fork.content.origin.length < self._task.context <= partial.last.length:
-                    partial.ended = "length"  # a prompt has filled the context
-            going = [(partial, start) for partial, start in zip(writing, starts, strict=True) if partial.ended is None]
-            drawn = yield from self._sample([start for _, start in going])
+            begun = [(partial, self._begun(partial, single)) for partial in writing]
+            going = [(partial, start) for partial, start in begun if partial.ended is None]
+            answers = yield Wave(self._expansions([start for _, start in going]), self._progress(), self._deadline)
+            drawn = [self._drawn(branches) for branches in answers]
             for (partial, _), prefix in zip(going, drawn, strict=True):
                 partial.add(prefix)
                 self._update(partial, prefix, single)
             writing = [partial for partial, _ in going if partial.ended is None and not partial.paused]
 
+    @property
+    def drawn(self) -> int:
+        """Tokens drawn so far, including those that rollouts in flight are known to have drawn."""
+        return self.generated + sum(partial.drawing for partial in self._flying)
+
+    def advance(self, partials: Sequence[PartialRollout]) -> Growing[list[PartialRollout]]:
+        """Generate `partials` beside those in flight, until at least one of all has ended.
+
+        Rollouts that end within the same `WINDOW` tokens end together, so which ones are returned depends only on their
+        tokens.
+
+        Returns:
+            Those that have ended or may not draw anything, in the order in which they were started; none if none is in
+            flight.
+        """
+        ended = [partial for partial in partials if partial.allowance < 1]
+        going = [partial for partial in partials if partial.allowance >= 1]
+        while True:
+            for partial in going:
+                start = self._begun(partial, False)
+                if partial.ended is None:
+                    self._flying.append(partial)
+                    self._queued.append(start)
+                else:
+                    ended.append(partial)
+            if not self._flying or any(partial.ended is not None for partial in ended):
+                return ended
+            expansions, self._queued = self._expansions(self._queued), []
+            answers = yield Wave(expansions, self._progress(), self._deadline, WINDOW)
+            prefixes = [None if branches is None else self._drawn(branches) for branches in answers]
+            flying, self._flying, going = self._flying, [], []
+            for partial, prefix in zip(flying, prefixes, strict=True):
+                if prefix is None:
+                    partial.drawing += WINDOW
+                    self._flying.append(partial)
+                    continue
+                partial.add(prefix)
+                self._update(partial, prefix, False)
+                (going if partial.ended is None else ended).append(partial)
+
+    def _drawn(self, branches: list[Node]) -> BranchPrefix:
+        """The tokens of the single branch of an expansion, which the search holds from now on."""
+        [branch] = branches
+        prefix = BranchPrefix.whole(self._held.enter_context(branch))
+        self.generated += prefix.drawn
+        return prefix
+
     def _begun(self, partial: PartialRollout, single: bool) -> tuple[BranchPrefix, Sampling]:
-        """Begin the next section of `partial` if one is due; return where to sample from, and how."""
+        """Begin the next section of `partial` if one is due; return where to sample from, and how.
+
+        If a prompt fills the context, the rollout ends instead.
+        """
         limit, stops = partial.allowance, self._sampling.stop
         prompt = partial.prompt or self._prompt(partial)
         if prompt is not None:
@@ -93,6 +152,8 @@ class RolloutGenerator:
         if sampling is None:  # most sections are sampled alike, and checking a `Sampling` takes 50 us
             sampling = replace(self._sampling, temperature=temperature, max_tokens=limit, stop=stops)
             self._samplings[key] = sampling
+        if partial.fork.content.origin.length < self._task.context <= partial.last.length:
+            partial.ended = "length"
         return partial.last, sampling
 
     def _prompt(self, partial: PartialRollout) -> ActionPrompt | None:
@@ -176,23 +237,20 @@ class RolloutGenerator:
         by_token = special or any(token in self._sampling.stop_token_ids for token in last)
         return not by_token and not any(stop in text for stop in self._sampling.stop)
 
-    def _sample(self, starts: Sequence[tuple[BranchPrefix, Sampling]]) -> Growing[list[BranchPrefix]]:
-        """Sample a new continuation of each start, in one wave."""
+    def _expansions(self, starts: Sequence[tuple[BranchPrefix, Sampling]]) -> list[Expansion]:
+        """An expansion for a new continuation of each start."""
         expansions = []
         for start, sampling in starts:
             state = start.state(self._held)
             key = tuple(state.path_ids)
             expansions.append(Expansion(state, 1, sampling, self._samples[key]))
             self._samples[key] += 1
-        answers = yield Wave(expansions, self._progress(), self._deadline)
-        drawn = [BranchPrefix.whole(self._held.enter_context(branch)) for [branch] in answers]
-        self.generated += sum(prefix.drawn for prefix in drawn)
-        return drawn
+        return expansions
 
     def reflection(self, partial: PartialRollout) -> PartialRollout:
         """A new partial rollout: the thought of a finished one with the reflection appended."""
         length = thought_length(partial.token_ids, partial.ended == "eos", self._task.decode)
-        reflection = PartialRollout(partial.fork, 0, partial.head(length), greedy=partial.greedy)
+        reflection = PartialRollout(partial.fork, 0, partial.head(length), greedy=partial.greedy, reflects_on=partial)
         text = separated(REFLECTION, self._task.decode(reflection.last.token_ids))
         reflection.begin("reflection", True, self._given(reflection.last, text))
         return reflection

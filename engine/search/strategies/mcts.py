@@ -31,6 +31,10 @@ class MCTS(Strategy):
         width: Children sampled from a node before UCT chooses among them.
         exploration: The constant C of UCT.
         greedy_first: Whether the first rollout takes the most probable tokens.
+        asynchronous: Whether a new rollout starts as soon as one has ended (within 8 tokens), instead of when all of
+            those in flight have. The `parallel` places then stay filled, also beside a long rollout; a rollout is
+            chosen when `parallel - 1` others are in flight rather than when none is. The result still depends only on
+            the question and the parameters.
     """
 
     name: ClassVar[str] = "mcts"
@@ -38,6 +42,7 @@ class MCTS(Strategy):
     width: int = 3
     exploration: float = 1.414
     greedy_first: bool = True
+    asynchronous: bool = False
     vote_margin: int = 2
 
     def __post_init__(self) -> None:
@@ -46,7 +51,7 @@ class MCTS(Strategy):
         self.check_least(width=1)
         check_branches("width", self.width)
         self.check_real("exploration", "a finite number >= 0", least=0)
-        self.check_flags("greedy_first")
+        self.check_flags("greedy_first", "asynchronous")
 
     def grow(self, run: SearchRun) -> Growing[None]:
         """Select forks, sample a rollout from each, back up, until a budget is spent."""
@@ -55,13 +60,18 @@ class MCTS(Strategy):
             return run.action.width(node.kinds) or self.width
 
         policy = TreePolicy(run.tree.root, width, self.exploration)
-        while not run.finished:
+        while not (finished := run.finished) or run.in_flight:
             forks: list[SearchNode] = []
-            while run.admits(forks) and (fork := policy.select()) is not None:
+            while not finished and run.admits(forks) and (fork := policy.select()) is not None:
                 forks.append(fork)
             counted = len(run.rollouts)
-            yield from run.roll_out(forks, greedy_first=self.greedy_first and not counted)
-            for fork in forks:
+            greedy_first = self.greedy_first and not (counted or run.in_flight)
+            if self.asynchronous:
+                ended = yield from run.advance(forks, greedy_first)
+            else:
+                yield from run.roll_out(forks, greedy_first)
+                ended = forks
+            for fork in ended:
                 policy.remove_virtual_loss(fork)
             for rollout in run.rollouts[counted:]:
                 policy.mark_exhausted(run.tree.nodes[rollout.leaf])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import TypeGuard
 
 from ...checking import refuse_class
 from ...errors import InputError
@@ -60,7 +61,7 @@ def resolve_value(choice: str | Value | Callable[[Trace], float]) -> Value:
         return choice
     refuse_class("value", choice, Value)
     if not isinstance(choice, str):
-        if not callable(choice):
+        if not _rates(choice):
             raise InputError(f"value={choice!r}: must be a name, a Value, or a function of a Trace")
         return Judge(choice)
     if "*" in choice:
@@ -91,6 +92,11 @@ def _imported(path: str) -> Value:
     found = instantiate(import_attribute(path, "value"), path, "value")
     if isinstance(found, Value):
         return found
-    if not callable(found):
+    if not _rates(found):
         raise InputError(f"value {path!r}: is {found!r:.60}; it must be a function of a Trace, or a Value")
     return Judge(found)
+
+
+def _rates(choice: object) -> TypeGuard[Callable[[Trace], float]]:
+    """Whether `choice` is a function, or has a `batch`, which is all that is called then."""
+    return callable(choice) or callable(getattr(choice, "batch", None))

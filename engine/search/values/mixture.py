@@ -45,6 +45,17 @@ class Mixture(Value):
         return any(value.needs_reference for _, value in self.parts)
 
     @property
+    def slow(self) -> bool:
+        """Whether one of its parts is slow."""
+        return any(value.slow for _, value in self.parts)
+
+    @property
+    def timeout(self) -> float | None:
+        """The sum of its parts' time-outs; None if a slow part has none."""
+        limits = [value.timeout for _, value in self.parts if value.slow]
+        return sum(limit for limit in limits if limit is not None) if limits and None not in limits else None
+
+    @property
     def name(self) -> str:
         """A name such as `"0.7*marco+0.3*logprob"`."""
         return "+".join(f"{weight:g}*{value.name}" for weight, value in self.parts)

@@ -18,7 +18,9 @@ _ROUNDING = 1e-6
 class Value(ABC):
     """Rates chains, finished or not, from 0 to 1.
 
-    Your own value implements `of`; or `rate`, if rating many chains at once is cheaper, as with a reward model.
+    Your own value implements `of`; or `rate`, if rating many chains at once is cheaper, as with a reward model. If it
+    is `slow`, it can have a method `batch(traces) -> list[float]` too, which takes chains of several questions and must
+    rate each as it would alone.
     """
 
     @property
@@ -30,6 +32,16 @@ class Value(ABC):
     def needs_reference(self) -> bool:
         """Whether it needs the right answer to rate a chain."""
         return False
+
+    @property
+    def slow(self) -> bool:
+        """Whether rating takes so long that other questions should go on meanwhile: it then runs in another thread."""
+        return False
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds after which a slow rating fails, and the question with it; None for never."""
+        return None
 
     @property
     @abstractmethod

@@ -62,6 +62,7 @@ class SearchParametersRequest(RequestModel):
     width: _Count | None = None
     exploration: Annotated[float, Field(ge=0)] | None = None
     greedy_first: bool | None = None
+    asynchronous: bool | None = None
     beams: _Count | None = None
     samples: _Count | None = None
     subtrees: _Count | None = None

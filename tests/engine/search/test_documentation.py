@@ -27,13 +27,14 @@ def run(example: str) -> SearchResult:
     return ToyWorld(hashed_draw()).run(names["strategy"])
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=["value", "answer-rule", "action", "strategy"])
+@pytest.mark.parametrize("example", EXAMPLES, ids=["value", "answer-rule", "action", "strategy", "slow-value"])
 def test_each_example_searches(example: str) -> None:
     assert len(run(example).rollouts) == 6
 
 
 def test_the_examples_do_what_the_page_says() -> None:
-    value, rule, action, strategy = map(run, EXAMPLES)
+    value, rule, action, strategy, slow = map(run, EXAMPLES)
+    assert {rollout.value for rollout in slow.rollouts} <= {0.0, 1.0}
     assert value.rollouts[0].value == pytest.approx(1 / (1 + value.rollouts[0].tokens / 100))
     chosen = next(rollout for rollout in rule.rollouts if rollout.leaf == rule.best_path[-1])
     assert chosen.tokens == min(rollout.tokens for rollout in rule.rollouts)

@@ -6,11 +6,12 @@ import hashlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from marcot.engine.expansion import Expansion
 from marcot.engine.sampling.sampling import Sampling
-from marcot.engine.search.protocol import Searcher, Task, Wave
+from marcot.engine.search.protocol import Call, Searcher, Task, Wave
 from marcot.engine.search.result import SearchResult
 
 EOS = 0
@@ -81,6 +82,10 @@ class ToyNode:
         others = np.log((1 - self.confidences) / 4 + 1e-30)
         return np.stack([self.logprobs, *[others] * 4], axis=1).astype(np.float32)
 
+    def has_ended(self, seen: int) -> bool:
+        """Whether it has ended within `seen` tokens."""
+        return len(self.token_ids) <= seen or self.finish_reason == "cancelled"
+
     @property
     def length(self) -> int:
         return len(self.path_ids)
@@ -106,6 +111,9 @@ class ToyNode:
 class ToyWorld:
     """Runs a search. Afterwards it has the `waves` that were requested, the `generated` tokens, and all `nodes` ever
     made.
+
+    Branches are drawn to their ends at once. With a `Wave.window`, an end is reported when it is due; `in_flight` is
+    the number of branches that had not ended, for each wave.
     """
 
     draw: Draw
@@ -113,6 +121,7 @@ class ToyWorld:
     cancel_at: int | None = None
     nodes: list[ToyNode] = field(default_factory=list)
     waves: list[Wave] = field(default_factory=list)
+    in_flight: list[int] = field(default_factory=list)
     generated: int = 0
     asked: set[tuple[tuple[int, ...], int]] = field(default_factory=set)
 
@@ -123,14 +132,22 @@ class ToyWorld:
 
     def run(self, strategy: Searcher, reference: str | None = None) -> SearchResult:
         search = strategy.search(self.task(reference=reference))
-        answers = None
+        in_flight: list[tuple[list[ToyNode], int]] = []
+        answers: list[Any] | None = None
         while True:
             try:
-                wave = search.send(answers) if answers is not None else next(search)
+                asked = search.send(answers) if answers is not None else next(search)
             except StopIteration as stop:
                 return stop.value
-            self.waves.append(wave)
-            answers = [self.expand(expansion) for expansion in wave.expansions]
+            if isinstance(asked, Call):
+                answers = list(asked.function(asked.items))
+                continue
+            self.waves.append(asked)
+            in_flight += [(self.expand(expansion), 0) for expansion in asked.expansions]
+            self.in_flight.append(len(in_flight))
+            in_flight = [(nodes, seen + (asked.window or self.context)) for nodes, seen in in_flight]
+            answers = [nodes if all(node.has_ended(seen) for node in nodes) else None for nodes, seen in in_flight]
+            in_flight = [each for each, answer in zip(in_flight, answers, strict=True) if answer is None]
 
     def expand(self, expansion: Expansion) -> list[ToyNode]:
         assert not expansion.node.released

@@ -54,6 +54,7 @@ CASES = {
             "width": dice.randint(1, 3),
             "exploration": dice.choice([0.0, 0.1, 0.3, 1.414]),
             "greedy_first": dice.random() < 0.5,
+            "asynchronous": dice.random() < 0.5,
         },
         True,
     ),
@@ -135,8 +136,8 @@ def both(case: Case, seed: int, parallel: int, budget: str) -> tuple[Report, Rep
     margin = dice.choice([0, 0, 1, 2, 4])
     limits = Limits(
         rollouts,
-        tokens=dice.randint(1, 120) if budget == "tokens" else None,
-        chain=dice.randint(4, 14),
+        tokens=dice.randint(1, 120) * (3 if own.get("asynchronous") else 1) if budget == "tokens" else None,
+        chain=dice.randint(10, 60) if own.get("asynchronous") else dice.randint(4, 14),
         depth=dice.choice([2, 5, 64]),
         parallel=parallel,
         vote_margin=margin if rule in ("majority", "confidence-vote") else 0,
