@@ -153,6 +153,8 @@ class Scheduler:
             keep_tokens: End branches as "cancelled" and keep their tokens, instead of discarding them.
         """
         stopping = {request.order: request for request in requests if not request.finished}
+        if not stopping:
+            return
         self._waiting = [entry for entry in self._waiting if entry[0] not in stopping]
         heapq.heapify(self._waiting)
         for request in stopping.values():

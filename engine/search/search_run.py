@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from .actions import CheckedAction, resolve_action
-from .answers import agreement, answers_agree, normalise_answer, vote_margin, votes
+from .answers import Ballot, agreement, answers_agree, normalise_answer
 from .assessor import Assessor
 from .protocol import Growing, Progress, Task
 from .result import Rollout, SearchResult
@@ -54,6 +54,8 @@ class SearchRun:
         self.in_flight: list[PartialRollout] = []
         self._options = options
         self._assessor = Assessor(options, task, self.code, self._progress)
+        self._leading: list[str] = []  # which answer has won after each rollout, where `convergence_window` asks for it
+        self._ballot = Ballot(self._assessor.vote if options.stop_decided else None)
         self._followers: list[PartialRollout] = []
         self._pruning = Pruning(options.prune)
         self._cancelled: list[PartialRollout] = []
@@ -115,24 +117,30 @@ class SearchRun:
         """How many more chains would reach the `vote_margin`, if all of them gave the most frequent answer."""
         if not self._options.vote_margin or self._assessor.vote is None:
             return sys.maxsize
-        return self._options.vote_margin - vote_margin(self.rollouts)
+        return self._options.vote_margin - self._ballot.margin
 
     def _is_decided(self) -> bool:
         most = self._options.rollouts
-        vote = self._assessor.vote
-        if not self._options.stop_decided or most is None or vote is None:
+        if not self._options.stop_decided or most is None or self._assessor.vote is None:
             return False
-        return vote.is_decided(self.rollouts, self.rollouts_left)
+        return self._ballot.is_decided(self.rollouts_left)
 
     def _has_converged(self) -> bool:
         window = self._options.convergence_window
         if window is None or len(self.rollouts) <= window:
             return False
-        tree = () if self._assessor.vote else self.tree.export()
-        counts = range(len(self.rollouts) - window, len(self.rollouts) + 1)
-        chosen = [self._assessor.choose_now(self.rollouts[:count], tree) for count in counts]
-        answers = {normalise_answer(rollout.answer) for rollout in chosen}
-        return len(answers) == 1
+        if self._assessor.vote is None:
+            tree, self._leading = (
+                self.tree.export(),
+                [],
+            )  # the same rollouts may lead to another answer in a larger tree
+        else:
+            tree = ()
+        first = max(len(self._leading), len(self.rollouts) - window - 1)
+        self._leading += [""] * (first - len(self._leading))
+        for count in range(first + 1, len(self.rollouts) + 1):
+            self._leading.append(normalise_answer(self._assessor.choose_now(self.rollouts[:count], tree).answer))
+        return len(set(self._leading[-window - 1 :])) == 1
 
     # --- growing -----------------------------------------------------------------------------------------------
 
@@ -309,14 +317,16 @@ class SearchRun:
             self.tree.backup(leaf, value)
             reason = partial.ended or "length"
             answer = self._assessor.answer(leaf.text)
-            self.rollouts.append(Rollout(leaf.text, value, answer, leaf.drawn, reason, leaf.id, spent))
+            rollout = Rollout(leaf.text, value, answer, leaf.drawn, reason, leaf.id, spent)
+            self.rollouts.append(rollout)
+            self._ballot.add(rollout)
             if partial.complete:
                 self._pruning.observe(partial.stats.confidences)
 
     # --- the outcome -------------------------------------------------------------------------------------------
 
     def _progress(self) -> Progress:
-        best = max(self.rollouts, key=lambda rollout: rollout.value, default=None)
+        best = self._ballot.best
         return Progress(
             index=self.task.index,
             rollouts=len(self.rollouts),
@@ -324,7 +334,7 @@ class SearchRun:
             generated_tokens=self._generator.generated,
             best_value=best.value if best else None,
             best_answer=best.answer if best else "",
-            votes=votes(best.answer if best else "", self.rollouts),
+            votes=self._ballot.for_best,
         )
 
     def result(self) -> Growing[SearchResult]:

@@ -23,6 +23,7 @@ class SearchNode:
         drawn: Drawn tokens from the prompt to the end of this node.
         terminal: Whether a chain ends here, so that it cannot be continued.
         children: In the order in which they were added.
+        open_children: How many of them are not exhausted.
         visits: Finished rollouts that went through this node.
         total: Sum of their values.
         rating: Value of the chain that ends here, if `SearchRun.extend` rated it; else None.
@@ -37,6 +38,7 @@ class SearchNode:
     drawn: int = 0
     terminal: bool = False
     children: list[SearchNode] = field(default_factory=list)
+    open_children: int = 0
     visits: int = 0
     total: float = 0.0
     rating: float | None = None
@@ -45,6 +47,12 @@ class SearchNode:
 
     def __repr__(self) -> str:
         return f"SearchNode(id={self.id}, text={brief(self.content.text)}, depth={self.depth}, visits={self.visits})"
+
+    def set_exhausted(self, exhausted: bool) -> None:
+        """Set `exhausted`, and count the node among the open children of its parent if it is not."""
+        if self.parent is not None:
+            self.parent.open_children += self.exhausted - exhausted
+        self.exhausted = exhausted
 
     @property
     def chain(self) -> Iterator[SearchNode]:
@@ -85,6 +93,7 @@ class SearchTree:
         """
         self.root = SearchNode(0, None, root)
         self.nodes = [self.root]
+        self._places: dict[tuple[int, bool, tuple[int, ...]], SearchNode] = {}
         self._max_depth = max_depth
 
     def insert(self, fork: SearchNode, contents: Sequence[NodeContent], max_new: int, ended: bool = True) -> SearchNode:
@@ -101,12 +110,12 @@ class SearchTree:
             full = node.depth + 1 == self._max_depth
             is_last = position == len(contents) - 1 or full
             terminal = is_last and (ended or full)
-            child = None if terminal else _twin(node, content, False)
+            child = None if terminal else self._twin(node, content, False)
             if child is None:
                 is_last = is_last or max_new == 1
                 terminal = is_last and (ended or full)
                 added = reduce(NodeContent.joined, contents[position:]) if is_last else content
-                child = _twin(node, added, terminal) or self._add(node, added, terminal)
+                child = self._twin(node, added, terminal) or self._add(node, added, terminal)
                 max_new -= 1
             node = child
             if is_last:
@@ -147,17 +156,11 @@ class SearchTree:
             exhausted=terminal,
         )
         parent.children.append(node)
+        parent.open_children += not terminal
         self.nodes.append(node)
+        self._places[parent.id, terminal, content.token_ids] = node
         return node
 
-
-def _twin(node: SearchNode, content: NodeContent, terminal: bool) -> SearchNode | None:
-    """The child with the same tokens and the same `terminal`, if there is one."""
-    return next(
-        (
-            child
-            for child in node.children
-            if child.content.token_ids == content.token_ids and child.terminal == terminal
-        ),
-        None,
-    )
+    def _twin(self, node: SearchNode, content: NodeContent, terminal: bool) -> SearchNode | None:
+        """The child of `node` with the same tokens and the same `terminal`, if there is one."""
+        return self._places.get((node.id, terminal, content.token_ids))

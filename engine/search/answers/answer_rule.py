@@ -42,15 +42,6 @@ class Vote:
         winners = max(groups.values(), key=lambda group: (sum(map(self.weight, group)), _best(group).value))
         return _best(winners)
 
-    def is_decided(self, rollouts: Sequence[Rollout], left: int) -> bool:
-        """Whether the leading answer still wins if `left` more rollouts all give the second answer or a new one."""
-        eligible = [rollout for rollout in rollouts if rollout.complete and rollout.answer]
-        if not eligible:
-            return False
-        votes = sorted(sum(map(self.weight, group)) for group in _by_answer(eligible).values())
-        second = votes[-2] if len(votes) > 1 else 0.0
-        return votes[-1] > second + left
-
 
 def best_rollout(rollouts: Sequence[Rollout], tree: Sequence[TreeNode]) -> Rollout:
     """The rollout with the highest value."""
@@ -115,17 +106,6 @@ def votes(answer: str, rollouts: Sequence[Rollout]) -> tuple[int, int]:
     """How many of the rollouts gave `answer`, and how many gave any answer."""
     answered = [normalise_answer(rollout.answer) for rollout in rollouts if rollout.answer]
     return answered.count(normalise_answer(answer)), len(answered)
-
-
-def vote_margin(rollouts: Sequence[Rollout]) -> int:
-    """By how many rollouts the most frequent answer is ahead of the next; only complete rollouts with an answer count.
-
-    Stopping at a margin is Wald's sequential test of two hypotheses by the difference of their counts (1945), applied
-    to the two most frequent answers.
-    """
-    groups = _by_answer([rollout for rollout in rollouts if rollout.complete and rollout.answer])
-    second, first = [0, 0, *sorted(map(len, groups.values()))][-2:]
-    return first - second
 
 
 def _follow(

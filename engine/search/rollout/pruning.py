@@ -23,6 +23,7 @@ class Pruning:
         """Give up chains below the `share` quantile of the worst passages of finished ones; 0 gives up none."""
         self._share = share
         self._worst: list[float] = []
+        self._threshold: float | None = None
 
     @property
     def active(self) -> bool:
@@ -34,9 +35,12 @@ class Pruning:
         if self._share > 0 and len(confidences) >= self.window:
             sums = np.concatenate([[0.0], np.cumsum(confidences, dtype=np.float64)])
             self._worst.append(float((sums[self.window :] - sums[: -self.window]).min()) / self.window)
+            self._threshold = None
 
     def should_prune(self, confidences: NDArray[np.float32]) -> bool:
         """Whether to give up a chain whose drawn tokens have these confidences so far, `[tokens]`."""
         if not self.active or len(confidences) < self.window:
             return False
-        return float(confidences[-self.window :].mean(dtype=np.float64)) < float(np.quantile(self._worst, self._share))
+        if self._threshold is None:
+            self._threshold = float(np.quantile(self._worst, self._share))
+        return float(confidences[-self.window :].mean(dtype=np.float64)) < self._threshold

@@ -59,11 +59,10 @@ class TreePolicy:
         node = self._root
         while node.visits + node.pending >= self._width(node) and not self._root.exhausted:
             parent_visits = node.visits + node.pending
-            open_children = [child for child in node.children if not child.exhausted]
-            if not open_children:
+            if not node.open_children:
                 return None
             node = max(
-                open_children,
+                (child for child in node.children if not child.exhausted),
                 key=lambda child: uct(child.total, child.visits + child.pending, parent_visits, self._exploration),
             )
         for passed in node.chain:
@@ -78,8 +77,5 @@ class TreePolicy:
     def mark_exhausted(self, leaf: SearchNode) -> None:
         """After a rollout has ended in `leaf`, mark the nodes on its path that have nothing new as exhausted."""
         for node in leaf.chain:
-            node.exhausted = node.terminal or (
-                bool(node.children)
-                and all(child.exhausted for child in node.children)
-                and node.visits >= self._width(node)
-            )
+            is_searched = bool(node.children) and not node.open_children and node.visits >= self._width(node)
+            node.set_exhausted(node.terminal or is_searched)

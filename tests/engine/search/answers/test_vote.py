@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from marcot.engine.errors import InputError
 from marcot.engine.search import extract_answer
-from marcot.engine.search.answers import ANSWER_RULES, Vote, agreement, answers_agree, resolve_answer_parser
+from marcot.engine.search.answers import ANSWER_RULES, Ballot, Vote, agreement, answers_agree, resolve_answer_parser
 from marcot.engine.search.result import Rollout, TreeNode
 
 VOTES = pytest.mark.parametrize("rule", ["majority", "confidence-vote"])
@@ -25,6 +27,17 @@ def vote(rule: str) -> Vote:
     return found
 
 
+def counted(rollouts: Sequence[Rollout], rule: str = "majority") -> Ballot:
+    ballot = Ballot(vote(rule))
+    for each in rollouts:
+        ballot.add(each)
+    return ballot
+
+
+def is_decided(rule: str, rollouts: Sequence[Rollout], left: int) -> bool:
+    return counted(rollouts, rule).is_decided(left)
+
+
 PAST = [rollout(answer, value, complete) for answer in "ab" for value in (0.4, 1.0) for complete in (True, False)]
 FUTURE = [rollout(answer, value, complete) for answer in "abc" for value in (0.0, 1.0) for complete in (True, False)]
 
@@ -35,7 +48,7 @@ def test_nothing_that_may_come_changes_a_decided_vote(rule: str, left: int) -> N
     decided = 0
     for size in range(5):
         for past in itertools.product(PAST, repeat=size):
-            if not vote(rule).is_decided(past, left):
+            if not is_decided(rule, past, left):
                 continue
             decided += 1
             answer = vote(rule)(past, ()).answer
@@ -49,7 +62,7 @@ def test_nothing_that_may_come_changes_a_decided_vote(rule: str, left: int) -> N
 def test_a_vote_that_is_not_decided_can_change_or_end_in_a_tie(rule: str, left: int) -> None:
     for size in range(1, 4):
         for past in itertools.product([each for each in PAST if each.complete], repeat=size):
-            if vote(rule).is_decided(past, left):
+            if is_decided(rule, past, left):
                 continue
             camps = {key: sum(map(vote(rule).weight, (each for each in past if each.answer == key))) for key in "abc"}
             first, second, _ = sorted(camps.values(), reverse=True)
@@ -58,12 +71,29 @@ def test_a_vote_that_is_not_decided_can_change_or_end_in_a_tie(rule: str, left: 
 
 @VOTES
 def test_nothing_is_decided_while_no_chain_has_an_answer(rule: str) -> None:
-    assert not vote(rule).is_decided([], 0)
-    assert not vote(rule).is_decided([rollout("", 1.0), rollout("a", 1.0, complete=False)], 0)
+    assert not is_decided(rule, [], 0)
+    assert not is_decided(rule, [rollout("", 1.0), rollout("a", 1.0, complete=False)], 0)
 
 
 SAME = {"": "", "8": "8", "8.0": "8", "$8": "8", "9": "9", "NINE": "nine", "nine.": "nine"}
 CHAINS = st.builds(rollout, st.sampled_from(list(SAME)), st.sampled_from([0.0, 0.3, 0.5, 1.0]), st.booleans())
+
+
+@given(st.lists(CHAINS, max_size=30), st.integers(0, 5))
+def test_a_ballot_counts_as_counting_everything_again_does(rollouts: list[Rollout], left: int) -> None:
+    ballot = counted(rollouts, "confidence-vote")
+    best = max(rollouts, key=lambda each: each.value, default=None)
+    given_answers = Counter(SAME[each.answer] for each in rollouts if each.answer)
+    voters = [each for each in rollouts if each.answer and each.complete]
+    first, second, *_ = [count for _, count in Counter(SAME[each.answer] for each in voters).most_common(2)] + [0, 0]
+    assert ballot.best is best
+    assert ballot.for_best == (given_answers[SAME[best.answer] if best else ""], given_answers.total())
+    assert ballot.margin == first - second
+    sums = [sum(each.value for each in voters if SAME[each.answer] == key) for key in {*SAME.values()}]
+    *_, lower, upper = sorted(sums)
+    assert ballot.is_decided(left) == (upper > lower + left)
+
+
 ROLLOUTS = st.lists(CHAINS, min_size=1, max_size=8)
 
 
