@@ -92,9 +92,11 @@ class SearchDriver:
                 for run in runs:
                     run.check_deadline()
                 self._calls.start()
-                if not any(run.finished for run in runs):
+                ready = [run for run in runs if run.finished]
+                if not ready:
                     yield None
-                for run in [run for run in runs if run.finished]:
+                    ready = [run for run in runs if run.finished]
+                for run in ready:
                     outcome = self._advance(run, runs, total)
                     yield seen(run.progress if outcome is None else outcome)
                 if time.monotonic() - told >= PROGRESS_EVERY:
@@ -221,12 +223,17 @@ class _Run:
         self._progress: Progress | None = None
         self._deadline: float | None = None
         self._in_flight: list[_InFlight] = []
+        self._unready: list[_InFlight] = []
         self._call: RunningCall | None = None
 
     @property
     def finished(self) -> bool:
         """Whether all that the search waits for is there."""
-        return all(each.ready for each in self._in_flight) if self._call is None else self._call.finished
+        if self._call is not None:
+            return self._call.finished
+        while self._unready and self._unready[-1].ready:
+            self._unready.pop()
+        return not self._unready
 
     @property
     def progress(self) -> Progress:
@@ -292,6 +299,7 @@ class _Run:
             each._replace(due=None if window is None or each.due is None else each.due + window)
             for each in self._in_flight
         ] + [_InFlight(batch, place, window) for place in range(len(batch.branches))]
+        self._unready = list(self._in_flight)
 
     def _landed(self) -> list[list[Node] | None]:
         """The nodes of each expansion in flight that has ended; None for one that goes on."""
