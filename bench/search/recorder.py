@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from marcot.engine import MCTS
+from marcot.engine.search.protocol import Wave
 
 from .schedule import Branch, Schedule
 
@@ -36,6 +37,8 @@ class Recorder:
         try:
             wave = next(search)
             while True:
+                assert isinstance(wave, Wave), "the value is not slow"
+                assert wave.window is None, "it waits for all of a wave"
                 forks = [expansion.node.path_ids for expansion in wave.expansions]
                 answers = yield wave
                 for fork, expansion, samples in zip(forks, wave.expansions, answers, strict=True):
