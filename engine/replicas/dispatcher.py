@@ -90,6 +90,8 @@ class Dispatcher:
         others = self._others(replica, ticket)
         replica.drop(ticket)
         if event.result is None and others:
+            for other in others:
+                other.copies.discard(ticket)
             return  # the other search may succeed, if it is the replica that has failed
         for other in others:
             other.abandon([ticket])
