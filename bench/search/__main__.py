@@ -54,7 +54,7 @@ def bench_search(
     if unknown := set(keys) - set(_KEYS.split()):
         print(f"no contestant is called {' or '.join(sorted(unknown))}: choose from {_KEYS}", file=sys.stderr)
         raise typer.Exit(2)
-    log = Console(stderr=True, highlight=False)
+    log = Console(stderr=True, highlight=False, soft_wrap=True)
     machine = measure_machine()
     run = SearchRun(locate(model), model, machine, workload, log.print)
     try:
