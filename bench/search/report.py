@@ -53,6 +53,11 @@ def _lines(results: SearchResults) -> Iterator[str]:
             yield f"{entry.contestant} leaves out {entry.lineup.leaves_out}."
     if results.in_flight:
         yield ""
+        yield (
+            f"Questions in flight on marcot, counted for {work.in_flight_s:g} s from when the first has ended, new "
+            "prompts included, beside decoding as many branches of one prefix:"
+        )
+        yield ""
         yield from _head(
             ["questions in flight", "branches in a pass", "search, tokens/s", "decoding, tokens/s", "share"], "rrrrr"
         )

@@ -64,8 +64,9 @@ class SearchRun:
                 due = later[number :: self._workload.rounds]
                 for one in due:
                     self._time_once(one, schedules, number)
-            shares = running[MARCOT].call("call", method="time_shares")
-            in_flight = [self._in_flight(running[MARCOT], count) for count in self._workload.in_flight]
+            marcot = running[MARCOT]
+            shares = self._asked(marcot, "time_shares") or {}
+            in_flight = [found for count in self._workload.in_flight if (found := self._in_flight(marcot, count))]
         entries = [self._entry(one, schedules) for one in asked if one.name in self._rounds]
         counts = _counts(schedules)
         return SearchResults(
@@ -142,11 +143,22 @@ class SearchRun:
             disturbed=statistics.fmean(self._disturbed[one.name]),
         )
 
-    def _in_flight(self, marcot: Remote, count: int) -> InFlight:
+    def _in_flight(self, marcot: Remote, count: int) -> InFlight | None:
         seconds = self._workload.in_flight_s
-        found = marcot.call("call", method="in_flight", questions=self._questions, concurrency=count, seconds=seconds)
+        found = self._asked(marcot, "in_flight", questions=self._questions, concurrency=count, seconds=seconds)
+        if found is None:
+            return None
         self._say(f"{count} questions in flight: {found['tokens_per_s']:.1f} tokens/s")
         return InFlight(questions=count, **found)
+
+    def _asked(self, marcot: Remote, method: str, **arguments: object) -> dict[str, float] | None:
+        """Call a method that only marcot has; on an error, note it, so that all other results are kept."""
+        try:
+            found: dict[str, float] = marcot.call("call", method=method, **arguments)
+        except RemoteError as error:
+            self.notes.append(f"{MARCOT}, {method}: {error}")
+            return None
+        return found
 
 
 def _part(one: Contestant, schedules: Sequence[Schedule]) -> list[Schedule]:

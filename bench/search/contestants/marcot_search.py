@@ -76,7 +76,9 @@ class MarcotSearch(Marcot, Searcher):
         return shares.seconds
 
     def in_flight(self, questions: list[str], concurrency: int, seconds: float) -> dict[str, Any]:
-        """Keep `concurrency` questions in flight, and count for `seconds` seconds from when all have drawn tokens.
+        """Keep `concurrency` questions in flight, and count for `seconds` seconds from when the first has ended.
+
+        By then they are at different points of their searches, and prompts are computed between the tokens of others.
 
         Returns:
             tokens_per_s: Tokens drawn per second.
@@ -111,7 +113,7 @@ class MarcotSearch(Marcot, Searcher):
                     drawn[event.index] = event.generated_tokens
                 now, total = time.perf_counter(), sum(drawn.values())
                 if begin is None:
-                    if sum(count > 0 for count in drawn.values()) >= concurrency:
+                    if isinstance(event, Outcome):
                         begin = now, total, counter.passes
                 elif now - begin[0] >= seconds and total > begin[1]:
                     return total - begin[1], counter.passes - begin[2], now - begin[0]
