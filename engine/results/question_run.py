@@ -260,7 +260,7 @@ def number_questions(questions: Iterable[object]) -> list[InputQuestion]:
         fields.pop("question", None)
         own = fields.pop("id", None)
         if own is not None:
-            if isinstance(own, bool) or not isinstance(own, str | int):
+            if isinstance(own, bool) or not isinstance(own, str | int) or own == "":
                 raise InputError(f"question {index + 1}: its id {own!r:.100} must be a text or an integer")
             if seen.setdefault(own, index) != index:
                 raise InputError(f"questions {seen[own] + 1} and {index + 1} have the same id {own!r:.100}")

@@ -10,6 +10,7 @@ import pytest
 from marcot.engine import MCTS, Engine, InputError, SearchResult
 from marcot.engine.errors import OutputError
 from marcot.engine.results import run_statistics
+from marcot.engine.results.merged_results import merge_results
 from marcot.engine.results.question_run import number_questions
 from marcot.engine.results.shard import Shard
 from marcot.engine.search.trace import Trace
@@ -68,6 +69,15 @@ def test_a_question_that_fails_is_counted_and_the_others_go_on(engine: Engine, t
     assert (tally.finished, tally.failed) == (2, 1)
     [failed] = [entry for entry in lines(tmp_path / "out.jsonl") if "error" in entry]
     assert failed["index"] == 1
+
+
+def test_ids_are_told_apart_by_their_type(engine: Engine, tmp_path: Path) -> None:
+    asked = [{"question": "Why?", "id": 1}, {"question": "Why?", "id": "1"}]
+    engine.run(asked[:1], QUICK, out=tmp_path / "out.jsonl")
+    tally = engine.run(asked, QUICK, out=tmp_path / "out.jsonl")
+    assert (tally.skipped, tally.finished) == (1, 1)
+    assert merge_results([tmp_path / "out.jsonl"], tmp_path / "all.jsonl").questions == 2
+    assert [entry["id"] for entry in lines(tmp_path / "all.jsonl")] == [1, "1"]
 
 
 def test_a_value_that_raises_fails_its_question_alone(engine: Engine, tmp_path: Path) -> None:
