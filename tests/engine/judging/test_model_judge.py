@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -128,15 +129,24 @@ def test_a_chain_is_rated_alike_alone_and_its_question_is_computed_once(
     engine.tree.check_integrity()
 
 
-def test_a_search_is_guided_by_the_judge(
-    judge_of: Callable[[str], ModelJudge], tiny_checkpoint: Callable[..., Path]
+def test_a_search_is_guided_by_the_judge_in_another_thread(
+    judge_of: Callable[[str], ModelJudge], tiny_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judge = judge_of("?mode=yes")
+    threads = []
+    batch = judge.batch
+
+    def noted(traces: Sequence[Trace]) -> list[float]:
+        threads.append(threading.current_thread())
+        return batch(traces)
+
+    monkeypatch.setattr(judge, "batch", noted)
     engine = Engine.load(tiny_checkpoint("qwen2", tokenizer=True, num_hidden_layers=1), kv_tokens=4096)
     strategy = MCTS(rollouts=4, max_rollout_tokens=8, action="mini-step-4", value=judge.name, vote_margin=0)
     for question, result in zip(QUESTIONS, engine.search(QUESTIONS, strategy, concurrency=2), strict=True):
         rated = judge.rate([chain(question, rollout.text) for rollout in result.rollouts])
         assert [rollout.value for rollout in result.rollouts] == rated
+    assert threads[0] is not threading.main_thread()
 
 
 def test_a_model_that_is_not_there_is_said_before_anything_is_drawn(tiny_checkpoint: Callable[..., Path]) -> None:
