@@ -31,7 +31,9 @@ def peers(command: str, model: str, threads: int, streams: int) -> dict[str, Any
     turns: defaultdict[tuple[str, str], list[Streams]] = defaultdict(list)
     with served(model, threads) as ours, started(_words(command, model, threads, streams, port), port) as theirs:
         theirs.wait()
-        for turn in range(TURNS + 1):
+        for server in (ours, theirs):  # first requests are slower
+            run_in_loop(through_server(server.url, prompts(2, TURNS)))
+        for turn in range(TURNS):
             for kind, shared in _KINDS.items():
                 for name, server in (("marcot", ours), ("llama-server", theirs)):
                     before = server.cpu_s
@@ -41,7 +43,7 @@ def peers(command: str, model: str, threads: int, streams: int) -> dict[str, Any
     found: dict[str, Any] = {"command": command.replace(shlex.split(command)[0], "llama-server")}
     found |= {"streams": streams, "turns": TURNS}
     for (kind, name), each in turns.items():
-        found.setdefault(kind, {})[name] = Streams.median(each[1:])._asdict()  # the first turn warms both up
+        found.setdefault(kind, {})[name] = Streams.median(each)._asdict()
     return found
 
 
