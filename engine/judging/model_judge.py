@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 
+from ...kernels import MarcotError
 from ..engine import Engine
 from ..errors import InputError
 from ..expansion import Expansion
@@ -62,7 +63,7 @@ class ModelJudge(Value):
         """Load the model, if it is not loaded yet.
 
         Raises:
-            MarcotError: It cannot be loaded; the message names the judge.
+            InputError: It cannot be loaded; the message names the judge.
         """
         with self._lock:
             self._loaded()
@@ -92,6 +93,8 @@ class ModelJudge(Value):
                     f"{self._spec}: there is not enough memory for a second model: give the first one a smaller KV "
                     "pool (--kv-tokens, kv_tokens=), or the judge the options device=cpu or weights=int4"
                 ) from error
+            except MarcotError as error:
+                raise InputError(f"{self._spec}: {error}") from error
         return self._engine
 
 

@@ -19,7 +19,6 @@ from marcot.engine.judging.model_judge import ModelJudge
 from marcot.engine.judging.verdict import verdict_question
 from marcot.engine.search import Trace
 from marcot.engine.search.answers import extract_answer
-from marcot.kernels import MarcotError
 
 QUESTIONS = ("How many clips did Natalia sell?", "What is 6 + 2?")
 NOTHING = np.empty(0, np.float32)
@@ -152,7 +151,7 @@ def test_a_search_is_guided_by_the_judge_in_another_thread(
 def test_a_model_that_is_not_there_is_said_before_anything_is_drawn(tiny_checkpoint: Callable[..., Path]) -> None:
     engine = Engine.load(tiny_checkpoint("qwen2", tokenizer=True, num_hidden_layers=1), kv_tokens=4096)
     strategy = MCTS(rollouts=1, max_rollout_tokens=4, value="judge:/no/such/model")
-    with pytest.raises(MarcotError, match="/no/such/model"):
+    with pytest.raises(InputError, match="judge:/no/such/model: "):
         engine.search(QUESTIONS[0], strategy)
     assert engine.usage.generated_tokens == 0
 
