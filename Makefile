@@ -105,10 +105,11 @@ bench-quality: $(VENV)/.dev  ## measure how fast compute changes predictions and
 
 # To run a part: make kernel-report TARGETS="sm_80 sm_90" VARIANTS="lm_head*, embed*" WORKERS=1. CHANGED=1 compiles only
 # what is not in bench/results/kernel_report.json or has changed since. UPDATE=1 writes that table. CHECK=1 fails if a
-# target is missed, or if the table is better or outdated.
+# target is missed, or if the table is better or outdated. TRITON=/path compiles with another version of Triton, which
+# pip install --no-deps --target /path triton==3.6.0 has put there; the table is for the one that we pin.
 .PHONY: kernel-report
 kernel-report: $(VENV)/.dev  ## compile every GPU kernel for every kind of GPU, without a GPU, and inspect the binaries
-	$(BIN)/python -m bench.kernel_report $(if $(TARGETS),--targets="$(TARGETS)") $(if $(VARIANTS),--variants="$(VARIANTS)") \
+	$(if $(TRITON),PYTHONPATH="$(TRITON)") $(BIN)/python -m bench.kernel_report $(if $(TARGETS),--targets="$(TARGETS)") $(if $(VARIANTS),--variants="$(VARIANTS)") \
 	  $(if $(CHANGED),--changed) $(if $(WORKERS),--workers=$(WORKERS)) $(if $(CHECK),--check) $(if $(UPDATE),--update)
 
 # On a machine without a network, make gpu-check BARE=python3 uses that interpreter as it is and installs nothing.
