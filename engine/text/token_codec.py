@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ...model import Tokenizer
 from ..checking import check_integer, shown
@@ -89,7 +90,7 @@ def _token_ids(tokens: object) -> list[int]:
         raise InputError(f"token ids of shape {list(shape)}: pass one row, such as ids[0]")
     if shape is not None and hasattr(tokens, "tolist"):
         tokens = tokens.tolist()
-    ids = list(tokens) if isinstance(tokens, Iterable) else [tokens]
+    ids: list[Any] = list(tokens) if isinstance(tokens, Iterable) else [tokens]
     if set(map(type, ids)) <= {int}:  # as in rendered prompts, whose thousands of tokens need no closer look
         return ids
     for token in ids:
