@@ -1,4 +1,4 @@
-"""The calls of the user's slow code that are under way, in threads and in an event loop."""
+"""Runs calls of the user's slow code, in threads and in an event loop."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class RunningCalls:
         return running
 
     def start(self) -> None:
-        """Start what has been submitted, as far as there are threads for it."""
+        """Start submitted calls while there are threads for them."""
         with self._lock:
             self._start()
 
@@ -164,7 +164,7 @@ class RunningCalls:
             if len(jobs) == 1:
                 jobs[0].future.set_exception(error)
             elif not task.is_abandoned:
-                for job in jobs:  # alone, so that only the search whose fault it is gets the error
+                for job in jobs:  # one search at a time, so that only the one at fault gets the error
                     self._call(task, [job])
             return
         for job in jobs:

@@ -1,4 +1,4 @@
-"""The user's own code that takes long: what marks it as slow."""
+"""Finds out whether the user's code is slow, and how long it may take."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class _TopTwo:
 
 
 class Ballot:
-    """Counts what a search asks after every rollout, at the same cost however many rollouts there are.
+    """Counts rollouts and votes, so that what a search asks after every rollout costs the same however many there are.
 
     Attributes:
         best: The rollout with the highest value, the first of equals; None before the first.

@@ -1,4 +1,4 @@
-"""Dispatching to replicas that report what the test says."""
+"""Dispatching to replicas whose reports the test makes up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAILED = InputError("it failed")
 
 
 class Told(Replica):
-    """A replica that remembers what it is told."""
+    """A replica that records its messages."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -64,7 +64,7 @@ def outcome(position: int, error: InputError | None = None) -> Outcome:
 
 
 def take(dispatcher: Dispatcher, replica: Told, event: Progress | Outcome) -> list[Progress | Outcome]:
-    """What the dispatcher yields when a replica reports on its question at the event's position."""
+    """The events that the dispatcher yields when a replica reports `event` on its question."""
     [ticket] = [each.ticket for each in replica.assigned.values() if each.position == event.index] or [0]
     return list(dispatcher.take(replica, ReplicaEvent(ticket, event, Usage(), 0)))
 

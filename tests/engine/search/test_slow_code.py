@@ -1,4 +1,4 @@
-"""Values and answer rules that take long: the same results, and only their own question waits."""
+"""Slow values and answer rules: the same results, and only their own question waits."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def length(trace: Trace) -> float:
 
 
 class Marked:
-    """A function with the attributes that are given."""
+    """A function with the given attributes."""
 
     def __init__(self, function: Callable[[Trace], Any] = length, **attributes: Any) -> None:
         self._function = function
@@ -62,7 +62,7 @@ class Coroutine:
 
 
 class Batching:
-    """Rates many at once; remembers the questions of each call."""
+    """Rates many chains at once, and records the questions of each call."""
 
     def __init__(self, rate: Callable[[Trace], float] = length) -> None:
         self.calls: list[list[str]] = []
@@ -177,7 +177,7 @@ def test_batches_hold_chains_of_several_questions(engine: Engine) -> None:
 
 
 def test_batches_that_arrive_meanwhile_wait_and_join() -> None:
-    """One call at a time: what comes while one runs goes into the next."""
+    """One call at a time: chains that arrive during a call go into the next one."""
     from queue import SimpleQueue
 
     from marcot.engine.scheduler.running_calls import RunningCalls
@@ -240,7 +240,7 @@ def test_what_slow_code_returns_is_checked(engine: Engine, value: Any, message: 
 
 
 def test_a_value_that_hangs_fails_at_its_timeout(engine: Engine) -> None:
-    """Also one that takes batches: the next batch begins in spite of the one that hangs."""
+    """Also with batches: the next batch begins even if one hangs."""
     never = threading.Event()
     hung: list[str] = []
 

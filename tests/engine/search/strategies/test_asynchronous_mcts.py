@@ -190,7 +190,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_a_search_does_not_depend_on_its_company(engine: Engine, options: dict[str, Any]) -> None:
-    """Nor on how long the engine's rounds are, or on who is preempted; the statistics of tokens do not either."""
+    """Nor on the length of the engine's rounds or on preemption; the counts of tokens do not either."""
     strategy = quick(**options)
     questions = [Question(text, "3") for text in QUESTIONS]
     together = engine.search(questions, strategy, concurrency=4)
