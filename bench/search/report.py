@@ -59,11 +59,19 @@ def _lines(results: SearchResults) -> Iterator[str]:
         )
         yield ""
         yield from _head(
-            ["questions in flight", "branches in a pass", "search, tokens/s", "decoding, tokens/s", "share"], "rrrrr"
+            [
+                "questions in flight",
+                "branches in a pass",
+                "search, tokens/s",
+                "and of prompts",
+                "decoding, tokens/s",
+                "search / decoding",
+            ],
+            "rrrrrr",
         )
         for each in results.in_flight:
-            speeds = [f"{each.rows:.1f}", f"{each.tokens_per_s:.1f}", f"{each.decode_tokens_per_s:.1f}"]
-            yield _line([str(each.questions), *speeds, f"{each.share:.0%}"])
+            speeds = (each.rows, each.tokens_per_s, each.prompt_tokens_per_s, each.decode_tokens_per_s)
+            yield _line([str(each.questions), *(f"{number:.1f}" for number in speeds), f"{each.share:.0%}"])
     if results.time_shares:
         total = sum(results.time_shares.values())
         shares = ", ".join(f"{part} {seconds / total:.1%}" for part, seconds in results.time_shares.items())

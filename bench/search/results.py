@@ -60,12 +60,14 @@ class InFlight(NamedTuple):
         questions: Their number.
         rows: Mean number of branches in a forward pass.
         tokens_per_s: Tokens that the search draws per second.
+        prompt_tokens_per_s: Tokens of new prompts that it computes per second, besides.
         decode_tokens_per_s: Tokens per second of the decode benchmark with as many branches.
     """
 
     questions: int
     rows: float
     tokens_per_s: float
+    prompt_tokens_per_s: float
     decode_tokens_per_s: float
 
     @property

@@ -82,26 +82,27 @@ class MarcotSearch(Marcot, Searcher):
 
         Returns:
             tokens_per_s: Tokens drawn per second.
+            prompt_tokens_per_s: Tokens of prompts computed per second, in the same time.
             rows: Mean number of branches in a forward pass that draws.
             decode_tokens_per_s: What decoding that many branches of one prefix reaches, as in `make bench-cpu`.
         """
         self._engine = self._loaded(KV_TOKENS)
         with PassCounter() as counter:
-            tokens, passes, wall = self._window(questions, concurrency, seconds, counter)
-        rows = max(1, round(tokens / passes))
+            drawn, prompt, passes, wall = self._window(questions, concurrency, seconds, counter)
         self._engine = self._loaded(KV_TOKENS)
         return {
-            "tokens_per_s": tokens / wall,
-            "rows": tokens / passes,
-            "decode_tokens_per_s": self._decode_speed(rows),
+            "tokens_per_s": drawn / wall,
+            "prompt_tokens_per_s": prompt / wall,
+            "rows": drawn / passes,
+            "decode_tokens_per_s": self._decode_speed(max(1, round(drawn / passes))),
         }
 
     def _window(
         self, questions: list[str], concurrency: int, seconds: float, counter: PassCounter
-    ) -> tuple[int, int, float]:
-        """Return the tokens drawn, the forward passes, and the seconds, of a part of an endless run."""
+    ) -> tuple[int, int, int, float]:
+        """Return tokens drawn, tokens of prompts, forward passes and seconds of a part of an endless run."""
         drawn: dict[int, int] = {}
-        begin: tuple[float, int, int] | None = None
+        begin: tuple[int, int, int, float] | None = None
         endless = cycle(questions)
         with closing(self._engine.stream(endless, self._strategy, concurrency=concurrency)) as events:
             for event in events:
@@ -111,12 +112,13 @@ class MarcotSearch(Marcot, Searcher):
                     drawn[event.index] = event.result.stats.generated_tokens
                 else:
                     drawn[event.index] = event.generated_tokens
-                now, total = time.perf_counter(), sum(drawn.values())
+                computed = self._engine.routines.prompt_tokens - self._engine.routines.cached_tokens
+                now = (sum(drawn.values()), computed, counter.passes, time.perf_counter())
                 if begin is None:
                     if isinstance(event, Outcome):
-                        begin = now, total, counter.passes
-                elif now - begin[0] >= seconds and total > begin[1]:
-                    return total - begin[1], counter.passes - begin[2], now - begin[0]
+                        begin = now
+                elif now[-1] - begin[-1] >= seconds and now[0] > begin[0]:
+                    return now[0] - begin[0], now[1] - begin[1], now[2] - begin[2], now[3] - begin[3]
         raise AssertionError("the questions never end")
 
     def _decode_speed(self, rows: int) -> float:

@@ -28,7 +28,7 @@ RESULTS = SearchResults(
         entry("generate()", 5.0, scale=10.0),
         entry("OpenVINO GenAI", 10.0, 11.0, 9.0),
     ],
-    in_flight=[InFlight(1, 3.0, 50.0, 100.0), InFlight(64, 60.0, 95.0, 100.0)],
+    in_flight=[InFlight(1, 3.0, 50.0, 7.0, 100.0), InFlight(64, 60.0, 95.0, 8.0, 100.0)],
     time_shares={"kernels": 9.0, "text": 1.0},
     notes=[],
 )
@@ -37,7 +37,7 @@ RESULTS = SearchResults(
 def test_ratios_are_of_medians_and_missed_ones_are_listed() -> None:
     assert [RESULTS.ratio(each) for each in RESULTS.entries] == [1.0, 9.0 / 4.0, 50.0 / 4.0, 10.0 / 4.0]
     assert RESULTS.missed == ["llama.cpp takes 2.25 times as long, at least 2.5"]
-    slow = RESULTS._replace(in_flight=[InFlight(64, 60.0, 85.0, 100.0)], entries=RESULTS.entries[:1])
+    slow = RESULTS._replace(in_flight=[InFlight(64, 60.0, 85.0, 8.0, 100.0)], entries=RESULTS.entries[:1])
     assert slow.missed == ["64 questions in flight reach 85% of decoding, at least 90%"]
 
 
@@ -52,7 +52,11 @@ def test_the_page_gets_the_tables_between_its_markers(tmp_path: Path) -> None:
     update_page(page, RESULTS)
     update_page(page, RESULTS)
     assert page.read_text() == f"before\n<!-- bench-search -->\n{text(RESULTS)}<!-- /bench-search -->\nafter\n"
-    for cells in ("| 4.0 | 250.0 |", "| 50.0 (scaled) | 20.0 | 12.5x | 10x |", "| 64 | 60.0 | 95.0 | 100.0 | 95% |"):
+    for cells in (
+        "| 4.0 | 250.0 |",
+        "| 50.0 (scaled) | 20.0 | 12.5x | 10x |",
+        "| 64 | 60.0 | 95.0 | 8.0 | 100.0 | 95% |",
+    ):
         assert cells in page.read_text()
     assert "OpenVINO GenAI leaves out the five best log-probabilities" in page.read_text()
 
