@@ -79,6 +79,7 @@ $(VENV)/.bench: $(VENV)/.dev
 	@touch $@
 
 # To run a part: make bench-cpu MODELS="smollm2-135m" BRANCHES="1 8" CONTESTANTS="marcot-fast llama.cpp"
+# MODELS may name any checkpoint by its path: what an engine cannot read is listed below the table.
 # With BENCH_PYTHON=/path/to/python the other engines run in that interpreter and nothing is installed.
 # LLAMA_BATCHED_BENCH="/path/to/llama-batched-bench -rtr -fa on" adds that program; CHECK=1 fails if a target is missed.
 bench-cpu: $(if $(BENCH_PYTHON),$(VENV)/.dev,$(VENV)/.bench)  ## time decoding on the CPU beside other engines

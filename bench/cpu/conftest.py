@@ -27,7 +27,7 @@ _WHOLE = {
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add options that select a part of `make bench-cpu`."""
     group = parser.getgroup("bench-cpu")
-    group.addoption("--models", default=_WHOLE["models"], help="built-in names, separated by spaces")
+    group.addoption("--models", default=_WHOLE["models"], help="built-in names or paths, separated by spaces")
     group.addoption("--branches", default=_WHOLE["branches"], help="numbers, separated by spaces")
     group.addoption("--contestants", default=_WHOLE["contestants"], help="engines, separated by spaces")
     group.addoption("--batched-bench", help="command of a llama-batched-bench program, extra flags included")

@@ -80,6 +80,8 @@ def load(remote: Remote, contestant: Contestant, path: Path, threads: int, resul
     """
     remote.call("probe", peer=contestant.peer)
     if contestant.conversion is not None:
+        if path.is_dir():
+            raise RuntimeError("only GGUF files are converted")
         path = converted(path, contestant.conversion, contestant.python)
     loaded = remote.call(
         "load",

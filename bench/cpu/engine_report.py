@@ -88,7 +88,7 @@ class CpuReport:
     def _speed_table(self, model: str) -> Table:
         """Rows: branches, prompt lengths, memory. Columns: engines, ratios, shares of the machine's limits."""
         value = self.results.value
-        names = [contestant.name for contestant in LINEUP if model in contestant.models]
+        names = [contestant.name for contestant in LINEUP if contestant.measures(model)]
         if any(measure[:2] == (model, BATCHED_BENCH) for measure in self.results.measures):
             names.insert(names.index(LLAMA_CPP) + 1, BATCHED_BENCH)
         ratios = [(one, other) for one, other in _RATIOS if other in names]

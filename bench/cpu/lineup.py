@@ -34,7 +34,7 @@ class Contestant(NamedTuple):
         packages: Its Python distributions, whose versions are reported.
         options: Arguments of its class besides the model and the number of threads.
         conversion: The format that it reads instead of GGUF, by its name in `conversion.py`.
-        models: Models to measure it with; the others would take too long.
+        models: The built-in models to measure it with; the others would take too long.
         most_branches: The largest number of branches to measure, by model; no limit for other models.
         environment: Additional environment variables of its process.
     """
@@ -47,6 +47,10 @@ class Contestant(NamedTuple):
     models: tuple[str, ...] = MODELS
     most_branches: Mapping[str, int] = MappingProxyType({})
     environment: Mapping[str, str] = MappingProxyType({})
+
+    def measures(self, model: str) -> bool:
+        """Whether it is measured with `model`: one of `models`, or any other checkpoint than the built-in ones."""
+        return model in self.models or model not in MODELS
 
     @property
     def ours(self) -> bool:

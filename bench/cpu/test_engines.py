@@ -72,6 +72,12 @@ class Model(NamedTuple):
     config: ModelConfig
     engines: EngineProcesses
 
+    @property
+    def bytes(self) -> int:
+        """Size of its weights on disk."""
+        files = self.path.glob("*.safetensors") if self.path.is_dir() else [self.path]
+        return sum(file.stat().st_size for file in files)
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize tests with the models, branches and engines that the options name."""
@@ -117,7 +123,8 @@ def test_prefill(
 ) -> None:
     """Time computing a prompt that is not cached, up to the logits of the next token."""
     if contestant.name == BATCHED_BENCH:
-        arguments = (pytestconfig.getoption("batched_bench"), model.path, machine.threads, tokens, 1, 1, FEW_ROUNDS)
+        command = pytestconfig.getoption("batched_bench")
+        arguments = (command, _gguf_file(model), machine.threads, tokens, 1, 1, FEW_ROUNDS)
         run = benchmark.pedantic(run_batched_bench, args=arguments, rounds=1)
         results.add(Measure(model.name, BATCHED_BENCH, "prefill", tokens, run.prefill, run.rounds))
         return
@@ -142,9 +149,9 @@ def test_decode(
     """Time decoding `branches` branches that continue one prefix."""
     if contestant.name == BATCHED_BENCH:
         passes = max(LEAST_BATCHED_PASSES, min(PASSES, PASSES * 16 // branches))
-        rounds = FEW_ROUNDS if model.path.stat().st_size > SLOW_FILE_BYTES else ROUNDS
+        rounds = FEW_ROUNDS if model.bytes > SLOW_FILE_BYTES else ROUNDS
         command = pytestconfig.getoption("batched_bench")
-        arguments = (command, model.path, machine.threads, PREFIX_TOKENS, branches, passes, rounds)
+        arguments = (command, _gguf_file(model), machine.threads, PREFIX_TOKENS, branches, passes, rounds)
         run = benchmark.pedantic(run_batched_bench, args=arguments, rounds=1)
         results.add(Measure(model.name, BATCHED_BENCH, "decode", branches, run.decode, rounds, passes))
         results.add(Measure(model.name, BATCHED_BENCH, "peak memory", 0, run.peak_memory))
@@ -179,7 +186,7 @@ def test_memory(model: Model, contestant: Contestant, results: Results) -> None:
     remote = _remote(model, contestant)
     results.add(Measure(model.name, contestant.name, "peak memory", 0, remote.call("peak_memory")))
     if contestant.ours:
-        share = remote.call("facts")["weight_bytes"] / model.path.stat().st_size
+        share = remote.call("facts")["weight_bytes"] / model.bytes
         results.add(Measure(model.name, contestant.name, "weights to file", 0, share))
 
 
@@ -232,9 +239,16 @@ def test_recorded_tree(model: Model, number: int, apart: bool, results: Results,
         add("tree growth", 0, most / least)
 
 
+def _gguf_file(model: Model) -> Path:
+    """Return the file of the model; skip the test if it is a folder."""
+    if model.path.is_dir():
+        pytest.skip("reads GGUF files only")
+    return model.path
+
+
 def _remote(model: Model, contestant: Contestant) -> Remote:
     """Return the loaded engine; skip the test if it is not available."""
-    if model.name not in contestant.models:
+    if not contestant.measures(model.name):
         pytest.skip(f"not measured with {model.name}")
     try:
         return model.engines.member(contestant)

@@ -28,6 +28,8 @@ class LlamaCpp(Peer):
         llama_cpp.llama_log_set(self._quiet, None)
         llama_cpp.llama_backend_init()
         self._model = llama_cpp.llama_model_load_from_file(str(model).encode(), llama_cpp.llama_model_default_params())
+        if not self._model:
+            raise RuntimeError(f"llama.cpp cannot read {model.name}")
         self._vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
         self._threads = threads
         self._open_context(_CONTEXT, _MAX_BRANCHES)
