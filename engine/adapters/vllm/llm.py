@@ -12,8 +12,7 @@ from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from ....model import Message
 from ...completion import Completion
@@ -22,6 +21,7 @@ from ...errors import ContextOverflowError, InputError
 from ...sampling.sampling import Sampling
 from ...serving.blocking_engine import BlockingEngine
 from ...serving.blocking_request import BlockingGeneration
+from ...text.terminal import Terminal
 from ...usage import Usage
 from .inputs import ParsedPrompt, Prompt, parse_prompts
 from .loading import load_engine
@@ -270,18 +270,19 @@ class LLM:
         try:
             for group in range(min(len(groups), _OPEN_PROMPTS)):
                 start(group)
-            bar = Console(stderr=True)
-            hidden = not (progress and bar.is_terminal)
-            for group in track(range(len(groups)), "Prompts", console=bar, disable=hidden):
-                generation = running[group]
-                samples = iter(generation.completions())
-                del running[group]
-                if group + _OPEN_PROMPTS < len(groups):
-                    start(group + _OPEN_PROMPTS)
-                members = groups[group][1]
-                cached[members[0]] = generation.cached_tokens
-                for at in members:
-                    drawn[at] = list(itertools.islice(samples, asked[at].params.n))
+            console = Terminal(stderr=True)
+            hidden = not (progress and console.is_terminal)
+            with Progress(console=console, redirect_stdout=False, redirect_stderr=False, disable=hidden) as bar:
+                for group in bar.track(range(len(groups)), description="Prompts"):
+                    generation = running[group]
+                    samples = iter(generation.completions())
+                    del running[group]
+                    if group + _OPEN_PROMPTS < len(groups):
+                        start(group + _OPEN_PROMPTS)
+                    members = groups[group][1]
+                    cached[members[0]] = generation.cached_tokens
+                    for at in members:
+                        drawn[at] = list(itertools.islice(samples, asked[at].params.n))
         finally:
             for generation in running.values():
                 generation.cancel()
