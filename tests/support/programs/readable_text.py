@@ -4,11 +4,15 @@ from __future__ import annotations
 
 UNREADABLE = """
 (() => {
+  const known = new Map();
   const channels = (colour) => {
-    const pen = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d");
-    pen.fillStyle = colour;
-    pen.fillRect(0, 0, 1, 1);
-    return [...pen.getImageData(0, 0, 1, 1).data];
+    if (!known.has(colour)) {
+      const pen = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d");
+      pen.fillStyle = colour;
+      pen.fillRect(0, 0, 1, 1);
+      known.set(colour, [...pen.getImageData(0, 0, 1, 1).data]);
+    }
+    return known.get(colour);
   };
   const over = (top, below) => below.map((channel, index) => (top[index] * top[3] + channel * (255 - top[3])) / 255);
   const luminance = (colour) => colour.slice(0, 3).map((channel) => channel / 255)
