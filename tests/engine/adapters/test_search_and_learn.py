@@ -21,9 +21,9 @@ from transformers import AutoModelForCausalLM
 CHECKOUT = os.environ.get("SEARCH_AND_LEARN")
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.skipif(not CHECKOUT, reason="needs SEARCH_AND_LEARN, a checkout of search-and-learn: docs/vllm.md"),
+    pytest.mark.skipif(not CHECKOUT, reason="needs SEARCH_AND_LEARN, a checkout: docs/integrations/vllm.md"),
 ]
-pytest.importorskip("latex2sympy2", reason="needs search-and-learn's requirements: docs/vllm.md")
+pytest.importorskip("latex2sympy2", reason="needs search-and-learn's requirements: docs/integrations/vllm.md")
 
 MOST_TOKENS = 48
 """Limit per call; DVTS asks for 2,048 tokens, whatever its configuration says."""
