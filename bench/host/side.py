@@ -36,7 +36,12 @@ class Side:
     def __init__(self) -> None:
         """Create the engine."""
         torch.set_num_threads(1)
-        gc.freeze()  # as `marcot.engine.startup` does it for our programs; older checkouts get it here too
+        try:
+            from marcot.engine.startup import tune_garbage_collector  # as our programs do
+        except ImportError:
+            gc.freeze()  # which the programs of older checkouts did not even do
+        else:
+            tune_garbage_collector()
         self._clock = DeviceClock()
         self._engine = canned_engine(self._clock)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import platform
 import statistics
@@ -15,6 +14,7 @@ from typing import Annotated
 import cpuinfo
 import torch
 import typer
+from marcot.engine.startup import tune_garbage_collector
 from marcot.model.files.atomic_file import write_atomically
 from rich.console import Console
 from rich.table import Table
@@ -65,7 +65,7 @@ def main(
 ) -> None:
     """Measure, and print tables."""
     torch.set_num_threads(1)
-    gc.freeze()
+    tune_garbage_collector()
     console = Console()
     costs = [driver_cost(replicas, _DRIVEN) for replicas in _REPLICAS]
     console.print(_cost_table(costs))

@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..outcome import Outcome
 from ..search.protocol import Progress, Searcher
 from ..serving.async_engine import AsyncEngine
-from ..startup import freeze_imports
+from ..startup import tune_garbage_collector
 from .messages import Abandon, Assignment, LoadFailure, Ready, ReplicaEvent, Request
 
 _MAX_REQUESTS = 2**31
@@ -69,7 +69,7 @@ class QuestionWorker:
 
 def load_engine(model: str, options: Mapping[str, Any]) -> tuple[Engine, Ready] | LoadFailure:
     """Load the engine of a worker, and report that, or the error."""
-    freeze_imports()
+    tune_garbage_collector()
     try:
         engine = Engine.load(model, **options)
     except MarcotError as error:

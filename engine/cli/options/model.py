@@ -90,10 +90,10 @@ class ModelOptions:
     def load(self, model: str) -> Engine:
         """Load `model`; on a terminal, print how long it took."""
         from ...engine import Engine
-        from ...startup import freeze_imports
+        from ...startup import tune_garbage_collector
 
         started = time.monotonic()
-        freeze_imports()
+        tune_garbage_collector()
         engine = Engine.load(model, device=self.device, **self.engine_options())
         if sys.stderr.isatty():
             say(f"loaded {model} in {time.monotonic() - started:.1f} s")
