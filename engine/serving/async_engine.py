@@ -140,7 +140,11 @@ class AsyncEngine:
         request_id: str | None = None,
         cache_salt: str | None = None,
     ) -> Searching:
-        """Search a question; see `Engine.stream`. Functions that you give the strategy run in the engine's thread."""
+        """Search a question; see `Engine.stream`.
+
+        Functions that you give the strategy run in the engine's thread, so all requests wait for them; slow values and
+        answer rules (see `Value.slow`) run in threads of their own.
+        """
         searches = self.engine.routines.searches(
             [question],
             strategy,
