@@ -48,7 +48,10 @@ class RunningCall:
 
     @property
     def _is_late(self) -> bool:
-        return self.call.timeout is not None and self.seconds >= self.call.timeout
+        if self.call.timeout is None:
+            return False
+        begun = [job.begun for job in self.jobs if job.begun is not None and not job.future.done()]
+        return bool(begun) and time.monotonic() - min(begun) >= self.call.timeout
 
     def results(self) -> list[Any]:
         """The results of a finished call.
@@ -66,10 +69,11 @@ class RunningCall:
 
 
 class _Job:
-    """The items of one search for one call, and the future of their results."""
+    """The items of one search for one call, when that call has begun, and the future of their results."""
 
     def __init__(self, items: list[Any]) -> None:
         self.items = items
+        self.begun: float | None = None
         self.future: Future[list[Any]] = Future()
         self.is_cancelled = False
 
@@ -140,6 +144,8 @@ class RunningCalls:
         while self._waiting and len(self._running) < MOST_THREADS:
             task = self._waiting.popleft()
             self._running.add(task)
+            for job in task.jobs:
+                job.begun = time.monotonic()  # a time-out does not count the wait for a thread
             threading.Thread(target=self._run, args=(task,), name="marcot-call", daemon=True).start()
 
     def _run(self, task: _Task) -> None:
@@ -165,7 +171,8 @@ class RunningCalls:
                 jobs[0].future.set_exception(error)
             elif not task.is_abandoned:
                 for job in jobs:  # one search at a time, so that only the one at fault gets the error
-                    self._call(task, [job])
+                    if not job.is_cancelled:
+                        self._call(task, [job])
             return
         for job in jobs:
             job.future.set_result(results[: len(job.items)])

@@ -264,7 +264,9 @@ class _Run:
                     raise self._code.error(f"{name} returned {stop.value!r:.100}: must return a SearchResult") from None
                 return stop.value
             if not isinstance(asked, Wave | Call) or not isinstance(asked.progress, Progress):
-                raise self._code.error(f"{name} yielded {asked!r:.100}: must be a Wave of expansions, with a Progress")
+                raise self._code.error(
+                    f"{name} yielded {asked!r:.100}: must be a Wave of expansions, with a Progress, or a Call"
+                )
             self._progress = asked.progress
             if isinstance(asked, Call):
                 self._call = self._calls.submit(asked)

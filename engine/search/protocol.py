@@ -89,7 +89,7 @@ class Call(NamedTuple):
         progress: The progress of the search.
         joins: Whether the function takes items of several searches at once, and one call at a time. If not, each item
             has a call of its own, all at the same time.
-        timeout: Seconds after which the search gets an error, or None.
+        timeout: Seconds that a call may take, from its begin on, before the search gets an error; None for any number.
     """
 
     function: Callable[[list[Any]], Sequence[Any] | Awaitable[Sequence[Any]]]

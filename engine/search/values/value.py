@@ -40,7 +40,7 @@ class Value(ABC):
 
     @property
     def timeout(self) -> float | None:
-        """Seconds after which a slow rating fails, and the question with it; None for never."""
+        """Seconds that a slow rating may take, from its begin on, before its question fails; None for any number."""
         return None
 
     @property

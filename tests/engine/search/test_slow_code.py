@@ -8,13 +8,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 from marcot.engine import AsyncEngine, Engine, Outcome, Progress, Sampling
 from marcot.engine.errors import CallableError, InputError
-from marcot.engine.scheduler import search_driver
-from marcot.engine.search import MCTS, Beam, BestOfN, Judge, Rollout, SearchResult, Trace, Value
+from marcot.engine.scheduler import running_calls, search_driver
+from marcot.engine.search import MCTS, Beam, BestOfN, Call, Judge, Rollout, SearchResult, Trace, Value
 from marcot.engine.search.slow_code import is_slow, timeout_of
 from marcot.engine.search.values import Mixture
 from support.searches.held_nodes import check_nothing_is_left
@@ -178,11 +179,6 @@ def test_batches_hold_chains_of_several_questions(engine: Engine) -> None:
 
 def test_batches_that_arrive_meanwhile_wait_and_join() -> None:
     """One call at a time: chains that arrive during a call go into the next one."""
-    from queue import SimpleQueue
-
-    from marcot.engine.scheduler.running_calls import RunningCalls
-    from marcot.engine.search import Call
-
     began, may_end = threading.Event(), threading.Event()
     sizes: list[int] = []
 
@@ -193,7 +189,7 @@ def test_batches_that_arrive_meanwhile_wait_and_join() -> None:
         return [-item for item in items]
 
     news: SimpleQueue[None] = SimpleQueue()
-    calls = RunningCalls(news)
+    calls = running_calls.RunningCalls(news)
     progress = Progress(0, 0, 0, 0, None, "")
     running = [calls.submit(Call(rate, [1, 2], "rate", progress, joins=True))]
     calls.start()
@@ -206,6 +202,22 @@ def test_batches_that_arrive_meanwhile_wait_and_join() -> None:
         news.get(timeout=LONG)
     assert [each.results() for each in running] == [[-1, -2], [-3], [-4], [-5]]
     assert sizes == [2, 3]
+
+
+def test_a_timeout_does_not_count_the_wait_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running_calls, "MOST_THREADS", 1)
+    may_end = threading.Event()
+    news: SimpleQueue[None] = SimpleQueue()
+    calls = running_calls.RunningCalls(news)
+    progress = Progress(0, 0, 0, 0, None, "")
+    first = calls.submit(Call(lambda items: [may_end.wait(LONG) for _ in items], [1], "first", progress))
+    second = calls.submit(Call(lambda items: items, [2], "second", progress, timeout=1e-9))
+    calls.start()
+    assert not second.finished
+    may_end.set()
+    for _ in range(2):
+        news.get(timeout=LONG)
+    assert (first.results(), second.results()) == ([True], [2])
 
 
 @pytest.mark.parametrize("make", [lambda rate: Marked(rate, slow=True), Batching], ids=["thread", "batch"])
