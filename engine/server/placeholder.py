@@ -50,7 +50,7 @@ class _Refusal(StreamRequestHandler):
 
     def handle(self) -> None:
         """See the base class."""
-        with suppress(OSError, HTTPException):
+        with suppress(OSError, HTTPException, ValueError):  # a length may have digits that are no number
             self.rfile.readline(_MOST_LINE)
             length = parse_headers(self.rfile).get("Content-Length", "0")
             self.rfile.read(min(int(length), _MOST_BODY) if length.isdigit() else 0)

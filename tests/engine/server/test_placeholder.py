@@ -24,14 +24,16 @@ def test_every_request_is_refused_and_told_to_come_again(host: str) -> None:
             assert "being loaded" in answer.json()["error"]["message"]
 
 
-def test_what_is_no_request_harms_nothing() -> None:
+def test_what_is_no_request_harms_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     with listening_socket("127.0.0.1", 0) as at, Placeholder(at):
-        for sent in (b"", b"\r\n\r\n", b"GET /" + b"x" * 70_000, b"POST / HTTP/1.1\r\nContent-Length: -3\r\n\r\n"):
+        lengths = (b"POST / HTTP/1.1\r\nContent-Length: %s\r\n\r\n" % told for told in (b"-3", b"\xb2", b"9" * 5000))
+        for sent in (b"", b"\r\n\r\n", b"GET /" + b"x" * 70_000, *lengths):
             with socket.create_connection(at.getsockname()) as raw:
                 raw.sendall(sent)
                 raw.shutdown(socket.SHUT_WR)
                 raw.recv(4096)
             assert httpx2.get(f"{address_of(at)}/health").status_code == 503
+    assert capfd.readouterr().err == ""
 
 
 def test_a_client_that_retries_reaches_the_server_behind_it() -> None:
