@@ -12,7 +12,7 @@ from .actions import CheckedAction, resolve_action
 from .answers import Ballot, agreement, answers_agree, normalise_answer
 from .assessor import Assessor
 from .protocol import Growing, Progress, Task
-from .result import Rollout, SearchResult
+from .result import Rollout, SearchResult, TreeNode
 from .rollout.branch_prefix import BranchPrefix
 from .rollout.node_content import NodeContent
 from .rollout.partial_rollout import PartialRollout
@@ -129,13 +129,9 @@ class SearchRun:
         window = self._options.convergence_window
         if window is None or len(self.rollouts) <= window:
             return False
-        if self._assessor.vote is None:
-            tree, self._leading = (
-                self.tree.export(),
-                [],
-            )  # the same rollouts may lead to another answer in a larger tree
-        else:
-            tree = ()
+        tree: Sequence[TreeNode] = ()
+        if self._assessor.vote is None:  # the same rollouts may lead to another answer in a larger tree
+            tree, self._leading = self.tree.export(), []
         first = max(len(self._leading), len(self.rollouts) - window - 1)
         self._leading += [""] * (first - len(self._leading))
         for count in range(first + 1, len(self.rollouts) + 1):
