@@ -22,7 +22,7 @@ _ERRORS: dict[int, str] = {
     HTTPStatus.TOO_MANY_REQUESTS: "The queue is full; retry after `Retry-After` seconds.",
     CLIENT_CLOSED: "The client has disconnected.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Internal error.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "The server is shutting down.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The model is still being loaded, or the server is shutting down.",
     HTTPStatus.GATEWAY_TIMEOUT: "The request took too long.",
 }
 
