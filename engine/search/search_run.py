@@ -33,7 +33,7 @@ class SearchRun:
 
     Attributes:
         task: The question.
-        tree: The tree so far.
+        tree: The tree so far; empty once the search has ended.
         rollouts: Finished chains, in the order in which they were counted.
         in_flight: Chains that `advance` has started and that have not ended.
         action: What a node adds.
@@ -66,6 +66,12 @@ class SearchRun:
         self._generator = RolloutGenerator(
             task, self.action, sampling, self._pruning, self._deadline, self._progress, held
         )
+        held.callback(self._close)
+
+    def _close(self) -> None:
+        """Break all cycles of references, which would keep the tree until the garbage collector finds them."""
+        self.tree.clear()
+        del self._assessor, self._ballot, self._generator
 
     # --- budgets -----------------------------------------------------------------------------------------------
 

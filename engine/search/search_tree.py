@@ -145,6 +145,14 @@ class SearchTree:
             for node in self.nodes
         )
 
+    def clear(self) -> None:
+        """Remove all nodes, and their links, whose cycles would keep them until the garbage collector finds them."""
+        for node in self.nodes:
+            node.parent = None
+            node.children.clear()
+        self.nodes.clear()
+        self._places.clear()
+
     def _add(self, parent: SearchNode, content: NodeContent, terminal: bool) -> SearchNode:
         node = SearchNode(
             len(self.nodes),
