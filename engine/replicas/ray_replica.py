@@ -51,8 +51,9 @@ class RayReplica(Replica):
             else:
                 reports = ray.get(self.pending)
         except RayError as error:
-            self._ended = f"was lost ({str(error).splitlines()[0]})"
+            told = str(error).partition("\n")[0]
+            self._ended = f"was lost ({told})"
             raise EOFError from error
         if not isinstance(reports[0], LoadFailure):
-            self.pending = self._actor.listen.options(max_task_retries=0).remote()
+            self.pending = self._actor.listen.options(max_task_retries=0).remote(self._name)
         return reports

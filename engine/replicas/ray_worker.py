@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
@@ -28,7 +29,12 @@ class RayWorker:
         self._news = asyncio.Event()
 
     async def load(self) -> tuple[str, Sequence[Report]]:
-        """Load the model; return the name of this process, and the report."""
+        """Load the model; return the name of this process, and the report.
+
+        A process that has done so already is one that the pool takes for lost: it ends, and Ray calls the next one.
+        """
+        if self._worker is not None:
+            os._exit(1)
         loaded = load_engine(self._model, self._options)
         if isinstance(loaded, LoadFailure):
             return self._name, [loaded]
@@ -41,8 +47,14 @@ class RayWorker:
         if self._worker is not None and name == self._name:
             self._worker.take(request)
 
-    async def listen(self) -> Sequence[Report]:
-        """Wait for events since the last call; return the latest of each question."""
+    async def listen(self, name: str) -> Sequence[Report]:
+        """Wait for events since the last call; return the latest of each question.
+
+        Raises:
+            RuntimeError: The process called `name` is gone, and this is the one that Ray has started after it.
+        """
+        if name != self._name:
+            raise RuntimeError("its process has died, and has been started again")
         await self._news.wait()
         self._news.clear()
         reports, self._reports = self._reports, {}

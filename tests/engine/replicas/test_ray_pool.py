@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,15 @@ def found(path: Path) -> list[dict[str, Any]]:
     return sorted(lines, key=lambda line: line["index"])
 
 
+def process(actor: Any) -> int:
+    """The id of an actor's process."""
+    number: int = ray.get(actor.__ray_call__.remote(lambda self: os.getpid()))
+    return number
+
+
 def kill(actor: Any) -> None:
     """Kill the process of an actor."""
-    os.kill(ray.get(actor.__ray_call__.remote(lambda self: os.getpid())), signal.SIGKILL)
+    os.kill(process(actor), signal.SIGKILL)
 
 
 def test_actors_write_what_one_engine_writes_also_if_they_die(pool: RayPool, model: str, tmp_path: Path) -> None:
@@ -72,6 +79,23 @@ def test_actors_write_what_one_engine_writes_also_if_they_die(pool: RayPool, mod
     tally = pool.run(QUESTIONS, QUICK, out=tmp_path / "killed.jsonl", concurrency=2, show=show)
     assert (tally.finished, tally.failed) == (len(QUESTIONS), 0)
     assert found(tmp_path / "killed.jsonl") == found(tmp_path / "one.jsonl")
+    pool._load(least=2)
+
+
+def test_an_actor_that_died_and_came_back_while_nobody_looked_works_again(pool: RayPool) -> None:
+    events = pool.stream(QUESTIONS, QUICK, concurrency=2)
+    ended = [event.index for event in (next(events),) if isinstance(event, Outcome)]
+    gone: Any = pool._replicas[0]
+    ray.wait([gone.pending], timeout=60)  # it has reported, and the pool has not looked yet
+    before = process(gone._actor)
+    os.kill(before, signal.SIGKILL)
+    while True:
+        with suppress(ray.exceptions.RayError):
+            if process(gone._actor) != before:
+                break
+    ended += [event.index for event in events if isinstance(event, Outcome)]
+    assert sorted(ended) == list(range(len(QUESTIONS)))
+    assert pool._replicas[0] is not gone
     pool._load(least=2)
 
 
