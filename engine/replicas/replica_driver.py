@@ -18,7 +18,7 @@ from typing import Self, Unpack
 
 from ...kernels import MarcotError
 from ..checking import check_integer
-from ..errors import InputError, WorkerLostError
+from ..errors import EngineClosedError, InputError, WorkerLostError
 from ..outcome import Outcome
 from ..results.outcome_tally import OutcomeTally
 from ..results.question_run import RunOptions, run_questions
@@ -93,11 +93,14 @@ class ReplicaDriver(ABC):
 
         Raises:
             InputError: An argument is invalid, or the strategy cannot be pickled.
+            EngineClosedError: The pool is closed.
             MarcotError: A replacement worker cannot load the model.
             WorkerLostError: Workers died again and again before they had loaded the model.
         """
         check_integer("concurrency", concurrency, "at least 1", least=1)
         check_strategy(strategy)
+        if not self._replicas:
+            raise EngineClosedError("this pool is closed, and has no workers any more: open another one")
         try:
             pickled = pickle.dumps(strategy)
         except Exception as error:

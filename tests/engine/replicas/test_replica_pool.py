@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from marcot.engine import MCTS, Engine, InputError, Outcome, SearchResult
-from marcot.engine.errors import WorkerLostError
+from marcot.engine.errors import EngineClosedError, WorkerLostError
 from marcot.engine.replicas import replica_pool, stragglers
 from marcot.engine.replicas.process_replica import ProcessReplica
 from marcot.engine.replicas.replica_device import ReplicaDevice, name_devices
@@ -242,6 +242,13 @@ def test_a_gpu_is_counted_among_those_that_this_process_sees(monkeypatch: pytest
             name_devices(device, replicas)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert name_devices("auto", 2) == ["cpu", "cpu"]
+
+
+def test_a_pool_that_is_closed_says_so(model: str) -> None:
+    closed = ReplicaPool(model, ["cpu"], kv_tokens=2048)
+    closed.close()
+    with pytest.raises(EngineClosedError, match="this pool is closed"):
+        next(closed.stream(["One?"], QUICK))
 
 
 def test_errors_come_through(pool: ReplicaPool, model: str) -> None:
