@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ from .sampling import MAX_TOP_K, Draw, HeadTopK
 from .select import ENVIRONMENT_VARIABLE, select
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-"""Dtypes of K and V."""
+"""Dtypes of K, V and hidden states."""
 
 
 class TreePlan(NamedTuple):
@@ -123,6 +123,8 @@ def store_kv(k: Tensor, v: Tensor, slots: Tensor | Sequence[int], k_pages: Tenso
     """
     op = "store_kv"
     kv_heads, head_dim = _check_pages(op, k_pages, v_pages)
+    if isinstance(slots, Tensor) and (slots.ndim != 1 or slots.is_floating_point()):
+        raise KernelArgumentError(f"{op}: slots must be int64 [tokens], not {_about(slots)}")
     at = torch.as_tensor(slots, dtype=torch.int64)
     for name, tensor in (("k", k), ("v", v)):
         _check(op, name, tensor, (len(at), kv_heads, head_dim), k_pages.dtype, k_pages.device)
@@ -183,19 +185,27 @@ def pack_head(
 
     Args:
         weight: `[vocab, hidden]`, dense in any float dtype, or a `BlockTensor`.
-        dtype: Dtype of the hidden states; None for fp32 on a CPU, whatever `weight` is stored in, and for the dtype of
-            `weight` on a GPU (fp16 if it is block-quantised).
+        dtype: Dtype of the hidden states, fp32, fp16 or bf16; None for fp32 on a CPU, whatever `weight` is stored in,
+            and for the dtype of `weight` on a GPU (fp16 if it is block-quantised).
         device: Where it will be used; None for the device of `weight`.
         compute: `fast` rounds hidden states to int8 where they meet block-quantised weights on a CPU.
 
     Raises:
+        KernelArgumentError: `weight`, `dtype` or `compute` is not one of those above.
         NonFiniteError: A value is infinite or NaN.
     """
+    op = "pack_head"
+    if not isinstance(weight, Tensor | BlockTensor):
+        raise KernelArgumentError(f"{op}: the weight must be a tensor or a BlockTensor, not {_about(weight)}")
+    if compute not in get_args(Compute):
+        raise KernelArgumentError(f"{op}: compute must be one of {', '.join(get_args(Compute))}, not {compute}")
     stored = weight.data if isinstance(weight, BlockTensor) else weight.detach()
     device = stored.device if device is None else torch.device(device)
     if dtype is None:
         dtype = torch.float16 if isinstance(weight, BlockTensor) else weight.dtype
         dtype = torch.float32 if device.type == "cpu" else dtype
+    if dtype not in _DTYPES:
+        raise KernelArgumentError(f"{op}: dtype must be one of {_known_dtypes()}, not {_dtype_name(dtype)}")
     part = weight if isinstance(weight, BlockTensor) else stored
     probe = torch.empty(0, dtype=dtype, device=device)
     with _current(device):
@@ -227,7 +237,8 @@ def lm_head_topk(
     op = "lm_head_topk"
     if not isinstance(head, PackedHead):
         raise KernelArgumentError(f"{op}: the head must be packed once, by pack_head, not {_about(head)}")
-    rows, most = len(hidden), min(MAX_TOP_K, head.weight.out_features)
+    rows = hidden.shape[0] if isinstance(hidden, Tensor) and hidden.ndim else 0
+    most = min(MAX_TOP_K, head.weight.out_features)
     _check(op, "hidden", hidden, (rows, head.weight.in_features), head.dtype, head.device)
     if not 1 <= k <= most:
         raise KernelArgumentError(f"{op}: k must be from 1 to {most}, not {k}")
@@ -265,9 +276,9 @@ def _check_pages(op: str, *both: Tensor) -> tuple[int, int]:
             wanted = f"[pages, kv_heads, {PAGE_SIZE}, head_dim]"
             raise KernelArgumentError(f"{op}: {name} must be a tensor {wanted}, not {_about(pages)}")
         if pages.dtype not in _DTYPES:
-            known = ", ".join(str(dtype).removeprefix("torch.") for dtype in _DTYPES)
             raise KernelArgumentError(
-                f"{op}: {name} must be in one of {known}; for fp8 pages, which have scales, use the ops of select()"
+                f"{op}: {name} must be in one of {_known_dtypes()}; for fp8 pages, which have scales, use the ops of "
+                "select()"
             )
         if not pages.is_contiguous():
             raise KernelArgumentError(f"{op}: {name} must be contiguous, because it is written in place")
@@ -280,8 +291,8 @@ def _check(
 ) -> None:
     """Check an argument; autograd does not see what the kernels do, so its gradient must not be wanted."""
     if not isinstance(tensor, Tensor) or (*tensor.shape,) != shape or tensor.dtype != dtype or tensor.device != device:
-        kind = str(dtype).removeprefix("torch.")
-        raise KernelArgumentError(f"{op}: {name} must be {kind} {list(shape)} on {device}, not {_about(tensor)}")
+        wanted = f"{_dtype_name(dtype)} {list(shape)} on {device}"
+        raise KernelArgumentError(f"{op}: {name} must be {wanted}, not {_about(tensor)}")
     if tensor.requires_grad and torch.is_grad_enabled():
         raise KernelArgumentError(f"{op}: {name} needs a gradient, but there is none: call it under torch.no_grad()")
 
@@ -289,4 +300,12 @@ def _check(
 def _about(value: object) -> str:
     if not isinstance(value, Tensor):
         return type(value).__name__
-    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)} on {value.device}"
+    return f"{_dtype_name(value.dtype)} {list(value.shape)} on {value.device}"
+
+
+def _dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _known_dtypes() -> str:
+    return ", ".join(map(_dtype_name, _DTYPES))

@@ -255,12 +255,26 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "a gradient": (lambda: attended(Q.clone().requires_grad_()), r"q needs a gradient, .* torch.no_grad\(\)"),
     "a slot": (lambda: stored([32]), "a slot is outside of the 2 pages, which have 32 slots"),
     "a negative slot": (lambda: stored([-1]), "a slot is outside of the 2 pages"),
+    "slots that are no integers": (lambda: stored(torch.tensor([0.5])), r"slots must be int64 \[tokens\], not float32"),
+    "one slot alone": (lambda: stored(torch.tensor(1)), r"slots must be int64 \[tokens\], not int64 \[\] on cpu"),
     "fewer tokens than slots": (lambda: stored([1, 2]), r"k must be float32 \[2, 2, 16\] on cpu, not float32 \[1, 2"),
     "pages that are a view": (lambda: stored([1], k_pages=pages().transpose(0, 1)), "must be contiguous"),
     "k": (lambda: topk(6), "k must be from 1 to 5, not 6"),
     "a weight that is not packed": (
         lambda: kernels.lm_head_topk(torch.zeros(2, 4), torch.zeros(5, 4), 1),  # type: ignore[arg-type]
         r"must be packed once, by pack_head, not float32 \[5, 4\] on cpu",
+    ),
+    "a list for a weight": (lambda: kernels.pack_head([1.0]), "a tensor or a BlockTensor, not list"),  # type: ignore[arg-type]
+    "another compute": (
+        lambda: kernels.pack_head(torch.zeros(5, 4), compute="quick"),  # type: ignore[arg-type]
+        "compute must be one of exact, fast, not quick",
+    ),
+    "hidden states in fp64": (
+        lambda: kernels.pack_head(torch.zeros(5, 4), torch.float64), "one of float32, float16, bfloat16, not float64"
+    ),
+    "no hidden states": (
+        lambda: kernels.lm_head_topk(None, kernels.pack_head(torch.zeros(5, 4)), 1),  # type: ignore[arg-type]
+        r"hidden must be float32 \[0, 4\] on cpu, not NoneType",
     ),
     "other hidden states": (lambda: topk(hidden=torch.zeros(2, 5)), r"hidden must be float32 \[2, 4\]"),
     "targets": (lambda: topk(targets=torch.zeros(3, dtype=torch.int64)), r"targets must be int64 \[2\]"),
