@@ -6,6 +6,7 @@ Prompts that share a beginning share its K and V, also from call to call, so a s
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,7 +61,8 @@ class ReasonersModel(LanguageModel):  # type: ignore[misc]  # if the library is 
         self._max_length = context if max_length is None else min(max_length, context)
         self._max_new_tokens = max_new_tokens
         self._seeds = random.Random(seed)
-        self._serving = BlockingEngine(self.engine)
+        # The limit on requests is for servers; here, every caller waits for its own requests.
+        self._serving = BlockingEngine(self.engine, max_requests=2**31)
 
     def generate(
         self,
@@ -195,10 +197,11 @@ class ReasonersModel(LanguageModel):  # type: ignore[misc]  # if the library is 
     def _drawn(self, prompts: Sequence[Sequence[int]], samplings: Sequence[Sampling], n: int) -> list[list[Completion]]:
         """Draw `n` samples of every prompt in one batch."""
         running = []
+        samples = Counter[tuple[int, ...]]()
         try:
-            for place, (ids, sampling) in enumerate(zip(prompts, samplings, strict=True)):
-                first = n * sum(ids == earlier for earlier in prompts[:place])
-                running.append(self._serving.generate(ids, sampling, n=n, first=first))
+            for ids, sampling in zip(prompts, samplings, strict=True):
+                running.append(self._serving.generate(ids, sampling, n=n, first=samples[tuple(ids)]))
+                samples[tuple(ids)] += n
             return [generation.completions() for generation in running]
         finally:
             for generation in running:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from marcot.engine import InputError
+from marcot.engine.serving.blocking_engine import BlockingEngine
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 reasoners = pytest.importorskip("reasoners", reason="needs llm-reasoners: make test-adapters")
@@ -104,6 +105,12 @@ def test_samples_differ_and_have_log_probabilities(ours: ReasonersModel, theirs:
     other = ReasonersModel(str(path), kv_tokens=8192, seed=9)
     draws = [other.generate([TEXT], do_sample=True, max_new_tokens=6).text for _ in range(2)]
     assert draws[0] != draws[1]
+
+
+def test_a_call_may_have_more_texts_than_a_server_has_requests(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BlockingEngine.__init__.__kwdefaults__, "max_requests", 1)
+    model = ReasonersModel(str(path), kv_tokens=8192)
+    assert len(model.generate(["So"] * 8, max_new_tokens=24).text) == 8
 
 
 def test_logits_are_those_of_transformers(ours: ReasonersModel, theirs: TransformersModel) -> None:
