@@ -179,7 +179,7 @@ class DraftFolder:
                 )
             if saved.text("identity") != self._identity:
                 raise InputError(
-                    f"{self._folder}: was started with other options, sources or tokenizer; use the same,  "
+                    f"{self._folder}: was started with other options, sources or tokenizer; use the same, "
                     "remove it, or give another --out"
                 )
             for name, mark in saved.sections("files"):

@@ -38,6 +38,7 @@ class SamplingParams:
         prompt_logprobs: The same for the tokens of the prompt.
         detokenize: False leaves texts empty.
         skip_special_tokens: False writes special tokens out in the text.
+        spaces_between_special_tokens: Ignored: texts are the tokenizer's own.
         include_stop_str_in_output: Whether a text ends with the stop string instead of before it.
         truncate_prompt_tokens: Keep only this many tokens at the end of a prompt.
     """
