@@ -67,7 +67,7 @@ def test_the_places_stay_filled(parallel: int) -> None:
     assert set(filled) == {parallel}
 
 
-def test_one_place_is_the_same_as_no_company() -> None:
+def test_with_one_place_it_is_the_same_search() -> None:
     one, other = (
         search(ToyWorld(hashed_draw()), rollouts=20, parallel=1, action="mini-step-3", asynchronous=each)
         for each in (True, False)
@@ -125,7 +125,7 @@ def test_a_wrong_answer_is_taken_back_once() -> None:
     result = search(world, "8", action="marco-v2", rollouts=12, parallel=3, max_rollout_tokens=2000)
     assert len(result.rollouts) == 12
     kinds = [[node.kind for node in result.tree if node.id in path(result, each.leaf)] for each in result.rollouts]
-    assert {kind.count("reflection") for kind in kinds} >= {1}
+    assert {kind.count("reflection") for kind in kinds} == {0, 1}
 
 
 def path(result: SearchResult, leaf: int | None) -> set[int]:
@@ -140,6 +140,7 @@ def path(result: SearchResult, leaf: int | None) -> set[int]:
 def test_what_the_clock_cut_is_dropped(cancel_at: int) -> None:
     world = ToyWorld(hashed_draw(), cancel_at=cancel_at)
     result = search(world, rollouts=50, max_seconds=60.0)
+    assert len(result.rollouts) < 50
     assert len(result.rollouts) == 1 or {each.finish_reason for each in result.rollouts} <= {"eos", "length"}
 
 
@@ -189,8 +190,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_a_search_does_not_depend_on_its_company(engine: Engine, options: dict[str, Any]) -> None:
-    """Nor on the length of the engine's rounds or on preemption; the counts of tokens do not either."""
+def test_a_search_does_not_depend_on_other_searches(engine: Engine, options: dict[str, Any]) -> None:
+    """Nor do its counts of tokens."""
     strategy = quick(**options)
     questions = [Question(text, "3") for text in QUESTIONS]
     together = engine.search(questions, strategy, concurrency=4)
