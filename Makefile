@@ -14,7 +14,7 @@ PINS   := transformers==5.23.0 accelerate==1.15.0 tokenizers==0.23.3 safetensors
           build==1.6.1 pyarrow==26.0.1 twine==7.0.0 pyelftools==0.33 msgpack==1.2.4 \
           fastapi==0.165.0 uvicorn==0.54.0 httptools==0.9.0 uvloop==0.23.0 pydantic==2.14.4 prometheus-client==0.26.0 openai==3.57.0 schemathesis==4.32.5
 
-.PHONY: help demo test test-sanitized lint bench bench-cpu clean
+.PHONY: help demo test test-sanitized test-adapters lint bench bench-cpu clean
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
@@ -70,8 +70,8 @@ lint: $(VENV)/.dev $(VENV)/typing/marcot/__init__.py  ## run ruff, clang-format 
 bench: $(VENV)/.dev    ## time a decode step of a tree against per-branch decoding and transformers
 	$(BIN)/python -m pytest bench/cpu/test_tree_decode.py --benchmark-only
 
-# The engines that marcot is compared with. If one does not install, its column stays empty. llama.cpp is compiled for this
-# machine.
+# The engines that marcot is compared with. If one does not install, its column stays empty. llama.cpp is compiled for
+# this machine.
 PEERS := llama-cpp-python==0.3.36 ctranslate2==4.8.5 openvino-genai==2026.4.1.0 nncf==3.4.0
 $(VENV)/.bench: $(VENV)/.dev
 	for peer in $(PEERS); do CMAKE_ARGS="-DGGML_NATIVE=ON" \
@@ -89,8 +89,9 @@ bench-cpu: $(if $(BENCH_PYTHON),$(VENV)/.dev,$(VENV)/.bench)  ## time decoding o
 	  $(if $(LLAMA_BATCHED_BENCH),--batched-bench="$(LLAMA_BATCHED_BENCH)")
 
 # To run a part: make bench-search QUICK=1 CONTESTANTS="llama.cpp OpenVINO-GenAI". The whole run takes half an hour, and
-# writes bench/results/search.json and the table in docs/benchmarks.md; a part writes search_part.json. BENCH_PYTHON works
-# as in bench-cpu. LLAMA_SERVER="/path/to/llama-server" is needed for that contestant. CHECK=1 fails if a target is missed.
+# writes bench/results/search.json and the table in docs/benchmarks.md; a part writes search_part.json. BENCH_PYTHON
+# works as in bench-cpu. LLAMA_SERVER="/path/to/llama-server" is needed for that contestant. CHECK=1 fails if a target
+# is missed.
 .PHONY: bench-search
 bench-search: $(if $(BENCH_PYTHON),$(VENV)/.dev,$(VENV)/.bench)  ## time a whole tree search beside other ways of doing it
 	BENCH_PYTHON="$(BENCH_PYTHON)" LLAMA_SERVER="$(LLAMA_SERVER)" $(BIN)/python -m bench.search $(if $(QUICK),--quick) \
@@ -147,8 +148,8 @@ bench-bytes: $(VENV)/.dev  ## count the bytes that attention over trees reads, w
 bench-planner: $(VENV)/.dev  ## time the planner
 	$(BIN)/python -m bench.attention.planner_cost $(if $(CHECK),--check)
 
-# BESIDE=/path/to/another/checkout times that checkout too, in alternation in the same run; CHECK=1 fails if a target is missed, UPDATE=1
-# writes bench/results/host.json.
+# BESIDE=/path/to/another/checkout times that checkout too, in alternation in the same run; CHECK=1 fails if a target is
+# missed, UPDATE=1 writes bench/results/host.json.
 .PHONY: bench-host
 bench-host: $(VENV)/.dev  ## time the engine's host side alone, on kernels that answer at once
 	$(BIN)/python -m bench.host $(if $(BESIDE),--beside="$(BESIDE)") $(if $(CHECK),--check) $(if $(UPDATE),--update)
@@ -173,8 +174,8 @@ bench-runs: $(VENV)/.dev  ## watch a run of 100,000 questions, and weigh what a 
 bench-counts: $(VENV)/.dev  ## count the kernels and bytes of a decoded token, without a GPU
 	$(BIN)/python -m bench.host.step_counts $(if $(BESIDE),--beside="$(BESIDE)") $(if $(UPDATE),--update)
 
-# tests/attack/README.md lists the attacks. make attack ATTACK=kills MINUTES=60; SEED=1 changes the trials, COUNT=1000 their
-# number.
+# tests/attack/README.md lists the attacks. make attack ATTACK=kills MINUTES=60; SEED=1 changes the trials, COUNT=1000
+# their number.
 .PHONY: attack
 attack: $(VENV)/.dev     ## run one of the attacks in tests/attack
 	PYTHONPATH=tests $(BIN)/python -m attack.$(ATTACK) $(if $(SEED),--seed=$(SEED)) $(if $(COUNT),--count=$(COUNT)) \
