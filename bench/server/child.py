@@ -77,10 +77,17 @@ class Served(ServerProcess):
     """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
-        """Wait until `process` accepts requests."""
+        """Wait until `process` accepts requests.
+
+        Raises:
+            RuntimeError: It has ended.
+        """
         assert process.stdout is not None
         self._lines = process.stdout
-        super().__init__(process, json.loads(self._lines.readline()))
+        line = self._lines.readline()
+        if not line:
+            raise RuntimeError(f"{shlex.join(map(str, process.args))}: ended before it served; its errors are above")  # type: ignore[arg-type]
+        super().__init__(process, json.loads(line))
         self.left: dict[str, Any] = {}
 
     def end(self) -> None:

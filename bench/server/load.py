@@ -46,6 +46,8 @@ class Load:
     def faults(self) -> list[str]:
         """Everything that went wrong, as messages."""
         faults = [f"{count} x {status}" for status, count in self.statuses.items() if status >= 500]
+        if not self.compared[0]:
+            faults.append("no greedy answer was compared")
         if self.compared[1]:
             faults.append(f"{self.compared[1]} of {self.compared[0]} greedy answers differ")
         if self.broken:

@@ -44,8 +44,14 @@ class Restart:
 
     def faults(self) -> list[str]:
         """Everything that went wrong, as messages."""
-        faults = [f"{self.failed} requests failed"] if self.failed else []
-        return faults + ([f"{self.differing} answers differ"] if self.differing else [])
+        faults = []
+        if not (all(self.answered) and self.open_at_kill):
+            faults.append(f"answered before and after the kill: {self.answered}, open at it: {self.open_at_kill}")
+        if self.failed:
+            faults.append(f"{self.failed} requests failed")
+        if self.differing:
+            faults.append(f"{self.differing} answers differ")
+        return faults
 
 
 def restart(model: str, threads: int) -> Restart:
