@@ -82,6 +82,7 @@ def measure(sides: Mapping[str, Remote], names: Sequence[str], rounds: int) -> t
     """
     runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for seed in range(rounds + 1):
+        print(f"round {seed} of {rounds}" if seed else "warm-up", file=sys.stderr, flush=True)
         for name in names:
             for side, remote in list(sides.items())[:: 1 if seed % 2 else -1]:
                 work = WORKLOADS[name]

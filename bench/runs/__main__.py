@@ -59,7 +59,7 @@ def _leaks(part: Stretch) -> bool:
 
 
 def main(
-    questions: Annotated[int, typer.Option(help="Questions of the long run.")] = 100_000,
+    questions: Annotated[int, typer.Option(min=2, help="Questions of the long run.")] = 100_000,
     check: Annotated[bool, typer.Option("--check", help="Fail if a limit is missed.")] = False,
     update: Annotated[bool, typer.Option("--update", help=f"Write {_RESULTS.name}.")] = False,
 ) -> None:
@@ -67,11 +67,14 @@ def main(
     torch.set_num_threads(1)
     tune_garbage_collector()
     console = Console()
-    costs = [driver_cost(replicas, _DRIVEN) for replicas in _REPLICAS]
+    costs = []
+    for replicas in _REPLICAS:
+        print(f"driver of {replicas} replicas: {_DRIVEN:,} questions", file=sys.stderr, flush=True)
+        costs.append(driver_cost(replicas, _DRIVEN))
     console.print(_cost_table(costs))
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "results.jsonl"
-        parts = watch_run(questions, max(1, questions // _STRETCHES), out)
+        parts = watch_run(questions, max(1, questions // _STRETCHES), out, _show)
         megabytes = out.stat().st_size / 1e6
     console.print(_run_table(parts))
     console.print(
@@ -88,6 +91,11 @@ def main(
     for fault in faults:
         console.print(f"[red]{fault}")
     sys.exit(1 if check and faults else 0)
+
+
+def _show(part: Stretch) -> None:
+    """Say how far the run is, on stderr: a bar's thread would add to the CPU time."""
+    print(f"{part.questions:,} questions, {part.cpu_ms:.2f} ms each", file=sys.stderr, flush=True)
 
 
 def _cost_table(costs: list[DriverCost]) -> Table:

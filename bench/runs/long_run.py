@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,13 +42,14 @@ class Stretch:
     tree_nodes: int
 
 
-def watch_run(questions: int, stretch: int, out: Path) -> list[Stretch]:
+def watch_run(questions: int, stretch: int, out: Path, tell: Callable[[Stretch], None]) -> list[Stretch]:
     """Search `questions` questions with an engine whose kernels answer at once; results go to `out`.
 
     Args:
         questions: Number of questions.
         stretch: Questions in each part that is watched.
         out: The results file.
+        tell: Called with each part when it ends.
     """
     engine = canned_engine(DeviceClock())
     asked = [f"How many of {number} eggs are left?" for number in range(questions)]
@@ -68,6 +70,7 @@ def watch_run(questions: int, stretch: int, out: Path) -> list[Stretch]:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         tree = 1 + sum(1 for _ in engine.tree.nodes())  # and the root
         parts.append(Stretch(ended, cpu_ms, pages * _PAGE_BYTES / 1e6, live, tree))
+        tell(parts[-1])
         began = time.process_time()
 
     tally = engine.run(asked, STRATEGY, out=out, concurrency=CONCURRENCY, show=show)

@@ -8,6 +8,7 @@ from typing import Annotated
 import marcot.engine  # noqa: F401  (before torch: it makes OpenMP threads wait, not spin)
 import typer
 from marcot.engine.cli.signals import INTERRUPTED
+from marcot.kernels import MarcotError
 from marcot.model import locate
 from rich.console import Console
 
@@ -16,7 +17,7 @@ from ..common.machine import measure_machine
 from .lineup import LINEUP, MODEL
 from .report import text, update_page
 from .results import SearchResults
-from .run import SearchRun
+from .run import NoResultsError, SearchRun
 from .workload import FULL, QUICK
 
 _KEYS = " ".join(one.key for one in LINEUP)
@@ -41,6 +42,9 @@ def bench_search(
     bench/results/search_part.json only.
     """
     if page:
+        if not _RESULTS.exists():
+            print(f"there is no {_RESULTS.relative_to(ROOT)} yet: run all of make bench-search first", file=sys.stderr)
+            raise typer.Exit(2)
         update_page(_PAGE, SearchResults.read(_RESULTS))
         return
     workload = QUICK if quick else FULL
@@ -55,13 +59,16 @@ def bench_search(
         print(f"no contestant is called {' or '.join(sorted(unknown))}: choose from {_KEYS}", file=sys.stderr)
         raise typer.Exit(2)
     log = Console(stderr=True, highlight=False, soft_wrap=True)
-    machine = measure_machine()
-    run = SearchRun(locate(model), model, machine, workload, log.print)
     try:
+        path = locate(model)
+        run = SearchRun(path, model, measure_machine(), workload, log.print)
         results = run.measure([one.name for one in LINEUP if one.key in keys])
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
+    except (MarcotError, NoResultsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
     whole = workload == FULL and model == MODEL and len(results.entries) == len(LINEUP)
     print(text(results))
     for note in results.notes:

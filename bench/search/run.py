@@ -25,6 +25,10 @@ Say = Callable[[str], None]
 """Shows the user one line of progress."""
 
 
+class NoResultsError(Exception):
+    """There is nothing to compare with; the message says why."""
+
+
 class SearchRun:
     """One run on one model. Contestants that do all of the work stay loaded; the others are loaded for their turn.
 
@@ -48,12 +52,16 @@ class SearchRun:
         self._disturbed: dict[str, list[float]] = {}
 
     def measure(self, names: Sequence[str]) -> SearchResults:
-        """Measure marcot and the contestants `names`."""
+        """Measure marcot and the contestants `names`.
+
+        Raises:
+            NoResultsError: marcot cannot be measured.
+        """
         asked = [one for one in LINEUP if one.name == MARCOT or one.name in names]
         with ExitStack() as held:
             running = {one.name: remote for one in asked if not one.scaled and (remote := self._loaded(one, held))}
             if MARCOT not in running:
-                raise RuntimeError(self.notes[0])
+                raise NoResultsError(self.notes[0])
             schedules = [Schedule.of(plain) for plain in running[MARCOT].call("call", method="record")]
             self._say(f"recorded {sum(schedule.drawn for schedule in schedules)} tokens")
             later = [one for one in asked if one.scaled]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
@@ -34,10 +35,10 @@ class Part(StrEnum):
 def main(
     model: Annotated[str, typer.Option(help="Model of the tests under load.")] = "smollm2-135m",
     beside_model: Annotated[str, typer.Option(help="Model of the comparisons.")] = "qwen2.5-coder-0.5b",
-    clients: Annotated[int, typer.Option(help="Concurrent clients of the load test.")] = 200,
-    seconds: Annotated[float, typer.Option(help="Length of the load test, in seconds.")] = 300,
-    streams: Annotated[int, typer.Option(help="Concurrent streams of the comparisons.")] = 16,
-    threads: Annotated[int, typer.Option(help="Threads of the engine.")] = os.cpu_count() or 1,
+    clients: Annotated[int, typer.Option(min=1, help="Concurrent clients of the load test.")] = 200,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of the load test, in seconds.")] = 300,
+    streams: Annotated[int, typer.Option(min=1, help="Concurrent streams of the comparisons.")] = 16,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the engine.")] = os.cpu_count() or 1,
     llama_server: Annotated[
         str, typer.Option(help="Command of a llama-server to compare with, flags included.", envvar="LLAMA_SERVER")
     ] = "",
@@ -82,6 +83,7 @@ def main(
     if llama_server:
         parts[Part.PEERS] = among_peers
     for name in part or parts:
+        print(f"measuring {name.value}", file=sys.stderr, flush=True)
         found = parts[name]()
         console.print_json(data={name.value: found})
         if update:

@@ -11,7 +11,7 @@ from support.programs import stand_in_llama_server
 
 from bench.common.machine import Machine
 from bench.search.lineup import MARCOT
-from bench.search.run import SearchRun
+from bench.search.run import NoResultsError, SearchRun
 from bench.search.workload import QUICK
 
 
@@ -39,6 +39,6 @@ def test_contestants_do_the_same_work(tiny_checkpoint: Callable[..., Path], monk
 def test_without_marcot_there_is_nothing_to_compare_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LLAMA_SERVER", raising=False)
     run = SearchRun(Path("missing"), "tiny", Machine("a processor", 1, 0.0, {}, 1e9, 1e9), QUICK, print)
-    with pytest.raises(RuntimeError, match="marcot: load: ModelNotFoundError"):
+    with pytest.raises(NoResultsError, match="marcot: load: ModelNotFoundError"):
         run.measure(["llama-server"])
     assert run.notes[-1] == "llama-server: set LLAMA_SERVER to its command, flags included"
