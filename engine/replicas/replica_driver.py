@@ -18,7 +18,7 @@ from typing import Self, Unpack
 
 from ...kernels import MarcotError
 from ..checking import check_integer
-from ..errors import EngineClosedError, InputError, WorkerLostError
+from ..errors import EngineBusyError, EngineClosedError, InputError, WorkerLostError
 from ..outcome import Outcome
 from ..results.outcome_tally import OutcomeTally
 from ..results.question_run import RunOptions, run_questions
@@ -60,6 +60,7 @@ class ReplicaDriver(ABC):
         self._replicas: list[Replica] = []
         self._lost = Usage()
         self._tickets = count()
+        self._is_streaming = False
         self._failed_loads: Counter[int] = Counter()
         self.settings: Mapping[str, str] = {}
         self.shows_date = False
@@ -94,13 +95,12 @@ class ReplicaDriver(ABC):
         Raises:
             InputError: An argument is invalid, or the strategy cannot be pickled.
             EngineClosedError: The pool is closed.
+            EngineBusyError: Another stream of the pool has not ended.
             MarcotError: A replacement worker cannot load the model.
             WorkerLostError: Workers died again and again before they had loaded the model.
         """
         check_integer("concurrency", concurrency, "at least 1", least=1)
         check_strategy(strategy)
-        if not self._replicas:
-            raise EngineClosedError("this pool is closed, and has no workers any more: open another one")
         try:
             pickled = pickle.dumps(strategy)
         except Exception as error:
@@ -113,6 +113,9 @@ class ReplicaDriver(ABC):
         def assign(ticket: int, position: int, question: Question) -> Assignment:
             return Assignment(ticket, position, question, pickled, system, instruction, day)
 
+        if self._is_streaming:
+            raise EngineBusyError("this pool is searching another stream: read that one to its end, or close it first")
+        self._is_streaming = True
         queue = AssignmentQueue(asked, self._tickets, assign)
         dispatcher = Dispatcher(self._replicas, queue, concurrency)
         try:
@@ -124,6 +127,7 @@ class ReplicaDriver(ABC):
                 else:
                     yield replace(event, finished=finished, running=dispatcher.running, total=total)
         finally:
+            self._is_streaming = False
             dispatcher.abandon()
         if queue.error is not None:
             raise queue.error
@@ -171,6 +175,8 @@ class ReplicaDriver(ABC):
         """Search all questions of `queue` with the replicas, and yield their reports."""
         has_room, fed = True, 0.0
         while True:
+            if not self._replicas:
+                raise EngineClosedError("this pool is closed, and has no workers any more: open another one")
             if has_room or time.monotonic() - fed >= _SPARE_SECONDS:
                 goes_on, fed = dispatcher.feed(), time.monotonic()
                 while queue.outcomes:

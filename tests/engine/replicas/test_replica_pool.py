@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from marcot.engine import MCTS, Engine, InputError, Outcome, SearchResult
-from marcot.engine.errors import EngineClosedError, WorkerLostError
+from marcot.engine.errors import EngineBusyError, EngineClosedError, WorkerLostError
 from marcot.engine.replicas import replica_pool, stragglers
 from marcot.engine.replicas.process_replica import ProcessReplica
 from marcot.engine.replicas.replica_device import ReplicaDevice, name_devices
@@ -246,9 +246,22 @@ def test_a_gpu_is_counted_among_those_that_this_process_sees(monkeypatch: pytest
 
 def test_a_pool_that_is_closed_says_so(model: str) -> None:
     closed = ReplicaPool(model, ["cpu"], kv_tokens=2048)
+    stream = closed.stream(QUESTIONS, QUICK)
+    next(stream)
     closed.close()
-    with pytest.raises(EngineClosedError, match="this pool is closed"):
-        next(closed.stream(["One?"], QUICK))
+    for events in (stream, closed.stream(["One?"], QUICK)):
+        with pytest.raises(EngineClosedError, match="this pool is closed"):
+            list(events)
+
+
+def test_two_streams_of_a_pool_do_not_get_each_others_results(pool: ReplicaPool) -> None:
+    stream = pool.stream(QUESTIONS, QUICK)
+    first = next(stream)
+    with pytest.raises(EngineBusyError, match="searching another stream"):
+        next(pool.stream(["One?", "Two?"], QUICK))
+    ended = [event.index for event in (first, *stream) if isinstance(event, Outcome)]
+    assert sorted(ended) == list(range(len(QUESTIONS)))
+    assert set(outcomes(pool, ["One?", "Two?"])) == {0, 1}
 
 
 def test_errors_come_through(pool: ReplicaPool, model: str) -> None:
