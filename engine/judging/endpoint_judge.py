@@ -98,7 +98,7 @@ class EndpointJudge(Value):
         try:
             first = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
             value = share_of_yes([(one["token"], float(one["logprob"])) for one in first])
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise CallableError(
                 f"{self._spec}: the server's answer has no log-probabilities: {answer!r:.200}"
             ) from error

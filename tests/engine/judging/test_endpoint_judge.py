@@ -26,8 +26,8 @@ def chain(text: str) -> Trace:
     return Trace("How many?", None, text, True, NOTHING, NOTHING, NOTHING[:, None], parse=extract_answer)
 
 
-def answer(probabilities: dict[str, float]) -> tuple[int, Any]:
-    top = [{"token": token, "logprob": math.log(value)} for token, value in probabilities.items()]
+def answer(probabilities: dict[str, float], shift: float = 0.0) -> tuple[int, Any]:
+    top = [{"token": token, "logprob": math.log(value) + shift} for token, value in probabilities.items()]
     return 200, {"choices": [{"logprobs": {"content": [{"token": top[0]["token"], "top_logprobs": top}]}}]}
 
 
@@ -107,9 +107,11 @@ def test_a_busy_server_is_asked_again(server: Server) -> None:
         ((307, {}), "status 307", 1),
         ((200, {"choices": []}), "no log-probabilities", 1),
         ((200, {"choices": [{"logprobs": None}]}), "no log-probabilities", 1),
+        (answer({"Yes": 0.5}, shift=1e9), "no log-probabilities", 1),
+        (answer({7: 0.5}), "no log-probabilities", 1),  # type: ignore[dict-item]
         (answer({"Maybe": 1.0}), "neither Yes nor No", 1),
     ],
-    ids=["busy", "no-key", "found", "moved", "no-choices", "no-logprobs", "another-word"],
+    ids=["busy", "no-key", "found", "moved", "no-choices", "no-logprobs", "huge", "no-text", "another-word"],
 )
 def test_what_goes_wrong_is_said(server: Server, said: tuple[int, Any], message: str, tries: int) -> None:
     server.answers.append(said)
