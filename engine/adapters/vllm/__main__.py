@@ -22,6 +22,9 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         InputError: There is no script.
     """
+    if list(arguments[:1]) in (["-h"], ["--help"]):
+        print(__doc__)
+        return
     is_module = list(arguments[:1]) == ["-m"]
     target = arguments[1:] if is_module else arguments
     if not target or not (is_module or Path(target[0]).is_file()):

@@ -33,7 +33,7 @@ def search(
     json: options.JsonOption = False,
     instruction: options.InstructionOption = "auto",
     template: TemplateOptions,
-    concurrency: Annotated[int, typer.Option(help="Questions searched at a time.")] = 8,
+    concurrency: Annotated[int, typer.Option(help="Questions searched at a time, in each process.")] = 8,
     replicas: ReplicaOptions,
     strategy: options.StrategyOption = "mcts",
     parameters: StrategyOptions,

@@ -336,11 +336,15 @@ def test_scripts_run_unchanged(path: Path, tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.usefixtures("unregistered")
-def test_what_cannot_run_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_run_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(InputError, match="no such script"):
         main([str(tmp_path / "nothing.py")])
     with pytest.raises(InputError, match="SCRIPT"):
         main([])
+    main(["--help"])
+    assert "SCRIPT [ARGUMENTS]" in capsys.readouterr().out
     monkeypatch.setitem(sys.modules, "vllm", logging)
     with pytest.raises(InputError, match="before the first import of vllm"):
         register()
