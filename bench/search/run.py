@@ -75,6 +75,8 @@ class SearchRun:
             marcot = running[MARCOT]
             shares = self._asked(marcot, "time_shares") or {}
             in_flight = [found for count in self._workload.in_flight if (found := self._in_flight(marcot, count))]
+        if MARCOT not in self._rounds:
+            raise NoResultsError(self.notes[-1])
         entries = [self._entry(one, schedules) for one in asked if one.name in self._rounds]
         counts = _counts(schedules)
         return SearchResults(

@@ -88,13 +88,9 @@ class Replay:
     """Goes through the schedules of several questions at once and says which branches can be drawn.
 
     A question's wave begins when all branches of the wave before are drawn, as in the search itself.
-
-    Attributes:
-        drawn: Number of tokens drawn so far.
     """
 
     def __init__(self, schedules: Sequence[Schedule]) -> None:
-        self.drawn = 0
         self._schedules = schedules
         self._waves = [schedule.waves for schedule in schedules]
         self._wave = [0] * len(schedules)
@@ -121,7 +117,6 @@ class Replay:
         question, number, branch, prefix = start
         if len(token_ids) != branch.tokens:
             raise ValueError(f"{len(token_ids)} tokens drawn, {branch.tokens} scheduled")
-        self.drawn += branch.tokens
         self._chains[question][number] = [*prefix, *token_ids]
         self._running[question] -= 1
         if self._running[question]:

@@ -23,7 +23,7 @@ def drawn_in_turn(schedules: list[Schedule]) -> list[tuple[Start, list[int]]]:
         drawn = [next(numbers) for _ in range(start.branch.tokens)]
         found.append((start, drawn))
         waiting += replay.finish(start, drawn)
-    assert replay.drawn == sum(schedule.drawn for schedule in schedules)
+    assert len(found) == sum(len(schedule.branches) for schedule in schedules)
     return found
 
 
