@@ -114,7 +114,7 @@ def test_random_trees(device: torch.device, seed: int) -> None:
 
 def test_half_precision(device: torch.device) -> None:
     if os.environ["MARCOT_KERNELS"] == "cpu":
-        pytest.skip("computes in fp32")
+        pytest.skip("the CPU kernels compute in fp32 only")
     segments = [KVSegment(-1, 70, [9, 3, 4, 5, 6]), KVSegment(0, 5, [1]), KVSegment(0, 20, [7, 2], 3)]
     tree_of(segments, device, torch.float16).check([(2, 1), (1, 1), (0, 4)])
 

@@ -89,7 +89,7 @@ def history_of(seed: int) -> ReadingHistory:
 @pytest.mark.parametrize("kind", ["items", "tiles", "deterministic tiles"])
 def test_one_plan_serves_a_round(ops: Kernels, kind: str) -> None:
     if kind != "items" and ops.tiling(KV_HEADS * GROUP, KV_HEADS) is None:
-        pytest.skip("it reads items")
+        pytest.skip("these kernels read items, not tiles")
     went_on = 0
     for seed in range(2):
         history = history_of(seed)

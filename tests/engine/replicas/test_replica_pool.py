@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from marcot.engine import MCTS, Engine, InputError, Outcome, SearchResult
 from marcot.engine.errors import EngineBusyError, EngineClosedError, WorkerLostError
 from marcot.engine.replicas import replica_pool, stragglers
@@ -275,7 +276,7 @@ def test_errors_come_through(pool: ReplicaPool, model: str) -> None:
         ReplicaPool(model, [])
     for devices, message in (
         ("cpu", r"devices='cpu': must be a list, such as \['cpu'\] \* 2"),
-        (["cpu:1"], "device='cpu:1': must be auto, cpu, cuda, or one of the 0 GPUs"),
+        (["cpu:1"], f"device='cpu:1': must be auto, cpu, cuda, or one of the {torch.cuda.device_count()} GPUs"),
         (["tpu"], "device='tpu': must be auto, cpu or cuda"),
     ):
         with pytest.raises(InputError, match=message):

@@ -18,6 +18,7 @@ from marcot.kernels import Kernels, select
 from marcot.model import DecodeGraphs, Decoder, Tokenizer, load_checkpoint
 from support.kernels.graph_recorder import GraphRecorder
 from support.kernels.row_by_row import RowByRow, TiledRowByRow
+from support.programs import system_tools
 
 CPU = torch.device("cpu")
 LENGTHS = (1, 2, 5, 16)
@@ -47,7 +48,7 @@ def loaded(request: pytest.FixtureRequest, tiny_checkpoint: Callable[..., Path])
     sets = {"cpu": lambda: select(CPU), "reference": RowByRow, "recorded": TiledRowByRow}
     kernels = cast(Kernels, sets[request.param]())
     if kernels.name == "reference":
-        pytest.skip("there is no compiler")
+        pytest.skip(system_tools.why_skipped("g++"))
     with (
         load_checkpoint(tiny_checkpoint("qwen2", tokenizer=True, num_hidden_layers=1)) as checkpoint,
         pytest.MonkeyPatch.context() as patch,

@@ -213,25 +213,23 @@ def events(client: httpx2.Client, path: str, fields: dict[str, Any]) -> list[dic
     return [json.loads(line) for line in lines]
 
 
+FOUR = {"max_tokens": 4, "temperature": 0}
 SALTED: dict[str, dict[str, Any]] = {
-    "/v1/completions": {"max_tokens": 4},
-    "/v1/chat/completions": {"messages": [{"role": "user", "content": "How many clips?"}], "max_tokens": 4},
-    "/inference/v1/generate": {"token_ids": list(range(20, 60)), "sampling_params": {"max_tokens": 4}},
+    "/v1/completions": {**FOUR, "prompt": "A prompt to be shared among some"},
+    "/v1/chat/completions": {**FOUR, "messages": [{"role": "user", "content": "How many clips?"}]},
+    "/inference/v1/generate": {"token_ids": list(range(20, 60)), "sampling_params": FOUR},
 }
 
 
 @pytest.mark.parametrize("path", SALTED)
 def test_prompts_are_shared_only_among_equal_salts(client: httpx2.Client, path: str) -> None:
-    body: dict[str, Any] = {"prompt": "A prompt to be shared among some"} if path == "/v1/completions" else {}
-    body |= SALTED[path]
     cached = []
     texts = set()
     for salt in (None, f"mine {path}", f"mine {path}", f"yours {path}", None):
-        drawing = {"temperature": 0} if "sampling_params" not in body else {}
-        answer = client.post(path, json=body | drawing | ({} if salt is None else {"cache_salt": salt})).json()
+        answer = client.post(path, json=SALTED[path] | ({} if salt is None else {"cache_salt": salt})).json()
         cached.append(answer["usage"]["prompt_tokens_details"]["cached_tokens"])
         choice = answer["choices"][0]
-        texts.add(str(choice.get("text") or choice.get("message") or len(choice["token_ids"])))
+        texts.add(str(choice.get("text") or choice.get("message") or choice["token_ids"]))
     total = answer["usage"]["prompt_tokens"]
     assert cached[1:] == [0, total, 0, total]
     assert len(texts) == 1
