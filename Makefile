@@ -91,10 +91,11 @@ bench-cpu: $(if $(BENCH_PYTHON),$(VENV)/.dev,$(VENV)/.bench)  ## time decoding o
 # To run a part: make bench-search QUICK=1 CONTESTANTS="llama.cpp OpenVINO-GenAI". The whole run takes half an hour, and
 # writes bench/results/search.json and the table in docs/benchmarks.md; a part writes search_part.json. BENCH_PYTHON
 # works as in bench-cpu. LLAMA_SERVER="/path/to/llama-server" is needed for that contestant. CHECK=1 fails if a target
-# is missed.
+# is missed. MODEL="/path/to/checkpoint" takes any checkpoint; which contestants cannot read it is listed below the table.
 .PHONY: bench-search
 bench-search: $(if $(BENCH_PYTHON),$(VENV)/.dev,$(VENV)/.bench)  ## time a whole tree search beside other ways of doing it
 	BENCH_PYTHON="$(BENCH_PYTHON)" LLAMA_SERVER="$(LLAMA_SERVER)" $(BIN)/python -m bench.search $(if $(QUICK),--quick) \
+	  $(if $(filter command environment,$(firstword $(origin MODEL))),--model="$(MODEL)") \
 	  $(if $(CONTESTANTS),--contestants="$(CONTESTANTS)") $(if $(QUESTIONS),--questions=$(QUESTIONS)) \
 	  $(if $(ROLLOUTS),--rollouts=$(ROLLOUTS)) $(if $(ROUNDS),--rounds=$(ROUNDS)) $(if $(CHECK),--check)
 

@@ -23,8 +23,10 @@ def converted(gguf: Path, format: str, python: str) -> Path:
         python: The interpreter in which the converter is installed.
 
     Raises:
-        RuntimeError: The converter failed.
+        RuntimeError: It is no GGUF file, or the converter failed.
     """
+    if gguf.is_dir():
+        raise RuntimeError("only GGUF files are converted")
     from marcot.kernels.user_cache import user_cache  # imported here, as the converter's interpreter has no marcot
 
     cache = user_cache() or Path(tempfile.gettempdir(), "marcot")

@@ -22,7 +22,7 @@ class EngineProcesses:
 
         Args:
             model: Name of the model.
-            path: Its GGUF file.
+            path: Its checkpoint, a GGUF file or a folder.
             threads: CPU threads of every engine.
             results: Receives notes and versions.
         """
@@ -80,8 +80,6 @@ def load(remote: Remote, contestant: Contestant, path: Path, threads: int, resul
     """
     remote.call("probe", peer=contestant.peer)
     if contestant.conversion is not None:
-        if path.is_dir():
-            raise RuntimeError("only GGUF files are converted")
         path = converted(path, contestant.conversion, contestant.python)
     loaded = remote.call(
         "load",

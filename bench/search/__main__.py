@@ -26,7 +26,7 @@ _PAGE = ROOT / "docs" / "benchmarks.md"
 
 
 def bench_search(
-    model: Annotated[str, typer.Option(help="A built-in name or a .gguf file.")] = MODEL,
+    model: Annotated[str, typer.Option(help="A built-in name or a checkpoint's path.")] = MODEL,
     contestants: Annotated[str, typer.Option(help="Separated by spaces; marcot always runs.")] = _KEYS,
     quick: Annotated[bool, typer.Option("--quick", help="One question and few tokens, to try out changes.")] = False,
     questions: Annotated[int | None, typer.Option(min=1, max=250, help="MGSM questions.")] = None,

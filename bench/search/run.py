@@ -38,7 +38,7 @@ class SearchRun:
     """
 
     def __init__(self, model: Path, name: str, machine: Machine, workload: Workload, say: Say) -> None:
-        """Measure `model`, a GGUF file that is called `name` in the results."""
+        """Measure `model`, a checkpoint that is called `name` in the results."""
         self.notes: list[str] = []
         self.versions: dict[str, str] = {}
         self._model = model

@@ -1,1 +1,1 @@
-"""Load test of the server with many clients, and its cost compared with the Python API."""
+"""The server with many clients, killed and started again, and timed beside the Python API and llama-server."""
