@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from datetime import date as Date
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, Self, TypedDict, Unpack
 from ..errors import InputError
 from ..outcome import Outcome
 from ..search import Progress, Question, Strategy, solutions
-from ..search.question import QuestionLike
+from ..search.question import QuestionLike, one_or_many
 from ..search.rollout.instruction import AUTO
 from ..usage import Usage
 from .json_form import JsonObject, failure_object, search_object
@@ -225,6 +226,8 @@ def run_questions(
     """
     if not isinstance(strategy, Strategy):
         raise InputError(f"strategy={strategy!r:.100}: must derive from Strategy, because results record its settings")
+    if isinstance(questions, str) and os.path.isfile(questions):
+        raise InputError(f"questions={questions!r:.100}: is a file; to search the questions in it, pass Path(...)")
     asked = read_questions(questions) if isinstance(questions, Path) else number_questions(questions)
     own = {name: value for name, value in searcher.settings.items() if name != "checkpoint"}
     system, instruction = options.get("system"), options.get("instruction", AUTO)
@@ -246,15 +249,15 @@ def run_questions(
         return run.tally
 
 
-def number_questions(questions: Iterable[object]) -> list[InputQuestion]:
-    """Number the user's questions: texts, `Question`s, or objects with `question` and optionally `answer` and `id`.
+def number_questions(questions: object) -> list[InputQuestion]:
+    """Number the user's questions, one or many: texts, `Question`s, or objects with `question`, `answer` and `id`.
 
     Raises:
-        InputError: One is none of these, or two have the same id.
+        InputError: They cannot be iterated over, one is none of these, or two have the same id.
     """
     numbered: list[InputQuestion] = []
     seen: dict[str | int, int] = {}
-    for index, each in enumerate(questions):
+    for index, each in enumerate(one_or_many(questions)):
         text, reference = Question.of(each)
         fields = dict(each) if isinstance(each, Mapping) else {}
         fields.pop("question", None)

@@ -166,6 +166,13 @@ def test_what_cannot_be_run_is_refused(engine: Engine, tmp_path: Path) -> None:
         engine.run(["One?"], Growing())  # type: ignore[arg-type]
     with pytest.raises(InputError, match="questions 1 and 3 have the same id 'a'"):
         number_questions([{"question": "One?", "id": "a"}, "Two?", {"question": "Three?", "id": "a"}])
+    (tmp_path / "questions.txt").write_text("One?\n")
+    with pytest.raises(InputError, match=r"questions.txt': is a file; .* pass Path"):
+        engine.run(str(tmp_path / "questions.txt"), QUICK)
+    with pytest.raises(InputError, match="questions=7: must be a text"):
+        number_questions(7)
+    assert [each.text for each in number_questions("One?")] == ["One?"], "not a question for each letter"
+    assert [each.id for each in number_questions({"question": "One?", "id": "a"})] == ["a"]
     with pytest.raises(InputError, match=r"question 1: its id 1\.5 must be a text or an integer"):
         number_questions([{"question": "One?", "id": 1.5}])
 
