@@ -38,8 +38,8 @@ def bench_search(
 ) -> None:
     """Time the same tree search on marcot and on other ways of doing it, and print one table.
 
-    A whole run writes bench/results/search.json and the table in docs/benchmarks.md; a part of it writes
-    bench/results/search_part.json only.
+    A whole run writes bench/results/search.json and the table in docs/benchmarks.md; a part of it, or one that Ctrl-C
+    stops, writes bench/results/search_part.json only.
     """
     if page:
         if not _RESULTS.exists():
@@ -69,7 +69,7 @@ def bench_search(
     except (MarcotError, NoResultsError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
-    whole = workload == FULL and model == MODEL and len(results.entries) == len(LINEUP)
+    whole = workload == FULL and model == MODEL and len(results.entries) == len(LINEUP) and not run.stopped
     print(text(results))
     for note in results.notes:
         print(f"note: {note}")
@@ -78,6 +78,8 @@ def bench_search(
     results.write(_RESULTS if whole else RESULTS / "search_part.json")
     if whole:
         update_page(_PAGE, results)
+    if run.stopped:
+        raise typer.Exit(INTERRUPTED)
     if check and results.missed:
         raise typer.Exit(1)
 

@@ -35,12 +35,14 @@ class SearchRun:
     Attributes:
         notes: Why something was not measured.
         versions: Versions of all packages that were measured.
+        stopped: Whether Ctrl-C ended the run before everything was measured.
     """
 
     def __init__(self, model: Path, name: str, machine: Machine, workload: Workload, say: Say) -> None:
         """Measure `model`, a checkpoint that is called `name` in the results."""
         self.notes: list[str] = []
         self.versions: dict[str, str] = {}
+        self.stopped = False
         self._model = model
         self._name = name
         self._machine = machine
@@ -52,29 +54,30 @@ class SearchRun:
         self._disturbed: dict[str, list[float]] = {}
 
     def measure(self, names: Sequence[str]) -> SearchResults:
-        """Measure marcot and the contestants `names`.
+        """Measure marcot and the contestants `names`. After Ctrl-C, the results are those of the rounds until then.
 
         Raises:
-            NoResultsError: marcot cannot be measured.
+            NoResultsError: marcot could not be measured.
+            KeyboardInterrupt: Ctrl-C came before the first round.
         """
         asked = [one for one in LINEUP if one.name == MARCOT or one.name in names]
+        shares: dict[str, float] = {}
+        in_flight: list[InFlight] = []
         with ExitStack() as held:
             running = {one.name: remote for one in asked if not one.scaled and (remote := self._loaded(one, held))}
             if MARCOT not in running:
                 raise NoResultsError(self.notes[0])
             schedules = [Schedule.of(plain) for plain in running[MARCOT].call("call", method="record")]
             self._say(f"recorded {sum(schedule.drawn for schedule in schedules)} tokens")
-            later = [one for one in asked if one.scaled]
-            for number in range(self._workload.rounds):
-                for one in asked:
-                    if one.name in running:
-                        self._time(one, running[one.name], schedules, number)
-                due = later[number :: self._workload.rounds]
-                for one in due:
-                    self._time_once(one, schedules, number)
-            marcot = running[MARCOT]
-            shares = self._asked(marcot, "time_shares") or {}
-            in_flight = [found for count in self._workload.in_flight if (found := self._in_flight(marcot, count))]
+            try:
+                self._time_rounds(asked, running, schedules)
+                shares = self._asked(running[MARCOT], "time_shares") or {}
+                for count in self._workload.in_flight:
+                    if (found := self._in_flight(running[MARCOT], count)) is not None:
+                        in_flight.append(found)
+            except KeyboardInterrupt:
+                self.stopped = True
+                self.notes.append("stopped before the end")
         if MARCOT not in self._rounds:
             raise NoResultsError(self.notes[-1])
         entries = [self._entry(one, schedules) for one in asked if one.name in self._rounds]
@@ -82,6 +85,18 @@ class SearchRun:
         return SearchResults(
             self._machine, self.versions, self._name, self._workload, counts, entries, in_flight, shares, self.notes
         )
+
+    def _time_rounds(
+        self, asked: Sequence[Contestant], running: dict[str, Remote], schedules: Sequence[Schedule]
+    ) -> None:
+        """Time the contestants in `running` in every round, and each of the others in one of them."""
+        later = [one for one in asked if one.scaled]
+        for number in range(self._workload.rounds):
+            for one in asked:
+                if one.name in running:
+                    self._time(one, running[one.name], schedules, number)
+            for one in later[number :: self._workload.rounds]:
+                self._time_once(one, schedules, number)
 
     def _loaded(self, one: Contestant, held: ExitStack) -> Remote | None:
         """Load a contestant in a process that ends with `held`; None, and a note, if it is not available."""

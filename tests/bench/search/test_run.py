@@ -36,6 +36,20 @@ def test_contestants_do_the_same_work(tiny_checkpoint: Callable[..., Path], monk
     assert [line for line in said if "round 2 of 2" in line]
 
 
+def test_a_stopped_run_keeps_what_it_has_timed(tiny_checkpoint: Callable[..., Path]) -> None:
+    def say(line: str) -> None:
+        if "round 1" in line:
+            raise KeyboardInterrupt
+
+    folder = tiny_checkpoint("qwen2", tokenizer=True, vocab_size=2048)
+    workload = QUICK._replace(rollout_tokens=16, rounds=2)
+    run = SearchRun(folder, "tiny", Machine("a processor", 1, 0.0, {}, 1e9, 1e9), workload, say)
+    results = run.measure([])
+    assert run.stopped
+    assert [(entry.contestant, len(entry.seconds)) for entry in results.entries] == [(MARCOT, 1)]
+    assert (results.in_flight, results.time_shares, results.notes) == ([], {}, ["stopped before the end"])
+
+
 def test_without_marcot_there_is_nothing_to_compare_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LLAMA_SERVER", raising=False)
     run = SearchRun(Path("missing"), "tiny", Machine("a processor", 1, 0.0, {}, 1e9, 1e9), QUICK, print)
