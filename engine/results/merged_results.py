@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...model.files.strict_json import parse
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from .added_settings import changes
+from .file_lock import lock
 from .json_form import JsonObject
 from .output_file import write_output
 from .question_file import QuestionKey
@@ -58,9 +60,16 @@ def merge_results(paths: Sequence[Path], out: Path) -> MergedResults:
         out: The merged file; it is written completely or not at all, and may be one of `paths`.
 
     Raises:
-        InputError: A file cannot be read, has lines of another kind, or was made with other settings than the first.
+        InputError: A file cannot be read, has lines of another kind, or was made with other settings than the first; or
+            a run is writing to `out`.
         OutputError: `out` cannot be written.
     """
+    with _locked(out):
+        return _merge(paths, out)
+
+
+def _merge(paths: Sequence[Path], out: Path) -> MergedResults:
+    """See `merge_results`."""
     kept: dict[QuestionKey, _Place] = {}
     settings: tuple[str, Any] | None = None
     lines = 0
@@ -85,6 +94,21 @@ def merge_results(paths: Sequence[Path], out: Path) -> MergedResults:
     places = sorted(kept.values())
     write_output(out, _contents(paths, places))
     return MergedResults(len(places), sum(place.failed for place in places), lines - len(places))
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Lock `out` if it exists: what a run still wrote to it would be lost with the replaced file."""
+    if not out.is_file():
+        yield
+        return
+    try:
+        file = out.open("ab")
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written: {error.strerror}") from error
+    with file:
+        lock(file, f"{out}: a run is writing to it; wait for it, or give --out another file")
+        yield
 
 
 def _lines(path: Path) -> Iterator[tuple[str, JsonObject, int, int]]:

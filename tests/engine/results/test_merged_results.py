@@ -57,6 +57,15 @@ def test_a_file_can_be_merged_onto_itself_and_gone_on_from(tmp_path: Path) -> No
         assert [file.has(InputQuestion(0, "One?")), file.has(InputQuestion(2, "Three?"))] == [True, False]
 
 
+def test_a_file_that_a_run_is_writing_to_is_left_as_it_is(tmp_path: Path) -> None:
+    [path] = files(tmp_path, line(1, "Two?") + line(0, "One?"))
+    with ResultsFile(path, SETTINGS):
+        with pytest.raises(InputError, match=r"part-0\.jsonl: a run is writing to it"):
+            merge_results([path], path)
+        assert merge_results([path], tmp_path / "all.jsonl").questions == 2, "it can be looked at meanwhile"
+    assert path.read_text() == line(1, "Two?") + line(0, "One?")
+
+
 REFUSED = {
     "something else": ('{"index": 0}\n', "part-0.jsonl, line 1: is not a result of marcot search"),
     "no JSON": ("dear diary\n", "part-0.jsonl, line 1: is not JSON"),
