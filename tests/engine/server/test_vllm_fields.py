@@ -11,7 +11,7 @@ import httpx2
 import numpy as np
 import pytest
 from marcot.engine import Engine, Sampling
-from marcot.engine.scheduler.scheduler import SchedulerLimits
+from marcot.engine.scheduler.limits import SchedulerLimits
 from support.server.live_server import LiveServer
 
 PROMPT = "Natalia sold 48 clips in April"
