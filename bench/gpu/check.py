@@ -124,6 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             torch.cuda.empty_cache()
     print(report.text())
     print(f"gpu-check: report in {path}, {time.monotonic() - started:.0f} s", file=sys.stderr)
+    if skipped := [section.name for section in report.sections if section.status == "skipped"]:
+        print(f"gpu-check: skipped, or stopped before their end: {', '.join(skipped)}", file=sys.stderr)
     missed = chosen.check and not all(bar.met for bar in report.bars)
     return report.exit_code or (WRONG if missed else 0)
 

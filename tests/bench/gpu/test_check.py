@@ -114,11 +114,14 @@ def test_random_models_by_size(gpu: Callable[..., None], tmp_path: Path) -> None
     assert ended.value.code == 2
 
 
-def test_no_section_begins_too_late(gpu: Callable[..., None], tmp_path: Path) -> None:
+def test_no_section_begins_too_late(
+    gpu: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "report.json"
     gpu(first=boom)
     assert check.main(["--seconds", "0", "--out", str(out)]) == 0
     assert json.loads(out.read_text())["sections"][0]["skipped"] == "no time is left; SECTIONS=first runs it alone"
+    assert capsys.readouterr().err.endswith("gpu-check: skipped, or stopped before their end: first\n")
 
 
 def test_a_bar_that_is_missed_is_an_error_if_that_is_asked_for(gpu: Callable[..., None], tmp_path: Path) -> None:
