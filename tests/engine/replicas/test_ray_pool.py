@@ -101,6 +101,16 @@ def test_an_actor_that_died_and_came_back_while_nobody_looked_works_again(pool: 
     pool._load(least=2)
 
 
+def test_an_actor_that_is_taken_for_lost_begins_again_in_a_new_process(pool: RayPool) -> None:
+    lost: Any = pool._replicas[0]
+    before = process(lost._actor)
+    pool._replace(lost, None)
+    pool._load(least=2)
+    assert process(lost._actor) != before
+    events = pool.stream(QUESTIONS[:8], QUICK, concurrency=2)
+    assert sum(isinstance(event, Outcome) for event in events) == 8
+
+
 def test_a_question_that_fails_does_not_end_the_others(pool: RayPool) -> None:
     asked = ["word " * 9000, "Two?", 3]
     ended = {event.index: event for event in pool.stream(asked, QUICK) if isinstance(event, Outcome)}
