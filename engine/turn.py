@@ -79,13 +79,18 @@ class Turn:
         finally:
             self._depth -= 1
             self._lock.release()
+        self._run_if_free()  # work that another thread added between the last look at the queue and the release
 
     def defer(self, work: Callable[[], None]) -> None:
         """Call `work` when no thread has the turn: now, or at the end of the current turn; never in a fork."""
         if os.getpid() != self._process:
             return
         self._deferred.append(work)
-        if self._depth == 0 and self._lock.acquire(blocking=False):
+        self._run_if_free()
+
+    def _run_if_free(self) -> None:
+        """Run the deferred work if no thread has the turn; whoever has it looks again after giving it up."""
+        while self._deferred and self._depth == 0 and self._lock.acquire(blocking=False):
             self._depth += 1  # work that the garbage collector adds meanwhile is queued
             try:
                 self.run_deferred()

@@ -49,9 +49,8 @@ class LogitRules:
         self._allowed = frozenset(sampling.allowed_token_ids)
         self._ends = frozenset(ends)
         self._bad_words = bad_words
-        longest = max((len(word) for word in bad_words), default=0)
-        self._tail = list(path[len(path) - longest + 1 :] if longest > 1 else ())
-        self._reach = longest - 1
+        self._reach = max((len(word) for word in bad_words), default=1) - 1
+        self._tail = list(path[-self._reach :] if self._reach else ())
         self._drawn = 0
         self.lowers = (
             sampling.repetition_penalty >= 1
@@ -78,7 +77,7 @@ class LogitRules:
             self._seen.update(ids)
         if self._sampling.frequency_penalty or self._sampling.presence_penalty:
             self._counts.update(ids)
-        if self._reach > 0:
+        if self._reach:
             self._tail = [*self._tail, *ids][-self._reach :]
 
     def applied(self, ids: NDArray[np.int64], logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 
 from ...model import PAGE_SIZE, DecodeGraphs, Decoder, KVCache, Tokenizer
-from ..errors import ContextOverflowError, IntegrityError, PoolTooSmallError
+from ..errors import ContextOverflowError, IntegrityError, PoolTooSmallError, RequestCancelledError
 from ..kv.node import KVNode
 from ..kv.tree import KVTree
 from ..plan.planner import Reader
@@ -146,7 +146,7 @@ class Scheduler:
         return scoring
 
     def cancel(self, requests: Iterable[Request], *, keep_tokens: bool = False) -> None:
-        """Stop all `requests` that are not finished.
+        """Stop all `requests` that are not finished; afterwards they are, so a second call does nothing.
 
         Args:
             requests: Any requests of this scheduler.
@@ -161,6 +161,8 @@ class Scheduler:
             branch = request.branch_at(request.leaf)
             if branch is not None:
                 branch.finish_reason = "cancelled"
+            else:
+                request.error = RequestCancelledError("this request was cancelled")
             if request.order in self._running:
                 self._leave(request)
             self._retire_node(request, keep_tokens)

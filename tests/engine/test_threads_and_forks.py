@@ -17,6 +17,7 @@ import pytest
 from marcot.engine import MCTS, Engine, Expansion, Node, Outcome, Sampling, SearchResult
 from marcot.engine.errors import EngineBusyError, ForkedEngineError
 from marcot.engine.search import Trace
+from marcot.engine.turn import Turn
 from support.searches.held_nodes import check_nothing_is_left
 
 QUICK = MCTS(rollouts=3, max_rollout_tokens=12, action="mini-step-3", vote_margin=0)
@@ -137,6 +138,28 @@ def test_a_node_is_let_go_of_at_once_where_nobody_is_at_work(engine: Engine) -> 
     node.release()
     assert isinstance(Elsewhere(other.release).result(), type(None))
     assert [kv.handles for kv in kvs] == [0, 0]
+
+
+def test_work_that_is_deferred_while_a_turn_ends_is_not_forgotten() -> None:
+    """Another thread may add work after the last look at the queue, and before the turn is free."""
+    done: list[str] = []
+
+    class Interleaved(Turn):
+        late = True
+
+        def run_deferred(self) -> None:
+            super().run_deferred()
+            if self.late:
+                self.late = False
+                Elsewhere(lambda: self.defer(lambda: done.append("late"))).result()
+
+    turn = Interleaved()
+    with turn:
+        pass
+    assert done == ["late"]
+    turn.late = True
+    turn.defer(lambda: done.append("first"))
+    assert done == ["late", "first", "late"]
 
 
 def test_threads_take_turns(engine: Engine) -> None:

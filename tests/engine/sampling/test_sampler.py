@@ -12,6 +12,7 @@ import pytest
 import torch
 from marcot.engine import Engine, Expansion, InputError, Sampling
 from marcot.engine.sampling.branch_key import branch_key
+from marcot.engine.sampling.logit_rules import LogitRules
 from marcot.kernels.reference.philox import gumbel
 from support.searches.held_nodes import check_nothing_is_left
 from transformers import AutoModelForCausalLM
@@ -260,6 +261,22 @@ def test_bad_words_do_not_come(reader: Path) -> None:
         changed += int(TopKLogitsWarper(30)(torch.tensor([path]), logits)[0].add(noise).argmax()) != token
         path = [*path, token]
     assert changed > 0
+
+
+@pytest.mark.parametrize("length", range(1, 8))
+def test_bad_words_that_begin_in_a_prompt_of_any_length(length: int) -> None:
+    """A prompt that is shorter than the longest word can still hold the beginning of a shorter one."""
+    path = [1, 3, 2, 3, 2, 3, 1][:length]
+    words = [(9,), (1, 10), (2, 3, 11), (3, 2, 3, 12), (1, 3, 2, 3, 2, 13)]
+    logits = np.linspace(1, 2, 20, dtype=np.float32)
+    rules = LogitRules.of(Sampling(bad_words=("any",)), path, (), words)
+    assert rules is not None
+    oracle = NoBadWordsLogitsProcessor([list(word) for word in words], eos_token_id=None)
+    for drawn in ([], [1], [2, 3]):
+        rules.take(drawn)
+        path = [*path, *drawn]
+        expected = oracle(torch.tensor([path]), torch.from_numpy(logits[None].copy()))[0].numpy()
+        np.testing.assert_array_equal(rules.applied(np.arange(20), logits), expected)
 
 
 def test_stop_strings_wait_for_min_tokens(reader: Path) -> None:
