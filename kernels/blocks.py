@@ -61,7 +61,11 @@ class BlockTensor:
                 f"rounding weights to {format} blocks needs the gguf package: pip install gguf"
             ) from error
         rows, columns = weight.shape
-        values, bytes_of_values = GGML_QUANT_SIZES[GGMLQuantizationType[format]]
+        try:
+            kind = GGMLQuantizationType[format]
+        except KeyError as error:
+            raise BlockFormatError(f"the gguf package cannot make {format} blocks: there is no such format") from error
+        values, bytes_of_values = GGML_QUANT_SIZES[kind]
         if columns % values:
             raise BlockFormatError(f"rows of {columns} values cannot be cut into {format} blocks of {values}")
         data = torch.empty(rows, columns // values * bytes_of_values, dtype=torch.uint8)
@@ -69,7 +73,7 @@ class BlockTensor:
             piece = slice(start, start + _ROWS_AT_ONCE)
             try:
                 with np.errstate(over="ignore", invalid="ignore"):  # the scale is then not finite
-                    blocks = quantize(weight[piece].float().numpy(), GGMLQuantizationType[format])
+                    blocks = quantize(weight[piece].float().numpy(), kind)
             except NotImplementedError as error:
                 raise BlockFormatError(f"the gguf package cannot make {format} blocks") from error
             data[piece] = torch.from_numpy(blocks)

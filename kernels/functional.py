@@ -6,6 +6,7 @@ which op sets on a GPU do not.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -85,7 +86,7 @@ def plan_tree(
         KernelArgumentError: `segments` or `queries` are invalid; the message says which one, and why.
     """
     kv_heads, head_dim = _check_pages("plan_tree", k_pages)
-    if heads < 1 or heads % kv_heads:
+    if heads < 1 or kv_heads < 1 or heads % kv_heads:
         raise KernelArgumentError(f"plan_tree: {heads} query heads cannot be divided evenly among {kv_heads} KV heads")
     check_segments(segments, queries, len(k_pages))
     ops, device = _ops(k_pages), k_pages.device
@@ -152,13 +153,13 @@ def tree_attention(q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: TreePlan, 
             is in slots outside the plan does not matter.
         v_pages: Same shape as `k_pages`.
         plan: From `plan_tree`.
-        scale: Factor of the scores; None for `head_dim ** -0.5`.
+        scale: Factor of the scores, above 0; None for `head_dim ** -0.5`.
 
     Returns:
         `[rows, heads, head_dim]` in the dtype of `q`.
 
     Raises:
-        KernelArgumentError: Shapes, dtypes or devices do not fit, or `q` needs a gradient.
+        KernelArgumentError: Shapes, dtypes, devices or the scale do not fit, or `q` needs a gradient.
     """
     op = "tree_attention"
     kv_heads, head_dim = _check_pages(op, k_pages, v_pages)
@@ -167,11 +168,13 @@ def tree_attention(q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: TreePlan, 
     _check(op, "q", q, (len(plan.positions), plan.heads, head_dim), k_pages.dtype, k_pages.device)
     if plan.positions.device != q.device:
         raise KernelArgumentError(f"{op}: the plan was made for pages on {plan.positions.device}, not on {q.device}")
+    # A float in any case: a GPU binary that was compiled for an integer cannot take a fraction later.
+    scale = head_dim**-0.5 if scale is None else float(scale)
+    if not 0 < scale < math.inf:
+        raise KernelArgumentError(f"{op}: scale must be a finite number above 0, not {scale}")
     rows = q.contiguous() if plan.order is None else q[plan.order]
     with _current(q.device):
-        out = _ops(k_pages).tree_attention(
-            rows, k_pages, v_pages, plan.plan, head_dim**-0.5 if scale is None else scale
-        )
+        out = _ops(k_pages).tree_attention(rows, k_pages, v_pages, plan.plan, scale)
     return out if plan.back is None else out[plan.back]
 
 

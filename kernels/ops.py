@@ -162,7 +162,7 @@ class Kernels(Protocol):
             k_pages: `[pages, kv_heads, page_size, head_dim]`; slots outside the plan may hold anything, NaN included.
             v_pages: Same shape as `k_pages`.
             plan: Work items that cover every row's path.
-            scale: Factor of the scores, usually `head_dim ** -0.5`.
+            scale: Factor of the scores, above 0; usually `head_dim ** -0.5`.
             scales: Scales of fp8 pages; None for pages in the dtype of `q`.
 
         Returns:

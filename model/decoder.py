@@ -16,6 +16,7 @@ from .config import ModelConfig
 from .errors import CheckpointError
 from .files.non_finite import non_finite_tensor
 from .kv_cache import KVCache
+from .parameters import EMBEDDING, FINAL_NORM, LM_HEAD
 from .rope import Rope
 from .weight_format import WeightFormat, converted
 
@@ -78,11 +79,11 @@ class Decoder:
         self.compute: Compute = compute
         reader = _WeightReader(checkpoint, kernels, dtype, device, compute, weights)
         self._rope = Rope(self.config, device)
-        self._embedding = reader.matrix("model.embed_tokens.weight")
+        self._embedding = reader.matrix(EMBEDDING)
         self._layers = list(_read_layers(reader, self.config, self._rope))
         self._fused = kernels.fuse(self._layers, self.config.rms_norm_eps, self.config.head_dim)
-        self._norm = reader.vector("model.norm.weight")
-        self.head = self._embedding if self.config.tied_embeddings else reader.matrix("lm_head.weight")
+        self._norm = reader.vector(FINAL_NORM)
+        self.head = self._embedding if self.config.tied_embeddings else reader.matrix(LM_HEAD)
 
     @property
     def weight_bytes(self) -> int:

@@ -26,8 +26,8 @@ def locate(name: str | Path) -> Path:
         ModelNotFoundError: There is no such model.
         DownloadError: It cannot be downloaded.
     """
-    path = Path(os.path.expanduser(name))  # unchanged if there is no such home
-    if str(name) and is_there(path):
+    path = _existing(name)
+    if path is not None:
         return path
     if str(name) in BUILT_IN_MODELS:
         return fetch(BUILT_IN_MODELS[str(name)])
@@ -43,11 +43,17 @@ def locate(name: str | Path) -> Path:
 
 def find_here(name: str | Path) -> Path | None:
     """What `locate` would return for a path or a built-in name, if it needs no download; else None."""
-    path = Path(name).expanduser()
-    if str(name) and is_there(path):
+    path = _existing(name)
+    if path is not None:
         return path
     built_in = BUILT_IN_MODELS.get(str(name))
     return None if built_in is None else cached_model(built_in.name, built_in.size)
+
+
+def _existing(name: str | Path) -> Path | None:
+    """The folder or file at the path `name`, if there is one."""
+    path = Path(os.path.expanduser(name))  # unchanged if there is no such home
+    return path if str(name) and is_there(path) else None
 
 
 def load_checkpoint(name: str | Path) -> Checkpoint:

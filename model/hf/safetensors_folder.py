@@ -82,7 +82,7 @@ class SafetensorsFolder(Checkpoint):
         head, embedding = self._read(LM_HEAD), self._read(EMBEDDING)
         if head.dtype != embedding.dtype or not torch.equal(head, embedding):
             raise UnsupportedConfigError(
-                f"{self.path / 'config.json'}: tie_word_embeddings is True, but {LM_HEAD} in {self._file_of(LM_HEAD)} "
+                f"{self.path / CONFIG_FILE}: tie_word_embeddings is True, but {LM_HEAD} in {self._file_of(LM_HEAD)} "
                 f"differs from {EMBEDDING}: set the field to false to use it, or remove the tensor"
             )
 

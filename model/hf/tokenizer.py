@@ -101,7 +101,5 @@ def template_source(folder: Path, config: Mapping[str, object]) -> str | None:
         named = [entry for entry in template if isinstance(entry, dict) and entry.get("name") == "default"]
         template = named[-1].get("template") if named else None
     if template is not None and not isinstance(template, str):
-        raise CheckpointError(
-            f"{folder / 'tokenizer_config.json'}: chat_template must be a string or a list of named ones"
-        )
+        raise CheckpointError(f"{folder / CONFIG_FILE}: chat_template must be a string or a list of named ones")
     return template

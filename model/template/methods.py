@@ -114,8 +114,7 @@ def _looked_up(budget: Budget, value: object, key: object, default: object = Non
 
 
 _TEXT_CHARGES: Mapping[str, Charge] = {
-    **by_name(_read, "startswith endswith removeprefix removesuffix isalnum isalpha isascii isdecimal isdigit"),
-    **by_name(_read, "isidentifier islower isnumeric isspace istitle isupper"),
+    **by_name(_read, "startswith endswith removeprefix removesuffix"),
     **by_name(
         _read, "isalnum isalpha isascii isdecimal isdigit isidentifier islower isnumeric isspace istitle isupper"
     ),

@@ -155,7 +155,7 @@ def test_quantising_in_pieces_is_quantising(monkeypatch: pytest.MonkeyPatch) -> 
         assert torch.equal(blocks.dequantize(), rounded(weight.to(torch.float16).float(), format))
 
 
-@pytest.mark.parametrize("format", ["Q6_K", "IQ4_XS"])
+@pytest.mark.parametrize("format", ["Q6_K", "IQ4_XS", "Q9_K"])
 def test_formats_that_cannot_be_made_are_refused(format: str) -> None:
     with pytest.raises(BlockFormatError, match=f"cannot make {format} blocks|rows of 64 values"):
         BlockTensor.quantize(torch.zeros(2, 64), format)

@@ -15,7 +15,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from marcot import kernels
-from marcot.kernels import PAGE_SIZE, Draw, KernelArgumentError, KVSegment, TreePlan
+from marcot.kernels import PAGE_SIZE, Draw, KernelArgumentError, KVSegment, TreePlan, functional
 from support.kernels import triton_device
 from support.kernels.attention_cases import TOLERANCE, dense
 from torch import Tensor
@@ -133,6 +133,22 @@ def test_the_scale_of_scores_is_that_of_the_literature(device: torch.device) -> 
     assert torch.equal(usual, kernels.tree_attention(q, tree.k_pages, tree.v_pages, plan, HEAD_DIM**-0.5))
 
 
+def test_a_scale_that_is_an_integer_is_passed_as_a_float(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU binary compiled for an integer scale would be launched with the next scale, which is a float."""
+    tree = tree_of([KVSegment(-1, 20, [0, 1])], device)
+    plan = kernels.plan_tree(tree.segments, [(0, 1)], tree.k_pages, HEADS)
+    passed: list[object] = []
+
+    class Recorder:
+        def tree_attention(self, q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: object, scale: object) -> Tensor:
+            passed.append(scale)
+            return q
+
+    monkeypatch.setattr(functional, "_ops", lambda tensor: Recorder())
+    kernels.tree_attention(torch.zeros(1, HEADS, HEAD_DIM, device=device), tree.k_pages, tree.v_pages, plan, scale=1)
+    assert [(scale, type(scale)) for scale in passed] == [(1.0, float)]
+
+
 # --- tables of pages -------------------------------------------------------------------------------------------------
 
 
@@ -210,9 +226,11 @@ def planned(*segments: KVSegment, queries: list[tuple[int, int]] | None = None, 
     return kernels.plan_tree(segments, [(0, 1)] if queries is None else queries, pages(), heads)
 
 
-def attended(q: Tensor, k_pages: Tensor | None = None, v_pages: Tensor | None = None) -> Tensor:
-    k_pages = pages() if k_pages is None else k_pages
-    return kernels.tree_attention(q, k_pages, pages() if v_pages is None else v_pages, planned(KVSegment(-1, 3, [0])))
+def attended(
+    q: Tensor, k_pages: Tensor | None = None, v_pages: Tensor | None = None, scale: float | None = None
+) -> Tensor:
+    k_pages, v_pages = pages() if k_pages is None else k_pages, pages() if v_pages is None else v_pages
+    return kernels.tree_attention(q, k_pages, v_pages, planned(KVSegment(-1, 3, [0])), scale)
 
 
 def stored(slots: object, tokens: int = 1, k_pages: Tensor | None = None) -> None:
@@ -235,6 +253,10 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "no query": (lambda: planned(KVSegment(-1, 9, [1]), queries=[]), "there are no queries"),
     "a query": (lambda: planned(KVSegment(-1, 9, [1]), queries=[(1, 1)]), "reads segment 1, but there are 1"),
     "rows": (lambda: planned(KVSegment(-1, 9, [1]), queries=[(0, 10)]), "10 rows in segment 0, which has 9 tokens"),
+    "no KV heads": (
+        lambda: kernels.plan_tree([KVSegment(-1, 3, [0])], [(0, 1)], torch.zeros(2, 0, PAGE_SIZE, 16), HEADS),
+        "6 query heads cannot be divided evenly among 0",
+    ),
     "heads": (lambda: planned(KVSegment(-1, 9, [1]), heads=3), "3 query heads cannot be divided evenly among 2"),
     "fp8": (
         lambda: kernels.plan_tree([], [], pages(torch.float8_e5m2), HEADS),
@@ -252,6 +274,9 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         lambda: attended(Q, torch.zeros(2, 3, 16, 16), torch.zeros(2, 3, 16, 16)), "3 KV heads, but the plan is for 2"
     ),
     "different pages": (lambda: attended(Q, v_pages=pages(head_dim=8)), r"v_pages must be float32 \[2, 2, 16, 16\]"),
+    "a negative scale": (lambda: attended(Q, scale=-0.25), "scale must be a finite number above 0, not -0.25"),
+    "a scale of zero": (lambda: attended(Q, scale=0), "scale must be a finite number above 0, not 0.0"),
+    "a scale that is NaN": (lambda: attended(Q, scale=float("nan")), "above 0, not nan"),
     "a gradient": (lambda: attended(Q.clone().requires_grad_()), r"q needs a gradient, .* torch.no_grad\(\)"),
     "a slot": (lambda: stored([32]), "a slot is outside of the 2 pages, which have 32 slots"),
     "a negative slot": (lambda: stored([-1]), "a slot is outside of the 2 pages"),

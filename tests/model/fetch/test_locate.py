@@ -1,7 +1,7 @@
 import sys
 
 import pytest
-from marcot.model import CheckpointError, DownloadError, ModelNotFoundError, load_checkpoint, locate
+from marcot.model import CheckpointError, DownloadError, ModelNotFoundError, find_here, load_checkpoint, locate
 
 
 def test_existing_paths_come_first(tiny_checkpoint, tmp_path, monkeypatch):
@@ -16,6 +16,18 @@ def test_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "model.gguf").touch()
     assert locate("~/model.gguf") == tmp_path / "model.gguf"
+
+
+def test_a_user_without_a_home_is_part_of_a_name(tmp_path, monkeypatch):
+    name = "~no-such-user/model.gguf"
+    assert find_here(name) is None
+    with pytest.raises(ModelNotFoundError, match=name):
+        locate(name)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~no-such-user").mkdir()
+    (tmp_path / name).touch()
+    assert find_here(name).samefile(tmp_path / name)
+    assert locate(name).samefile(tmp_path / name)
 
 
 def test_load_checkpoint(tiny_checkpoint):
