@@ -36,8 +36,8 @@ def chosen_strategy(spec: str, given: Mapping[str, object], sampling: Sampling) 
     if unknown := sorted(wanted.keys() - known):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in unknown)
         raise InputError(f"the strategy {strategy.name} has no {names}")
-    if "rollouts" not in wanted and "rollouts=" not in spec and any(name in wanted for name in _BUDGETS):
+    if "rollouts" not in wanted.keys() | described.given and any(name in wanted for name in _BUDGETS):
         wanted["rollouts"] = None
-    own = [field.name for field in fields(Sampling) if f"{field.name}=" in spec]
-    drawn: dict[str, Any] = {name: getattr(strategy.sampling, name) for name in own}
-    return replace(strategy, sampling=replace(sampling, **drawn), **wanted)
+    of_sampling = described.given & ({field.name for field in fields(Sampling)} - known)
+    own: dict[str, Any] = {name: getattr(strategy.sampling, name) for name in of_sampling}
+    return replace(strategy, sampling=replace(sampling, **own), **wanted)

@@ -100,7 +100,8 @@ class Pace:
 
     @property
     def _drawn(self) -> list[int]:
-        return [progress.generated_tokens for progress in self._open.values()]
+        # A live display reads this in a thread of its own while events come in.
+        return [progress.generated_tokens for progress in list(self._open.values())]
 
 
 def time_left(seconds: float | None) -> str:

@@ -35,10 +35,12 @@ class StrategySpec:
     Attributes:
         label: Its name in tables.
         strategy: The strategy with its parameters.
+        given: Names of the parameters that were written out; all others have their defaults.
     """
 
     label: str
     strategy: Strategy
+    given: frozenset[str] = frozenset()
 
 
 def parse_strategies(text: str, shared: Mapping[str, str] = NO_PARAMETERS) -> list[StrategySpec]:
@@ -106,7 +108,7 @@ def _spec(name: str, parts: list[str], shared: Mapping[str, str]) -> StrategySpe
         chosen[field] = value
     values = {field: _convert(value, types[field], f"{name}: {field}") for field, value in chosen.items()}
     try:
-        return StrategySpec(label, _build(kind, values))
+        return StrategySpec(label, _build(kind, values), frozenset(values))
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
 

@@ -152,4 +152,6 @@ def _text(drawn: Completion, params: SamplingParams, tokenizer: Tokenizer | None
     # Only the last token can complete the stop string: with min_tokens, earlier occurrences do not count.
     before = len(tokenizer.decode(ids[:-1], keep_special=keep_special))
     at = text.find(stop, max(before - len(stop) + 1, 0))
+    if at < 0:  # a special token, which the engine leaves out of the text that it searches, is inside the stop string
+        return text
     return text[: at + len(stop) if includes else at]

@@ -188,7 +188,7 @@ class RolloutGenerator:
     def _update_free(self, partial: PartialRollout, prefix: BranchPrefix, single: bool, exhausted: bool) -> None:
         """`_update` for a rollout whose actions are cut afterwards, or drawn one at a time (`single`)."""
         reason = prefix.branch.finish_reason
-        ends_action = reason == "stop" and single and self._is_own_stop(partial, prefix)
+        ends_action = reason == "stop" and single and self._stopped_at_action_end(prefix)
         if reason == "eos" or (reason == "stop" and not ends_action):
             partial.ended = reason
         elif ends_action and not exhausted and not self._has_visible_text(partial):
@@ -208,7 +208,7 @@ class RolloutGenerator:
         if reason == "eos" and prompt.final:
             partial.ended = "eos"
             return
-        ends_action = reason == "eos" or (reason == "stop" and self._is_own_stop(partial, prefix))
+        ends_action = reason == "eos" or (reason == "stop" and self._stopped_at_action_end(prefix))
         if reason == "eos":
             partial.retract()
         elif ends_action and not exhausted and not self._has_visible_text(partial):
@@ -228,9 +228,9 @@ class RolloutGenerator:
         drawn = [prefix.token_ids for prefix in partial.sections[-1].prefixes if not prefix.given]
         return bool(self._task.decode([token for token_ids in drawn for token in token_ids]).strip())
 
-    def _is_own_stop(self, partial: PartialRollout, prefix: BranchPrefix) -> bool:
-        """Whether `partial` stopped at the end of its action, not at one of the user's stop strings or tokens."""
-        text = self._task.decode(partial.token_ids)
+    def _stopped_at_action_end(self, prefix: BranchPrefix) -> bool:
+        """Whether the branch stopped at the end of its action, not at one of the user's stop strings or tokens."""
+        text = self._task.decode(prefix.token_ids)
         last = prefix.token_ids[-1:]
         # A stop string that is a special token ends a branch and leaves no text.
         special = bool(self._sampling.stop and last and not self._task.decode(last))

@@ -57,7 +57,8 @@ def apportioned(amount: int, scores: Sequence[float]) -> list[int]:
         return []
     top = max(scores)
     weights = [math.exp(score - top) for score in scores]
-    exact = [amount * weight / sum(weights) for weight in weights]
+    total = sum(weights)
+    exact = [amount * weight / total for weight in weights]
     shares = [math.floor(share) for share in exact]
     by_remainder = sorted(range(len(scores)), key=lambda index: shares[index] - exact[index])
     for index in by_remainder[: amount - sum(shares)]:

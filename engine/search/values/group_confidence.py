@@ -61,7 +61,9 @@ class GroupConfidence(Value):
         """The confidence relative to near-certainty, from 0 to 1; 0 for a chain without tokens."""
         if not len(trace.logprobs):
             return 0.0
-        groups = self._groups(-trace.top_logprobs[:, : self.k].mean(axis=1, dtype=np.float64))
+        tokens = -trace.top_logprobs[:, : self.k].mean(axis=1, dtype=np.float64)
+        # With `Sampling.logprobs="processed"`, truncation leaves other tokens no probability at all.
+        groups = self._groups(np.where(np.isinf(tokens), _CERTAIN, tokens))
         if self.part == "tail":
             confidence = groups[-1]
         elif self.part == "lowest":

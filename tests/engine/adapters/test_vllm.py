@@ -8,6 +8,7 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ import torch
 from marcot.engine import Engine, InputError, Sampling
 from marcot.engine.adapters.vllm import LLM, RequestOutput, SamplingParams, TextPrompt, TokensPrompt, register
 from marcot.engine.adapters.vllm.__main__ import main
+from marcot.engine.adapters.vllm.outputs import completion_output
+from marcot.engine.completion import Completion
 from marcot.engine.errors import ContextOverflowError, PoolTooSmallError, SamplingError
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
@@ -53,6 +56,17 @@ def test_greedy_samples_are_those_of_transformers(llm: LLM, path: Path) -> None:
         assert (output.finished, output.outputs[0].finish_reason, output.outputs[0].stop_reason) == (
             True, "length", None,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("includes", [False, True])
+def test_a_stop_string_around_a_special_token_cuts_nothing(llm: LLM, includes: bool) -> None:
+    """The engine finds it in the text without special tokens; in the text with them it does not occur."""
+    tokenizer = llm.engine.tokenizer
+    assert tokenizer is not None
+    ids = tokenizer.encode("sold 48<|im_start|> clips")
+    drawn = replace(Completion.given(ids, "sold 48 clips"), finish_reason="stop", stop_reason="48 cl")
+    params = SamplingParams(skip_special_tokens=False, include_stop_str_in_output=includes)
+    assert completion_output(0, drawn, params, tokenizer).text == "sold 48<|im_start|> clips"
 
 
 def test_a_prompt_has_many_forms(llm: LLM) -> None:

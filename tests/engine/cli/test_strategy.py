@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
-from marcot.engine import DVTS, MCTS, Beam, Greedy, InputError, Sampling
+from marcot.engine import DVTS, MCTS, Beam, BestOfN, Greedy, InputError, Sampling
 from marcot.engine.cli.strategy import chosen_strategy
 
 
@@ -14,6 +17,20 @@ def test_what_is_given_besides_goes_into_the_strategy() -> None:
 def test_what_the_strategy_says_of_sampling_wins() -> None:
     chosen = chosen_strategy("dvts:temperature=1.5,subtrees=2", {}, Sampling(seed=7))
     assert chosen == DVTS(subtrees=2, sampling=Sampling(temperature=1.5, seed=7))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Guesses(BestOfN):
+    """A user's own strategy, with parameters whose names end like those of others."""
+
+    name: ClassVar[str] = "guesses"
+    my_seed: int = 0
+    my_rollouts: int = 0
+
+
+def test_a_parameter_of_a_similar_name_does_not_count() -> None:
+    chosen = chosen_strategy(f"{__name__}:Guesses:my_seed=3,my_rollouts=2", {"max_tokens": 100}, Sampling(seed=7))
+    assert chosen == Guesses(my_seed=3, my_rollouts=2, max_tokens=100, rollouts=None, sampling=Sampling(seed=7))
 
 
 def test_tokens_alone_end_a_search_that_is_given_no_number_of_chains() -> None:

@@ -29,6 +29,26 @@ def ended(index: int, tokens: int) -> Outcome:
     return Outcome(index, "?", replace(RESULT, stats=replace(RESULT.stats, generated_tokens=tokens)), None)
 
 
+def test_events_may_come_in_while_another_thread_reads(clock: list[float]) -> None:
+    """A live display does, at any point between two bytecodes."""
+    pace = Pace(100)
+
+    class Interrupting(Progress):
+        __slots__ = ()
+
+        @property
+        def generated_tokens(self) -> int:  # type: ignore[override]
+            pace.take(running(pace.finished + 7, 5))
+            pace.take(ended(pace.finished, 10))
+            return 3
+
+    pace.take(running(1, 50))
+    waiting = object.__new__(Interrupting)
+    object.__setattr__(waiting, "index", 2)
+    pace.take(waiting)
+    assert pace.tokens >= 53
+
+
 def test_what_has_not_started_costs_as_much_as_what_has_finished(clock: list[float]) -> None:
     pace = Pace(100)
     for event in (ended(0, 300), ended(1, 100), running(2, 150), running(3, 50)):

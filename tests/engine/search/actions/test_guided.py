@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from marcot.engine import Sampling
 from marcot.engine.errors import InputError
 from marcot.engine.search import MCTS, Beam, SearchResult
 from marcot.engine.search.actions import MARCO_V2, GuidedActions, Kind
@@ -96,6 +97,13 @@ def test_a_chain_goes_on_where_the_model_would_have_ended_it() -> None:
         assert len(kinds(result, rollout.leaf)) > 1
         assert rollout.finish_reason == "eos"
     assert all(EOS not in node.token_ids for node in result.tree if node.kind != "end")
+
+
+def test_a_stop_string_in_a_prompt_does_not_end_the_chain() -> None:
+    world = ToyWorld(lambda path, sample, position: (3 if position == 0 else 7, 0.5))  # " two" and a blank line
+    stop = ("PLAN ", "IDEA ", "WORK ")
+    result = world.run(MCTS(vote_margin=0, rollouts=4, action=actions(), sampling=Sampling(stop=stop), parallel=1))
+    assert [kinds(result, rollout.leaf)[-1] for rollout in result.rollouts] == ["end"] * 4
 
 
 @pytest.mark.parametrize("reference", ["nothing like it", None], ids=["wrong", "unknown"])

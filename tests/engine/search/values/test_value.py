@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,17 @@ def trace(tokens: int, seed: int, *, text: str = "so 8", complete: bool = True, 
     return Trace(
         "six plus two?", reference, text, complete, confidences.astype(np.float32), own, top, parse=extract_answer
     )
+
+
+@pytest.mark.parametrize("part", ["group", "lowest", "tail"])
+def test_tokens_that_could_not_be_drawn_leave_a_value_from_0_to_1(part: Any) -> None:
+    """With `logprobs="processed"`, truncation gives them a log-probability of -inf."""
+    chain = trace(80, seed=3)
+    processed = np.where(np.arange(COLUMNS) < 2, chain.top_logprobs, np.float32(-np.inf))
+    value = GroupConfidence(part)
+    assert value.of(replace(chain, top_logprobs=processed)) == 1
+    some = np.where(np.arange(80)[:, None] % 3 == 0, processed, chain.top_logprobs)
+    assert value.of(chain) <= value.of(replace(chain, top_logprobs=some)) <= 1
 
 
 def marco(chain: Trace, k: int) -> float:
