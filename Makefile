@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 MODEL  ?= qwen2.5-coder-0.5b
+GIVEN_MODEL := $(if $(filter command environment,$(firstword $(origin MODEL))),$(MODEL))
 QUESTION ?= A library has 3 shelves with 24 books each. It lends out 19 books and gets 7 of them back. How many books are on the shelves now?
 
 # The versions that we test with; pyproject.toml states the range that works. TORCH is passed to pip as it is, options
@@ -67,8 +68,9 @@ lint: $(VENV)/.dev $(VENV)/typing/marcot/__init__.py  ## run ruff, clang-format 
 	$(BIN)/clang-format --dry-run -Werror $$(find kernels/cpu/src -type f) tests/kernels/*.cpp
 	MYPYPATH=$(VENV)/typing $(BIN)/mypy -p marcot -p bench
 
-bench: $(VENV)/.dev    ## time a decode step of a tree against per-branch decoding and transformers
-	$(BIN)/python -m pytest bench/cpu/test_tree_decode.py --benchmark-only
+# To run a part: make bench MODELS="smollm2-135m /path/to/checkpoint" BRANCHES="1 8"
+bench: $(VENV)/.dev    ## time decoding the branches of a tree against per-branch decoding and transformers
+	$(BIN)/python -m bench.cpu.tree_decode $(if $(MODELS),--models="$(MODELS)") $(addprefix --branches=,$(BRANCHES))
 
 # The engines that marcot is compared with. If one does not install, its column stays empty. llama.cpp is compiled for
 # this machine.
@@ -95,7 +97,7 @@ bench-cpu: $(if $(BENCH_PYTHON),$(VENV)/.dev,$(VENV)/.bench)  ## time decoding o
 .PHONY: bench-search
 bench-search: $(if $(BENCH_PYTHON),$(VENV)/.dev,$(VENV)/.bench)  ## time a whole tree search beside other ways of doing it
 	BENCH_PYTHON="$(BENCH_PYTHON)" LLAMA_SERVER="$(LLAMA_SERVER)" $(BIN)/python -m bench.search $(if $(QUICK),--quick) \
-	  $(if $(filter command environment,$(firstword $(origin MODEL))),--model="$(MODEL)") \
+	  $(if $(GIVEN_MODEL),--model="$(MODEL)") \
 	  $(if $(CONTESTANTS),--contestants="$(CONTESTANTS)") $(if $(QUESTIONS),--questions=$(QUESTIONS)) \
 	  $(if $(ROLLOUTS),--rollouts=$(ROLLOUTS)) $(if $(ROUNDS),--rounds=$(ROUNDS)) $(if $(CHECK),--check)
 
@@ -131,7 +133,7 @@ endif
 # there is no GPU (make itself then says "Error 3" and ends with 2).
 .PHONY: gpu-check
 gpu-check: $(GPU_NEEDS)  ## on a machine with a GPU: test and time everything, in one report
-	$(GPU_PYTHON) -m bench.gpu.check $(if $(filter command environment,$(firstword $(origin MODEL))),--model="$(MODEL)") $(if $(RANDOM),--random="$(RANDOM)") \
+	$(GPU_PYTHON) -m bench.gpu.check $(if $(GIVEN_MODEL),--model="$(MODEL)") $(if $(RANDOM),--random="$(RANDOM)") \
 	  $(if $(SECTIONS),--sections="$(SECTIONS)") $(if $(CHECK),--check)
 
 # To tune one op: make gpu-tune OPS="attention". Commit the table that it writes.
@@ -156,11 +158,12 @@ bench-host: $(VENV)/.dev  ## time the engine's host side alone, on kernels that 
 	$(BIN)/python -m bench.host $(if $(BESIDE),--beside="$(BESIDE)") $(if $(CHECK),--check) $(if $(UPDATE),--update)
 
 # Less of it: make bench-server CLIENTS=50 SECONDS=60, or PART="restart beside" (of load, restart, beside and peers).
-# LLAMA_SERVER="/path/to/llama-server -fa on" adds the part peers. CHECK=1 fails if a limit is exceeded, UPDATE=1 writes
-# what was measured to bench/results/server.json.
+# MODEL="/path/to/checkpoint" takes any checkpoint, for all parts. LLAMA_SERVER="/path/to/llama-server -fa on" adds the
+# part peers. CHECK=1 fails if a limit is exceeded, UPDATE=1 writes what was measured to bench/results/server.json.
 .PHONY: bench-server
 bench-server: $(VENV)/.dev  ## load a server, kill and restart it, and time it beside others
 	$(BIN)/python -m bench.server $(if $(CLIENTS),--clients=$(CLIENTS)) $(if $(SECONDS),--seconds=$(SECONDS)) \
+	  $(if $(GIVEN_MODEL),--model="$(MODEL)" --beside-model="$(MODEL)") \
 	  $(if $(LLAMA_SERVER),--llama-server="$(LLAMA_SERVER)") \
 	  $(addprefix --part=,$(PART)) $(if $(CHECK),--check) $(if $(UPDATE),--update)
 

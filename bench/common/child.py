@@ -1,7 +1,8 @@
 """The child process in which an engine is measured. It reads one JSON object per line and answers each with another.
 
 `{"do": NAME, ...}` calls the command NAME with the other members as arguments. The answer is `{"result": ...}`, or
-`{"error": TEXT, "missing": MODULE or null}`. Anything that libraries print goes to standard error.
+`{"error": TEXT, "missing": MODULE or null, "explained": BOOLEAN}`, where the last says that the text is a message of
+marcot to the user, which needs no traceback. Anything that libraries print goes to standard error.
 """
 
 from __future__ import annotations
@@ -95,5 +96,6 @@ def answer_with(commands: Callable[[], object]) -> None:
             answer = {
                 "error": f"{type(error).__name__}: {error}",
                 "missing": error.name if isinstance(error, ModuleNotFoundError) else None,
+                "explained": hasattr(error, "exit_code"),  # a `MarcotError`; the interpreter may have no marcot
             }
         print(json.dumps(answer), file=answers, flush=True)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 
-_FIRST_ID, _LAST_ID = 1_000, 10_000
-"""A range of ids that are ordinary tokens in every vocabulary used here."""
+PREFIX_TOKENS = 512
+"""Tokens of a shared prefix: about a system prompt, a few examples and a question."""
+
+_FIRST_ID, _LAST_ID = 20, 300
+"""A range of ids that every vocabulary has, that of a tiny random checkpoint included."""
 
 
 def random_ids(tokens: int, copy: int = 0) -> list[int]:

@@ -56,7 +56,8 @@ class Remote:
 
         Raises:
             MissingPackageError: A package of the engine is not installed.
-            RemoteError: Anything else went wrong; the message ends with the last output of the child.
+            RemoteError: Anything else went wrong; the message ends with the last output of the child, unless the error
+                explains itself.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -76,7 +77,7 @@ class Remote:
             return answer["result"]
         if answer["missing"]:
             raise MissingPackageError(answer["missing"])
-        raise RemoteError(f"{command}: {answer['error']}{self._tail()}")
+        raise RemoteError(f"{command}: {answer['error']}{'' if answer['explained'] else self._tail()}")
 
     def close(self) -> None:
         """End the process and all processes that it started, as some engines use several."""

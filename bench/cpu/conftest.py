@@ -1,19 +1,19 @@
-"""Options and reports of the CPU benchmarks. Reports are printed at the end and written to `bench/results/`."""
+"""Options and report of `make bench-cpu`. The report is printed at the end and written to `bench/results/`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from marcot.kernels import MarcotError
+from marcot.model import locate
 
 from .. import RESULTS
 from ..common.machine import Machine, measure_machine
 from .engine_report import CpuReport
 from .lineup import BRANCHES, LINEUP, MODELS
 from .results import Results
-from .tree_report import Report
 
-_REPORT = pytest.StashKey[Report]()
 _CPU_REPORT = pytest.StashKey[CpuReport]()
 
 _WHOLE = {
@@ -34,19 +34,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--check", action="store_true", help="fail if a bar is missed")
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Find all models and contestants before anything is timed."""
+    option = session.config.getoption
+    if unknown := set(option("contestants").split()) - set(_WHOLE["contestants"].split()):
+        pytest.exit(f"no contestant is called {' or '.join(sorted(unknown))}: choose from {_WHOLE['contestants']}", 2)
+    for model in option("models").split():
+        try:
+            locate(model)
+        except MarcotError as error:
+            pytest.exit(f"error: {error}", error.exit_code)
+
+
 @pytest.fixture(scope="session")
 def machine() -> Machine:
     """Measure the machine's limits, before anything else."""
     return measure_machine()
-
-
-@pytest.fixture(scope="session")
-def report(machine: Machine, pytestconfig: pytest.Config) -> Iterator[Report]:
-    """Collect the timings of `test_tree_decode.py`, and write them at the end."""
-    collected = Report(machine)
-    pytestconfig.stash[_REPORT] = collected
-    yield collected
-    collected.write(RESULTS / "tree_decode.json")
 
 
 @pytest.fixture(scope="session")
@@ -68,10 +71,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the tables."""
-    collected = config.stash.get(_REPORT, None)
-    if collected is not None:
-        terminalreporter.write_line(collected.table())
+    """Print the report."""
     report = config.stash.get(_CPU_REPORT, None)
     if report is not None:
         terminalreporter.write_line(report.text())

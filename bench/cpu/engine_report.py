@@ -14,8 +14,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from ..common.machine import Machine
+from ..common.prompt import PREFIX_TOKENS
 from ..common.recorded_trees import recorded_trees
-from ..common.workload import PREFIX_TOKENS
 from .bars import BARS, GOALS, Bar, Verdict, judge
 from .lineup import BATCHED_BENCH, EXACT, FAST, LINEUP, LLAMA_CPP, OPENVINO
 from .results import Metric, Results

@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 from marcot.model import ModelConfig
 
-from ..common.workload import layer_weights
-
 
 class Step(NamedTuple):
     """A step that computes one token of each branch, where all branches share one prefix.
@@ -34,3 +32,11 @@ class Step(NamedTuple):
         weights = layer_weights(config) + config.vocab_size * config.hidden_size
         attention = 2 * config.num_layers * config.num_heads * config.head_dim * (self.prefix + self.own)
         return 2 * self.branches * (weights + attention)
+
+
+def layer_weights(config: ModelConfig) -> int:
+    """Number of weights in all layers: four attention matrices and three of SwiGLU per layer."""
+    query = config.num_heads * config.head_dim
+    kv = config.num_kv_heads * config.head_dim
+    attention = config.hidden_size * (2 * query + 2 * kv)
+    return config.num_layers * (attention + 3 * config.hidden_size * config.intermediate_size)

@@ -20,9 +20,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from ..common.machine import Machine
 from ..common.median import median_round
+from ..common.prompt import PREFIX_TOKENS
 from ..common.recorded_trees import recorded_trees
 from ..common.remote import Remote
-from ..common.workload import PREFIX_TOKENS
 from .batched_bench import run_batched_bench
 from .engine_processes import EngineProcesses, UnavailableError, load
 from .lineup import BATCHED_BENCH, FAST, LINEUP, MIDDLE, Contestant

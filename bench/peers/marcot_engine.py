@@ -11,7 +11,7 @@ from typing import Any
 
 from marcot.engine import Engine, Expansion, Sampling
 from marcot.engine.node import Node
-from marcot.model import Decoder, KVCache
+from marcot.model import KVCache
 
 from .kernel_clock import KernelClock
 from .peer import TOP_K, Peer
@@ -62,14 +62,8 @@ class Marcot(Peer):
             self._engine.expand(node, 1, Sampling(max_tokens=1))
 
     def facts(self) -> dict[str, Any]:
-        """Return sizes in bytes: all packed weights, the weights that a decode step reads, and K and V of one token."""
-        decoder = _decoder(self._engine)
-        gathered = 0 if decoder.config.tied_embeddings else decoder._embedding.nbytes
-        return {
-            "weight_bytes": decoder.weight_bytes,
-            "step_weight_bytes": decoder.weight_bytes - gathered,
-            "kv_token_bytes": KVCache.token_bytes(decoder.config, decoder.dtype),
-        }
+        """Return `byte_counts` of the engine."""
+        return byte_counts(self._engine)
 
     def overhead(self, passes: int) -> float:
         """Return the fraction of a round that is spent outside of C++ kernels, the median of a few rounds."""
@@ -83,5 +77,12 @@ class Marcot(Peer):
         return statistics.median(shares)
 
 
-def _decoder(engine: Engine) -> Decoder:
-    return engine._scheduler._step_runner._decoder
+def byte_counts(engine: Engine) -> dict[str, int]:
+    """Return sizes in bytes: all packed weights, the weights that a decode step reads, and K and V of one token."""
+    decoder = engine._scheduler._step_runner._decoder
+    gathered = 0 if decoder.config.tied_embeddings else decoder._embedding.nbytes
+    return {
+        "weight_bytes": decoder.weight_bytes,
+        "step_weight_bytes": decoder.weight_bytes - gathered,
+        "kv_token_bytes": KVCache.token_bytes(decoder.config, decoder.dtype),
+    }

@@ -67,7 +67,10 @@ class SearchRun:
             running = {one.name: remote for one in asked if not one.scaled and (remote := self._loaded(one, held))}
             if MARCOT not in running:
                 raise NoResultsError(self.notes[0])
-            schedules = [Schedule.of(plain) for plain in running[MARCOT].call("call", method="record")]
+            try:
+                schedules = [Schedule.of(plain) for plain in running[MARCOT].call("call", method="record")]
+            except RemoteError as error:
+                raise NoResultsError(f"{MARCOT}: {error}") from error
             self._say(f"recorded {sum(schedule.drawn for schedule in schedules)} tokens")
             try:
                 self._time_rounds(asked, running, schedules)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import cpuinfo
 import typer
+from marcot.kernels import MarcotError
 from marcot.model import locate
 from marcot.model.files.atomic_file import write_atomically
 from rich.console import Console
@@ -51,7 +52,10 @@ def main(
         raise typer.BadParameter("peers needs LLAMA_SERVER, the command of a llama-server")
     console = Console()
     faults: list[str] = []
-    small, middle = str(locate(model)), str(locate(beside_model))
+    try:
+        small, middle = str(locate(model)), str(locate(beside_model))
+    except MarcotError as error:
+        raise _ended(error) from None
 
     def loaded() -> dict[str, Any]:
         found = load.load(small, threads, clients, seconds)
@@ -84,7 +88,10 @@ def main(
         parts[Part.PEERS] = among_peers
     for name in part or parts:
         print(f"measuring {name.value}", file=sys.stderr, flush=True)
-        found = parts[name]()
+        try:
+            found = parts[name]()
+        except MarcotError as error:
+            raise _ended(error) from None
         console.print_json(data={name.value: found})
         if update:
             _write(name.value, threads, found)
@@ -92,6 +99,11 @@ def main(
         console.print(f"[red]{fault}[/red]")
     if check and faults:
         raise typer.Exit(1)
+
+
+def _ended(error: MarcotError) -> typer.Exit:
+    print(f"error: {error}", file=sys.stderr)
+    return typer.Exit(error.exit_code)
 
 
 def _write(name: str, threads: int, found: dict[str, Any]) -> None:

@@ -14,6 +14,8 @@ import numpy as np
 from marcot.engine import Sampling
 from marcot.engine.serving.async_engine import AsyncEngine
 
+from ..common.prompt import random_ids
+
 TOKENS = 48
 """New tokens of each stream."""
 
@@ -22,6 +24,12 @@ OWN_TOKENS = 96
 
 SHARED_TOKENS = 512
 """Tokens of the prefix that all prompts share, if any."""
+
+REST_TOKENS = 32
+"""Tokens of each prompt behind the shared prefix."""
+
+_SHARED_ID = 280
+"""First token of the first shared prefix: above those of prompts that share nothing, for up to 40 streams."""
 
 _EVENT, _END = b"data: {", b"data: [DONE]"
 
@@ -53,9 +61,9 @@ def prompts(streams: int, turn: int, *, shared: bool = False) -> list[list[int]]
     Within a turn, prompts differ from the first token on too, unless they are to share a prefix.
     """
     if shared:
-        prefix = [2_000 + turn, *range(4_000, 4_000 + SHARED_TOKENS - 1)]
-        return [[*prefix, 1_000 + stream, *range(3_000, 3_031)] for stream in range(streams)]
-    return [[1_000 + stream, 2_000 + turn, *range(3_000, 3_000 + OWN_TOKENS - 2)] for stream in range(streams)]
+        prefix = random_ids(SHARED_TOKENS, _SHARED_ID + turn)
+        return [prefix + random_ids(REST_TOKENS, stream) for stream in range(streams)]
+    return [random_ids(OWN_TOKENS, turn * streams + stream) for stream in range(streams)]
 
 
 async def through_server(url: str, asked: Sequence[list[int]]) -> Streams:

@@ -32,7 +32,7 @@ class TransformersPeer:
         try:
             from transformers import AutoModelForCausalLM
         except ImportError as error:
-            raise InputError("--transformers: transformers is not installed: pip install transformers") from error
+            raise InputError("transformers is not installed: pip install transformers") from error
         whole = checkpoint.is_dir()
         options = {} if whole else {"gguf_file": checkpoint.name}
         dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
@@ -41,7 +41,7 @@ class TransformersPeer:
                 checkpoint if whole else checkpoint.parent, dtype=dtype, **options
             )
         except (ImportError, OSError, RuntimeError, ValueError) as error:
-            raise InputError(f"--transformers: {checkpoint}: transformers cannot load it: {error}") from error
+            raise InputError(f"{checkpoint}: transformers cannot load it: {error}") from error
         self._model = model.to(device).eval()
         self._device = device
         self._vocab_size = engine.config.vocab_size

@@ -12,7 +12,7 @@ from typing import Any, Final
 from marcot.engine import MCTS, Outcome, Sampling
 from marcot.model import Decoder
 
-from ...common.workload import PREFIX_TOKENS
+from ...common.prompt import PREFIX_TOKENS, random_ids
 from ...peers.marcot_engine import Marcot
 from ...peers.peer import TOP_K
 from ..recorder import Recorder
@@ -24,9 +24,6 @@ _SAMPLING = Sampling(temperature=1.0, top_k=TOP_K, top_p=1.0)
 
 KV_TOKENS: Final[int | None] = None
 """KV capacity: by default as many tokens as fit in a share of the memory."""
-
-FIRST_ID: Final = 1_000
-"""The decode benchmark's prefix begins with this token id; which tokens it has makes no difference to the speed."""
 
 _DECODE_PASSES, _DECODE_ROUNDS = 16, 3
 """Forward passes of a round of the decode benchmark, as in `make bench-cpu`, and how many rounds count."""
@@ -123,7 +120,7 @@ class MarcotSearch(Marcot, Searcher):
 
     def _decode_speed(self, rows: int) -> float:
         """Return tokens/s of `rows` branches of one prefix, the median of a few rounds."""
-        self.fork(list(range(FIRST_ID, FIRST_ID + PREFIX_TOKENS)), rows)
+        self.fork(random_ids(PREFIX_TOKENS), rows)
         seconds = []
         for _ in range(1 + _DECODE_ROUNDS):
             self.start(_DECODE_PASSES)

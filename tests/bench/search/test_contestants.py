@@ -108,7 +108,6 @@ def test_a_server_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) 
 def marcot(tiny_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> MarcotSearch:
     monkeypatch.setattr(marcot_search, "KV_TOKENS", 8192)
     monkeypatch.setattr(marcot_search, "PREFIX_TOKENS", 32)
-    monkeypatch.setattr(marcot_search, "FIRST_ID", 10)
     folder = tiny_checkpoint("qwen2", tokenizer=True)
     return MarcotSearch(folder, torch.get_num_threads(), "exact", ["How many?", "How few?"], 4, 24)
 

@@ -53,6 +53,14 @@ def test_a_stopped_run_keeps_what_it_has_timed(tiny_checkpoint: Callable[..., Pa
 def test_without_marcot_there_is_nothing_to_compare_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LLAMA_SERVER", raising=False)
     run = SearchRun(Path("missing"), "tiny", Machine("a processor", 1, 0.0, {}, 1e9, 1e9), QUICK, print)
-    with pytest.raises(NoResultsError, match="marcot: load: ModelNotFoundError"):
+    with pytest.raises(NoResultsError, match="marcot: load: ModelNotFoundError") as caught:
         run.measure(["llama-server"])
+    assert "\n" not in str(caught.value), "no traceback"
     assert run.notes[-1] == "llama-server: set LLAMA_SERVER to its command, flags included"
+
+
+def test_a_checkpoint_without_a_tokenizer(tiny_checkpoint: Callable[..., Path]) -> None:
+    folder = tiny_checkpoint("qwen2", num_hidden_layers=1)
+    run = SearchRun(folder, "tiny", Machine("a processor", 1, 0.0, {}, 1e9, 1e9), QUICK, print)
+    with pytest.raises(NoResultsError, match=r"^marcot: call: InputError: this checkpoint has no tokenizer.*$"):
+        run.measure([])
