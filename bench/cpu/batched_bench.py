@@ -17,6 +17,7 @@ from typing import NamedTuple
 from marcot.kernels.programs import find_program
 
 from ..common.peak_memory import peak_memory
+from .lineup import BRANCHES
 
 _ROW = re.compile(r"^\|" + r"\s*([0-9.]+)\s*\|" * 10, re.MULTILINE)
 """Matches a row of its table: PP, TG, B, N_KV, T_PP, S_PP, T_TG, S_TG, T, S."""
@@ -46,7 +47,7 @@ def run_batched_bench(
     Raises:
         RuntimeError: The program failed, or its output does not have the expected table.
     """
-    context = prompt + 64 * (passes + 1)
+    context = prompt + max(BRANCHES) * (passes + 1)  # the same for every number of branches, as for the other engines
     arguments = ["-m", str(model), "-t", str(threads), "-c", str(context), "-b", "2048", "-ub", "512", "-pps"]
     arguments += ["-npp", str(prompt), "-ntg", str(passes), "-npl", ",".join([str(branches)] * rounds)]
     program, *flags = shlex.split(command)

@@ -35,10 +35,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Find all models and contestants before anything is timed."""
+    """Refuse what cannot be measured before anything is timed."""
     option = session.config.getoption
     if unknown := set(option("contestants").split()) - set(_WHOLE["contestants"].split()):
         pytest.exit(f"no contestant is called {' or '.join(sorted(unknown))}: choose from {_WHOLE['contestants']}", 2)
+    for branches in option("branches").split():
+        if not branches.isdecimal() or not 1 <= int(branches) <= max(BRANCHES):
+            pytest.exit(f"branches must be from 1 to {max(BRANCHES)}, not {branches}", 2)
     for model in option("models").split():
         try:
             locate(model)

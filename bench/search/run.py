@@ -58,7 +58,7 @@ class SearchRun:
 
         Raises:
             NoResultsError: marcot could not be measured.
-            KeyboardInterrupt: Ctrl-C came before the first round.
+            KeyboardInterrupt: Ctrl-C came before marcot had finished a round.
         """
         asked = [one for one in LINEUP if one.name == MARCOT or one.name in names]
         shares: dict[str, float] = {}
@@ -79,6 +79,8 @@ class SearchRun:
                     if (found := self._in_flight(running[MARCOT], count)) is not None:
                         in_flight.append(found)
             except KeyboardInterrupt:
+                if MARCOT not in self._rounds:
+                    raise
                 self.stopped = True
                 self.notes.append("stopped before the end")
         if MARCOT not in self._rounds:

@@ -221,11 +221,9 @@ class RoundBuffers:
             round: A round that fits, with its tensors on the host.
             tiles: Its tiles, which fit.
         """
-        if self._copied is not None:
-            self._copied.synchronize()  # the previous copy may still be reading
         step, at, merges = round.step, self._columns, tiles.merges.numpy()
         rows = len(step.token_ids)
-        self._pad_from(rows)
+        self._pad_from(rows)  # waits, so it comes before all other writes
         at.drawn[:rows] = 0
         at.ended[:rows] = round.limit.numpy() == 0
         for name, column in round.params._asdict().items():
@@ -249,7 +247,7 @@ class RoundBuffers:
 
         Args:
             candidates: As in `state`.
-            tokens: Most tokens of each row.
+            tokens: Maximum tokens of each row.
             rows: Rows that are not padding.
             hidden: `[bucket, hidden]`, the run's result.
 
@@ -285,7 +283,9 @@ class RoundBuffers:
         return views[::-1]
 
     def _pad_from(self, row: int) -> None:
-        """Turn all rows from `row` on into padding."""
+        """Turn all rows from `row` on into padding, as soon as the previous copy has read them."""
+        if self._copied is not None:
+            self._copied.synchronize()
         at = self._columns
         for column in (at.drawn, at.limit, at.token_ids, at.positions, at.tails, at.draw_temperature, at.temperature):
             column[row:] = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from support.programs import stand_in_llama_server
@@ -48,6 +49,19 @@ def test_a_stopped_run_keeps_what_it_has_timed(tiny_checkpoint: Callable[..., Pa
     assert run.stopped
     assert [(entry.contestant, len(entry.seconds)) for entry in results.entries] == [(MARCOT, 1)]
     assert (results.in_flight, results.time_shares, results.notes) == ([], {}, ["stopped before the end"])
+
+
+def test_a_run_that_is_stopped_in_its_first_round_has_no_results(
+    tiny_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.search.run.OtherPrograms", stop)
+    folder = tiny_checkpoint("qwen2", tokenizer=True, vocab_size=2048)
+    run = SearchRun(folder, "tiny", Machine("a processor", 1, 0.0, {}, 1e9, 1e9), QUICK, print)
+    with pytest.raises(KeyboardInterrupt):
+        run.measure([])
 
 
 def test_without_marcot_there_is_nothing_to_compare_with(monkeypatch: pytest.MonkeyPatch) -> None:
