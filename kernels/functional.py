@@ -144,7 +144,7 @@ def store_kv(k: Tensor, v: Tensor, slots: Tensor | Sequence[int], k_pages: Tenso
 def tree_attention(q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: TreePlan, scale: float | None = None) -> Tensor:
     """Softmax attention of each row over its own token and all tokens above it in the tree.
 
-    It has no gradient.
+    It has no gradient. On a GPU, calls must not overlap on different streams: they share counters.
 
     Args:
         q: `[rows, heads, head_dim]`, queries with RoPE applied, in the order of the plan's queries. Query head `h`

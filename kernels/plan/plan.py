@@ -78,7 +78,7 @@ class Tiles(NamedTuple):
     """A plan cut for a GPU. Buffers have a fixed capacity, so that a captured graph can be replayed on them.
 
     Attributes:
-        rows: Most query rows that a tile may have, one of `Tiling.rows`.
+        rows: Maximum number of query rows of a tile, one of `Tiling.rows`.
         tails: `[query rows]` int32, absolute position of the first token of each row's tail; undefined for rows
             without one.
         tiles: `[capacity, 7]` int32, the columns of `Tile`; long tiles come first, empty ones last.

@@ -53,7 +53,7 @@ def tile_tables(runs: Runs, block: int, longest: Ints, last: Ints, *, merge_all:
 
     Args:
         runs: What is read; tails have at most `block` rows and are not cut.
-        block: Most rows of a tile.
+        block: Maximum number of rows of a tile.
         longest: `[runs]`, most tokens of a tile; for tails, at least their number of places.
         last: `[query rows]`, the last position that each row will see; tokens after those of all rows of a tile are
             left out.

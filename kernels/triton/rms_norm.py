@@ -18,7 +18,7 @@ MAX_WIDTH = 32768
 """Widest row: what 1024 threads hold with 32 values each."""
 
 _LEAST = 1024
-"""Least values per thread block; if rows are narrower, it takes several."""
+"""Minimum number of values per thread block; if rows are narrower, it takes several."""
 
 _WIDTHS = (512, 1024, 2048, 4096, 8192)
 """Hidden sizes of known models, rounded up to powers of two."""

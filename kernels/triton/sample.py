@@ -20,7 +20,7 @@ _MOST = tl.constexpr(MOST_LOGIT)
 _LAST_UNIFORM = tl.constexpr(1 - 2.0**-24)
 
 MAX_ENDS = 8
-"""Most columns of `RoundState.ends`."""
+"""Maximum number of columns of `RoundState.ends`."""
 
 _ROWS, _WARPS = 1, 1
 """Rows and warps of a thread block. On an H200, more rows were slower, and more warps were no faster."""

@@ -22,7 +22,7 @@ class Variant(NamedTuple):
         num_warps: Warps of a block.
         num_stages: Depth of the software pipeline.
         aligned: Arguments that are multiples of 16, addresses included: what Triton would find out at a launch.
-        registers: Most registers per thread on NVIDIA's cards, or None to leave it to the compiler.
+        registers: Maximum registers per thread on NVIDIA's cards, or None to leave it to the compiler.
     """
 
     name: str

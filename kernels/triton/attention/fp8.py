@@ -13,10 +13,10 @@ from ..arch import Arch
 from .shape import fp8_dtype
 
 _FEW: Final = 32
-"""Most rows of a product for which tensor cores of every architecture take the second operand from registers."""
+"""Maximum rows of a product for which tensor cores of every architecture take the second operand from registers."""
 
 _MOST_SUMS: Final = 64 * 128
-"""Most sums of a product that leave enough registers for values that are loaded ahead."""
+"""Maximum sums of a product that leave enough registers for values that are loaded ahead."""
 
 
 def held_in(arch: Arch, pages: torch.dtype, rows: int, columns: int) -> torch.dtype:

@@ -24,7 +24,7 @@ _VALUES: Final = 64
 """Values of partial results that a thread has in flight, in registers."""
 
 _MOST_AT_ONCE: Final = 4
-"""Most partial results of a pair that are in flight at once; rows rarely have more."""
+"""Maximum number of partial results of a pair that are in flight at once; rows rarely have more."""
 
 _TICKETS: Final = 1 << 20
 """Number of tickets that are allocated at first, 4 MB: one per head and row of the largest steps."""

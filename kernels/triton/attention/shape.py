@@ -15,7 +15,7 @@ BLOCKS_OF_ROWS = (16, 32, 64, 128)
 """(Row, head) pairs per tile. Tensor cores need at least 16; at 128 the products take about as long as the reads."""
 
 _RESIDENT = 2
-"""Least thread blocks that share a processor: one computes while the other waits for its first tokens."""
+"""Minimum number of thread blocks that share a processor: one computes while the other waits for its first tokens."""
 
 
 class AttentionShape(NamedTuple):

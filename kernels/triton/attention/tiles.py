@@ -10,7 +10,7 @@ from ...plan import Plan, Tiles, Tiling, WorkItem
 from ...plan.tile_tables import Ints, Runs, counted, tile_tables
 
 _SHORTEST = 128
-"""Least tokens of a piece of a long run: in shorter pieces, partial results cost as much traffic as the tokens."""
+"""Minimum tokens of a piece of a long run: in shorter pieces, partial results cost as much traffic as the tokens."""
 
 _GRAIN = 64
 """Lengths of pieces are multiples of this, so that only the last piece of a run has an incomplete block of tokens."""

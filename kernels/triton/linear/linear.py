@@ -43,7 +43,7 @@ _MOST_REGISTERS = 240
 """Registers per thread if nothing else limits them: 255, less what `_NESTED_REGISTERS` adds."""
 
 _FEWEST_CHUNKS = 4
-"""Least chunks of columns per split."""
+"""Minimum number of chunks of columns per split."""
 
 
 @triton.jit(do_not_specialize=["rows", "splits", "chunks_per_split"])
@@ -146,8 +146,8 @@ class LinearShape(NamedTuple):
         rounded: Whether weights are rounded to the dtype of the activations before they are multiplied.
         tiles: Tiles per thread block, which share the loaded activations; 1 if `rounded`.
         blocks: Thread blocks per processor to reach by splitting the columns; not more than run at once.
-        registers: Most registers per thread on NVIDIA's cards, or 0 to leave it to the assembler, whose own limits for
-            small thread blocks are so low that it spills.
+        registers: Maximum registers per thread on NVIDIA's cards, or 0 to leave it to the assembler, whose own limits
+            for small thread blocks are so low that it spills.
     """
 
     rows: int

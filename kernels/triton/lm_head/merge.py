@@ -347,7 +347,7 @@ def merge(
 
 
 def _registers(arch: Arch) -> int | None:
-    """Most registers per thread, or None for the compiler's own limit; all 255 where that limit causes spills."""
+    """Maximum registers per thread, or None for the compiler's own limit; all 255 where that limit causes spills."""
     return 255 if arch.backend == "cuda" and arch.name not in ("sm_90", "sm_100") else None
 
 

@@ -19,16 +19,16 @@ TILE = 128
 """Tokens of a tile, whose largest logit is recorded. A tile begins at a multiple of this."""
 
 CHOSEN = 256
-"""Most tiles, and then tokens, that the merge puts in order; usually there are little more than the `k` wanted."""
+"""Maximum number of tiles, and then of tokens, that the merge sorts; usually there are few more than the `k` wanted."""
 
 _COLUMNS = 64
 """Columns per loop iteration, unless a group is longer: a strip of 4-bit codes."""
 
 MOST_SAMPLED = 512
-"""Most tiles of a sample: what one warp can handle."""
+"""Maximum number of tiles of a sample: what one warp can handle."""
 
 _LOGITS = 5 << 20
-"""Most logits that are written without checking whether they matter: 20 MB, or 34 rows of 152,064 tokens."""
+"""Up to this many logits are written without checking whether they matter: 20 MB, or 34 rows of 152,064 tokens."""
 
 _INVARIANT_ROWS = 16
 """Rows of a thread block if results must not depend on the number of rows."""
@@ -43,7 +43,7 @@ class TileShape(NamedTuple):
         warps: Warps of a thread block.
         stages: Depth of the software pipeline.
         resident: Thread blocks that share a processor, so that one processes its logits while the other multiplies.
-        registers: Most registers per thread; None leaves it to the compiler.
+        registers: Maximum registers per thread; None leaves it to the compiler.
         draws: Whether the binary has code for draws.
         parts: Number of parts in which the logits of a tile are processed, so that intermediate values fit in
             registers.

@@ -225,7 +225,7 @@ def fixed_tiles(rows: int, paths: Sequence[Sequence[int]], shared: int) -> Tiles
     """Tiles at multiples of `CHUNK`: common ones while all paths are the same, then one for each row.
 
     Args:
-        rows: Most rows of a tile.
+        rows: Maximum number of rows of a tile.
         paths: The slots of each row's path.
         shared: Number of chunks that all paths have in common.
     """
