@@ -24,7 +24,7 @@ class Contestant(NamedTuple):
         weights: In which format it has the weights; empty if it chooses that itself.
         searcher: Its class, as "module:Class" in `contestants`.
         packages: Its Python distributions, whose versions are reported.
-        bar: How many times as long as marcot it must take at least; None for marcot.
+        bar: Target: the minimum of its time relative to that of marcot; None for marcot.
         options: Arguments of its class besides the model and the number of threads.
         conversion: The format that it reads instead of GGUF, by its name in `bench.cpu.conversion`.
         questions: It searches only the first ones; its time is scaled to all. None for all questions.

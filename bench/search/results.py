@@ -133,12 +133,12 @@ class SearchResults(NamedTuple):
         """One line for each bar that was missed."""
         missed = []
         for entry in self.entries:
-            bar = entry.lineup.bar
-            if bar is not None and self.ratio(entry) < bar:
-                missed.append(f"{entry.contestant} takes {self.ratio(entry):.2f} times as long, at least {bar:g}")
+            bar, ratio = entry.lineup.bar, self.ratio(entry)
+            if bar is not None and ratio < bar:
+                missed.append(f"{entry.contestant} takes {ratio:.2f} times as long as marcot, less than {bar:g}")
         if self.in_flight and (share := self.in_flight[-1].share) < LEAST_SHARE:
             at = self.in_flight[-1].questions
-            missed.append(f"{at} questions in flight reach {share:.0%} of decoding, at least {LEAST_SHARE:.0%}")
+            missed.append(f"{at} questions in flight reach {share:.0%} of decoding, less than {LEAST_SHARE:.0%}")
         return missed
 
     def write(self, path: Path) -> None:

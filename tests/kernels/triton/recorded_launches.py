@@ -48,7 +48,7 @@ class RecordingDriver:
         return GPUTarget("cuda", 90, 32)
 
     def get_current_device(self) -> int:
-        """The arguments that a call describes."""
+        """The device of the current call."""
         return self.device
 
     def get_current_stream(self, device: int) -> int:
