@@ -89,6 +89,7 @@ class Engine:
         settings: The load options that results depend on, by their names in result files; empty unless made by `load`.
         usage: Counts of all work since loading.
         tree: The KV tree.
+        routines: All kinds of work as generators, for servers and adapters that interleave them.
     """
 
     def __init__(
@@ -129,8 +130,8 @@ class Engine:
         except (MemoryError, RuntimeError) as error:  # a limit of the process, or other programs have taken it
             raise InputError(f"kv_tokens={pages * PAGE_SIZE}: there is not enough memory: ask for fewer") from error
         limits = limits or SchedulerLimits.of(decoder, free_memory(decoder.device))
-        repeated = decode_graphs(decoder, cache, limits.requests) if graphs else None
-        self._scheduler = Scheduler(decoder, cache, self.tree, tokenizer, limits, repeated)
+        recorded = decode_graphs(decoder, cache, limits.requests) if graphs else None
+        self._scheduler = Scheduler(decoder, cache, self.tree, tokenizer, limits, recorded)
         codec = TokenCodec(tokenizer, decoder.config.vocab_size)
         self.routines = Routines(self._scheduler, self.tree, codec, self.usage, decoder.config.max_positions)
 
@@ -193,19 +194,19 @@ class Engine:
                 )
             torch.set_num_threads(threads)
         check_team(torch.get_num_threads())
-        place = parse_device(device)
-        number = parse_dtype(dtype, place)
+        torch_device = parse_device(device)
+        torch_dtype = parse_dtype(dtype, torch_device)
         check_compute(compute)
-        kept = parse_weights(weights)
+        weight_format = parse_weights(weights)
         checkpoint: Checkpoint = load_checkpoint(model)
-        kernels = select(place, number, deterministic)
-        pages = resolve_kv_dtype(kv_dtype, kernels)
-        mode = resolve_compute(compute, checkpoint, kept, kernels)
-        with ThreadPoolExecutor(1) as beside:  # packing weights releases the interpreter's lock
-            tokenizer = beside.submit(checkpoint.tokenizer)
-            fingerprint = beside.submit(checkpoint.fingerprint)
-            decoder = Decoder(checkpoint, kernels, number, place, mode, kept)
-            scales = None if pages is None else kv_scales(checkpoint, kept, pages, place)
+        kernels = select(torch_device, torch_dtype, deterministic)
+        fp8 = resolve_kv_dtype(kv_dtype, kernels)
+        mode = resolve_compute(compute, checkpoint, weight_format, kernels)
+        with ThreadPoolExecutor(1) as worker:  # packing weights releases the interpreter's lock
+            tokenizer = worker.submit(checkpoint.tokenizer)
+            fingerprint = worker.submit(checkpoint.fingerprint)
+            decoder = Decoder(checkpoint, kernels, torch_dtype, torch_device, mode, weight_format)
+            scales = None if fp8 is None else kv_scales(checkpoint, weight_format, fp8, torch_device)
             engine = cls(decoder, tokenizer.result(), kv_tokens, graphs=graphs, scales=scales)
             numbers = number_settings(dtype, compute, weights, kv_dtype)
             engine.settings = {"model": model, **numbers, "checkpoint": fingerprint.result()}
@@ -234,14 +235,14 @@ class Engine:
 
         Args:
             prompt: Text (special tokens in it are recognised) or token ids.
-            cache_salt: Share cached prefixes only with prompts of the same salt, so that their owners cannot find out
-                from the time it takes what others have asked. Results do not depend on it.
+            cache_salt: Share cached prefixes only with prompts of the same salt, so that nobody can learn from response
+                times what others have asked. Results do not depend on it.
 
         Raises:
             InputError: The prompt is empty, has ids outside the vocabulary, or is text for a model without a tokenizer.
             ContextOverflowError: It is longer than the model's context.
             PoolTooSmallError: It is larger than the KV pool.
-            NonFiniteError: The model's numbers overflow on it.
+            NonFiniteError: An activation or a logit is not finite.
         """
         return self._run(self.routines.prefill(prompt, cache_salt=cache_salt))
 
@@ -283,7 +284,7 @@ class Engine:
             InputError: `node` is not a node of this engine, or another argument is invalid.
             ContextOverflowError: A node fills the model's context.
             PoolTooSmallError: A branch outgrows the KV pool.
-            NonFiniteError: The model's numbers overflow on it.
+            NonFiniteError: An activation or a logit is not finite.
         """
         if isinstance(node, Node | Expansion | str | Mapping) or not isinstance(node, Iterable):
             return self._run(self.routines.expand([parse_expansion(node, n, sampling, first)]))[0]
@@ -304,7 +305,7 @@ class Engine:
         Raises:
             ContextOverflowError: The node fills the model's context.
             PoolTooSmallError: The branch outgrows the KV pool.
-            NonFiniteError: The model's numbers overflow on it.
+            NonFiniteError: An activation or a logit is not finite.
         """
         return self._streamed(self.routines.stream_text(parse_expansion(node, 1, sampling, first)))
 
@@ -331,7 +332,7 @@ class Engine:
             InputError: A sequence is empty or not in the vocabulary, or another argument makes no sense.
             ContextOverflowError: A sequence is longer than the model's context.
             PoolTooSmallError: A sequence is larger than the KV pool.
-            NonFiniteError: The model's numbers overflow on it.
+            NonFiniteError: An activation or a logit is not finite.
         """
         return self._run(self.routines.score(sequences, top_k, after, keep=keep, cache_salt=cache_salt))
 

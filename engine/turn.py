@@ -15,7 +15,7 @@ _WAIT_S = 0.1
 
 _teams: set[int] = set()
 """Ids of the processes (this one or those it was forked from) that run engines on several threads. OpenMP keeps its
-threads for the life of a process; in a fork, it waits forever for the threads, which were not copied."""
+threads for the life of a process; in a fork, it waits forever for threads that were not copied."""
 
 
 def check_team(threads: int) -> None:

@@ -84,8 +84,8 @@ class ReasonersModel(LanguageModel):  # type: ignore[misc]  # if the library is 
 
         Args:
             inputs: The texts. Equal texts, in one call or several, get different samples.
-            max_length: Most tokens of a text and its continuation.
-            max_new_tokens: Most tokens of a continuation; if it is given, `max_length` does not count.
+            max_length: Maximum tokens of a text and its continuation.
+            max_new_tokens: Maximum tokens of a continuation; if it is given, `max_length` is ignored.
             do_sample: False is greedy.
             temperature: 0 is greedy.
             top_k: 0 keeps all.
@@ -95,11 +95,11 @@ class ReasonersModel(LanguageModel):  # type: ignore[misc]  # if the library is 
                 stands for the last of its tokens.
             hide_input: Whether to return only the continuations.
             output_log_probs: Whether to return the raw log-probability of each drawn token.
-            stopping_criteria: None.
-            options: None of them.
+            stopping_criteria: Not supported; must be None.
+            options: Not supported; an option that is not None is refused by name.
 
         Raises:
-            InputError: An option is unknown.
+            InputError: An option is not supported.
             MarcotError: A text leaves no room in the context.
         """
         options["stopping_criteria"] = stopping_criteria

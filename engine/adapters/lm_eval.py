@@ -46,7 +46,7 @@ class MarcotLM(TemplateLM):  # type: ignore[misc]  # if the harness is not insta
 
     Attributes:
         engine: The engine.
-        max_length: Most tokens of a context and its continuation together; a longer context loses its beginning.
+        max_length: Maximum tokens of a context and its continuation together; a longer context loses its beginning.
     """
 
     def __init__(

@@ -162,11 +162,11 @@ def draw_trees(
         _forks(node, chains, total - len(chains), sampling)
         for node, chains, total in zip(nodes, grown, prompts.values(), strict=True)
     ]
-    shoots = iter(engine.expand([fork.expansion for each in forks for fork in each]))
+    branches = iter(engine.expand([fork.expansion for each in forks for fork in each]))
     return [
         [
             *(TreeCompletion(chain.token_ids, chain.logprobs, None, 0) for chain in chains),
-            *(_forked(fork, chains[fork.chain], next(shoots)[0]) for fork in each),
+            *(_forked(fork, chains[fork.chain], next(branches)[0]) for fork in each),
         ]
         for chains, each in zip(grown, forks, strict=True)
     ]
@@ -202,10 +202,11 @@ def _ranked(chain: Node) -> list[int]:
     return [place for place in places if place] or [0]
 
 
-def _forked(fork: _Fork, chain: Node, shoot: Node) -> TreeCompletion:
+def _forked(fork: _Fork, chain: Node, branch: Node) -> TreeCompletion:
+    """The completion that leaves `chain` at `fork` and goes on with `branch`."""
     return TreeCompletion(
-        np.concatenate([chain.token_ids[: fork.tokens], shoot.token_ids]),
-        np.concatenate([chain.logprobs[: fork.tokens], shoot.logprobs]),
+        np.concatenate([chain.token_ids[: fork.tokens], branch.token_ids]),
+        np.concatenate([chain.logprobs[: fork.tokens], branch.logprobs]),
         fork.chain,
         fork.tokens,
     )

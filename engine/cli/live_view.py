@@ -33,7 +33,7 @@ _FEW_COLUMNS = ("#", "rollouts", "best answer")
 _WIDE = 80
 """Minimum width of a terminal, in characters, for all columns of the table."""
 
-_WORDS: Mapping[str, dict[str, Any]] = {"best answer": {"max_width": 24}, "question": {"style": "dim"}}
+_TEXT_COLUMNS: Mapping[str, dict[str, Any]] = {"best answer": {"max_width": 24}, "question": {"style": "dim"}}
 """The columns with text instead of numbers, and how they are drawn."""
 
 
@@ -92,7 +92,7 @@ class LiveView:
             self._live.stop()
             self._live = None
 
-    def _state_of_all(self) -> str:
+    def _summary(self) -> str:
         pace = self._pace
         left = f", {time_left(pace.seconds_left)}" if pace.questions > 1 else ""
         return f"{pace}, {pace.tokens} tokens, {pace.tokens_per_s:.1f} tokens/s, {pace.seconds:.0f} s{left}"
@@ -102,7 +102,7 @@ class LiveView:
             f"#{self._questions[index].index + 1}: {self._state(progress)}"
             for index, progress in list(self._pace.open.items())[:PLAIN_QUESTIONS]
         ]
-        return "; ".join([self._state_of_all(), *rows])
+        return "; ".join([self._summary(), *rows])
 
     def _state(self, progress: Progress) -> str:
         best = f", best {progress.best_value:.3f} ({_best(progress)})" if progress.rollouts else ""
@@ -116,8 +116,8 @@ class LiveView:
         rows = Table.grid(padding=(0, 2))
         columns = _COLUMNS if self._console.width >= _WIDE else _FEW_COLUMNS
         for name in columns:
-            if name in _WORDS:
-                rows.add_column(name, no_wrap=True, overflow="ellipsis", **_WORDS[name])
+            if name in _TEXT_COLUMNS:
+                rows.add_column(name, no_wrap=True, overflow="ellipsis", **_TEXT_COLUMNS[name])
             else:
                 rows.add_column(name, justify="right", no_wrap=True)
         rows.add_row(*columns, style="dim")
@@ -133,7 +133,7 @@ class LiveView:
                 "question": Text(printable(_doing(progress) or " ".join(question.text.split()))),
             }
             rows.add_row(*(cells[name] for name in columns))
-        return Group(rows, Text(self._state_of_all()))
+        return Group(rows, Text(self._summary()))
 
 
 def _doing(progress: Progress) -> str:

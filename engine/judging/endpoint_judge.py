@@ -24,12 +24,16 @@ _REQUESTS: Final = 16
 """Maximum requests at a time."""
 
 _TIMEOUT_S: Final = 120.0
+"""Seconds to wait for one answer."""
+
 _PAUSES_S: Final = (1.0, 5.0)
-"""Seconds before each further try when the server is busy or cannot be reached."""
+"""Seconds to wait before each retry when the server is busy or cannot be reached."""
 
 _BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
+"""HTTP statuses after which a retry may succeed."""
+
 _TOP: Final = 20
-"""The most log-probabilities that OpenAI's servers return."""
+"""Maximum log-probabilities per token that OpenAI's servers return."""
 
 
 class _NoRedirects(HTTPRedirectHandler):
@@ -40,7 +44,7 @@ class _NoRedirects(HTTPRedirectHandler):
 
 
 class EndpointJudge(Value):
-    """Rates a chain by the probability that a model on a server, asked whether it is right, answers Yes, not No.
+    """Rates a chain by the probability that a model on a server, asked whether it is right, answers Yes rather than No.
 
     The model answers with one token, whose most probable alternatives count (`top_logprobs` of chat completions).
     """
@@ -52,7 +56,7 @@ class EndpointJudge(Value):
             spec: Its name in options and results.
             url: The server's base URL, such as `http://localhost:8000/v1`.
             model: The model's name on the server.
-            pauses: Seconds to wait before each further try of a request that may succeed later.
+            pauses: Seconds to wait before each retry of a request that may succeed later.
         """
         self._spec = spec
         self._url = f"{url.rstrip('/')}/chat/completions"
@@ -107,7 +111,7 @@ class EndpointJudge(Value):
         return value
 
     def _ask(self, body: dict[str, Any]) -> Any:  # noqa: ANN401  (JSON)
-        """Post `body` and return the answer; tries again if the server is busy."""
+        """Post `body` and return the answer; retries if the server is busy."""
         headers = {"Content-Type": "application/json"}
         if key := os.environ.get(API_KEY):
             headers["Authorization"] = f"Bearer {key}"

@@ -105,10 +105,10 @@ class KVNode:
         self.distribution: Distribution | None = None
         self._hash: int | None = None
 
-    # --- where it hangs, and who uses it ---------------------------------------------------------------------------
+    # --- position and users -----------------------------------------------------------------------------------------
 
     def add_child(self, child: KVNode) -> None:
-        """File a frozen child, which has at least one token."""
+        """Add a frozen child, which has at least one token."""
         self.children.setdefault(child.tokens[0], []).append(child)
 
     def remove_child(self, child: KVNode) -> None:
@@ -127,11 +127,11 @@ class KVNode:
         self.growing.remove(child)
 
     def add_handle(self) -> None:
-        """Count one more handle."""
+        """Add a handle."""
         self.handles += 1
 
     def remove_handle(self) -> None:
-        """Count one handle less."""
+        """Remove a handle."""
         self.handles -= 1
 
     def pin(self, tick: int) -> None:
@@ -147,7 +147,7 @@ class KVNode:
         for node in self.chain():
             node.readers -= 1
 
-    # --- what it holds -----------------------------------------------------------------------------------------------
+    # --- tokens, pages and results ----------------------------------------------------------------------------------
 
     def extend(self, tokens: Iterable[int]) -> None:
         """Append tokens to a growing node; their K and V are not computed."""

@@ -13,8 +13,8 @@ from ..errors import InputError
 _KV_SHARE_OF_MEMORY = {"cpu": 0.25, "cuda": 0.8}
 """The default pool takes at most this share of the machine's memory, or of a GPU's free memory after the weights."""
 
-_PAGE_BOOKS = 48
-"""Bytes that the list of free pages takes per page: an integer and its entry (measured: 40), and room to grow."""
+_PAGE_OVERHEAD = 48
+"""Bytes that the list of free pages takes per page: an integer and a list entry (measured: 40), and room to grow."""
 
 _DEFAULT_KV_TOKENS = 131_072
 """Maximum size of the default pool in tokens: enough for dozens of trees of a few thousand tokens each."""
@@ -50,17 +50,18 @@ def pool_pages(decoder: Decoder, dtype: torch.dtype, kv_tokens: int | None) -> i
     Raises:
         InputError: `kv_tokens` is less than a page, or more than the memory holds.
     """
-    each, memory = KVCache.token_bytes(decoder.config, dtype), free_memory(decoder.device)
+    token_bytes, memory = KVCache.token_bytes(decoder.config, dtype), free_memory(decoder.device)
     if kv_tokens is None:
-        fitting = int(memory * _KV_SHARE_OF_MEMORY[decoder.device.type]) // each
+        fitting = int(memory * _KV_SHARE_OF_MEMORY[decoder.device.type]) // token_bytes
         tokens = max(min(fitting, _DEFAULT_KV_TOKENS), PAGE_SIZE)
     else:
         tokens = check_kv_tokens(kv_tokens)
-    books = _PAGE_BOOKS // PAGE_SIZE if decoder.device.type == "cpu" else 0
-    most = memory // (each + books)
+    if decoder.device.type == "cpu":
+        token_bytes += _PAGE_OVERHEAD // PAGE_SIZE
+    most = memory // token_bytes
     if tokens > most:
         raise InputError(
-            f"kv_tokens={shown(tokens)}: they need {shown(tokens * (each + books) // 10**9)} GB, but there are only "
+            f"kv_tokens={shown(tokens)}: they need {shown(tokens * token_bytes // 10**9)} GB, but there are only "
             f"{memory / 1e9:,.1f} GB: ask for at most {most}, or fewer to leave room for the weights"
         )
     return tokens // PAGE_SIZE

@@ -24,20 +24,20 @@ class QuestionOpener:
     Attributes:
         open_prompt: Returns the node after a prompt's token ids.
         tokenizer: The model's tokenizer, if it has one.
-        context: Most tokens that a state may have.
+        context: The model's context length, in tokens.
         system: System message; the chat template's default if None.
-        following: Instruction appended to each question.
-        yields: Whether to leave the instruction out when the question itself says where its answer goes.
-        day: What a chat template shows as today's date.
+        instruction: Text appended to each question.
+        is_default: Whether the instruction is the default, which is left out if a question says where its answer goes.
+        date: The date that a chat template shows as today's.
     """
 
     open_prompt: Callable[[list[int]], Node]
     tokenizer: Tokenizer | None
     context: int
     system: str | None
-    following: str
-    yields: bool
-    day: Date
+    instruction: str
+    is_default: bool
+    date: Date
 
     @classmethod
     def of(
@@ -60,9 +60,9 @@ class QuestionOpener:
         if not isinstance(date, Date | None):
             raise InputError(f"date={date!r:.100}: must be a datetime.date or None")
         template = codec.tokenizer.chat_template if codec.tokenizer else None
-        following = instruction_for(template, strategy, instruction, system)
-        yields = instruction == AUTO
-        return cls(open_prompt, codec.tokenizer, context, system, following, yields, date or Date.today())
+        added = instruction_for(template, strategy, instruction, system)
+        is_default = instruction == AUTO
+        return cls(open_prompt, codec.tokenizer, context, system, added, is_default, date or Date.today())
 
     def __call__(self, index: int, question: Question) -> Task:
         """The task of the question at `index`, with the node after its prompt.
@@ -73,7 +73,7 @@ class QuestionOpener:
         text, reference = question
         if not text.strip():
             raise InputError(f"question {index + 1} is empty")
-        added = "" if self.yields and says_where_to_answer(text) else self.following
-        prompt = self.open_prompt(chat_ids(self.tokenizer, with_instruction(text, added), self.system, self.day))
+        added = "" if self.is_default and says_where_to_answer(text) else self.instruction
+        prompt = self.open_prompt(chat_ids(self.tokenizer, with_instruction(text, added), self.system, self.date))
         assert self.tokenizer is not None, "chat_ids needs one"
         return Task(index, text, prompt, self.context, self.tokenizer.decode, reference, added)

@@ -88,7 +88,7 @@ class Routines:
         priority = check_integer("priority", priority, "an integer")
         node = self.open(prompt, cache_salt)
         try:
-            yield from self.finished([self.scheduler.prefill(node.kv, self._usage, priority)])
+            yield from self.wait_for([self.scheduler.prefill(node.kv, self._usage, priority)])
         except BaseException:
             node.release()
             raise
@@ -190,7 +190,7 @@ class Routines:
         keep: bool = False,
         cache_salt: str | None = None,
     ) -> Routine[Never, list[Score]]:
-        """Rate given tokens; see `Engine.score`."""
+        """Score given tokens; see `Engine.score`."""
         priority = check_integer("priority", priority, "an integer")
         limit = self.codec.vocab_size
         top_k = check_integer("top_k", top_k, f"from 1 to {limit}", least=1, most=limit)
@@ -204,7 +204,7 @@ class Routines:
         try:
             for ids in encoded:
                 scorings.append(self.scheduler.score(fork, ids, top_k, self._usage, priority, keep=keep))
-            yield from self.finished(scorings)
+            yield from self.wait_for(scorings)
             return [scoring.score() for scoring in scorings]
         finally:
             self.scheduler.cancel(scorings)
@@ -256,8 +256,8 @@ class Routines:
         yield from ()
         return work()
 
-    def finished(self, requests: Sequence[Request]) -> Routine[Never, None]:
-        """Wait until all of `requests` are over; raise the first error among them."""
+    def wait_for(self, requests: Sequence[Request]) -> Routine[Never, None]:
+        """Wait until all `requests` are finished; raise the first error among them."""
         try:
             while not all(request.finished for request in requests):
                 yield None

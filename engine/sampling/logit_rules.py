@@ -127,6 +127,7 @@ class _Places:
     """Finds the columns of tokens in a row: by comparing each of a few candidates, or with a table for large rows."""
 
     _FEW = 256
+    """Maximum columns without a table: more than any row of candidates has."""
 
     def __init__(self, ids: NDArray[np.int64]) -> None:
         self._ids = ids
@@ -144,7 +145,7 @@ class _Places:
 
 
 def bad_word_ids(words: Sequence[str], tokenizer: Tokenizer | None) -> list[tuple[int, ...]]:
-    """The token ids of each word: as encoded at the beginning of a text, and after a blank.
+    """The token ids of each word: as encoded at the beginning of a text, and after a space.
 
     Raises:
         SamplingError: There is no tokenizer.
@@ -155,7 +156,7 @@ def bad_word_ids(words: Sequence[str], tokenizer: Tokenizer | None) -> list[tupl
         raise SamplingError(
             "bad_words: this checkpoint has no tokenizer to read words; use logit_bias for single tokens"
         )
-    spellings = (tokenizer.encode(blank + word.lstrip()) for word in words for blank in ("", " "))
+    spellings = (tokenizer.encode(space + word.lstrip()) for word in words for space in ("", " "))
     return [tuple(ids) for ids in dict.fromkeys(map(tuple, spellings)) if ids]
 
 

@@ -48,7 +48,7 @@ class Sampling:
         logit_bias: Mapping from token ids to values that are added to their logits; stored as a tuple of pairs.
         allowed_token_ids: The only tokens that may be drawn; empty allows all.
         bad_words: Strings that must not occur: if all but the last token of one have been drawn, the last token is
-            banned. Each is encoded both as at the beginning of a text and as after a blank.
+            banned. Each is encoded both as at the beginning of a text and as after a space.
         min_tokens: Minimum number of new tokens: until then, tokens that end a branch are banned, and stop strings are
             ignored.
         max_tokens: Maximum number of new tokens.

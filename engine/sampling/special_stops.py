@@ -12,8 +12,8 @@ from .sampling import Sampling
 def with_special_stops(sampling: Sampling, tokenizer: Tokenizer | None) -> tuple[Sampling, dict[int, str]]:
     """Return `sampling` with the stop strings that are special tokens moved to its stop token ids, and these strings.
 
-    A branch's text is decoded without special tokens, so it would never contain such a string. The strings are by token
-    id, without those whose tokens are in `sampling.stop_token_ids` anyway.
+    A branch's text is decoded without special tokens, so it would never contain such a string. The returned strings are
+    keyed by token id and leave out tokens that `sampling.stop_token_ids` has anyway.
 
     Raises:
         SamplingError: A stop string has a special token among other characters.

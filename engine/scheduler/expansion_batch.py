@@ -72,16 +72,16 @@ class ExpansionBatch:
     def cancel(self) -> None:
         """Discard every branch that has not become a node."""
         self._scheduler.cancel(self._all())
-        self._let_go()
+        self._release_all()
 
     def nodes(self, codec: TokenCodec) -> list[list[Node]]:
         """Turn the finished branches into public nodes. A branch without tokens becomes a node at its fork."""
         nodes = [self._as_nodes(samples, codec) for samples in self.branches]
-        self._let_go()
+        self._release_all()
         return nodes
 
     def nodes_of(self, index: int, codec: TokenCodec) -> list[Node]:
-        """The same for the branches of one expansion."""
+        """Turn the finished branches of expansion number `index` into public nodes."""
         samples = self.branches[index]
         nodes = self._as_nodes(samples, codec)
         self._release(samples)
@@ -94,7 +94,7 @@ class ExpansionBatch:
             for branch in samples
         ]
 
-    def _let_go(self) -> None:
+    def _release_all(self) -> None:
         self._release(self._all())
         self.branches = []
 
@@ -125,7 +125,8 @@ def parse_expansion(asked: object, n: int, sampling: Sampling | None, first: int
         raise InputError(f"cannot expand {asked!r:.100}: pass a Node, an Expansion(node, n, sampling), or a list")
     if (n, sampling, first) != (1, None, 0):
         raise InputError("an Expansion has its own n, sampling and first: set them there, not as arguments of expand")
-    return asked if isinstance(asked, Expansion) else Expansion(*asked, *[Sampling()][len(asked) - 2 :])
+    start, count, *rest = asked
+    return Expansion(start, count, *(rest or [Sampling()]))
 
 
 def _checked(expansion: object, tree: KVTree) -> Expansion:

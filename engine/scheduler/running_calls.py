@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 from ..errors import CallableError
 from ..search.protocol import Call
 
-MOST_THREADS = 64
-"""Threads that run slow code at once: they wait for other programs and machines, rarely for a core of this one."""
+MAX_CALLS = 64
+"""Maximum calls at once, each in a thread: they wait for other programs and machines, rarely for a core of this one."""
 
 _Function: TypeAlias = "Callable[[list[Any]], Sequence[Any] | Awaitable[Sequence[Any]]]"
 
@@ -41,13 +41,13 @@ class RunningCall:
 
     @property
     def finished(self) -> bool:
-        """Whether `results` will not wait: all results are there, a part has failed, or its time is over."""
+        """Whether `results` will not wait: all results are there, a part has failed, or it has timed out."""
         done = [job.future for job in self.jobs if job.future.done()]
         has_failed = any(future.exception() is not None for future in done)
-        return len(done) == len(self.jobs) or has_failed or self._is_late
+        return len(done) == len(self.jobs) or has_failed or self._has_timed_out
 
     @property
-    def _is_late(self) -> bool:
+    def _has_timed_out(self) -> bool:
         if self.call.timeout is None:
             return False
         begun = [job.begun for job in self.jobs if job.begun is not None and not job.future.done()]
@@ -57,7 +57,7 @@ class RunningCall:
         """The results of a finished call.
 
         Raises:
-            CallableError: Its time is over.
+            CallableError: It has timed out.
             BaseException: Whatever the user's code has raised.
         """
         for job in self.jobs:
@@ -69,7 +69,7 @@ class RunningCall:
 
 
 class _Job:
-    """The items of one search for one call, when that call has begun, and the future of their results."""
+    """Items of one search that go into one call of the function, when that call began, and their results."""
 
     def __init__(self, items: list[Any]) -> None:
         self.items = items
@@ -79,7 +79,7 @@ class _Job:
 
 
 class _Task:
-    """One call of a function for one or more jobs, in a thread of its own."""
+    """One call of a function for one or more jobs, in its own thread."""
 
     def __init__(self, function: _Function, jobs: list[_Job]) -> None:
         self.function = function
@@ -141,7 +141,7 @@ class RunningCalls:
         for function in [function for function in self._joining if function not in busy]:
             if jobs := [job for job in self._joining.pop(function) if not job.is_cancelled]:
                 self._waiting.append(_Task(function, jobs))
-        while self._waiting and len(self._running) < MOST_THREADS:
+        while self._waiting and len(self._running) < MAX_CALLS:
             task = self._waiting.popleft()
             self._running.add(task)
             for job in task.jobs:

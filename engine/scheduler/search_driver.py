@@ -70,10 +70,10 @@ class SearchDriver:
         """
         pending = _Pending(questions)
         runs: list[_Run] = []
-        told = time.monotonic()
+        last_report = time.monotonic()
         finished = 0
 
-        def seen(event: Progress | Outcome) -> Progress | Outcome:
+        def counted(event: Progress | Outcome) -> Progress | Outcome:
             nonlocal finished
             if isinstance(event, Outcome):
                 finished += 1
@@ -86,7 +86,7 @@ class SearchDriver:
                     opened = self._opened(*entry, open_task, strategy, priority)
                     outcome = opened if isinstance(opened, Outcome) else self._begin(opened, runs, total)
                     if outcome is not None:
-                        yield seen(outcome)
+                        yield counted(outcome)
                 if not runs:
                     break
                 for run in runs:
@@ -98,10 +98,10 @@ class SearchDriver:
                     ready = [run for run in runs if run.finished]
                 for run in ready:
                     outcome = self._advance(run, runs, total)
-                    yield seen(run.progress if outcome is None else outcome)
-                if time.monotonic() - told >= PROGRESS_EVERY:
-                    told = time.monotonic()
-                    yield from [seen(run.progress) for run in runs]
+                    yield counted(run.progress if outcome is None else outcome)
+                if time.monotonic() - last_report >= PROGRESS_EVERY:
+                    last_report = time.monotonic()
+                    yield from [counted(run.progress) for run in runs]
         finally:
             for run in runs:
                 run.close(total)
@@ -181,12 +181,12 @@ class _InFlight(NamedTuple):
 
     @property
     def ended(self) -> bool:
-        """Whether all its branches have ended by then."""
+        """Whether all its branches have ended within `due` tokens."""
         return all(branch.finished and not self._goes_on(branch) for branch in self.batch.branches[self.place])
 
     @property
     def ready(self) -> bool:
-        """Whether it is certain if it has `ended`."""
+        """Whether `ended` is final: more tokens cannot change it."""
         return all(branch.finished or self._goes_on(branch) for branch in self.batch.branches[self.place])
 
     def _goes_on(self, branch: Branch) -> bool:

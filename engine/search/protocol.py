@@ -77,7 +77,7 @@ class Wave(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A call of the user's own code that takes long; it runs in other threads while other searches go on.
+    """A call of slow user code, which runs in other threads while other searches go on.
 
     The search receives the list of results. An error is raised in the search, where it yielded.
 
@@ -88,8 +88,8 @@ class Call(NamedTuple):
         name: What is called, for messages.
         progress: The progress of the search.
         joins: Whether the function takes items of several searches at once, and one call at a time. If not, each item
-            has a call of its own, all at the same time.
-        timeout: Seconds that a call may take, from its begin on, before the search gets an error; None for any number.
+            gets its own call, all at the same time.
+        timeout: Seconds that a call may take from its start before the search gets an error; None for no limit.
     """
 
     function: Callable[[list[Any]], Sequence[Any] | Awaitable[Sequence[Any]]]

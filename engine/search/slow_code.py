@@ -27,7 +27,7 @@ def is_slow(code: object) -> bool:
 
 
 def timeout_of(code: object) -> float | None:
-    """Seconds that one call of `code` may take (its attribute `timeout`); None for any number.
+    """Seconds that one call of `code` may take (its attribute `timeout`); None for no limit.
 
     Raises:
         InputError: It is not a number above 0.

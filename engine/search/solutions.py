@@ -11,7 +11,7 @@ from ..text.brief import brief_record
 from .answers import normalise_answer
 from .result import Rollout
 
-_ALIKE = 0.6
+_MAX_SIMILARITY = 0.6
 """Two texts count as different solutions if at most this share of their word triples is common to both."""
 
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|\w+")
@@ -48,28 +48,28 @@ def solutions(rollouts: Sequence[Rollout], count: int) -> list[Solution]:
     is a paraphrase and is left out. Chains that were cut short count only if all were.
     """
     finished = [rollout for rollout in rollouts if rollout.complete and rollout.answer] or list(rollouts)
-    camps: dict[str, list[Rollout]] = defaultdict(list)
+    groups: dict[str, list[Rollout]] = defaultdict(list)
     for rollout in finished:
-        camps[normalise_answer(rollout.answer)].append(rollout)
+        groups[normalise_answer(rollout.answer)].append(rollout)
     total = sum(rollout.value for rollout in finished)
-    found = [_solution(camp, total) for camp in camps.values()]
+    found = [_solution(group, total) for group in groups.values()]
     ranked = sorted(found, key=lambda each: (-each.confidence, -each.value))
     chosen: list[Solution] = []
     for solution in ranked:
         if len(chosen) == count:
             break
-        if all(_likeness(solution.answer, other.answer) <= _ALIKE for other in chosen):
+        if all(_similarity(solution.answer, other.answer) <= _MAX_SIMILARITY for other in chosen):
             chosen.append(solution)
     return chosen
 
 
-def _solution(camp: Sequence[Rollout], total: float) -> Solution:
-    best = max(camp, key=lambda rollout: rollout.value)
-    share = sum(rollout.value for rollout in camp) / total if total > 0 else 0.0
-    return Solution(best.answer, best.text, best.value, share, len(camp))
+def _solution(group: Sequence[Rollout], total: float) -> Solution:
+    best = max(group, key=lambda rollout: rollout.value)
+    share = sum(rollout.value for rollout in group) / total if total > 0 else 0.0
+    return Solution(best.answer, best.text, best.value, share, len(group))
 
 
-def _likeness(text: str, other: str) -> float:
+def _similarity(text: str, other: str) -> float:
     """The share of word triples that two texts have in common; 0 for texts too short to have any."""
     ours, theirs = _triples(text), _triples(other)
     return len(ours & theirs) / len(ours | theirs) if ours and theirs else 0.0

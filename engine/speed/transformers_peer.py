@@ -33,12 +33,12 @@ class TransformersPeer:
             from transformers import AutoModelForCausalLM
         except ImportError as error:
             raise InputError("transformers is not installed: pip install transformers") from error
-        whole = checkpoint.is_dir()
-        options = {} if whole else {"gguf_file": checkpoint.name}
+        is_folder = checkpoint.is_dir()
+        options = {} if is_folder else {"gguf_file": checkpoint.name}
         dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
         try:
             model: Any = AutoModelForCausalLM.from_pretrained(
-                checkpoint if whole else checkpoint.parent, dtype=dtype, **options
+                checkpoint if is_folder else checkpoint.parent, dtype=dtype, **options
             )
         except (ImportError, OSError, RuntimeError, ValueError) as error:
             raise InputError(f"{checkpoint}: transformers cannot load it: {error}") from error

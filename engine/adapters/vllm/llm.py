@@ -76,7 +76,7 @@ class LLM:
             tokenizer: None or the same as `model`.
             dtype: As in `Engine.load`; `"half"` and `"float"` are accepted too.
             seed: Seed of all draws whose `SamplingParams.seed` is None; None for a random one.
-            max_model_len: Most tokens of a prompt and its continuation; the model's context by default.
+            max_model_len: Maximum tokens of a prompt and its continuation; the model's context by default.
             revision: Revision of a hub id.
             options: Options of `Engine.load`. vLLM's options about memory, batches and processes are ignored, others
                 refused unless they are None.
@@ -115,7 +115,7 @@ class LLM:
             sampling_params: For all prompts, or one for each; `SamplingParams()` by default.
             use_tqdm: Whether to show a progress bar, if stderr is a terminal.
             prompt_token_ids: Token ids instead of `prompts`.
-            lora_request: None.
+            lora_request: Not supported; must be None.
             priority: Higher goes first among the calls of several threads.
 
         Returns:

@@ -27,7 +27,7 @@ class SamplingParams:
 
     Attributes:
         n: Number of samples of each prompt.
-        best_of: None or `n`.
+        best_of: Not supported, except as None or equal to `n`.
         top_k: 0 or -1 keeps all.
         seed: None draws different samples in every call (reproducible by the `seed` of the `LLM`). Equal prompts in
             one call are different samples in either case.
@@ -87,7 +87,7 @@ class SamplingParams:
         """Convert to marcot's `Sampling`, for a model of `vocab_size` tokens.
 
         Args:
-            room: Most new tokens if `max_tokens` is None.
+            room: Maximum new tokens if `max_tokens` is None.
             vocab_size: How many log-probabilities -1 stands for.
 
         Raises:

@@ -40,7 +40,7 @@ def bench(
     from ...speed import describe, read_tree_shape
     from ..spinner import spinner
 
-    workload.prompts, workload.forks  # noqa: B018 - what is no number is refused before a model is loaded
+    workload.prompts, workload.forks  # noqa: B018  (refuses bad lists before a model is loaded)
     tree = None if workload.tree is None else read_tree_shape(workload.tree)
     engine = loading.load(model)
     device = parse_device(loading.device)

@@ -50,7 +50,7 @@ class ProgressBar:
         elif now - self._last_line >= PLAIN_LINE_EVERY:
             self._last_line = now
             left = (now - started) / (done - first) * (total - done) if done > first else None
-            # Without a place for progress messages, the results still matter.
+            # If progress messages cannot be written, the run still goes on.
             with suppress(OSError):
                 line = f"{stage}: {done} of {total} ({done / max(total, 1):.0%}), {time_left(left)}"
                 self._console.print(line, soft_wrap=True)

@@ -9,7 +9,7 @@ import typer
 
 from ..options import common as options
 from ..options.contest import ContestOptions
-from ..options.data_set import DataSetOptions
+from ..options.eval_data import EvalDataOptions
 from ..options.groups import grouped
 from ..options.model import ModelOptions
 from ..options.template import TemplateOptions
@@ -26,7 +26,7 @@ def eval(
     results: Annotated[
         list[Path] | None, typer.Argument(help="With --report: result files, or folders with result files.")
     ] = None,
-    data: DataSetOptions,
+    data: EvalDataOptions,
     contest: ContestOptions,
     instruction: options.DataInstructionOption = "auto",
     template: TemplateOptions,

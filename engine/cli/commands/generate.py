@@ -36,7 +36,7 @@ def generate(
     samples: Annotated[
         int, typer.Option("--samples", "-n", help="Number of samples; the prompt is computed once.")
     ] = 1,
-    max_tokens: Annotated[int, typer.Option(help="Most tokens of a sample.")] = 512,
+    max_tokens: Annotated[int, typer.Option(help="Maximum tokens of a sample.")] = 512,
     stream: Annotated[
         bool | None,
         typer.Option(
@@ -51,7 +51,7 @@ def generate(
         bool, typer.Option("--ignore-eos", help="Go on past end-of-sequence tokens.", rich_help_panel="Sampling")
     ] = False,
     top_logprobs: Annotated[
-        int, typer.Option(help="Most probable tokens listed per position with --json.", rich_help_panel="Sampling")
+        int, typer.Option(help="Top tokens listed per position with --json.", rich_help_panel="Sampling")
     ] = 5,
     loading: ModelOptions,
 ) -> None:

@@ -22,7 +22,7 @@ def score(
     text: Annotated[str | None, typer.Argument(help="The text to score; - reads it from stdin.")] = None,
     text_by_name: Annotated[str | None, typer.Option("--text", hidden=True)] = None,
     token_ids: options.TokenIdsOption = None,
-    top_logprobs: Annotated[int, typer.Option(help="Most probable tokens listed per position.")] = 5,
+    top_logprobs: Annotated[int, typer.Option(help="Top tokens listed per position.")] = 5,
     json: options.JsonOption = False,
     loading: ModelOptions,
 ) -> None:

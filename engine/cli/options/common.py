@@ -115,7 +115,7 @@ def parse_token_ids(text: str, option: str) -> list[int]:
 
 
 def parse_logit_bias(text: str) -> dict[int, float]:
-    """Parse `ID:BIAS` pairs, separated by blanks or commas; each bias is added to the logit of its token.
+    """Parse `ID:BIAS` pairs, separated by spaces or commas; each bias is added to the logit of its token.
 
     Raises:
         InputError: A part of the text is not such a pair.
@@ -158,7 +158,7 @@ def read_text(argument: str, name: str) -> str:
         name: Its name in messages.
 
     Raises:
-        InputError: It is blank or not valid text.
+        InputError: It is empty, only white space, or not valid text.
     """
     from ...errors import InputError
 

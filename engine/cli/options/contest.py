@@ -44,7 +44,7 @@ class ContestOptions:
     budget_tokens: Annotated[
         int | None,
         typer.Option(
-            "--max-tokens", help="Most tokens that a question may draw; no limit by default.", rich_help_panel=_SEARCH
+            "--max-tokens", help="Maximum tokens drawn for a question; no limit by default.", rich_help_panel=_SEARCH
         ),
     ] = None
     parameters: Annotated[

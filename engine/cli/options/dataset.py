@@ -52,33 +52,33 @@ class ContentOptions:
 class FilterOptions:
     """What a text must be."""
 
-    min_characters: Annotated[int, typer.Option(help="Shortest text.", rich_help_panel=_HEURISTIC)] = 20
-    max_characters: Annotated[int, typer.Option(help="Longest text.", rich_help_panel=_HEURISTIC)] = 20_000
+    min_characters: Annotated[int, typer.Option(help="Minimum length of a text.", rich_help_panel=_HEURISTIC)] = 20
+    max_characters: Annotated[int, typer.Option(help="Maximum length of a text.", rich_help_panel=_HEURISTIC)] = 20_000
     max_repetition: Annotated[
         float,
         typer.Option(
-            help="Largest share of runs of 8 words that are repeats. Text that ends in a loop is always dropped.",
+            help="Maximum share of runs of 8 words that are repeats. Text that ends in a loop is always dropped.",
             rich_help_panel=_HEURISTIC,
         ),
     ] = 0.2
     max_foreign: Annotated[
         float,
         typer.Option(
-            help="Largest share of words in another script than the question's (English in a Chinese answer); 1 for "
+            help="Maximum share of words in another script than the question's (English in a Chinese answer); 1 for "
             "translations.",
             rich_help_panel=_HEURISTIC,
         ),
     ] = 0.1
-    min_value: Annotated[float | None, typer.Option(help="Smallest reward of a rollout.", rich_help_panel=_QUALITY)] = (
+    min_value: Annotated[float | None, typer.Option(help="Minimum value of a rollout.", rich_help_panel=_QUALITY)] = (
         None
     )
     min_confidence: Annotated[
-        float, typer.Option(help="Smallest confidence of a search in its answer.", rich_help_panel=_QUALITY)
+        float, typer.Option(help="Minimum confidence of a search in its answer.", rich_help_panel=_QUALITY)
     ] = 0.0
     min_agreement: Annotated[
         float,
         typer.Option(
-            help="Smallest share of a search's rollouts that have the same answer.",
+            help="Minimum share of a search's rollouts that have the same answer.",
             rich_help_panel=_QUALITY,
         ),
     ] = 0.0
@@ -103,21 +103,19 @@ class SplitOptions:
         ),
     ] = 0.8
     per_question: Annotated[
-        int, typer.Option(help="Most traces, and most step records, per question.", rich_help_panel=_SPLITS)
+        int, typer.Option(help="Maximum traces, and maximum step records, per question.", rich_help_panel=_SPLITS)
     ] = 4
-    pairs_per_question: Annotated[int, typer.Option(help="Most pairs per question.", rich_help_panel=_SPLITS)] = 4
+    pairs_per_question: Annotated[int, typer.Option(help="Maximum pairs per question.", rich_help_panel=_SPLITS)] = 4
     margin: Annotated[
         float,
         typer.Option(
-            help="Without a reference answer, how much higher the reward of the better one must be.",
+            help="Without a reference answer, how much higher the value of the better one must be.",
             rich_help_panel=_SPLITS,
         ),
     ] = 0.1
     min_shared: Annotated[
         int,
-        typer.Option(
-            help="Least number of characters that both answers of a pair start with.", rich_help_panel=_SPLITS
-        ),
+        typer.Option(help="Minimum characters that both answers of a pair start with.", rich_help_panel=_SPLITS),
     ] = 1
     validation: Annotated[
         float, typer.Option(help="Share of the questions for the validation split.", rich_help_panel=_SPLITS)

@@ -67,7 +67,7 @@ class SamplingOptions:
         typer.Option("--bad-word", help="Text that must not be generated; repeatable.", rich_help_panel=_SAMPLING),
     ] = None
     min_tokens: Annotated[
-        int, typer.Option(help="Fewest tokens of a sample; nothing ends it earlier.", rich_help_panel=_SAMPLING)
+        int, typer.Option(help="Minimum tokens of a sample; nothing ends it earlier.", rich_help_panel=_SAMPLING)
     ] = 0
     stop: Annotated[
         list[str] | None,

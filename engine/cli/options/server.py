@@ -41,7 +41,7 @@ class ServerOptions:
     ] = None
     no_api_key: Annotated[
         bool,
-        typer.Option("--no-api-key", help="Let in everybody who can reach --host.", rich_help_panel=_ADDRESS),
+        typer.Option("--no-api-key", help="Serve everybody who can reach --host.", rich_help_panel=_ADDRESS),
     ] = False
     served_model_name: Annotated[
         list[str] | None,
@@ -59,18 +59,19 @@ class ServerOptions:
         ),
     ] = None
     max_queue: Annotated[
-        int, typer.Option(help="Most open requests; further ones get status 429.", min=1, rich_help_panel=_LIMITS)
+        int, typer.Option(help="Maximum open requests; further ones get status 429.", min=1, rich_help_panel=_LIMITS)
     ] = 1024
     max_body: Annotated[
-        int, typer.Option(help="Most bytes of a request; larger ones get status 413.", min=1, rich_help_panel=_LIMITS)
+        int,
+        typer.Option(help="Maximum bytes of a request; larger ones get status 413.", min=1, rich_help_panel=_LIMITS),
     ] = 2**22
     max_n: Annotated[
-        int, typer.Option(help="Most samples of one request, over all its prompts.", min=1, rich_help_panel=_LIMITS)
+        int, typer.Option(help="Maximum samples of one request, over all its prompts.", min=1, rich_help_panel=_LIMITS)
     ] = 1024
     max_tokens: Annotated[
         int | None,
         typer.Option(
-            help="Most new tokens of one sample; by default the model's context.", min=1, rich_help_panel=_LIMITS
+            help="Maximum new tokens of one sample; by default the model's context.", min=1, rich_help_panel=_LIMITS
         ),
     ] = None
     max_logprobs: Annotated[
@@ -95,7 +96,7 @@ class ServerOptions:
         ),
     ] = 300.0
     max_branches: Annotated[
-        int, typer.Option(help="Most branches that clients may hold at a time.", min=1, rich_help_panel=_LIMITS)
+        int, typer.Option(help="Maximum branches that clients may hold at a time.", min=1, rich_help_panel=_LIMITS)
     ] = 4096
 
     def settings(self, model: str) -> ServerSettings:
@@ -152,5 +153,5 @@ class ServerOptions:
         if self.api_key_file is not None and not keys:
             raise InputError(f"{self.api_key_file}: holds no key; openssl rand -hex 24 makes one")
         if any(not (key.isascii() and key.isprintable()) or " " in key for key in keys):
-            raise InputError("an API key must be printable ASCII without blanks, as HTTP carries nothing else")
+            raise InputError("an API key must be printable ASCII without spaces, as HTTP carries nothing else")
         return tuple(keys)

@@ -73,12 +73,14 @@ class StrategyOptions:
             rich_help_panel=_SEARCH,
         ),
     ] = None
-    max_depth: Annotated[int | None, typer.Option(help="Most levels of the tree (64).", rich_help_panel=_SEARCH)] = None
+    max_depth: Annotated[int | None, typer.Option(help="Maximum levels of the tree (64).", rich_help_panel=_SEARCH)] = (
+        None
+    )
     max_rollout_tokens: Annotated[
-        int | None, typer.Option(help="Most tokens of a chain (1024).", rich_help_panel=_SEARCH)
+        int | None, typer.Option(help="Maximum tokens of a chain (1024).", rich_help_panel=_SEARCH)
     ] = None
     parallel: Annotated[
-        int | None, typer.Option(help="Most chains in flight at once (4).", rich_help_panel=_SEARCH)
+        int | None, typer.Option(help="Maximum chains in flight at once (4).", rich_help_panel=_SEARCH)
     ] = None
     reflection: Annotated[
         bool | None,
@@ -115,14 +117,15 @@ class StrategyOptions:
     ] = None
     max_tokens: Annotated[
         int | None,
-        typer.Option("--max-tokens", help="Most tokens to draw; no limit by default.", rich_help_panel=_BUDGETS),
+        typer.Option("--max-tokens", help="Maximum tokens to draw; no limit by default.", rich_help_panel=_BUDGETS),
     ] = None
     max_seconds: Annotated[
-        float | None, typer.Option("--max-seconds", help="Most seconds; no limit by default.", rich_help_panel=_BUDGETS)
+        float | None,
+        typer.Option("--max-seconds", help="Maximum seconds; no limit by default.", rich_help_panel=_BUDGETS),
     ] = None
     max_nodes: Annotated[
         int | None,
-        typer.Option("--max-nodes", help="Most nodes of the tree; no limit by default.", rich_help_panel=_BUDGETS),
+        typer.Option("--max-nodes", help="Maximum nodes of the tree; no limit by default.", rich_help_panel=_BUDGETS),
     ] = None
 
     @property

@@ -62,7 +62,7 @@ class WorkloadOptions:
 
 
 def _numbers(option: str, text: str) -> list[int]:
-    """The whole numbers above 0 in `text`, between commas."""
+    """The comma-separated positive integers in `text`."""
     from ...errors import InputError
 
     parts = [part.strip() for part in text.split(",")]

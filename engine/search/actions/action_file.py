@@ -53,8 +53,8 @@ def read_actions(path: Path) -> GuidedActions:
         str(path),
         [_kind(path, name, fields) for name, fields in kinds.items()],
         _followers(path, "start", tree.get("start", {})),
-        longest=_whole(path, "longest", tree.get("longest", 8)),
-        back_off=_whole(path, "back_off", tree.get("back_off", 0)),
+        longest=_integer(path, "longest", tree.get("longest", 8)),
+        back_off=_integer(path, "back_off", tree.get("back_off", 0)),
         retry=tree.get("retry"),
     )
 
@@ -73,7 +73,7 @@ def _kind(path: Path, name: str, fields: Any) -> Kind:  # noqa: ANN401  (any TOM
         tags=(tags[0], tags[1]) if tags else None,
         close=_texts(path, f"{where}.close", fields.get("close", [])),
         followers=_followers(path, f"{where}.followers", fields.get("followers", {})),
-        max_tokens=_whole(path, f"{where}.max_tokens", fields.get("max_tokens", 256)),
+        max_tokens=_integer(path, f"{where}.max_tokens", fields.get("max_tokens", 256)),
     )
 
 
@@ -88,7 +88,7 @@ def _texts(path: Path, where: str, value: Any) -> tuple[str, ...]:  # noqa: ANN4
     return tuple(value)
 
 
-def _whole(path: Path, where: str, value: Any) -> int:  # noqa: ANN401
+def _integer(path: Path, where: str, value: Any) -> int:  # noqa: ANN401
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
         raise InputError(f"{path}: {where} must be a whole number, not {value!r:.40}")
     return value
@@ -97,4 +97,4 @@ def _whole(path: Path, where: str, value: Any) -> int:  # noqa: ANN401
 def _followers(path: Path, where: str, value: Any) -> Followers:  # noqa: ANN401
     if not isinstance(value, dict):
         raise InputError(f"{path}: {where} must be a table of kinds and counts, such as {{ thinking = 2 }}")
-    return tuple((name, _whole(path, f"{where}.{name}", count)) for name, count in value.items())
+    return tuple((name, _integer(path, f"{where}.{name}", count)) for name, count in value.items())

@@ -75,8 +75,8 @@ def _step_end(token_ids: Sequence[int], start: int, decode: Decode) -> int:
     while True:
         window, left = token_ids[start : start + size], len(token_ids) - start - size
         text = decode(window)
-        blanks = len(text) - len(text.lstrip())
-        match = _STEP_END.search(text, blanks)
+        leading_space = len(text) - len(text.lstrip())
+        match = _STEP_END.search(text, leading_space)
         rest = text[match.end() :] if match else ""
         if match and rest.strip() and (left <= 0 or len(rest) >= _AHEAD):
             return start + token_border(window, text, match.end(), decode)

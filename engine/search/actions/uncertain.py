@@ -14,6 +14,9 @@ from .action import Action, Decode
 _NEAREST = 4
 """Minimum number of tokens between two forks, because uncertain tokens come in clusters about the same decision."""
 
+_OWN_TOKENS = 32
+"""Tokens of an action that is drawn by itself: as many as in the shorter of the paper's mini-steps."""
+
 _SURE = 0.95
 """Tokens with at least this confidence are not worth a fork."""
 
@@ -48,7 +51,7 @@ class Uncertain(Action):
     @property
     def max_tokens(self) -> int:
         """Tokens of an action that is drawn by itself, because its uncertain positions are not known beforehand."""
-        return 32
+        return _OWN_TOKENS
 
     def cut(self, token_ids: Sequence[int], decode: Decode, confidences: NDArray[np.float32]) -> list[int]:
         """See `Action.cut`."""

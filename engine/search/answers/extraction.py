@@ -39,7 +39,7 @@ _DIGITS = (
     r"|\.\d+"
 )
 _AMOUNT = re.compile(
-    r"(?=[-−–－+\\$€£¥₹.\d])"  # what it may begin with, so that most places are left at once
+    r"(?=[-−–－+\\$€£¥₹.\d])"  # the characters that can begin one, so that most positions fail at once
     r"(?:(?<![A-Za-z\d)\]}])[-−–－+]|(?<=[=≈] )[-−–] )?(?:\\?[$€£¥₹])?"
     rf"(?:\d+(?::\d+)+(?:\s*[ap]\.?m\b)?|\d+\s+\d+/\d+(?![\d/])|\d+/\d+(?![\d/])|(?:{_DIGITS}))(?:\s?\\?%)?"
     rf"(?:\s?(?:百万|千万|[万亿]|(?!{KILO})[百千](?!分)|个?半)"
@@ -134,7 +134,7 @@ def _boxed(text: str) -> str:
 
 def _hashed(text: str) -> str:
     """The text after the last `####` that is not a heading, or ""."""
-    if "####" not in text:  # most often, and found out in a hundredth of the time
+    if "####" not in text:  # the usual case, a hundred times faster to check than the pattern
         return ""
     found = list(_HASHES.finditer(text))
     if found and not _SOMETHING.search(text, found[-1].end()):
@@ -145,7 +145,7 @@ def _hashed(text: str) -> str:
 def _said(text: str) -> str:
     """The text after the last "the answer is", or ""."""
     folded = text.casefold()
-    if "answer" not in folded and "答案" not in folded:  # a fast check that is often true
+    if "answer" not in folded and "答案" not in folded:  # a quick check that settles most texts
         return ""
     found = list(_PHRASE.finditer(text))
     for match in found[:-_MOST_MARKS:-1]:
@@ -162,7 +162,7 @@ def _stated(text: str) -> str:
     line = next(lines, "")
     if not re.search(r"\d", line) and _COMPUTED.search(text):
         line = next((line for line in lines if re.search(r"\d", line)), "")
-    line = _remark_less(without_emphasis(line[-_WINDOW:]))
+    line = _without_remark(without_emphasis(line[-_WINDOW:]))
     amounts = list(_AMOUNT.finditer(line))
     while len(amounts) > 1 and _INDEX.search(line, 0, amounts[-1].start()):
         amounts.pop()
@@ -182,7 +182,7 @@ def _stated(text: str) -> str:
     return amount[0].strip()
 
 
-def _remark_less(line: str) -> str:
+def _without_remark(line: str) -> str:
     """`line` without words in brackets at its end, if there is a number before them."""
     remark = _REMARK.search(line)
     return line[: remark.start()] if remark and re.search(r"\d", line[: remark.start()]) else line

@@ -9,7 +9,7 @@ from .arithmetic import Number, Unreadable, in_reach, quotient
 from .expression import POINTS, evaluate
 
 _MAX_PLACES = 100
-"""Of decimals."""
+"""Maximum decimal places; numbers that may need more are written as fractions."""
 
 
 def is_constant(text: str) -> bool:

@@ -17,13 +17,13 @@ CHANGING = frozenset(_CHANGING.split())
 """Words after a number that change its value, or may do so."""
 
 OF_UNITS = frozenset({"square", "cubic"})
-"""The words of these that do not change the value if a unit follows."""
+"""Words of `CHANGING` that do not change the value if a unit follows."""
 
 CHANGING_CHARACTERS = frozenset("万亿千百十半或和与又零一二两三四五六七八九几多余点打成负减加乘除倍")
-"""The same in Chinese, except in `KILO`."""
+"""Chinese characters that change the value of a number they follow, except in `KILO`."""
 
 KILO = "千(?=[克米瓦卡焦帕])"
-"""A pattern: part of a unit, not of a number."""
+"""A pattern for the kilo of a unit, which is otherwise the numeral for a thousand."""
 
 SCALES: Mapping[str, int] = {
     "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
@@ -68,7 +68,7 @@ _MEASURES = (
     "% percent",
 )
 MEASURES: Mapping[str, str] = {name: names.split()[0] for names in _MEASURES for name in names.split()}
-"""Units that differ from each other, with all their names."""
+"""Units by all their names; units that map to different names are different."""
 
 _NO_PRODUCT = """
     or and not no yes the of to at all odd is it in on an as by if cm mm km dm nm kg mg ml ft yd mi lb oz hr am pm min

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 WINDOW = 8
-"""Tokens between two looks at the rollouts in flight. On average, the place of a rollout stays empty for half of them
-after its end; it has taken a hundred tokens or more before."""
+"""Tokens drawn between two checks of the rollouts in flight. On average, a rollout's place stays empty for half of them
+after its end, which is little beside the hundred tokens or more of a rollout."""
 
 
 class RolloutGenerator:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...checking import check_count, shown
 from ...errors import InputError
 from ..trace import Trace
-from .value import Value, columns
+from .value import Value, check_width
 
 _CERTAIN = 16.0
 """The token confidence that is mapped to 1: near-certain tokens of Qwen2.5 have 12 to 20 with `k` = 5."""
@@ -45,7 +45,7 @@ class GroupConfidence(Value):
         if self.part not in ("group", "lowest", "tail"):
             raise InputError(f"part={shown(self.part)}: must be 'group', 'lowest' or 'tail'")
         object.__setattr__(self, "window", check_count("window", self.window, "an integer >= 1", least=1))
-        object.__setattr__(self, "k", columns("k", self.k))
+        object.__setattr__(self, "k", check_width("k", self.k))
 
     @property
     def width(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from ..slow_code import is_async, is_slow, timeout_of
 from ..trace import Trace
 from ..user_code import name_of
-from .value import Value, columns, rating
+from .value import Value, check_width, rating
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Judge(Value):
         Raises:
             InputError: One of them is not possible.
         """
-        object.__setattr__(self, "width", columns("width", self.width))
+        object.__setattr__(self, "width", check_width("width", self.width))
         is_slow(self.function)
         timeout_of(self.function)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...sampling.token_confidence import CONFIDENCE_WIDTH, token_confidences
 from ..trace import Trace
-from .value import Value, columns
+from .value import Value, check_width
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class MarcoConfidence(Value):
         Raises:
             InputError: It is not a possible number of tokens.
         """
-        object.__setattr__(self, "k", columns("k", self.k))
+        object.__setattr__(self, "k", check_width("k", self.k))
 
     @property
     def width(self) -> int:

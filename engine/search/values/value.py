@@ -40,7 +40,7 @@ class Value(ABC):
 
     @property
     def timeout(self) -> float | None:
-        """Seconds that a slow rating may take, from its begin on, before its question fails; None for any number."""
+        """Seconds that a slow rating may take from its start before its question fails; None for no limit."""
         return None
 
     @property
@@ -60,7 +60,7 @@ class Value(ABC):
         return [self.of(trace) for trace in traces]
 
 
-def columns(name: str, value: object) -> int:
+def check_width(name: str, value: object) -> int:
     """Check that `value` is a valid number of most probable tokens, and return it.
 
     Raises:

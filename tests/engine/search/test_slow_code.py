@@ -208,7 +208,7 @@ def test_batches_that_arrive_meanwhile_wait_and_join() -> None:
 
 
 def test_a_timeout_does_not_count_the_wait_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running_calls, "MOST_THREADS", 1)
+    monkeypatch.setattr(running_calls, "MAX_CALLS", 1)
     may_end = threading.Event()
     news: SimpleQueue[None] = SimpleQueue()
     calls = running_calls.RunningCalls(news)

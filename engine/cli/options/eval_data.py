@@ -1,4 +1,4 @@
-"""The options that say which questions are answered and rated."""
+"""The options that say which questions `marcot eval` asks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class DataSetOptions:
-    """Options of `marcot eval`."""
+class EvalDataOptions:
+    """The questions of `marcot eval`."""
 
     data: Annotated[
         str,
