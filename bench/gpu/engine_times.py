@@ -55,7 +55,7 @@ def prompt_speed(engine: Engine, prompts: int, tokens: int, first: int) -> float
     nodes = [engine.routines.open(random_ids(tokens, first + number)) for number in range(prompts)]
     try:
         started = time.perf_counter()
-        engine._run(engine.routines.wait_for([engine._scheduler.prefill(node.kv, engine.usage) for node in nodes]))
+        engine._run(engine.routines.finished([engine._scheduler.prefill(node.kv, engine.usage) for node in nodes]))
         _wait(engine)
         return prompts * tokens / (time.perf_counter() - started)
     finally:

@@ -88,7 +88,7 @@ class Routines:
         priority = check_integer("priority", priority, "an integer")
         node = self.open(prompt, cache_salt)
         try:
-            yield from self.wait_for([self.scheduler.prefill(node.kv, self._usage, priority)])
+            yield from self.finished([self.scheduler.prefill(node.kv, self._usage, priority)])
         except BaseException:
             node.release()
             raise
@@ -204,7 +204,7 @@ class Routines:
         try:
             for ids in encoded:
                 scorings.append(self.scheduler.score(fork, ids, top_k, self._usage, priority, keep=keep))
-            yield from self.wait_for(scorings)
+            yield from self.finished(scorings)
             return [scoring.score() for scoring in scorings]
         finally:
             self.scheduler.cancel(scorings)
@@ -256,7 +256,7 @@ class Routines:
         yield from ()
         return work()
 
-    def wait_for(self, requests: Sequence[Request]) -> Routine[Never, None]:
+    def finished(self, requests: Sequence[Request]) -> Routine[Never, None]:
         """Wait until all `requests` are finished; raise the first error among them."""
         try:
             while not all(request.finished for request in requests):
