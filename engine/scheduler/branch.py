@@ -21,7 +21,7 @@ from .request import Request
 
 
 class _ReadStop(NamedTuple):
-    """A stop string that was read, and how many of the tokens read complete it."""
+    """A stop string found in new text, and how many of the new tokens it takes to complete it."""
 
     tokens: int
     stop: str
@@ -186,19 +186,19 @@ class Branch(Request):
         stop = None if reason is None else self.stop_reason
         return Completion(ids, drawn.logits, drawn.lse, top_ids, drawn.top_logits, text, reason, self._is_raw, stop)
 
-    def _read(self, ids: list[int], unheeded: int) -> _ReadStop | None:
+    def _read(self, ids: list[int], ignored: int) -> _ReadStop | None:
         """Read the text of more tokens; return the stop string that they complete, or None if they complete none.
 
-        Stop strings that are completed by one of the first `unheeded` tokens do not count. The text of all tokens is
+        Stop strings that are completed by one of the first `ignored` tokens do not count. The text of all tokens is
         decoded and searched at once. Decoding token by token is slower; it is needed only to find out which token
         completed a stop string, or if decoding all tokens at once gives no text because it ends inside a character.
         """
         assert self._stream is not None
-        unheeded = min(max(unheeded, 0), len(ids))
-        self._text += self._stream.push(*ids[:unheeded]) if unheeded else ""
-        if unheeded:
-            read = self._read(ids[unheeded:], 0)
-            return None if read is None else read._replace(tokens=unheeded + read.tokens)
+        ignored = min(max(ignored, 0), len(ids))
+        if ignored:
+            self._text += self._stream.push(*ids[:ignored])
+            read = self._read(ids[ignored:], 0)
+            return None if read is None else read._replace(tokens=ignored + read.tokens)
         before = self._stream.copy()
         piece = self._stream.push(*ids) if ids else ""
         if piece and not self._stops_in(piece):

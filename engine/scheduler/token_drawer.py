@@ -76,9 +76,9 @@ class TokenDrawer:
         choice = TokenChoice(*map(_host, kernels.sample(results, params)))
         head = _Head.of(results)
         finite = np.ones(len(branches), np.bool_)
-        told: dict[int, Processed] = {}
+        recorded: dict[int, Processed] = {}
         if not choice.exact.all():
-            finite, told = self._decide_open_rows(branches, hidden, head, choice)
+            finite, recorded = self._decide_open_rows(branches, hidden, head, choice)
         drawn = DrawnTokens.of(choice.ids, choice.logits, head.lse, head.top_ids, head.top_logits).table
         ids = choice.ids.tolist()
         for row in np.flatnonzero(finite).tolist():
@@ -87,8 +87,8 @@ class TokenDrawer:
                 known = slice(np.isfinite(top_logits).sum())  # another row may have asked for more columns
                 lse = float(head.lse[row])
                 branch.fork.keep_distribution(Distribution(top_ids[known].copy(), top_logits[known].copy(), lse))
-            if row in told:
-                branch.take(ids[row : row + 1], _table_of(ids[row], told[row]))
+            if row in recorded:
+                branch.take(ids[row : row + 1], _table_of(ids[row], recorded[row]))
             elif choice.exact[row]:
                 branch.take(ids[row : row + 1], drawn[row : row + 1])
             else:
@@ -140,13 +140,13 @@ class TokenDrawer:
         choice.put(rows, choose(candidates, sampling_rows))
         full = np.array([branches[row].sampling.needs_full_row for row in rows.tolist()])
         open_rows = np.flatnonzero(~choice.exact[rows] | full)
-        told: dict[int, Processed] = {}
+        recorded: dict[int, Processed] = {}
         for begin in range(0, len(open_rows), FULL_ROWS):
             part = open_rows[begin : begin + FULL_ROWS]
-            told |= self._decide_full_rows(
+            recorded |= self._decide_full_rows(
                 branches, rows[part], hidden, head, scaled_lse[part], sampling_rows.select(part), choice
             )
-        return finite, told
+        return finite, recorded
 
     def _decide_full_rows(
         self,
@@ -170,7 +170,7 @@ class TokenDrawer:
         )
         decided = choose(everything, sampling_rows)
         choice.put(rows, decided)
-        told: dict[int, Processed] = {}
+        recorded: dict[int, Processed] = {}
         for index, row in enumerate(rows.tolist()):
             branch = branches[row]
             branch.usage.full_rows += 1
@@ -178,12 +178,12 @@ class TokenDrawer:
                 continue
             if branch.sampling.logprobs == "processed":
                 one = np.array([index])
-                [told[row]] = processed(everything.select(one), sampling_rows.select(one), branch.columns)
+                [recorded[row]] = processed(everything.select(one), sampling_rows.select(one), branch.columns)
             else:
                 top = slice(branch.columns)
                 top_ids, top_logits = everything.ids[index, top], everything.logits[index, top]
-                told[row] = Processed(decided.logits[index], head.lse[row], top_ids, top_logits)
-        return told
+                recorded[row] = Processed(decided.logits[index], head.lse[row], top_ids, top_logits)
+        return recorded
 
 
 def _host(tensor: Tensor) -> NDArray[Any]:
@@ -208,7 +208,7 @@ def _sampling_rows(branches: Sequence[Branch]) -> SamplingRows:
     return SamplingRows(params, [branch.rules for branch in branches])
 
 
-def _table_of(token: int, told: Processed) -> NDArray[np.int32]:
-    logit, lse, top_ids, top_logits = told
+def _table_of(token: int, recorded: Processed) -> NDArray[np.int32]:
+    logit, lse, top_ids, top_logits = recorded
     logits, each_lse = np.array([logit], np.float32), np.array([lse], np.float32)
     return DrawnTokens.of(np.array([token]), logits, each_lse, top_ids[None], top_logits[None]).table
