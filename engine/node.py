@@ -140,12 +140,9 @@ class Node:
         with self._tree.turn:
             kv = self._tree.ancestor_at(self.kv, self.length - own + tokens)
             if kv.distribution is None and self._completion.is_raw and tokens < len(self._completion.lse):
-                kept = Distribution(
-                    self._completion.top_ids[tokens],
-                    self._completion.top_logits[tokens],
-                    float(self._completion.lse[tokens]),
-                )
-                kv.keep_distribution(kept)
+                top_ids, top_logits = self._completion.top_ids[tokens], self._completion.top_logits[tokens]
+                lse = float(self._completion.lse[tokens])
+                kv.keep_distribution(Distribution(top_ids.copy(), top_logits.copy(), lse))
             return Node(self._tree, kv, head, self._codec)
 
     def ancestor(self, length: int) -> Node:

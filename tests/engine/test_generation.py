@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -183,6 +184,19 @@ def test_forgotten_nodes_are_released(engine: Engine) -> None:
     gc.collect()
     engine.tree.release_dropped()
     assert all(kv.handles == 0 for kv in held)
+
+
+def test_a_cached_distribution_does_not_keep_the_branch_it_comes_from(engine: Engine) -> None:
+    """The tree may keep it for as long as its pages are cached."""
+    [branch] = engine.expand(engine.prefill(TEXT), 1, sampling())
+    with branch.prefix(7) as prefix:
+        kept = prefix.kv.distribution
+    assert kept is not None
+    np.testing.assert_array_equal(kept.top_ids, branch.top_ids[7])
+    arrays = [weakref.ref(branch.top_ids), weakref.ref(branch._completion.top_logits)]
+    del branch, prefix
+    gc.collect()
+    assert [array() for array in arrays] == [None, None]
 
 
 @pytest.mark.parametrize(
