@@ -54,21 +54,15 @@ class BlockTensor:
             BlockFormatError: The `gguf` package is missing or cannot make the format, or a row does not fill blocks.
         """
         try:
-            from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+            from gguf import GGMLQuantizationType
             from gguf.quants import quantize
         except ImportError as error:
             raise BlockFormatError(
                 f"rounding weights to {format} blocks needs the gguf package: pip install gguf"
             ) from error
         rows, columns = weight.shape
-        try:
-            kind = GGMLQuantizationType[format]
-        except KeyError as error:
-            raise BlockFormatError(f"the gguf package cannot make {format} blocks: there is no such format") from error
-        values, bytes_of_values = GGML_QUANT_SIZES[kind]
-        if columns % values:
-            raise BlockFormatError(f"rows of {columns} values cannot be cut into {format} blocks of {values}")
-        data = torch.empty(rows, columns // values * bytes_of_values, dtype=torch.uint8)
+        data = torch.empty(rows, row_bytes(format, columns), dtype=torch.uint8)
+        kind = GGMLQuantizationType[format]
         for start in range(0, rows, _ROWS_AT_ONCE):
             piece = slice(start, start + _ROWS_AT_ONCE)
             try:
@@ -104,6 +98,25 @@ class BlockTensor:
                 f"the gguf package cannot decode {self.format} blocks; use a file in a common format such as Q4_K_M"
             ) from error
         return torch.from_numpy(values).reshape(-1, self.columns)
+
+
+def row_bytes(format: str, columns: int) -> int:
+    """Bytes of a row of `columns` values in blocks.
+
+    Raises:
+        BlockFormatError: The `gguf` package is missing or does not know the format, or a row does not fill blocks.
+    """
+    try:
+        from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+    except ImportError as error:
+        raise BlockFormatError(f"weights in {format} blocks need the gguf package: pip install gguf") from error
+    try:
+        values, bytes_of_values = GGML_QUANT_SIZES[GGMLQuantizationType[format]]
+    except KeyError as error:
+        raise BlockFormatError(f"the gguf package knows no {format} blocks") from error
+    if columns % values:
+        raise BlockFormatError(f"rows of {columns} values cannot be cut into {format} blocks of {values}")
+    return columns // values * bytes_of_values
 
 
 Weight = Tensor | BlockTensor

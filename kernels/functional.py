@@ -17,7 +17,7 @@ from typing import NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from .blocks import BlockTensor, Weight
+from .blocks import BlockTensor, Weight, row_bytes
 from .errors import KernelArgumentError
 from .layer_weights import Compute, PackedLinear
 from .ops import Kernels
@@ -195,11 +195,11 @@ def pack_head(
 
     Raises:
         KernelArgumentError: `weight`, `dtype` or `compute` is not one of those above.
+        BlockFormatError: The blocks of `weight` are in an unknown format, or their rows are not whole blocks.
         NonFiniteError: A value is infinite or NaN.
     """
     op = "pack_head"
-    if not isinstance(weight, Tensor | BlockTensor):
-        raise KernelArgumentError(f"{op}: the weight must be a tensor or a BlockTensor, not {_about(weight)}")
+    _check_weight(op, weight)
     if compute not in get_args(Compute):
         raise KernelArgumentError(f"{op}: compute must be one of {', '.join(get_args(Compute))}, not {compute}")
     stored = weight.data if isinstance(weight, BlockTensor) else weight.detach()
@@ -298,6 +298,21 @@ def _check(
         raise KernelArgumentError(f"{op}: {name} must be {wanted}, not {_about(tensor)}")
     if tensor.requires_grad and torch.is_grad_enabled():
         raise KernelArgumentError(f"{op}: {name} needs a gradient, but there is none: call it under torch.no_grad()")
+
+
+def _check_weight(op: str, weight: Weight) -> None:
+    """Check that `weight` is a dense matrix of floats, or one whose rows are blocks of its format."""
+    if isinstance(weight, BlockTensor):
+        wanted = row_bytes(weight.format, weight.columns)
+        if weight.data.dtype != torch.uint8 or weight.data.ndim != 2 or weight.data.shape[1] != wanted:
+            about = f"{weight.columns} columns in {weight.format} are uint8 [vocab, {wanted}]"
+            raise KernelArgumentError(f"{op}: {about}, not {_about(weight.data)}")
+    elif not isinstance(weight, Tensor) or weight.ndim != 2 or not weight.is_floating_point():
+        raise KernelArgumentError(
+            f"{op}: the weight must be a tensor [vocab, hidden] of a float dtype or a BlockTensor, not {_about(weight)}"
+        )
+    if not weight.shape[1]:
+        raise KernelArgumentError(f"{op}: the weight has no columns")
 
 
 def _about(value: object) -> str:

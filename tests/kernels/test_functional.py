@@ -289,7 +289,17 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         lambda: kernels.lm_head_topk(torch.zeros(2, 4), torch.zeros(5, 4), 1),  # type: ignore[arg-type]
         r"must be packed once, by pack_head, not float32 \[5, 4\] on cpu",
     ),
-    "a list for a weight": (lambda: kernels.pack_head([1.0]), "a tensor or a BlockTensor, not list"),  # type: ignore[arg-type]
+    "a list for a weight": (lambda: kernels.pack_head([1.0]), "a BlockTensor, not list"),  # type: ignore[arg-type]
+    "a weight that is no matrix": (lambda: kernels.pack_head(torch.zeros(5)), r"a tensor \[vocab, hidden\] .* \[5\]"),
+    "a weight of complex numbers": (lambda: kernels.pack_head(torch.zeros(5, 4) * 1j), "of a float dtype .*complex64"),
+    "a weight without columns": (lambda: kernels.pack_head(torch.zeros(5, 0)), "the weight has no columns"),
+    "blocks that are cut off": (
+        lambda: kernels.pack_head(kernels.BlockTensor(torch.zeros(5, 33, dtype=torch.uint8), "Q8_0", 32)),
+        r"32 columns in Q8_0 are uint8 \[vocab, 34\], not uint8 \[5, 33\]",
+    ),
+    "blocks of another dtype": (
+        lambda: kernels.pack_head(kernels.BlockTensor(torch.zeros(5, 34), "Q8_0", 32)), r"not float32 \[5, 34\]"
+    ),
     "another compute": (
         lambda: kernels.pack_head(torch.zeros(5, 4), compute="quick"),  # type: ignore[arg-type]
         "compute must be one of exact, fast, not quick",
