@@ -39,6 +39,7 @@ class TreePlan(NamedTuple):
         positions: `[rows]` int64, the absolute position of each row in its path, for RoPE.
         heads: Query heads that it was made for.
         kv_heads: KV heads that it was made for.
+        pages: Pages of the cache that it was made for.
         plan: The plan in the form that the op set reads, with rows in depth-first order.
         order: `[rows]` int64, the caller's row that is each row of `plan`; None if the order is the same.
         back: `[rows]` int64, the inverse of `order`, or None.
@@ -47,6 +48,7 @@ class TreePlan(NamedTuple):
     positions: Tensor
     heads: int
     kv_heads: int
+    pages: int
     plan: Plan
     order: Tensor | None
     back: Tensor | None
@@ -100,9 +102,9 @@ def plan_tree(
     order = torch.from_numpy(reads.order)
     back = order.argsort()
     positions = torch.from_numpy(reads.positions)[back].to(device)
-    if torch.equal(order, torch.arange(len(order))):
-        return TreePlan(positions, heads, kv_heads, plan.to(device), None, None)
-    return TreePlan(positions, heads, kv_heads, plan.to(device), order.to(device), back.to(device))
+    in_order = torch.equal(order, torch.arange(len(order)))
+    moves = (None, None) if in_order else (order.to(device), back.to(device))
+    return TreePlan(positions, heads, kv_heads, len(k_pages), plan.to(device), *moves)
 
 
 def store_kv(k: Tensor, v: Tensor, slots: Tensor | Sequence[int], k_pages: Tensor, v_pages: Tensor) -> None:
@@ -124,9 +126,10 @@ def store_kv(k: Tensor, v: Tensor, slots: Tensor | Sequence[int], k_pages: Tenso
     """
     op = "store_kv"
     kv_heads, head_dim = _check_pages(op, k_pages, v_pages)
-    if isinstance(slots, Tensor) and (slots.ndim != 1 or slots.is_floating_point()):
-        raise KernelArgumentError(f"{op}: slots must be int64 [tokens], not {_about(slots)}")
-    at = torch.as_tensor(slots, dtype=torch.int64)
+    at = torch.as_tensor(slots)
+    if at.ndim != 1 or (len(at) and at.dtype not in (torch.int64, torch.int32)):
+        raise KernelArgumentError(f"{op}: slots must be int64 [tokens], not {_about(at)}")
+    at = at.long()
     for name, tensor in (("k", k), ("v", v)):
         _check(op, name, tensor, (len(at), kv_heads, head_dim), k_pages.dtype, k_pages.device)
     capacity = len(k_pages) * PAGE_SIZE
@@ -165,6 +168,8 @@ def tree_attention(q: Tensor, k_pages: Tensor, v_pages: Tensor, plan: TreePlan, 
     kv_heads, head_dim = _check_pages(op, k_pages, v_pages)
     if kv_heads != plan.kv_heads:
         raise KernelArgumentError(f"{op}: pages have {kv_heads} KV heads, but the plan is for {plan.kv_heads}")
+    if len(k_pages) < plan.pages:
+        raise KernelArgumentError(f"{op}: there are {len(k_pages)} pages, but the plan is for a cache of {plan.pages}")
     _check(op, "q", q, (len(plan.positions), plan.heads, head_dim), k_pages.dtype, k_pages.device)
     if plan.positions.device != q.device:
         raise KernelArgumentError(f"{op}: the plan was made for pages on {plan.positions.device}, not on {q.device}")
@@ -227,7 +232,8 @@ def lm_head_topk(
         hidden: `[rows, hidden]`, after the final norm, in the dtype of `head`.
         head: From `pack_head`.
         k: How many of the most probable tokens to return; `1 <= k <= min(vocab, MAX_TOP_K)`.
-        targets: `[rows]` int64, tokens whose logits are wanted too, or None.
+        targets: `[rows]` int64, tokens whose logits are wanted too, or None. Targets on a GPU are not checked: the
+            logit of one outside the vocabulary is undefined.
         draw: Draw a token from each row's softmax, by the Gumbel-max trick; None for no draw.
 
     Returns:

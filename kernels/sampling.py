@@ -17,7 +17,7 @@ class Draw(NamedTuple):
     """Parameters of a Gumbel-max draw over the whole vocabulary.
 
     Attributes:
-        temperature: `[rows]` fp32; rows with 0 are skipped, and their results are undefined.
+        temperature: `[rows]` fp32, finite; rows with 0 are skipped, and their results are undefined.
         key: `[rows]` int64, the Philox key of the row's branch.
         position: `[rows]` int64, the absolute position of the token to be drawn.
     """

@@ -281,6 +281,12 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "a slot": (lambda: stored([32]), "a slot is outside of the 2 pages, which have 32 slots"),
     "a negative slot": (lambda: stored([-1]), "a slot is outside of the 2 pages"),
     "slots that are no integers": (lambda: stored(torch.tensor([0.5])), r"slots must be int64 \[tokens\], not float32"),
+    "slots in a list of floats": (lambda: stored([0.5]), r"slots must be int64 \[tokens\], not float32 \[1\]"),
+    "slots that are flags": (lambda: stored(torch.tensor([True])), "not bool"),
+    "slots in two dimensions": (lambda: stored([[1]]), r"not int64 \[1, 1\]"),
+    "fewer pages than planned": (
+        lambda: attended(Q, pages()[:1], pages()[:1]), "there are 1 pages, but the plan is for a cache of 2"
+    ),
     "one slot alone": (lambda: stored(torch.tensor(1)), r"slots must be int64 \[tokens\], not int64 \[\] on cpu"),
     "fewer tokens than slots": (lambda: stored([1, 2]), r"k must be float32 \[2, 2, 16\] on cpu, not float32 \[1, 2"),
     "pages that are a view": (lambda: stored([1], k_pages=pages().transpose(0, 1)), "must be contiguous"),
@@ -328,6 +334,13 @@ def test_arguments_that_do_not_fit_are_refused(name: str) -> None:
     call, message = REFUSED[name]
     with pytest.raises(KernelArgumentError, match=message):
         call()
+
+
+def test_more_heads_than_a_tile_of_the_gpu_kernels_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARCOT_KERNELS", "triton")
+    k_pages = torch.zeros(1, 1, PAGE_SIZE, 8, device=triton_device.DEVICE)
+    with pytest.raises(KernelArgumentError, match="129 query heads per KV head; the maximum is 128"):
+        kernels.plan_tree([KVSegment(-1, 3, [0])], [(0, 1)], k_pages, 129)
 
 
 def test_a_refused_token_writes_nothing() -> None:

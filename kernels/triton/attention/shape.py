@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 import torch
 
+from ...errors import KernelArgumentError
 from ...plan import Tiling
 from ..arch import Arch
 
@@ -109,9 +110,14 @@ def _family(arch: Arch) -> str:
 
 
 def tiling(arch: Arch, heads: int, kv_heads: int) -> Tiling:
-    """See `Kernels.tiling`."""
-    group = heads // kv_heads
-    assert group <= BLOCKS_OF_ROWS[-1], f"{group} query heads per KV head are more than a tile holds"
+    """See `Kernels.tiling`.
+
+    Raises:
+        KernelArgumentError: A tile cannot hold the query heads of a KV head.
+    """
+    group, most = heads // kv_heads, BLOCKS_OF_ROWS[-1]
+    if group > most:
+        raise KernelArgumentError(f"tree_attention: {group} query heads per KV head; the maximum is {most}")
     rows = tuple(sorted({block // group for block in BLOCKS_OF_ROWS} - {0}))
     return Tiling(rows, max(1, arch.processors * _RESIDENT // kv_heads))
 
