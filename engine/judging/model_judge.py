@@ -26,7 +26,7 @@ _KV_TOKENS: Final = 16_384
 
 
 class ModelJudge(Value):
-    """Rates chains by a model of its own, which has its own KV pool.
+    """Rates chains with a second model, which has its own KV pool.
 
     With mode `"logprob"`, a chain's value is the geometric mean of the probabilities that the judge gives to its tokens
     after the question. With `"yes"`, it is the probability that the judge, asked whether the chain is right, answers

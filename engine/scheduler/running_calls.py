@@ -50,8 +50,8 @@ class RunningCall:
     def _has_timed_out(self) -> bool:
         if self.call.timeout is None:
             return False
-        begun = [job.begun for job in self.jobs if job.begun is not None and not job.future.done()]
-        return bool(begun) and time.monotonic() - min(begun) >= self.call.timeout
+        starts = [job.started for job in self.jobs if job.started is not None and not job.future.done()]
+        return bool(starts) and time.monotonic() - min(starts) >= self.call.timeout
 
     def results(self) -> list[Any]:
         """The results of a finished call.
@@ -69,11 +69,11 @@ class RunningCall:
 
 
 class _Job:
-    """Items of one search that go into one call of the function, when that call began, and their results."""
+    """Items of one search that go into one call of the function, when that call started, and their results."""
 
     def __init__(self, items: list[Any]) -> None:
         self.items = items
-        self.begun: float | None = None
+        self.started: float | None = None
         self.future: Future[list[Any]] = Future()
         self.is_cancelled = False
 
@@ -125,7 +125,7 @@ class RunningCalls:
             self._start()
 
     def cancel(self, running: RunningCall) -> None:
-        """Forget a call: what has not begun is dropped, a coroutine is cancelled, a thread is left to itself."""
+        """Forget a call: what has not started is dropped, a coroutine is cancelled, a thread is left running."""
         with self._lock:
             for job in running.jobs:
                 job.is_cancelled = True
@@ -145,7 +145,7 @@ class RunningCalls:
             task = self._waiting.popleft()
             self._running.add(task)
             for job in task.jobs:
-                job.begun = time.monotonic()  # a time-out does not count the wait for a thread
+                job.started = time.monotonic()  # a time-out does not count the wait for a thread
             threading.Thread(target=self._run, args=(task,), name="marcot-call", daemon=True).start()
 
     def _run(self, task: _Task) -> None:

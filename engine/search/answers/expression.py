@@ -86,7 +86,8 @@ def _repeating(match: re.Match[str]) -> str:
 def _mixed(match: re.Match[str]) -> str:
     """3 1/2 as a sum, unless the fraction is improper, which may be a factor."""
     whole, over, under = (int(part) for part in match.groups() if part is not None)
-    return f"({whole}+{over}/{under})" if over < under else f"{whole} {whole}"  # no number
+    refused = f"{whole} {whole}"  # no expression has two numbers in a row
+    return f"({whole}+{over}/{under})" if over < under else refused
 
 
 class _ExpressionParser:

@@ -131,7 +131,7 @@ class PartialRollout:
         return sections
 
     def reflected(self) -> PartialRollout:
-        """The rollout that this one, which has ended, reflects on, with what it adds; itself if it is no reflection."""
+        """Add what a finished reflection has drawn to the rollout it reflects on and return that; else itself."""
         partial = self.reflects_on
         if partial is None:
             return self

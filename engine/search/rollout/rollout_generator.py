@@ -72,8 +72,8 @@ class RolloutGenerator:
         """Generate each partial rollout to its end, or by one action if `single`, wave by wave."""
         writing = [partial for partial in partials if partial.allowance >= 1]
         while writing:
-            begun = [(partial, self._begun(partial, single)) for partial in writing]
-            going = [(partial, start) for partial, start in begun if partial.ended is None]
+            starts = [(partial, self._begin_next(partial, single)) for partial in writing]
+            going = [(partial, start) for partial, start in starts if partial.ended is None]
             answers = yield Wave(self._expansions([start for _, start in going]), self._progress(), self._deadline)
             drawn = [self._drawn(branches) for branches in answers]
             for (partial, _), prefix in zip(going, drawn, strict=True):
@@ -100,7 +100,7 @@ class RolloutGenerator:
         going = [partial for partial in partials if partial.allowance >= 1]
         while True:
             for partial in going:
-                start = self._begun(partial, False)
+                start = self._begin_next(partial, False)
                 if partial.ended is None:
                     self._flying.append(partial)
                     self._queued.append(start)
@@ -128,7 +128,7 @@ class RolloutGenerator:
         self.generated += prefix.drawn
         return prefix
 
-    def _begun(self, partial: PartialRollout, single: bool) -> tuple[BranchPrefix, Sampling]:
+    def _begin_next(self, partial: PartialRollout, single: bool) -> tuple[BranchPrefix, Sampling]:
         """Begin the next section of `partial` if one is due; return where to sample from, and how.
 
         If a prompt fills the context, the rollout ends instead.
