@@ -6,6 +6,7 @@ Prompts that share a beginning share its K and V, also from call to call, so a s
 from __future__ import annotations
 
 import random
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -25,6 +26,8 @@ _SEED_BITS = 63
 
 class ReasonersModel(LanguageModel):  # type: ignore[misc]  # if the library is not installed, its classes are Any
     """A marcot engine behind the library's interface. Any number of threads may use it at once.
+
+    It has the engine to itself until it is dropped.
 
     Attributes:
         engine: The engine; its `usage` counts the work.
@@ -63,6 +66,7 @@ class ReasonersModel(LanguageModel):  # type: ignore[misc]  # if the library is 
         self._seeds = random.Random(seed)
         # The limit on requests is for servers; here, every caller waits for its own requests.
         self._serving = BlockingEngine(self.engine, max_requests=2**31)
+        weakref.finalize(self, self._serving.close)
 
     def generate(
         self,

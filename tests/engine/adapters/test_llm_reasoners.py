@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from marcot.engine import InputError
+from marcot.engine import Engine, EngineBusyError, InputError
 from marcot.engine.serving.blocking_engine import BlockingEngine
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
@@ -212,3 +213,14 @@ def test_prefixes_are_computed_once(path: Path) -> None:
     search = MCTS(n_iters=4, depth_limit=3, disable_tqdm=True)
     reasoners.Reasoner(Steps(model), Choices(model), search)(TEXT * 4)
     assert model.engine.usage.prefill_tokens < given / 3
+
+
+def test_a_model_that_is_dropped_gives_its_engine_back(path: Path) -> None:
+    engine = Engine.load(path, kv_tokens=2048)
+    model = ReasonersModel(engine)
+    model.generate([TEXT], max_new_tokens=2)
+    with pytest.raises(EngineBusyError):
+        engine.prefill(TEXT)
+    del model
+    gc.collect()
+    engine.prefill(TEXT).release()
