@@ -69,7 +69,7 @@ class Scoring(Request):
     @property
     def finished(self) -> bool:
         """Whether every token is scored, or the request was stopped."""
-        return self.error is not None or self._scored == len(self.node.tokens)
+        return self.error is not None or self._scored == len(self._token_ids)
 
     def scoring_at(self, leaf: KVNode) -> Scoring | None:
         """See `Request.scoring_at`."""

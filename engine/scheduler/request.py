@@ -72,6 +72,7 @@ class Prefill(Request):
     def __init__(self, node: KVNode, usage: Usage) -> None:
         """Prefill down to the end of `node`."""
         super().__init__(node, None, usage)
+        self._was_ready = False
 
     @property
     def ready(self) -> bool:
@@ -81,5 +82,6 @@ class Prefill(Request):
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing left to compute."""
-        return self.error is not None or self.ready
+        """Whether there is nothing left to compute. Once true, it stays true, even if the pages are evicted again."""
+        self._was_ready = self._was_ready or self.ready
+        return self.error is not None or self._was_ready
