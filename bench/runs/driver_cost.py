@@ -37,7 +37,7 @@ class DriverCost:
         bytes_in: Bytes of its reports.
         bytes_written: Bytes of its line in the results file.
         cpu_ms: CPU time of the driver per question: hand out, read, write.
-        wall_ms: Wall time per question, which is more where the disk is slow: each line is synced.
+        wall_ms: Wall time per question, the last sync to disk included.
     """
 
     replicas: int

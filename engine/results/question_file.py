@@ -19,7 +19,7 @@ QuestionId = str | int
 
 @dataclass(frozen=True, slots=True)
 class InputQuestion:
-    """One question of a request.
+    """One question of a run.
 
     Attributes:
         index: Position among the questions of its file.

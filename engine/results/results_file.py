@@ -40,7 +40,9 @@ _STDOUT = 1
 
 
 class ResultsFile:
-    """One JSON line per question, written and synced at once, so that a crash loses at most the last line.
+    """One JSON line per question, written at once and synced to disk meanwhile.
+
+    A crash of the process loses at most the line that it was writing, a power cut also those not synced yet.
 
     Opening the file cuts off an incomplete last line and finds the questions that are done: those with a result under
     the same id (or position, if they have no id) and text. Questions that failed are tried again. Of two lines about a
