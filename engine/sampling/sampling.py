@@ -21,8 +21,8 @@ from ..errors import InputError, SamplingError
 from ..text.brief import brief_changes
 from .token_confidence import CONFIDENCE_WIDTH
 
-_LEAST, _MOST = 1e-9, 1e9
-_RANGE = f"from {_LEAST:g} to {_MOST:g}"
+LEAST_FACTOR, MOST_FACTOR = 1e-9, 1e9
+_RANGE = f"from {LEAST_FACTOR:g} to {MOST_FACTOR:g}"
 """Range of factors for fp32 logits; outside it, logits overflow or lose their order."""
 
 
@@ -202,10 +202,15 @@ def _biases(name: str, value: object, *, error: type[InputError]) -> tuple[tuple
             raise error(f"{name}={shown(value)}: must map token ids to numbers, such as {{50256: -100}}")
         token = check_integer(f"a token of {name}", pair[0], "an integer >= 0", least=0, error=error)
         biases[token] = check_number(
-            f"{name}[{token}]", pair[1], f"from -{_MOST:g} to {_MOST:g}", least=-_MOST, most=_MOST, error=error
+            f"{name}[{token}]",
+            pair[1],
+            f"from -{MOST_FACTOR:g} to {MOST_FACTOR:g}",
+            least=-MOST_FACTOR,
+            most=MOST_FACTOR,
+            error=error,
         )
     return tuple(biases.items())
 
 
 def _computes(factor: float) -> bool:
-    return _LEAST <= factor <= _MOST
+    return LEAST_FACTOR <= factor <= MOST_FACTOR

@@ -9,8 +9,8 @@ from typing import Any
 from fastapi import Response
 from pydantic import BaseModel
 
+from .description import described_error, described_events
 from .errors import CLIENT_CLOSED
-from .schemas.error import ErrorAnswer
 
 _ERRORS: dict[int, str] = {
     HTTPStatus.BAD_REQUEST: "The request is invalid, or asks for something that is not supported.",
@@ -27,15 +27,14 @@ _ERRORS: dict[int, str] = {
 }
 
 ERRORS: dict[int | str, dict[str, Any]] = {
-    int(status): {"model": ErrorAnswer, "description": description} for status, description in _ERRORS.items()
+    int(status): described_error(status, description) for status, description in _ERRORS.items()
 }
 """Error answers that every route may give."""
 
 
-def errors_and_events(description: str) -> dict[int | str, dict[str, Any]]:
-    """`ERRORS`, plus a 200 answer that may be a stream of events, described by `description`."""
-    schema = {"schema": {"type": "string", "description": description}}
-    return ERRORS | {200: {"description": "The answer, or its stream.", "content": {"text/event-stream": schema}}}
+def errors_and_events(*models: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """`ERRORS`, plus a 200 answer that may also be a stream of events, each of which has one of `models` as JSON."""
+    return ERRORS | {200: described_events(*models)}
 
 
 def json_response(answer: BaseModel) -> Response:

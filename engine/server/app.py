@@ -7,17 +7,18 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
-from typing import Any
 
 from fastapi import FastAPI
 
 from ..serving.async_engine import AsyncEngine
 from .answer_counter import AnswerCounter
+from .description import describe
 from .errors import handle_errors
-from .gate import OPEN_PATHS, Gate
+from .gate import Gate
 from .leases import Leases
 from .metrics import Metrics
 from .routes import branches, chat, completions, generate, marco_o1, scoring, search, status, tokens
+from .schemas.limited import Limit
 from .service import Service
 from .settings import ServerSettings
 
@@ -62,7 +63,13 @@ def create_app(engine: AsyncEngine, settings: ServerSettings, clock: Callable[[]
     handle_errors(app)
     app.add_middleware(Gate, settings=settings)
     app.add_middleware(AnswerCounter, metrics=metrics)
-    _describe_keys(app, settings)
+    limits: dict[Limit, int | None] = {
+        "vocabulary": engine.engine.config.vocab_size - 1,
+        "samples": settings.max_choices,
+        "new tokens": settings.max_tokens,
+        "top logprobs": settings.max_logprobs,
+    }
+    describe(app, limits, needs_key=bool(settings.api_keys))
     return app
 
 
@@ -70,20 +77,3 @@ async def _expire(leases: Leases) -> None:
     while True:
         await asyncio.sleep(_EXPIRY)
         leases.expire()
-
-
-def _describe_keys(app: FastAPI, settings: ServerSettings) -> None:
-    """Make the OpenAPI description say which routes need an API key."""
-    describe = app.openapi
-
-    def described() -> dict[str, Any]:
-        schema = describe()
-        if settings.api_keys and "security" not in schema:
-            schema.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-            schema["security"] = [{"key": []}]
-            for path in OPEN_PATHS:
-                for operation in schema["paths"][path].values():
-                    operation["security"] = []
-        return schema
-
-    app.openapi = described  # type: ignore[method-assign]

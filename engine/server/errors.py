@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,7 +14,7 @@ from starlette.exceptions import HTTPException
 from ...kernels import MarcotError, NonFiniteError
 from ...model import ChatTemplateError, TokenizerError
 from ..errors import EngineClosedError, InputError, PoolTooSmallError, QueueFullError, ReleasedNodeError
-from .schemas.base import NOT_DONE
+from .field_error import field_error
 from .schemas.error import ErrorAnswer, ErrorDetail
 
 _LOG = logging.getLogger("marcot.server")
@@ -121,37 +120,22 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        param, message = _first(error.errors())
+        param, message = field_error(error.errors())
         return error_response(message, HTTPStatus.BAD_REQUEST, param)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
-        return error_response(str(error.detail), error.status_code, headers=error.headers)
+        message, headers = str(error.detail), dict(error.headers or {})
+        if error.status_code == HTTPStatus.NOT_FOUND:  # only the router raises it
+            message = "there is no such route: GET /openapi.json lists all routes"
+        elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            # The router names the methods of the first route with this path; others may have more.
+            path = getattr(request.scope.get("route"), "path", "")
+            methods = ", ".join(sorted(method.upper() for method in app.openapi()["paths"].get(path, {})))
+            headers["Allow"] = methods or headers.get("Allow", "")
+            message = f"this route takes {headers['Allow']}"
+        return error_response(message, error.status_code, headers=headers)
 
     @app.exception_handler(Exception)
     async def unknown(request: Request, error: Exception) -> JSONResponse:
         return error_response(_UNKNOWN, HTTPStatus.INTERNAL_SERVER_ERROR)
-
-
-def _first(errors: Sequence[Any]) -> tuple[str | None, str]:
-    """The field and the message of the most informative of pydantic's errors."""
-    if not errors:
-        return None, "the request is invalid"
-    # A field with a union type gives one error per alternative; the one with the longest location is most precise.
-    of_one_field = len({each["loc"][:2] for each in errors}) == 1
-    error = max(errors, key=lambda each: len(each["loc"])) if of_one_field else errors[0]
-    place = [str(part) for part in error["loc"] if part not in ("body", "query", "path") and _is_name(part)]
-    message = str(error["msg"])
-    if error["type"] == NOT_DONE:
-        place.append(error["ctx"]["field"])
-    if not place and error["type"] in ("model_attributes_type", "missing", "dict_type"):
-        message = "the body must be a JSON object, sent with Content-Type: application/json"
-    if error["type"] == "extra_forbidden":
-        message = "this field does not exist"
-    param = ".".join(place) or None
-    return param, f"{param}: {message}" if param else message
-
-
-def _is_name(part: str | int) -> bool:
-    """Whether part of an error's location is a field or an index, not the name that pydantic gives a type."""
-    return isinstance(part, int) or (part.isidentifier() and part not in ("str", "int") and not part[:1].isupper())

@@ -36,7 +36,11 @@ class Gate:
         headers = Headers(scope=scope)
         if not self._is_known_host(headers.get("host", "")):
             # A web page may have pointed its own host name at this machine (DNS rebinding).
-            refusal: ASGIApp = error_response("the Host header must name this machine", HTTPStatus.FORBIDDEN)
+            refusal: ASGIApp = error_response(
+                "the Host header must name this machine: use localhost or 127.0.0.1 in the URL, or start the server "
+                "with API keys",
+                HTTPStatus.FORBIDDEN,
+            )
         elif scope["path"] not in OPEN_PATHS and not self._has_key(headers):
             refusal = error_response(
                 "a valid API key is needed: send Authorization: Bearer KEY", HTTPStatus.UNAUTHORIZED
@@ -84,7 +88,10 @@ class Gate:
                     if not message.get("more_body", False):
                         return bytes(body)
         except TimeoutError:
-            return error_response("the request took too long to arrive", HTTPStatus.REQUEST_TIMEOUT)
+            return error_response(
+                f"the request took longer than {self._settings.body_timeout:g} seconds to arrive: send it again",
+                HTTPStatus.REQUEST_TIMEOUT,
+            )
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -103,7 +103,8 @@ class Leases:
         lease = self._held.get(id)
         if lease is None:
             raise RequestError(
-                "this branch does not exist: it was released, or its lease has expired", HTTPStatus.NOT_FOUND
+                "this branch does not exist: it was released, or its lease has expired; create it again",
+                HTTPStatus.NOT_FOUND,
             )
         self._restart(lease)
         return lease

@@ -46,7 +46,10 @@ def chat_text(tokenizer: Tokenizer, chat: PromptChat) -> str:
     """Render a conversation with the model's chat template; see `chat_ids`."""
     variables = chat.chat_template_kwargs or {}
     if reserved := sorted(_RESERVED & variables.keys()):
-        raise RequestError(f"chat_template_kwargs: {reserved[0]} cannot be set there", param="chat_template_kwargs")
+        raise RequestError(
+            f"chat_template_kwargs: {reserved[0]} has a field of its own, or is not supported; leave it out",
+            param="chat_template_kwargs",
+        )
     messages = [message.for_template() for message in chat.messages]
     if not chat.continue_final_message:
         opening = True if chat.add_generation_prompt is None else chat.add_generation_prompt
@@ -69,9 +72,15 @@ def chat_text(tokenizer: Tokenizer, chat: PromptChat) -> str:
 
 
 def truncated(ids: list[int], keep: int | None, max_tokens: int | None, context: int) -> list[int]:
-    """The last `keep` tokens of a prompt: None keeps all, -1 as many as leave room for `max_tokens`."""
+    """The last `keep` tokens of a prompt: None keeps all, -1 as many as leave room for `max_tokens`.
+
+    Raises:
+        RequestError: `keep` is 0.
+    """
     if keep is None:
         return ids
+    if keep == 0:
+        raise RequestError("truncate_prompt_tokens: must be at least 1, or -1", param="truncate_prompt_tokens")
     if keep == -1:
         keep = max(context - (max_tokens or 1), 1)
     return ids[max(len(ids) - keep, 0) :]

@@ -57,7 +57,7 @@ class Samples:
         """
         most = service.settings.max_choices
         if len(prompts) * n > most:
-            raise RequestError(f"n: {len(prompts)} prompts x {n} samples are too many; the limit is {most}")
+            raise RequestError(f"n: {len(prompts) * n} samples are more than {most}: send fewer at a time", param="n")
         service.check_requests(len(prompts), "prompt")
         self.prompts = prompts
         self.n = n

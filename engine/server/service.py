@@ -57,16 +57,25 @@ class Service:
         tokenizer = self.engine.engine.tokenizer
         return tokenizer.decode(ids) if tokenizer else ""
 
-    def most_tokens(self, asked: int | None) -> int:
+    def most_tokens(self, asked: int | None, param: str = "max_tokens", *, is_default: bool = False) -> int:
         """The token limit of a sample whose request asks for `asked`; None asks for as many as possible.
+
+        Args:
+            asked: Value of the request's field.
+            param: Name of the field.
+            is_default: Whether the request leaves the field out, so that the server's limit applies silently.
 
         Raises:
             RequestError: `asked` is more than the server allows.
         """
-        most = self.context if self.settings.max_tokens is None else self.settings.max_tokens
-        if asked is not None and self.settings.max_tokens is not None and asked > most:
-            raise RequestError(f"max_tokens: the limit is {most}", param="max_tokens")
-        return most if asked is None else asked
+        limit = self.settings.max_tokens
+        if asked is None:
+            return self.context if limit is None else limit
+        if limit is None or asked <= limit:
+            return asked
+        if is_default:
+            return limit
+        raise RequestError(f"{param}: must be at most {limit} on this server", param=param)
 
     def check_requests(self, count: int, param: str) -> None:
         """Refuse a request that needs `count` places in the queue, if even an empty queue has fewer.

@@ -20,11 +20,11 @@ class _StrictRequest(Request):
 
     async def json(self) -> Any:  # noqa: ANN401  (as in the base class)
         try:
-            value = strict_json.parse(await self.body())
+            value = strict_json.parse(await self.body(), whole=True)
         except ValueError as error:
             raise HTTPException(HTTPStatus.BAD_REQUEST, f"the body {error}") from error
         if strict_json.is_deep(value, MAX_DEPTH):
-            raise HTTPException(HTTPStatus.BAD_REQUEST, "the body is nested too deeply")
+            raise HTTPException(HTTPStatus.BAD_REQUEST, f"the body is nested too deeply: at most {MAX_DEPTH} levels")
         return value
 
 

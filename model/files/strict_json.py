@@ -21,12 +21,13 @@ class RefusedError(ValueError):
     """The text is JSON but is refused; text that is not JSON raises another `ValueError`."""
 
 
-def parse(text: str | bytes, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401  (any JSON value)
+def parse(text: str | bytes, max_bytes: int = MAX_BYTES, *, whole: bool = False) -> Any:  # noqa: ANN401  (any JSON value)
     """Read untrusted JSON.
 
     Args:
         text: A text, or bytes in UTF-8; a byte order mark is ignored.
         max_bytes: Maximum size in bytes.
+        whole: Whether a number such as `16.0` becomes an integer, which it is in JSON Schema.
 
     Raises:
         ValueError: It is not JSON, or not UTF-8. The message is a predicate, to follow the name of a file.
@@ -36,7 +37,9 @@ def parse(text: str | bytes, max_bytes: int = MAX_BYTES) -> Any:  # noqa: ANN401
     if len(text) > max_bytes:
         raise RefusedError(f"is larger than {max_bytes >> 20} MiB, which no such file needs")
     try:
-        value = _DECODER.decode(text if isinstance(text, str) else text.decode("utf-8-sig"))
+        value = (_WHOLE_DECODER if whole else _DECODER).decode(
+            text if isinstance(text, str) else text.decode("utf-8-sig")
+        )
     except json.JSONDecodeError as error:
         raise ValueError(f"is not JSON: {error}") from None
     except UnicodeDecodeError as error:
@@ -106,6 +109,11 @@ def _number(digits: str) -> float:
     return number
 
 
+def _whole_number(digits: str) -> float | int:
+    number = _number(digits)
+    return int(number) if number.is_integer() else number
+
+
 def _constant(name: str) -> NoReturn:
     raise RefusedError(f"has {name}, which is not JSON")
 
@@ -119,4 +127,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return entries
 
 
-_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_constant, object_pairs_hook=_object)
+_DECODER, _WHOLE_DECODER = (
+    json.JSONDecoder(parse_float=number, parse_constant=_constant, object_pairs_hook=_object)
+    for number in (_number, _whole_number)
+)

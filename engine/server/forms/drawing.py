@@ -60,7 +60,7 @@ def check_logprobs(wanted: int | None, settings: ServerSettings, param: str) -> 
         RequestError: They are more than the server allows.
     """
     if wanted is not None and wanted > settings.max_logprobs:
-        raise RequestError(f"{param}: at most {settings.max_logprobs} most probable tokens are returned", param=param)
+        raise RequestError(f"{param}: must be at most {settings.max_logprobs} on this server", param=param)
 
 
 def _given(value: float | None, default: float) -> float:

@@ -53,21 +53,6 @@ async def create(request: CreateRequest, http: Request, service: ServiceOf) -> B
         return _answer(service, [service.leases.add(node, None) for node in nodes])
 
 
-@router.get("/{branch}")
-async def show(branch: str, service: ServiceOf) -> BranchTokens:
-    """Return a branch with all its tokens."""
-    lease = service.leases.get(branch)
-    path = await service.engine.call(lambda: lease.node.path_ids)
-    return BranchTokens(**_told(service, lease).model_dump(), token_ids=path)
-
-
-@router.delete("/{branch}")
-async def delete(branch: str, service: ServiceOf) -> ReleaseAnswer:
-    """Release a branch."""
-    service.leases.get(branch)
-    return ReleaseAnswer(released=service.leases.release([branch]))
-
-
 @router.post("/release")
 async def release(request: ReleaseRequest, service: ServiceOf) -> ReleaseAnswer:
     """Release branches."""
@@ -77,16 +62,18 @@ async def release(request: ReleaseRequest, service: ServiceOf) -> ReleaseAnswer:
 @router.post("/extend")
 async def extend(request: ExtendRequest, http: Request, service: ServiceOf) -> ExtendAnswer:
     """Draw samples that continue branches, all in one batch; each sample is a new branch."""
-    most = service.settings.max_choices
     wanted = sum(each.n for each in request.extensions)
-    if wanted > most:
-        raise RequestError(f"extensions: {wanted} samples are too many; the limit is {most}")
+    if wanted > service.settings.max_choices:
+        raise RequestError(
+            f"extensions: {wanted} samples are more than {service.settings.max_choices}: send fewer at a time",
+            param="extensions",
+        )
     with service.leases.room(wanted), service.leases.using(each.branch for each in request.extensions) as leases:
         expansions = []
         for each, lease in zip(request.extensions, leases, strict=True):
             _check_sampling(each.sampling.n, each.sampling.stream)
-            most_tokens = service.most_tokens(each.sampling.max_tokens)
-            sampling = sampling_of(each.sampling, most_tokens, each.sampling.logprobs, service.settings)
+            most = service.most_tokens(each.sampling.max_tokens, is_default=each.sampling.leaves_out("max_tokens"))
+            sampling = sampling_of(each.sampling, most, each.sampling.logprobs, service.settings)
             expansions.append(Expansion(lease.node, each.n, sampling, each.first))
         work = service.engine.expand(expansions, priority=-request.priority)
         drawn = await while_connected(http, work, service.settings.request_timeout)
@@ -152,6 +139,21 @@ async def score(request: BranchScoreRequest, http: Request, service: ServiceOf) 
                 for lease, [each] in zip(leases, scores, strict=True)
             ]
         )
+
+
+@router.get("/{branch}")
+async def show(branch: str, service: ServiceOf) -> BranchTokens:
+    """Return a branch with all its tokens."""
+    lease = service.leases.get(branch)
+    path = await service.engine.call(lambda: lease.node.path_ids)
+    return BranchTokens(**_told(service, lease).model_dump(), token_ids=path)
+
+
+@router.delete("/{branch}")
+async def delete(branch: str, service: ServiceOf) -> ReleaseAnswer:
+    """Release a branch."""
+    service.leases.get(branch)
+    return ReleaseAnswer(released=service.leases.release([branch]))
 
 
 async def _ids(service: Service, prompt: str | list[int] | PromptChat, add_special_tokens: bool) -> list[int]:

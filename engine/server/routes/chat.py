@@ -26,7 +26,7 @@ from ..strict_route import StrictRoute
 router = APIRouter(route_class=StrictRoute, tags=["OpenAI"])
 
 
-@router.post("/v1/chat/completions", response_model=ChatAnswer, responses=errors_and_events("Chunks, then [DONE]."))
+@router.post("/v1/chat/completions", response_model=ChatAnswer, responses=errors_and_events(ChatPiece))
 async def chat(request: ChatRequest, http: Request, service: ServiceOf) -> Response:
     """Answer a conversation."""
     timeout = service.settings.request_timeout
@@ -39,8 +39,10 @@ async def _begun(request: ChatRequest, service: Service) -> _ChatRun:
     check_logprobs(request.prompt_logprobs, service.settings, "prompt_logprobs")
     if request.top_logprobs and not request.logprobs:
         raise RequestError("top_logprobs: set logprobs to true", param="top_logprobs")
-    wanted = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
-    sampling = sampling_of(request, service.most_tokens(wanted), request.top_logprobs, service.settings)
+    wanted, most = request.max_tokens, service.most_tokens(request.max_tokens)
+    if request.max_completion_tokens is not None:
+        wanted = most = service.most_tokens(request.max_completion_tokens, "max_completion_tokens")
+    sampling = sampling_of(request, most, request.top_logprobs, service.settings)
     ids = truncated(await chat_ids(service, request), request.truncate_prompt_tokens, wanted, service.context)
     samples = Samples(service, [ids], request.n or 1, sampling, request.priority, request.cache_salt)
     texts = TokenTexts(service.engine.engine.tokenizer, bool(request.return_tokens_as_token_ids))

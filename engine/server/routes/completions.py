@@ -24,7 +24,7 @@ from ..strict_route import StrictRoute
 router = APIRouter(route_class=StrictRoute, tags=["OpenAI"])
 
 
-@router.post("/v1/completions", response_model=CompletionAnswer, responses=errors_and_events("Chunks, then [DONE]."))
+@router.post("/v1/completions", response_model=CompletionAnswer, responses=errors_and_events(CompletionAnswer))
 async def completions(request: CompletionRequest, http: Request, service: ServiceOf) -> Response:
     """Continue one or more prompts."""
     timeout = service.settings.request_timeout
@@ -35,7 +35,7 @@ async def _begun(request: CompletionRequest, service: Service) -> _CompletionRun
     """Check the whole request and queue its work."""
     model = service.model_name(request.model)
     check_logprobs(request.prompt_logprobs, service.settings, "prompt_logprobs")
-    most = service.most_tokens(request.max_tokens)
+    most = service.most_tokens(request.max_tokens, is_default=request.leaves_out("max_tokens"))
     sampling = sampling_of(request, max(most, 1), request.logprobs, service.settings)
     prompts: list[list[int]] = []
     echoes: list[str] = []  # the texts of the prompts, if requested

@@ -27,9 +27,7 @@ from ..strict_route import StrictRoute
 router = APIRouter(route_class=StrictRoute, tags=["vLLM"])
 
 
-@router.post(
-    "/inference/v1/generate", response_model=GenerateAnswer, responses=errors_and_events("Chunks, then [DONE].")
-)
+@router.post("/inference/v1/generate", response_model=GenerateAnswer, responses=errors_and_events(GenerateAnswer))
 async def generate(request: GenerateRequest, http: Request, service: ServiceOf) -> Response:
     """Continue a prompt of token ids; the answer has token ids too."""
     timeout = service.settings.request_timeout
@@ -43,7 +41,8 @@ async def _begun(request: GenerateRequest, service: Service) -> _GenerateRun:
     check_logprobs(drawing.prompt_logprobs, service.settings, "sampling_params.prompt_logprobs")
     if drawing.stream:
         raise RequestError("sampling_params.stream: set stream outside sampling_params", param="sampling_params.stream")
-    sampling = sampling_of(drawing, service.most_tokens(drawing.max_tokens), drawing.logprobs, service.settings)
+    most = service.most_tokens(drawing.max_tokens, is_default=drawing.leaves_out("max_tokens"))
+    sampling = sampling_of(drawing, most, drawing.logprobs, service.settings)
     ids = truncated(request.token_ids, drawing.truncate_prompt_tokens, drawing.max_tokens, service.context)
     samples = Samples(service, [ids], drawing.n or 1, sampling, request.priority, request.cache_salt)
     texts = TokenTexts(service.engine.engine.tokenizer, as_ids=True)

@@ -68,7 +68,7 @@ async def _continued(service: Service, request: MarcoGenerateRequest) -> list[st
         top_p=_TOP_P,
         top_k=0,
         stop=tuple(end for end in request.end_tokens.split(",") if end),
-        max_tokens=service.most_tokens(request.max_tokens),
+        max_tokens=service.most_tokens(request.max_tokens, is_default=request.leaves_out("max_tokens")),
         seed=None,
     )
     samples = Samples(service, [await text_ids(service, prompt, add_special_tokens=False)], request.n, sampling)
@@ -88,7 +88,7 @@ def _tools(text: str) -> object:
 async def chat(request: MarcoChatRequest, http: Request, service: ServiceOf) -> Response:
     """Answer the next message of a conversation; with `--compat marco-o1-stream`, as a stream of plain text."""
     if not request.user_input:
-        raise RequestError("user_input: is empty", param="user_input")
+        raise RequestError("user_input: is empty; write a message", param="user_input")
     timeout = service.settings.request_timeout
     if service.settings.compat != "marco-o1-stream":
         return json_response(await while_connected(http, _answered(service, request), timeout))

@@ -30,9 +30,11 @@ async def _scored(service: Service, request: ScoringRequest) -> ScoringAnswer:
     model = service.model_name(request.model)
     items = [request.items] if isinstance(request.items, str) else request.items
     labels = request.label_token_ids
-    if len(items) * len(labels) > service.settings.max_choices:
+    wanted, most = len(items) * len(labels), service.settings.max_choices
+    if wanted > most:
         raise RequestError(
-            f"items: items x labels must be at most {service.settings.max_choices}, the server's limit of samples"
+            f"items: {wanted} scores (items x labels) are more than {most}: send fewer at a time",
+            param="items",
         )
     service.check_requests(len(items), "items")
     prompts = [await _prompt(service, request, item) for item in items]

@@ -17,7 +17,7 @@ from ...view.tree_json import tree_object
 from ..answers import answer_id, errors_and_events
 from ..errors import RequestError
 from ..run import respond
-from ..schemas.search import RolloutAnswer, SearchAnswer, SearchProgress, SearchRequest
+from ..schemas.search import RolloutAnswer, SearchAnswer, SearchParametersRequest, SearchProgress, SearchRequest
 from ..service import Service, ServiceOf
 from ..settings import ServerSettings
 from ..strict_route import StrictRoute
@@ -28,9 +28,7 @@ _BRANCHES = ("rollouts", "parallel", "width", "beams", "samples", "subtrees")
 """Parameters that determine how many branches are drawn."""
 
 
-@router.post(
-    "/v1/search", response_model=SearchAnswer, responses=errors_and_events("Progress, then the answer, then [DONE].")
-)
+@router.post("/v1/search", response_model=SearchAnswer, responses=errors_and_events(SearchProgress, SearchAnswer))
 async def search(request: SearchRequest, http: Request, service: ServiceOf) -> Response:
     """Search the answer to a question; return the rollouts and, by default, the tree."""
     timeout = service.settings.request_timeout
@@ -41,7 +39,7 @@ async def _begun(request: SearchRequest, service: Service) -> _SearchRun:
     """Check the whole request and queue the search."""
     model = service.model_name(request.model)
     if not request.question.strip():
-        raise RequestError("question: is empty", param="question")
+        raise RequestError("question: is empty; write a question", param="question")
     strategy = strategy_of(request, service.settings)
     searching = await service.engine.search(
         Question(request.question, request.reference),
@@ -65,12 +63,15 @@ def strategy_of(request: SearchRequest, settings: ServerSettings) -> Strategy:
     given = request.parameters.model_dump(exclude_none=True)
     known = {field.name for field in fields(kind)}
     if unknown := sorted(given.keys() - known):
-        raise RequestError(f"parameters: strategy {request.strategy} has no {unknown[0]}", param="parameters")
+        taken = ", ".join(sorted(known & SearchParametersRequest.model_fields.keys()))
+        raise RequestError(
+            f"parameters: strategy {request.strategy} has no {unknown[0]}; it has {taken}", param="parameters"
+        )
     if "rollouts" not in given and ("max_tokens" in given or "max_seconds" in given):
         given["rollouts"] = settings.max_choices  # only the limit of tokens or seconds ends the search
     for name, most in _limits(settings).items():
         if given.get(name, 0) > most:
-            raise RequestError(f"parameters.{name}: the limit is {most}", param="parameters")
+            raise RequestError(f"parameters.{name}: must be at most {most} on this server", param="parameters")
         if name in known and getattr(kind(), name) > most:
             given.setdefault(name, most)
     if "ground-truth" in given.get("value", "") and request.reference is None:

@@ -12,8 +12,8 @@ from ..schemas.tokens import (
     DetokenizeRequest,
     TokenizeAnswer,
     TokenizeChat,
+    TokenizeRequest,
     TokenizerInfo,
-    TokenizeText,
 )
 from ..service import ServiceOf
 from ..strict_route import StrictRoute
@@ -22,7 +22,7 @@ router = APIRouter(route_class=StrictRoute, tags=["Tokens"], responses=ERRORS)
 
 
 @router.post("/tokenize")
-async def tokenize(request: TokenizeText | TokenizeChat, service: ServiceOf) -> TokenizeAnswer:
+async def tokenize(request: TokenizeRequest, service: ServiceOf) -> TokenizeAnswer:
     """Return the token ids of a text, or of a conversation in the model's chat format."""
     service.model_name(request.model)
     if isinstance(request, TokenizeChat):
@@ -39,7 +39,7 @@ async def detokenize(request: DetokenizeRequest, service: ServiceOf) -> Detokeni
     service.model_name(request.model)
     vocabulary = service.engine.engine.config.vocab_size
     if any(token >= vocabulary for token in request.tokens):
-        raise RequestError(f"tokens: the model's vocabulary is 0 to {vocabulary - 1}", param="tokens")
+        raise RequestError(f"tokens: must be from 0 to {vocabulary - 1}, the model's vocabulary", param="tokens")
     return DetokenizeAnswer(prompt=service.tokenizer.decode(request.tokens, keep_special=True))
 
 

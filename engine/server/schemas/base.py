@@ -15,15 +15,21 @@ NOT_DONE = "not_done"
 class RequestModel(BaseModel):
     """A request that refuses unknown fields, so that a misspelled field does not silently get its default.
 
+    Values have the types that the OpenAPI description says: `"5"` or `true` is no number.
+
     Attributes:
         not_done: Unsupported fields of other servers, each with an explanation; refused unless they ask for nothing.
         no_effect: Fields of other servers that change no answer; accepted and dropped.
     """
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
     not_done: ClassVar[Mapping[str, str]] = {}
     no_effect: ClassVar[frozenset[str]] = frozenset()
+
+    def leaves_out(self, field: str) -> bool:
+        """Whether a field has its default because the request does not name it."""
+        return field not in self.model_fields_set
 
     @model_validator(mode="before")
     @classmethod

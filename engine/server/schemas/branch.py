@@ -9,9 +9,10 @@ from pydantic import Field
 from .base import AnswerModel, RequestModel
 from .chat import ChatLogprobs, PromptChat
 from .completion import FinishReason
-from .sampling import CacheSalt, Priority, SamplingRequest, TokenId
+from .patterns import BRANCH_ID
+from .sampling import CacheSalt, MaxTokens, Priority, Samples, SamplingRequest, TokenId, TopLogprobs
 
-BranchId = Annotated[str, Field(pattern=r"^br-[0-9a-f]{24}$")]
+BranchId = Annotated[str, Field(pattern=BRANCH_ID)]
 
 MAX_OPERATIONS = 1024
 """Most operations of one kind in one call."""
@@ -40,8 +41,8 @@ class CreateRequest(RequestModel):
 class ExtensionSampling(SamplingRequest):
     """How to draw an extension's tokens; `logprobs` is how many of the most probable tokens to return per position."""
 
-    max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = 16
-    logprobs: Annotated[int, Field(ge=0)] | None = None
+    max_tokens: MaxTokens | None = 16
+    logprobs: TopLogprobs | None = None
 
 
 class Extension(RequestModel):
@@ -55,7 +56,7 @@ class Extension(RequestModel):
     """
 
     branch: BranchId
-    n: Annotated[int, Field(ge=1)] = 1
+    n: Samples = 1
     first: Annotated[int, Field(ge=0, lt=2**31)] = 0
     sampling: ExtensionSampling = ExtensionSampling()
 
@@ -114,7 +115,7 @@ class BranchScoreRequest(RequestModel):
     """
 
     continuations: Annotated[list[Appending], Field(min_length=1, max_length=MAX_OPERATIONS)]
-    top_logprobs: Annotated[int, Field(ge=0)] = 0
+    top_logprobs: TopLogprobs = 0
     return_tokens_as_token_ids: bool = False
     priority: Priority = 0
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from .base import AnswerModel, RequestModel
 from .completion import FinishReason, PromptLogprobs
-from .sampling import CacheSalt, SamplingRequest
+from .sampling import CacheSalt, MaxTokens, SamplingRequest, TopLogprobs
 from .usage import UsageAnswer
 
 
@@ -95,10 +95,10 @@ class ChatRequest(PromptChat, SamplingRequest):
         "echo": "prepend the beginning of the answer yourself",
     }
 
-    max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    max_tokens: MaxTokens | None = None
+    max_completion_tokens: MaxTokens | None = None
     logprobs: bool | None = False
-    top_logprobs: Annotated[int, Field(ge=0)] | None = None
+    top_logprobs: TopLogprobs | None = None
     cache_salt: CacheSalt | None = None
 
 

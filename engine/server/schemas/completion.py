@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from .base import AnswerModel
-from .sampling import CacheSalt, SamplingRequest, TokenId
+from .limited import limited
+from .sampling import CacheSalt, SamplingRequest, TokenId, TopLogprobs
 from .usage import UsageAnswer
 
 FinishReason = Literal["stop", "length", "abort"]
@@ -34,13 +35,13 @@ class CompletionRequest(SamplingRequest):
 
     prompt: (
         str
-        | list[TokenId]
+        | Annotated[list[TokenId], Field(min_length=1)]
         | Annotated[list[str], Field(min_length=1)]
-        | Annotated[list[list[TokenId]], Field(min_length=1)]
+        | Annotated[list[Annotated[list[TokenId], Field(min_length=1)]], Field(min_length=1)]
     )
-    max_tokens: Annotated[int, Field(ge=0, lt=2**31)] | None = 16
+    max_tokens: Annotated[int, Field(ge=0, lt=2**31, json_schema_extra=limited("new tokens"))] | None = 16
     echo: bool | None = False
-    logprobs: Annotated[int, Field(ge=0)] | None = None
+    logprobs: TopLogprobs | None = None
     add_special_tokens: bool = True
     cache_salt: CacheSalt | None = None
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from .base import AnswerModel, RequestModel
 from .chat import ChatLogprobs
 from .completion import FinishReason, PromptLogprobs
-from .sampling import CacheSalt, Priority, RequestId, SamplingRequest, StreamOptions, TokenId
+from .sampling import CacheSalt, MaxTokens, Priority, RequestId, SamplingRequest, StreamOptions, TokenId, TopLogprobs
 from .usage import UsageAnswer
 
 
@@ -19,8 +19,8 @@ class TokenSampling(SamplingRequest):
 
     not_done: ClassVar[Mapping[str, str]] = {**SamplingRequest.not_done, "detokenize": "answers are token ids"}
 
-    max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = 16
-    logprobs: Annotated[int, Field(ge=0)] | None = None
+    max_tokens: MaxTokens | None = 16
+    logprobs: TopLogprobs | None = None
 
 
 class GenerateRequest(RequestModel):

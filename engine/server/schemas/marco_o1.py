@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import Field
 
 from .base import AnswerModel, RequestModel
 from .chat import ChatMessage
+from .sampling import MaxTokens, Samples, Temperature
 
 
 class MarcoGenerateRequest(RequestModel):
@@ -26,9 +25,9 @@ class MarcoGenerateRequest(RequestModel):
     user_question: str
     model_output: str = ""
     end_tokens: str = "<|im_end|>"
-    n: Annotated[int, Field(ge=1)] = 1
-    temperature: Annotated[float, Field(ge=0)] = 0.7
-    max_tokens: Annotated[int, Field(ge=1, lt=2**31)] = 1024
+    n: Samples = 1
+    temperature: Temperature = 0.7
+    max_tokens: MaxTokens = 1024
     use_tools: str = "{}"
 
 

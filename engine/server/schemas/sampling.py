@@ -5,12 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
+from ...sampling.sampling import LEAST_FACTOR, MOST_FACTOR
 from .base import RequestModel
+from .limited import limited
+from .patterns import REQUEST_ID
 
-TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+TokenId = Annotated[int, Field(ge=0, lt=2**31, json_schema_extra=limited("vocabulary"))]
 """A token id; whether it is in the vocabulary is checked later."""
+
+Samples = Annotated[int, Field(ge=1, json_schema_extra=limited("samples"))]
+
+MaxTokens = Annotated[int, Field(ge=1, lt=2**31, json_schema_extra=limited("new tokens"))]
+
+TopLogprobs = Annotated[int, Field(ge=0, json_schema_extra=limited("top logprobs"))]
+
+_TOO_SMALL: dict[str, JsonValue] = {"exclusiveMinimum": 0, "exclusiveMaximum": LEAST_FACTOR}
+
+Temperature = Annotated[float, Field(ge=0, le=MOST_FACTOR, json_schema_extra={"not": _TOO_SMALL})]
+"""0 or a factor; the engine refuses factors that are too small."""
+
+RepetitionPenalty = Annotated[float, Field(ge=LEAST_FACTOR, le=MOST_FACTOR)]
+
+StopToken = Annotated[int, Field(ge=0, lt=2**31)]
+"""A token id, which may be of another model: a token that is not in the vocabulary is never drawn."""
 
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
@@ -18,7 +37,16 @@ Priority = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 
 CacheSalt = Annotated[str, Field(min_length=1)]
 
-RequestId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
+PromptTokens = Annotated[int, Field(ge=-1, lt=2**31, json_schema_extra={"not": {"const": 0}})]
+"""How many tokens of a prompt to keep; -1 for as many as fit."""
+
+RequestId = Annotated[str, Field(pattern=REQUEST_ID)]
+
+LogitBias = Annotated[
+    dict[str, Annotated[float, Field(ge=-100, le=100)]],
+    Field(json_schema_extra={"propertyNames": {"pattern": "^[0-9]{1,10}$"}}),
+]
+"""Values by token id; keys are checked later."""
 
 StopText = Annotated[str, Field(min_length=1)]
 
@@ -109,29 +137,29 @@ class SamplingRequest(RequestModel):
     )
 
     model: str | None = None
-    n: Annotated[int, Field(ge=1)] | None = None
-    temperature: Annotated[float, Field(ge=0)] | None = None
+    n: Samples | None = None
+    temperature: Temperature | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0)] | None = None
+    repetition_penalty: RepetitionPenalty | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    logit_bias: LogitBias | None = None
     allowed_token_ids: Annotated[list[TokenId], Field(min_length=1)] | None = None
     bad_words: list[Annotated[str, Field(min_length=1)]] | None = None
     seed: Seed | None = None
     stop: StopText | Annotated[list[StopText], Field(max_length=MAX_STOPS)] | None = None
-    stop_token_ids: list[TokenId] | None = None
+    stop_token_ids: list[StopToken] | None = None
     include_stop_str_in_output: bool = False
     ignore_eos: bool = False
     min_tokens: Annotated[int, Field(ge=0, lt=2**31)] = 0
     skip_special_tokens: bool = True
     stream: bool | None = False
     stream_options: StreamOptions | None = None
-    prompt_logprobs: Annotated[int, Field(ge=0)] | None = None
+    prompt_logprobs: TopLogprobs | None = None
     return_token_ids: bool | None = None
     return_tokens_as_token_ids: bool | None = None
-    truncate_prompt_tokens: Annotated[int, Field(ge=-1, lt=2**31)] | None = None
+    truncate_prompt_tokens: PromptTokens | None = None
     priority: Priority = 0
     request_id: RequestId | None = None

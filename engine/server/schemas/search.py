@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from .base import AnswerModel, RequestModel
-from .sampling import MAX_STOPS, CacheSalt, Priority, RequestId, Seed, StopText, TokenId
+from .patterns import ACTION, VALUE
+from .sampling import (
+    MAX_STOPS,
+    CacheSalt,
+    MaxTokens,
+    Priority,
+    RepetitionPenalty,
+    RequestId,
+    Samples,
+    Seed,
+    StopText,
+    StopToken,
+    Temperature,
+)
 
 _Count = Annotated[int, Field(ge=1, lt=2**31)]
 
-ActionName = Annotated[
-    str, Field(pattern=r"^(step|token|marco-v2|mini-step-[1-9][0-9]{0,4}|uncertain-[1-9][0-9]{0,2})$")
-]
-"""Only marcot's built-in actions: requests cannot name files or code."""
+ActionName = Annotated[str, Field(pattern=ACTION)]
 
-_VALUE = r"(marco|marco-k[1-9][0-9]?|deepconf-group|deepconf-lowest|deepconf-tail|logprob|ground-truth)"
-_WEIGHT = r"[0-9]{0,4}\.?[0-9]{1,4}"
+_ZERO: dict[str, JsonValue] = {"pattern": r"(^|\+)[0.]+\*"}
+"""A weight of 0 in a sum of values, which the engine refuses."""
 
-ValueName = Annotated[str, Field(pattern=rf"^({_VALUE}|{_WEIGHT}\*{_VALUE}(\+{_WEIGHT}\*{_VALUE}){{0,7}})$")]
-"""Marcot's built-in values, and weighted sums of them."""
+ValueName = Annotated[str, Field(pattern=VALUE, json_schema_extra={"not": _ZERO})]
 
 
 class SearchSampling(RequestModel):
@@ -30,27 +39,27 @@ class SearchSampling(RequestModel):
         stop: Texts that end a chain.
     """
 
-    temperature: Annotated[float, Field(ge=0)] | None = None
+    temperature: Temperature | None = None
     top_k: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0)] | None = None
+    repetition_penalty: RepetitionPenalty | None = None
     stop: Annotated[list[StopText], Field(max_length=MAX_STOPS)] | None = None
-    stop_token_ids: list[TokenId] | None = None
+    stop_token_ids: list[StopToken] | None = None
     seed: Seed | None = None
 
 
 class SearchParametersRequest(RequestModel):
     """Parameters of a strategy, described in docs/search.md; omitted ones have the strategy's defaults."""
 
-    rollouts: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    rollouts: Samples | None = None
     action: ActionName | None = None
     value: ValueName | None = None
     answer_rule: Literal["confidence-vote", "majority", "best-rollout", "best-value", "most-visits"] | None = None
     answer_from: Literal["auto", "text"] | None = None
-    max_rollout_tokens: _Count | None = None
+    max_rollout_tokens: MaxTokens | None = None
     max_depth: Annotated[int, Field(ge=1, le=65_536)] | None = None
-    parallel: _Count | None = None
+    parallel: Samples | None = None
     reflection: bool | None = None
     prune: Annotated[float, Field(ge=0, lt=1)] | None = None
     convergence_window: _Count | None = None
@@ -59,13 +68,13 @@ class SearchParametersRequest(RequestModel):
     max_tokens: _Count | None = None
     max_seconds: Annotated[float, Field(gt=0)] | None = None
     max_nodes: Annotated[int, Field(ge=2, lt=2**31)] | None = None
-    width: _Count | None = None
+    width: Samples | None = None
     exploration: Annotated[float, Field(ge=0)] | None = None
     greedy_first: bool | None = None
     asynchronous: bool | None = None
-    beams: _Count | None = None
-    samples: _Count | None = None
-    subtrees: _Count | None = None
+    beams: Samples | None = None
+    samples: Samples | None = None
+    subtrees: Samples | None = None
     balance: Annotated[float, Field(gt=0)] | None = None
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from .base import AnswerModel, RequestModel
 from .chat import PromptChat
@@ -32,6 +33,17 @@ class TokenizeChat(PromptChat):
 
     model: str | None = None
     return_token_strs: bool | None = False
+
+
+def _kind(request: object) -> str:
+    has_messages = isinstance(request, TokenizeChat) or (isinstance(request, Mapping) and "messages" in request)
+    return (TokenizeChat if has_messages else TokenizeText).__name__
+
+
+TokenizeRequest = Annotated[
+    Annotated[TokenizeText, Tag("TokenizeText")] | Annotated[TokenizeChat, Tag("TokenizeChat")], Discriminator(_kind)
+]
+"""A text, or a conversation if there are `messages`."""
 
 
 class TokenizeAnswer(AnswerModel):

@@ -117,6 +117,28 @@ def test_limits_of_the_server(
     assert answer.status_code == status, answer.text
 
 
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+def test_both_names_of_a_chats_length_are_limited(start: Callable[..., LiveServer], field: str) -> None:
+    lengths = {"max_tokens": 5, "max_completion_tokens": 5, field: 6}
+    body = {"messages": [{"role": "user", "content": "Hi"}]} | lengths
+    answer = httpx2.post(f"{start(kv_tokens=1024, max_tokens=5).url}/v1/chat/completions", json=body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, field)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", {"prompt": "So", "ignore_eos": True}),
+        ("/inference/v1/generate", {"token_ids": [5], "sampling_params": {"ignore_eos": True}}),
+    ],
+)
+def test_a_request_that_leaves_its_length_open_gets_what_the_server_allows(
+    start: Callable[..., LiveServer], path: str, body: dict[str, Any]
+) -> None:
+    server = start(kv_tokens=1024, max_tokens=5)  # the fields' own default is 16
+    assert httpx2.post(server.url + path, json=body).json()["usage"]["completion_tokens"] == 5
+
+
 def test_a_branch_larger_than_the_cache(start: Callable[..., LiveServer]) -> None:
     server = start(kv_tokens=64)
     answer = httpx2.post(f"{server.url}/v1/completions", json={"prompt": list(range(5, 105)), "max_tokens": 2})

@@ -45,6 +45,13 @@ def test_everything_else_is_what_the_standard_library_reads() -> None:
     assert parse(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH) == json.loads("[" * MAX_DEPTH + "]" * MAX_DEPTH)
 
 
+def test_a_number_without_a_fraction_is_an_integer_where_that_is_asked_for() -> None:
+    text = "[16.0, 1e3, -0.0, 1e300, 16.5, 2]"
+    assert list(map(type, parse(text, whole=True))) == [int, int, int, int, float, int]
+    assert parse(text, whole=True) == parse(text) == json.loads(text)
+    assert list(map(type, parse(text)))[:4] == [float] * 4
+
+
 def test_a_text_without_an_end_is_not_read_to_its_end() -> None:
     with pytest.raises(ValueError, match=r"^is larger than 1 MiB"):
         read(Path("/dev/zero"), 2**20)
