@@ -30,7 +30,8 @@ class ModelJudge(Value):
 
     With mode `"logprob"`, a chain's value is the geometric mean of the probabilities that the judge gives to its tokens
     after the question. With `"yes"`, it is the probability that the judge, asked whether the chain is right, answers
-    Yes rather than No: Marco-o1 v2's double check (arXiv 2503.01461) by another model.
+    Yes rather than No. That is the idea of Marco-o1 v2's double check (arXiv 2503.01461): another model finds mistakes
+    that the one which made them does not see. There, however, it writes a step of the chain instead of a rating.
     """
 
     def __init__(self, spec: str, model: str, mode: Literal["logprob", "yes"], load: Mapping[str, str]) -> None:
