@@ -48,7 +48,7 @@ from .outcome import Outcome
 from .routines.routine import IDLE_S, Routine
 from .routines.routines import Routines
 from .sampling.sampling import Sampling
-from .scheduler.expansion_batch import parse_expansion
+from .scheduler.expansion_batch import parse_expansion, parse_expansions
 from .scheduler.limits import SchedulerLimits
 from .scheduler.scheduler import Scheduler
 from .scoring import Score
@@ -286,9 +286,9 @@ class Engine:
             PoolTooSmallError: A branch outgrows the KV pool.
             NonFiniteError: An activation or a logit is not finite.
         """
-        if isinstance(node, Node | Expansion | str | Mapping) or not isinstance(node, Iterable):
-            return self._run(self.routines.expand([parse_expansion(node, n, sampling, first)]))[0]
-        return self._run(self.routines.expand(parse_expansion(each, n, sampling, first) for each in node))
+        expansions, is_one = parse_expansions(node, n, sampling, first)
+        families = self._run(self.routines.expand(expansions))
+        return families[0] if is_one else families
 
     def stream_text(self, node: Node, sampling: Sampling | None = None, *, first: int = 0) -> Stream[str | Node]:
         """Sample one continuation of a node and stream its text.

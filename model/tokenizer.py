@@ -76,6 +76,12 @@ class Tokenizer:
         try:
             ids = self._backend.encode(text, add_special_tokens=False).ids
         except BaseException as error:
+            try:
+                text.encode()
+            except UnicodeEncodeError as odd:
+                unpaired = f"this text has an unpaired surrogate (character {odd.start + 1}), so it is no Unicode text"
+                advice = "replace it, as in text.encode('utf-8', 'replace').decode()"
+                raise TokenizerError(f"{unpaired}: {advice}") from error
             raise translated(error, "this text cannot be encoded", TokenizerError) from error
         first = self.bos_token_id
         return [first, *ids] if bos and first is not None and ids[:1] != [first] else ids

@@ -61,11 +61,19 @@ def _every_command(
     """Options of the program itself; the help text is that of `app`."""
 
 
+def _path(error: Any) -> str:  # noqa: ANN401  (a _UsageError)
+    """The command whose help explains an error; an option without a value is an error without a context."""
+    if error.ctx is not None:
+        return str(error.ctx.command_path)
+    names = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    return " ".join(["marcot", *(word for word in sys.argv[1:2] if word in names)])
+
+
 def _refuse(error: Any) -> int:  # noqa: ANN401  (a _UsageError, which is not a static type)
     """Print what is wrong with the arguments, or the help if there are none, and return the exit code."""
     message = error.format_message().rstrip(".")
     if message:
-        streams.say(f"error: {message}. Try '{error.ctx.command_path} --help'.")
+        streams.say(f"error: {message}. Try '{_path(error)} --help'.")
     return int(error.exit_code)
 
 

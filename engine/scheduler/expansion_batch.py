@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from ...kernels import MarcotError
 from ..checking import check_branches, check_count, check_integer, refuse_class, shown
@@ -105,6 +105,17 @@ class ExpansionBatch:
 
     def _all(self) -> Iterator[Branch]:
         return (branch for samples in self.branches for branch in samples)
+
+
+def parse_expansions(asked: object, n: int, sampling: Sampling | None, first: int) -> tuple[list[Expansion], bool]:
+    """Convert the arguments of `expand` to `Expansion`s; the second value is whether only one was asked for, not a list.
+
+    Raises:
+        InputError: An argument is invalid; see `parse_expansion`.
+    """
+    if isinstance(asked, Node | Expansion | str | Mapping) or not isinstance(asked, Iterable):
+        return [parse_expansion(asked, n, sampling, first)], True
+    return [parse_expansion(each, n, sampling, first) for each in asked], False
 
 
 def parse_expansion(asked: object, n: int, sampling: Sampling | None, first: int) -> Expansion:

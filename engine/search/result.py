@@ -123,7 +123,8 @@ class SearchResult:
         answer: The chosen answer.
         text: The whole text of the chosen rollout.
         value: Value of the chosen rollout.
-        confidence: Sum of the values of rollouts with the same answer, divided by that of all rollouts; from 0 to 1.
+        confidence: Sum of the values of rollouts with the same answer, divided by that of all rollouts; from 0 to 1; 0
+            if there is no answer.
         rollouts: All rollouts, in the order they finished.
         tree: All nodes, parents before children.
         best_path: Ids of the tree nodes on the chosen rollout, root first.

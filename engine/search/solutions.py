@@ -65,7 +65,7 @@ def solutions(rollouts: Sequence[Rollout], count: int) -> list[Solution]:
 
 def _solution(group: Sequence[Rollout], total: float) -> Solution:
     best = max(group, key=lambda rollout: rollout.value)
-    share = sum(rollout.value for rollout in group) / total if total > 0 else 0.0
+    share = sum(rollout.value for rollout in group) / total if total > 0 and best.answer else 0.0
     return Solution(best.answer, best.text, best.value, share, len(group))
 
 

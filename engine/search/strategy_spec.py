@@ -76,12 +76,12 @@ def parse_strategies(text: str, shared: Mapping[str, str] = NO_PARAMETERS) -> li
 
 
 def parse_parameters(text: str) -> dict[str, str]:
-    """Return the names and values of a list such as `max_rollout_tokens=512,seed=3`.
+    """Return the names and values of `--set`, such as `max_rollout_tokens=512,seed=3`.
 
     Raises:
         InputError: A part of it has another form.
     """
-    return dict(_parameter(part, "the list") for part in text.split(",") if part.strip())
+    return dict(_parameter(part, "--set") for part in text.split(",") if part.strip())
 
 
 def _parameter(part: str, where: str) -> tuple[str, str]:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date as Date
 from threading import Event
 from types import TracebackType
-from typing import Never, Self, TypeVar
+from typing import Never, Self, TypeVar, overload
 
 from ..engine import Engine
 from ..expansion import Expansion
 from ..node import Node
 from ..routines.routine import Routine
 from ..sampling.sampling import Sampling
+from ..scheduler.expansion_batch import parse_expansions
 from ..scoring import Score
 from ..search.protocol import Searcher
 from ..search.question import QuestionLike
@@ -51,7 +52,7 @@ class AsyncEngine:
             max_requests: How many requests may be open at a time, running and waiting together.
 
         Raises:
-            InputError: `max_requests` is not an integer >= 1.
+            InputError: `engine` is no engine, or `max_requests` is not an integer >= 1.
             EngineBusyError: The engine is in use, or another object serves with it already.
         """
         self.engine = engine
@@ -109,9 +110,38 @@ class AsyncEngine:
         ids = self.engine.routines.codec.encode(prompt, bos=True)
         return await self._result(self.engine.routines.prefill(ids, priority, cache_salt))
 
-    async def expand(self, expansions: Iterable[Expansion], *, priority: int = 0) -> list[list[Node]]:
-        """Continue nodes; see `Engine.expand`."""
-        return await self._result(self.engine.routines.expand(list(expansions), priority))
+    @overload
+    async def expand(
+        self, node: Node, n: int = 1, sampling: Sampling | None = None, *, first: int = 0, priority: int = 0
+    ) -> list[Node]: ...
+
+    @overload
+    async def expand(self, node: Expansion, *, priority: int = 0) -> list[Node]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    async def expand(
+        self,
+        node: Iterable[Node | Expansion],
+        n: int = 1,
+        sampling: Sampling | None = None,
+        *,
+        first: int = 0,
+        priority: int = 0,
+    ) -> list[list[Node]]: ...
+
+    async def expand(
+        self,
+        node: Node | Expansion | Iterable[Node | Expansion],
+        n: int = 1,
+        sampling: Sampling | None = None,
+        *,
+        first: int = 0,
+        priority: int = 0,
+    ) -> list[Node] | list[list[Node]]:
+        """Draw `n` continuations of a node, or of each of many nodes; see `Engine.expand`."""
+        expansions, is_one = parse_expansions(node, n, sampling, first)
+        families = await self._result(self.engine.routines.expand(expansions, priority))
+        return families[0] if is_one else families
 
     async def score(
         self,

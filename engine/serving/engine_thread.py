@@ -54,9 +54,11 @@ class EngineThread:
             max_requests: How many submissions may be open at a time.
 
         Raises:
-            InputError: `max_requests` is not an integer >= 1.
+            InputError: `engine` is no engine, or `max_requests` is not an integer >= 1.
             EngineBusyError: The engine is in use, or belongs to another thread.
         """
+        if not isinstance(engine, Engine):
+            raise InputError(f"engine={shown(engine)}: must be an Engine, such as Engine.load(...) returns")
         self._engine = engine
         self._max_requests = check_integer("max_requests", max_requests, "an integer >= 1", least=1)
         self._threads = torch.get_num_threads()

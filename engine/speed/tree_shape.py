@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...model import CheckpointError
 from ...model.files.fields import Fields
 from ...model.files.json_file import read_json
 from ..errors import InputError
@@ -53,10 +54,12 @@ def read_tree_shape(file: Path) -> TreeShape:
     """Read a tree such as `{"parents": [null, 0, 0], "tokens": [512, 40, 25]}`.
 
     Raises:
-        CheckpointError: The file cannot be read, or is not a JSON object.
-        InputError: The object does not describe a tree.
+        InputError: The file cannot be read, or does not describe a tree.
     """
-    values = read_json(file)
+    try:
+        values = read_json(file)
+    except CheckpointError as error:
+        raise InputError(str(error)) from error
     parents = values.get("parents")
     if isinstance(parents, list):
         values = {**values, "parents": [-1 if parent is None else parent for parent in parents]}

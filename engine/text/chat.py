@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date as Date
 from datetime import datetime, time
 
-from ...model import Message, Tokenizer
+from ...model import ChatTemplateError, Message, Tokenizer
 from ..errors import InputError
 
 
@@ -36,7 +36,14 @@ def chat_ids(
             raise InputError("the conversation already has a system message: remove it, or leave out the other one")
         messages = [{"role": "system", "content": system}, *messages]
     now = None if date is None else datetime.combine(date, time.min)
-    return tokenizer.encode(tokenizer.chat(messages, now=now))
+    try:
+        return tokenizer.encode(tokenizer.chat(messages, now=now))
+    except ChatTemplateError as error:
+        odd = [number for number, message in enumerate(messages, 1) if not isinstance(message["content"], str)]
+        if not odd:
+            raise
+        message = f"{error} (the content of message {odd[0]} is not text: give one text, if the template expects that)"
+        raise ChatTemplateError(message) from error
 
 
 def _checked(chat: Sequence[Message]) -> list[Message]:

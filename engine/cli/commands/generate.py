@@ -114,8 +114,10 @@ def _check_start(
     """
     from ...errors import InputError
 
-    if [prompt, token_ids, messages].count(None) != 2:
-        raise InputError("give a prompt, --token-ids, or a conversation with --messages")
+    given = 3 - [prompt, token_ids, messages].count(None)
+    if given != 1:
+        only = "only one of " if given else ""
+        raise InputError(f"give {only}a prompt, --token-ids, or a conversation with --messages")
     if token_ids is not None and chat:
         raise InputError("--chat needs a text prompt, not --token-ids")
     if system is not None and not chat and messages is None:

@@ -36,6 +36,7 @@ def score(
 
       marcot score -m ./no-tokenizer --token-ids "1 2 3" --top-logprobs 3 --json
     """
+    from ...checking import check_integer
     from ...errors import InputError
     from ...results.json_form import score_object, to_line
     from ..spinner import spinner
@@ -44,6 +45,8 @@ def score(
         raise InputError("give either a text or --token-ids")
     tokens = options.prompt_or_ids(text_by_name if text is None else text, token_ids)
     engine = loading.load(model)
+    limit = engine.config.vocab_size
+    check_integer("top_logprobs", top_logprobs, f"from 1 to {limit}", least=1, most=limit)
     with spinner("scoring"):
         [rated] = engine.score([tokens], top_logprobs)
     if json:

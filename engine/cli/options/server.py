@@ -148,7 +148,8 @@ class ServerOptions:
             try:
                 keys += self.api_key_file.read_text("utf-8").splitlines()
             except (OSError, UnicodeDecodeError) as error:
-                raise InputError(f"{self.api_key_file}: cannot be read: {error}") from error
+                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+                raise InputError(f"{self.api_key_file}: cannot be read: {reason}") from error
         keys = [key.strip() for key in keys if key.strip()]
         if self.api_key_file is not None and not keys:
             raise InputError(f"{self.api_key_file}: holds no key; openssl rand -hex 24 makes one")

@@ -95,7 +95,12 @@ def resolve_answer_rule(choice: str | AnswerRule) -> AnswerRule:
 
 
 def agreement(chosen: Rollout, rollouts: Sequence[Rollout]) -> float:
-    """Sum of the values of rollouts with the answer of `chosen`, divided by that of all rollouts; from 0 to 1."""
+    """Sum of the values of rollouts with the answer of `chosen`, divided by that of all rollouts; from 0 to 1.
+
+    It is 0 if `chosen` has no answer, so that questions without an answer never count as confident ones.
+    """
+    if not chosen.answer:
+        return 0.0
     total = sum(rollout.value for rollout in rollouts)
     key = normalise_answer(chosen.answer)
     agreeing = sum(rollout.value for rollout in rollouts if normalise_answer(rollout.answer) == key)

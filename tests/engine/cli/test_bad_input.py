@@ -145,7 +145,7 @@ def test_search(marcot: Callable, talker: Path, arguments: list[Any], code: int,
 
 GENERATE = {
     "no prompt": ([], 2, "give a prompt, --token-ids, or a conversation with --messages"),
-    "prompt and ids": (["one", "--token-ids", "1"], 2, "give a prompt, --token-ids, or a conversation"),
+    "prompt and ids": (["one", "--token-ids", "1"], 2, "give only one of a prompt, --token-ids, or a conversation"),
     "empty prompt": ([""], 2, "the prompt is empty"),
     "more samples than memory": (["one", "-n", 10**9], 2, "samples=1000000000: one call takes at most 262144 branches"),
     "a sample without end": (["one", "--max-tokens", 10**10], 2, "max_tokens=10000000000: must be at most 2147483647"),
@@ -180,9 +180,9 @@ SCORE = {
     "top-k beyond the vocabulary": (
         ["--token-ids", "1 2", "--top-logprobs", 10**6],
         2,
-        "top_k=1000000: must be from 1 to 331",
+        "top_logprobs=1000000: must be from 1 to 331",
     ),
-    "top-k of 0": (["--token-ids", "1 2", "--top-logprobs", 0], 2, "top_k=0: must be from 1 to 331"),
+    "top-k of 0": (["--token-ids", "1 2", "--top-logprobs", 0], 2, "top_logprobs=0: must be from 1 to 331"),
     "ids that are no numbers": (["--token-ids", "1.5"], 2, "--token-ids: '1.5' is not a token id"),
     "id outside the vocabulary": (["--token-ids", "9999"], 2, "token id 9999"),
 }
@@ -216,8 +216,9 @@ def test_unknown_built_in_model(marcot: Callable) -> None:
         (["search", "--model", "x", "--rollouts", "many", "How many?"], "--rollouts"),
         (["search", "--model", "x", "--depth", "3", "How many?"], "--depth"),
         (["serve"], "serve"),
+        (["search", "How many?", "--model"], "'--model' requires an argument. Try 'marcot search --help'"),
     ],
-    ids=["no model", "a number that is none", "unknown option", "unknown command"],
+    ids=["no model", "a number that is none", "unknown option", "unknown command", "an option without its value"],
 )
 def test_usage(marcot: Callable, arguments: list[str], message: str) -> None:
     ended = marcot(*arguments)

@@ -140,9 +140,9 @@ def test_many_threads_get_what_each_would_get_alone(engine: Engine) -> None:
         if pieces != [choice[0] for choice in expected[prompt]]:
             wrong.append(pieces)
         with many.prefill(prompt) as node:
-            [family] = many.expand([Expansion(node, 2, SAMPLING)])
-            if [drawn(child._completion) for child in family] != expected[prompt]:
-                wrong.append(family)
+            families = many.expand([Expansion(node, 2, SAMPLING)])
+            families += [many.expand(node, 2, SAMPLING), many.expand(Expansion(node, 2, SAMPLING))]
+            wrong += [each for each in families if [drawn(kid._completion) for kid in each] != expected[prompt]]
         found = many.search("How?", SEARCH).result()
         if replace(found, stats=None) != replace(result, stats=None):
             wrong.append(found)
@@ -387,3 +387,9 @@ def test_a_loop_that_is_gone_harms_nobody(engine: Engine) -> None:
     del kept
     gc.collect()
     asyncio.run(many.close())
+
+
+def test_a_model_name_is_no_engine() -> None:
+    for kind in (AsyncEngine, BlockingEngine):
+        with pytest.raises(InputError, match=r"engine='model': must be an Engine, such as Engine.load\(...\) returns"):
+            kind("model")  # type: ignore[arg-type]

@@ -70,6 +70,10 @@ def test_agreement_is_a_share_of_reward() -> None:
     assert agreement(ROLLOUTS[0], ROLLOUTS[:2]) == 1.0
 
 
+def test_chains_without_an_answer_agree_on_nothing() -> None:
+    assert agreement(rollout("", 0.9, 3), (rollout("", 0.9, 3), rollout("", 0.8, 4))) == 0.0
+
+
 def test_agreement_without_any_reward_is_zero() -> None:
     nothing = rollout("", 0.0, 0, "cancelled")
     assert agreement(nothing, (nothing,)) == 0.0

@@ -117,7 +117,7 @@ def test_a_vote_by_brute_force(rule: str, rollouts: list[Rollout]) -> None:
 @given(ROLLOUTS)
 def test_agreement_is_what_the_chosen_answer_has_of_all_value(rollouts: list[Rollout]) -> None:
     for chosen in rollouts:
-        agreeing = sum(each.value for each in rollouts if SAME[each.answer] == SAME[chosen.answer])
+        agreeing = sum(each.value for each in rollouts if each.answer and SAME[each.answer] == SAME[chosen.answer])
         total = sum(each.value for each in rollouts)
         assert agreement(chosen, rollouts) == (agreeing / total if total else 0.0)
 
