@@ -108,7 +108,7 @@ class ExpansionBatch:
 
 
 def parse_expansions(asked: object, n: int, sampling: Sampling | None, first: int) -> tuple[list[Expansion], bool]:
-    """Convert the arguments of `expand` to `Expansion`s; the second value is whether only one was asked for, not a list.
+    """Convert the arguments of `expand` to `Expansion`s; and whether it was one, not a list of them.
 
     Raises:
         InputError: An argument is invalid; see `parse_expansion`.

@@ -142,7 +142,7 @@ def test_many_threads_get_what_each_would_get_alone(engine: Engine) -> None:
         with many.prefill(prompt) as node:
             families = many.expand([Expansion(node, 2, SAMPLING)])
             families += [many.expand(node, 2, SAMPLING), many.expand(Expansion(node, 2, SAMPLING))]
-            wrong += [each for each in families if [drawn(kid._completion) for kid in each] != expected[prompt]]
+            wrong.extend(each for each in families if [drawn(kid._completion) for kid in each] != expected[prompt])
         found = many.search("How?", SEARCH).result()
         if replace(found, stats=None) != replace(result, stats=None):
             wrong.append(found)
