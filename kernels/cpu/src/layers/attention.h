@@ -13,6 +13,7 @@
 
 #include "../linear/tile.h"
 #include "../team/scratch.h"
+#include "gather_tile.h"
 #include "rowwise.h"
 
 namespace marcot {
@@ -37,58 +38,6 @@ constexpr int64_t kUnitRows = 8;
 constexpr int64_t kUnitFloats = 1 << 20;
 
 namespace attention {
-
-constexpr int64_t kRunPages = 4;                    // 64 tokens of V: 16 KB with a head_dim of 64
-constexpr int64_t kRunTokens = kRunPages * kPanel;  // tokens of one sum; runs begin at multiples of this position
-
-// Where the sum of a query goes. Until the run is complete, it is kept in `run`; after the last token of the run, it is
-// added to `out`, and `run` is reset to zero.
-struct Target {
-    float *run, *out;
-    bool ends;
-};
-
-// Adds p[r][first..end) * V to dimensions [d, d + 16) of each target, where slot s is in pages[s / 16]. With `Fetch`,
-// it also prefetches what the next run will read: the same offsets, kRunPages further on in `pages`. Not inlined, see
-// multiply_tile.
-template <int Rows, bool Fetch>
-__attribute__((noinline)) void gather_tile(const float* const* p, int64_t first, int64_t end, const float* const* pages,
-                                           int64_t dim, int64_t d, const Target* targets) {
-    const float* weights[Rows];
-    F32 acc[Rows][kVectors];
-#pragma GCC unroll 12
-    for (int r = 0; r < Rows; r++) {
-        weights[r] = p[r];
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) acc[r][v] = load<F32>(targets[r].run + d + v * kLanes);
-    }
-    for (int64_t slot = first; slot < end;) {
-        const int64_t offset = slot % kPanel * dim + d;
-        const float* values = pages[slot / kPanel] + offset;
-        const float* next = pages[slot / kPanel + kRunPages] + offset;
-        const int64_t stop = std::min(end, (slot / kPanel + 1) * kPanel);
-        for (; slot < stop; slot++, values += dim, next += dim) {
-            if constexpr (Fetch) __builtin_prefetch(next, 0, 2);
-            F32 value[kVectors];
-#pragma GCC unroll 4
-            for (int v = 0; v < kVectors; v++) value[v] = pinned(load<F32>(values + v * kLanes));
-#pragma GCC unroll 12
-            for (int r = 0; r < Rows; r++) {
-                const F32 weight = splat(weights[r][slot]);
-#pragma GCC unroll 4
-                for (int v = 0; v < kVectors; v++) acc[r][v] = fma(weight, value[v], acc[r][v]);
-            }
-        }
-    }
-#pragma GCC unroll 12
-    for (int r = 0; r < Rows; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) {
-            float *run = targets[r].run + d + v * kLanes, *out = targets[r].out + d + v * kLanes;
-            store(run, targets[r].ends ? F32{} : acc[r][v]);
-            if (targets[r].ends) store(out, load<F32>(out) + acc[r][v]);
-        }
-}
 
 // One query head of one row.
 struct Query {
@@ -117,6 +66,7 @@ class Unit {
 
     void run() {
         static thread_local std::vector<const WorkItem*> items;
+        static thread_local std::vector<int64_t> pages;
         static thread_local std::vector<Query> queries;
         static thread_local Scratch scratch;
         items.clear();
@@ -124,6 +74,13 @@ class Unit {
             if (item->first_row < last_row_ && item->first_row + item->rows > first_row_) items.push_back(item);
         std::stable_sort(items.begin(), items.end(),
                          [](const WorkItem* a, const WorkItem* b) { return a->position < b->position; });
+        pages.clear();
+        for (const WorkItem* item : items)
+            for (int64_t p = 0; p < pages_of(*item); p++) {
+                const int64_t page = plan_.pages[item->first_page + p];
+                pages.push_back((page * shape_.kv_heads + kv_head_) * kPanel * shape_.head_dim);
+            }
+        pages.resize(pages.size() + 2 * kRunPages, pages.empty() ? 0 : pages.back());  // what the last items prefetch
         int64_t longest = 0;
         for (int64_t row = first_row_; row < last_row_; row++)
             longest = std::max<int64_t>(longest, plan_.positions[row] + 1);
@@ -141,9 +98,20 @@ class Unit {
                                    plan_.positions[row]});
         }
         queries_ = queries.data();
-        for (const WorkItem* item : items) score(*item);
+        const int64_t* from = pages.data();
+        for (const WorkItem* item : items) {
+            score(*item, from);
+            from += pages_of(*item);
+        }
+        for (int64_t p = 0; p < kRunPages; p++)  // the first pages that `gather` reads
+            for (int64_t i = 0; i < kPanel * shape_.head_dim; i += kCacheLine)
+                __builtin_prefetch(v_pages_ + pages[p] + i);
         for (const Query& query : queries) normalize(query);
-        for (const WorkItem* item : items) gather(*item);
+        from = pages.data();
+        for (const WorkItem* item : items) {
+            gather(*item, from);
+            from += pages_of(*item);
+        }
     }
 
  private:
@@ -160,36 +128,31 @@ class Unit {
         return {queries_ + (first - first_row_) * shape_.group, (last - first) * shape_.group, position};
     }
 
-    // The part of this KV head in the page that holds `slot` of an item.
-    const float* page(const float* pages, const WorkItem& item, int64_t slot) const {
-        const int64_t page = plan_.pages[item.first_page + slot / kPanel];
-        return pages + (page * shape_.kv_heads + kv_head_) * kPanel * shape_.head_dim;
-    }
+    static int64_t pages_of(const WorkItem& item) { return (item.first_slot + item.length + kPanel - 1) / kPanel; }
 
     // Computes the scores of the item's positions. A page of K fits in the L1 cache, and every query uses it before the
-    // next page is read.
-    void score(const WorkItem& item) const {
+    // next page is read. `from` has the offsets of the item's pages in k_pages, then those of the items after it.
+    void score(const WorkItem& item, const int64_t* from) const {
         const Readers readers = readers_of(item);
-        const auto k = [&](int64_t slot) { return page(k_pages_, item, slot); };
         const int64_t length = std::min<int64_t>(item.length, readers.last_position + 1 - item.position);
         const int64_t page_bytes = kPanel * shape_.head_dim * sizeof(float);
         for (int64_t done = 0, count; done < length; done += count) {
             const int64_t slot = item.first_slot + done, first = slot % kPanel;
             count = std::min(kPanel - first, length - done);
-            const float* panel = k(slot);
-            const auto* next = (const uint8_t*)k(done + count < length ? slot + count : slot);
+            const float* panel = k_pages_ + from[slot / kPanel];
+            const auto* next = (const uint8_t*)(k_pages_ + from[slot / kPanel + 1]);
             for_tiles<kTileRows>(readers.count, [&](int64_t index, auto rows) {
                 constexpr int kRows = decltype(rows)::value;
                 const Query* query = readers.first + index;
-                const float* from[kRows];
+                const float* queries[kRows];
                 float* to[kRows];
                 float part[kRows * kPanel];
                 for (int r = 0; r < kRows; r++) {
-                    from[r] = query[r].q;
+                    queries[r] = query[r].q;
                     to[r] = count == kPanel ? query[r].scores + item.position + done : part + r * kPanel;
                 }
                 const Ahead ahead{next + index * page_bytes / readers.count, page_share<kRows>(readers.count)};
-                multiply_tile<kRows>(from, shape_.head_dim, panel, false, to, ahead);
+                multiply_tile<kRows>(queries, shape_.head_dim, panel, false, to, ahead);
                 if (count == kPanel) return;
                 for (int r = 0; r < kRows; r++)  // the other lanes are positions of other items
                     std::memcpy(query[r].scores + item.position + done, to[r] + first, count * sizeof(float));
@@ -224,15 +187,15 @@ class Unit {
     }
 
     // Adds probabilities times V. A run of V fits in the L1 cache, and every query uses it before the next run is read.
-    void gather(const WorkItem& item) const {
+    // `from` is as in `score`.
+    void gather(const WorkItem& item, const int64_t* from) const {
         const Readers readers = readers_of(item);
-        const int64_t dim = shape_.head_dim, last = item.first_slot + item.length - 1;
+        const int64_t dim = shape_.head_dim;
         const float* pages[2 * kRunPages + 1];  // of a run, which may begin inside a page, and of the next run
         for (int64_t done = 0, count; done < item.length; done += count) {
             const int64_t position = item.position + done, slot = item.first_slot + done, first = slot % kPanel;
             count = std::min(kRunTokens - position % kRunTokens, item.length - done);
-            for (int64_t p = 0; p <= 2 * kRunPages; p++)
-                pages[p] = page(v_pages_, item, std::min(slot - first + p * kPanel, last));
+            for (int64_t p = 0; p <= 2 * kRunPages; p++) pages[p] = v_pages_ + from[slot / kPanel + p];
             for_tiles<kTileRows>(readers.count, [&](int64_t index, auto rows) {
                 constexpr int kRows = decltype(rows)::value;
                 const Query* query = readers.first + index;
@@ -249,13 +212,17 @@ class Unit {
                     const int64_t next = position + added;
                     targets[r] = {query[r].run, query[r].out, next % kRunTokens == 0 || next > query[r].position};
                 }
-                int64_t d = 0;
-                for (; d + kPanel <= dim; d += kPanel) {
+                const auto add = [&](auto vectors, int64_t d) {
+                    constexpr int kCount = decltype(vectors)::value;
                     if (index == 0)
-                        gather_tile<kRows, true>(p, first, end, pages, dim, d, targets);
+                        gather_tile<kRows, kCount, true>(p, first, end, pages, dim, d, targets);
                     else
-                        gather_tile<kRows, false>(p, first, end, pages, dim, d, targets);
-                }
+                        gather_tile<kRows, kCount, false>(p, first, end, pages, dim, d, targets);
+                };
+                int64_t d = 0;
+                for (; d + kWideVectors * kLanes <= dim; d += kWideVectors * kLanes)
+                    add(std::integral_constant<int, kWideVectors>{}, d);
+                for (; d + kPanel <= dim; d += kPanel) add(std::integral_constant<int, kVectors>{}, d);
                 for (; d < dim; d++)
                     for (int r = 0; r < kRows; r++) {
                         float sum = targets[r].run[d];
