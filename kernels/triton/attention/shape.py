@@ -68,6 +68,7 @@ _EIGHT_BITS_OF_64: Final[Mapping[str, _Shapes]] = {
 }
 _EIGHT_BITS_OF_128: Final[Mapping[str, _Shapes]] = {
     "sm_90": _shapes((128, 4, 2), (64, 4, 3), (64, 4, 1), (32, 4, 2)),
+    "rdna": _shapes((16, 4, 2), (16, 4, 2), (16, 16, 1), (32, 16, 2)),  # with those of 16-bit pages, Triton 3.6 spills
 }
 """Shapes that differ for 8-bit pages. Those with one stage load K and V ahead into registers."""
 
