@@ -174,13 +174,22 @@ _NVIDIA: Final[Mapping[int, LinearShape]] = {
 _ROOMIER: Final[Mapping[int, LinearShape]] = {**_NVIDIA, 8: _NVIDIA[8]._replace(blocks=6, registers=160)}
 
 # By the name of an architecture, or its family. Measured on sm_90. Architectures on which its register limits cause
-# spills (`make kernel-report`) have higher limits.
+# spills (`make kernel-report`, with Triton 3.6 too) have higher limits.
 _SHAPES: Final[Mapping[str, Mapping[int, LinearShape]]] = {
     "nvidia": _NVIDIA,
     "sm_86": _ROOMIER,
     "sm_89": _ROOMIER,
-    "sm_100": {**_ROOMIER, 64: _NVIDIA[64]._replace(registers=_MOST_REGISTERS)},
-    "sm_120": {**_ROOMIER, 16: _NVIDIA[16]._replace(registers=_MOST_REGISTERS)},
+    "sm_100": {
+        **_ROOMIER,
+        16: _NVIDIA[16]._replace(blocks=8, registers=120),
+        32: _NVIDIA[32]._replace(blocks=4, registers=_MOST_REGISTERS),
+        64: _NVIDIA[64]._replace(registers=_MOST_REGISTERS),
+    },
+    "sm_120": {
+        **_ROOMIER,
+        16: _NVIDIA[16]._replace(registers=_MOST_REGISTERS),
+        128: _NVIDIA[128]._replace(stages=2),
+    },
     "cdna": {16: LinearShape(16, 128, 4, 3), 32: LinearShape(32, 128, 4, 3)},
     "rdna": {16: LinearShape(16, 128, 4, 2), 32: LinearShape(32, 128, 4, 2)},
 }
