@@ -151,7 +151,7 @@ def _slots(nodes: Sequence[KVNode], lengths: Ints) -> NDArray[np.int32]:
     """The slots of the first `lengths` tokens of each node."""
     pages = list(map(_PAGES, nodes))
     counts = np.fromiter(map(len, pages), np.int64, len(pages))
-    table = np.array(list(chain.from_iterable(pages)), np.int32)
+    table = np.fromiter(chain.from_iterable(pages), np.int32, int(counts.sum()))
     slots = (table[:, None] * np.int32(PAGE_SIZE) + _IN_PAGE).ravel()
     first = (np.cumsum(counts) - counts) * PAGE_SIZE + np.fromiter(map(_FIRST_SLOT, nodes), np.int64, len(pages))
     edges = np.zeros(len(slots) + 1, np.int8)

@@ -18,9 +18,6 @@ from ..sampling.row_sampling import RowSampling, sample_params
 _NOTHING: Final = RowSampling()
 """The sampling of a row that only has to produce a hidden state."""
 
-_NO_PLACE: Final = (0, 0, -1, -1, 0)
-"""The result of `_place` for a row whose request has finished."""
-
 _NO_ENDS: Final = np.full(ROUND_ENDS, -1, np.int64)
 
 
@@ -48,21 +45,24 @@ class RoundRows:
         Args:
             readers: One row each, in the order of `plan`: the last token of a branch, or the last token of another
                 node, to compute its hidden state. Rows of finished requests run too, but have no visible effect.
-            plan: A plan with room for `tokens`.
-            tokens: At most `ROUND_TOKENS`.
+            plan: A plan with room for `tokens`. Its positions may be others.
+            tokens: At most `ROUND_TOKENS`; the round has fewer if no branch may draw as many.
         """
         leaves = [reader.leaf.serial for reader in readers]
         if leaves != self._leaves:
             self._samplings, self._leaves = _samplings(readers, self._vocab), leaves
-        ids, slots, pages, next_pages, left = np.array([_place(reader) for reader in readers], np.int64).T
+        columns = np.array([_place(reader) for reader in readers], np.int64).T
+        positions, ids, slots, pages, next_pages, left = columns
+        tokens = min(tokens, max(int(left.max()), 1))
         params, draw_temperature, ends, candidates = self._samplings
         places = _places(pages, next_pages, slots, tokens)
-        token_ids, slots_now = torch.from_numpy(ids.copy()), torch.from_numpy(places[:, 0].copy())
+        position, token_ids = torch.from_numpy(positions.copy()), torch.from_numpy(ids.copy())
+        slots_now = torch.from_numpy(places[:, 0].copy())
         return Round(
             tokens,
-            StepInput(token_ids, slots_now, plan, torch.arange(len(ids))),
+            StepInput(token_ids, slots_now, plan._replace(positions=position.int()), torch.arange(len(ids))),
             torch.from_numpy(places[:, 1:].copy()),
-            params._replace(position=plan.positions.long() + 1),
+            params._replace(position=position + 1),
             draw_temperature,
             ends,
             torch.from_numpy(np.minimum(left, tokens).astype(np.int32)),
@@ -71,14 +71,17 @@ class RoundRows:
 
 
 def _place(reader: Reader) -> tuple[int, ...]:
-    """A row's token, the token's slot within its page, that page, the next page, and how many tokens may be drawn."""
+    """A row's position and token, the token's slot in its page, that page, the next page, and how many may be drawn.
+
+    A row whose request has finished gets the position of the node's first token, which always exists.
+    """
     request, leaf, first, _, _ = reader
     if request.finished:
-        return _NO_PLACE
+        return leaf.start, 0, 0, -1, -1, 0
     page, slot = divmod(leaf.first_slot + first, PAGE_SIZE)
     pages, branch = leaf.pages, request.branch_at(leaf)
     next_page = pages[page + 1] if page + 1 < len(pages) else -1
-    return leaf.tokens[first], slot, pages[page], next_page, 0 if branch is None else branch.left
+    return leaf.start + first, leaf.tokens[first], slot, pages[page], next_page, 0 if branch is None else branch.left
 
 
 def _samplings(readers: Sequence[Reader], vocab: int) -> _Samplings:

@@ -250,9 +250,13 @@ class Scheduler:
         """Admit requests, then launch a round; or run a step, unless `ahead`, if not all requests only decode."""
         self._admit()
         self._start()
+        if prepared is not None:
+            self._flight = self._step_runner.launch_prepared(prepared, self._running)
+        if self._flight is not None:
+            return
         readers, tokens = self._gather()
         if readers and tokens:
-            self._flight = self._step_runner.launch(readers, tokens, prepared)
+            self._flight = self._step_runner.launch(readers, tokens)
         elif readers and not ahead:
             self._step_runner.draw(self._step_runner.run(readers))
             self._start()
@@ -266,7 +270,7 @@ class Scheduler:
         if flight is None or not self._step_runner.graphed:
             return None
         self._admit()
-        flying = {reader.request.order for reader in flight.readers if reader.leaf is reader.request.node}
+        flying = {reader.leaf for reader in flight.readers}
         readers: list[Reader] = []
         tokens = 0
         for order in sorted(self._running):
@@ -274,7 +278,7 @@ class Scheduler:
             branch = request.branch_at(request.leaf)
             if branch is None or branch.on_host or not branch.ready:
                 return None
-            drawn = flight.tokens if order in flying else 1
+            drawn = flight.tokens if branch.node in flying else 1
             left = branch.left - drawn
             if left > 0:
                 readers.append(Reader(branch, branch.node, len(branch.node.tokens) + drawn - 1, 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -67,14 +67,29 @@ class Prepared(NamedTuple):
     plan: Plan
     tokens: int
 
-    def rows(self, readers: Sequence[Reader], tokens: int) -> list[Reader] | None:
-        """Put `readers` in the plan's order and add its ended branches; None if the plan does not fit `readers`."""
-        if tokens > self.tokens or len(readers) * _FEW_ENDED < len(self.readers) * (_FEW_ENDED - 1):
-            return None
-        present = {reader.leaf.serial: reader for reader in readers}
-        rows = [present.pop(planned.leaf.serial, planned) for planned in self.readers]
-        ended = (row for row, planned in zip(rows, self.readers, strict=True) if row is planned)
-        return None if present or not all(row.request.finished and row.leaf.tokens for row in ended) else rows
+    def rows(self, running: Collection[int]) -> list[Reader] | None:
+        """The readers at the positions that their branches have reached; those of ended branches stay as they are.
+
+        Args:
+            running: `Request.order` of all requests that the round would have to include.
+
+        Returns:
+            None if the plan does not fit: some of `running` are not in it, or too many of its branches have ended.
+        """
+        rows: list[Reader] = []
+        missing, ended = len(running), 0
+        for reader in self.readers:
+            request, leaf, first, _, _ = reader
+            missing -= request.order in running
+            if request.finished:
+                ended += 1
+                if not leaf.tokens:
+                    return None
+            elif leaf.computed != first:
+                rows.append(reader._replace(first=leaf.computed))
+                continue
+            rows.append(reader)
+        return None if missing or ended * _FEW_ENDED > len(rows) else rows
 
 
 class StepRunner:
@@ -171,7 +186,7 @@ class StepRunner:
         readers, plan = self._planner.plan(readers, tokens)
         return Prepared(readers, plan, tokens)
 
-    def launch(self, readers: Sequence[Reader], tokens: int, prepared: Prepared | None = None) -> Flight:
+    def launch(self, readers: Sequence[Reader], tokens: int) -> Flight:
         """Launch a round in which every branch among `readers` draws up to `tokens` tokens.
 
         The branches must have pages for these tokens.
@@ -179,23 +194,26 @@ class StepRunner:
         Args:
             readers: One row each: the last token of a branch, or the last token of another node.
             tokens: At most `ROUND_TOKENS`.
-            prepared: A plan made in advance; used if it fits.
 
         Returns:
             The round; with CUDA graphs, it is still running on the device. Only one may run at a time.
         """
         for reader in readers:
             _count(reader)
-        if prepared is not None and (ordered := prepared.rows(readers, tokens)) is not None:
-            readers, plan = ordered, prepared.plan._replace(positions=_positions(ordered))
-        else:
-            readers, plan = self._planner.plan(readers, tokens)
+        return self._launched(*self._planner.plan(readers, tokens), tokens)
+
+    def launch_prepared(self, prepared: Prepared, running: Collection[int]) -> Flight | None:
+        """Launch the round that was `prepared`; None if it does not fit the `running` requests, see `Prepared.rows`."""
+        rows = prepared.rows(running)
+        return None if rows is None else self._launched(rows, prepared.plan, prepared.tokens)
+
+    def _launched(self, readers: Sequence[Reader], plan: Plan, tokens: int) -> Flight:
         round = self._rows.round(readers, plan, tokens)
         wait = self._graphs.launch(round) if self._graphs is not None and self._graphs.takes(round) else None
         if wait is None:
             drawn = run_round(self._decoder, self._cache, round)
-            return Flight(readers, tokens, lambda: drawn)
-        return Flight(readers, tokens, wait)
+            return Flight(readers, round.tokens, lambda: drawn)
+        return Flight(readers, round.tokens, wait)
 
     def land(self, flight: Flight, running: Container[int]) -> None:
         """Wait for a round, append the drawn tokens to the branches, and draw those that the device could not choose.
@@ -286,12 +304,6 @@ def _planner(decoder: Decoder) -> Planner:
     if tiling is None:
         return ItemPlanner()
     return TilePlanner(tiling, config.gqa_group, config.head_dim, deterministic=kernels.deterministic)
-
-
-def _positions(readers: Sequence[Reader]) -> Tensor:
-    """`Plan.positions` of single rows; an ended branch gets the position of its first token, which always exists."""
-    positions = [leaf.start + (0 if request.finished else first) for request, leaf, first, _, _ in readers]
-    return torch.from_numpy(np.array(positions, np.int32))
 
 
 def _count(reader: Reader) -> None:

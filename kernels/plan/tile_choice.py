@@ -142,21 +142,20 @@ def shared(segments: Segments, cost: TileCost) -> Reads:
     """The runs to read; a segment too short for separate tiles is read again with each of the segments below it."""
     tiles, ending = -(-segments.rows // cost.rows), -(-segments.ends // cost.rows)
     goes_on = np.bincount(segments.above + 1, tiles, len(tiles) + 1)[1:]
-    again = ((goes_on + ending - tiles) * (cost.block / BLOCK_TOKENS)).tolist()
-    saved = np.where(goes_on > 0, tiles * (cost.tile + cost.partial) * _OPENING, -np.inf).tolist()
-    left = [0] * (len(tiles) + 1)  # the last entry belongs to -1, the parent of the first segments
-    before: list[int] = []
-    for number, (upper, length) in enumerate(zip(segments.above.tolist(), segments.length.tolist(), strict=True)):
-        came = left[upper]
-        before.append(came)
-        if (came + length) * again[number] < saved[number]:
-            left[number] = came + length
-    is_left = np.array(left[:-1]) > 0
+    again = (goes_on + ending - tiles) * (cost.block / BLOCK_TOKENS)
+    saved = tiles * (cost.tile + cost.partial) * _OPENING
+    left = np.zeros(len(tiles) + 1, np.int64)  # the last entry belongs to -1, the parent of the first segments
+    for number in np.flatnonzero(goes_on > 0).tolist():
+        length = left[segments.above[number]] + segments.length[number]
+        if length * again[number] < saved[number]:
+            left[number] = length
+    before = left[segments.above]
+    is_left = left[:-1] > 0
     first_row = np.where(is_left, segments.end_row, segments.first_row)
     rows = np.where(is_left, segments.ends, segments.rows)
     kept = np.flatnonzero(rows > 0)
     kept = kept[np.lexsort((first_row[kept], rows[kept] > 1))]
-    came_along = np.array(before)[kept]
+    came_along = before[kept]
     return Reads(kept, came_along, came_along + segments.length[kept], first_row[kept], rows[kept])
 
 
@@ -224,10 +223,11 @@ def works_for(
         parts = split(Packs(numbers, *rows_and_widths), np.repeat(mosts, len(packs.first)))
         way, first, part_blocks = parts.first // runs, first_row.ravel()[parts.first], parts.blocks
         is_partial_part = several[first + parts.rows] > several[first]
-        counts[0] += np.bincount(way, minlength=ways)
-        counts[1] += np.bincount(way, part_blocks, ways)
-        np.maximum.at(counts[2], way, part_blocks)
-        counts[3] += np.bincount(way, is_partial_part, ways)
+        begins, packed_ways = np.searchsorted(way, range(len(mosts))), counts[:, : len(mosts)]
+        packed_ways[0] += np.diff(begins, append=len(way))
+        packed_ways[1] += np.add.reduceat(part_blocks, begins)
+        np.maximum(packed_ways[2], np.maximum.reduceat(part_blocks, begins), out=packed_ways[2])
+        packed_ways[3] += np.add.reduceat(is_partial_part, begins, dtype=np.int64)
     return [Work._make([*of_way, tokens]) for of_way in counts.T.astype(np.int64).tolist()]
 
 

@@ -46,7 +46,10 @@ class DrawnTokens(NamedTuple):
     @classmethod
     def joined(cls, tables: Sequence[NDArray[np.int32]], k: int) -> Self:
         """Concatenate `[tokens, 3 + 2 k']` tables, after reducing them to at most `k` candidates per token."""
-        return cls(np.concatenate([_narrowed(table, k) for table in tables] or [NO_DRAWN]))
+        most = _CANDIDATES + 2 * k
+        return cls(
+            np.concatenate([table if table.shape[1] <= most else _narrowed(table, k) for table in tables] or [NO_DRAWN])
+        )
 
     @property
     def ids(self) -> NDArray[np.int32]:
@@ -81,6 +84,4 @@ def _candidates(table: NDArray[np.int32]) -> int:
 
 def _narrowed(table: NDArray[np.int32], k: int) -> NDArray[np.int32]:
     had = _candidates(table)
-    if had <= k:
-        return table
     return np.concatenate((table[:, : _CANDIDATES + k], table[:, _CANDIDATES + had : _CANDIDATES + had + k]), axis=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -144,15 +144,15 @@ def test_random_scripts(loaded: Loaded, script: list[Act], crowded: bool, reques
 def test_some_end_in_every_round(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     """Branches that have ended still have rows in a plan that was made ahead."""
     ended = 0
-    launch = step_runner.StepRunner.launch
+    launch = step_runner.StepRunner.launch_prepared
 
-    def counted(passes: step_runner.StepRunner, readers: Sequence[Any], *options: Any) -> step_runner.Flight:
+    def counted(passes: step_runner.StepRunner, *prepared: Any) -> step_runner.Flight | None:
         nonlocal ended
-        flight = launch(passes, readers, *options)
-        ended += len(flight.readers) - len(readers)
+        flight = launch(passes, *prepared)
+        ended += sum(reader.request.finished for reader in flight.readers) if flight is not None else 0
         return flight
 
-    monkeypatch.setattr(step_runner.StepRunner, "launch", counted)
+    monkeypatch.setattr(step_runner.StepRunner, "launch_prepared", counted)
     way = Sampling(50.0, top_k=0, top_p=1.0, max_tokens=40, stop_token_ids=tuple(range(3, 10)), ignore_eos=True)
     families = []
     for tokens in LENGTHS:
