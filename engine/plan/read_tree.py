@@ -92,7 +92,7 @@ def _segments(begins: list[int], behind: list[int], own: list[int], nodes: int) 
         row += sizes[stretch]
 
     found: list[tuple[int, ...]] = []
-    above = {-1: -1}  # the segment whose lowest node has this number
+    above = {-1: -1}  # the segment whose lowest node has this number, if another segment continues it
     for stretch, end in enumerate(ends_at):
         lowest = begins[stretch]
         if lowest == end:
@@ -100,7 +100,6 @@ def _segments(begins: list[int], behind: list[int], own: list[int], nodes: int) 
         row = end_row = first_rows[stretch]
         rows = ends = own[stretch]
         if not below[stretch]:  # true for most stretches
-            above[lowest] = len(found)
             found.append((lowest, end, above[behind[stretch]], row, rows, ends, end_row))
             continue
         cuts: list[tuple[int, ...]] = []

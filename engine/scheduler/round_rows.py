@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -51,8 +52,8 @@ class RoundRows:
         leaves = [reader.leaf.serial for reader in readers]
         if leaves != self._leaves:
             self._samplings, self._leaves = _samplings(readers, self._vocab), leaves
-        columns = np.array([_place(reader) for reader in readers], np.int64).T
-        positions, ids, slots, pages, next_pages, left = columns
+        rows = chain.from_iterable(map(_place, readers))
+        positions, ids, slots, pages, next_pages, left = np.fromiter(rows, np.int64).reshape(len(readers), -1).T
         tokens = min(tokens, max(int(left.max()), 1))
         params, draw_temperature, ends, candidates = self._samplings
         places = _places(pages, next_pages, slots, tokens)
