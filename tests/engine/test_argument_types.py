@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -24,6 +25,7 @@ from marcot.engine import (
     checking,
 )
 from marcot.engine.dataset.options import DatasetOptions
+from marcot.engine.kv import pool_size
 from marcot.engine.search.actions import GuidedActions, Kind, MiniStep, Uncertain
 from marcot.engine.search.values import GroupConfidence, Judge, MarcoConfidence, Mixture
 from marcot.kernels import MarcotError
@@ -184,3 +186,18 @@ def test_a_pool_larger_than_the_memory_says_what_it_takes(tiny_checkpoint: Calla
         InputError, match=r"they need .* GB, but there are only [\d,.]+ GB: ask for at most \d+, or fewer"
     ):
         Engine.load(str(tiny_checkpoint("qwen2")), kv_tokens=tokens)
+
+
+def test_a_pool_may_be_as_large_as_the_memory(
+    tiny_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list of its pages counts as well."""
+    monkeypatch.setattr(pool_size, "free_memory", lambda device: 40_000_000)
+    folder = str(tiny_checkpoint("qwen2"))
+    with pytest.raises(InputError, match="ask for at most") as refusal:
+        Engine.load(folder, kv_tokens=10**9)
+    [most] = re.findall(r"at most (\d+)", str(refusal.value))
+    engine = Engine.load(folder, kv_tokens=int(most))
+    assert engine.tree.pool.capacity == int(most) // 16
+    with pytest.raises(InputError, match="ask for at most"):
+        Engine.load(folder, kv_tokens=int(most) + 1)

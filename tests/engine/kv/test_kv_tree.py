@@ -251,8 +251,9 @@ def test_prompts_share_nodes_only_with_those_of_the_same_salt() -> None:
 
 
 def test_released_nodes_go_before_held_ones_and_old_before_new() -> None:
+    """The last use counts, not the order in which they were made or first queued for eviction."""
     tree = KVTree(3)
-    old, new, held = (computed(tree, [token] * PAGE_SIZE) for token in (1, 2, 3))
+    new, old, held = (computed(tree, [token] * PAGE_SIZE) for token in (1, 2, 3))
     for node in (held, old, new):
         tree.hold(node)
         tree.pin(node)
@@ -270,6 +271,68 @@ def test_released_nodes_go_before_held_ones_and_old_before_new() -> None:
     tree.check_integrity()
 
 
+def test_a_split_node_is_as_old_as_it_was() -> None:
+    tree = KVTree(4)
+    split, other = computed(tree, [1] * 2 * PAGE_SIZE), computed(tree, [2] * PAGE_SIZE)
+    upper = tree.ancestor_at(split, PAGE_SIZE)
+    hungry = tree.fork(tree.root)
+    tree.pin(hungry)
+    assert tree.reserve(hungry, 3 * PAGE_SIZE)
+    assert not split.pages
+    assert not upper.pages
+    assert other.pages
+    tree.check_integrity()
+
+
+def test_pages_after_the_computed_tokens_are_trimmed() -> None:
+    """But the first page stays, since a node without pages may have no children with pages."""
+    tree = KVTree(5)
+    for tokens, pages in ((0, 1), (1, 1), (PAGE_SIZE, 1), (PAGE_SIZE + 1, 2), (3 * PAGE_SIZE, 3)):
+        node = tree.fork(tree.root)
+        tree.pin(node)
+        node.extend([7] * tokens)
+        assert tree.reserve(node, 5 * PAGE_SIZE)
+        node.count_computed(tokens)
+        tree.trim(node)
+        assert (len(node.pages), tree.pool.free) == (pages, 5 - pages)
+        tree.check_integrity()
+        tree.unpin(node)
+        tree.discard(node)
+    assert tree.pool.peak == 5
+
+
+def test_pages_are_reserved_ahead_for_all_nodes_or_for_none() -> None:
+    tree = KVTree(6)
+    nodes = [tree.fork(tree.root) for _ in range(3)]
+    for node, pages in zip(nodes, (1, 1, 3), strict=True):
+        tree.pin(node)
+        assert tree.reserve(node, pages * PAGE_SIZE)
+    assert not tree.reserve_ahead(nodes, [17, 17, 5])
+    assert [len(node.pages) for node in nodes] == [1, 1, 3]
+    assert tree.reserve_ahead(nodes, [17, 16, 5])
+    assert [len(node.pages) for node in nodes] == [2, 1, 3]
+    tree.check_integrity()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "found"),
+    [
+        ([1, 2, 3, 7], True),
+        ([1, 2, 3], True),
+        ([1, 2], True),
+        ([1, 2, 7], False),
+        ([1, 7], False),
+        ([1, 2, 3, 8], False),
+        ([1, 2, 3, 7, 7], False),
+        ([2], False),
+    ],
+)
+def test_a_tree_has_the_prefixes_of_its_paths_and_nothing_else(tokens: list[int], found: bool) -> None:
+    tree = KVTree(4)
+    tree.insert(tree.insert(tree.root, [1, 2, 3]), [7])
+    assert tree.has(tree.root, tokens) == found
+
+
 def test_path_hash_does_not_depend_on_how_tokens_are_cut() -> None:
     whole, cut = KVTree(8), KVTree(8)
     node = computed(cut, list(range(40)))
@@ -277,6 +340,13 @@ def test_path_hash_does_not_depend_on_how_tokens_are_cut() -> None:
         cut.ancestor_at(node, end)
     assert node.path_hash() == computed(whole, list(range(40))).path_hash()
     assert node.path_hash() != computed(whole, [*range(39), 0]).path_hash()
+
+
+def test_path_hash_depends_on_the_order_and_the_number_of_tokens() -> None:
+    tree = KVTree(8)
+    paths = [[token] * count for token in (0, 5, 6) for count in (1, 2, 3)] + [[5, 6], [6, 5], [5, 0], [5, 5, 6]]
+    hashes = {tree.root.path_hash(), *(tree.insert(tree.root, path).path_hash() for path in paths)}
+    assert len(hashes) == 1 + len(paths)
 
 
 @pytest.mark.parametrize("harm", ["lost page", "double owner", "wrong count"])

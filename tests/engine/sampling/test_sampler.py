@@ -12,7 +12,7 @@ import pytest
 import torch
 from marcot.engine import Engine, Expansion, InputError, Sampling
 from marcot.engine.sampling.branch_key import branch_key
-from marcot.engine.sampling.logit_rules import LogitRules
+from marcot.engine.sampling.logit_rules import LogitRules, bad_word_ids
 from marcot.kernels.reference.philox import gumbel
 from support.searches.held_nodes import check_nothing_is_left
 from transformers import AutoModelForCausalLM
@@ -59,6 +59,7 @@ SAMPLINGS: dict[str, dict[str, Any]] = {
     "frequency": {"frequency_penalty": 1.5, "top_k": 9},
     "frequency-and-presence": {"frequency_penalty": 0.5, "presence_penalty": 1.9, "top_p": 0.8, "temperature": 0.6},
     "presence-below-0": {"presence_penalty": -1.1, "top_k": 12},
+    "frequency-below-0": {"frequency_penalty": -1.1, "top_k": 12},
     "min-tokens": {"min_tokens": 9, "stop_token_ids": tuple(range(0, 1003, 3)), "top_k": 12},
     "all-rules": {
         "logit_bias": {8: 3.0, 31: -2.0},
@@ -88,6 +89,7 @@ NEEDS_FULL_ROWS = {
     "one-allowed",
     "frequency-and-presence",
     "presence-below-0",
+    "frequency-below-0",
     "all-rules",
     "greedy-rules",
 }
@@ -263,6 +265,13 @@ def test_bad_words_do_not_come(reader: Path) -> None:
     assert changed > 0
 
 
+def test_blanks_before_a_bad_word_do_not_matter(reader: Path) -> None:
+    engine = Engine.load(str(reader), kv_tokens=256)
+    spellings = bad_word_ids(("she",), engine.tokenizer)
+    assert len(spellings) == 2
+    assert bad_word_ids((" she", "she", "  she"), engine.tokenizer) == spellings
+
+
 @pytest.mark.parametrize("length", range(1, 8))
 def test_bad_words_that_begin_in_a_prompt_of_any_length(length: int) -> None:
     """A prompt that is shorter than the longest word can still hold the beginning of a shorter one."""
@@ -299,7 +308,7 @@ def test_stop_strings_wait_for_min_tokens(reader: Path) -> None:
     assert waited > 3
 
 
-def test_without_a_seed_every_branch_is_another(folder: Path) -> None:
+def test_without_a_seed_all_branches_differ(folder: Path) -> None:
     engine = Engine.load(str(folder), kv_tokens=4096)
     node = engine.prefill(PROMPT)
     chosen = Sampling(temperature=2.0, top_k=0, top_p=1.0, max_tokens=12, ignore_eos=True, seed=None)

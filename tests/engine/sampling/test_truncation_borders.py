@@ -147,6 +147,16 @@ def test_the_full_row_is_decided_on_as_the_candidates_are(row: Row, others: list
             assert (few.ids[0], few.logits[0]) == (full.ids[-1], full.logits[-1])
 
 
+@pytest.mark.parametrize(("top_p", "kept"), [(0.25, 1), (0.5, 2), (0.51, 3), (0.75, 3), (0.99, 4)])
+def test_a_nucleus_that_reaches_its_probability_exactly_is_complete(top_p: float, kept: int) -> None:
+    """Of four equally probable tokens, two reach a `top_p` of 0.5; a third one is not drawn."""
+    logits = np.where(np.arange(VOCAB) < 4, np.float32(2), np.float32(-1000))
+    sampling = Sampling(temperature=1.0, top_k=0, top_p=top_p)
+    drawn = decide([Row(sampling, logits, set(), key) for key in range(200)])
+    assert drawn.exact.all()
+    assert set(drawn.ids.tolist()) == set(range(kept))
+
+
 @pytest.mark.parametrize("kind", ["qwen2", "llama3.2"])
 def test_borders_of_a_model(kind: str, tiny_checkpoint: Callable[..., Path]) -> None:
     """All sums of probabilities at which a nucleus of twenty tokens can end, each with the adjacent floats."""

@@ -127,6 +127,30 @@ def test_preemption_and_eviction_change_nothing(folder: str, engine: Engine, pag
     small.tree.check_integrity()
 
 
+def test_what_is_computed_again_is_counted_as_recomputed(folder: str) -> None:
+    """Also in several steps, and in both parts of a node that was split while it had no pages."""
+    engine = Engine.load(folder, kv_tokens=80)
+    engine._scheduler._limits = SchedulerLimits(step_tokens=7)
+    node = engine.prefill(list(range(3, 43)))
+    engine.prefill(list(range(100, 170)))
+    assert not node.kv.pages
+    head = node.prefix(21)
+    for each in (head, node):
+        engine.expand(each, 1, sample(1))
+    assert (engine.usage.prefill_tokens, engine.usage.recomputed_tokens) == (110, 40)
+    engine.tree.check_integrity()
+
+
+@pytest.mark.parametrize("length", [2, 9, 16, 17, 18, 30])
+def test_pages_reserved_for_a_round_are_free_when_a_branch_ends_in_it(engine: Engine, length: int) -> None:
+    engine._scheduler._limits = SchedulerLimits(round_tokens=16)
+    node = engine.prefill(PROMPT)
+    (free,) = engine.expand(node, 1, sample(40))
+    (child,) = engine.expand(node, 1, sample(40, stop_token_ids=(int(free.token_ids[length - 1]),)))
+    assert child.finish_reason == "stop"
+    assert len(child.kv.pages) == -(-(len(child.token_ids) - 1) // 16)
+
+
 def test_step_size_and_batch_limit_change_nothing(folder: str, engine: Engine) -> None:
     expected = engine.expand(
         [Expansion(engine.prefill(PROMPT), 5, sample(11)), Expansion(engine.prefill([9, 9]), 3, sample(4))]
@@ -189,7 +213,7 @@ def test_pool_too_small_for_one_branch_names_both_sizes(folder: str) -> None:
     assert len(engine.expand(engine.prefill(PROMPT[:10]), 1, sample(5))[0].token_ids) == 5
 
 
-def test_sequence_of_the_pool_s_very_size_is_scored(folder: str) -> None:
+def test_sequence_of_exactly_the_pool_s_size_is_scored(folder: str) -> None:
     engine = Engine.load(folder, kv_tokens=64)
     (score,) = engine.score([list(range(3, 67))])
     assert np.isfinite(score.logprobs[1:]).all()
