@@ -1,3 +1,5 @@
+"""What a test run says about programs that are missing."""
+
 from __future__ import annotations
 
 import sys

@@ -111,7 +111,7 @@ def _refused(call: Call, value: object) -> str | None:
     return "accepted"
 
 
-def test_values_that_are_no_integers_or_out_of_range_are_typed_errors(engine: Engine) -> None:
+def test_values_that_are_not_integers_or_out_of_range_are_typed_errors(engine: Engine) -> None:
     wrong = []
     for name, call in _calls(engine):
         several = name in ("Sampling-stop_token_ids",)
@@ -139,7 +139,7 @@ def test_integers_of_numpy_and_torch_are_welcome(engine: Engine, number: Any) ->
     assert len(engine.expand(node, number, Sampling(max_tokens=1))) == 2
 
 
-def test_values_that_are_no_finite_numbers_are_typed_errors() -> None:
+def test_values_that_are_not_finite_numbers_are_typed_errors() -> None:
     calls: dict[str, Call] = {
         name: lambda x, name=name: Sampling(**{name: x})
         for name in ("temperature", "top_p", "min_p", "repetition_penalty")

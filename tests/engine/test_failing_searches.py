@@ -206,7 +206,7 @@ def test_questions_that_break_off_do_not_cost_those_that_are_open(engine: Engine
     ],
     ids=str,
 )
-def test_a_question_that_is_none_is_an_outcome(engine: Engine, asked: Any, message: str) -> None:
+def test_a_question_of_a_wrong_type_is_an_outcome(engine: Engine, asked: Any, message: str) -> None:
     first, second, third = outcomes(engine, quick(rollouts=1), [GOOD, asked, GOOD])
     assert isinstance(second.error, InputError)
     with pytest.raises(InputError, match=message):

@@ -164,7 +164,7 @@ def test_a_single_text_is_scored_once(engine: Engine) -> None:
     ],
     ids=str,
 )
-def test_values_that_are_no_token_ids_are_refused(engine: Engine, tokens: Any, message: str) -> None:
+def test_values_that_are_not_token_ids_are_refused(engine: Engine, tokens: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         engine.prefill(tokens)
     with engine.prefill(IDS) as node, pytest.raises(InputError, match=message):

@@ -93,7 +93,7 @@ CALLS: dict[str, Callable[[Engine, Node, Any], object]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_second_thread_is_told(engine: Engine, call: str) -> None:
+def test_a_second_thread_gets_an_error(engine: Engine, call: str) -> None:
     expected = engine.search(["How many?", "What?"], replace(QUICK, value=lambda chain: 0.5))
     with engine.prefill("How many clips?") as node:
         stream = engine.stream(["How?", "When?"], QUICK)
@@ -111,7 +111,7 @@ def test_a_second_thread_is_told(engine: Engine, call: str) -> None:
         stream.close()
 
 
-def test_nodes_are_let_go_of_while_another_thread_is_at_work(engine: Engine) -> None:
+def test_nodes_are_released_while_another_thread_works(engine: Engine) -> None:
     nodes = [engine.prefill([5, 6, 7, number]) for number in range(3, 43)]
     children = [child for family in engine.expand([Expansion(node, 2, FEW) for node in nodes]) for child in family]
     kvs = [child.kv for child in children]
@@ -132,7 +132,7 @@ def test_nodes_are_let_go_of_while_another_thread_is_at_work(engine: Engine) -> 
     assert {kv.handles for kv in kvs} == {0}
 
 
-def test_a_node_is_let_go_of_at_once_where_nobody_is_at_work(engine: Engine) -> None:
+def test_a_node_is_released_at_once_if_no_thread_works(engine: Engine) -> None:
     node, other = engine.prefill("How"), engine.prefill("What")
     kvs = [node.kv, other.kv]
     node.release()

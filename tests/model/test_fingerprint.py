@@ -1,3 +1,5 @@
+"""Which changes of a checkpoint change its fingerprint."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Decoding, whole and in pieces."""
+
 import shutil
 
 import pytest

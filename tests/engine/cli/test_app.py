@@ -1,3 +1,5 @@
+"""Help, completion, and the names and defaults of all options."""
+
 from __future__ import annotations
 
 import inspect

@@ -1,3 +1,5 @@
+"""Every command, started without stdin, stdout or stderr."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""The live view of a search, on a terminal and in a pipe."""
+
 from __future__ import annotations
 
 import math

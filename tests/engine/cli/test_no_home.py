@@ -58,7 +58,7 @@ def test_a_cache_in_a_home_that_is_not_there(marcot: Callable, monkeypatch: pyte
     assert "MARCOT_CACHE=~nobody-of-that-name/models: there is no such home directory" in ended.err
 
 
-def test_a_model_of_ones_own_needs_no_home(marcot: Callable, mute: Path, nobody: Path) -> None:
+def test_a_user_s_own_model_needs_no_home(marcot: Callable, mute: Path, nobody: Path) -> None:
     ended = marcot("generate", "-m", mute, "--token-ids", "5", "--max-tokens", "1", "--json")
     assert ended.code == 0, ended.err
     assert list(nobody.iterdir()) == []

@@ -110,7 +110,9 @@ def test_another_date_is_refused(command: Callable) -> None:
     assert len(lines) == 1
 
 
-def test_results_of_before_go_on_and_are_bound_from_there(command: Callable, model: Path, tmp_path: Path) -> None:
+def test_results_of_earlier_versions_are_resumed_and_checked_from_then_on(
+    command: Callable, model: Path, tmp_path: Path
+) -> None:
     _, _, [line] = command("--questions", "1")
     [file] = [tmp_path / "out"] if (tmp_path / "out").is_file() else (tmp_path / "out").glob("*.jsonl")
     del line["settings"]["checkpoint"], line["settings"]["date"]
@@ -132,7 +134,7 @@ def test_a_question_whose_reference_has_changed_is_asked_again(command: Callable
     assert [line["index"] for line in lines] in ([0, 1, 1], [1, 0, 1])
 
 
-def test_code_of_ones_own_that_has_changed_is_noticed(
+def test_changes_in_the_user_s_own_code_are_noticed(
     marcot: Callable, model: Path, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "own_scores.py").write_text("def short(trace): return -len(trace.text)\n")

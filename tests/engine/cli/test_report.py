@@ -1,3 +1,5 @@
+"""What `marcot search` prints about a result."""
+
 from __future__ import annotations
 
 import io

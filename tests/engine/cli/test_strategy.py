@@ -1,3 +1,5 @@
+"""How single options and `--strategy` combine."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -75,7 +75,7 @@ def test_a_reader_that_wants_one_line_gets_it(talker: Path, command: tuple[str, 
     assert ended.stderr == b""
 
 
-def test_stdin_that_is_no_text_is_one_line(talker: Path) -> None:
+def test_stdin_that_is_not_text_gives_one_line(talker: Path) -> None:
     ended = shell(talker, (*SEARCH, "-"), r"< <(printf 'Wie sch\xf6n?')")
     assert (ended.returncode, ended.stderr) == (2, b"error: stdin: is not UTF-8 text (byte 7)\n")
 

@@ -1,3 +1,5 @@
+"""Samples and results to make data sets of."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Whole data sets: records, splits, limits and the data card."""
+
 from __future__ import annotations
 
 import hashlib
@@ -248,7 +250,7 @@ def test_bad_entries_are_counted_if_that_is_wanted(results: Path, tmp_path: Path
     assert "| results.jsonl | 40 | 0 | 1 | 2 |" in card
 
 
-def test_nothing_to_read_is_an_error_and_nothing_that_passes_is_none(tmp_path: Path) -> None:
+def test_it_is_an_error_if_nothing_is_read_but_not_if_nothing_passes(tmp_path: Path) -> None:
     empty = write_lines(tmp_path / "empty.jsonl", [])
     with pytest.raises(InputError, match="no finished search"):
         make([empty], tmp_path / "out")

@@ -1,3 +1,5 @@
+"""Pairs of a chosen and a rejected trace."""
+
 from __future__ import annotations
 
 from itertools import takewhile

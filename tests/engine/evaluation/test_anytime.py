@@ -1,3 +1,5 @@
+"""The answer of a search at every smaller cost."""
+
 from __future__ import annotations
 
 import dataclasses

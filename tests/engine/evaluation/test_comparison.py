@@ -1,3 +1,5 @@
+"""The prompts of `marcot compare`, and its page."""
+
 from __future__ import annotations
 
 import json
@@ -72,7 +74,7 @@ def test_references_can_be_told_from_texts(question: InputQuestion) -> None:
 @pytest.mark.parametrize(
     "question", [each for each in PROMPTS if each.fields["situation"] == "letter counting"], ids=lambda each: each.text
 )
-def test_letters_were_counted_rightly(question: InputQuestion) -> None:
+def test_letters_were_counted_correctly(question: InputQuestion) -> None:
     letter = re.search(r"letters? (\w)\b", question.text)
     words = re.search(r'"(.*)"', question.text)
     assert letter is not None
@@ -80,7 +82,7 @@ def test_letters_were_counted_rightly(question: InputQuestion) -> None:
     assert question.reference == str(words[1].lower().count(letter[1]))
 
 
-def test_numbers_were_computed_rightly() -> None:
+def test_numbers_were_computed_correctly() -> None:
     for part, number in {
         "rectangular garden": (9 + 2) * (5 + 2) - 9 * 5,
         "right triangle": 9 + 12 + math.isqrt(9**2 + 12**2),

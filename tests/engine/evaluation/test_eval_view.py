@@ -1,3 +1,5 @@
+"""The progress of an evaluation, on a terminal and in a pipe."""
+
 from __future__ import annotations
 
 import math

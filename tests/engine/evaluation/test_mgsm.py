@@ -1,3 +1,5 @@
+"""The MGSM questions that come with the package."""
+
 from __future__ import annotations
 
 import pytest

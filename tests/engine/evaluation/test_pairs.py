@@ -1,3 +1,5 @@
+"""McNemar's test and the interval of a paired difference, by brute force."""
+
 from __future__ import annotations
 
 import itertools

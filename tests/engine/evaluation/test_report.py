@@ -1,3 +1,5 @@
+"""The tables and the picture of an evaluation."""
+
 from __future__ import annotations
 
 import csv
@@ -91,7 +93,7 @@ def test_strategies_of_the_same_label_are_numbered(two: list[Series]) -> None:
     assert [each.label for each in group.series] == ["greedy", "greedy #2"]
 
 
-def test_failures_and_missing_pairs_are_said(two: list[Series]) -> None:
+def test_failures_and_missing_pairs_are_reported(two: list[Series]) -> None:
     late = Series("late", two[0].settings, {"toy:9:00": trial(8, ["1"])}, failed=2)
     text = Report.of([two[0], late]).markdown()
     assert "Failed: late 2." in text
@@ -132,7 +134,7 @@ def counted(label: str, right: int, questions: int = 4, **settings: Any) -> Seri
     return series(label, [trial(index, ["1" if index < right else "2"]) for index in range(questions)], **settings)
 
 
-def test_names_are_no_formulas(tmp_path: Path) -> None:
+def test_names_are_not_formulas(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     draw_curve(Report.of([counted("$\\frac$", 1, data="$a_{$", model="$^$")]), tmp_path / "one.png")
     assert (tmp_path / "one.png").stat().st_size > 1000

@@ -1,3 +1,5 @@
+"""Tables in Markdown, on terminals of any width, and in pipes."""
+
 from __future__ import annotations
 
 import io

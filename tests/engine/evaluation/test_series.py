@@ -1,3 +1,5 @@
+"""The results files of an evaluation, also damaged ones and those of earlier versions."""
+
 from __future__ import annotations
 
 import json
@@ -31,7 +33,7 @@ def test_a_trial_survives_json() -> None:
     assert before.tokens == sum(node.tokens for node in result.tree)
 
 
-def test_a_value_that_is_no_number_is_null_in_json() -> None:
+def test_a_value_that_is_not_a_number_is_null_in_json() -> None:
     entry = trial(0, ["1"]).to_object()
     entry["value"] = entry["rollouts"]["value"][0] = None
     read = Trial.from_object(entry)
@@ -88,7 +90,7 @@ def test_failures_count_until_a_result_follows(tmp_path: Path) -> None:
     assert (len(found.trials), found.failed) == (1, 1)
 
 
-def test_lines_of_before_an_option_came_are_of_the_same_series(tmp_path: Path) -> None:
+def test_lines_from_before_an_option_existed_belong_to_the_same_series(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     new = {"lead": 0, "greedy_first": False, "prune": 0.0}
     path.write_text(line(trial(0, ["1"])) + line(trial(1, ["1"]), **new) + line(trial(2, ["1"]), lead=2))

@@ -130,7 +130,7 @@ def test_a_question_that_kills_its_workers_fails_alone(pool: ReplicaPool) -> Non
     assert ended[2].result is not None
 
 
-def test_an_error_that_nobody_foresaw_ends_the_worker_and_not_the_run(pool: ReplicaPool) -> None:
+def test_an_unexpected_error_ends_the_worker_and_not_the_run(pool: ReplicaPool) -> None:
     value = sys.modules["deadly_value"].value
     strategy = MCTS(rollouts=1, max_rollout_tokens=4, action="mini-step-2", width=1, value=value)
     ended = outcomes(pool, ["One?", "An odd question?"], strategy, concurrency=1)
@@ -189,7 +189,7 @@ def test_progress_counts_the_questions_of_the_call(pool: ReplicaPool) -> None:
     assert finished == len(QUESTIONS)
 
 
-def test_a_question_that_is_none_fails_alone_and_an_iterator_that_fails_ends_the_others_first(
+def test_a_question_of_a_wrong_type_fails_alone_and_an_iterator_that_fails_ends_the_others_first(
     pool: ReplicaPool, model: str
 ) -> None:
     def asked() -> Iterator[Any]:

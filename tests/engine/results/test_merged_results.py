@@ -1,3 +1,5 @@
+"""Merging the results of shards."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Estimates of the time left."""
+
 from __future__ import annotations
 
 import math
@@ -60,7 +62,7 @@ def test_what_has_not_started_costs_as_much_as_what_has_finished(clock: list[flo
     assert str(pace) == "2 of 100 questions, 2 running, 96 not started"
 
 
-def test_nothing_is_said_before_a_question_has_finished(clock: list[float]) -> None:
+def test_nothing_is_estimated_before_a_question_has_finished(clock: list[float]) -> None:
     pace = Pace(4)
     assert pace.seconds_left is None
     pace.take(running(0, 5000))
@@ -87,7 +89,7 @@ def test_cheap_questions_end_first(clock: list[float]) -> None:
     assert pace.cost == 300
 
 
-def test_what_runs_is_never_taken_to_be_over(clock: list[float]) -> None:
+def test_running_questions_never_count_as_finished(clock: list[float]) -> None:
     pace = Pace(2)
     for event in (ended(0, 100), running(1, 300)):
         pace.take(event)

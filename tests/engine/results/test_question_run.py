@@ -1,3 +1,5 @@
+"""Runs of many questions that are interrupted, resumed and sharded."""
+
 from __future__ import annotations
 
 import json
@@ -45,7 +47,7 @@ def in_order(path: Path) -> list[dict[str, Any]]:
     return sorted(map(searched, lines(path)), key=lambda entry: entry["index"])
 
 
-def test_a_run_goes_on_where_it_was_left_and_ends_as_if_it_had_not_been(engine: Engine, tmp_path: Path) -> None:
+def test_a_resumed_run_ends_like_an_undisturbed_one(engine: Engine, tmp_path: Path) -> None:
     whole, part = tmp_path / "whole.jsonl", tmp_path / "part.jsonl"
     tally = engine.run(QUESTIONS, QUICK, out=whole)
     assert (tally.skipped, tally.finished, tally.failed, tally.rated) == (0, 5, 0, 1)

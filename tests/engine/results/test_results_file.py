@@ -1,3 +1,5 @@
+"""Results files: appending, torn lines, settings, and full disks."""
+
 from __future__ import annotations
 
 import errno

@@ -22,7 +22,7 @@ def engine(tiny_checkpoint: Callable[..., Path]) -> Engine:
 
 
 @pytest.mark.parametrize(("decoding", "steps"), [(0, 2), (1, 13), (3, 13)])
-def test_chunks_leave_room_for_who_decodes(engine: Engine, decoding: int, steps: int) -> None:
+def test_chunks_leave_room_for_branches_that_decode(engine: Engine, decoding: int, steps: int) -> None:
     scheduler = engine._scheduler
     with engine.tree.turn, engine.prefill([5, 6, 7]) as node:
         batch = ExpansionBatch(scheduler, engine.tree, [Expansion(node, decoding, SAMPLING)] * bool(decoding), Usage())

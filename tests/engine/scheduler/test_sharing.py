@@ -141,9 +141,9 @@ def test_what_is_computed_again_is_counted_as_recomputed(folder: str) -> None:
     engine.tree.check_integrity()
 
 
-@pytest.mark.parametrize("length", [2, 9, 16, 17, 18, 30])
+@pytest.mark.parametrize("length", [2, 12, 16, 17, 18, 31])
 def test_pages_reserved_for_a_round_are_free_when_a_branch_ends_in_it(engine: Engine, length: int) -> None:
-    engine._scheduler._limits = SchedulerLimits(round_tokens=16)
+    engine._scheduler._limits = SchedulerLimits(round_tokens=10)
     node = engine.prefill(PROMPT)
     (free,) = engine.expand(node, 1, sample(40))
     (child,) = engine.expand(node, 1, sample(40, stop_token_ids=(int(free.token_ids[length - 1]),)))

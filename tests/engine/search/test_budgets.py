@@ -34,6 +34,19 @@ def test_a_token_budget_is_used_up_and_never_exceeded(
     assert result.rollouts
 
 
+@pytest.mark.parametrize("name", ["best-of-n", "self-consistency", "mcts"])
+@given(budget=st.integers(1, 250), parallel=st.integers(2, 6), seed=st.integers(0, 99))
+@settings(max_examples=20, deadline=None)
+def test_only_a_chain_alone_may_be_cut_by_the_token_budget(name: str, budget: int, parallel: int, seed: int) -> None:
+    """Chains that are drawn together have room for their greatest length."""
+    world = ToyWorld(hashed_draw(seed=seed))
+    search(world, name, max_tokens=budget, rollouts=None, parallel=parallel, action="mini-step-3")
+    prompt = len("six plus two?")
+    for wave in world.waves:
+        longest = [each.node.length - prompt + each.sampling.max_tokens for each in wave.expansions]
+        assert len(longest) == 1 or set(longest) == {30}
+
+
 @EACH
 @given(budget=st.integers(1, 250), reflection=st.booleans(), seed=st.integers(0, 99), prune=st.sampled_from([0, 0.5]))
 @settings(max_examples=15, deadline=None)
@@ -83,7 +96,7 @@ def test_no_chain_is_longer_or_deeper_than_allowed(name: str, depth: int, longes
 @EACH
 @given(cancel_at=st.integers(0, 150), action=ACTIONS, reflection=st.booleans())
 @settings(max_examples=20, deadline=None)
-def test_what_the_clock_cut_counts_only_if_nothing_else_is_there(
+def test_what_the_deadline_cut_counts_only_if_there_is_nothing_else(
     name: str, cancel_at: int, action: str, reflection: bool
 ) -> None:
     world = ToyWorld(hashed_draw(), cancel_at=cancel_at)

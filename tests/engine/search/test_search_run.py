@@ -60,7 +60,7 @@ def test_single_actions_do_not_reflect(name: str) -> None:
 @EACH
 @given(seed=st.integers(0, 999), action=st.sampled_from(["step", "mini-step-3", "token"]))
 @settings(max_examples=15, deadline=None)
-def test_a_stop_of_the_user_s_ends_a_chain(name: str, seed: int, action: str) -> None:
+def test_a_stop_string_of_the_user_ends_a_chain(name: str, seed: int, action: str) -> None:
     """It does not only end the action: nothing follows it, and the chain counts as complete."""
     world = ToyWorld(hashed_draw(seed=seed, eos_odds=0.02))
     result = search(world, name, action=action, rollouts=6, sampling=Sampling(stop=(" eight",)))

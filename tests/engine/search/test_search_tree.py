@@ -1,3 +1,5 @@
+"""The search tree and its tree policy, node by node."""
+
 from __future__ import annotations
 
 import random
@@ -155,7 +157,7 @@ def test_actions_beyond_the_largest_tree_are_joined_into_a_leaf() -> None:
     max_depth=st.integers(1, 6),
     room=st.integers(2, 60),
 )
-def test_any_search_keeps_its_books(seed: int, width: int, parallel: int, max_depth: int, room: int) -> None:
+def test_counts_agree_after_any_search(seed: int, width: int, parallel: int, max_depth: int, room: int) -> None:
     dice = random.Random(seed)
     grown = tree(width=width, max_depth=max_depth)
     done = 0

@@ -1,3 +1,5 @@
+"""Several different answers to one question."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Strategies written as `name:parameter=value`."""
+
 from __future__ import annotations
 
 from dataclasses import fields

@@ -200,7 +200,7 @@ def test_a_stop_that_is_one_text_is_one_stop() -> None:
 
 
 @pytest.mark.parametrize("stopper", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_is_no_error_of_the_code(stopper: type[BaseException]) -> None:
+def test_an_interrupt_is_not_an_error_of_the_code(stopper: type[BaseException]) -> None:
     def stops(chain: Trace) -> float:
         raise stopper
 

@@ -198,5 +198,5 @@ def test_what_is_a_path(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["marco", "a:", ":b", "a:b:c", "2a:b", "Answer: x", r"answer:(\d+)", "a.:b", "mini-step-3"]
 )
-def test_texts_that_are_no_import_path(text: str) -> None:
+def test_texts_that_are_not_import_paths(text: str) -> None:
     assert not is_import_path(text)

@@ -86,7 +86,7 @@ def test_another_interface_that_there_is_not() -> None:
 
 @pytest.mark.parametrize("option", ["request_timeout", "drain_timeout", "lease"])
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf")])
-def test_times_that_are_no_number(option: str, seconds: float) -> None:
+def test_times_that_are_not_numbers(option: str, seconds: float) -> None:
     with pytest.raises(InputError, match=f"--{option.replace('_', '-')} {seconds}: must be a finite"):
         ServerOptions(**{option: seconds}).settings("m")
 

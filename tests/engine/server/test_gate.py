@@ -76,6 +76,14 @@ def test_a_request_has_a_size(guarded: LiveServer) -> None:
         assert answer.status_code == 413
 
 
+def test_a_request_that_announces_too_much_is_refused_before_it_arrives(guarded: LiveServer) -> None:
+    host, port = guarded.url.removeprefix("http://").split(":")
+    head = f"POST /tokenize HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {KEY}\r\ncontent-length: 5001\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
 def test_a_slow_request_is_given_up(guarded: LiveServer) -> None:
     host, port = guarded.url.removeprefix("http://").split(":")
     head = f"POST /tokenize HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {KEY}\r\ncontent-length: 20\r\n\r\n{{"
@@ -116,7 +124,7 @@ def test_other_names_are_refused(server: LiveServer, host: str) -> None:
     ],
     ids=lambda body: body[:34].decode(errors="replace") or "empty",
 )
-def test_bodies_that_are_no_request_are_refused(client: httpx2.Client, body: bytes) -> None:
+def test_bodies_that_are_not_requests_are_refused(client: httpx2.Client, body: bytes) -> None:
     answer = client.post("/v1/completions", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["type"] == "invalid_request_error"

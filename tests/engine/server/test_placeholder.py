@@ -26,7 +26,7 @@ def test_every_request_is_refused_and_told_to_come_again(host: str) -> None:
             assert "being loaded" in answer.json()["error"]["message"]
 
 
-def test_what_is_no_request_harms_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_a_request_harms_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     with listening_socket("127.0.0.1", 0) as at, Placeholder(at):
         lengths = (b"POST / HTTP/1.1\r\nContent-Length: %s\r\n\r\n" % told for told in (b"-3", b"\xb2", b"9" * 5000))
         for sent in (b"", b"\r\n\r\n", b"GET /" + b"x" * 70_000, *lengths):

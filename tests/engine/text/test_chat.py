@@ -84,7 +84,7 @@ def test_no_conversation(chat: Any, message: str, engine: Engine) -> None:
         engine.chat_ids(chat)
 
 
-def test_messages_are_no_prompt_yet(engine: Engine) -> None:
+def test_messages_are_not_a_prompt_yet(engine: Engine) -> None:
     with pytest.raises(InputError, match=r"is not a token id: use Engine\.chat_ids to turn the messages of a chat"):
         engine.prefill(TURNS)  # type: ignore[arg-type]
 

@@ -1,3 +1,5 @@
+"""Text that would control a terminal or hide something."""
+
 from __future__ import annotations
 
 import json

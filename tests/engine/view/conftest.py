@@ -1,3 +1,5 @@
+"""A browser that must not report any problem."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

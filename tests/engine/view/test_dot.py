@@ -1,3 +1,5 @@
+"""Trees as Graphviz files."""
+
 from __future__ import annotations
 
 import json

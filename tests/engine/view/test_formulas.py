@@ -1,3 +1,5 @@
+"""Formulas in text, and their MathML."""
+
 from __future__ import annotations
 
 import time
@@ -106,7 +108,7 @@ def test_tex_becomes_mathml(tex: str, tags: list[str]) -> None:
     assert ('class="boxed"' in markup.to_html()) == ("boxed" in tex)
 
 
-def test_words_in_a_box_are_no_variables() -> None:
+def test_words_in_a_box_are_not_variables() -> None:
     assert "<mtext>blue</mtext>" in to_html(r"\boxed{blue}", find_formulas(r"\boxed{blue}"))
 
 

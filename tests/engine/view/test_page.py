@@ -1,3 +1,5 @@
+"""Tree pages as files: what they contain and what they must not."""
+
 from __future__ import annotations
 
 import base64

@@ -1,3 +1,5 @@
+"""Where trees are written, and which files they never replace."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""Trees written as JSON and read again."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Downloads of built-in models: parts, checksums, interruptions and full disks."""
+
 import fcntl
 import hashlib
 import os

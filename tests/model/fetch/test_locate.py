@@ -1,3 +1,5 @@
+"""Which checkpoint a name stands for."""
+
 import sys
 
 import pytest

@@ -1,3 +1,5 @@
+"""Temporary files, and the removal of those that killed processes left."""
+
 from __future__ import annotations
 
 import fcntl

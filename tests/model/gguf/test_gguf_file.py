@@ -1,3 +1,5 @@
+"""Weights and config of GGUF files."""
+
 from contextlib import suppress
 from pathlib import Path
 

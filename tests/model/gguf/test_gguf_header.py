@@ -1,3 +1,5 @@
+"""Headers of GGUF files, also damaged ones."""
+
 import struct
 from pathlib import Path
 

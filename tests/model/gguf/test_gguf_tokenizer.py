@@ -1,3 +1,5 @@
+"""Tokenizers of GGUF files, compared with llama.cpp's and transformers'."""
+
 import json
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""`config.json`, compared with transformers."""
+
 import json
 import math
 

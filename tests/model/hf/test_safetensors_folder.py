@@ -1,3 +1,5 @@
+"""Folders of safetensors files, also damaged ones."""
+
 import json
 import shutil
 import struct

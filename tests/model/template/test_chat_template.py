@@ -1,3 +1,5 @@
+"""Chat templates, compared with transformers."""
+
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 

@@ -1,3 +1,5 @@
+"""Hostile chat templates: what they may do, and how much."""
+
 from collections.abc import Iterator
 
 import pytest

@@ -1,3 +1,5 @@
+"""`marcot bench`."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""`marcot compare`."""
+
 from __future__ import annotations
 
 import json

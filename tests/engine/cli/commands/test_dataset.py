@@ -1,3 +1,5 @@
+"""`marcot dataset`."""
+
 from __future__ import annotations
 
 import json
@@ -118,7 +120,7 @@ def test_a_bad_line_is_one_line_on_stderr(marcot: Callable, results: Path, tmp_p
     assert marcot("dataset", results, "--out", tmp_path / "data", "--skip-bad").code == 0
 
 
-def test_an_interrupt_is_no_traceback(
+def test_an_interrupt_shows_no_traceback(
     marcot: Callable, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(self: DatasetBuilder) -> None:

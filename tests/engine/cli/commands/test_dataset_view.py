@@ -1,3 +1,5 @@
+"""The progress of `marcot dataset`, on a terminal and in a pipe."""
+
 from __future__ import annotations
 
 from types import SimpleNamespace

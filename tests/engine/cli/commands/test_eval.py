@@ -1,3 +1,5 @@
+"""`marcot eval`."""
+
 from __future__ import annotations
 
 import csv
@@ -226,7 +228,7 @@ def test_a_report_needs_the_files_alone(
     assert entry["groups"][0]["strategies"][0]["questions"] == 2
 
 
-def test_only_what_another_run_had_wrong(evaluate: Callable, tmp_path: Path) -> None:
+def test_only_questions_that_another_run_got_wrong(evaluate: Callable, tmp_path: Path) -> None:
     out, second = tmp_path / "out", tmp_path / "second"
     assert evaluate("--out", out, strategies="greedy").code == 0
     path = out / FILES[1]
@@ -289,7 +291,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize(("name", "content"), FOREIGN.items(), ids=FOREIGN)
-def test_a_report_replaces_none_of_somebody_else(
+def test_a_report_does_not_replace_files_of_others(
     evaluate: Callable, marcot: Callable, tmp_path: Path, name: str, content: str | bytes
 ) -> None:
     out = tmp_path / "out"

@@ -1,3 +1,5 @@
+"""`marcot generate`."""
+
 from __future__ import annotations
 
 import json

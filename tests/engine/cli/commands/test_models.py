@@ -1,3 +1,5 @@
+"""`marcot models`."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

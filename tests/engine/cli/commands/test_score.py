@@ -1,3 +1,5 @@
+"""`marcot score`, whose numbers are compared with those of transformers."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

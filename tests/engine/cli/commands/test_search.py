@@ -1,3 +1,5 @@
+"""`marcot search`."""
+
 from __future__ import annotations
 
 import json
@@ -209,7 +211,7 @@ def test_a_tree_that_is_somebody_elses_is_refused_before_anything_is_loaded(
     ("given", "margin"),
     [([], 2), (["--vote-margin", 0], 0), (["--solutions", 2], 0), (["--solutions", 2, "--vote-margin", 3], 3)],
 )
-def test_where_several_solutions_are_wanted_all_rollouts_are_made(
+def test_all_rollouts_are_made_if_several_solutions_are_wanted(
     search: Callable, tmp_path: Path, given: list[object], margin: int
 ) -> None:
     out = tmp_path / "out.jsonl"

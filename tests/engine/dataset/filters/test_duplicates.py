@@ -1,3 +1,5 @@
+"""Near duplicates, whose estimated similarity is compared with the exact one."""
+
 from __future__ import annotations
 
 import random

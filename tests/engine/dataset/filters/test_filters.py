@@ -1,3 +1,5 @@
+"""Each filter of traces."""
+
 from __future__ import annotations
 
 import pytest
@@ -122,11 +124,11 @@ def test_a_loop_at_the_end_is_found_whatever_comes_before(head: list[str], turn:
 
 
 @given(st.lists(st.integers(0, 10**9), unique=True, max_size=60))
-def test_different_words_are_no_loop(words: list[int]) -> None:
+def test_different_words_are_not_a_loop(words: list[int]) -> None:
     assert not ends_in_loop(" ".join(map(str, words)))
 
 
-def test_short_repeats_are_no_loop() -> None:
+def test_short_repeats_are_not_a_loop() -> None:
     assert not ends_in_loop("no no no no no")
     assert not ends_in_loop("2 + 2 + 2 + 2 + 2 = 10, so it is 10")
 

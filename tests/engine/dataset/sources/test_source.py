@@ -1,3 +1,5 @@
+"""Traces from results of searches, and from samples in other formats."""
+
 from __future__ import annotations
 
 import io
@@ -134,13 +136,13 @@ def test_an_array_that_ends_early_is_named(tmp_path: Path) -> None:
         list(Source(path).spans())
 
 
-def test_failed_searches_are_no_error(tmp_path: Path) -> None:
+def test_failed_searches_are_not_errors(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "r.jsonl", [{"index": 0, "question": "Q?", "error": "too long", "settings": {}}])
     source = Source(path)
     assert [source.read(span) for span in source.spans()] == [FailedSearch()]
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_first_line(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode())
     source = Source(path)
@@ -162,7 +164,7 @@ def test_text_after_an_array_is_not_ignored(tmp_path: Path, more: bytes) -> None
         list(Source(path).spans())
 
 
-def test_a_number_of_hundreds_of_digits_is_none(tmp_path: Path) -> None:
+def test_a_number_of_hundreds_of_digits_is_not_a_number(tmp_path: Path) -> None:
     entry = result_line("Q?", [Told(("It is 5.",), "5")])
     entry["rollouts"][0]["value"] = 10**400
     path = write_lines(tmp_path / "r.jsonl", [entry])

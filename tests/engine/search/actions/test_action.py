@@ -1,3 +1,5 @@
+"""Where steps and mini-steps cut a chain."""
+
 from __future__ import annotations
 
 from bisect import bisect_left

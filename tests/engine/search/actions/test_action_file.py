@@ -1,3 +1,5 @@
+"""Actions declared in TOML files."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Actions of given kinds, which the model is prompted for."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -110,7 +112,7 @@ def test_a_stop_string_in_a_prompt_does_not_end_the_chain() -> None:
 def test_after_a_wrong_answer_some_actions_are_taken_back(reference: str | None) -> None:
     world = ToyWorld(hashed_draw(eos_odds=0.0))
     result = world.run(
-        MCTS(vote_margin=0, rollouts=6, action=actions(back_off=1), max_rollout_tokens=90, parallel=1), reference
+        MCTS(vote_margin=0, rollouts=30, action=actions(back_off=1), max_rollout_tokens=90, parallel=1), reference
     )
     retried = [node for node in result.tree if node.kind == "again"]
     assert bool(retried) == (reference is not None)

@@ -1,3 +1,5 @@
+"""Cuts before the least certain tokens."""
+
 from __future__ import annotations
 
 from itertools import pairwise

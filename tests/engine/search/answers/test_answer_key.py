@@ -1,3 +1,5 @@
+"""Which spellings of an answer count as the same one."""
+
 from __future__ import annotations
 
 import re

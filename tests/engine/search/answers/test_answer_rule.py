@@ -1,3 +1,5 @@
+"""The answer rules on a small tree that is drawn out below."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Where the answer is found in the text of a chain."""
+
 from __future__ import annotations
 
 import pytest

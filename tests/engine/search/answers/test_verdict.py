@@ -1,3 +1,5 @@
+"""Whether an answer is right, also compared with math-verify."""
+
 from __future__ import annotations
 
 import logging

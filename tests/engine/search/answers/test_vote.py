@@ -115,14 +115,14 @@ def test_a_vote_by_brute_force(rule: str, rollouts: list[Rollout]) -> None:
 
 
 @given(ROLLOUTS)
-def test_agreement_is_what_the_chosen_answer_has_of_all_value(rollouts: list[Rollout]) -> None:
+def test_agreement_is_the_chosen_answer_s_share_of_all_value(rollouts: list[Rollout]) -> None:
     for chosen in rollouts:
         agreeing = sum(each.value for each in rollouts if each.answer and SAME[each.answer] == SAME[chosen.answer])
         total = sum(each.value for each in rollouts)
         assert agreement(chosen, rollouts) == (agreeing / total if total else 0.0)
 
 
-def test_the_best_value_is_that_of_a_way_and_the_best_rollout_that_of_a_chain() -> None:
+def test_the_best_value_is_that_of_a_path_and_the_best_rollout_that_of_a_chain() -> None:
     """The best chain may lie below a state whose other chains are poor."""
     tree = (
         TreeNode(0, None, "", 3, 1.7 / 3, 0),
@@ -160,7 +160,7 @@ def test_auto_is_extract_answer(text: str) -> None:
     assert resolve_answer_parser("auto")(text) == extract_answer(text)
 
 
-def test_a_parser_of_one_s_own() -> None:
+def test_a_user_s_own_parser() -> None:
     assert resolve_answer_parser(str.upper)("so") == "SO"
 
 

@@ -1,3 +1,5 @@
+"""The instruction that follows a question, and when it is left out."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""Which chains are given up early."""
+
 from __future__ import annotations
 
 import math

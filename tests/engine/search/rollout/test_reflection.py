@@ -1,3 +1,5 @@
+"""Where Marco-o1's reflection goes, and what follows it."""
+
 from __future__ import annotations
 
 import pytest

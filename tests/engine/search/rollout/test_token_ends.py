@@ -1,3 +1,5 @@
+"""Where each token ends in the text of its node."""
+
 from __future__ import annotations
 
 import codecs

@@ -137,7 +137,7 @@ def path(result: SearchResult, leaf: int | None) -> set[int]:
 
 
 @pytest.mark.parametrize("cancel_at", [0, 100, 333])
-def test_what_the_clock_cut_is_dropped(cancel_at: int) -> None:
+def test_rollouts_cut_by_the_deadline_are_dropped(cancel_at: int) -> None:
     world = ToyWorld(hashed_draw(), cancel_at=cancel_at)
     result = search(world, rollouts=50, max_seconds=60.0)
     assert len(result.rollouts) < 50

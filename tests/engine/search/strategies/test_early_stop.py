@@ -93,7 +93,7 @@ def test_a_vote_margin_ends_the_search(name: str, numbers: Sequence[int], margin
 
 
 @CHAINS
-def test_a_vote_margin_is_not_asked_where_no_chains_vote(name: str) -> None:
+def test_a_vote_margin_does_not_apply_where_no_chains_vote(name: str) -> None:
     assert len(search(answers(EIGHT), name, answer_rule="best-rollout", vote_margin=1, rollouts=6).rollouts) == 6
 
 
@@ -107,7 +107,7 @@ def test_chains_without_an_answer_or_an_end_give_no_vote_margin(name: str) -> No
 
 @CHAINS
 @pytest.mark.parametrize("parallel", [1, 2, 3, 8])
-def test_no_chain_is_in_flight_that_may_prove_needless(name: str, parallel: int) -> None:
+def test_no_chain_in_flight_can_turn_out_to_be_needless(name: str, parallel: int) -> None:
     """At least two chains are needed, and two more if those disagree. However wide the search, no chain is drawn in
     vain.
     """

@@ -1,3 +1,5 @@
+"""MCTS in a toy world: rewards, budgets, deadlines, reflection and invalid options."""
+
 from __future__ import annotations
 
 import math
@@ -168,14 +170,14 @@ def test_a_node_budget_is_never_exceeded(budget: int, parallel: int, reflection:
     assert len(result.tree) == budget or len(result.rollouts) == 50
 
 
-def test_rollouts_that_the_clock_cut_are_dropped() -> None:
+def test_rollouts_cut_by_the_deadline_are_dropped() -> None:
     world = ToyWorld(hashed_draw(), cancel_at=100)
     result = search(world, rollouts=50, max_seconds=60.0)
     assert {rollout.finish_reason for rollout in result.rollouts} <= {"eos", "length"}
     assert world.waves[0].deadline is not None
 
 
-def test_when_the_clock_cut_everything_the_longest_part_is_the_result() -> None:
+def test_when_the_deadline_cut_everything_the_longest_part_is_the_result() -> None:
     world = ToyWorld(scripted_draw([1, 2, 3, 4, 5, 9, EOS], [4, 9, EOS]), cancel_at=5)
     result = search(world, rollouts=2, max_seconds=60.0)
     [rollout] = result.rollouts

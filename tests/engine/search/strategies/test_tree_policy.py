@@ -1,3 +1,5 @@
+"""The formula of UCT."""
+
 from __future__ import annotations
 
 import math

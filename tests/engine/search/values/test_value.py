@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -141,16 +141,38 @@ def test_a_mixture_is_a_weighted_mean(weights: list[float], names: list[str], si
     assert Mixture(parts).rate(chains) == pytest.approx(expected, rel=1e-9)
 
 
+@dataclass(frozen=True)
+class Slow(Value):
+    """A value of which only the time-out matters."""
+
+    timeout: float | None = None  # type: ignore[misc]
+    slow = True  # type: ignore[assignment]
+    name = "slow"  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([Slow(2.0), Slow(3.5)], 5.5),
+        ([Slow(2.0), MeanLogprob()], 2.0),
+        ([Slow(2.0), Slow()], None),
+        ([MeanLogprob()], None),
+    ],
+)
+def test_the_slow_parts_of_a_mixture_run_one_after_the_other(values: list[Value], expected: float | None) -> None:
+    assert Mixture(tuple((1.0, value) for value in values)).timeout == expected
+
+
 def text_length(chain: Trace) -> float:
     return min(1.0, len(chain.text) / 100)
 
 
-def test_a_function_of_one_s_own() -> None:
+def test_a_user_s_own_function() -> None:
     assert resolve_value(text_length).rate([trace(2, 0, text="x" * 30), trace(2, 0, text="")]) == [0.3, 0.0]
 
 
 @pytest.mark.parametrize("said", [-0.01, 1.01, math.nan, math.inf, -math.inf])
-def test_a_function_that_leaves_the_range_is_told(said: float) -> None:
+def test_a_function_that_leaves_the_range_is_named(said: float) -> None:
     with pytest.raises(InputError, match=r"lambda.* rated a chain .*: a value must be a number from 0 to 1"):
         Judge(lambda chain: said).of(trace(2, 0))
 
