@@ -159,12 +159,13 @@ bench-host: $(VENV)/.dev  ## time the engine's host side alone, on kernels that 
 
 # Less of it: make bench-server CLIENTS=50 SECONDS=60, or PART="restart beside" (of load, restart, beside and peers).
 # MODEL="/path/to/checkpoint" takes any checkpoint, for all parts. LLAMA_SERVER="/path/to/llama-server -fa on" adds the
-# part peers. CHECK=1 fails if a limit is exceeded, UPDATE=1 writes what was measured to bench/results/server.json.
+# part peers; so does VLLM_SERVER="/path/to/python -m vllm.entrypoints.openai.api_server --model /path/to/checkpoint".
+# CHECK=1 fails if a limit is exceeded, UPDATE=1 writes what was measured to bench/results/server.json.
 .PHONY: bench-server
 bench-server: $(VENV)/.dev  ## load a server, kill and restart it, and time it beside others
 	$(BIN)/python -m bench.server $(if $(CLIENTS),--clients=$(CLIENTS)) $(if $(SECONDS),--seconds=$(SECONDS)) \
 	  $(if $(GIVEN_MODEL),--model="$(MODEL)" --beside-model="$(MODEL)") \
-	  $(if $(LLAMA_SERVER),--llama-server="$(LLAMA_SERVER)") \
+	  $(if $(LLAMA_SERVER),--llama-server="$(LLAMA_SERVER)") $(if $(VLLM_SERVER),--vllm-server="$(VLLM_SERVER)") \
 	  $(addprefix --part=,$(PART)) $(if $(CHECK),--check) $(if $(UPDATE),--update)
 
 # A smaller one: make bench-runs QUESTIONS=10000. CHECK=1 fails if a limit is missed, UPDATE=1 writes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -53,3 +53,14 @@ def processor_seconds(process: int) -> float:
     """Return the seconds of processor time that a process has used, its children that ended included."""
     columns = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return sum(int(columns[column]) for column in _OWN) / _TICKS_PER_S
+
+
+def family(process: int) -> Iterator[int]:
+    """Yield a process and all processes that it started."""
+    yield process
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except FileNotFoundError:
+        return
+    for child in children:
+        yield from family(int(child))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from marcot.engine.evaluation.mgsm import problems
 from ..common.machine import Machine
 from ..common.remote import MissingPackageError, Remote, RemoteError
 from ..cpu.conversion import converted
-from ..cpu.other_programs import OtherPrograms, processor_seconds
+from ..cpu.other_programs import OtherPrograms, family, processor_seconds
 from .lineup import LINEUP, MARCOT, Contestant
 from .results import Counts, Entry, InFlight, SearchResults
 from .schedule import Schedule
@@ -140,10 +140,10 @@ class SearchRun:
         """Time one round of a contestant; on an error, note it and leave the contestant out of this round."""
         try:
             remote.call("prepare", schedules=schedules)
-            before = sum(map(processor_seconds, _family(remote.process)))
-            with OtherPrograms(lambda: _family(remote.process)) as others:
+            before = sum(map(processor_seconds, family(remote.process)))
+            with OtherPrograms(lambda: family(remote.process)) as others:
                 found: dict[str, float] = remote.call("search")
-            found["processor_s"] = sum(map(processor_seconds, _family(remote.process))) - before
+            found["processor_s"] = sum(map(processor_seconds, family(remote.process))) - before
         except RemoteError as error:
             self.notes.append(f"{one.name}, round {number + 1}: {error}")
             return
@@ -210,14 +210,3 @@ def _counts(schedules: Sequence[Schedule]) -> Counts:
         prompt=sum(len(schedule.prompt) for schedule in schedules),
         reused=sum(len(schedule.prompt) + branch.kept for schedule in schedules for branch in schedule.branches),
     )
-
-
-def _family(process: int) -> Iterator[int]:
-    """Yield a process and all processes that it started."""
-    yield process
-    try:
-        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    except FileNotFoundError:
-        return
-    for child in children:
-        yield from _family(int(child))

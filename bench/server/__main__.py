@@ -43,13 +43,17 @@ def main(
     llama_server: Annotated[
         str, typer.Option(help="Command of a llama-server to compare with, flags included.", envvar="LLAMA_SERVER")
     ] = "",
+    vllm_server: Annotated[
+        str, typer.Option(help="Command of a vLLM server to compare with, --model included.", envvar="VLLM_SERVER")
+    ] = "",
     part: Annotated[list[Part] | None, typer.Option(help="Run only these parts; by default all that can run.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Fail if a limit is exceeded.")] = False,
     update: Annotated[bool, typer.Option("--update", help="Write the results to bench/results/server.json.")] = False,
 ) -> None:
-    """Load-test a server (load), kill and restart it (restart), and time it beside the Python API and llama-server."""
-    if part and Part.PEERS in part and not llama_server:
-        raise typer.BadParameter("peers needs LLAMA_SERVER, the command of a llama-server")
+    """Load-test a server (load), kill and restart it (restart), and time it beside the Python API and other servers."""
+    commands = {name: each for name, each in ((peers.LLAMA, llama_server), (peers.VLLM, vllm_server)) if each}
+    if part and Part.PEERS in part and not commands:
+        raise typer.BadParameter("peers needs LLAMA_SERVER or VLLM_SERVER, the command of a server")
     console = Console()
     faults: list[str] = []
     try:
@@ -75,7 +79,7 @@ def main(
         return {"model": beside_model, **found}
 
     def among_peers() -> dict[str, Any]:
-        found = peers.peers(llama_server, middle, threads, streams)
+        found = peers.peers(commands, middle, threads, streams)
         console.print(*peers.sentences(found), sep="\n", soft_wrap=True)
         return {"model": beside_model, **found}
 
@@ -84,7 +88,7 @@ def main(
         Part.RESTART: restarted,
         Part.BESIDE: compared,
     }
-    if llama_server:
+    if commands:
         parts[Part.PEERS] = among_peers
     for name in part or parts:
         print(f"measuring {name.value}", file=sys.stderr, flush=True)

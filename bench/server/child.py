@@ -18,12 +18,13 @@ from typing import Any
 import httpx2
 
 from .. import ROOT
+from ..cpu.other_programs import family, processor_seconds
 
 _PAGE = 4096
 """Bytes per memory page."""
 
-_START_S = 120
-"""Seconds in which a server has to load its model."""
+_START_S = 600
+"""Seconds in which a server has to load its model; vLLM compiles it first."""
 
 _LOOK_S = 0.1
 
@@ -48,9 +49,8 @@ class ServerProcess:
 
     @property
     def cpu_s(self) -> float:
-        """CPU time of all its threads since it started, in seconds."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """CPU time of it and its child processes since it started, in seconds."""
+        return sum(map(processor_seconds, family(self.process.pid)))
 
     def wait(self) -> None:
         """Wait until it is healthy.
@@ -110,11 +110,13 @@ def served(model: str, threads: int) -> Iterator[Served]:
 @contextmanager
 def started(words: list[str], port: int) -> Iterator[ServerProcess]:
     """Run a server program that listens at `port` on this machine; it may not be healthy yet."""
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    ) as process:
         try:
             yield ServerProcess(process, f"http://127.0.0.1:{port}")
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # with its children
 
 
 def free_port() -> int:
