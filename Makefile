@@ -171,7 +171,7 @@ bench-server: $(VENV)/.dev  ## load a server, kill and restart it, and time it b
 # A smaller one: make bench-runs QUESTIONS=10000. CHECK=1 fails if a limit is missed, UPDATE=1 writes
 # bench/results/runs.json.
 .PHONY: bench-runs
-bench-runs: $(VENV)/.dev  ## watch a run of 100,000 questions, and weigh what a question costs the driver of a pool
+bench-runs: $(VENV)/.dev  ## watch a run of 100,000 questions and a tree of 100,000 nodes, and weigh a question for the driver of a pool
 	$(BIN)/python -m bench.runs $(if $(QUESTIONS),--questions=$(QUESTIONS)) $(if $(CHECK),--check) $(if $(UPDATE),--update)
 
 # BESIDE and UPDATE=1 work as in bench-host.

@@ -1,4 +1,7 @@
-"""Measures a run of very many questions, and what a question costs the driver of a pool: `make bench-runs`."""
+"""Measures a run of very many questions, a very large tree, and what a question costs the driver of a pool.
+
+`make bench-runs` runs it.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from rich.table import Table
 
 from .. import RESULTS
 from .driver_cost import DriverCost, driver_cost
+from .large_tree import BRANCHES, Growth, watch_growth
 from .long_run import Stretch, watch_run
 
 _RESULTS = RESULTS / "runs.json"
@@ -29,29 +33,32 @@ MOST_GROWTH = 1.05
 """Limit: memory at the end relative to memory after a fifth of the questions, when caches are full."""
 
 MOST_SLOWDOWN = 1.10
-"""Limit: CPU time of a question in the last tenth of the run, relative to the second tenth (medians)."""
+"""Limit: CPU time of a question in the last tenth of the run, or of a token in that of a tree's growth, relative to the
+third tenth, when caches are full (medians)."""
 
 _STRETCHES = 100
+_NODES = 100_000
 _REPLICAS = (1, 64, 1000)
 _DRIVEN = 3000
 
 
-def faults_of(parts: list[Stretch]) -> list[str]:
-    """What went wrong in a long run, as messages."""
+def faults_of(parts: list[Stretch], growth: list[Growth]) -> list[str]:
+    """What went wrong in a long run and in the growth of a tree, as messages."""
     faults = [f"{part.live_nodes} live nodes, {part.tree_nodes} in the tree" for part in parts if _leaks(part)][:1]
     settled, last = parts[len(parts) // 5], parts[-1]
     if last.memory_mb > MOST_GROWTH * settled.memory_mb:
         faults.append(f"memory grew from {settled.memory_mb:.0f} to {last.memory_mb:.0f} MB")
-    if slowdown(parts) > MOST_SLOWDOWN:
-        faults.append(f"the last tenth is {slowdown(parts):.2f}x as slow as the second")
+    costs = {"questions": [part.cpu_ms for part in parts], "nodes": [part.us for part in growth]}
+    for what, each in costs.items():
+        if slowdown(each) > MOST_SLOWDOWN:
+            faults.append(f"the last tenth of the {what} is {slowdown(each):.2f}x as slow as the third")
     return faults
 
 
-def slowdown(parts: list[Stretch]) -> float:
-    """CPU time of a question in the last tenth, relative to the second tenth."""
-    tenth = max(1, len(parts) // 10)
-    early, late = parts[tenth : 2 * tenth], parts[-tenth:]
-    return statistics.median(part.cpu_ms for part in late) / statistics.median(part.cpu_ms for part in early)
+def slowdown(costs: list[float]) -> float:
+    """The cost of the parts in the last tenth, relative to that in the third."""
+    tenth = max(1, len(costs) // 10)
+    return statistics.median(costs[-tenth:]) / statistics.median(costs[2 * tenth : 3 * tenth])
 
 
 def _leaks(part: Stretch) -> bool:
@@ -60,6 +67,7 @@ def _leaks(part: Stretch) -> bool:
 
 def main(
     questions: Annotated[int, typer.Option(min=2, help="Questions of the long run.")] = 100_000,
+    nodes: Annotated[int, typer.Option(min=2, help="Nodes of the large tree.")] = _NODES,
     check: Annotated[bool, typer.Option("--check", help="Fail if a limit is missed.")] = False,
     update: Annotated[bool, typer.Option("--update", help=f"Write {_RESULTS.name}.")] = False,
 ) -> None:
@@ -77,17 +85,20 @@ def main(
         parts = watch_run(questions, max(1, questions // _STRETCHES), out, _show)
         megabytes = out.stat().st_size / 1e6
     console.print(_run_table(parts))
-    console.print(
-        f"{questions:,} questions, {megabytes:,.0f} MB of results; last tenth to second: {slowdown(parts):.3f}"
-    )
+    ratio = slowdown([part.cpu_ms for part in parts])
+    console.print(f"{questions:,} questions, {megabytes:,.0f} MB of results; last tenth to third: {ratio:.3f}")
+    growth = watch_growth(nodes, max(1, nodes // (_STRETCHES * BRANCHES)), _show_growth)
+    console.print(_growth_table(growth))
+    console.print(f"{nodes:,} nodes; last tenth to third: {slowdown([part.us for part in growth]):.3f}")
     if update:
         report = {
             "machine": {"cpu": cpuinfo.get_cpu_info().get("brand_raw", platform.machine()), "threads": 1},
             "driver": [asdict(cost) for cost in costs],
             "long_run": [asdict(part) for part in parts],
+            "large_tree": [asdict(part) for part in growth],
         }
         write_atomically(_RESULTS, json.dumps(report, indent=1).encode() + b"\n")
-    faults = faults_of(parts)
+    faults = faults_of(parts, growth)
     for fault in faults:
         console.print(f"[red]{fault}")
     sys.exit(1 if check and faults else 0)
@@ -96,6 +107,10 @@ def main(
 def _show(part: Stretch) -> None:
     """Say how far the run is, on stderr: a bar's thread would add to the CPU time."""
     print(f"{part.questions:,} questions, {part.cpu_ms:.2f} ms each", file=sys.stderr, flush=True)
+
+
+def _show_growth(part: Growth) -> None:
+    print(f"{part.nodes:,} nodes, {part.us:.1f} us per token", file=sys.stderr, flush=True)
 
 
 def _cost_table(costs: list[DriverCost]) -> Table:
@@ -117,6 +132,15 @@ def _run_table(parts: list[Stretch]) -> Table:
             f"{part.questions:,}", f"{part.cpu_ms:.2f}", f"{part.memory_mb:,.0f}", f"{part.live_nodes:,}",
             f"{part.tree_nodes:,}",
         )  # fmt: skip
+    return table
+
+
+def _growth_table(growth: list[Growth]) -> Table:
+    table = Table(title=f"A tree that grows while {BRANCHES} branches are active")
+    for name in ("nodes", "CPU us per token"):
+        table.add_column(name, justify="right")
+    for part in growth[max(1, len(growth) // 10) - 1 :: max(1, len(growth) // 10)]:
+        table.add_row(f"{part.nodes:,}", f"{part.us:.1f}")
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 
 import pytest
 
@@ -14,7 +15,7 @@ def test_a_peer_has_room_for_every_stream(name: str) -> None:
     """llama-server divides its context among its slots; vLLM's limit is per stream."""
     words = peers._words(name, f"{sys.executable} --flag", "model.gguf", threads=2, streams=16)
     assert words[:2] == [sys.executable, "--flag"]
-    numbers = dict(zip(words, words[1:], strict=False))
+    numbers = dict(pairwise(words))
     context = {peers.LLAMA: ("-np", "-c", 16), peers.VLLM: ("--max-num-seqs", "--max-model-len", 1)}[name]
     streams, length, shares = context
     assert numbers[streams] == "16"
