@@ -37,7 +37,7 @@ class CannedCheckpoint(ShapedCheckpoint):
         return torch.zeros(1).expand(self._shapes[name])
 
 
-def canned_engine(clock: DeviceClock, heads_of: ModelConfig = CONFIGS["0.5b"]) -> Engine:
+def canned_engine(clock: DeviceClock, heads_of: ModelConfig = CONFIGS["0.5b"], kv_tokens: int = KV_TOKENS) -> Engine:
     """Return an engine in which `clock` times the work of the device; plans are made for the heads of `heads_of`."""
     checkpoint = CannedCheckpoint(heads_of)
     decoder = Decoder(checkpoint, CannedKernels(clock), torch.float32, torch.device("cpu"))
@@ -50,6 +50,6 @@ def canned_engine(clock: DeviceClock, heads_of: ModelConfig = CONFIGS["0.5b"]) -
 
     made, engine_module.decode_graphs = engine_module.decode_graphs, graphs
     try:
-        return Engine(decoder, checkpoint.tokenizer(), KV_TOKENS)
+        return Engine(decoder, checkpoint.tokenizer(), kv_tokens)
     finally:
         engine_module.decode_graphs = made

@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from marcot.engine import Node, Sampling
+from marcot.model import PAGE_SIZE
 
 from ..host.canned_engine import canned_engine
 from ..host.canned_kernels import DeviceClock
 
 BRANCHES, TOKENS = 16, 8
 """Branches of a wave, and tokens of each: the active part of the tree, which stays as large while the tree grows."""
+
+_SPARE = 1024
+"""Pages of the KV pool besides one for each node."""
 
 MAX_DEPTH = 16
 """Depth of the tree. A path's length is part of a step's cost, so it must not grow with the tree."""
@@ -33,7 +37,7 @@ class Growth:
 
 
 def watch_growth(nodes: int, stretch: int, tell: Callable[[Growth], None]) -> list[Growth]:
-    """Grow one tree by waves of branches that fork from random nodes; every node keeps its handle.
+    """Grow one tree by waves of branches that fork from random nodes. Every node keeps its handle and its pages.
 
     Args:
         nodes: Nodes of the tree at the end, about.
@@ -41,7 +45,7 @@ def watch_growth(nodes: int, stretch: int, tell: Callable[[Growth], None]) -> li
         tell: Called with each part when it ends.
     """
     clock = DeviceClock()
-    engine = canned_engine(clock)
+    engine = canned_engine(clock, kv_tokens=(nodes + _SPARE) * PAGE_SIZE)
     grown = [(engine.prefill("How many eggs are left?"), 0)]
     parts: list[Growth] = []
     for waves in _forks(grown, nodes, stretch):
