@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakSet
 
 from marcot.engine import MCTS, Outcome, Sampling
 from marcot.engine.kv.node import KVNode
@@ -31,7 +32,7 @@ class Stretch:
         questions: Finished questions at its end.
         cpu_ms: CPU time of a question in it, results on disk included.
         memory_mb: Memory of the process at its end.
-        live_nodes: Nodes of KV trees in the process's memory.
+        live_nodes: Nodes of KV trees in the process's memory, those from before the run not counted.
         tree_nodes: Nodes in the engine's tree, which `check_integrity` has found consistent.
     """
 
@@ -51,6 +52,8 @@ def watch_run(questions: int, stretch: int, out: Path, tell: Callable[[Stretch],
         out: The results file.
         tell: Called with each part when it ends.
     """
+    gc.collect()
+    earlier = WeakSet(_live_nodes())
     engine = canned_engine(DeviceClock())
     asked = [f"How many of {number} eggs are left?" for number in range(questions)]
     parts: list[Stretch] = []
@@ -66,7 +69,7 @@ def watch_run(questions: int, stretch: int, out: Path, tell: Callable[[Stretch],
         cpu_ms = 1e3 * (time.process_time() - began) / stretch
         engine.tree.check_integrity()
         gc.collect()
-        live = sum(isinstance(each, KVNode) for each in gc.get_objects())
+        live = sum(node not in earlier for node in _live_nodes())
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         tree = 1 + sum(1 for _ in engine.tree.nodes())  # and the root
         parts.append(Stretch(ended, cpu_ms, pages * _PAGE_BYTES / 1e6, live, tree))
@@ -76,3 +79,7 @@ def watch_run(questions: int, stretch: int, out: Path, tell: Callable[[Stretch],
     tally = engine.run(asked, STRATEGY, out=out, concurrency=CONCURRENCY, show=show)
     assert (tally.finished, tally.failed) == (questions, 0), str(tally)
     return parts
+
+
+def _live_nodes() -> Iterator[KVNode]:
+    return (each for each in gc.get_objects() if isinstance(each, KVNode))

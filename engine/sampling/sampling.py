@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
 from typing import Literal
 
 from ...kernels import MAX_TOP_K
@@ -27,7 +26,7 @@ _RANGE = f"from {LEAST_FACTOR:g} to {MOST_FACTOR:g}"
 """Range of factors for fp32 logits; outside it, logits overflow or lose their order."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sampling:
     """Parameters of one expansion.
 
@@ -141,7 +140,7 @@ class Sampling:
         """Whether top-k, top-p, min-p or a logit rule changes the distribution."""
         return self.top_k > 0 or self.top_p < 1 or self.min_p > 0 or self.adjusts
 
-    @cached_property
+    @property
     def adjusts(self) -> bool:
         """Whether there are logit rules (biases, penalties, bans), which are applied before everything else."""
         penalised = self.repetition_penalty != 1 or self.frequency_penalty != 0 or self.presence_penalty != 0
@@ -168,7 +167,7 @@ class Sampling:
         """Whether the LM head must read the whole vocabulary: to draw, or to sum the probabilities for a nucleus."""
         return self.top_k == 0 and not self.greedy and (self.top_p < 1 or not self.truncated)
 
-    @cached_property
+    @property
     def candidates(self) -> int:
         """How many of the most probable tokens the LM head should return for this branch."""
         if self.greedy and not self.adjusts:
