@@ -223,6 +223,10 @@ class Engine:
         """Pages of the KV cache: in use, and in total."""
         return self.tree.pool.in_use, self.tree.pool.capacity
 
+    def __reduce__(self) -> Never:
+        """Refuse to be copied or pickled: two engines would use the same pages."""
+        raise TypeError("an Engine cannot be copied or pickled: load one in each process, or use ReplicaPool")
+
     def __repr__(self) -> str:
         name = Path(self.settings["model"]).name if self.settings else self.config.architecture
         used, size = (pages * PAGE_SIZE for pages in self.kv_pages)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Never, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,6 +166,13 @@ class Node:
         """
         if self._finalizer.detach():
             self._tree.release_later(self._kv)
+
+    def __reduce__(self) -> Never:
+        """Refuse to be copied or pickled: a copy would release the node a second time."""
+        raise TypeError(
+            "a Node cannot be copied or pickled, because its K and V belong to one engine: keep its path_ids, and pass "
+            "them to engine.prefill"
+        )
 
     def _check_held(self) -> None:
         if not self._finalizer.alive:

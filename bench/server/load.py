@@ -100,5 +100,6 @@ async def _all_clients(server: Served, clients: int, seconds: float, expected: d
 
 
 def _percentiles(seconds: list[float]) -> tuple[float, float]:
-    ordered = sorted(seconds)
+    """p50 and p95 in milliseconds; 0 if nothing was measured."""
+    ordered = sorted(seconds) or [0.0]
     return ordered[len(ordered) // 2] * 1e3, ordered[len(ordered) * 95 // 100] * 1e3

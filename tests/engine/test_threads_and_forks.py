@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -270,3 +272,13 @@ def test_a_fork_loads_its_own(folder: str, before: int, after: int, said: str) -
     command = [sys.executable, "-c", _SCRIPT, folder, str(before), str(after)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, said in done.stdout) == (0, True), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps], ids=lambda call: call.__name__)
+def test_engines_and_nodes_are_not_copied(engine: Engine, copied: Callable[[object], object]) -> None:
+    with engine.prefill([5, 6, 7]) as node:
+        with pytest.raises(TypeError, match=r"load one in each process"):
+            copied(engine)
+        with pytest.raises(TypeError, match=r"keep its path_ids"):
+            copied(node)
+        assert engine.expand(node, 1, FEW)[0].token_ids.tolist()
