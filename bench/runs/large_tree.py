@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from marcot.engine import Node, Sampling
@@ -46,32 +46,21 @@ def watch_growth(nodes: int, stretch: int, tell: Callable[[Growth], None]) -> li
     """
     clock = DeviceClock()
     engine = canned_engine(clock, kv_tokens=(nodes + _SPARE) * PAGE_SIZE)
-    grown = [(engine.prefill("How many eggs are left?"), 0)]
+    chance = random.Random(1)
+    by_depth: list[list[Node]] = [[engine.prefill("How many eggs are left?")], *([] for _ in range(MAX_DEPTH))]
+    grown = 1
     parts: list[Growth] = []
-    for waves in _forks(grown, nodes, stretch):
+    while grown < nodes:
         host, tokens = time.process_time() - clock.seconds, engine.usage.generated_tokens
-        for wave in waves:
-            sampling = Sampling(max_tokens=TOKENS, ignore_eos=True, seed=len(grown))
-            families = engine.expand([node for node, _ in wave], 1, sampling)
-            grown += [(child, depth + 1) for (_, depth), [child] in zip(wave, families, strict=True)]
+        for _ in range(stretch):
+            depths = chance.choices(range(MAX_DEPTH), [len(level) for level in by_depth[:MAX_DEPTH]], k=BRANCHES)
+            forks = [chance.choice(by_depth[depth]) for depth in depths]
+            families = engine.expand(forks, 1, Sampling(max_tokens=TOKENS, ignore_eos=True, seed=grown))
+            for depth, family in zip(depths, families, strict=True):
+                by_depth[depth + 1] += family
+            grown += BRANCHES
         host = time.process_time() - clock.seconds - host
-        parts.append(Growth(len(grown), 1e6 * host / (engine.usage.generated_tokens - tokens)))
+        parts.append(Growth(grown, 1e6 * host / (engine.usage.generated_tokens - tokens)))
         tell(parts[-1])
     engine.tree.check_integrity()
     return parts
-
-
-def _forks(grown: list[tuple[Node, int]], nodes: int, stretch: int) -> Iterator[Iterator[list[tuple[Node, int]]]]:
-    """The nodes to fork from, wave by wave, for each part; chosen among those that have `grown` by then."""
-    chance = random.Random(1)
-    open_nodes: list[tuple[Node, int]] = []
-    seen = 0
-
-    def wave() -> list[tuple[Node, int]]:
-        nonlocal seen
-        open_nodes.extend(each for each in grown[seen:] if each[1] < MAX_DEPTH)
-        seen = len(grown)
-        return chance.choices(open_nodes, k=BRANCHES)
-
-    while len(grown) < nodes:
-        yield (wave() for _ in range(stretch))

@@ -22,8 +22,9 @@ from ..text.brief import brief_changes
 from .token_confidence import CONFIDENCE_WIDTH
 
 LEAST_FACTOR, MOST_FACTOR = 1e-9, 1e9
-_RANGE = f"from {LEAST_FACTOR:g} to {MOST_FACTOR:g}"
 """Range of factors for fp32 logits; outside it, logits overflow or lose their order."""
+
+_RANGE = f"from {LEAST_FACTOR:g} to {MOST_FACTOR:g}"
 
 
 @dataclass(frozen=True, slots=True)
