@@ -47,4 +47,4 @@ def serve(
     with at:
         with Placeholder(at):
             engine = loading.load(model)
-        serve_engine(engine, settings, at, lambda address: say(f"serving {settings.names[0]} at {address}/v1"))
+        serve_engine(engine, settings, at, say)

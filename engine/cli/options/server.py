@@ -87,7 +87,9 @@ class ServerOptions:
     ] = 600.0
     drain_timeout: Annotated[
         float,
-        typer.Option(help="Seconds that open requests have to end after SIGTERM.", min=0, rich_help_panel=_LIMITS),
+        typer.Option(
+            help="Seconds that open requests have to end after Ctrl-C or SIGTERM.", min=0, rich_help_panel=_LIMITS
+        ),
     ] = 30.0
     lease: Annotated[
         float,
@@ -117,6 +119,8 @@ class ServerOptions:
         ):
             if not math.isfinite(seconds):
                 raise InputError(f"{option} {seconds}: must be a finite number of seconds")
+        if "" in (self.served_model_name or ()):
+            raise InputError("--served-model-name is empty: leave it out to use the name of --model")
         keys = self._keys()
         if not (keys or self.no_api_key or is_loopback(self.host)):
             raise InputError(

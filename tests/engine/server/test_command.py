@@ -57,6 +57,33 @@ def test_it_answers_what_is_open_before_it_ends(talker: Path, tmp_path: Path) ->
         assert _KEY not in process.stderr.read()
 
 
+@pytest.mark.parametrize(
+    ("signals", "options"),
+    [([signal.SIGHUP], ["--drain-timeout", "0"]), ([signal.SIGINT, signal.SIGINT], [])],
+    ids=["no time is left", "another Ctrl-C"],
+)
+def test_it_cuts_off_what_is_open_without_a_traceback(talker: Path, signals: list[int], options: list[str]) -> None:
+    with serving(talker, *options) as (process, url), httpx2.Client(base_url=url, timeout=60) as client:
+        assert process.stderr is not None
+        stalled = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=60)
+        stalled.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+        body = {"prompt": "So", "n": 512, "max_tokens": 900, "ignore_eos": True, "stream": True}
+        with client.stream("POST", "/v1/completions", json=body) as stream, stalled:
+            lines = stream.iter_lines()
+            next(lines)
+            process.send_signal(signals[0])
+            told = process.stderr.readline()
+            for number in signals[1:]:
+                process.send_signal(number)
+            rest = [line for line in lines if line]
+            assert rest[-1] == "data: [DONE]"
+            assert '"finish_reason":"abort"' in rest[-2]
+            assert not stalled.recv(1)
+        assert "for the 2 open requests" in told
+        assert process.wait(30) == 0
+        assert process.stderr.read() == ""
+
+
 def test_others_are_let_in_by_a_key_or_an_option_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
     for host in ("0.0.0.0", "192.0.2.1", "::", "example.com"):
@@ -77,6 +104,11 @@ def test_files_without_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, co
         file.write_text(content)
     with pytest.raises(InputError):
         ServerOptions(api_key_file=file).settings("m")
+
+
+def test_a_model_without_a_name() -> None:
+    with pytest.raises(InputError, match="--served-model-name is empty"):
+        ServerOptions(served_model_name=["a", ""]).settings("m")
 
 
 def test_another_interface_that_there_is_not() -> None:

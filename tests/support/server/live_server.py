@@ -13,7 +13,7 @@ from typing import Any
 from marcot.engine import Engine
 from marcot.engine.errors import QueueFullError
 from marcot.engine.server.app import create_app
-from marcot.engine.server.serve import address_of, http_server, listening_socket, run_in_loop
+from marcot.engine.server.serve import HttpServer, address_of, listening_socket, run_in_loop
 from marcot.engine.server.settings import ServerSettings
 from marcot.engine.serving.async_engine import AsyncEngine
 
@@ -69,7 +69,13 @@ def live_server(engine: Engine, **settings: Any) -> Iterator[LiveServer]:
     at = listening_socket("127.0.0.1", 0)
     served = AsyncEngine(engine, max_requests=behaviour.max_requests)
     started = threading.Event()
-    server = http_server(create_app(served, behaviour, clock), behaviour, started.set)
+    server = HttpServer(
+        create_app(served, behaviour, clock),
+        drain_timeout=behaviour.drain_timeout,
+        cut_off=served.close,
+        ready=started.set,
+        draining=lambda count: None,
+    )
     thread = threading.Thread(target=lambda: run_in_loop(server.serve([at])), daemon=True)
     thread.start()
     try:
