@@ -51,4 +51,4 @@ class QuestionRange:
             InputError: A number is larger than `count`.
         """
         if any(max(first, last or 0) > count for first, last in self.runs):
-            raise InputError(f"questions {self.text}: must be from 1 to {count}")
+            raise InputError(f"questions {self.text}: must be from 1 to {count}, as many as there are")

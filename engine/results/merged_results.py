@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,11 +43,15 @@ class MergedResults(NamedTuple):
         questions: Questions in the merged file.
         failed: Questions that have an error and no result.
         repeated: Lines left out because another line about the same question was kept.
+        missing: How many positions before the last question's have no question, as when a shard was left out.
+        first_missing: The first of them, counted from 1; None if there are none.
     """
 
     questions: int
     failed: int
     repeated: int
+    missing: int = 0
+    first_missing: int | None = None
 
 
 def merge_results(paths: Sequence[Path], out: Path) -> MergedResults:
@@ -93,7 +98,15 @@ def _merge(paths: Sequence[Path], out: Path) -> MergedResults:
         raise InputError(f"{', '.join(map(str, paths))}: there are no results to merge")
     places = sorted(kept.values())
     write_output(out, _contents(paths, places))
-    return MergedResults(len(places), sum(place.failed for place in places), lines - len(places))
+    positions = {place.position for place in places}
+    missing = places[-1].position + 1 - len(positions)
+    return MergedResults(
+        questions=len(places),
+        failed=sum(place.failed for place in places),
+        repeated=lines - len(places),
+        missing=missing,
+        first_missing=next(number + 1 for number in count() if number not in positions) if missing else None,
+    )
 
 
 @contextmanager

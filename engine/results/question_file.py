@@ -117,7 +117,7 @@ def read_questions(path: Path, names: FieldNames = _USUAL) -> list[InputQuestion
             raise InputError(f"{where}: has the same id as {ids[own]}: {own!r}; give every question its own id")
         questions.append(InputQuestion(len(questions), text.strip(), fields, own))
     if not questions:
-        raise InputError(f"{path}: has no questions; put one on each line")
+        raise InputError(f"{path}: has no questions{_WHERE_TO_PUT.get(path.suffix.lower(), '; put one on each line')}")
     return questions
 
 
@@ -136,7 +136,7 @@ def _read_text(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+        raise InputError(f"{path}: is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -157,7 +157,7 @@ def _read_jsonl(path: Path) -> Iterator[_Record]:
         try:
             entry = parse(line)
         except ValueError as error:
-            raise InputError(f"{where}: {error}") from None
+            raise InputError(f"{where}: {error}; put one object on each line") from None
         if not isinstance(entry, dict):
             raise InputError(f"{where}: must be a JSON object")
         yield _Record(where, entry)
@@ -171,7 +171,9 @@ def _read_tsv(path: Path) -> Iterator[_Record]:
 
 
 def _read_csv(path: Path) -> Iterator[_Record]:
-    rows = csv.reader(StringIO(_read_text(path), newline=""), strict=True)
+    text = _read_text(path)
+    limit = csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # the limit is one for the whole process
+    rows = csv.reader(StringIO(text, newline=""), strict=True)
     header: list[str] | None = None
     try:
         for row in rows:
@@ -183,11 +185,13 @@ def _read_csv(path: Path) -> Iterator[_Record]:
                 if len(set(header)) < len(header):
                     raise InputError(f"{where}: two columns have the same name")
             elif len(row) != len(header):
-                raise InputError(f"{where}: has {len(row)} columns, and the header {len(header)}")
+                raise InputError(f"{where}: has {len(row)} column{'s' * (len(row) != 1)}, but the header {len(header)}")
             else:
                 yield _Record(where, dict(zip(header, row, strict=True)))
     except csv.Error as error:
         raise InputError(f"{path}, line {rows.line_num}: is not CSV: {error}") from None
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _read_parquet(path: Path) -> Iterator[_Record]:
@@ -225,3 +229,4 @@ _READERS = {
     ".tsv": _read_tsv,
 }
 _WITHOUT_FIELDS = (".txt", ".tsv")
+_WHERE_TO_PUT = {".csv": "; put one on each line below the header", ".parquet": ""}

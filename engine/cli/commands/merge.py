@@ -36,4 +36,6 @@ def merge(
         parts.append(f"{merged.failed} of them failed")
     if merged.repeated:
         parts.append(f"{merged.repeated} repeated lines left out")
+    if merged.missing:
+        parts.append(f"{merged.missing} missing before the last one, the first is number {merged.first_missing}")
     say(f"{out}: {', '.join(parts)}")

@@ -23,7 +23,8 @@ class EvalDataOptions:
         typer.Option(
             "--input",
             metavar="NAME|FILE",
-            help="mgsm:en, mgsm:zh, or a .jsonl or .tsv file of questions with answers; :RANGE may follow.",
+            help="mgsm:en, mgsm:zh, or a file of questions with answers (.jsonl, .csv, .parquet or .tsv); :RANGE may "
+            "follow.",
         ),
     ] = "mgsm:en"
     questions: options.QuestionsOption = None

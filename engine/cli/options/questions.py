@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..streams import say
+
 if TYPE_CHECKING:
     from ...results.question_file import InputQuestion
 
@@ -84,4 +86,7 @@ class QuestionOptions:
         wanted, shard = QuestionRange.parse(self.questions or "1-"), Shard.parse(self.shard or "1/1")
         whole = read_questions(self.input, FieldNames(self.text_field, self.id_field))
         wanted.check(len(whole))
-        return [each for each in whole if each.index + 1 in wanted and each.index in shard]
+        chosen = [each for each in whole if each.index + 1 in wanted and each.index in shard]
+        if not chosen:
+            say(f"--shard {self.shard}: none of the questions are in it, so there is nothing to do")
+        return chosen

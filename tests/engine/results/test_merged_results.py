@@ -51,6 +51,11 @@ def test_questions_with_ids_are_told_apart_by_them(tmp_path: Path) -> None:
     assert merge_results(parts, tmp_path / "all.jsonl") == MergedResults(2, 0, 1)
 
 
+def test_questions_that_no_file_has_are_counted(tmp_path: Path) -> None:
+    parts = files(tmp_path, line(5, "Six?") + line(0, "One?"), line(3, "Four?") + line(3, "Another?"))
+    assert merge_results(parts, tmp_path / "all.jsonl") == MergedResults(4, 0, 0, missing=3, first_missing=2)
+
+
 def test_a_file_can_be_merged_onto_itself_and_gone_on_from(tmp_path: Path) -> None:
     [path] = files(tmp_path, line(1, "Two?") + line(0, "One?") + '{"index": 2, "que')
     assert merge_results([path], path) == MergedResults(2, 0, 0)

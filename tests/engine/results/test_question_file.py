@@ -50,6 +50,14 @@ def test_any_text_survives_a_csv_file(tmp_path_factory: pytest.TempPathFactory, 
     assert [text for _, text, _ in asked(path)] == [text.strip() for text in texts]
 
 
+def test_a_csv_file_may_have_cells_of_any_length(tmp_path: Path) -> None:
+    limit = csv.field_size_limit()
+    assert asked(written(tmp_path / "q.csv", f"question,page\nOne?,{'word ' * limit}")) == [
+        (None, "One?", {"page": "word " * limit})
+    ]
+    assert csv.field_size_limit() == limit
+
+
 def test_a_parquet_file_keeps_its_columns(tmp_path: Path) -> None:
     table = pyarrow.table(
         {
@@ -91,7 +99,7 @@ REFUSED = {
         WITH_ID,
         "has no named fields; use a .jsonl, .csv or .parquet",
     ),
-    "too few columns": ("q.csv", "question,answer\nOne?\n", NO_ID, "line 2: has 1 columns, and the header 2"),
+    "too few columns": ("q.csv", "question,answer\nOne?\n", NO_ID, "line 2: has 1 column, but the header 2"),
     "a column twice": (
         "q.csv",
         "question,question\nOne?,Two?\n",
@@ -99,7 +107,13 @@ REFUSED = {
         "line 1: two columns have the same name",
     ),
     "a torn quote": ("q.csv", 'question\n"One?\n', NO_ID, "line 2: is not CSV: unexpected end of data"),
-    "a header alone": ("q.csv", "question,answer\n", NO_ID, "has no questions"),
+    "a header alone": ("q.csv", "question,answer\n", NO_ID, "has no questions; put one on each line below the header"),
+    "an object over several lines": (
+        "q.jsonl",
+        '{\n"question": "One?"}',
+        NO_ID,
+        "line 1: is not JSON.*; put one object",
+    ),
 }
 
 

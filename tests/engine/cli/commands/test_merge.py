@@ -35,6 +35,9 @@ def test_shards_that_are_merged_are_the_whole(marcot: Callable, talker: Path, qu
     assert marcot("search", "-m", talker, *fields, "--out", whole, "--stats-out", tmp_path / "stats.jsonl").code == 0
     ended = marcot("merge", *parts, "--out", tmp_path / "all.jsonl")
     assert (ended.code, ended.err.split(": ")[-1]) == (0, "5 questions\n")
+    assert marcot("merge", parts[1], "--out", tmp_path / "some.jsonl").err.endswith(
+        "2 questions, 2 missing before the last one, the first is number 1\n"
+    )
     assert searched(tmp_path / "all.jsonl") == sorted(searched(whole), key=lambda entry: entry["index"])
     assert [entry["id"] for entry in searched(tmp_path / "all.jsonl")] == ["n0", "n1", "n2", "n3", "n4"]
     assert json.loads((tmp_path / "stats.jsonl").read_text().splitlines()[-1])["finished"] == 5
@@ -83,4 +86,5 @@ def test_a_shard_without_questions_is_done_at_once(
     marcot: Callable, talker: Path, questions: Path, tmp_path: Path
 ) -> None:
     fields = ["--input", questions, "--text-field", "text", "--shard", "9/9", "--out", tmp_path / "part.jsonl"]
-    assert marcot("search", "-m", talker, *fields).code == 0
+    ended = marcot("search", "-m", talker, *fields)
+    assert (ended.code, ended.err) == (0, "--shard 9/9: none of the questions are in it, so there is nothing to do\n")
