@@ -75,6 +75,9 @@ class CpuFusedLayers:
         for name, (weight, rows, columns) in shapes.items():
             same(f"fuse: rows of {name}", packed(f"fuse: {name}", weight).out_features, rows)
             same(f"fuse: columns of {name}", weight.in_features, columns)
+        parts = packed("fuse: gate_up", layer.gate_up).sections[:, 1].tolist()
+        if parts != [width, width]:
+            raise KernelArgumentError(f"fuse: gate_up must be packed from gate and up, {width} rows each, not {parts}")
         if layer.rope < 0:
             raise KernelArgumentError(f"fuse: rope must be the number of a table, not {layer.rope}")
         q_norm, k_norm, eps = head_norms("fuse", layer.head_norms, head_dim)

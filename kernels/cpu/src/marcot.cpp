@@ -11,6 +11,7 @@
 #include "layers/attention.h"
 #include "layers/layers.h"
 #include "layers/rowwise.h"
+#include "layers/swiglu.h"
 #include "linear/product.h"
 #include "weights/pack.h"
 

@@ -204,6 +204,9 @@ BAD: dict[str, Callable[[Good], object]] = {
     "fuse: a table too many": lambda good: good.fused(rope=1)(*good.step),
     "fuse: bias": lambda good: good.fused(qkv_bias=torch.ones(3)),
     "fuse: a matrix of another shape": lambda good: good.fused(down=good.weight),
+    "fuse: gate and up as one part": lambda good: good.fused(
+        gate_up=good.pack(torch.zeros(2 * MODEL.width, MODEL.hidden))
+    ),
     "fuse: no matrix": lambda good: good.fused(gate_up=torch.ones(2, 2)),
     "pack: nothing": lambda good: good.pack(),
     "pack: widths": lambda good: good.pack(torch.zeros(2, 32), torch.zeros(2, 33)),

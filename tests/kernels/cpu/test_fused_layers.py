@@ -8,19 +8,30 @@ from marcot.kernels import Compute, Kernels, reference
 from support.kernels.kernel_sets import tokens_of_keys
 from support.kernels.layer_stacks import EPS, MODELS, Model, step
 
+WIDE = Model(2048, 192, 1, 2, 16, False, (("Q8_0", "Q8_0", "Q8_0"), "Q8_0", "Q5_0", "Q8_0"))
+"""With 300 rows, the int8 activations of QKV, gate and up take more than `kNearBytes` of src/linear/product.h."""
+
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("compute", ["exact", "fast"])
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
 def test_one_call_is_the_ops_one_by_one(compiled: Kernels, model: Model, compute: Compute, threads: int) -> None:
-    layers = [model.layer(compiled, compute, seed) for seed in range(3)]
+    check_one_call(compiled, model, compute, threads, layers=3)
+
+
+def test_so_many_rows_that_products_take_them_in_parts(compiled: Kernels) -> None:
+    check_one_call(compiled, WIDE, "fast", threads=2, layers=1, chunk=300)
+
+
+def check_one_call(compiled: Kernels, model: Model, compute: Compute, threads: int, **sizes: int) -> None:
+    layers = [model.layer(compiled, compute, seed) for seed in range(sizes["layers"])]
     torch.set_num_threads(1)
-    apart = step(compiled, model, 3)
+    apart = step(compiled, model, **sizes)
     expected = apart.by_ops(compiled, layers)
     torch.set_num_threads(threads)
     fused = compiled.fuse(layers, EPS, model.head_dim)
     assert fused is not None
-    together = step(compiled, model, 3)
+    together = step(compiled, model, **sizes)
     output, residual = fused(*together)
     assert torch.isfinite(output).all()
     assert torch.equal(output, expected[0])

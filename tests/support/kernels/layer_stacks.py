@@ -84,12 +84,13 @@ class Step(NamedTuple):
         return x, residual
 
 
-def step(ops: Kernels, model: Model, layers: int) -> Step:
-    """A prefill chunk, three decoding branches, and a repeated row, which writes nothing."""
-    forest = Forest(ops, model.kv_heads, model.head_dim, seed=5, pages=12)
-    for segment in ((37, 3, None), (20, 0, 0), (9, 0, 0), (4, 0, 0)):
+def step(ops: Kernels, model: Model, layers: int, chunk: int = 11) -> Step:
+    """A prefill of `chunk` rows, three decoding branches, and a repeated row, which writes nothing."""
+    prefilled = chunk + 9
+    forest = Forest(ops, model.kv_heads, model.head_dim, seed=5, pages=10 + -(-prefilled // 16))
+    for segment in ((37, 3, None), (prefilled, 0, 0), (9, 0, 0), (4, 0, 0)):
         forest.add(*segment)
-    queries = forest.depth_first([Query(0, 30, 1), Query(1, 20, 11), Query(2, 9, 1), Query(3, 4, 1)])
+    queries = forest.depth_first([Query(0, 30, 1), Query(1, prefilled, chunk), Query(2, 9, 1), Query(3, 4, 1)])
     slots = []
     for query in queries:
         page, slot = forest.segments[query.segment].places()

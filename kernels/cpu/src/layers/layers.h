@@ -4,6 +4,7 @@
 #include "../linear/product.h"
 #include "attention.h"
 #include "rowwise.h"
+#include "swiglu.h"
 
 namespace marcot {
 
@@ -12,9 +13,9 @@ struct Layer {
     const float* input_norm;
     const float* qkv_bias;  // may be null
     const float* post_attention_norm;
-    const float *q_norm, *k_norm;  // may both be null
-    int64_t rope;                  // index of its table of cosines and sines
-    Weight qkv, attention_output, gate_up, down;
+    const float *q_norm, *k_norm;                 // may both be null
+    int64_t rope;                                 // index of its table of cosines and sines
+    Weight qkv, attention_output, gate_up, down;  // the sections of gate_up are gate and up
 };
 
 // Inputs and outputs of a step; all threads read the same ones.
@@ -35,18 +36,19 @@ struct StackCall {
 
 // Memory for the intermediate results of a step.
 struct StackMemory {
-    float *normed, *qkv, *q, *attended, *gate_up, *activated;
-    uint8_t* integers;
+    float *normed, *qkv, *q, *attended, *activated;
+    uint8_t *integers, *activated_integers;  // the second while the first is still read
 
     static int64_t floats(const StackCall& call) {
         const int64_t q_width = call.heads.heads() * call.heads.head_dim;
-        return call.rows * (call.hidden + call.heads.qkv_width() + 2 * q_width + 3 * call.width);
+        return call.rows * (call.hidden + call.heads.qkv_width() + 2 * q_width + call.width);
     }
-    static int64_t widest(const StackCall& call) {
-        return std::max({call.hidden, call.heads.heads() * call.heads.head_dim, call.width});
+    static int64_t integer_bytes(const StackCall& call) {
+        return Activations::integer_bytes(call.rows, std::max(call.hidden, call.heads.heads() * call.heads.head_dim));
     }
     static int64_t bytes(const StackCall& call) {
-        return floats(call) * sizeof(float) + 64 + Activations::integer_bytes(call.rows, widest(call));
+        return floats(call) * sizeof(float) + 2 * 64 + integer_bytes(call) +
+               Activations::integer_bytes(call.rows, call.width);
     }
 
     StackMemory(uint8_t* memory, const StackCall& call) {
@@ -55,9 +57,9 @@ struct StackMemory {
         qkv = normed + call.rows * call.hidden;
         q = qkv + call.rows * call.heads.qkv_width();
         attended = q + call.rows * q_width;
-        gate_up = attended + call.rows * q_width;
-        activated = gate_up + 2 * call.rows * call.width;
+        activated = attended + call.rows * q_width;
         integers = memory + (floats(call) * sizeof(float) + 63) / 64 * 64;
+        activated_integers = integers + (integer_bytes(call) + 63) / 64 * 64;
     }
 };
 
@@ -68,12 +70,13 @@ inline void run_layers(Team& team, const StackCall& call, const StackMemory& mem
         const Layer& layer = call.layers[index];
         float* k_pages = call.k_cache + index * call.layer_floats;
         float* v_pages = call.v_cache + index * call.layer_floats;
-        const auto activations = [&](const Weight& weight, const float* values) {
-            return activations_for(weight, values, call.rows, memory.integers);
+        // Values that are only read as integers are not stored.
+        const auto stored = [](const Weight& reader, float* values) {
+            return reader.has_section(false) ? values : nullptr;
         };
-        const Activations for_qkv = activations(layer.qkv, memory.normed);
-        rms_norm(team, x, residual, layer.input_norm, call.eps, call.rows, call.hidden, memory.normed, call.residual,
-                 for_qkv);
+        const Activations for_qkv = activations_for(layer.qkv, memory.normed, call.rows, memory.integers);
+        rms_norm(team, x, residual, layer.input_norm, call.eps, call.rows, call.hidden,
+                 stored(layer.qkv, memory.normed), call.residual, for_qkv);
         residual = call.residual;
         multiply(team, layer.qkv, for_qkv, memory.qkv);
         const int64_t table = layer.rope * call.rows * call.heads.head_dim / 2;
@@ -81,12 +84,12 @@ inline void run_layers(Team& team, const StackCall& call, const StackMemory& mem
                    call.sin + table, call.slots, call.rows, call.heads, k_pages, v_pages, memory.q);
         tree_attention(team, call.heads, call.plan, memory.q, call.rows, k_pages, v_pages, call.scale, memory.attended);
         linear(team, layer.attention_output, memory.attended, call.rows, memory.integers, call.output);
-        const Activations for_gate_up = activations(layer.gate_up, memory.normed);
+        const Activations for_gate_up = activations_for(layer.gate_up, memory.normed, call.rows, memory.integers);
         rms_norm(team, call.output, residual, layer.post_attention_norm, call.eps, call.rows, call.hidden,
-                 memory.normed, call.residual, for_gate_up);
-        multiply(team, layer.gate_up, for_gate_up, memory.gate_up);
-        const Activations for_down = activations(layer.down, memory.activated);
-        silu_mul(team, memory.gate_up, call.rows, call.width, memory.activated, for_down);
+                 stored(layer.gate_up, memory.normed), call.residual, for_gate_up);
+        const Activations for_down =
+            activations_for(layer.down, memory.activated, call.rows, memory.activated_integers);
+        multiply_swiglu(team, layer.gate_up, for_gate_up, for_down, stored(layer.down, memory.activated));
         multiply(team, layer.down, for_down, call.output);
         x = call.output;
     }

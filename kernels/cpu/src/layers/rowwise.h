@@ -1,4 +1,4 @@
-// The ops that work row by row: embedding, RMSNorm, QKV bias with RoPE and the write of K and V, SwiGLU.
+// The ops that work row by row: embedding, RMSNorm, QKV bias with RoPE and the write of K and V.
 #pragma once
 
 #include "../linear/activations.h"
@@ -36,12 +36,15 @@ inline void for_lanes(int64_t count, const Whole& whole, const One& one) {
 }
 
 // sum = x + residual, or x if residual is null; normed = sum / sqrt(mean(sum²) + eps) * weight. If `activations` have
-// integer fields, each row is also quantised right away, while it is in the cache. `sum` may be the same as `residual`.
+// integer fields, each row is also quantised right away, while it is in the cache; `normed` may then be null. `sum` may
+// be the same as `residual`.
 inline void rms_norm(Team& team, const float* x, const float* residual, const float* weight, float eps, int64_t rows,
                      int64_t hidden, float* normed, float* sum, const Activations& activations = {}) {
     team.run(rows, 1, [&](int64_t first, int64_t last) {
+        static thread_local Scratch scratch;
         for (int64_t row = first; row < last; row++) {
             const int64_t at = row * hidden;
+            float* out = normed ? normed + at : scratch.of<float>(hidden);
             WideSum squares;
             for_lanes(
                 hidden,
@@ -58,10 +61,9 @@ inline void rms_norm(Team& team, const float* x, const float* residual, const fl
                 });
             const float factor = 1 / std::sqrt(squares.total() / (float)hidden + eps);
             for_lanes(
-                hidden,
-                [&](int64_t i) { store(normed + at + i, load<F32>(sum + at + i) * factor * load<F32>(weight + i)); },
-                [&](int64_t i) { normed[at + i] = sum[at + i] * factor * weight[i]; });
-            quantize(activations, row, 0, hidden);
+                hidden, [&](int64_t i) { store(out + i, load<F32>(sum + at + i) * factor * load<F32>(weight + i)); },
+                [&](int64_t i) { out[i] = sum[at + i] * factor * weight[i]; });
+            quantize(out, hidden, activations, row, 0);
         }
     });
 }
@@ -151,39 +153,6 @@ inline void rope_store(Team& team, const float* qkv, const float* bias, const He
                 }
                 for (int64_t i = 0; i < dim; i++) v[i] = bias ? from[v_at + i] + bias[v_at + i] : from[v_at + i];
             }
-        }
-    });
-}
-
-constexpr int64_t kBlockStep = 256;  // columns per unit of work
-
-// x / (1 + exp(-x)). Below -87, x is replaced by -87, as exp(-x) would overflow; the true result is almost 0 there.
-inline F32 silu(F32 x) {
-    const F32 bounded = x < -87.f ? splat(-87.f) : x;
-    return bounded / (exp(-bounded) + 1.f);
-}
-
-// silu(gate) * up for one vector of columns.
-inline F32 silu_mul(const float* gate, const float* up) { return silu(load<F32>(gate)) * load<F32>(up); }
-
-// out[rows][width] = silu(gate) * up, where a row of gate_up is gate followed by up. If `activations` have integer
-// fields, the result is also quantised right away, while it is in the cache.
-inline void silu_mul(Team& team, const float* gate_up, int64_t rows, int64_t width, float* out,
-                     const Activations& activations = {}) {
-    const int64_t per_row = (width + kBlockStep - 1) / kBlockStep;
-    team.run(rows * per_row, 4, [&](int64_t first, int64_t last) {
-        for (int64_t unit = first; unit < last; unit++) {
-            const int64_t row = unit / per_row, begin = unit % per_row * kBlockStep;
-            const float* gate = gate_up + row * 2 * width + begin;
-            float* to = out + row * width + begin;
-            const int64_t count = std::min(kBlockStep, width - begin);
-            for_lanes(
-                count, [&](int64_t i) { store(to + i, silu_mul(gate + i, gate + width + i)); },
-                [&](int64_t i) {
-                    const F32 g = splat(gate[i]), u = splat(gate[width + i]);
-                    to[i] = (silu(g) * u)[0];
-                });
-            quantize(activations, row, begin, begin + count);
         }
     });
 }

@@ -132,13 +132,13 @@ inline void quantize_block(const F32 (&x)[kBlockVectors], const Activations& out
     out.scales[2 * block + 1] = scale * (float)(sums[0] + sums[1] + sums[2] + sums[3]);
 }
 
-// Quantises columns [first, last) of a row, if `x` has integer fields.
-inline void quantize(const Activations& x, int64_t row, int64_t first, int64_t last) {
-    if (!x.bytes) return;
-    for (int64_t column = first; column < last; column += kBlock) {
-        F32 values[kBlockVectors];
-        for (int i = 0; i < kBlockVectors; i++) values[i] = load<F32>(x.values + row * x.columns + column + i * kLanes);
-        quantize_block(values, x, column / kBlock * x.block_rows + row);
+// Quantises `count` values of row `row` from column `first` on, if `out` has integer fields.
+inline void quantize(const float* values, int64_t count, const Activations& out, int64_t row, int64_t first) {
+    if (!out.bytes) return;
+    for (int64_t at = 0; at < count; at += kBlock) {
+        F32 block[kBlockVectors];
+        for (int i = 0; i < kBlockVectors; i++) block[i] = load<F32>(values + at + i * kLanes);
+        quantize_block(block, out, (first + at) / kBlock * out.block_rows + row);
     }
 }
 
@@ -148,8 +148,8 @@ inline void quantize(Team& team, const Activations& x) {
     const int64_t blocks = x.columns / kBlock;
     team.run(x.rows * blocks, 16, [&](int64_t first, int64_t last) {
         for (int64_t unit = first; unit < last; unit++) {
-            const int64_t column = unit % blocks * kBlock;
-            quantize(x, unit / blocks, column, column + kBlock);
+            const int64_t row = unit / blocks, column = unit % blocks * kBlock;
+            quantize(x.values + row * x.columns + column, kBlock, x, row, column);
         }
     });
 }

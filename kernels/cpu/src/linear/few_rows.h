@@ -85,12 +85,14 @@ __attribute__((always_inline)) inline void add_block(const uint8_t* panels, int6
     }
 }
 
-// out[r][16 * Panels] = x[r] panelsᵀ, where the panels are contiguous in memory. Not inlined, see multiply_tile.
+// out[r][16 * Panels] = x[r] panelsᵀ, where the panels are contiguous in memory, and `next` is what will be read next.
+// Not inlined, see multiply_tile.
 template <Format F, int Rows, int Panels>
-__attribute__((noinline)) void multiply_few(const uint8_t* panels, const Activations& x, float* out, int64_t stride) {
+__attribute__((noinline)) void multiply_few(const uint8_t* panels, const uint8_t* next, const Activations& x,
+                                            float* out, int64_t stride) {
     using L = Layout<F>;
     const int64_t bytes = panel_bytes<F>(x.columns);
-    const Ahead ahead{panels + Panels * bytes, Panels * bytes / (x.columns / (L::kQuantized ? kBlock : 1))};
+    const Ahead ahead{next, Panels * bytes / (x.columns / (L::kQuantized ? kBlock : 1))};
     for (int64_t first = 0; first < x.columns; first += kExactColumns) {
         const int64_t end = std::min(first + kExactColumns, x.columns);
         Sums<Rows, Panels> total = {};

@@ -12,6 +12,8 @@
 // codes. On other machines they are in pairs, [16 pairs][16 rows][2 columns], signed.
 #pragma once
 
+#include <algorithm>
+
 #include "../simd/vectors.h"
 
 namespace marcot {
@@ -140,6 +142,10 @@ struct Weight {
         int64_t panels = 0;
         for (int64_t s = 0; s < section_count; s++) panels += sections[s].panels();
         return panels;
+    }
+    // Whether activations are quantised for a section (`fast`), or whether they are not for a section.
+    bool has_section(bool fast) const {
+        return std::any_of(sections, sections + section_count, [&](const Section& s) { return (s.fast != 0) == fast; });
     }
 };
 
