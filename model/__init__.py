@@ -21,7 +21,7 @@ from .kv_scales import kv_scales
 from .rounds.cuda_graphs import decode_graphs
 from .rounds.decode_graph import DecodeGraphs
 from .rounds.drawn_tokens import DrawnTokens
-from .rounds.round import ROUND_ENDS, ROUND_TOKENS, Drawn, Round, run_round
+from .rounds.round import ROUND_ENDS, ROUND_TOKENS, Drawn, Patience, Round, run_round
 from .template.chat_template import ChatTemplate, Message, speaks_of_reasoning
 from .tokenizer import TextStream, Tokenizer
 from .weight_format import WeightFormat
@@ -45,6 +45,7 @@ __all__ = [
     "Message",
     "ModelConfig",
     "ModelNotFoundError",
+    "Patience",
     "RopeConfig",
     "Round",
     "StepInput",

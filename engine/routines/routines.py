@@ -170,6 +170,8 @@ class Routines:
                 completions = [choice.completion for choice in choices if choice.completion is not None]
                 if len(completions) == len(choices):
                     return completions
+                for choice in choices:
+                    choice.branch.is_watched = is_read()
                 try:
                     yield None
                 except RequestCancelledError:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from ...model import PAGE_SIZE, DecodeGraphs, Decoder, KVCache, Tokenizer
+from ...model import PAGE_SIZE, DecodeGraphs, Decoder, KVCache, Patience, Tokenizer
 from ..errors import ContextOverflowError, IntegrityError, PoolTooSmallError, RequestCancelledError
 from ..kv.node import KVNode
 from ..kv.tree import KVTree
@@ -26,6 +26,17 @@ _FEW = 8
 _MANY = 32
 """With at least this many running requests, the next round is launched even if some requests have just ended; waiting
 requests then take their places one round later."""
+
+_ROUND_S = 0.2
+"""Seconds that a round on the CPU may last: deadlines and reports of progress wait for its end."""
+
+_WATCHED_ROUND_S = 0.05
+"""Seconds that a round on the CPU may last while somebody reads what a branch draws: text that comes in 20 pieces a
+second still seems to flow."""
+
+_GROWTH = 2
+"""A round on the CPU draws at most this many times the tokens of the round before: most end early, and pages should not
+be reserved for many more tokens than they draw."""
 
 _PRIORITY = 2**40
 """Weight of one priority level against age, in requests: more than are ever submitted, so priority always wins."""
@@ -69,6 +80,7 @@ class Scheduler:
         self._waiting: list[tuple[int, Request]] = []
         self._running: dict[int, Request] = {}
         self._flight: Flight | None = None
+        self._drawn = 1
 
     # --- requests ----------------------------------------------------------------------------------------------
 
@@ -222,10 +234,13 @@ class Scheduler:
         paths = {node for request in self._running.values() for node in (*request.fork.path(), request.leaf)}
         return sum(len(node.owned_pages) for node in paths)
 
-    def step(self) -> None:
+    def step(self, is_called: Callable[[], bool] = lambda: False) -> None:
         """Run everything that can run, in one step or round; `Request.finished` says which requests have ended.
 
         With CUDA graphs, the next round may already be running on the device when this returns.
+
+        Args:
+            is_called: Asked after each token of a round on the CPU: whether the caller has other things to do.
 
         Raises:
             IntegrityError: There is nothing to run, so a caller who waits for a request would wait forever.
@@ -235,18 +250,18 @@ class Scheduler:
         self._tree.release_dropped()
         try:
             if self._flight is None:
-                self._advance()
+                self._advance(is_called)
             prepared = self._prepared()
             ended = self._landed()
             if self._step_runner.graphed and (not ended or len(self._running) >= _MANY):
-                self._advance(prepared, ahead=True)
+                self._advance(is_called, prepared, ahead=True)
         except BaseException:
             self._rewind()
             raise
         finally:
             self._leave_ended()
 
-    def _advance(self, prepared: Prepared | None = None, *, ahead: bool = False) -> None:
+    def _advance(self, is_called: Callable[[], bool], prepared: Prepared | None = None, *, ahead: bool = False) -> None:
         """Admit requests, then launch a round; or run a step, unless `ahead`, if not all requests only decode."""
         self._admit()
         self._start()
@@ -256,7 +271,9 @@ class Scheduler:
             return
         readers, tokens = self._gather()
         if readers and tokens:
-            self._flight = self._step_runner.launch(readers, tokens)
+            is_watched = any(reader.request.is_watched for reader in readers)
+            patience = Patience(_WATCHED_ROUND_S if is_watched else _ROUND_S, is_called)
+            self._flight = self._step_runner.launch(readers, tokens, patience)
         elif readers and not ahead:
             self._step_runner.draw(self._step_runner.run(readers))
             self._start()
@@ -295,6 +312,7 @@ class Scheduler:
         flight, self._flight = self._flight, None
         if flight is not None:
             self._step_runner.land(flight, self._running)
+            self._drawn = flight.tokens
         return self._leave_ended()
 
     def _leave_ended(self) -> int:
@@ -378,6 +396,8 @@ class Scheduler:
     def _round(self, branches: Sequence[Branch]) -> tuple[list[Reader], int]:
         """Rows for a round of as many tokens as these branches need and get pages for, at least one."""
         tokens = min(self._limits.round_tokens, max((branch.left for branch in branches), default=0))
+        if not self._step_runner.graphed:
+            tokens = min(tokens, _GROWTH * self._drawn)
         if sum(branch.on_host for branch in branches) * _FEW > len(branches):
             tokens = min(tokens, 1)
         # The last token drawn needs no slot before the next round. If `reserve_ahead` fails, nothing is left to evict,

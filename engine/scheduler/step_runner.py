@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...kernels import MAX_TOP_K, NonFiniteError, Plan
-from ...model import DecodeGraphs, Decoder, Drawn, KVCache, StepInput, run_round
+from ...model import DecodeGraphs, Decoder, Drawn, KVCache, Patience, StepInput, run_round
 from ..plan.planner import ItemPlanner, Planner, Reader
 from ..plan.tile_planner import TilePlanner
 from ..scoring import Scoring
@@ -45,7 +45,7 @@ class Flight(NamedTuple):
 
     Attributes:
         readers: One row each, in this order. Rows of finished requests run, but their results are discarded.
-        tokens: Maximum tokens that a row draws.
+        tokens: Tokens that a row draws, unless it ends before or waits for the host.
         wait: Waits for the round to finish and returns what was drawn.
     """
 
@@ -186,7 +186,7 @@ class StepRunner:
         readers, plan = self._planner.plan(readers, tokens)
         return Prepared(readers, plan, tokens)
 
-    def launch(self, readers: Sequence[Reader], tokens: int) -> Flight:
+    def launch(self, readers: Sequence[Reader], tokens: int, patience: Patience) -> Flight:
         """Launch a round in which every branch among `readers` draws up to `tokens` tokens.
 
         The branches must have pages for these tokens.
@@ -194,25 +194,27 @@ class StepRunner:
         Args:
             readers: One row each: the last token of a branch, or the last token of another node.
             tokens: At most `ROUND_TOKENS`.
+            patience: When the round ends early on the CPU.
 
         Returns:
             The round; with CUDA graphs, it is still running on the device. Only one may run at a time.
         """
         for reader in readers:
             _count(reader)
-        return self._launched(*self._planner.plan(readers, tokens), tokens)
+        return self._launched(*self._planner.plan(readers, tokens), tokens, patience)
 
     def launch_prepared(self, prepared: Prepared, running: Collection[int]) -> Flight | None:
         """Launch the round that was `prepared`; None if it does not fit the `running` requests, see `Prepared.rows`."""
         rows = prepared.rows(running)
         return None if rows is None else self._launched(rows, prepared.plan, prepared.tokens)
 
-    def _launched(self, readers: Sequence[Reader], plan: Plan, tokens: int) -> Flight:
+    def _launched(self, readers: Sequence[Reader], plan: Plan, tokens: int, patience: Patience | None = None) -> Flight:
         round = self._rows.round(readers, plan, tokens)
         wait = self._graphs.launch(round) if self._graphs is not None and self._graphs.takes(round) else None
         if wait is None:
-            drawn = run_round(self._decoder, self._cache, round)
-            return Flight(readers, round.tokens, lambda: drawn)
+            on_cpu = self._decoder.device.type == "cpu"
+            drawn = run_round(self._decoder, self._cache, round, patience if on_cpu else None)
+            return Flight(readers, len(drawn.tokens.table[0]), lambda: drawn)
         return Flight(readers, round.tokens, wait)
 
     def land(self, flight: Flight, running: Container[int]) -> None:
@@ -226,7 +228,7 @@ class StepRunner:
         ends: list[tuple[Reader, int]] = []
         waiting: list[Branch] = []
         waiting_rows: list[int] = []
-        counts, ended, ids = drawn.counts.tolist(), drawn.ended.tolist(), drawn.tokens.ids.tolist()
+        counts, waits, ids = drawn.counts.tolist(), drawn.waits.tolist(), drawn.tokens.ids.tolist()
         table = drawn.tokens.table
         for row, reader in enumerate(flight.readers):
             request, leaf, _, _, _ = reader
@@ -239,7 +241,7 @@ class StepRunner:
             if count := counts[row]:
                 branch.take(ids[row][:count], table[row, :count])
                 leaf.count_computed(len(leaf.tokens) - 1)
-            if not ended[row] and branch.finish_reason is None:
+            if waits[row] and branch.finish_reason is None:
                 waiting.append(branch)
                 waiting_rows.append(row)
         failed = _kept(ends, drawn.hidden)

@@ -199,7 +199,7 @@ class EngineThread:
         scheduler = self._engine.routines.scheduler
         try:
             if not scheduler.idle:
-                scheduler.step()
+                scheduler.step(self._is_called)
             elif running:
                 with suppress(queue.Empty):
                     self._news.get(timeout=IDLE_S)
@@ -207,6 +207,10 @@ class EngineThread:
             cause = error
             return self._failed(running, lambda: _step_error(cause))
         return running
+
+    def _is_called(self) -> bool:
+        """Whether a submission has arrived or been cancelled, or slow code has ended, since the last step began."""
+        return not self._news.empty()
 
     def _failed(
         self, running: list[Submission[Any, Any]], error: Callable[[], MarcotError]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -54,6 +56,22 @@ class Round(NamedTuple):
         return Draw(self.draw_temperature, self.params.key, self.params.position)
 
 
+class Patience(NamedTuple):
+    """How long the host waits for a round on the CPU, if no row ends. Results do not depend on it.
+
+    Attributes:
+        seconds: The round draws only as many tokens as fit in this time, and at least one.
+        is_called: Asked after each token: whether the host has other things to do, so that the round should end.
+    """
+
+    seconds: float
+    is_called: Callable[[], bool]
+
+    def ends(self, tokens: int, seconds: float) -> bool:
+        """Whether a round that has drawn `tokens` tokens in this time should end."""
+        return seconds * (tokens + 1) > self.seconds * tokens or self.is_called()
+
+
 class Drawn(NamedTuple):
     """The results of a round, on the host except for `hidden`. Only the first `counts` tokens of a row are valid.
 
@@ -61,14 +79,14 @@ class Drawn(NamedTuple):
         hidden: `[rows, hidden]` on the device, the hidden state that each unfinished row's next token is drawn from;
             valid until the next round.
         counts: `[rows]` int32, how many tokens the row has drawn.
-        ended: `[rows]` bool, whether the row has drawn one of its `ends` or reached its limit. Any other row waits for
-            the host to choose its next token.
-        tokens: `[rows, T]`, the tokens, with `k` candidates each.
+        waits: `[rows]` bool, whether the row waits for the host to choose its next token. Any other row has drawn one
+            of its `ends`, has reached its limit, or goes on in the next round.
+        tokens: `[rows, t]`, the tokens, with `k` candidates each; `t <= T` if the round has ended early.
     """
 
     hidden: Tensor
     counts: NDArray[np.int32]
-    ended: NDArray[np.bool_]
+    waits: NDArray[np.bool_]
     tokens: DrawnTokens
 
 
@@ -96,8 +114,12 @@ def next_token(
 
 
 @torch.inference_mode()
-def run_round(decoder: Decoder, cache: KVCache, round: Round) -> Drawn:
-    """Run `round` token by token; with graphs, `DecodeGraphs` is faster. On the CPU its tensors are modified."""
+def run_round(decoder: Decoder, cache: KVCache, round: Round, patience: Patience | None = None) -> Drawn:
+    """Run `round` token by token; with graphs, `DecodeGraphs` is faster. On the CPU its tensors are modified.
+
+    With `patience`, for the CPU only, the round ends as soon as a row has ended or waits for the host, because such a
+    row costs as much as any other; or as `patience` says. The other rows go on in the next round.
+    """
     device = decoder.device
     step = round.step.to(device)
     step = step._replace(plan=step.plan._replace(positions=step.plan.positions.clone()))
@@ -118,11 +140,32 @@ def run_round(decoder: Decoder, cache: KVCache, round: Round) -> Drawn:
         room(torch.int32), room(torch.float32), room(torch.float32),
         room(torch.int32, candidates), room(torch.float32, candidates),
     )  # fmt: skip
-    for _ in range(tokens):
+    going_on = None if patience is None else _GoingOn(state)
+    start = time.perf_counter()
+    for done in range(1, tokens + 1):
         hidden = next_token(decoder, cache, step, state, params, draw, candidates)
+        if going_on is None or patience is None:
+            continue
+        if not going_on.all_rows or patience.ends(done, time.perf_counter() - start):
+            break
     of_tokens = (state.drawn_ids, state.drawn_logits, state.lse, state.top_ids, state.top_logits)
-    by_row = DrawnTokens.of(*(_host(results).swapaxes(0, 1) for results in of_tokens))
-    return Drawn(hidden, _host(state.drawn), _host(state.ended) != 0, by_row)
+    by_row = DrawnTokens.of(*(_host(results[:done]).swapaxes(0, 1) for results in of_tokens))
+    return Drawn(hidden, _host(state.drawn), _host(state.ended | state.settled) == 0, by_row)
+
+
+class _GoingOn:
+    """Tells whether the rows of a round on the CPU go on."""
+
+    def __init__(self, state: RoundState) -> None:
+        self._ended, self._settled = state.ended.numpy(), state.settled.numpy()
+        self._ended_before = np.count_nonzero(self._ended)
+
+    @property
+    def all_rows(self) -> bool:
+        """Whether no row has ended since the beginning, and none waits for the host."""
+        if np.count_nonzero(self._ended) > self._ended_before:
+            return False
+        return np.count_nonzero(self._ended | self._settled) == len(self._ended)
 
 
 def _host(tensor: Tensor) -> NDArray[Any]:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -266,7 +265,7 @@ class RoundBuffers:
             top_logits, top_ids = (view.numpy() for view in self._candidates(self._came, candidates))
             of_tokens = (ids, logits, lse, top_ids, top_logits)
             by_row = DrawnTokens.of(*(column[:tokens, :rows].swapaxes(0, 1) for column in of_tokens))
-            return Drawn(hidden[:rows], drawn[:rows].copy(), ended[:rows].astype(np.bool_), by_row)
+            return Drawn(hidden[:rows], drawn[:rows].copy(), ended[:rows] == 0, by_row)
 
         return results
 

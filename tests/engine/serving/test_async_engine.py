@@ -280,7 +280,9 @@ def test_a_failure_does_not_affect_other_requests(engine: Engine, monkeypatch: p
         assert [drawn(each) for each in await good.completions()] == expected
 
         step, failing = engine._scheduler.step, [True]
-        monkeypatch.setattr(engine._scheduler, "step", lambda: step() if not failing else broken_step(failing))
+        monkeypatch.setattr(
+            engine._scheduler, "step", lambda *called: step(*called) if not failing else broken_step(failing)
+        )
         ended = await many.generate("How", SAMPLING)
         with pytest.raises(EngineStepError, match="a step of the engine failed: RuntimeError: out of luck"):
             await ended.completions()
