@@ -133,6 +133,17 @@ class Branch(Request):
         """How many more tokens it may draw."""
         return self._max_tokens - len(self.node.tokens)
 
+    @property
+    def ends_on_host(self) -> bool:
+        """Whether it has ends that the device does not check for: stop strings, or more than `ROUND_ENDS` tokens."""
+        return bool(self.sampling.stop) or len(self.ends) > ROUND_ENDS
+
+    def seems_ended(self, ids: list[int]) -> bool:
+        """Whether these next tokens seem to end the branch; only `take` is exact about stop strings."""
+        if not self.ends.isdisjoint(ids):
+            return True
+        return self._stream is not None and bool(self._stops_in(self._tokenizer.decode(ids)))
+
     def take(self, ids: list[int], drawn: NDArray[np.int32]) -> None:
         """Append drawn tokens with their distributions, up to the token that ends the branch, if any.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 
-from ...model import PAGE_SIZE, DecodeGraphs, Decoder, KVCache, Patience, Tokenizer
+from ...model import PAGE_SIZE, DecodeGraphs, Decoder, KVCache, Tokenizer
 from ..errors import ContextOverflowError, IntegrityError, PoolTooSmallError, RequestCancelledError
 from ..kv.node import KVNode
 from ..kv.tree import KVTree
@@ -272,8 +272,8 @@ class Scheduler:
         readers, tokens = self._gather()
         if readers and tokens:
             is_watched = any(reader.request.is_watched for reader in readers)
-            patience = Patience(_WATCHED_ROUND_S if is_watched else _ROUND_S, is_called)
-            self._flight = self._step_runner.launch(readers, tokens, patience)
+            seconds = _WATCHED_ROUND_S if is_watched else _ROUND_S
+            self._flight = self._step_runner.launch(readers, tokens, seconds, is_called)
         elif readers and not ahead:
             self._step_runner.draw(self._step_runner.run(readers))
             self._start()

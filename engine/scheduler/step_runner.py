@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...kernels import MAX_TOP_K, NonFiniteError, Plan
@@ -186,7 +187,7 @@ class StepRunner:
         readers, plan = self._planner.plan(readers, tokens)
         return Prepared(readers, plan, tokens)
 
-    def launch(self, readers: Sequence[Reader], tokens: int, patience: Patience) -> Flight:
+    def launch(self, readers: Sequence[Reader], tokens: int, seconds: float, is_called: Callable[[], bool]) -> Flight:
         """Launch a round in which every branch among `readers` draws up to `tokens` tokens.
 
         The branches must have pages for these tokens.
@@ -194,14 +195,17 @@ class StepRunner:
         Args:
             readers: One row each: the last token of a branch, or the last token of another node.
             tokens: At most `ROUND_TOKENS`.
-            patience: When the round ends early on the CPU.
+            seconds: How long a round on the CPU may last.
+            is_called: Asked after each token of a round on the CPU: whether it should end.
 
         Returns:
             The round; with CUDA graphs, it is still running on the device. Only one may run at a time.
         """
         for reader in readers:
             _count(reader)
-        return self._launched(*self._planner.plan(readers, tokens), tokens, patience)
+        readers, plan = self._planner.plan(readers, tokens)
+        patience = Patience(seconds, _is_over(readers, is_called)) if self._decoder.device.type == "cpu" else None
+        return self._launched(readers, plan, tokens, patience)
 
     def launch_prepared(self, prepared: Prepared, running: Collection[int]) -> Flight | None:
         """Launch the round that was `prepared`; None if it does not fit the `running` requests, see `Prepared.rows`."""
@@ -212,8 +216,7 @@ class StepRunner:
         round = self._rows.round(readers, plan, tokens)
         wait = self._graphs.launch(round) if self._graphs is not None and self._graphs.takes(round) else None
         if wait is None:
-            on_cpu = self._decoder.device.type == "cpu"
-            drawn = run_round(self._decoder, self._cache, round, patience if on_cpu else None)
+            drawn = run_round(self._decoder, self._cache, round, patience)
             return Flight(readers, len(drawn.tokens.table[0]), lambda: drawn)
         return Flight(readers, round.tokens, wait)
 
@@ -306,6 +309,13 @@ def _planner(decoder: Decoder) -> Planner:
     if tiling is None:
         return ItemPlanner()
     return TilePlanner(tiling, config.gqa_group, config.head_dim, deterministic=kernels.deterministic)
+
+
+def _is_over(readers: Sequence[Reader], is_called: Callable[[], bool]) -> Callable[[NDArray[np.int32]], bool]:
+    """`Patience.is_over`: the host is called, or a branch has drawn an end that the device does not check for."""
+    branches = [reader.request.branch_at(reader.leaf) for reader in readers]
+    read = [(row, branch) for row, branch in enumerate(branches) if branch is not None and branch.ends_on_host]
+    return lambda ids: is_called() or any(branch.seems_ended(ids[:, row].tolist()) for row, branch in read)
 
 
 def _count(reader: Reader) -> None:

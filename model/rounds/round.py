@@ -61,15 +61,12 @@ class Patience(NamedTuple):
 
     Attributes:
         seconds: The round draws only as many tokens as fit in this time, and at least one.
-        is_called: Asked after each token: whether the host has other things to do, so that the round should end.
+        is_over: Asked after each token, with the ids that every row has drawn (`[t, rows]` int32): whether the host
+            wants the round to end.
     """
 
     seconds: float
-    is_called: Callable[[], bool]
-
-    def ends(self, tokens: int, seconds: float) -> bool:
-        """Whether a round that has drawn `tokens` tokens in this time should end."""
-        return seconds * (tokens + 1) > self.seconds * tokens or self.is_called()
+    is_over: Callable[[NDArray[np.int32]], bool]
 
 
 class Drawn(NamedTuple):
@@ -140,32 +137,35 @@ def run_round(decoder: Decoder, cache: KVCache, round: Round, patience: Patience
         room(torch.int32), room(torch.float32), room(torch.float32),
         room(torch.int32, candidates), room(torch.float32, candidates),
     )  # fmt: skip
-    going_on = None if patience is None else _GoingOn(state)
-    start = time.perf_counter()
+    watch = None if patience is None else _Watch(patience, state)
     for done in range(1, tokens + 1):
         hidden = next_token(decoder, cache, step, state, params, draw, candidates)
-        if going_on is None or patience is None:
-            continue
-        if not going_on.all_rows or patience.ends(done, time.perf_counter() - start):
+        if watch is not None and watch.ends(done):
             break
     of_tokens = (state.drawn_ids, state.drawn_logits, state.lse, state.top_ids, state.top_logits)
     by_row = DrawnTokens.of(*(_host(results[:done]).swapaxes(0, 1) for results in of_tokens))
     return Drawn(hidden, _host(state.drawn), _host(state.ended | state.settled) == 0, by_row)
 
 
-class _GoingOn:
-    """Tells whether the rows of a round on the CPU go on."""
+class _Watch:
+    """Decides after each token of a round on the CPU whether the round ends."""
 
-    def __init__(self, state: RoundState) -> None:
-        self._ended, self._settled = state.ended.numpy(), state.settled.numpy()
+    def __init__(self, patience: Patience, state: RoundState) -> None:
+        self._patience = patience
+        self._ids, self._ended, self._settled = (
+            column.numpy() for column in (state.drawn_ids, state.ended, state.settled)
+        )
         self._ended_before = np.count_nonzero(self._ended)
+        self._start = time.perf_counter()
 
-    @property
-    def all_rows(self) -> bool:
-        """Whether no row has ended since the beginning, and none waits for the host."""
+    def ends(self, tokens: int) -> bool:
+        """Whether the round ends after `tokens` tokens."""
         if np.count_nonzero(self._ended) > self._ended_before:
-            return False
-        return np.count_nonzero(self._ended | self._settled) == len(self._ended)
+            return True
+        if np.count_nonzero(self._ended | self._settled) < len(self._ended):
+            return True
+        seconds = time.perf_counter() - self._start
+        return seconds * (tokens + 1) > self._patience.seconds * tokens or self._patience.is_over(self._ids[:tokens])
 
 
 def _host(tensor: Tensor) -> NDArray[Any]:
