@@ -142,7 +142,9 @@ class Branch(Request):
         """Whether these next tokens seem to end the branch; only `take` is exact about stop strings."""
         if not self.ends.isdisjoint(ids):
             return True
-        return self._stream is not None and bool(self._stops_in(self._tokenizer.decode(ids)))
+        if self._stream is None or self._tokenizer is None:
+            return False
+        return bool(self._stops_in(self._tokenizer.decode(ids)))
 
     def take(self, ids: list[int], drawn: NDArray[np.int32]) -> None:
         """Append drawn tokens with their distributions, up to the token that ends the branch, if any.

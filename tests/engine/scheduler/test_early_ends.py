@@ -145,14 +145,15 @@ def test_news_for_the_engine_thread_end_a_round(
     assert rounds == [(2, 2), (4, 4), (8, 8), (16, 1)]
 
 
-def spoilt(engine: Engine, token: int) -> None:
+def spoil(engine: Engine, token: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the state of rows with this token NaN."""
-    embed = engine._scheduler._step_runner._decoder.kernels.embed
+    kernels = engine._scheduler._step_runner._decoder.kernels
+    embed = kernels.embed
 
     def embedded(ids: Tensor, *more: Any) -> Tensor:
         return embed(ids, *more).masked_fill((ids == token)[:, None], math.nan)
 
-    engine._scheduler._step_runner._decoder.kernels.embed = embedded  # type: ignore[method-assign]
+    monkeypatch.setattr(kernels, "embed", embedded)
 
 
 def run(engine: Engine, samples: Sequence[int]) -> list[Branch]:
@@ -165,13 +166,15 @@ def run(engine: Engine, samples: Sequence[int]) -> list[Branch]:
 
 
 @pytest.mark.usefixtures("patient")
-def test_numbers_that_are_not_finite_in_the_middle_of_a_round(engine: Engine, rounds: list[tuple[int, int]]) -> None:
+def test_numbers_that_are_not_finite_in_the_middle_of_a_round(
+    engine: Engine, rounds: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The others draw what they draw without it."""
     expected = [branch.completion().token_ids.tolist() for branch in run(engine, range(5))]
     bad = expected[0][4]
     assert all(bad not in ids for ids in (PROMPT, expected[0][:4], *expected[1:]))
     rounds.clear()
-    spoilt(engine, bad)
+    spoil(engine, bad, monkeypatch)
     first, *rest = run(engine, range(5))
     assert rounds[0] == (16, 5)
     assert isinstance(first.error, NonFiniteError)
