@@ -8,6 +8,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import rmtree
 from types import TracebackType
 from typing import Any, Self
 
@@ -48,8 +49,9 @@ class DraftFolder:
             names: The files that may be written, as relative paths.
 
         Raises:
-            InputError: The folder is not a draft of marcot, is damaged or cannot be written, another run is writing to
-                it, or it was started with a different identity.
+            InputError: The folder is not a draft of marcot or is damaged, another run is writing to it, or it was
+                started with a different identity.
+            OutputError: The folder cannot be written.
         """
         self._final = final
         self._folder = _folder(final)
@@ -65,7 +67,7 @@ class DraftFolder:
                 )
             self._lock = (self._folder / _LOCK).open("ab")
         except OSError as error:
-            raise InputError(f"{self._folder}: cannot be written: {error.strerror}") from error
+            raise OutputError(f"{self._folder}: cannot be written: {error.strerror}") from error
         lock(self._lock, f"{self._folder}: another run is writing there; wait for it, or give another --out")
         try:
             self._check_entries()
@@ -214,9 +216,13 @@ def _folder(final: Path) -> Path:
 def _make(folder: Path) -> None:
     """Create an empty draft that has its mark from the start."""
     with working_names([folder]) as [fresh]:
-        (fresh / _FILES).mkdir(parents=True)
-        (fresh / _LOCK).write_bytes(_MARK)
-        fresh.rename(folder)
+        try:
+            (fresh / _FILES).mkdir(parents=True)
+            (fresh / _LOCK).write_bytes(_MARK)
+            fresh.rename(folder)
+        except BaseException:
+            rmtree(fresh, ignore_errors=True)
+            raise
 
 
 def _write(path: Path, data: bytes) -> None:

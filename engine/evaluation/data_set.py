@@ -86,11 +86,14 @@ class DataSet:
         else:
             path = Path(name)
             if not path.suffix:
-                raise InputError(f"data {text!r}: must be {known} or a .jsonl or .tsv file")
+                raise InputError(f"data {text!r}: must be {known} or a file (.jsonl, .csv, .parquet or .tsv)")
             whole = cls(path.name, "", read_questions(path))
             for question in whole.questions:
                 if question.reference is None:
-                    raise InputError(f"{path}: question {question.index + 1} has no answer to compare with")
+                    raise InputError(
+                        f"{path}: question {question.index + 1} has no answer to compare with: give it one under "
+                        "'answer' (in a .tsv file, in the second column)"
+                    )
         wanted = QuestionRange.parse(range or chosen or "1-")
         wanted.check(len(whole.questions))
         return cls(whole.name, whole.instruction, [each for each in whole.questions if each.index + 1 in wanted])

@@ -50,9 +50,8 @@ def evaluate(
 
     Args:
         engine: The model.
-        questions: `"mgsm:en"`, `"mgsm:zh"` or a .jsonl or .tsv file, optionally followed by a range such as `:1-64`; or
-            your own questions with their answers: `Question(text, reference)` or
-            `{"question": text, "answer": reference}`.
+        questions: `"mgsm:en"`, `"mgsm:zh"` or a file, optionally followed by a range such as `:1-64`; or your own
+            questions with their answers: `Question(text, reference)` or `{"question": text, "answer": reference}`.
         strategies: One strategy, such as `MCTS(rollouts=8)`; several; a mapping from labels to strategies; or a string
             as on the command line.
         out: Folder for results and report; questions with results there are not answered again. By default nothing is

@@ -84,7 +84,8 @@ def _merge(paths: Sequence[Path], out: Path) -> MergedResults:
                 settings = where, entry["settings"]
             differing = changes(settings[1], entry["settings"])
             if differing:
-                name, was, now = differing[0]
+                # A strategy brings parameters of its own, which differ as well.
+                name, was, now = next((each for each in differing if each[0] == "strategy"), differing[0])
                 raise InputError(
                     f"{where}: was made with {name} = {now!r}, but {settings[0]} with {was!r}; merge only results of "
                     "the same settings"

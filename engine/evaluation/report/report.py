@@ -84,7 +84,7 @@ class Report:
             if each.trials:
                 members.setdefault((each.data, each.model), []).append(each)
         if not members:
-            raise InputError("there are no results to report")
+            raise InputError("there are no results to report: give files of marcot eval --out, or their folder")
         groups = [_group(data, model, each, baseline) for (data, model), each in members.items()]
         check_baseline(baseline, [each.label for group in groups for each in group.series])
         costs = [each.tokens for group in groups for each in group.series]

@@ -332,3 +332,14 @@ def test_a_full_disk_is_an_error_and_the_run_goes_on_when_there_is_room(results:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert make([results], tmp_path / "data") == whole
     assert not (tmp_path / "data.partial").exists()
+
+
+def test_a_draft_that_cannot_be_begun_leaves_nothing_behind(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5, hard))
+    try:
+        with pytest.raises(OutputError, match=r"data\.partial: cannot be written: File too large"):
+            DraftFolder(tmp_path / "data", "a")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())

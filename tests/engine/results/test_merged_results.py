@@ -73,6 +73,15 @@ def test_a_file_that_a_run_is_writing_to_is_left_as_it_is(tmp_path: Path) -> Non
     assert path.read_text() == line(1, "Two?") + line(0, "One?")
 
 
+def test_another_strategy_is_named_before_its_parameters(tmp_path: Path) -> None:
+    entry = json.loads(line(1, "Two?"))
+    other = entry | {"settings": {"model": "m", "exploration": 1.4, "sampling": {"seed": 1}, "strategy": "mcts"}}
+    entry["settings"]["strategy"] = "greedy"
+    parts = files(tmp_path, json.dumps(entry) + "\n", json.dumps(other) + "\n")
+    with pytest.raises(InputError, match=r"strategy = 'mcts', but .* with 'greedy'"):
+        merge_results(parts, tmp_path / "all.jsonl")
+
+
 REFUSED = {
     "something else": ('{"index": 0}\n', "part-0.jsonl, line 1: is not a result of marcot search"),
     "no JSON": ("dear diary\n", "part-0.jsonl, line 1: is not JSON"),

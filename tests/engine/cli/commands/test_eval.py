@@ -371,7 +371,7 @@ ERRORS = {
         "the labels of two strategies",
     ),
     "unknown language": (["--input", "mgsm:de"], "the data sets are mgsm:en, mgsm:zh"),
-    "data of no kind": (["--input", "gsm8k"], "must be mgsm:en, mgsm:zh or a .jsonl or .tsv file"),
+    "data of no kind": (["--input", "gsm8k"], "must be mgsm:en, mgsm:zh or a file (.jsonl, "),
     "missing file": (["--input", "missing.tsv"], "missing.tsv: there is no such file"),
     "no answers": (["--input", "bare.txt"], "question 1 has no answer to compare with"),
     "too many questions": (["--input", "mgsm:en:240-260"], "questions 240-260: must be from 1 to 250"),
