@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import re
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -140,7 +140,7 @@ class EvalRun:
         self._full = full
         self._day = day
         self._trials: dict[tuple[str, str], dict[str, Trial]] = defaultdict(dict)
-        self._failed: Counter[tuple[str, str]] = Counter()
+        self._failed: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
         self._stack = ExitStack()
         self.cells: list[Cell] = []
         self.finished = 0
@@ -275,7 +275,7 @@ class EvalRun:
     def _keep(self, cell: Cell, entry: JsonObject) -> None:
         key = cell.model, cell.spec.label
         if "error" in entry:
-            self._failed[key] += 1
+            self._failed[key][entry["question"]] = entry["index"]
         else:
             self._trials[key][entry["question"]] = Trial.from_object(entry)
 

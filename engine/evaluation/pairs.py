@@ -35,14 +35,17 @@ class Pairs(NamedTuple):
     @property
     def p_value(self) -> float:
         """p-value of the two-sided exact McNemar test of the hypothesis that both strategies are equally good."""
-        differing, fewer = self.only_first + self.only_second, min(self.only_first, self.only_second)
-        tail = sum(math.comb(differing, count) for count in range(fewer + 1)) / math.pow(2, differing)
-        return min(1.0, 2 * tail)
+        differing = self.only_first + self.only_second
+        ways = tail = 1  # integers: from 1,024 differing answers on, 2**differing is no float
+        for count in range(min(self.only_first, self.only_second)):
+            ways = ways * (differing - count) // (count + 1)
+            tail += ways
+        return min(1.0, 2 * tail / 2**differing)
 
     @property
     def difference(self) -> float:
-        """Accuracy of the second strategy minus that of the first."""
-        return (self.only_second - self.only_first) / sum(self)
+        """Accuracy of the second strategy minus that of the first; NaN if no question was answered by both."""
+        return (self.only_second - self.only_first) / sum(self) if sum(self) else math.nan
 
     @property
     def interval(self) -> Interval:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ...model.files.fields import MAX_COUNT, Fields
 from ...model.files.strict_json import RefusedError, parse
 from ..errors import InputError
 from ..results.added_settings import distinguishing, select_provenance
@@ -29,16 +30,21 @@ class Series:
         label: Label of the strategy in tables.
         settings: Everything that an answer depends on: `data`, `model`, `strategy` with its options, and the rest.
         trials: Trials by the identity of their question.
-        failed: Number of questions that ended in an error.
+        unanswered: Questions that ended in an error: their positions by their identities.
     """
 
     label: str
     settings: Mapping[str, Any]
     trials: Mapping[str, Trial] = field(default_factory=dict)
-    failed: int = 0
+    unanswered: Mapping[str, int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Series({self.label!r}, {self.right} of {len(self.trials)} right, {self.failed} failed)"
+
+    @property
+    def failed(self) -> int:
+        """Number of questions that ended in an error."""
+        return len(self.unanswered)
 
     @property
     def data(self) -> str:
@@ -120,15 +126,19 @@ class Series:
     def only(self, questions: Iterable[str]) -> Series:
         """This series reduced to the questions with these identities."""
         wanted = set(questions)
-        return self._where(lambda trial: trial.question in wanted)
+        return self._where(lambda question, position: question in wanted)
 
     def numbered(self, numbers: Container[int]) -> Series:
         """This series reduced to the questions whose numbers, counted from 1, are in `numbers`."""
-        return self._where(lambda trial: trial.index + 1 in numbers)
+        return self._where(lambda question, position: position + 1 in numbers)
 
-    def _where(self, wanted: Callable[[Trial], bool]) -> Series:
-        kept = {question: trial for question, trial in self.trials.items() if wanted(trial)}
-        return Series(self.label, self.settings, kept, self.failed)
+    def _where(self, wanted: Callable[[str, int], bool]) -> Series:
+        return Series(
+            self.label,
+            self.settings,
+            {question: trial for question, trial in self.trials.items() if wanted(question, trial.index)},
+            {question: position for question, position in self.unanswered.items() if wanted(question, position)},
+        )
 
     def _mean(self, values: Iterable[float]) -> float:
         return sum(values) / len(self.trials) if self.trials else math.nan
@@ -148,7 +158,7 @@ def read_series(paths: Iterable[Path], rules: Container[str] | None = ()) -> lis
     Raises:
         InputError: A file cannot be read or holds something else; the message says where.
     """
-    found: dict[str, tuple[str, dict[str, Any], dict[str, Trial], set[str]]] = {}
+    found: dict[str, tuple[str, dict[str, Any], dict[str, Trial], dict[str, int]]] = {}
     for path in paths:
         for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
             entries = []
@@ -159,16 +169,16 @@ def read_series(paths: Iterable[Path], rules: Container[str] | None = ()) -> lis
                     raise InputError(f"{file}, line {number}: {error}") from None
             # Lines of an earlier version lack settings that later lines of the same file have.
             named = {name: value for entry in entries for name, value in select_provenance(entry[1]).items()}
-            for label, own, question, trial in entries:
+            for label, own, question, answer in entries:
                 settings = named | own
                 key = json.dumps(distinguishing(settings), sort_keys=True)
-                _, _, trials, failed = found.setdefault(key, (label, settings, {}, set()))
-                if trial is None:
-                    failed.add(question)
+                _, _, trials, failed = found.setdefault(key, (label, settings, {}, {}))
+                if isinstance(answer, Trial):
+                    trials[question] = answer
                 else:
-                    trials[question] = trial
+                    failed[question] = answer
     return [
-        Series(label, settings, trials, len(failed - trials.keys()))
+        Series(label, settings, trials, {each: failed[each] for each in failed if each not in trials})
         for label, settings, trials, failed in found.values()
     ]
 
@@ -194,7 +204,8 @@ def _is_whole(line: bytes) -> bool:
     return True
 
 
-def _entry(line: bytes, rules: Container[str] | None) -> tuple[str, dict[str, Any], str, Trial | None]:
+def _entry(line: bytes, rules: Container[str] | None) -> tuple[str, dict[str, Any], str, Trial | int]:
+    """The label, settings and question of a line, and its trial, or the question's position if it failed."""
     try:
         entry = parse(line)
     except ValueError as error:
@@ -208,7 +219,10 @@ def _entry(line: bytes, rules: Container[str] | None) -> tuple[str, dict[str, An
         raise InputError("is not a result of marcot eval")
     if rules is not None:
         _check_rule(settings["answer_rule"], rules)
-    return label, settings, question, None if "error" in entry else Trial.from_object(entry)
+    if "error" not in entry:
+        return label, settings, question, Trial.from_object(entry)
+    fields = Fields(entry, "is not a result of marcot eval", error=InputError)
+    return label, settings, question, fields.integer("index", low=0, high=MAX_COUNT)
 
 
 def _check_rule(rule: str, allowed: Container[str]) -> None:

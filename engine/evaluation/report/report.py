@@ -205,7 +205,7 @@ def _group(data: str, model: str, series: Sequence[Series], baseline: str | None
     for position, each in enumerate(series):
         before = labels[:position].count(each.label)
         label = f"{each.label} #{before + 1}" if before else each.label
-        named.append(Series(label, each.settings, each.trials, each.failed))
+        named.append(Series(label, each.settings, each.trials, each.unanswered))
     chosen = next((each for each in named if each.label == baseline), None)
     greedy = next((each for each in named if each.settings.get("strategy") == "greedy"), named[0])
     return Group(data, model, named, chosen or greedy)

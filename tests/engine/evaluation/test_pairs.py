@@ -44,3 +44,13 @@ def test_the_interval_is_about_the_pairs_and_not_about_two_samples() -> None:
     alike, unlike = Pairs(50, 2, 4, 44), Pairs(30, 22, 24, 24)
     assert alike.difference == unlike.difference
     assert alike.interval.high - alike.interval.low < 0.5 * (unlike.interval.high - unlike.interval.low)
+
+
+def test_thousands_of_differing_answers_have_a_p_value() -> None:
+    normal = math.erfc((5100 - 4900 - 1) / math.sqrt(2 * (5100 + 4900)))  # with continuity correction
+    assert Pairs(0, 5100, 4900, 0).p_value == pytest.approx(normal, rel=0.01)
+    assert Pairs(0, 3000, 0, 0).p_value == 0.0
+
+
+def test_nothing_in_common_has_no_difference() -> None:
+    assert math.isnan(Pairs.of([]).difference)

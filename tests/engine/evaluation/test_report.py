@@ -94,7 +94,7 @@ def test_strategies_of_the_same_label_are_numbered(two: list[Series]) -> None:
 
 
 def test_failures_and_missing_pairs_are_reported(two: list[Series]) -> None:
-    late = Series("late", two[0].settings, {"toy:9:00": trial(8, ["1"])}, failed=2)
+    late = Series("late", two[0].settings, {"toy:9:00": trial(8, ["1"])}, {"toy:3:00": 2, "toy:4:00": 3})
     text = Report.of([two[0], late]).markdown()
     assert "Failed: late 2." in text
     assert rows(text, "late")[1][1] == "0"

@@ -90,6 +90,15 @@ def test_failures_count_until_a_result_follows(tmp_path: Path) -> None:
     assert (len(found.trials), found.failed) == (1, 1)
 
 
+def test_failures_of_other_questions_are_not_counted_in_a_part(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    failed = [line(f"toy:{at + 1}:00").replace('"index": 0', f'"index": {at}') for at in (1, 2)]
+    path.write_text(line(trial(0, ["1"])) + "".join(failed))
+    [found] = read_series([path])
+    assert (found.failed, found.numbered({1, 3}).failed, found.only(["toy:2:00"]).failed) == (2, 1, 1)
+    assert found.only(["toy:1:00"]).failed == 0
+
+
 def test_lines_from_before_an_option_existed_belong_to_the_same_series(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     new = {"lead": 0, "greedy_first": False, "prune": 0.0}
