@@ -40,7 +40,8 @@ class Pairs(NamedTuple):
         for count in range(min(self.only_first, self.only_second)):
             ways = ways * (differing - count) // (count + 1)
             tail += ways
-        return min(1.0, 2 * tail / 2**differing)
+        share: float = tail / (1 << differing)
+        return min(1.0, 2 * share)
 
     @property
     def difference(self) -> float:
