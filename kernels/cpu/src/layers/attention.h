@@ -52,7 +52,7 @@ struct Query {
 class Unit {
  public:
     Unit(const Heads& shape, const Plan& plan, int64_t kv_head, int64_t first_row, int64_t last_row, const float* q,
-         const float* k_pages, const float* v_pages, float scale, float* out)
+         const float* k_pages, const float* v_pages, float scale, float* out, const Activations& activations)
         : shape_(shape),
           plan_(plan),
           kv_head_(kv_head),
@@ -62,7 +62,8 @@ class Unit {
           k_pages_(k_pages),
           v_pages_(v_pages),
           scale_(scale),
-          out_(out) {}
+          out_(out),
+          activations_(activations) {}
 
     void run() {
         static thread_local std::vector<const WorkItem*> items;
@@ -112,6 +113,9 @@ class Unit {
             gather(*item, from);
             from += pages_of(*item);
         }
+        const int64_t width = shape_.group * shape_.head_dim, column = kv_head_ * width;
+        for (int64_t row = first_row_; row < last_row_; row++)
+            quantize(out_ + row * shape_.heads() * shape_.head_dim + column, width, activations_, row, column);
     }
 
  private:
@@ -243,25 +247,31 @@ class Unit {
     const float* const v_pages_;
     const float scale_;
     float* const out_;
+    const Activations& activations_;
     const Query* queries_ = nullptr;  // [rows][group]
     int64_t stride_ = 0;              // floats of scores per query
 };
 
 }  // namespace attention
 
-// out[rows][heads][head_dim] = softmax(scale * q Kᵀ) V over the path of each row.
+// out[rows][heads][head_dim] = softmax(scale * q Kᵀ) V over the path of each row. If `activations` have integer fields,
+// the result is also quantised.
 inline void tree_attention(Team& team, const Heads& shape, const Plan& plan, const float* q, int64_t rows,
-                           const float* k_pages, const float* v_pages, float scale, float* out) {
+                           const float* k_pages, const float* v_pages, float scale, float* out,
+                           const Activations& activations = {}) {
     int64_t longest = 1;
     for (int64_t row = 0; row < rows; row++) longest = std::max<int64_t>(longest, plan.positions[row] + 1);
     const int64_t unit_rows = std::clamp<int64_t>(kUnitFloats / (longest * shape.group), 1, kUnitRows);
     const int64_t blocks = (rows + unit_rows - 1) / unit_rows;
+    const bool units_are_blocks = shape.group * shape.head_dim % kBlock == 0;
+    const Activations of_units = units_are_blocks ? activations : Activations{};
     team.run(blocks * shape.kv_heads, 1, [&](int64_t first, int64_t last) {
         for (int64_t unit = first; unit < last; unit++) {  // neighbouring units share the KV head, not the rows
             const int64_t block = unit % blocks, from = rows * block / blocks, to = rows * (block + 1) / blocks;
-            attention::Unit(shape, plan, unit / blocks, from, to, q, k_pages, v_pages, scale, out).run();
+            attention::Unit(shape, plan, unit / blocks, from, to, q, k_pages, v_pages, scale, out, of_units).run();
         }
     });
+    if (!units_are_blocks) quantize(team, activations);
 }
 
 }  // namespace marcot

@@ -82,8 +82,11 @@ inline void run_layers(Team& team, const StackCall& call, const StackMemory& mem
         const int64_t table = layer.rope * call.rows * call.heads.head_dim / 2;
         rope_store(team, memory.qkv, layer.qkv_bias, {layer.q_norm, layer.k_norm, call.eps}, call.cos + table,
                    call.sin + table, call.slots, call.rows, call.heads, k_pages, v_pages, memory.q);
-        tree_attention(team, call.heads, call.plan, memory.q, call.rows, k_pages, v_pages, call.scale, memory.attended);
-        linear(team, layer.attention_output, memory.attended, call.rows, memory.integers, call.output);
+        const Activations for_output =
+            activations_for(layer.attention_output, memory.attended, call.rows, memory.integers);
+        tree_attention(team, call.heads, call.plan, memory.q, call.rows, k_pages, v_pages, call.scale, memory.attended,
+                       for_output);
+        multiply(team, layer.attention_output, for_output, call.output);
         const Activations for_gate_up = activations_for(layer.gate_up, memory.normed, call.rows, memory.integers);
         rms_norm(team, call.output, residual, layer.post_attention_norm, call.eps, call.rows, call.hidden,
                  stored(layer.gate_up, memory.normed), call.residual, for_gate_up);
