@@ -45,7 +45,7 @@ struct UnpackedBlock {
 
     F32 scale(int v) const { return load<F32>(panels.scales + at(b / L::kSuperBlocks, v)); }
     F32 minimum(int v) const { return load<F32>(panels.minimums + at(b, v)); }
-    I16 nested(int group, int v) const { return load<I16>(panels.nested + at(b * L::kGroups + group, v) * 2); }
+    Factor nested(int group, int v) const { return load<Factor>(panels.nested + at(b * L::kGroups + group, v)); }
     U8 quad(int quad, int v) const { return load<U8>(panels.codes + at(b * kQuads + quad, v) * 4); }
     I16 pair(int pair, int v) const {
         return pair_codes(BlockView<F>(panels.panel(v), first + b).codes, pair, v % kVectors);
@@ -62,13 +62,97 @@ struct PackedBlock {
 
     F32 scale(int v) const { return super_scale<F>(view(v), v % kVectors); }
     F32 minimum(int v) const { return block_minimum<F>(view(v), v % kVectors); }
-    I16 nested(int group, int v) const { return nested_pairs<F>(view(v), group, v % kVectors); }
+    Factor nested(int group, int v) const { return nested_factor<F>(view(v), group, v % kVectors); }
     U8 quad(int quad, int v) const { return integer_quad<F>(view(v).codes, quad, v % kVectors); }
     I16 pair(int pair, int v) const { return pair_codes(view(v).codes, pair, v % kVectors); }
 
  private:
     BlockView<F> view(int v) const { return {panels.panel(v), first + b}; }
 };
+
+// Calls use(r, v, codes, activations) for each row and vector of one quad: four columns, one byte per column.
+template <int Rows, int Vectors, typename Block, typename Use>
+__attribute__((always_inline)) inline void for_quad(const Block& block, int quad, const int8_t* x, const Use& use) {
+    U8 w[Vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; v++) w[v] = pinned(block.quad(quad, v));
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; r++) {
+        const U8 four = (U8)splat(load<int32_t>(x + r * kBlock + quad * 4));
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; v++) use(r, v, w[v], four);
+    }
+}
+
+#if MARCOT_QUAD_DOTS
+using BlockSum = F32;  // of multiply_block
+
+// The centres of one group, for the row at index `at` of [blocks][block_rows] of x and the rows after it.
+template <Format F>
+__attribute__((always_inline)) inline const Centre* centres_of(const Activations& x, int64_t at, int group) {
+    constexpr int kBits = Layout<F>::kBits, kPlane = kBits == 6 ? 0 : kBits == 4 ? 2 : kBits == 5 ? 3 : 4;
+    return x.centres + (kPlane + group) * x.blocks() + at;
+}
+
+// Sums of products over the quads of one group. They stay in an array that is never passed to set_aside, so that the
+// compiler keeps them in registers.
+template <Format F, int Rows, int Vectors, typename Block>
+__attribute__((always_inline)) inline void multiply_group(const Block& block, int group, const Activations& x,
+                                                          int64_t at, I32 (&sum)[Rows][Vectors]) {
+    constexpr int kGroupQuads = Layout<F>::kGroup / 4;
+    const int begin = group * kGroupQuads;
+    const Centre* centres = centres_of<F>(x, at, group);
+    const int8_t* bytes = x.bytes + at * kBlock;
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; v++) {
+            if constexpr (Layout<F>::kCentred)
+                sum[r][v] = splat(centres[r]);
+            else
+                sum[r][v] = I32{};
+        }
+#pragma GCC unroll 8
+    for (int quad = begin; quad < begin + kGroupQuads; quad++)
+        for_quad<Rows, Vectors>(block, quad, bytes, [&](int r, int v, U8 w, U8 four) __attribute__((always_inline)) {
+            sum[r][v] = pinned(add_dot_quads(sum[r][v], w, four));
+        });
+}
+
+// The sums of one block, with its nested scales applied. `at` is the index of the first row and this block in
+// [blocks][block_rows] of x. The sums are integers below 2^24 (in 6-bit formats: two groups of 16 codes, at most 32
+// from their centre, times 127, times a scale of at most 128), so fp32 holds them exactly, and one fused instruction
+// scales and adds.
+template <Format F, int Rows, int Vectors, typename Block>
+__attribute__((always_inline)) inline void multiply_block(const Block& block, const Activations& x, int64_t at,
+                                                          F32 (&sum)[Rows][Vectors]) {
+    using L = Layout<F>;
+    I32 part[Rows][Vectors];
+    F32 first[Rows][Vectors];
+    if constexpr (L::kGroups == 2) {
+        multiply_group<F, Rows, Vectors>(block, 0, x, at, part);
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; v++) {
+            const F32 scale = block.nested(0, v);
+#pragma GCC unroll 8
+            for (int r = 0; r < Rows; r++) first[r][v] = to_float(part[r][v]) * scale;
+        }
+        if constexpr (!kManyRegisters || Rows > kIntegerTileRows) set_aside(first);
+    }
+    multiply_group<F, Rows, Vectors>(block, L::kGroups - 1, x, at, part);
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; v++) {
+        F32 scale = splat(1.f);
+        if constexpr (L::kNested) scale = block.nested(L::kGroups - 1, v);
+#pragma GCC unroll 8
+        for (int r = 0; r < Rows; r++) {
+            const F32 value = to_float(part[r][v]);
+            sum[r][v] = L::kGroups == 2 ? fma(value, scale, first[r][v]) : L::kNested ? value * scale : value;
+        }
+    }
+}
+#else
+using BlockSum = I32;  // of multiply_block
 
 // Sums of products over one block of 8-bit codes in pairs. The load widens the codes, so products are int16 times
 // int16, summed in int32.
@@ -91,62 +175,6 @@ __attribute__((always_inline)) inline void multiply_words(const Block& block, co
     }
 }
 
-// Calls use(r, v, codes, activations) for each row and vector of one quad: four columns, one byte per column.
-template <int Rows, int Vectors, typename Block, typename Use>
-__attribute__((always_inline)) inline void for_quad(const Block& block, int quad, const int8_t* x, const Use& use) {
-    U8 w[Vectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < Vectors; v++) w[v] = pinned(block.quad(quad, v));
-#pragma GCC unroll 8
-    for (int r = 0; r < Rows; r++) {
-        const U8 four = (U8)splat(load<int32_t>(x + r * kBlock + quad * 4));
-#pragma GCC unroll 4
-        for (int v = 0; v < Vectors; v++) use(r, v, w[v], four);
-    }
-}
-
-#if MARCOT_QUAD_DOTS
-// The centres of one group, for the row at index `at` of [blocks][block_rows] of x and the rows after it.
-template <Format F>
-__attribute__((always_inline)) inline const Centre* centres_of(const Activations& x, int64_t at, int group) {
-    constexpr int kBits = Layout<F>::kBits, kPlane = kBits == 6 ? 0 : kBits == 4 ? 2 : kBits == 5 ? 3 : 4;
-    return x.centres + (kPlane + group) * x.blocks() + at;
-}
-
-// Sums of products over the quads of one group, times its nested scale. They are accumulated in the local array `part`,
-// which is never passed to set_aside, so that the compiler keeps it in registers.
-template <Format F, int Rows, int Vectors, typename Block>
-__attribute__((always_inline)) inline void multiply_group(const Block& block, int group, const Activations& x,
-                                                          int64_t at, I32 (&sum)[Rows][Vectors]) {
-    using L = Layout<F>;
-    constexpr int kGroupQuads = L::kGroup / 4;
-    const int begin = group * kGroupQuads;
-    const Centre* centres = centres_of<F>(x, at, group);
-    const int8_t* bytes = x.bytes + at * kBlock;
-    I32 part[Rows][Vectors];
-#pragma GCC unroll 8
-    for (int r = 0; r < Rows; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < Vectors; v++) {
-            if constexpr (L::kCentred)
-                part[r][v] = splat(centres[r]);
-            else
-                part[r][v] = I32{};
-        }
-#pragma GCC unroll 8
-    for (int quad = begin; quad < begin + kGroupQuads; quad++)
-        for_quad<Rows, Vectors>(block, quad, bytes, [&](int r, int v, U8 w, U8 four) __attribute__((always_inline)) {
-            part[r][v] = pinned(add_dot_quads(part[r][v], w, four));
-        });
-#pragma GCC unroll 4
-    for (int v = 0; v < Vectors; v++) {
-        I32 scale = 1 - I32{};
-        if constexpr (L::kNested) scale = low_half(block.nested(group, v));
-#pragma GCC unroll 8
-        for (int r = 0; r < Rows; r++) sum[r][v] = L::kNested ? part[r][v] * scale : part[r][v];
-    }
-}
-#else
 // The nested scale of one group; 1 if the format has none.
 template <Format F, typename Block>
 __attribute__((always_inline)) inline I16 factor(const Block& block, int group, int v) {
@@ -198,7 +226,6 @@ __attribute__((always_inline)) inline void multiply_group(const Block& block, in
             }
     }
 }
-#endif
 
 // The integer sums of one block, with its nested scales applied. `at` is the index of the first row and this block in
 // [blocks][block_rows] of x.
@@ -223,19 +250,28 @@ __attribute__((always_inline)) inline void multiply_block(const Block& block, co
         }
     }
 }
+#endif
+
+// A sum of multiply_block, as fp32.
+inline F32 sum_value(BlockSum sum) {
+    if constexpr (MARCOT_QUAD_DOTS)
+        return (F32)sum;
+    else
+        return to_float((I32)sum);
+}
 
 // acc += x * block, for formats in which every block has an fp16 scale.
 template <Format F, int Rows, int Vectors, typename Block>
 __attribute__((always_inline)) inline void add_block(const Block& block, const Activations& x, int64_t at,
                                                      F32 (&acc)[Rows][Vectors]) {
-    I32 sum[Rows][Vectors];
+    BlockSum sum[Rows][Vectors];
     multiply_block<F, Rows, Vectors>(block, x, at, sum);
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; r++) {
         const float* of_x = x.scales + 2 * (at + r);
 #pragma GCC unroll 4
         for (int v = 0; v < Vectors; v++) {
-            acc[r][v] = fma(to_float(sum[r][v]) * of_x[0], block.scale(v), acc[r][v]);
+            acc[r][v] = fma(sum_value(sum[r][v]) * of_x[0], block.scale(v), acc[r][v]);
             if constexpr (Layout<F>::kMinimums) acc[r][v] = fma(block.minimum(v), splat(of_x[1]), acc[r][v]);
         }
     }
@@ -252,13 +288,13 @@ __attribute__((always_inline)) inline void add_super(const IntegerPanels& panels
     for (int64_t b = begin, at = (first + begin) * x.block_rows + row; b < begin + L::kSuperBlocks;
          b++, at += x.block_rows) {
         ahead.fetch(b);
-        I32 sum[Rows][Vectors];
+        BlockSum sum[Rows][Vectors];
         multiply_block<F, Rows, Vectors>(Block{panels, first, b}, x, at, sum);
 #pragma GCC unroll 8
         for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 4
             for (int v = 0; v < Vectors; v++)
-                total[r][v] = fma(to_float(sum[r][v]), splat(x.scales[2 * (at + r)]), total[r][v]);
+                total[r][v] = fma(sum_value(sum[r][v]), splat(x.scales[2 * (at + r)]), total[r][v]);
     }
     const Block head{panels, first, begin};
     F32 now[Rows][Vectors];

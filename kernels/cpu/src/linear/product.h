@@ -80,7 +80,7 @@ void multiply_unpacked(const uint8_t* panel, int64_t second, const uint8_t* next
     constexpr int64_t kBlocks = kIntegerColumns / kBlock, kRowsOfPanels = kTogether * kPanel;
     alignas(64) uint8_t codes[kIntegerColumns * kRowsOfPanels];
     alignas(64) float scales[kBlocks * kRowsOfPanels], minimums[kBlocks * kRowsOfPanels];
-    alignas(64) int16_t nested[kBlocks * 2 * kRowsOfPanels * 2];
+    alignas(64) int32_t nested[kBlocks * 2 * kRowsOfPanels];
     const IntegerPanels panels{panel, second, codes, scales, nested, minimums};
     const int64_t all = x.columns / kBlock;
     for (int64_t first = 0; first < all; first += kBlocks) {

@@ -6,10 +6,12 @@
 //   quantised   for each group of kSuper columns: a header with the fp16 scales (and minimums) of the 16 rows, then
 //               blocks of 32 columns, each with its nested scales, if the format has any, and its codes
 //
-// Codes are stored in quads, four columns of one row side by side: a block is [8 quads][16 rows][4 columns]. The low
-// four bits of two quads share bytes; the higher bits follow after all of them. 8-bit codes are also in quads on
-// machines with an instruction for dot products of four bytes, with 128 added so that they are unsigned like all other
-// codes. On other machines they are in pairs, [16 pairs][16 rows][2 columns], signed.
+// Codes are stored in quads, four columns of one row side by side: a block is [8 quads][16 rows][4 columns], in chunks
+// of 64 bytes, one byte per column. A chunk of 4-bit codes holds two quads. Of 5-bit codes, five quads have a chunk
+// each, and the spare three bits of the five chunks hold the other three quads; of 6-bit codes, every fourth quad is
+// spread over the spare two bits of the three before it. So most quads need only a mask. 8-bit codes are also in quads
+// on machines with an instruction for dot products of four bytes, with 128 added so that they are unsigned like all
+// other codes. On other machines they are in pairs, [16 pairs][16 rows][2 columns], signed.
 #pragma once
 
 #include <algorithm>

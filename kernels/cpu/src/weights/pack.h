@@ -114,16 +114,26 @@ inline void write_codes(const uint8_t* codes, int row, uint8_t* block) {
             store(block + (quad * kPanel + row) * 4, load<uint32_t>(codes + quad * 4) ^ 0x80808080);
         return;
     }
-    uint32_t quads[kQuads], high[2] = {};
+    uint32_t quads[kQuads];
     std::memcpy(quads, codes, kBlock);
-    for (int g = 0; g < kQuads / 2; g++)
-        store(block + g * 64 + row * 4, (quads[2 * g] & 0x0f0f0f0f) | (quads[2 * g + 1] & 0x0f0f0f0f) << 4);
-    for (int quad = 0; quad < kQuads; quad++) {
-        if constexpr (kBits == 5) high[0] |= (quads[quad] >> 4 & 0x01010101) << quad;
-        if constexpr (kBits == 6) high[quad / 4] |= (quads[quad] >> 4 & 0x03030303) << (quad % 4 * 2);
+    const auto bits = [&](int quad, uint32_t mask) { return quads[quad] & mask * 0x01010101; };
+    const auto put = [&](int chunk, uint32_t four) { store(block + chunk * 64 + row * 4, four); };
+    if constexpr (kBits == 4)
+        for (int chunk = 0; chunk < 4; chunk++) put(chunk, quads[2 * chunk] | quads[2 * chunk + 1] << 4);
+    if constexpr (kBits == 5) {
+        put(0, quads[0] | bits(5, 7) << 5);
+        put(1, quads[1] | bits(5, 24) << 3 | bits(7, 8) << 2);
+        put(2, quads[2] | bits(6, 7) << 5);
+        put(3, quads[3] | bits(6, 24) << 3 | bits(7, 16) << 1);
+        put(4, quads[4] | bits(7, 7) << 5);
     }
-    if constexpr (kBits >= 5) store(block + 256 + row * 4, high[0]);
-    if constexpr (kBits == 6) store(block + 320 + row * 4, high[1]);
+    if constexpr (kBits == 6)
+        for (int half = 0; half < 2; half++) {
+            const int last = half * 4 + 3;
+            put(half * 3, quads[half * 4] | bits(last, 3) << 6);
+            put(half * 3 + 1, quads[half * 4 + 1] | bits(last, 12) << 4);
+            put(half * 3 + 2, quads[half * 4 + 2] | bits(last, 48) << 2);
+        }
 }
 
 // Whether an fp16 number is neither infinite nor NaN.

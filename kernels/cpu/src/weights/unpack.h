@@ -65,33 +65,46 @@ inline F32 group_minimum(const BlockView<F>& block, F32 scale, int v) {
         return scale * (float)-Layout<F>::kCentre;
 }
 
-// Nested scales, each in both int16 halves of its lane, to be multiplied with pairs of int16.
+// Nested scales, as integer products need them: sums of quads are scaled in fp32, pairs of int16 by a pair of the same.
+#if MARCOT_QUAD_DOTS
+using Factor = F32;
+#else
+using Factor = I16;
+#endif
+
 template <Format F>
-inline I16 nested_pairs(const BlockView<F>& block, int group, int v) {
+inline Factor nested_factor(const BlockView<F>& block, int group, int v) {
     const I32 scale = nested_scale<F>(block, group, v);
-    return (I16)((scale & 0xffff) | scale << 16);
+    if constexpr (MARCOT_QUAD_DOTS)
+        return (Factor)to_float(scale);
+    else
+        return (Factor)((scale & 0xffff) | scale << 16);
+}
+
+// The bits of `mask` of every byte of `codes`, an address, shifted right by `places`.
+inline U8 shifted_bits(const uint8_t* codes, int places, uint8_t mask) {
+    return (U8)((U16)load<U8>(codes) >> places) & mask;
 }
 
 // The codes of one quad for the rows of vector `v`: four bytes per row.
 template <Format F>
 inline U8 quad_codes(const uint8_t* codes, int quad, int v) {
     constexpr int kBits = Layout<F>::kBits;
+    const auto bits = [&](int chunk, int places, uint8_t mask) __attribute__((always_inline)) {
+        return shifted_bits(codes + chunk * 64 + v * kWidth, places, mask);
+    };
     if constexpr (kBits == 8) return load<U8>(codes + quad * 64 + v * kWidth);
-    U8 low = load<U8>(codes + quad / 2 * 64 + v * kWidth);
-    if (quad % 2) low = (U8)((U16)low >> 4);
-    low &= 15;
+    if constexpr (kBits == 4) return bits(quad / 2, quad % 2 * 4, 15);
     if constexpr (kBits == 5) {
-        U16 high = (U16)load<U8>(codes + 256 + v * kWidth);
-        high = quad <= 4 ? high << (4 - quad) : high >> (quad - 4);
-        low |= (U8)high & 16;
+        if (quad < 5) return bits(quad, 0, 31);
+        if (quad < 7) return bits(2 * quad - 10, 5, 7) | bits(2 * quad - 9, 3, 24);
+        return bits(4, 5, 7) | bits(1, 2, 8) | bits(3, 1, 16);
     }
     if constexpr (kBits == 6) {
-        U16 high = (U16)load<U8>(codes + 256 + quad / 4 * 64 + v * kWidth);
-        const int place = quad % 4 * 2;
-        high = place <= 4 ? high << (4 - place) : high >> (place - 4);
-        low |= (U8)high & 48;
+        const int chunk = quad / 4 * 3;
+        if (quad % 4 < 3) return bits(chunk + quad % 4, 0, 63);
+        return bits(chunk, 6, 3) | bits(chunk + 1, 4, 12) | bits(chunk + 2, 2, 48);
     }
-    return low;
 }
 
 // The same, signed or unsigned as the integer product instruction requires.
@@ -168,7 +181,7 @@ struct IntegerPanels {
     int64_t second;         // bytes from the first panel to the second; 0 if there is none
     uint8_t* codes;         // [blocks][8 quads][kTogether][16 rows][4], for formats in quads
     float* scales;          // [headers][kTogether][16]
-    int16_t* nested;        // [blocks][groups][kTogether][16][2], for formats with nested scales
+    int32_t* nested;        // [blocks][groups][kTogether][16], a Factor for each row, for formats with nested scales
     float* minimums;        // [blocks][kTogether][16], for formats with minimums
 
     // The packed panel that vector `v`, below kTileVectors, belongs to.
@@ -189,7 +202,7 @@ inline void unpack_codes(const IntegerPanels& out, int64_t first, int64_t blocks
                 store(out.scales + at(b / L::kSuperBlocks) * kLanes, super_scale<F>(block, part));
             if constexpr (L::kNested)
                 for (int group = 0; group < L::kGroups; group++)
-                    store(out.nested + at(b * L::kGroups + group) * kLanes * 2, nested_pairs<F>(block, group, part));
+                    store(out.nested + at(b * L::kGroups + group) * kLanes, nested_factor<F>(block, group, part));
             if constexpr (L::kMinimums) store(out.minimums + at(b) * kLanes, block_minimum<F>(block, part));
             if constexpr (!L::kInPairs) {
 #pragma GCC unroll 8
