@@ -8,28 +8,33 @@
 
 namespace marcot {
 
-// Numbers of rows. A tile has at most kIntegerTileRows rows if codes were unpacked beforehand, and kDecodedTileRows if
-// they are decoded straight into registers, which is faster for up to kDecodedRows rows in total. Up to kStreamedRows
-// rows, panels are multiplied one at a time: such products are limited by memory, and one stream gives a core a quarter
-// more bandwidth than two.
+// Numbers of rows. A tile has at most kIntegerTileRows rows if codes were unpacked beforehand. If they are decoded
+// straight into registers, which is faster for up to kDecodedRows rows in total, one tile takes up to kSingleTileRows;
+// more rows are split into tiles of at most kDecodedTileRows. Up to kStreamedRows rows, panels are multiplied one at a
+// time: such products are limited by memory, and one stream gives a core a quarter more bandwidth than two.
 //
 // With 16 registers, a tile has 8 vectors of integer sums, and its fp32 sums stay in memory. Decoding a panel takes as
 // long as multiplying a few rows, so decoding in the tile pays off only if there is no second tile.
 //
 // AVX-512 has 32 registers. VNNI multiplies on two ports. Per vector of sums and block of 32 columns, these ports
-// execute 8 instructions for products and 2 for scaling, so no tile can exceed 80 % of their peak. Six rows times two
-// vectors reach this limit (measured on Zen 5): their 12 integer and 12 fp32 sums stay in registers, next to two
-// vectors of codes and one of activations, and loads, two per cycle, take 40 of the 60 cycles of a block. With one
-// vector instead of two, each broadcast value would be used only once, and loads would be the limit. Decoding runs in
-// parallel: its shifts and masks use the other two ports, and packed codes are half the bytes to read. Decoded tiles
-// have 8 rows: fewer tiles mean less decoding, which makes up for keeping fp32 sums in memory.
+// execute 8 instructions for products and 2 for scaling (3 in 6-bit formats, whose blocks have two nested scales), so
+// no tile can exceed 80 % (73 %) of their peak. Six rows times two vectors: their 12 integer and 12 fp32 sums stay in
+// registers, next to two vectors of codes and one of activations, and loads, two per cycle, take 40 of the 60 cycles of
+// a block. With one vector instead of two, each broadcast value would be used only once, and loads would be the limit.
+// Decoding runs in parallel: its shifts and masks use the other two ports, and packed codes are half the bytes to read.
+// Tiles that decode have 7 rows, whose sums just fit; a single tile may have 8, and keeps some sums in memory. In 6-bit
+// formats, sums are in memory anyway, and fewer tiles mean less decoding (measured on Zen 5).
 #if defined(__AVX512F__) && MARCOT_WIDTH == 64
 constexpr int kIntegerTileRows = 6;
-constexpr int kDecodedTileRows = 8;
+constexpr int kSingleTileRows = 8;
+template <Format F>
+constexpr int kDecodedTileRows = Layout<F>::kBits == 6 ? 8 : 7;
 constexpr int64_t kDecodedRows = 32;
 constexpr int64_t kStreamedRows = 4;
 #else
 constexpr int kIntegerTileRows = 8 / kTileVectors;
+constexpr int kSingleTileRows = kIntegerTileRows;
+template <Format F>
 constexpr int kDecodedTileRows = kIntegerTileRows;
 constexpr int64_t kDecodedRows = kIntegerTileRows;
 constexpr int64_t kStreamedRows = 1;

@@ -110,9 +110,10 @@ void multiply_fast(const uint8_t* panel, int64_t second, const uint8_t* next, co
             return;
         }
     }
-    if (x.rows <= kDecodedRows) return multiply_decoding<F, kDecodedTileRows>(panel, second, next, x, out, stride);
-    if constexpr (kTogether > 1 && Layout<F>::kBits == 8)  // codes that are bytes need no unpacking
-        return multiply_decoding<F, kIntegerTileRows>(panel, second, next, x, out, stride);
+    if (x.rows <= kSingleTileRows) return multiply_decoding<F, kSingleTileRows>(panel, second, next, x, out, stride);
+    // Codes that are bytes need no unpacking.
+    if (x.rows <= kDecodedRows || (kTogether > 1 && Layout<F>::kBits == 8))
+        return multiply_decoding<F, kDecodedTileRows<F>>(panel, second, next, x, out, stride);
     multiply_unpacked<F>(panel, second, next, x, out, stride);
 }
 
