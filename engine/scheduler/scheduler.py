@@ -30,10 +30,6 @@ requests then take their places one round later."""
 _ROUND_S = 0.2
 """Seconds that a round on the CPU may last: deadlines and reports of progress wait for its end."""
 
-_WATCHED_ROUND_S = 0.05
-"""Seconds that a round on the CPU may last while somebody reads what a branch draws: text that comes in 20 pieces a
-second still seems to flow."""
-
 _GROWTH = 2
 """A round on the CPU draws at most this many times the tokens of the round before: most end early, and pages should not
 be reserved for many more tokens than they draw."""
@@ -271,9 +267,7 @@ class Scheduler:
             return
         readers, tokens = self._gather()
         if readers and tokens:
-            is_watched = any(reader.request.is_watched for reader in readers)
-            seconds = _WATCHED_ROUND_S if is_watched else _ROUND_S
-            self._flight = self._step_runner.launch(readers, tokens, seconds, is_called)
+            self._flight = self._step_runner.launch(readers, tokens, _ROUND_S, is_called)
         elif readers and not ahead:
             self._step_runner.draw(self._step_runner.run(readers))
             self._start()
@@ -397,7 +391,9 @@ class Scheduler:
         """Rows for a round of as many tokens as these branches need and get pages for, at least one."""
         tokens = min(self._limits.round_tokens, max((branch.left for branch in branches), default=0))
         if not self._step_runner.graphed:
-            tokens = min(tokens, _GROWTH * self._drawn)
+            # Whoever reads a branch token by token should not wait for a whole round.
+            is_watched = any(branch.is_watched for branch in branches)
+            tokens = min(tokens, 1 if is_watched else _GROWTH * self._drawn)
         if sum(branch.on_host for branch in branches) * _FEW > len(branches):
             tokens = min(tokens, 1)
         # The last token drawn needs no slot before the next round. If `reserve_ahead` fails, nothing is left to evict,

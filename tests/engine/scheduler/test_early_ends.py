@@ -29,7 +29,6 @@ def engine(tiny_checkpoint: Callable[..., Path]) -> Engine:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounds that never end because of the time."""
     monkeypatch.setattr(scheduler, "_ROUND_S", math.inf)
-    monkeypatch.setattr(scheduler, "_WATCHED_ROUND_S", math.inf)
 
 
 @pytest.fixture
@@ -112,14 +111,8 @@ def test_the_caller_ends_a_round(engine: Engine, rounds: list[tuple[int, int]]) 
 
 
 @pytest.mark.usefixtures("patient")
-def test_who_reads_gets_shorter_rounds(
-    engine: Engine, rounds: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_reads_gets_every_token_at_once(engine: Engine, rounds: list[tuple[int, int]]) -> None:
     node = engine.prefill(PROMPT)
-    list(engine.stream_text(node, SAMPLE))
-    assert max(drawn for _, drawn in rounds) == 16
-    rounds.clear()
-    monkeypatch.setattr(scheduler, "_WATCHED_ROUND_S", 0.0)
     list(engine.stream_text(node, SAMPLE))
     assert {drawn for _, drawn in rounds} == {1}
     rounds.clear()
