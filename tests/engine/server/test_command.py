@@ -18,6 +18,7 @@ from marcot.engine.cli import main
 from marcot.engine.cli.options.server import KEY_VARIABLE, ServerOptions
 from marcot.engine.errors import InputError
 from marcot.engine.server.serve import listening_socket
+from support.programs.interruptible import start
 
 _KEY = "k-3141592653589793"
 
@@ -26,7 +27,7 @@ _KEY = "k-3141592653589793"
 def serving(model: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The running program on a free port, and its address."""
     words = [sys.executable, "-m", "marcot", "serve", "-m", str(model), "--port", "0", "--threads", "1", *options]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+    with start(words) as process:
         try:
             assert process.stderr is not None
             line = process.stderr.readline()
