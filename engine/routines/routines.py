@@ -170,8 +170,9 @@ class Routines:
                 completions = [choice.completion for choice in choices if choice.completion is not None]
                 if len(completions) == len(choices):
                     return completions
+                is_watched = is_read()
                 for choice in choices:
-                    choice.branch.is_watched = is_read()
+                    choice.branch.is_watched = is_watched
                 try:
                     yield None
                 except RequestCancelledError:

@@ -44,6 +44,7 @@ class Branch(Request):
         finish_reason: Why it ended; None while it runs.
         stop_reason: The stop string or stop token that ended it, if one did.
         count: How many tokens it has drawn.
+        is_watched: Whether somebody reads its tokens while it runs.
         kept: Whether its node was frozen when it ended. The branch then has a handle on the node until a public `Node`
             takes over.
     """
@@ -78,6 +79,7 @@ class Branch(Request):
         self.stop_reason: str | int | None = None
         self._special_stops = special_stops
         self.count = 0
+        self.is_watched = False
         self.kept = False
         self._max_tokens = max_tokens
         self._eos_token_ids = frozenset() if sampling.ignore_eos else eos_token_ids

@@ -23,7 +23,6 @@ class Request(ABC):
         usage: Where its work is counted.
         order: Position in the queue, by priority and age; the lowest number runs first, the highest is preempted
             first. Set by the scheduler.
-        is_watched: Whether somebody reads what it draws while it runs.
         error: The error that stopped it, or None.
     """
 
@@ -33,7 +32,6 @@ class Request(ABC):
         self.node = node
         self.usage = usage
         self.order = 0
-        self.is_watched = False
         self.error: MarcotError | None = None
 
     @property

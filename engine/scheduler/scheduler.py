@@ -27,9 +27,6 @@ _MANY = 32
 """With at least this many running requests, the next round is launched even if some requests have just ended; waiting
 requests then take their places one round later."""
 
-_ROUND_S = 0.2
-"""Seconds that a round on the CPU may last: deadlines and reports of progress wait for its end."""
-
 _GROWTH = 2
 """A round on the CPU draws at most this many times the tokens of the round before: most end early, and pages should not
 be reserved for many more tokens than they draw."""
@@ -267,7 +264,7 @@ class Scheduler:
             return
         readers, tokens = self._gather()
         if readers and tokens:
-            self._flight = self._step_runner.launch(readers, tokens, _ROUND_S, is_called)
+            self._flight = self._step_runner.launch(readers, tokens, is_called)
         elif readers and not ahead:
             self._step_runner.draw(self._step_runner.run(readers))
             self._start()

@@ -24,6 +24,9 @@ from .token_drawer import TokenDrawer
 _FEW_ENDED = 8
 """A plan made in advance is used if at most one in this many of its branches has ended."""
 
+_ROUND_S = 0.2
+"""Seconds that a round on the CPU may last: deadlines and reports of progress wait for its end."""
+
 
 class Decoded(NamedTuple):
     """The results of a step, for `StepRunner.draw`.
@@ -187,7 +190,7 @@ class StepRunner:
         readers, plan = self._planner.plan(readers, tokens)
         return Prepared(readers, plan, tokens)
 
-    def launch(self, readers: Sequence[Reader], tokens: int, seconds: float, is_called: Callable[[], bool]) -> Flight:
+    def launch(self, readers: Sequence[Reader], tokens: int, is_called: Callable[[], bool]) -> Flight:
         """Launch a round in which every branch among `readers` draws up to `tokens` tokens.
 
         The branches must have pages for these tokens.
@@ -195,7 +198,6 @@ class StepRunner:
         Args:
             readers: One row each: the last token of a branch, or the last token of another node.
             tokens: At most `ROUND_TOKENS`.
-            seconds: How long a round on the CPU may last.
             is_called: Asked after each token of a round on the CPU: whether it should end.
 
         Returns:
@@ -204,7 +206,7 @@ class StepRunner:
         for reader in readers:
             _count(reader)
         readers, plan = self._planner.plan(readers, tokens)
-        patience = Patience(seconds, _is_over(readers, is_called)) if self._decoder.device.type == "cpu" else None
+        patience = Patience(_ROUND_S, _is_over(readers, is_called)) if self._decoder.device.type == "cpu" else None
         return self._launched(readers, plan, tokens, patience)
 
     def launch_prepared(self, prepared: Prepared, running: Collection[int]) -> Flight | None:

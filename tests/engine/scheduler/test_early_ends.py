@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from marcot.engine import BlockingEngine, Engine, Expansion, NonFiniteError, Sampling
-from marcot.engine.scheduler import scheduler, step_runner
+from marcot.engine.scheduler import step_runner
 from marcot.engine.scheduler.branch import Branch
 from marcot.engine.usage import Usage
 from marcot.model import Decoder, Drawn, KVCache, Round, StepInput
@@ -28,7 +28,7 @@ def engine(tiny_checkpoint: Callable[..., Path]) -> Engine:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounds that never end because of the time."""
-    monkeypatch.setattr(scheduler, "_ROUND_S", math.inf)
+    monkeypatch.setattr(step_runner, "_ROUND_S", math.inf)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_round_grows_from_the_round_before(engine: Engine, rounds: list[tuple[
 def test_at_least_one_token_and_few_pages_in_a_slow_round(
     engine: Engine, rounds: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler, "_ROUND_S", 0.0)
+    monkeypatch.setattr(step_runner, "_ROUND_S", 0.0)
     engine.expand(engine.prefill(PROMPT), 3, SAMPLE)
     assert rounds == [(2, 1)] * 38 + [(1, 1)]
 
