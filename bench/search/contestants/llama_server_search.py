@@ -78,8 +78,13 @@ class LlamaServerSearch(Searcher):
             while running:
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
                     start, answer = running.pop(done), done.result()
-                    tally.add([_confidence(token) for token in answer["completion_probabilities"]])
-                    begin(replay.finish(start, answer["tokens"]))
+                    # The server gives no table for a token that ends inside a character, and goes on at the end until
+                    # a character is complete.
+                    tokens = answer["tokens"][: start.branch.tokens]
+                    tables = answer["completion_probabilities"][: len(tokens)]
+                    tally.add([_confidence(token) for token in tables])
+                    tally.add_bare(len(tokens) - len(tables))
+                    begin(replay.finish(start, tokens))
         return tally.delivered()
 
     def _completion(self, prompt: list[int], tokens: int) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from support.programs import stand_in_llama_server
 
 from bench.common.machine import Machine
+from bench.common.remote import Remote
 from bench.search.lineup import MARCOT
 from bench.search.run import NoResultsError, SearchRun
 from bench.search.workload import QUICK
@@ -29,12 +30,30 @@ def test_contestants_do_the_same_work(tiny_checkpoint: Callable[..., Path], monk
     for entry in results.entries:
         assert len(entry.seconds) == len(entry.processor_s) == 2
         assert entry.scale == 1
-    assert results.entries[1].tables == 1
+    assert results.entries[1].tables == pytest.approx(1 - results.counts.branches / results.counts.drawn)
     assert results.counts.branches == 4
     assert 0 < results.counts.drawn <= 4 * 16
     assert results.in_flight[0].questions == 2
     assert results.notes == []
     assert [line for line in said if "round 2 of 2" in line]
+
+
+def test_a_round_with_another_number_of_tokens_does_not_count(
+    tiny_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call, rounds = Remote.call, iter(range(3))
+
+    def short(remote: Remote, command: str, /, **arguments: Any) -> Any:
+        found = call(remote, command, **arguments)
+        return {**found, "tokens": found["tokens"] - (next(rounds) == 1)} if command == "search" else found
+
+    monkeypatch.setattr(Remote, "call", short)
+    folder = tiny_checkpoint("qwen2", tokenizer=True, vocab_size=2048)
+    workload = QUICK._replace(rollout_tokens=16, in_flight=(), rounds=3)
+    results = SearchRun(folder, "tiny", Machine("a processor", 1, 0.0, {}, 1e9, 1e9), workload, print).measure([])
+    drawn = results.counts.drawn
+    assert len(results.entries[0].seconds) == 2
+    assert results.notes == [f"marcot, round 2 does not count: {drawn - 1} tokens instead of {drawn}"]
 
 
 def test_a_stopped_run_keeps_what_it_has_timed(tiny_checkpoint: Callable[..., Path]) -> None:

@@ -1,4 +1,8 @@
-"""A stand-in for llama-server, whose `/completion` answers with token ids that show which prompt they continue."""
+"""A stand-in for llama-server, whose `/completion` answers with token ids that show which prompt they continue.
+
+Like llama-server when a token ends inside a character, it gives no table for some tokens (the first two), and draws one
+token more than it should.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +25,10 @@ class Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         assert asked["ignore_eos"]
         assert asked["n_probs"] == len(PROBABILITIES)
-        tokens = [sum(asked["prompt"]) + number for number in range(asked["n_predict"])]
+        tokens = [sum(asked["prompt"]) + number for number in range(asked["n_predict"] + 1)]
         best = [{"logprob": math.log(probability)} for probability in PROBABILITIES]
         table = [{"id": token, **best[0], "top_logprobs": best} for token in tokens]
-        self._answer({"tokens": tokens, "completion_probabilities": table})
+        self._answer({"tokens": tokens, "completion_probabilities": table[2:]})
 
     def _answer(self, content: object) -> None:
         body = json.dumps(content).encode()
