@@ -51,6 +51,11 @@ class Remote:
         """Process id of the child."""
         return self._process.pid
 
+    @property
+    def ended(self) -> bool:
+        """Whether the child has ended without being asked to, as after a crash."""
+        return self._process.poll() is not None
+
     def call(self, command: str, **arguments: object) -> Any:  # noqa: ANN401  (whatever the command returns)
         """Run a command in the child and return its result.
 

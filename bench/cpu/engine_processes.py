@@ -38,17 +38,23 @@ class EngineProcesses:
         Raises:
             UnavailableError: The engine is not installed or does not work here.
         """
-        if contestant.name not in self._members:
-            self._members[contestant.name] = self._load(contestant)
-        member = self._members[contestant.name]
+        member = self._members.get(contestant.name)
+        if member is None:
+            member = self._load(contestant)
+        elif isinstance(member, Remote) and member.ended:
+            member.close()
+            member = UnavailableError(f"{contestant.name} on {self._model}: it crashed during an earlier measurement")
+        self._members[contestant.name] = member
         if isinstance(member, UnavailableError):
             self._results.note(str(member))
             raise member
         return member
 
     def processes(self) -> list[int]:
-        """Return the ids of the processes of all loaded engines."""
-        return [member.process for member in self._members.values() if isinstance(member, Remote)]
+        """Return the ids of the processes of all engines that are running."""
+        return [
+            member.process for member in self._members.values() if isinstance(member, Remote) and not member.ended
+        ]
 
     def close(self) -> None:
         """End every engine."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import marcot.engine  # noqa: F401  (before torch: it makes OpenMP threads wait, not spin)
 import typer
-from marcot.engine.cli.signals import INTERRUPTED
+from marcot.engine.cli.signals import INTERRUPTED, listen
 from marcot.kernels import MarcotError
 from marcot.model import locate
 from rich.console import Console
@@ -85,4 +85,5 @@ def bench_search(
 
 
 if __name__ == "__main__":
+    listen()
     typer.run(bench_search)

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -23,8 +23,8 @@ from .searcher import Delivered, Searcher, Tally
 _PROMPT = -1
 """Key of the prompt's cache, among those of branches."""
 
-_PROBE_ROWS, _PROBE_SIZE, _PROBE_ROUNDS = 3, 2048, 10
-"""A product that tells which dtype is faster: more weights than the second cache holds, as many rows as siblings."""
+_PROBE_SIZE, _PROBE_ROUNDS = 2048, 10
+"""A product that tells which dtype is faster: it has more weights than the second cache holds."""
 
 
 class TransformersSearcher(Searcher):
@@ -33,9 +33,12 @@ class TransformersSearcher(Searcher):
     The model is in bf16 on processors that multiply it faster than fp32, else in fp32.
     """
 
+    _rows: ClassVar[int] = 3
+    """Rows of most of its products: by default one token of every sibling."""
+
     def __init__(self, model: Path, threads: int) -> None:
         self._model: Any = TransformersFp32(model, threads).model  # its types do not know that it can generate
-        if _faster_dtype() == torch.bfloat16:
+        if _faster_dtype(self._rows) == torch.bfloat16:
             self._model.bfloat16()
         self.weights = str(self._model.dtype).removeprefix("torch.")
 
@@ -62,6 +65,8 @@ class PublishedLoop(TransformersSearcher):
 
     For every token, the model gets the whole sequence again; there is no cache. One sequence at a time.
     """
+
+    _rows = 256
 
     def _drawn(self, siblings: Sequence[Start], tally: Tally) -> list[list[int]]:
         return [self._one(start, tally) for start in siblings]
@@ -166,11 +171,11 @@ class HandKeptCache(TransformersSearcher):
         return logits.float()
 
 
-def _faster_dtype() -> torch.dtype:
-    """Return bf16 or fp32, whichever multiplies a few rows faster here."""
+def _faster_dtype(rows: int) -> torch.dtype:
+    """Return bf16 or fp32, whichever multiplies `rows` rows faster here."""
 
     def seconds(dtype: torch.dtype) -> float:
-        x, weight = torch.ones(_PROBE_ROWS, _PROBE_SIZE, dtype=dtype), torch.ones(_PROBE_SIZE, _PROBE_SIZE, dtype=dtype)
+        x, weight = torch.ones(rows, _PROBE_SIZE, dtype=dtype), torch.ones(_PROBE_SIZE, _PROBE_SIZE, dtype=dtype)
         times = []
         for _ in range(_PROBE_ROUNDS):
             start = time.perf_counter()

@@ -83,7 +83,7 @@ def test_transformers_continue_the_right_tokens(
 ) -> None:
     monkeypatch.setattr(transformers_search, "draw_rows", most_probable)
     monkeypatch.setattr(transformers_search, "TOP_K", 1)
-    monkeypatch.setattr(transformers_search, "_faster_dtype", lambda: torch.float32)  # bf16 has ties
+    monkeypatch.setattr(transformers_search, "_faster_dtype", lambda rows: torch.float32)  # bf16 has ties
     searcher = kind(tiny_checkpoint("qwen2", tokenizer=True), torch.get_num_threads())
     assert chains_of(transformers_search, searcher, monkeypatch) == greedy_chains(searcher._model)
 
