@@ -52,9 +52,7 @@ class EngineProcesses:
 
     def processes(self) -> list[int]:
         """Return the ids of the processes of all engines that are running."""
-        return [
-            member.process for member in self._members.values() if isinstance(member, Remote) and not member.ended
-        ]
+        return [member.process for member in self._members.values() if isinstance(member, Remote) and not member.ended]
 
     def close(self) -> None:
         """End every engine."""
