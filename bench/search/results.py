@@ -106,7 +106,7 @@ class SearchResults(NamedTuple):
         entries: One per contestant that could be measured.
         in_flight: Throughput by questions in flight.
         time_shares: Seconds of a search by part.
-        notes: Why something was not measured.
+        notes: Why something was not measured, or not in this run.
     """
 
     machine: Machine
